@@ -1,0 +1,141 @@
+"""A control problem with its randomness pulled out as arguments: the interface every world answers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+
+import gymnasium
+import torch
+from torch import Tensor
+
+
+class MDP(ABC):
+    """N copies of one Markov decision process, as five functions without memory.
+
+        s' = f(s, u, w)    transition        r = R(s, u, s')    reward
+        o  = h(s)          observation       s0 ~ p0            initial
+
+    A simulated task and a learned model answer the same calls, so an algorithm cannot tell them apart. Every
+    method takes and returns tensors of `dtype` on `device`, one row per copy, and changes nothing in place.
+    `transition`, `observation` and `reward` are differentiable in their float arguments.
+
+    Attributes:
+        num_envs: number of copies, N.
+        device: where states live. Generators passed to `initial` live there too.
+        dtype: floating type of states, observations and rewards.
+        state_size: S. Of a simulated task, the state is `[qpos, qvel]`, then whatever its observation or
+            reward reads of the last physics step.
+        noise_size: W, process noise per step and copy; 0 if the dynamics are deterministic.
+        max_episode_steps: steps after which an episode is cut short (a time-out, not an end).
+        observation_space: of one copy, as Gymnasium's environment has it.
+        action_space: of one copy. Actions are in its units and bounds, as `env.step` takes them.
+    """
+
+    num_envs: int
+    device: torch.device
+    dtype: torch.dtype
+    state_size: int
+    noise_size: int = 0
+    max_episode_steps: int
+    observation_space: gymnasium.spaces.Box
+    action_space: gymnasium.spaces.Box
+
+    @abstractmethod
+    def initial(self, generator: torch.Generator) -> Tensor:
+        """Draws a fresh state for every copy: [N, S]. `generator` is on `device`."""
+
+    @abstractmethod
+    def transition(self, state: Tensor, action: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Advances every copy by one step.
+
+        Args:
+            state: [N, S].
+            action: [N, A], in the units of `action_space`.
+            noise: [N, W] standard normal, or None where `noise_size` is 0.
+
+        Returns: next state, [N, S].
+        """
+
+    @abstractmethod
+    def observation(self, state: Tensor) -> Tensor:
+        """What a policy sees of `state` [N, S]: [N, O]."""
+
+    @abstractmethod
+    def reward(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+        """Reward of going from `state` [N, S] by `action` [N, A] to `next_state` [N, S]: [N]."""
+
+    @abstractmethod
+    def terminal(self, state: Tensor) -> Tensor:
+        """Whether an episode ends in `state` [N, S]: bool [N]. Time-outs are not terminal."""
+
+
+@dataclass(frozen=True)
+class Scenarios:
+    """Every random number of a batch of roll-outs, drawn once.
+
+    Given scenarios, a roll-out is a deterministic function of the policy's parameters; given the same
+    scenarios again, two policies meet the same luck.
+
+    Attributes:
+        initial: [N, S], state each copy starts from.
+        resets: [R, N, S], fresh states. The k-th time that copy n ends it goes on from `resets[k % R, n]`.
+        process_noise: [H, N, W] standard normal, for `MDP.transition`.
+        action_noise: [H, N, Z] standard normal, for the policy.
+
+    Source: Ng & Jordan (2000), PEGASUS, section 3.
+    """
+
+    initial: Tensor
+    resets: Tensor
+    process_noise: Tensor
+    action_noise: Tensor
+
+    @classmethod
+    def draw(
+        cls,
+        mdp: MDP,
+        horizon: int,
+        generator: torch.Generator,
+        *,
+        action_noise_size: int = 0,
+        num_resets: int = 4,
+    ) -> Scenarios:
+        """Draws initial states, reset states and noises for `horizon` steps of every copy.
+
+        Args:
+            mdp: the process that will be rolled out.
+            horizon: H, at least 1.
+            generator: source of all randomness, on `mdp.device`.
+            action_noise_size: Z, numbers of noise the policy takes per step.
+            num_resets: R, at least 1. A copy that ends more often meets its reset states again.
+
+        Raises: ValueError if a count is out of range.
+        """
+        for name, count, least in (
+            ("horizon", horizon, 1),
+            ("action_noise_size", action_noise_size, 0),
+            ("num_resets", num_resets, 1),
+        ):
+            if count < least:
+                raise ValueError(f"{name} must be >= {least}, got {count}")
+
+        def noise(size: int) -> Tensor:
+            shape = (horizon, mdp.num_envs, size)
+            return torch.randn(shape, generator=generator, device=mdp.device, dtype=mdp.dtype)
+
+        return cls(
+            initial=mdp.initial(generator),
+            resets=torch.stack([mdp.initial(generator) for _ in range(num_resets)]),
+            process_noise=noise(mdp.noise_size),
+            action_noise=noise(action_noise_size),
+        )
+
+    @property
+    def horizon(self) -> int:
+        """Steps for which there is noise, H."""
+        return self.process_noise.shape[0]
+
+    def starting_from(self, state: Tensor) -> Scenarios:
+        """The same noises and resets, but starting from `state` [N, S], cut from its graph."""
+        return replace(self, initial=state.detach())

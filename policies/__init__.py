@@ -1,0 +1,1 @@
+"""Actors with explicit noise."""

@@ -1,0 +1,1 @@
+"""Algorithms that train policies, and the command line that runs them."""

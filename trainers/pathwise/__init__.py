@@ -1,0 +1,1 @@
+"""Policy gradients by differentiating through the dynamics."""
