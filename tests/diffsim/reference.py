@@ -1,0 +1,240 @@
+"""C MuJoCo as the reference: the same model and the same moving states for both engines, steps, and derivatives."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import gymnasium
+import mujoco
+import numpy as np
+
+MODELS = sorted(path.stem for path in (Path(__file__).parent / "models").glob("*.xml"))
+TASK_MODELS = ["inverted_pendulum", "inverted_double_pendulum", "reacher", "swimmer"]
+INTEGRATORS = ["Euler", "implicitfast", "RK4"]
+
+# Differences in C: each kind of coordinate is perturbed by a step as large as the curvature of the forces allows, since
+# rounding enters as 1e-16 / step. Positions: a limit's impedance bends over its width, 1e-3 by default. Controls: forces
+# are affine in them. Richardson extrapolation over halved steps then removes the error of second order.
+POSITION_STEP, VELOCITY_STEP, CONTROL_STEP = 2e-5, 2e-4, 1e-2
+
+
+def asset(name: str) -> Path:
+    """Path of an MJCF file: one of MODELS, or one of TASK_MODELS as Gymnasium ships it."""
+    if name in MODELS:
+        return Path(__file__).parent / "models" / f"{name}.xml"
+    return Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets" / f"{name}.xml"
+
+
+def load(name: str, integrator: str | None = None) -> mujoco.MjModel:
+    """Loads a model whose constraint solver runs until it can no longer improve.
+
+    Args:
+        name: one of MODELS or TASK_MODELS.
+        integrator: one of INTEGRATORS, or None for the file's own.
+    """
+    mj_model = mujoco.MjModel.from_xml_path(str(asset(name)))
+    if integrator is not None:
+        mj_model.opt.integrator = getattr(mujoco.mjtIntegrator, f"mjINT_{integrator.upper()}")
+    mj_model.opt.solver = mujoco.mjtSolver.mjSOL_NEWTON
+    mj_model.opt.tolerance = 0.0
+    mj_model.opt.ls_tolerance = 1e-12
+    mj_model.opt.iterations = 20
+    mj_model.opt.ls_iterations = 50
+    return mj_model
+
+
+def relative_error(actual: np.ndarray, expected: np.ndarray) -> float:
+    """Largest difference of any world, relative to that world's largest expected entry.
+
+    Args:
+        actual: [N, ...].
+        expected: [N, ...].
+    """
+    actual, expected = (np.asarray(x, dtype=np.float64).reshape(len(x), -1) for x in (actual, expected))
+    if expected.size == 0:
+        return 0.0
+    return float((np.abs(actual - expected).max(1) / np.maximum(np.abs(expected).max(1), 1e-8)).max())
+
+
+# ---------------------------------------------------------------------------------------------------- states
+
+
+def _random_qpos(mj_model: mujoco.MjModel, rng: np.random.Generator) -> np.ndarray:
+    """A position spread around qpos0 on the manifold; each limited joint within its range, one in two at a stop."""
+    qpos = mj_model.qpos0.copy()
+    mujoco.mj_integratePos(mj_model, qpos, 0.5 * rng.standard_normal(mj_model.nv), 1.0)
+    for joint in np.flatnonzero(mj_model.jnt_limited):
+        low, high = mj_model.jnt_range[joint]
+        adr = mj_model.jnt_qposadr[joint]
+        at_stop = rng.random() < 0.5
+        # At a stop: from just outside its margin to a little way into it.
+        depth = rng.uniform(-0.01, 0.02) - mj_model.jnt_margin[joint]
+        if mj_model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_BALL:
+            angle = high + depth if at_stop else rng.uniform(0.2, 0.9) * high
+            axis = rng.standard_normal(3)
+            mujoco.mju_axisAngle2Quat(qpos[adr : adr + 4], axis / np.linalg.norm(axis), angle)
+        elif at_stop:
+            depth *= min(1.0, high - low)
+            qpos[adr] = high + depth if rng.random() < 0.5 else low - depth
+        else:
+            qpos[adr] = rng.uniform(low, high)
+    return qpos
+
+
+def _random_ctrl(mj_model: mujoco.MjModel, rng: np.random.Generator) -> np.ndarray:
+    """Controls up to 1.2 times their range, so that some are clamped."""
+    low, high = mj_model.actuator_ctrlrange.T
+    limited = mj_model.actuator_ctrllimited.astype(bool)
+    low, high = np.where(limited, low, -1.0), np.where(limited, high, 1.0)
+    return (low + high) / 2 + 1.2 * (high - low) / 2 * rng.uniform(-1, 1, mj_model.nu)
+
+
+def moving_states(mj_model: mujoco.MjModel, num_worlds: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """States in motion, each reached by a few steps of C MuJoCo, and controls to apply there.
+
+    Returns: state [num_worlds, nq + nv], ctrl [num_worlds, nu].
+    """
+    rng = np.random.default_rng(seed)
+    data = mujoco.MjData(mj_model)
+    states, ctrls = [], []
+    while len(states) < num_worlds:
+        mujoco.mj_resetData(mj_model, data)
+        data.qpos[:] = _random_qpos(mj_model, rng)
+        data.qvel[:] = rng.standard_normal(mj_model.nv)
+        data.ctrl[:] = _random_ctrl(mj_model, rng)
+        mujoco.mj_step(mj_model, data, nstep=int(rng.integers(0, 4)))
+        states.append(np.concatenate([data.qpos, data.qvel]))
+        ctrls.append(_random_ctrl(mj_model, rng))
+    return np.array(states), np.array(ctrls)
+
+
+# ---------------------------------------------------------------------------------------------------- steps
+
+
+@dataclass
+class Stepper:
+    """C MuJoCo as a function of state and control, without a memory: time and warm start are cleared before each call."""
+
+    mj_model: mujoco.MjModel
+
+    def __post_init__(self) -> None:
+        """Allocates the one MjData."""
+        self.data = mujoco.MjData(self.mj_model)
+
+    def set(self, state: np.ndarray, ctrl: np.ndarray) -> mujoco.MjData:
+        """Puts MjData at state [nq + nv] and ctrl [nu]."""
+        mujoco.mj_resetData(self.mj_model, self.data)
+        self.data.qpos[:], self.data.qvel[:] = np.split(state, [self.mj_model.nq])
+        self.data.ctrl[:] = ctrl
+        return self.data
+
+    def step(self, state: np.ndarray, ctrl: np.ndarray, num_steps: int = 1) -> np.ndarray:
+        """State [nq + nv] after num_steps of mj_step under a constant control."""
+        data = self.set(state, ctrl)
+        mujoco.mj_step(self.mj_model, data, nstep=num_steps)
+        return np.concatenate([data.qpos, data.qvel])
+
+    def step_batch(self, state: np.ndarray, ctrl: np.ndarray, num_steps: int = 1) -> np.ndarray:
+        """As `step`, for state [N, nq + nv] and ctrl [N, nu]."""
+        return np.array([self.step(*world, num_steps) for world in zip(state, ctrl, strict=True)])
+
+
+# ---------------------------------------------------------------------------------------------------- derivatives
+
+
+def displace(mj_model: mujoco.MjModel, state: np.ndarray, tangent: np.ndarray) -> np.ndarray:
+    """Moves state [nq + nv] along tangent [2 nv] on the manifold (mj_integratePos)."""
+    qpos, qvel = np.split(state, [mj_model.nq])
+    qpos = qpos.copy()
+    mujoco.mj_integratePos(mj_model, qpos, tangent[: mj_model.nv], 1.0)
+    return np.concatenate([qpos, qvel + tangent[mj_model.nv :]])
+
+
+def difference(mj_model: mujoco.MjModel, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Tangent [2 nv] that leads from one state [nq + nv] to another (mj_differentiatePos)."""
+    tangent = np.zeros(mj_model.nv)
+    mujoco.mj_differentiatePos(mj_model, tangent, 1.0, start[: mj_model.nq], end[: mj_model.nq])
+    return np.concatenate([tangent, end[mj_model.nq :] - start[mj_model.nq :]])
+
+
+def _central_differences(
+    stepper: Stepper, state: np.ndarray, ctrl: np.ndarray, num_steps: int, scale: float
+) -> np.ndarray:
+    """Jacobian [2 nv, 2 nv + nu] of `num_steps` steps; the steps of the differences are multiplied by `scale`."""
+    mj_model = stepper.mj_model
+    nv, nu = mj_model.nv, mj_model.nu
+    steps = scale * np.repeat([POSITION_STEP, VELOCITY_STEP, CONTROL_STEP], [nv, nv, nu])
+    centre = stepper.step(state, ctrl, num_steps)
+    columns = []
+    for index, step in enumerate(steps):
+        shift = np.zeros(2 * nv + nu)
+        shift[index] = step
+        ends = [
+            stepper.step(displace(mj_model, state, sign * shift[: 2 * nv]), ctrl + sign * shift[2 * nv :], num_steps)
+            for sign in (1, -1)
+        ]
+        plus, minus = (difference(mj_model, centre, end) for end in ends)
+        columns.append((plus - minus) / (2 * step))
+    return np.array(columns).T
+
+
+def jacobian(stepper: Stepper, state: np.ndarray, ctrl: np.ndarray, num_steps: int = 1) -> tuple[np.ndarray, float]:
+    """Derivative of the step on the manifold by extrapolated central differences, and an estimate of its error.
+
+    The error compares the extrapolations of steps (1, 1/2) and (1/2, 1/4). It is large where the motion switches between
+    the points of the differences (a limit becomes active, a control or force reaches its range, a velocity through a
+    fluid changes sign), because there the differences depend on the step.
+
+    Returns: [2 nv, 2 nv + nu] by (position, velocity, control), and the relative error, the worst over its blocks.
+    """
+    one, half, quarter = (_central_differences(stepper, state, ctrl, num_steps, scale) for scale in (1, 0.5, 0.25))
+    coarse, fine = (4 * half - one) / 3, (4 * quarter - half) / 3
+    return coarse, block_error(fine, coarse, stepper.mj_model.nv)
+
+
+def block_error(actual: np.ndarray, expected: np.ndarray, nv: int) -> float:
+    """Worst relative error over the position, velocity and control columns of a Jacobian [2 nv, 2 nv + nu]."""
+    cuts = [nv, 2 * nv]
+    pairs = zip(np.split(actual, cuts, axis=1), np.split(expected, cuts, axis=1), strict=True)
+    return max(relative_error(a[None], e[None]) for a, e in pairs)
+
+
+def smooth_states(
+    mj_model: mujoco.MjModel, num_worlds: int, num_steps: int, tolerance: float, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Moving states around which the next `num_steps` steps have a derivative, known to a relative `tolerance`.
+
+    States near a switch of the motion are passed over: their `jacobian` does not settle.
+
+    Returns: state [N, nq + nv], ctrl [N, nu], jacobian [N, 2 nv, 2 nv + nu].
+    Raises: RuntimeError if fewer than half the candidates qualify, so that the choice cannot hide a bad reference.
+    """
+    stepper = Stepper(mj_model)
+    candidates = zip(*moving_states(mj_model, 2 * num_worlds, seed), strict=True)
+    kept = []
+    for state, ctrl in candidates:
+        matrix, error = jacobian(stepper, state, ctrl, num_steps)
+        if error <= tolerance:
+            kept.append((state, ctrl, matrix))
+        if len(kept) == num_worlds:
+            return tuple(np.array(column) for column in zip(*kept, strict=True))  # pyright: ignore[reportReturnType]
+    raise RuntimeError(f"only {len(kept)} of {2 * num_worlds} states have a derivative known to {tolerance}")
+
+
+def _left_matrix(quat: np.ndarray) -> np.ndarray:
+    """Matrix [4, 3] of w -> quat * (0, w)."""
+    w, x, y, z = quat
+    return np.array([[-x, -y, -z], [w, -z, y], [z, w, -x], [-y, x, w]])
+
+
+def tangent_basis(mj_model: mujoco.MjModel, qpos: np.ndarray) -> np.ndarray:
+    """Derivative [nq, nv] of mj_integratePos(qpos, .) at zero: d quat = quat * (0, w) / 2, all else the identity."""
+    basis = np.zeros((mj_model.nq, mj_model.nv))
+    for kind, adr, dof in zip(mj_model.jnt_type, mj_model.jnt_qposadr, mj_model.jnt_dofadr, strict=True):
+        if kind == mujoco.mjtJoint.mjJNT_FREE:
+            basis[adr : adr + 3, dof : dof + 3] = np.eye(3)
+            adr, dof = adr + 3, dof + 3
+        if kind in (mujoco.mjtJoint.mjJNT_FREE, mujoco.mjtJoint.mjJNT_BALL):
+            basis[adr : adr + 4, dof : dof + 3] = _left_matrix(qpos[adr : adr + 4]) / 2
+        else:
+            basis[adr, dof] = 1.0
+    return basis
