@@ -1,0 +1,52 @@
+"""Multi-layer perceptrons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "tanh": nn.Tanh,
+    "elu": nn.ELU,
+    "silu": nn.SiLU,
+    "softplus": nn.Softplus,
+    "relu": nn.ReLU,
+}
+
+
+def mlp(
+    in_size: int,
+    hidden_sizes: Sequence[int],
+    out_size: int,
+    *,
+    activation: str = "tanh",
+    out_scale: float = 1.0,
+) -> nn.Sequential:
+    """Builds a fully connected network with a linear last layer.
+
+    Args:
+        in_size: numbers in, at least 1.
+        hidden_sizes: width of each hidden layer; empty for a linear map.
+        out_size: numbers out, at least 1.
+        activation: name of the function between layers; a smooth one where gradients of gradients matter.
+        out_scale: factor on the initial weights of the last layer. A small one starts near output zero.
+
+    Raises: ValueError if a size is below 1, or the activation is unknown.
+    """
+    for size in (in_size, *hidden_sizes, out_size):
+        if size < 1:
+            raise ValueError(f"hidden_sizes, in_size and out_size must be >= 1, got {size}")
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+    sizes = [in_size, *hidden_sizes, out_size]
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+        linear = nn.Linear(fan_in, fan_out)
+        nn.init.orthogonal_(linear.weight)
+        nn.init.zeros_(linear.bias)
+        layers += [linear, ACTIVATIONS[activation]()]
+    last = layers[-2]
+    assert isinstance(last, nn.Linear)
+    last.weight.data.mul_(out_scale)
+    return nn.Sequential(*layers[:-1])

@@ -1,0 +1,58 @@
+"""Observations shifted and scaled by the mean and deviation of those seen so far."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class ObservationNormalizer(nn.Module):
+    """Maps observations to zero mean and unit variance, by statistics that change only when asked.
+
+        normalised = (o - mean) / sqrt(variance + epsilon)
+
+    The statistics are buffers: saved with the policy, constant in every gradient, and frozen between calls of
+    `update`, so that one window of experience is seen through one pair of spectacles. Before the first update
+    the map is the identity.
+
+    Args:
+        size: O, numbers in an observation.
+        epsilon: added to the variance, so that a constant observation is not blown up. The default suits
+            observations in SI units of order one.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    count: Tensor
+
+    def __init__(self, size: int, epsilon: float = 1e-4) -> None:
+        super().__init__()
+        if epsilon <= 0:
+            raise ValueError(f"epsilon must be > 0, got {epsilon}")
+        self.epsilon = epsilon
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("variance", torch.ones(size))
+        self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """Normalises `obs` [..., O]."""
+        return (obs - self.mean) / torch.sqrt(self.variance + self.epsilon)
+
+    @torch.no_grad()
+    def update(self, obs: Tensor) -> None:
+        """Merges a batch `obs` [..., O] into the running mean and (population) variance.
+
+        Source: Chan, Golub & LeVeque (1983), "Algorithms for computing the sample variance", equation 2.1.
+        """
+        batch = obs.detach().reshape(-1, obs.shape[-1]).to(torch.float64)
+        added = batch.shape[0]
+        if added == 0:
+            return
+        total = self.count + added
+        mean, variance = self.mean.to(torch.float64), self.variance.to(torch.float64)
+        delta = batch.mean(0) - mean
+        squares = variance * self.count + batch.var(0, correction=0) * added
+        squares = squares + delta.square() * self.count * added / total
+        self.mean.copy_(mean + delta * added / total)
+        self.variance.copy_(squares / total)
+        self.count.copy_(total)
