@@ -1,4 +1,5 @@
-"""C MuJoCo as the reference: the same model and the same moving states for both engines, steps, and derivatives."""
+"""C MuJoCo as the reference: the same model and the same moving states for both engines, steps, and
+derivatives."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,10 @@ MODELS = sorted(path.stem for path in (Path(__file__).parent / "models").glob("*
 TASK_MODELS = ["inverted_pendulum", "inverted_double_pendulum", "reacher", "swimmer"]
 INTEGRATORS = ["Euler", "implicitfast", "RK4"]
 
-# Differences in C: each kind of coordinate is perturbed by a step as large as the curvature of the forces allows, since
-# rounding enters as 1e-16 / step. Positions: a limit's impedance bends over its width, 1e-3 by default. Controls: forces
-# are affine in them. Richardson extrapolation over halved steps then removes the error of second order.
+# Differences in C: each kind of coordinate is perturbed by a step as large as the curvature of the forces
+# allows, since rounding enters as 1e-16 / step. Positions: a limit's impedance bends over its width, 1e-3 by
+# default. Controls: forces are affine in them. Richardson extrapolation over halved steps then removes the
+# error of second order.
 POSITION_STEP, VELOCITY_STEP, CONTROL_STEP = 2e-5, 2e-4, 1e-2
 
 
@@ -59,7 +61,8 @@ def relative_error(actual: np.ndarray, expected: np.ndarray) -> float:
 
 
 def _random_qpos(mj_model: mujoco.MjModel, rng: np.random.Generator) -> np.ndarray:
-    """A position spread around qpos0 on the manifold; each limited joint within its range, one in two at a stop."""
+    """A position spread around qpos0 on the manifold; each limited joint within its range, one in two at a
+    stop."""
     qpos = mj_model.qpos0.copy()
     mujoco.mj_integratePos(mj_model, qpos, 0.5 * rng.standard_normal(mj_model.nv), 1.0)
     for joint in np.flatnonzero(mj_model.jnt_limited):
@@ -112,7 +115,8 @@ def moving_states(mj_model: mujoco.MjModel, num_worlds: int, seed: int = 0) -> t
 
 @dataclass
 class Stepper:
-    """C MuJoCo as a function of state and control, without a memory: time and warm start are cleared before each call."""
+    """C MuJoCo as a function of state and control, without a memory: time and warm start are cleared before
+    each call."""
 
     mj_model: mujoco.MjModel
 
@@ -138,7 +142,8 @@ class Stepper:
         return np.array([self.step(*world, num_steps) for world in zip(state, ctrl, strict=True)])
 
 
-# ---------------------------------------------------------------------------------------------------- derivatives
+# ----------------------------------------------------------------------------------------------------
+# derivatives
 
 
 def displace(mj_model: mujoco.MjModel, state: np.ndarray, tangent: np.ndarray) -> np.ndarray:
@@ -159,7 +164,8 @@ def difference(mj_model: mujoco.MjModel, start: np.ndarray, end: np.ndarray) -> 
 def _central_differences(
     stepper: Stepper, state: np.ndarray, ctrl: np.ndarray, num_steps: int, scale: float
 ) -> np.ndarray:
-    """Jacobian [2 nv, 2 nv + nu] of `num_steps` steps; the steps of the differences are multiplied by `scale`."""
+    """Jacobian [2 nv, 2 nv + nu] of `num_steps` steps; the steps of the differences are multiplied by
+    `scale`."""
     mj_model = stepper.mj_model
     nv, nu = mj_model.nv, mj_model.nu
     steps = scale * np.repeat([POSITION_STEP, VELOCITY_STEP, CONTROL_STEP], [nv, nv, nu])
@@ -169,7 +175,9 @@ def _central_differences(
         shift = np.zeros(2 * nv + nu)
         shift[index] = step
         ends = [
-            stepper.step(displace(mj_model, state, sign * shift[: 2 * nv]), ctrl + sign * shift[2 * nv :], num_steps)
+            stepper.step(
+                displace(mj_model, state, sign * shift[: 2 * nv]), ctrl + sign * shift[2 * nv :], num_steps
+            )
             for sign in (1, -1)
         ]
         plus, minus = (difference(mj_model, centre, end) for end in ends)
@@ -177,22 +185,29 @@ def _central_differences(
     return np.array(columns).T
 
 
-def jacobian(stepper: Stepper, state: np.ndarray, ctrl: np.ndarray, num_steps: int = 1) -> tuple[np.ndarray, float]:
-    """Derivative of the step on the manifold by extrapolated central differences, and an estimate of its error.
+def jacobian(
+    stepper: Stepper, state: np.ndarray, ctrl: np.ndarray, num_steps: int = 1
+) -> tuple[np.ndarray, float]:
+    """Derivative of the step on the manifold by extrapolated central differences, and an estimate of its
+    error.
 
-    The error compares the extrapolations of steps (1, 1/2) and (1/2, 1/4). It is large where the motion switches between
-    the points of the differences (a limit becomes active, a control or force reaches its range, a velocity through a
-    fluid changes sign), because there the differences depend on the step.
+    The error compares the extrapolations of steps (1, 1/2) and (1/2, 1/4). It is large where the motion
+    switches between the points of the differences (a limit becomes active, a control or force reaches its
+    range, a velocity through a fluid changes sign), because there the differences depend on the step.
 
-    Returns: [2 nv, 2 nv + nu] by (position, velocity, control), and the relative error, the worst over its blocks.
+    Returns: [2 nv, 2 nv + nu] by (position, velocity, control), and the relative error, the worst over its
+    blocks.
     """
-    one, half, quarter = (_central_differences(stepper, state, ctrl, num_steps, scale) for scale in (1, 0.5, 0.25))
+    one, half, quarter = (
+        _central_differences(stepper, state, ctrl, num_steps, scale) for scale in (1, 0.5, 0.25)
+    )
     coarse, fine = (4 * half - one) / 3, (4 * quarter - half) / 3
     return coarse, block_error(fine, coarse, stepper.mj_model.nv)
 
 
 def block_error(actual: np.ndarray, expected: np.ndarray, nv: int) -> float:
-    """Worst relative error over the position, velocity and control columns of a Jacobian [2 nv, 2 nv + nu]."""
+    """Worst relative error over the position, velocity and control columns of a Jacobian [2 nv, 2 nv +
+    nu]."""
     cuts = [nv, 2 * nv]
     pairs = zip(np.split(actual, cuts, axis=1), np.split(expected, cuts, axis=1), strict=True)
     return max(relative_error(a[None], e[None]) for a, e in pairs)
@@ -201,12 +216,14 @@ def block_error(actual: np.ndarray, expected: np.ndarray, nv: int) -> float:
 def smooth_states(
     mj_model: mujoco.MjModel, num_worlds: int, num_steps: int, tolerance: float, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Moving states around which the next `num_steps` steps have a derivative, known to a relative `tolerance`.
+    """Moving states around which the next `num_steps` steps have a derivative, known to a relative
+    `tolerance`.
 
     States near a switch of the motion are passed over: their `jacobian` does not settle.
 
     Returns: state [N, nq + nv], ctrl [N, nu], jacobian [N, 2 nv, 2 nv + nu].
-    Raises: RuntimeError if fewer than half the candidates qualify, so that the choice cannot hide a bad reference.
+    Raises: RuntimeError if fewer than half the candidates qualify, so that the choice cannot hide a bad
+    reference.
     """
     stepper = Stepper(mj_model)
     candidates = zip(*moving_states(mj_model, 2 * num_worlds, seed), strict=True)
@@ -227,7 +244,8 @@ def _left_matrix(quat: np.ndarray) -> np.ndarray:
 
 
 def tangent_basis(mj_model: mujoco.MjModel, qpos: np.ndarray) -> np.ndarray:
-    """Derivative [nq, nv] of mj_integratePos(qpos, .) at zero: d quat = quat * (0, w) / 2, all else the identity."""
+    """Derivative [nq, nv] of mj_integratePos(qpos, .) at zero: d quat = quat * (0, w) / 2, all else the
+    identity."""
     basis = np.zeros((mj_model.nq, mj_model.nv))
     for kind, adr, dof in zip(mj_model.jnt_type, mj_model.jnt_qposadr, mj_model.jnt_dofadr, strict=True):
         if kind == mujoco.mjtJoint.mjJNT_FREE:

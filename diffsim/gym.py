@@ -1,0 +1,182 @@
+"""An MDP as a standard Gymnasium environment: registration, the vector face, and a face of one copy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+
+from diffsim.mdp import MDP
+from diffsim.tasks import TASKS, make
+
+
+class VectorEnv(gymnasium.vector.VectorEnv):
+    """N copies of an MDP, stepped together, with NumPy arrays in and out and no gradients.
+
+    A copy that ended, by termination or time-out, is reset by the next `step`, whose action it ignores and
+    whose reward is 0: Gymnasium's NEXT_STEP auto-reset. Observations and rewards are float64, as the official
+    environments'.
+    """
+
+    metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP, "render_modes": []}
+
+    def __init__(self, mdp: MDP, max_episode_steps: int | None = None) -> None:
+        """Wraps an MDP.
+
+        Args:
+            mdp: the process.
+            max_episode_steps: steps after which an episode is truncated, >= 1; None for the MDP's own number.
+        """
+        if max_episode_steps is not None and max_episode_steps < 1:
+            raise ValueError(f"max_episode_steps must be >= 1 or None, got {max_episode_steps}")
+        self.mdp = mdp
+        self.num_envs = mdp.num_envs
+        self.max_episode_steps = max_episode_steps or mdp.max_episode_steps
+        self.single_observation_space = mdp.observation_space
+        self.single_action_space = mdp.action_space
+        self.observation_space = batch_space(mdp.observation_space, mdp.num_envs)
+        self.action_space = batch_space(mdp.action_space, mdp.num_envs)
+        self._generator: torch.Generator | None = None
+        self._state = torch.full(
+            (mdp.num_envs, mdp.state_size), torch.nan, dtype=mdp.dtype, device=mdp.device
+        )
+        self._age = np.zeros(mdp.num_envs, dtype=np.int64)
+        self._ended = np.ones(mdp.num_envs, dtype=bool)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Starts new episodes.
+
+        Args:
+            seed: of all randomness from here on; None goes on with the present generator.
+            options: {"reset_mask": bool array [N]} resets only those copies.
+
+        Returns: observations [N, O], and an empty info.
+        """
+        super().reset(seed=seed)
+        if seed is not None or self._generator is None:
+            self._generator = torch.Generator(self.mdp.device)
+            self._generator.manual_seed(int(self.np_random.integers(2**63)))
+        mask = self._reset_mask(options)
+        with torch.no_grad():
+            self._state = self._renewed(mask)
+            self._age[mask], self._ended[mask] = 0, False
+            return self._observation(), {}
+
+    def step(
+        self, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Advances every copy that has not ended, and resets the others.
+
+        Args:
+            actions: [N, A], in the action space's units.
+
+        Returns: observations [N, O], rewards [N], terminations [N], truncations [N], and an empty info.
+        Raises: ResetNeeded before the first `reset`; ValueError if actions have the wrong shape or are not
+        finite.
+        """
+        if self._generator is None:
+            raise gymnasium.error.ResetNeeded("reset must be called before step")
+        if np.shape(actions) != self.action_space.shape:
+            raise ValueError(f"actions must have shape {self.action_space.shape}, got {np.shape(actions)}")
+        with torch.no_grad():
+            action = torch.as_tensor(np.asarray(actions), dtype=self.mdp.dtype, device=self.mdp.device)
+            renewed = self._ended.copy()
+            # Fresh copies are stepped with the others, which costs nothing in a batch, and that step is
+            # dropped.
+            state = self._renewed(renewed)
+            next_state = self.mdp.transition(state, action)
+            rewards = self.mdp.reward(state, action, next_state).double().cpu().numpy()
+            terminated = self.mdp.terminal(next_state).cpu().numpy()
+            self._state = torch.where(self._column(renewed), state, next_state)
+            self._age = np.where(renewed, 0, self._age + 1)
+            terminated = terminated & ~renewed
+            truncated = self._age >= self.max_episode_steps
+            self._ended = terminated | truncated
+            return self._observation(), np.where(renewed, 0.0, rewards), terminated, truncated, {}
+
+    def _reset_mask(self, options: dict[str, Any] | None) -> np.ndarray:
+        """Which copies `reset` renews: bool [N]."""
+        mask = (options or {}).get("reset_mask")
+        if mask is None:
+            return np.ones(self.num_envs, dtype=bool)
+        if not isinstance(mask, np.ndarray) or mask.dtype != bool or mask.shape != (self.num_envs,):
+            raise ValueError(
+                f"options['reset_mask'] must be a bool array of shape ({self.num_envs},), got {mask!r}"
+            )
+        return mask
+
+    def _renewed(self, mask: np.ndarray) -> torch.Tensor:
+        """The state, with fresh rows where mask [N] is set: [N, S]."""
+        if not mask.any():
+            return self._state
+        assert self._generator is not None
+        return torch.where(self._column(mask), self.mdp.initial(self._generator), self._state)
+
+    def _column(self, mask: np.ndarray) -> torch.Tensor:
+        """A mask [N] as a tensor [N, 1] on the MDP's device."""
+        return torch.as_tensor(mask, device=self.mdp.device)[:, None]
+
+    def _observation(self) -> np.ndarray:
+        """Observation of the present state, [N, O]."""
+        obs = self.mdp.observation(self._state).cpu().numpy()
+        return obs.astype(self.single_observation_space.dtype)
+
+
+class Env(gymnasium.Env):
+    """One copy of an MDP as a plain Gymnasium environment."""
+
+    metadata = {"render_modes": []}
+
+    def __init__(self, mdp: MDP) -> None:
+        """Wraps an MDP with num_envs = 1. Gymnasium's TimeLimit counts the steps."""
+        if mdp.num_envs != 1:
+            raise ValueError(f"mdp.num_envs must be 1, got {mdp.num_envs}")
+        self._vector = VectorEnv(mdp, max_episode_steps=2**62)
+        self.observation_space = mdp.observation_space
+        self.action_space = mdp.action_space
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Starts a new episode: observation [O], and an empty info."""
+        super().reset(seed=seed)
+        obs, info = self._vector.reset(seed=seed)
+        return obs[0], info
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Advances by one action [A]: observation [O], reward, terminated, truncated (never), and an empty
+        info.
+        """
+        obs, reward, terminated, truncated, info = self._vector.step(np.asarray(action)[None])
+        return obs[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), info
+
+
+def make_env(task: str, **kwargs: Any) -> Env:
+    """Entry point of `gymnasium.make("diffsim/<id>")`."""
+    return Env(make(task, **kwargs))
+
+
+def make_vector_env(
+    task: str, num_envs: int = 1, max_episode_steps: int | None = None, **kwargs: Any
+) -> VectorEnv:
+    """Entry point of `gymnasium.make_vec("diffsim/<id>")`."""
+    return VectorEnv(make(task, num_envs=num_envs, **kwargs), max_episode_steps)
+
+
+def register() -> None:
+    """Registers every task as `diffsim/<id>`; nothing is loaded until an environment is made."""
+    for id, task in TASKS.items():
+        if f"diffsim/{id}" not in gymnasium.registry:
+            gymnasium.register(
+                f"diffsim/{id}",
+                entry_point="diffsim.gym:make_env",
+                vector_entry_point="diffsim.gym:make_vector_env",
+                max_episode_steps=task.max_episode_steps,
+                kwargs={"task": id},
+            )

@@ -1,0 +1,48 @@
+"""Gymnasium's MuJoCo environments as differentiable MDPs, one file each."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+
+from diffsim.tasks.inverted_double_pendulum import InvertedDoublePendulum
+from diffsim.tasks.inverted_pendulum import InvertedPendulum
+from diffsim.tasks.reacher import Reacher
+from diffsim.tasks.swimmer import Swimmer
+from diffsim.tasks.task import Task
+
+__all__ = ["TASKS", "InvertedDoublePendulum", "InvertedPendulum", "Reacher", "Swimmer", "Task", "make"]
+
+TASKS: dict[str, type[Task]] = {
+    "InvertedDoublePendulum-v5": InvertedDoublePendulum,
+    "InvertedPendulum-v5": InvertedPendulum,
+    "Reacher-v5": Reacher,
+    "Swimmer-v5": Swimmer,
+}
+"""Every task by its Gymnasium id."""
+
+
+def make(id: str, num_envs: int = 1, device: str | torch.device = "cpu", **kwargs: Any) -> Task:
+    """Makes N differentiable copies of a Gymnasium MuJoCo environment.
+
+    Args:
+        id: Gymnasium's id, one of `TASKS`.
+        num_envs: number of copies, N >= 1.
+        device: where to simulate, such as "cpu" or "cuda".
+        **kwargs: the options of Gymnasium's environment of that id, except those that concern rendering.
+
+    Returns: the MDP, with Gymnasium's observations, rewards, termination and reset distribution.
+
+    Raises:
+        ValueError: id is unknown, or an argument is out of range.
+        TypeError: an option is unknown.
+    """
+    if id not in TASKS:
+        raise ValueError(f"id must be one of {', '.join(TASKS)}; got {id!r}")
+    options = [name for name in inspect.signature(TASKS[id]).parameters if name not in ("num_envs", "device")]
+    unknown = [name for name in kwargs if name not in options]
+    if unknown:
+        raise TypeError(f"options of {id} must be among {', '.join(options)}; got {', '.join(unknown)}")
+    return TASKS[id](num_envs=num_envs, device=device, **kwargs)

@@ -1,0 +1,89 @@
+"""InvertedDoublePendulum-v5: balance two poles, one on the other, on a cart."""
+
+from __future__ import annotations
+
+from os import PathLike
+
+import torch
+from diffsim.simulator import Evaluation
+from torch import Tensor
+
+from diffsim.tasks.task import Task, unbounded
+
+
+class InvertedDoublePendulum(Task):
+    """Balance a double pole on a cart that is pushed left and right.
+
+    Observation: cart position (m); sines, then cosines of the pole angles; qvel clipped to [-10, 10]; the
+    constraint force on the cart (N), clipped to [-10, 10]. Reward: `healthy_reward` unless terminal, less
+    0.01 x^2 + (z - 2)^2 of the tip and 1e-3 v1^2 + 5e-3 v2^2 of the poles. Terminal: the tip is at or below 1
+    m.
+
+    Extras: x and z of the tip (m) and the constraint force, all with their exact gradients.
+
+    Source: gymnasium.envs.mujoco.inverted_double_pendulum_v5.
+    """
+
+    num_extras = 3
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        device: str | torch.device = "cpu",
+        *,
+        xml_file: str | PathLike[str] = "inverted_double_pendulum.xml",
+        frame_skip: int = 5,
+        healthy_reward: float = 10.0,
+        reset_noise_scale: float = 0.1,
+    ) -> None:
+        """Makes N copies.
+
+        Args:
+            num_envs: N >= 1.
+            device: where to simulate.
+            xml_file: MJCF file; its first site is the tip, its first joint the cart's.
+            frame_skip: physics steps per action.
+            healthy_reward: reward of a step that does not end the episode.
+            reset_noise_scale: half-width of the uniform noise on qpos, standard deviation of that on qvel.
+        """
+        super().__init__(xml_file, frame_skip, num_envs, device)
+        if self.mj_model.nsite < 1:
+            raise ValueError(f"xml_file must have a site at the tip of the poles, got {xml_file!r}")
+        self.healthy_reward = healthy_reward
+        self.reset_noise_scale = reset_noise_scale
+        self.observation_space = unbounded(2 * self.mj_model.nq + self.mj_model.nv)
+
+    def reset_model(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Uniform noise on qpos, normal noise on qvel."""
+        qpos = self.init_qpos + self.uniform(self.mj_model.nq, self.reset_noise_scale, generator)
+        shape = (self.num_envs, self.mj_model.nv)
+        qvel = torch.randn(shape, generator=generator, dtype=self.dtype, device=self.device)
+        return qpos, self.reset_noise_scale * qvel
+
+    def extras(self, evaluation: Evaluation) -> Tensor:
+        """Tip x, tip z, constraint force on the cart: [N, 3]."""
+        tip = self.simulator.site_xpos(evaluation.qpos, [0])[:, 0]
+        return torch.cat([tip[:, ::2], evaluation.qfrc_constraint[:, :1]], dim=1)
+
+    def observation(self, state: Tensor) -> Tensor:
+        """Cart position, sines, cosines, velocities, constraint force: [N, 9]."""
+        qpos, qvel, extras = self.split(state)
+        angles = qpos[:, 1:]
+        forces = extras[:, 2:]
+        return torch.cat(
+            [qpos[:, :1], angles.sin(), angles.cos(), qvel.clamp(-10, 10), forces.clamp(-10, 10)], dim=1
+        )
+
+    def reward(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+        """Bonus for staying up, less penalties on the tip's distance from (0, 2) and on the poles' speeds:
+        [N].
+        """
+        _, qvel, extras = self.split(next_state)
+        x, z = extras[:, 0], extras[:, 1]
+        distance = 0.01 * x**2 + (z - 2) ** 2
+        velocity = 1e-3 * qvel[:, 1] ** 2 + 5e-3 * qvel[:, 2] ** 2
+        return self.healthy_reward * ~self.terminal(next_state) - distance - velocity
+
+    def terminal(self, state: Tensor) -> Tensor:
+        """Tip at or below 1 m."""
+        return self.split(state)[2][:, 1] <= 1

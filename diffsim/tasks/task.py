@@ -1,0 +1,130 @@
+"""What Gymnasium's MuJoCo environments have in common, as an abstract MDP over the simulator."""
+
+from __future__ import annotations
+
+import importlib.util
+from abc import abstractmethod
+from os import PathLike, fspath
+from pathlib import Path
+
+import mujoco
+import numpy as np
+import torch
+from diffsim.simulator import Evaluation, Simulator
+from gymnasium.spaces import Box
+from torch import Tensor
+
+from diffsim.mdp import MDP
+from diffsim.model import Model
+from diffsim.types import dtype
+
+
+class Task(MDP):
+    """N copies of a MuJoCo model, each action held for `frame_skip` physics steps.
+
+    The state is [qpos, qvel, extras]. MuJoCo leaves positions of bodies and sites, and forces, as they were
+    where it last evaluated the dynamics (before the final Euler update, or in the fourth stage of RK4), and
+    Gymnasium's observations and rewards read them there. They are therefore no function of [qpos, qvel], and
+    a task that needs them carries them as extras. Gradients flow through them.
+
+    A task gives `reset_model`, `observation`, `reward` and `terminal`, and if it has extras, `extras`.
+    """
+
+    max_episode_steps = 1000
+    num_extras = 0
+
+    def __init__(
+        self, xml_file: str | PathLike[str], frame_skip: int, num_envs: int, device: str | torch.device
+    ) -> None:
+        """Loads the model.
+
+        Args:
+            xml_file: MJCF file: a name among the files Gymnasium ships, or a path that starts with ".", "/"
+                or "~".
+            frame_skip: physics steps per action, >= 1.
+            num_envs: number of copies, N >= 1.
+            device: where to simulate.
+        """
+        for name, count in (("num_envs", num_envs), ("frame_skip", frame_skip)):
+            if not isinstance(count, int) or isinstance(count, bool):
+                raise TypeError(f"{name} must be an int, got {count!r}")
+            if count < 1:
+                raise ValueError(f"{name} must be >= 1, got {count}")
+        self.mj_model = mujoco.MjModel.from_xml_path(str(_mjcf_path(xml_file)))
+        self.simulator = Simulator(Model(self.mj_model), num_envs, device=device)
+        self.num_envs = num_envs
+        self.device = torch.device(device)
+        self.dtype = dtype
+        self.frame_skip = frame_skip
+        self.state_size = self.mj_model.nq + self.mj_model.nv + self.num_extras
+        self.action_space = Box(*self.mj_model.actuator_ctrlrange.T.astype(np.float32), dtype=np.float32)
+        self.init_qpos = torch.as_tensor(self.mj_model.qpos0, dtype=dtype, device=self.device)
+
+    @property
+    def dt(self) -> float:
+        """Time per action, s."""
+        return self.mj_model.opt.timestep * self.frame_skip
+
+    @abstractmethod
+    def reset_model(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draws fresh qpos [N, nq] and qvel [N, nv]."""
+
+    def extras(self, evaluation: Evaluation) -> Tensor:
+        """Quantities of the last evaluation that observation or reward read: [N, num_extras]."""
+        return evaluation.qpos[:, :0]
+
+    def initial(self, generator: torch.Generator) -> Tensor:
+        """Draws a fresh state for every copy, [N, S], as Gymnasium's reset does."""
+        physics = torch.cat(self.reset_model(generator), dim=1)
+        if not self.num_extras:
+            return physics
+        ctrl = torch.zeros(self.num_envs, self.mj_model.nu, dtype=self.dtype, device=self.device)
+        return torch.cat([physics, self.extras(self.simulator.forward(physics, ctrl))], dim=1)
+
+    def transition(self, state: Tensor, action: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Holds `action` [N, A] for `frame_skip` physics steps from `state` [N, S]: next state, [N, S].
+
+        Raises: ValueError if a shape differs, an entry is not finite, or noise is given: the dynamics have
+        none.
+        """
+        if noise is not None:
+            raise ValueError("noise must be None for a task without process noise (noise_size is 0)")
+        for name, value, size in (("state", state, self.state_size), ("action", action, self.mj_model.nu)):
+            if value.shape != (self.num_envs, size):
+                raise ValueError(
+                    f"{name} must have shape ({self.num_envs}, {size}), got {tuple(value.shape)}"
+                )
+        physics = state[:, : self.mj_model.nq + self.mj_model.nv]
+        if not self.num_extras:
+            return self.simulator.step(physics, action, self.frame_skip)
+        next_physics, evaluation = self.simulator.advance(physics, action, self.frame_skip)
+        return torch.cat([next_physics, self.extras(evaluation)], dim=1)
+
+    def split(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Parts of `state` [N, S]: qpos [N, nq], qvel [N, nv], extras [N, num_extras]."""
+        qpos, qvel, extras = state.split([self.mj_model.nq, self.mj_model.nv, self.num_extras], dim=1)
+        return qpos, qvel, extras
+
+    def uniform(self, size: int, bound: float, generator: torch.Generator) -> Tensor:
+        """Uniform numbers in [-bound, bound): [N, size]."""
+        unit = torch.rand(self.num_envs, size, generator=generator, dtype=self.dtype, device=self.device)
+        return bound * (2 * unit - 1)
+
+
+def unbounded(size: int) -> Box:
+    """Gymnasium's observation space of `size` unbounded numbers."""
+    return Box(-np.inf, np.inf, (size,), np.float64)
+
+
+def _mjcf_path(xml_file: str | PathLike[str]) -> Path:
+    """Finds an MJCF file as Gymnasium does: beside its own, unless the name starts with ".", "/" or "~"."""
+    name = fspath(xml_file)
+    if name.startswith((".", "/", "~")):
+        path = Path(name).expanduser()
+    else:
+        spec = importlib.util.find_spec("gymnasium")
+        assert spec is not None and spec.origin is not None
+        path = Path(spec.origin).parent / "envs" / "mujoco" / "assets" / name
+    if not path.is_file():
+        raise FileNotFoundError(f"xml_file must name an existing MJCF file, got {name!r} ({path})")
+    return path
