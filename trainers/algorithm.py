@@ -1,0 +1,120 @@
+"""The Lightning side of every algorithm."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torch.optim import Optimizer
+
+from policies import Policy
+from trainers.errors import NonFiniteError
+
+CHECKPOINT_FORMAT = 1
+Evaluation = Callable[[Policy], dict[str, float]]
+
+
+class Algorithm(LightningModule, ABC):
+    """Turns Lightning's hooks into `iterate`, one call per Lightning epoch, and `evaluate`.
+
+    Whatever must survive a stop is a parameter, a buffer, an optimizer's state, `env_steps`, `iteration` or
+    `generator`, the only source of randomness. All are in the checkpoint: resuming is exact, bit for bit.
+
+    Args:
+        policy: what is trained.
+        seed: of `generator`, at least 0.
+        device: of `generator`: the MDP's.
+        evaluation: from the policy to metrics; none are taken if None.
+    """
+
+    def __init__(
+        self, policy: Policy, *, seed: int, device: torch.device, evaluation: Evaluation | None = None
+    ) -> None:
+        super().__init__()
+        if seed < 0:
+            raise ValueError(f"seed must be >= 0, got {seed}")
+        self.automatic_optimization = False
+        self.policy = policy
+        self.evaluation = evaluation
+        self.generator = torch.Generator(device).manual_seed(seed)
+        self.iteration = 0
+        self.env_steps = 0
+        self.metrics: dict[str, float] = {}
+
+    @abstractmethod
+    def iterate(self) -> dict[str, Tensor | float]:
+        """Does one iteration, counts its `env_steps`, and returns what to log."""
+
+    def evaluate(self) -> dict[str, float]:
+        """Measures the policy in the official environment."""
+        return {} if self.evaluation is None else self.evaluation(self.policy)
+
+    def descend(
+        self, loss: Callable[[], Tensor], optimizer: Optimizer, max_norm: float = float("inf")
+    ) -> tuple[Tensor, Tensor]:
+        """Takes one optimizer step down a loss, its gradient scaled down to at most `max_norm`.
+
+        Args:
+            loss: computes the number to reduce, with its graph. A line search calls it several times.
+            optimizer: of the parameters to change.
+            max_norm: largest 2-norm of the gradient over all of them.
+
+        Returns: loss and gradient norm, both before the step.
+        Raises: NonFiniteError, before any step, if the gradient is not finite.
+        """
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        seen: list[tuple[Tensor, Tensor]] = []
+
+        def closure() -> float:
+            optimizer.zero_grad()
+            value = loss()
+            self.manual_backward(value)
+            norm = torch.nn.utils.clip_grad_norm_(parameters, max_norm)
+            if not norm.isfinite():
+                raise NonFiniteError(f"gradient norm must be finite, got {norm.item()}")
+            seen.append((value.detach(), norm))
+            return float(value)
+
+        optimizer.step(closure)
+        return seen[0]
+
+    def train_dataloader(self) -> range:
+        """One empty batch: Lightning's epoch is our iteration."""
+        return range(1)
+
+    val_dataloader = train_dataloader
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        """Runs `iterate`."""
+        self.metrics = {name: float(value) for name, value in self.iterate().items()}
+        self.iteration += 1
+        self._log()
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Runs `evaluate`."""
+        self.metrics.update({f"eval/{name}": value for name, value in self.evaluate().items()})
+        self._log()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what is neither parameter, buffer nor optimizer."""
+        checkpoint["diffsim"] = {
+            "format": CHECKPOINT_FORMAT,
+            "iteration": self.iteration,
+            "env_steps": self.env_steps,
+            "generator": self.generator.get_state(),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restores what `on_save_checkpoint` added."""
+        saved = checkpoint["diffsim"]
+        self.iteration, self.env_steps = saved["iteration"], saved["env_steps"]
+        self.generator.set_state(saved["generator"].cpu())
+
+    def _log(self) -> None:
+        # "step" is the horizontal axis that Lightning hands to its loggers.
+        logged = {**self.metrics, "step": float(self.env_steps)}
+        self.log_dict(logged, on_step=False, on_epoch=True, batch_size=1)

@@ -1,0 +1,103 @@
+"""The `diffsim` command. Imports what a command needs only when it runs, so that help comes at once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+from trainers.errors import NonFiniteError, UsageError
+
+USAGE = """usage: diffsim COMMAND [options]
+
+Model-based reinforcement learning through differentiable MuJoCo physics.
+
+commands:
+  fit        train a policy, or go on with a run
+  evaluate   measure a trained policy in the official Gymnasium environment
+  tasks      list the environments, and what of each is supported
+
+diffsim COMMAND --help lists the options of one. Example:
+  diffsim fit --config configs/quickstart.yaml
+"""
+
+
+def run_fit(argv: Sequence[str]) -> None:
+    """Runs `diffsim fit`."""
+    from rich.console import Console
+
+    from trainers.fit import fit
+
+    fit(argv, Console())
+
+
+def run_evaluate(argv: Sequence[str]) -> None:
+    """Runs `diffsim evaluate`."""
+    from jsonargparse import ArgumentParser
+
+    from trainers.options import parse
+
+    parser = ArgumentParser(
+        prog="diffsim evaluate",
+        description="Measure a trained policy in the official Gymnasium environment (C MuJoCo).",
+        exit_on_error=False,
+    )
+    parser.add_argument("run", metavar="RUN", help="Folder of the run.")
+    parser.add_argument("--episodes", type=int, default=10, help="Number of episodes, at least 1.")
+    parser.add_argument("--seed", type=int, default=1_000_000, help="Seed of the first episode, at least 0.")
+    parser.add_argument("--video", action="store_true", help="Record the first one (needs the video extra).")
+    options = parse(parser, argv)
+    from rich.console import Console
+
+    from trainers.fit import evaluate
+
+    evaluate(options.run, options.episodes, options.seed, options.video, Console())
+
+
+def run_tasks(argv: Sequence[str]) -> None:
+    """Runs `diffsim tasks`."""
+    from jsonargparse import ArgumentParser
+
+    from trainers.options import parse
+
+    description = "List the environments, and what of each is supported."
+    parse(ArgumentParser(prog="diffsim tasks", description=description, exit_on_error=False), argv)
+    from rich.console import Console
+
+    from trainers.task_table import task_table
+
+    Console().print(task_table())
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
+    "fit": run_fit,
+    "evaluate": run_evaluate,
+    "tasks": run_tasks,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command. Returns 0, or 2 if it was given wrongly, or 1 if it failed; says why in one line."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in ("-h", "--help"):
+        print(USAGE, end="")
+        return 0 if argv else 2
+    if argv[0] not in COMMANDS:
+        print(f"diffsim: command must be one of {', '.join(COMMANDS)}, got {argv[0]!r}", file=sys.stderr)
+        return 2
+    name = f"diffsim {argv[0]}"
+    try:
+        COMMANDS[argv[0]](argv[1:])
+    except UsageError as error:
+        print(f"{name}: error: {error}", file=sys.stderr)
+        return 2
+    except (NonFiniteError, OSError, ImportError) as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,19 @@
+"""Errors that the command line prints as one line."""
+
+from __future__ import annotations
+
+
+class UsageError(ValueError):
+    """The command was given something it cannot use; the message says what, and what would be right."""
+
+
+class OptionError(UsageError):
+    """An option is misspelled, of the wrong type, or out of range."""
+
+
+class CheckpointError(UsageError):
+    """A file is not a checkpoint that can be used; the message names it and says why."""
+
+
+class NonFiniteError(FloatingPointError):
+    """A state, reward or gradient is infinite or not a number; the message says which, where and when."""

@@ -1,0 +1,95 @@
+"""How good a policy is, by the official Gymnasium environment (C MuJoCo), whatever it was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+
+from policies import Policy
+
+
+@dataclass(frozen=True)
+class OfficialEvaluation:
+    """Runs a policy's mean action for whole episodes of an official environment.
+
+    Args:
+        task: Gymnasium id.
+        task_kwargs: options of the environment.
+        episodes: number of them, at least 1.
+        seed: episode i is reset with seed `seed + i`, so that every policy meets the same ones.
+
+    Raises: ValueError if episodes is out of range.
+    """
+
+    task: str
+    task_kwargs: Mapping[str, Any]
+    episodes: int = 10
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.episodes < 1:
+            raise ValueError(f"episodes must be >= 1, got {self.episodes}")
+
+    def __call__(self, policy: Policy) -> dict[str, float]:
+        """Mean and standard deviation of the return, and the mean length of an episode."""
+        returns, lengths = self.run(policy)
+        return {
+            "return": float(returns.mean()),
+            "return_std": float(returns.std()),
+            "length": float(lengths.mean()),
+        }
+
+    @torch.inference_mode()
+    def run(self, policy: Policy) -> tuple[np.ndarray, np.ndarray]:
+        """Undiscounted return and length of every episode: two arrays [episodes]."""
+        envs = [gymnasium.make(self.task, **self.task_kwargs) for _ in range(self.episodes)]
+        obs = np.stack([env.reset(seed=self.seed + i)[0] for i, env in enumerate(envs)])
+        returns, lengths = np.zeros(self.episodes), np.zeros(self.episodes)
+        running = list(range(self.episodes))
+        while running:
+            for i, action in zip(running, act(policy, obs[running]), strict=True):
+                obs[i], reward, terminated, truncated, _ = envs[i].step(action)
+                returns[i] += float(reward)
+                lengths[i] += 1
+                if terminated or truncated:
+                    running = [j for j in running if j != i]
+        for env in envs:
+            env.close()
+        return returns, lengths
+
+    @torch.inference_mode()
+    def record(self, policy: Policy, path: Path) -> None:
+        """Writes a video of the first episode to `path`, an .mp4 file.
+
+        Raises: ImportError without the `video` extra.
+        """
+        try:
+            import imageio_ffmpeg
+        except ImportError as error:
+            raise ImportError('a video needs the "video" extra: pip install "diffsim[video]"') from error
+        env = gymnasium.make(self.task, render_mode="rgb_array", **self.task_kwargs)
+        obs, _ = env.reset(seed=self.seed)
+        frame = env.render()
+        assert isinstance(frame, np.ndarray)
+        size, rate = (frame.shape[1], frame.shape[0]), env.metadata["render_fps"]
+        writer = imageio_ffmpeg.write_frames(str(path), size, fps=rate, macro_block_size=1)
+        writer.send(None)
+        ended = False
+        while not ended:
+            writer.send(np.ascontiguousarray(env.render()))
+            obs, _, terminated, truncated, _ = env.step(act(policy, obs))
+            ended = terminated or truncated
+        writer.close()
+        env.close()
+
+
+def act(policy: Policy, obs: Sequence[float] | np.ndarray) -> np.ndarray:
+    """The policy's mean action for observations [..., O] of Gymnasium's making: [..., A]."""
+    parameter = next(policy.parameters())
+    return policy(torch.as_tensor(np.asarray(obs)).to(parameter)).cpu().numpy()

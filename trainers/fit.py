@@ -1,0 +1,207 @@
+"""`diffsim fit` and `diffsim evaluate`: from options to a run folder, and from a run folder to a return."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+import yaml
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from rich.console import Console
+from rich.table import Table
+
+import diffsim
+from diffsim.mdp import MDP
+from policies import Policy
+from trainers.algorithm import Algorithm
+from trainers.checkpoint import load_weights, read_checkpoint
+from trainers.errors import OptionError
+from trainers.evaluation import OfficialEvaluation
+from trainers.options import (
+    ALGORITHMS,
+    POLICIES,
+    RunOptions,
+    choose,
+    parse_fit,
+    pick,
+    read_yaml,
+)
+from trainers.recorder import Recorder, ReturnBar
+from trainers.run_folder import RunFolder
+
+FINAL_EPISODES = 10
+FINAL_SEED = 1_000_000  # far from the seeds of evaluations during training
+RESUME_OPTIONS = ("--resume", "--iterations")
+
+
+def fit(argv: Sequence[str], console: Console) -> RunFolder:
+    """Trains as `argv` says, or goes on with a run, and prints what came of it.
+
+    Raises: OptionError before any work, if an option is wrong; NonFiniteError from training.
+    """
+    resumed = resumed_folder(argv)
+    if resumed is not None:
+        argv = ["--config", str(resumed.config), *argv]
+    parsed = parse_fit(argv)
+    values = resolved(parsed)
+    options = RunOptions(**pick(values, RunOptions))
+    try:
+        algorithm = build(options, values)
+    except (ValueError, TypeError, OSError, RuntimeError) as error:
+        raise OptionError(str(error)) from error
+    if resumed is None:
+        folder = RunFolder.fresh(options.folder)
+        folder.config.write_text(yaml.safe_dump(values, sort_keys=False))
+    else:
+        folder = resumed
+        read_checkpoint(folder.checkpoint)  # a clear error, before Lightning reads it
+    recorder = train(algorithm, options, folder, console, resume=resumed is not None)
+    report(algorithm, options, folder, console)
+    if recorder.stop_requested and algorithm.iteration < options.iterations:
+        console.print(f"Stopped. To go on: diffsim fit --resume {folder.path}", soft_wrap=True)
+    return folder
+
+
+def resumed_folder(argv: Sequence[str]) -> RunFolder | None:
+    """The folder after --resume, or None.
+
+    Raises: OptionError if it is no run folder, or if options come with it that would change the run.
+    """
+    names = [word.split("=")[0] for word in argv if word.startswith("--")]
+    if "--resume" not in names or "--help" in argv or "-h" in argv:
+        return None
+    extra = [name for name in names if name not in RESUME_OPTIONS]
+    if extra:
+        raise OptionError(
+            f"--resume keeps the options of its run; only --iterations may differ, got {', '.join(extra)}"
+        )
+    word = next(i for i, word in enumerate(argv) if word.split("=")[0] == "--resume")
+    value = argv[word].partition("=")[2] or (argv[word + 1] if word + 1 < len(argv) else "")
+    return existing_folder("--resume", value)
+
+
+def existing_folder(option: str, path: str) -> RunFolder:
+    """The run in the folder `path`.
+
+    Raises: OptionError if there is none.
+    """
+    folder = RunFolder(Path(path))
+    if not folder.config.is_file():
+        raise OptionError(f"{option} must be the folder of a run, with its config.yaml, got {path!r}")
+    return folder
+
+
+def resolved(parsed: Any) -> dict[str, Any]:
+    """Every option that makes the run what it is."""
+    return {name: value for name, value in parsed.as_dict().items() if name not in ("config", "resume")}
+
+
+def build_policy(mdp_or_env: Any, options: RunOptions, values: dict[str, Any]) -> Policy:
+    """The policy that the options describe, with weights drawn from their seed."""
+    cls = choose("policy", options.policy, POLICIES)
+    torch.manual_seed(options.seed)
+    return cls(mdp_or_env.observation_space, mdp_or_env.action_space, **pick(values, cls))
+
+
+def build(options: RunOptions, values: dict[str, Any]) -> Algorithm:
+    """The algorithm that the options describe, ready to train.
+
+    Raises: ValueError or TypeError if a value is out of range.
+    """
+    if torch.device(options.device).type == "cuda" and not torch.cuda.is_available():
+        raise OptionError(f"device must be cpu where there is no CUDA device, got {options.device!r}")
+    mdp: MDP = diffsim.make(
+        options.task, num_envs=options.num_envs, device=options.device, **options.task_kwargs
+    )
+    policy = build_policy(mdp, options, values).to(mdp.device, mdp.dtype)
+    evaluation = OfficialEvaluation(options.task, options.task_kwargs, options.evaluate_episodes)
+    cls = choose("algorithm", options.algorithm, ALGORITHMS)
+    return cls(mdp, policy, seed=options.seed, evaluation=evaluation, **pick(values, cls))
+
+
+def train(
+    algorithm: Algorithm, options: RunOptions, folder: RunFolder, console: Console, *, resume: bool
+) -> Recorder:
+    """Runs Lightning's trainer, one epoch per iteration."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    recorder = Recorder(folder, save_every=options.evaluate_every)
+    with warnings.catch_warnings(), recorder:
+        warnings.filterwarnings("ignore", module="lightning")
+        device = torch.device(options.device)
+        trainer = Trainer(
+            accelerator="gpu" if device.type == "cuda" else "cpu",
+            devices=[device.index or 0] if device.type == "cuda" else 1,
+            max_epochs=options.iterations,
+            check_val_every_n_epoch=options.evaluate_every,
+            num_sanity_val_steps=0,
+            logger=TensorBoardLogger(folder.path, name="tensorboard", version=""),
+            callbacks=[recorder, ReturnBar(console)],
+            enable_progress_bar=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(algorithm, ckpt_path=folder.checkpoint if resume else None, weights_only=True)
+    return recorder
+
+
+def report(algorithm: Algorithm, options: RunOptions, folder: RunFolder, console: Console) -> None:
+    """Evaluates the trained policy, draws its pictures, and prints the table."""
+    folder.draw_curve(f"{options.task}, {options.algorithm}, seed {options.seed}")
+    last = folder.read_metrics()[-1]
+    evaluation = OfficialEvaluation(options.task, options.task_kwargs, FINAL_EPISODES, FINAL_SEED)
+    rows = {
+        **described(evaluation.run(algorithm.policy)[0]),
+        "env steps": f"{algorithm.env_steps:,}",
+        "seconds": f"{last['seconds']:.1f}",
+        "checkpoint": str(folder.checkpoint),
+        "learning curve": str(folder.curve),
+    }
+    if options.video:
+        evaluation.record(algorithm.policy, folder.video)
+        rows["video"] = str(folder.video)
+    print_table(f"{options.task}, {options.algorithm}, seed {options.seed}", rows, console)
+
+
+def evaluate(run: str, episodes: int, seed: int, video: bool, console: Console) -> np.ndarray:
+    """Measures a trained policy again, and prints the table. Returns of all episodes, [episodes].
+
+    Raises: OptionError if there is no such run; CheckpointError if its checkpoint cannot be used.
+    """
+    folder = existing_folder("RUN", run)
+    values = read_yaml(folder.config)
+    options = RunOptions(**pick(values, RunOptions))
+    evaluation = OfficialEvaluation(options.task, options.task_kwargs, episodes, seed)
+    checkpoint = read_checkpoint(folder.checkpoint)
+    env = gymnasium.make(options.task, **options.task_kwargs)
+    policy = build_policy(env, options, values)
+    load_weights(policy, checkpoint, "policy.", folder.checkpoint)
+    returns, _ = evaluation.run(policy)
+    rows = {**described(returns), "checkpoint": str(folder.checkpoint)}
+    if video:
+        evaluation.record(policy, folder.video)
+        rows["video"] = str(folder.video)
+    print_table(f"{options.task}, {options.algorithm}, seed {options.seed}", rows, console)
+    return returns
+
+
+def described(returns: np.ndarray) -> dict[str, str]:
+    """Mean and (population) standard deviation of `returns` [episodes], in words."""
+    name = f"official return, {len(returns)} episodes"
+    return {name: f"{returns.mean():,.1f} ± {returns.std():,.1f}"}
+
+
+def print_table(title: str, rows: dict[str, str], console: Console) -> None:
+    """Prints names and values in two columns; long paths are folded, never cut."""
+    table = Table(title=title, show_header=False, title_justify="left")
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        table.add_row(name, value)
+    console.print(table)

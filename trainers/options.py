@@ -1,0 +1,167 @@
+"""What can be said to `diffsim fit`, on the command line and in a YAML file.
+
+Options are the arguments of three constructors: `RunOptions`, the algorithm and the policy. Their names,
+types and help are read from there; values out of range are refused there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # pyright: ignore[reportPrivateImportUsage]
+
+from trainers.errors import OptionError
+
+ALGORITHMS = {"BPTT": "trainers.pathwise.bptt"}
+"""Module of each algorithm, imported only when it is asked for."""
+
+POLICIES = {"DeterministicMLP": "policies", "GaussianMLP": "policies"}
+"""Module of each policy."""
+
+GIVEN: set[str | int] = {"mdp", "policy", "seed", "evaluation", "observation_space", "action_space"}
+"""Constructor arguments that are no options: they are made from others."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """One training run.
+
+    Args:
+        task: id of the environment to learn; `diffsim tasks` lists them.
+        task_kwargs: options of the environment, those of Gymnasium.
+        algorithm: name of the algorithm; its options stand beside these.
+        policy: name of the policy; its options stand beside these.
+        num_envs: copies simulated in parallel, at least 1.
+        device: where to simulate and learn, such as cpu or cuda.
+        seed: of initial weights, initial states and noises, at least 0.
+        iterations: number of iterations of the algorithm, at least 1.
+        evaluate_every: iterations between official evaluations, each followed by a checkpoint, at least 1.
+        evaluate_episodes: episodes of each evaluation during training, at least 1.
+        run: folder of the run; runs/TASK-ALGORITHM-seed-SEED if None. If it exists, a number is added.
+        video: record an episode of the trained policy (needs the video extra).
+    """
+
+    task: str
+    task_kwargs: dict[str, Any] = field(default_factory=dict)
+    algorithm: str = "BPTT"
+    policy: str = "DeterministicMLP"
+    num_envs: int = 32
+    device: str = "cpu"
+    seed: int = 0
+    iterations: int = 200
+    evaluate_every: int = 20
+    evaluate_episodes: int = 3
+    run: str | None = None
+    video: bool = False
+
+    def __post_init__(self) -> None:
+        at_least_one = ("num_envs", "iterations", "evaluate_every", "evaluate_episodes")
+        for name, least in {**dict.fromkeys(at_least_one, 1), "seed": 0}.items():
+            if getattr(self, name) < least:
+                raise OptionError(f"{name} must be >= {least}, got {getattr(self, name)}")
+        choose("algorithm", self.algorithm, ALGORITHMS)
+        choose("policy", self.policy, POLICIES)
+
+    @property
+    def folder(self) -> Path:
+        """Where the run goes, if nothing is there yet."""
+        return Path(self.run or f"runs/{self.task}-{self.algorithm}-seed-{self.seed}")
+
+
+def choose(option: str, name: str, modules: dict[str, str]) -> type:
+    """The class called `name`, imported from its module.
+
+    Raises: OptionError, with the valid names, if there is none.
+    """
+    if name not in modules:
+        raise OptionError(f"{option} must be one of {', '.join(modules)}, got {name!r}")
+    return getattr(importlib.import_module(modules[name]), name)
+
+
+def parse_fit(argv: Sequence[str]) -> Namespace:
+    """Reads the options of `diffsim fit`, all of them flat.
+
+    Raises: OptionError if one is misspelled or of the wrong type; SystemExit after --help.
+    """
+    names = _chosen(argv)
+    parser = ArgumentParser(
+        prog="diffsim fit",
+        description="Train a policy. Options may also stand in a YAML file; later ones win.",
+        exit_on_error=False,
+    )
+    parser.add_argument("--config", action=ActionConfigFile, help="YAML file of options.")
+    parser.add_argument("--resume", metavar="RUN", help="Go on with the run in this folder.")
+    parser.add_class_arguments(RunOptions)
+    parser.add_class_arguments(choose("algorithm", names["algorithm"], ALGORITHMS), skip=GIVEN)
+    parser.add_class_arguments(choose("policy", names["policy"], POLICIES), skip=GIVEN)
+    return parse(parser, argv)
+
+
+def parse(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
+    """Parses `argv`; what is wrong with it becomes an OptionError that says what would have been right."""
+    try:
+        return parser.parse_args(list(argv))
+    except argparse.ArgumentError as error:
+        raise OptionError(_explain(str(error), parser)) from None
+
+
+def pick(options: Mapping[str, Any], cls: type) -> dict[str, Any]:
+    """Those of the options that `cls`'s constructor takes, without those that are made from others."""
+    given = set() if cls is RunOptions else GIVEN
+    names = [name for name in inspect.signature(cls).parameters if name not in given]
+    return {name: options[name] for name in names if name in options}
+
+
+def _chosen(argv: Sequence[str]) -> dict[str, str]:
+    """Algorithm and policy that `argv` and its YAML files ask for: they decide which options there are."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--config", action="append", default=[])
+    names = {"algorithm": RunOptions.algorithm, "policy": RunOptions.policy}
+    for name in names:
+        first.add_argument(f"--{name}")
+    try:
+        found, _ = first.parse_known_args(list(argv))
+    except SystemExit:
+        raise OptionError("--config, --algorithm and --policy each take a value") from None
+    for path in found.config:
+        content = read_yaml(Path(path))
+        names.update({name: str(content[name]) for name in names if name in content})
+    names.update({name: getattr(found, name) for name in names if getattr(found, name) is not None})
+    return names
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file of options.
+
+    Raises: OptionError if it cannot be read, or is not a mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise OptionError(f"config must be a readable YAML file, got {str(path)!r}: {error}") from None
+    if not isinstance(content, dict):
+        raise OptionError(f"config must hold one option per line, `name: value`, got {str(path)!r}")
+    return content
+
+
+def _explain(message: str, parser: ArgumentParser) -> str:
+    """Adds to a parser's message which options there are, and which one may have been meant."""
+    message = " ".join(message.split())
+    valid = [f"--{name}" for name in vars(parser.get_defaults())]
+    if "unrecognized arguments" in message:
+        wrong = message.split(":", 1)[1].split()[0].split("=")[0]
+    elif "is not accepted" in message:
+        wrong = "--" + message.split("'")[1]
+    else:
+        return message
+    close = difflib.get_close_matches(wrong, valid, n=1)
+    meant = f"; did you mean {close[0]}?" if close else ""
+    return f"unknown option {wrong}{meant} Valid options: {', '.join(valid)}"

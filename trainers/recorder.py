@@ -1,0 +1,105 @@
+"""What happens beside training: rows of metrics, checkpoints, a progress bar, a clean stop."""
+
+from __future__ import annotations
+
+import signal
+import time
+from types import FrameType
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from trainers.algorithm import Algorithm
+from trainers.run_folder import RunFolder
+
+
+class Recorder(Callback):
+    """After every iteration, writes metrics; after every evaluation, and at the end, a checkpoint.
+
+    Args:
+        folder: where to.
+        save_every: iterations between checkpoints.
+    """
+
+    def __init__(self, folder: RunFolder, save_every: int) -> None:
+        self.folder, self.save_every = folder, save_every
+        self.stop_requested = False
+        self.seconds_before = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keeps the rows up to the checkpoint that training resumes from, and starts the clock."""
+        assert isinstance(pl_module, Algorithm)
+        rows = [row for row in self.folder.read_metrics() if row["iteration"] <= pl_module.iteration]
+        self.folder.write_metrics(rows)
+        self.seconds_before = rows[-1]["seconds"] if rows else 0.0
+        self.started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Records the iteration."""
+        assert isinstance(pl_module, Algorithm)
+        counts = {
+            "iteration": pl_module.iteration,
+            "env_steps": pl_module.env_steps,
+            "seconds": self.seconds_before + time.perf_counter() - self.started,
+        }
+        self.folder.append_metrics({**counts, **pl_module.metrics})
+        trainer.should_stop = trainer.should_stop or self.stop_requested
+        last = trainer.should_stop or pl_module.iteration == trainer.max_epochs
+        if last or pl_module.iteration % self.save_every == 0:
+            self.folder.save_checkpoint(trainer)
+
+    def __enter__(self) -> Recorder:
+        """From now on, a first Ctrl-C ends training after the iteration under way."""
+        self.previous_handler = signal.signal(signal.SIGINT, self._request_stop)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Ctrl-C means again what it meant before."""
+        signal.signal(signal.SIGINT, self.previous_handler)
+
+    def _request_stop(self, number: int, frame: FrameType | None) -> None:
+        if self.stop_requested:
+            raise KeyboardInterrupt
+        self.stop_requested = True
+
+
+class ReturnBar(Callback):
+    """A progress bar over iterations that shows the return, in training and in the official environment.
+
+    Args:
+        console: where to draw.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.progress = Progress(
+            TextColumn("iteration"),
+            MofNCompleteColumn(),
+            BarColumn(bar_width=30),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[status]}"),
+            console=console,
+        )
+        self.shown: dict[str, float] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draws the bar."""
+        assert isinstance(pl_module, Algorithm)
+        self.bar = self.progress.add_task(
+            "fit", total=trainer.max_epochs, completed=pl_module.iteration, status="compiling kernels ..."
+        )
+        self.progress.start()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Moves the bar on."""
+        assert isinstance(pl_module, Algorithm)
+        self.shown.update(pl_module.metrics)
+        labels = {"return": "return", "eval/return": "official return"}
+        parts = [f"{text} {self.shown[name]:,.1f}" for name, text in labels.items() if name in self.shown]
+        status = "  ".join([*parts, f"{pl_module.env_steps:,} env steps"])
+        self.progress.update(self.bar, completed=pl_module.iteration, status=status)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str, **kwargs: Any) -> None:
+        """Leaves the bar as it is."""
+        self.progress.stop()

@@ -1,0 +1,96 @@
+"""What a training run leaves on disk.
+
+config.yaml           every option, resolved
+metrics.csv           one row per iteration
+tensorboard/          the same, for TensorBoard
+checkpoints/last.ckpt
+learning_curve.png    official and training return against env steps
+video.mp4             when asked for
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+
+import matplotlib.figure
+from lightning.pytorch import Trainer
+
+
+class RunFolder:
+    """Paths and files of one run.
+
+    Args:
+        path: the folder; made when first written to.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.metrics = path / "metrics.csv"
+        self.checkpoint = path / "checkpoints" / "last.ckpt"
+        self.curve = path / "learning_curve.png"
+        self.video = path / "video.mp4"
+        self._columns: list[str] = []
+
+    @classmethod
+    def fresh(cls, path: Path) -> RunFolder:
+        """The folder `path`, or `path-2`, `path-3`, ... : the first that does not exist yet. Makes it."""
+        candidate, number = path, 1
+        while True:
+            try:
+                candidate.mkdir(parents=True)
+                return cls(candidate)
+            except FileExistsError:
+                number += 1
+                candidate = path.with_name(f"{path.name}-{number}")
+
+    def save_checkpoint(self, trainer: Trainer) -> None:
+        """Replaces the last checkpoint at one stroke: a crash leaves the old one or the new one, whole."""
+        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.checkpoint.with_suffix(".partial")
+        trainer.save_checkpoint(partial)
+        os.replace(partial, self.checkpoint)
+
+    def read_metrics(self) -> list[dict[str, float]]:
+        """Rows of the metrics file, without their empty cells; none if there is no file."""
+        if not self.metrics.exists():
+            return []
+        with self.metrics.open(newline="") as file:
+            return [
+                {name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)
+            ]
+
+    def write_metrics(self, rows: list[dict[str, float]]) -> None:
+        """Writes `rows` anew, with a column for every name that any of them has."""
+        self._columns = list(dict.fromkeys(name for row in rows for name in row))
+        with self.metrics.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self._columns, restval="")
+            writer.writeheader()
+            writer.writerows(rows)
+
+    def append_metrics(self, row: dict[str, float]) -> None:
+        """Adds a row. Values are written so that reading them back gives the same number."""
+        if not set(row) <= set(self._columns):
+            self.write_metrics([*self.read_metrics(), row])
+            return
+        with self.metrics.open("a", newline="") as file:
+            csv.DictWriter(file, self._columns, restval="").writerow(row)
+
+    def draw_curve(self, title: str) -> None:
+        """Draws the learning curve from the metrics file."""
+        rows = self.read_metrics()
+        figure = matplotlib.figure.Figure(figsize=(7, 4), layout="constrained")
+        axes = figure.subplots()
+        for name, label, style in (
+            ("return", "training", {"alpha": 0.4, "linewidth": 1}),
+            ("eval/return", "official environment", {"marker": "o", "markersize": 3}),
+        ):
+            points = [(row["env_steps"], row[name]) for row in rows if name in row]
+            if points:
+                axes.plot(*zip(*points, strict=True), label=label, **style)
+                axes.legend()
+        axes.set(title=title, xlabel="environment steps", ylabel="return per episode")
+        axes.grid(alpha=0.3)
+        figure.savefig(self.curve, dpi=150)

@@ -1,0 +1,40 @@
+"""The table that `diffsim tasks` prints."""
+
+from __future__ import annotations
+
+import gymnasium
+import mujoco
+from rich.table import Table
+
+from diffsim.tasks import TASKS
+
+SIZES = ("qpos", "qvel", "observation", "action", "steps")
+
+
+def task_table() -> Table:
+    """One row per MuJoCo environment of Gymnasium: sizes, integrator, and what of it is supported."""
+    table = Table(title="Gymnasium's MuJoCo environments")
+    for heading in ("id", *SIZES, "integrator", "supported"):
+        table.add_column(heading, justify="right" if heading in SIZES else "left", no_wrap=True)
+    for id in official_ids():
+        table.add_row(id, *_describe(id))
+    return table
+
+
+def official_ids() -> list[str]:
+    """Ids of Gymnasium's MuJoCo environments, newest version, and of every task there is here."""
+    specs = gymnasium.registry.items()
+    official = {id for id, spec in specs if "envs.mujoco" in str(spec.entry_point) and id.endswith("-v5")}
+    return sorted(official | set(TASKS))
+
+
+def _describe(id: str) -> list[str]:
+    env = gymnasium.make(id)
+    mj_model: mujoco.MjModel = env.unwrapped.model  # pyright: ignore[reportAttributeAccessIssue]
+    spaces = (env.observation_space.shape or (0,), env.action_space.shape or (0,))
+    steps = env.spec.max_episode_steps if env.spec else None
+    sizes = [mj_model.nq, mj_model.nv, *(shape[0] for shape in spaces), steps]
+    integrator = mujoco.mjtIntegrator(mj_model.opt.integrator).name.removeprefix("mjINT_")
+    env.close()
+    supported = "simulation and gradients" if id in TASKS else "evaluation only"
+    return [*map(str, sizes), integrator, supported]
