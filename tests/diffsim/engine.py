@@ -1,0 +1,57 @@
+"""Our simulator beside the C reference: NumPy in, NumPy out, and Jacobians in raw and in tangent
+coordinates."""
+
+import mujoco
+import numpy as np
+import torch
+
+import diffsim
+
+from .reference import tangent_basis
+
+
+def simulator(mj_model: mujoco.MjModel, num_worlds: int) -> diffsim.Simulator:
+    """The simulator of a model on the CPU."""
+    return diffsim.Simulator(diffsim.Model(mj_model), num_worlds)
+
+
+def tensors(*arrays: np.ndarray, requires_grad: bool = False) -> list[torch.Tensor]:
+    """Arrays in the simulator's precision."""
+    return [torch.tensor(array, dtype=diffsim.dtype, requires_grad=requires_grad) for array in arrays]
+
+
+def step(mj_model: mujoco.MjModel, state: np.ndarray, ctrl: np.ndarray, num_steps: int = 1) -> np.ndarray:
+    """State [N, nq + nv] after `num_steps` of our simulator."""
+    return simulator(mj_model, len(state)).step(*tensors(state, ctrl), num_steps=num_steps).numpy()
+
+
+def raw_jacobian(outputs: torch.Tensor, *inputs: torch.Tensor) -> np.ndarray:
+    """Derivative of outputs [N, O] by inputs [N, I...], world by world: [N, O, sum of I].
+
+    One backward pass per output gives a row of every world, since worlds do not mix.
+    """
+    rows = []
+    for index in range(outputs.shape[1]):
+        grads = torch.autograd.grad(
+            outputs[:, index].sum(), inputs, retain_graph=True, materialize_grads=True
+        )
+        rows.append(torch.cat(grads, dim=1))
+    return torch.stack(rows, dim=1).detach().numpy()
+
+
+def tangent_jacobian(
+    mj_model: mujoco.MjModel, raw: np.ndarray, state: np.ndarray, next_state: np.ndarray
+) -> np.ndarray:
+    """Takes a Jacobian [N, nq + nv, nq + nv + nu] in raw coordinates to the tangent space: [N, 2 nv, 2 nv +
+    nu]."""
+    nq, nv = mj_model.nq, mj_model.nv
+    result = []
+    for matrix, start, end in zip(raw, state, next_state, strict=True):
+        right = np.eye(len(start) + mj_model.nu)
+        left = np.eye(len(end))
+        right = np.delete(right, np.s_[nv:nq], axis=1)
+        right[:nq, :nv] = tangent_basis(mj_model, start[:nq])
+        left = np.delete(left, np.s_[nv:nq], axis=0)
+        left[:nv, :nq] = np.linalg.pinv(tangent_basis(mj_model, end[:nq]))
+        result.append(left @ matrix @ right)
+    return np.array(result)

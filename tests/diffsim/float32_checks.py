@@ -1,0 +1,50 @@
+"""Checks in float32, run by test_float32.py in a process of their own, since precision is chosen at
+import."""
+
+import pytest
+import torch
+
+import diffsim
+
+from .engine import raw_jacobian, simulator, step, tangent_jacobian, tensors
+from .reference import (
+    INTEGRATORS,
+    MODELS,
+    TASK_MODELS,
+    Stepper,
+    block_error,
+    load,
+    moving_states,
+    smooth_states,
+)
+from .test_parity import parts_error
+from .test_tasks import test_observation_after_reset, test_transitions  # noqa: F401  collected here too
+
+every_model = pytest.mark.parametrize("name", TASK_MODELS + MODELS)
+every_integrator = pytest.mark.parametrize("integrator", INTEGRATORS)
+
+
+def test_precision():
+    assert diffsim.dtype == torch.float32
+    assert diffsim.make("Swimmer-v5").dtype == torch.float32
+
+
+@every_integrator
+@every_model
+def test_step(name, integrator):
+    mj_model = load(name, integrator)
+    state, ctrl = moving_states(mj_model, 100)
+    # The same input for both: what float32 can hold.
+    state, ctrl = (x.double().numpy() for x in tensors(state, ctrl))
+    expected = Stepper(mj_model).step_batch(state, ctrl)
+    assert parts_error(mj_model, step(mj_model, state, ctrl), expected) <= 1e-5
+
+
+@every_model
+def test_gradient(name):
+    mj_model = load(name)
+    state, ctrl, expected = smooth_states(mj_model, 6, 1, 1e-6)
+    inputs = tensors(state, ctrl, requires_grad=True)
+    output = simulator(mj_model, 6).step(*inputs)
+    actual = tangent_jacobian(mj_model, raw_jacobian(output, *inputs), state, output.detach().numpy())
+    assert max(block_error(a, e, mj_model.nv) for a, e in zip(actual, expected, strict=True)) <= 1e-3

@@ -1,0 +1,330 @@
+"""What cannot be simulated is refused when the model is built, and bad arguments are named."""
+
+import mujoco
+import numpy as np
+import pytest
+import torch
+
+import diffsim
+
+from .engine import simulator, tensors
+from .reference import Stepper, load, moving_states, relative_error
+
+FOUR_UNSUPPORTED = """
+<mujoco>
+  <asset><mesh name="boulder" vertex="0 0 0  1 0 0  0 1 0  0 0 1"/></asset>
+  <worldbody>
+    <geom name="ground" type="plane" size="1 1 1"/>
+    <site name="anchor" pos="0 0 2"/>
+    <body name="rock" pos="0 0 1">
+      <freejoint/>
+      <geom name="rock_hull" type="mesh" mesh="boulder"/>
+    </body>
+    <body name="arm" pos="2 0 1">
+      <joint name="elbow"/>
+      <geom type="sphere" size="0.1" contype="0" conaffinity="0"/>
+      <site name="wrist" pos="0 0 0.3"/>
+    </body>
+  </worldbody>
+  <equality><joint name="lock" joint1="elbow"/></equality>
+  <tendon><spatial name="cable" stiffness="1"><site site="anchor"/><site site="wrist"/></spatial></tendon>
+  <actuator><muscle name="biceps" joint="elbow"/></actuator>
+</mujoco>
+"""
+
+
+def test_everything_unsupported_is_listed_at_once():
+    with pytest.raises(diffsim.UnsupportedModelError) as error:
+        diffsim.Model.from_mjcf(FOUR_UNSUPPORTED)
+    for words in (("rock_hull",), ("lock", "equality"), ("biceps", "muscle"), ("cable", "spatial")):
+        for word in words:
+            assert word in str(error.value)
+    assert isinstance(error.value, ValueError)
+
+
+BODY = """
+<mujoco>
+  {head}
+  <worldbody>
+    <body name="link" {body}>
+      <joint name="pin" axis="0 1 0" pos="0 0 0.2" damping="0.1" {joint}/>
+      <joint name="rod" type="slide" axis="1 0 0"/>
+      <geom name="hull" type="box" size="0.1 0.2 0.3" contype="0" conaffinity="0" {geom}/>
+      <site name="grip" pos="0.1 0 0"/>
+    </body>
+  </worldbody>
+  {tail}
+</mujoco>
+"""
+
+
+def body(head: str = "", body: str = "", joint: str = "", geom: str = "", tail: str = "") -> str:
+    return BODY.format(head=head, body=body, joint=joint, geom=geom, tail=tail)
+
+
+def actuator(text: str) -> str:
+    return body(tail=f"<actuator>{text}</actuator>")
+
+
+def tendon(options: str) -> str:
+    return body(tail=f'<tendon><fixed name="cord" {options}><joint joint="pin" coef="2"/></fixed></tendon>')
+
+
+FEATURES = {
+    "pin frictionloss": body(joint='frictionloss="0.5"'),
+    "link gravcomp": body(body='gravcomp="0.7"'),
+    "hull ellipsoid": body(head='<option density="100"/>', geom='fluidshape="ellipsoid"'),
+    "cord stiffness": tendon('stiffness="3"'),
+    "cord damping": tendon('damping="3"'),
+    "cord frictionloss": tendon('frictionloss="0.3"'),
+    "cord range": tendon('range="-0.1 0.1" limited="true"'),
+    "cord armature": tendon('armature="0.3"'),
+    "push integrator": actuator('<general name="push" joint="pin" dyntype="integrator"/>'),
+    "push filter": actuator('<general name="push" joint="pin" dyntype="filter" dynprm="0.1"/>'),
+    "push filterexact": actuator('<general name="push" joint="pin" dyntype="filterexact" dynprm="0.1"/>'),
+    "push cylinder": actuator('<cylinder name="push" joint="pin"/>'),
+    "push site": actuator('<motor name="push" site="grip" gear="1 2 3 0 0 0"/>'),
+    "push body": actuator('<adhesion name="push" body="link" ctrlrange="0 1"/>'),
+    "push damper": actuator('<damper name="push" joint="pin" kv="2" ctrlrange="0 1"/>'),
+    "push intvelocity": actuator('<intvelocity name="push" joint="pin" kp="2" actrange="-1 1"/>'),
+    "pin actuatorgravcomp": body(joint='actuatorgravcomp="true"', body='gravcomp="0.5"'),
+    "actuatorfrcrange": body(
+        joint='actuatorfrcrange="-0.2 0.2"', tail='<actuator><motor name="push" joint="pin"/></actuator>'
+    ),
+    "implicit": body(head='<option integrator="implicit"/>'),
+    "flag gravity": body(head='<option><flag gravity="disable"/></option>'),
+    "flag limit": body(head='<option><flag limit="disable"/></option>', joint='range="-1 1" limited="true"'),
+    "flag constraint": body(
+        head='<option><flag constraint="disable"/></option>', joint='range="-1 1" limited="true"'
+    ),
+    "flag spring": body(head='<option><flag spring="disable"/></option>', joint='stiffness="9"'),
+    "flag damper": body(head='<option><flag damper="disable"/></option>'),
+    "flag actuation": body(
+        head='<option><flag actuation="disable"/></option>',
+        tail='<actuator><motor name="push" joint="pin"/></actuator>',
+    ),
+    "flag clampctrl": body(
+        head='<option><flag clampctrl="disable"/></option>',
+        tail='<actuator><motor name="push" joint="pin" ctrlrange="-0.1 0.1"/></actuator>',
+    ),
+    "flag eulerdamp": body(head='<option><flag eulerdamp="disable"/></option>'),
+    "flag refsafe": body(
+        head='<option><flag refsafe="disable"/></option>',
+        joint='range="-1 1" limited="true" solreflimit="0.001 1"',
+    ),
+    "actuatorgroupdisable": body(
+        head='<option actuatorgroupdisable="1"/>',
+        tail='<actuator><motor name="push" joint="pin" group="1"/></actuator>',
+    ),
+    "override": body(
+        head='<option o_solref="0.05 1" o_margin="0.1"><flag override="enable"/></option>',
+        joint='range="-1 1" limited="true"',
+    ),
+    "elliptic cone": body(head='<option cone="elliptic"/>', joint='range="-1 1" limited="true"'),
+    "polynomial stiffness": body(joint='stiffness="9 3 2"'),
+    "polynomial damping": body(joint='damping="0.1 0.3 0.2"').replace('damping="0.1" ', "", 1),
+}
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+def test_a_feature_is_honoured_or_refused(feature):
+    # Whichever the engine does, it never leaves a force out in silence. Refusals name the element.
+    try:
+        mj_model = mujoco.MjModel.from_xml_string(FEATURES[feature])
+    except ValueError as error:
+        pytest.skip(f"this MuJoCo does not know it: {error}")
+    try:
+        sim = simulator(mj_model, 20)
+    except diffsim.UnsupportedModelError as error:
+        named = [name for name in ("pin", "link", "hull", "cord", "push") if feature.startswith(name)]
+        assert all(name in str(error) for name in named)
+        return
+    state, ctrl = moving_states(mj_model, 20)
+    # Wide of the range, so that limits and clamps that are switched off would show.
+    state[:, :2] *= 2
+    expected = Stepper(mj_model).step_batch(state, ctrl, 3)
+    assert relative_error(sim.step(*tensors(state, ctrl), num_steps=3).numpy(), expected) <= 1e-9
+
+
+def pair(first: str, second: str) -> str:
+    """A ball above a floor."""
+    return f"""
+        <mujoco>
+          <worldbody>
+            <geom name="floor" type="plane" size="1 1 1" {first}/>
+            <body pos="0 0 1"><freejoint/><geom name="ball" size="0.1" {second}/></body>
+          </worldbody>
+        </mujoco>"""
+
+
+def test_geoms_that_can_touch_are_refused():
+    with pytest.raises(diffsim.UnsupportedModelError, match="ball") as error:
+        diffsim.Model.from_mjcf(pair("", ""))
+    assert "floor" in str(error.value)
+    with pytest.raises(diffsim.UnsupportedModelError, match="ball"):
+        diffsim.Model.from_mjcf(pair('contype="2" conaffinity="0"', 'contype="0" conaffinity="2"'))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ('contype="0" conaffinity="0"', ""),
+        ('contype="0"', 'contype="0"'),
+        ('contype="2" conaffinity="1"', 'contype="4" conaffinity="8"'),
+    ],
+)
+def test_geoms_that_cannot_touch_are_accepted(first, second):
+    diffsim.Model.from_mjcf(pair(first, second))
+
+
+def test_explicit_pairs_touch_whatever_their_masks():
+    text = pair('contype="0" conaffinity="0"', 'contype="0" conaffinity="0"')
+    text = text.replace(
+        "</mujoco>", '<contact><pair name="bump" geom1="floor" geom2="ball"/></contact></mujoco>'
+    )
+    with pytest.raises(diffsim.UnsupportedModelError, match="ball|bump"):
+        diffsim.Model.from_mjcf(text)
+
+
+def test_model_input():
+    with pytest.raises((TypeError, ValueError), match="mj_model"):
+        diffsim.Model("model.xml")  # pyright: ignore[reportArgumentType]
+    with pytest.raises((ValueError, OSError), match="no_such_file.xml"):
+        diffsim.Model.from_mjcf("no_such_file.xml")
+
+
+# ------------------------------------------------------------------------------------- arguments of the
+# simulator
+
+
+@pytest.fixture(scope="module")
+def model():
+    return diffsim.Model(load("swimmer"))
+
+
+@pytest.mark.parametrize("num_worlds", [-3, 0])
+def test_num_worlds_must_be_positive(model, num_worlds):
+    with pytest.raises(ValueError, match=f"num_worlds must be >= 1, got {num_worlds}"):
+        diffsim.Simulator(model, num_worlds)
+
+
+@pytest.mark.parametrize("num_worlds", [1.5, "4", None])
+def test_num_worlds_must_be_an_int(model, num_worlds):
+    with pytest.raises((TypeError, ValueError), match="num_worlds"):
+        diffsim.Simulator(model, num_worlds)
+
+
+@pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
+def test_device_must_exist(model, device):
+    with pytest.raises((TypeError, ValueError), match=device):
+        diffsim.Simulator(model, 2, device=device)
+
+
+METHODS = ["step", "advance", "linearize", "forward"]
+
+
+@pytest.fixture(scope="module")
+def world(model):
+    """A simulator of two worlds, and valid state and ctrl."""
+    state, ctrl = tensors(*moving_states(model.mj_model, 2))
+    return diffsim.Simulator(model, 2), state, ctrl
+
+
+def rejects(world, method, match, state=None, ctrl=None, error=ValueError, **options):
+    sim, good_state, good_ctrl = world
+    state, ctrl = good_state if state is None else state, good_ctrl if ctrl is None else ctrl
+    with pytest.raises(error, match=match):
+        getattr(sim, method)(state, ctrl, **options)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_shapes(world, method):
+    _, state, ctrl = world
+    rejects(world, method, r"state.*\(2, 10\).*\(2, 9\)", state=state[:, :9])
+    rejects(world, method, r"state.*\(2, 10\).*\(1, 10\)", state=state[:1])
+    rejects(world, method, r"state.*\(2, 10\).*\(20,\)", state=state.flatten())
+    rejects(world, method, r"ctrl.*\(2, 2\).*\(2, 1\)", ctrl=ctrl[:, :1])
+    rejects(world, method, r"ctrl.*\(2, 2\).*\(2,\)", ctrl=ctrl[0])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_types(world, method):
+    _, state, ctrl = world
+    wrong = (TypeError, ValueError)
+    rejects(world, method, "state.*dtype.*float64.*float16", state=state.half(), error=wrong)
+    rejects(world, method, "ctrl.*dtype.*float64.*int64", ctrl=ctrl.long(), error=wrong)
+    rejects(world, method, "state.*ndarray", state=state.numpy(), error=wrong)
+    rejects(world, method, "ctrl.*list", ctrl=ctrl.tolist(), error=wrong)
+    rejects(world, method, "state.*cpu.*meta", state=state.to("meta"), error=wrong)
+    rejects(world, method, "ctrl.*cpu.*meta", ctrl=ctrl.to("meta"), error=wrong)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("method", METHODS)
+def test_numbers_must_be_finite(world, method, value):
+    _, state, ctrl = world
+    bad_state, bad_ctrl = state.clone(), ctrl.clone()
+    bad_state[1, 7] = bad_ctrl[1, 0] = value
+    # The array, the world and the index.
+    rejects(world, method, "(?s)state.*1.*7", state=bad_state)
+    rejects(world, method, "(?s)ctrl.*1.*0", ctrl=bad_ctrl)
+
+
+@pytest.mark.parametrize("method", ["step", "advance", "linearize"])
+def test_num_steps(world, method):
+    rejects(world, method, "num_steps must be >= 1, got 0", num_steps=0)
+    rejects(world, method, "num_steps must be >= 1, got -2", num_steps=-2)
+    rejects(world, method, "num_steps", num_steps=1.5, error=(TypeError, ValueError))
+
+
+def test_position_names(world):
+    sim, state, _ = world
+    with pytest.raises(ValueError, match="(?s)wing.*torso"):
+        sim.xpos(state[:, :5], ["wing"])
+    with pytest.raises(ValueError, match="tip"):
+        sim.site_xpos(state[:, :5], ["tip"])
+    with pytest.raises(ValueError, match=r"qpos.*\(2, 5\).*\(2, 10\)"):
+        sim.xpos(state, ["torso"])
+
+
+# --------------------------------------------------------------------------------------------- arguments of
+# tasks
+
+
+def test_unknown_task():
+    with pytest.raises(ValueError, match="Swimmer-v5.*'Swimer-v5'"):
+        diffsim.make("Swimer-v5")
+
+
+def test_misspelled_option():
+    with pytest.raises(TypeError, match="reset_noise_scale.*got reset_noise_scal"):
+        diffsim.make("Swimmer-v5", reset_noise_scal=0.2)
+
+
+@pytest.mark.parametrize("option", ["num_envs", "frame_skip"])
+def test_counts_of_a_task(option):
+    for value in (0, -1):
+        with pytest.raises(ValueError, match=f"{option} must be >= 1, got {value}"):
+            diffsim.make("Swimmer-v5", **{option: value})
+    for value in (2.0, True, "3"):
+        with pytest.raises(TypeError, match=f"{option} must be an int"):
+            diffsim.make("Swimmer-v5", **{option: value})
+
+
+def test_missing_mjcf_file():
+    with pytest.raises(FileNotFoundError, match="xml_file.*no_such.xml"):
+        diffsim.make("Swimmer-v5", xml_file="no_such.xml")
+
+
+def test_arguments_of_transition():
+    mdp = diffsim.make("Reacher-v5", num_envs=2)
+    state = mdp.initial(torch.Generator().manual_seed(0))
+    action = torch.zeros(2, 2, dtype=mdp.dtype)
+    with pytest.raises(ValueError, match=r"state must have shape \(2, 11\), got \(2, 8\)"):
+        mdp.transition(state[:, :8], action)
+    with pytest.raises(ValueError, match=r"action must have shape \(2, 2\), got \(2,\)"):
+        mdp.transition(state, action[0])
+    with pytest.raises(ValueError, match="noise must be None"):
+        mdp.transition(state, action, torch.zeros(2, 1))
+    with pytest.raises(ValueError, match="(?s)ctrl.*1.*0"):
+        mdp.transition(state, torch.tensor([[0, 0], [torch.nan, 0]], dtype=mdp.dtype))

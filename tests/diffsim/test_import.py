@@ -1,0 +1,19 @@
+"""Importing the package is quick and compiles nothing."""
+
+import os
+import subprocess
+import sys
+
+
+def test_import_is_quick_and_compiles_nothing(tmp_path):
+    # An empty kernel cache shows any compilation. The best of three times, since the machine may be busy.
+    code = "import time; t = time.perf_counter(); import diffsim; print(time.perf_counter() - t)"
+    environment = os.environ | {"WARP_CACHE_PATH": str(tmp_path)}
+    seconds = []
+    for _ in range(3):
+        result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+        seconds.append(float(result.stdout.split()[-1]))
+    assert min(seconds) < 3
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert "Module" not in result.stdout

@@ -1,0 +1,193 @@
+"""Tasks do what Gymnasium's environments of the same id do."""
+
+import inspect
+from pathlib import Path
+
+import gymnasium
+import mujoco
+import numpy as np
+import pytest
+import torch
+
+import diffsim
+from diffsim.mdp import MDP
+from diffsim.tasks import TASKS
+
+from .engine import raw_jacobian, tensors
+from .official import SETTING_NAMES, SETTINGS, official, random_transitions, step_from
+
+every_setting = pytest.mark.parametrize(("id", "options"), SETTINGS, ids=SETTING_NAMES)
+every_task = pytest.mark.parametrize("id", TASKS)
+
+TOLERANCE = 1e-6 if diffsim.dtype == torch.float64 else 1e-4
+
+
+def with_extras(mdp: MDP, physics: torch.Tensor) -> torch.Tensor:
+    """A full state from [qpos, qvel]. Transitions do not read the extras, so any will do."""
+    return torch.nn.functional.pad(physics, (0, mdp.state_size - physics.shape[1]))
+
+
+def assert_close(actual: torch.Tensor, expected: np.ndarray) -> None:
+    """Equal to TOLERANCE, relative to the size of each column where that exceeds one."""
+    expected = np.asarray(expected, dtype=np.float64)
+    scale = np.maximum(1, np.abs(expected).max(axis=0))
+    np.testing.assert_array_less(np.abs(actual.double().numpy() - expected) / scale, TOLERANCE)
+
+
+@every_setting
+def test_transitions(id, options):
+    env = official(id, **options)
+    expected = random_transitions(env, 200)
+    mdp = diffsim.make(id, num_envs=200, **options)
+    physics, action = tensors(expected.state, expected.action)
+    state = with_extras(mdp, physics)
+    next_state = mdp.transition(state, action)
+    assert next_state.shape == (200, mdp.state_size)
+    assert_close(next_state[:, : physics.shape[1]], expected.next_state)
+    assert_close(mdp.observation(next_state), expected.obs)
+    assert_close(mdp.reward(state, action, next_state), expected.reward)
+    np.testing.assert_array_equal(mdp.terminal(next_state).numpy(), expected.terminated)
+
+
+def test_the_transitions_reach_both_outcomes():
+    for id in ("InvertedPendulum-v5", "InvertedDoublePendulum-v5"):
+        transitions = random_transitions(official(id), 200)
+        assert 5 <= transitions.terminated.sum() <= 195
+    # The constraint force in the observation is that of the rail's ends.
+    assert (transitions.obs[:, 8] != 0).sum() >= 5
+
+
+@every_setting
+def test_observation_after_reset(id, options):
+    env = official(id, **options)
+    mdp = diffsim.make(id, num_envs=20, **options)
+    state = mdp.initial(torch.Generator().manual_seed(0))
+    qpos, qvel, _ = mdp.split(state)
+    expected = []
+    for world in range(20):
+        mujoco.mj_resetData(env.model, env.data)
+        env.set_state(qpos[world].double().numpy(), qvel[world].double().numpy())
+        expected.append(env._get_obs())
+    assert_close(mdp.observation(state), expected)
+
+
+def distance_of_samples(first: np.ndarray, second: np.ndarray) -> float:
+    """Kolmogorov-Smirnov distance: the largest gap between two empirical distribution functions."""
+    points = np.concatenate([first, second])
+    below = [
+        np.searchsorted(np.sort(sample), points, side="right") / len(sample) for sample in (first, second)
+    ]
+    return float(np.abs(below[0] - below[1]).max())
+
+
+@every_setting
+def test_reset_distribution(id, options):
+    count = 1500
+    env = official(id, **options)
+    expected = []
+    for seed in range(count):
+        env.reset(seed=seed)
+        expected.append(np.concatenate([env.data.qpos, env.data.qvel]))
+    expected = np.array(expected)
+    mdp = diffsim.make(id, num_envs=count, **options)
+    state = mdp.initial(torch.Generator().manual_seed(0)).double().numpy()
+    # Under equal distributions a distance passes this bound with probability 1e-4 (Smirnov's limit law), and
+    # the seeds are fixed. Distances of pairs of coordinates from the origin see dependence that margins do
+    # not.
+    bound = np.sqrt(-np.log(1e-4 / 2) / 2 * 2 / count)
+    for column in range(expected.shape[1]):
+        assert distance_of_samples(state[:, column], expected[:, column]) < bound
+        pair = [column, (column + 1) % expected.shape[1]]
+        norms = (np.linalg.norm(x[:, pair], axis=1) for x in (state, expected))
+        assert distance_of_samples(*norms) < bound
+
+
+@every_setting
+def test_spaces_and_time_limit(id, options):
+    env = gymnasium.make(id, **options)
+    mdp = diffsim.make(id, num_envs=3, **options)
+    assert mdp.action_space == env.action_space
+    if "xml_file" not in options:
+        assert mdp.observation_space == env.observation_space
+    assert mdp.max_episode_steps == env.spec.max_episode_steps
+    assert (mdp.num_envs, mdp.dtype, mdp.device) == (3, diffsim.dtype, torch.device("cpu"))
+    assert mdp.dt == pytest.approx(env.unwrapped.dt)
+
+
+@every_task
+def test_same_options_and_defaults_as_gymnasium(id):
+    official_class = type(official(id))
+    rendering = {"default_camera_config"}
+    expected = {
+        name: parameter.default
+        for name, parameter in inspect.signature(official_class).parameters.items()
+        if parameter.kind is not parameter.VAR_KEYWORD and name not in rendering
+    }
+    actual = {
+        name: parameter.default
+        for name, parameter in inspect.signature(TASKS[id]).parameters.items()
+        if name not in ("num_envs", "device")
+    }
+    assert actual == expected
+
+
+@every_task
+def test_same_seed_same_bits(id):
+    mdp = diffsim.make(id, num_envs=5)
+    first, again, other = (mdp.initial(torch.Generator().manual_seed(seed)) for seed in (3, 3, 4))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_users_own_mjcf_file(tmp_path, kind):
+    text = Path(official("InvertedPendulum-v5").fullpath).read_text()
+    path = tmp_path / "quick.xml"
+    path.write_text(text.replace('timestep="0.02"', 'timestep="0.01"').replace('gear="100"', 'gear="50"'))
+    expected = random_transitions(official("InvertedPendulum-v5", xml_file=str(path)), 50)
+    mdp = diffsim.make("InvertedPendulum-v5", num_envs=50, xml_file=kind(path))
+    assert_close(mdp.transition(*tensors(expected.state, expected.action)), expected.next_state)
+
+
+@pytest.mark.skipif(diffsim.dtype != torch.float64, reason="differences need float64")
+@pytest.mark.parametrize("id", ["InvertedDoublePendulum-v5", "Reacher-v5", "Swimmer-v5"])
+def test_gradient_of_observation_and_reward(id):
+    # By differences of the official environment itself, whose observation reads the last evaluation.
+    env = official(id)
+    env.model.opt.tolerance = 0
+    rows = random_transitions(env, 40)
+    calm = ~rows.terminated & (np.abs(rows.action) < 0.95).all(axis=1)
+    if "Double" in id:
+        # Away from the clips of velocities and force.
+        calm &= (np.abs(rows.obs[:, 5:8]) < 9.9).all(axis=1) & (np.abs(rows.obs[:, 8]) != 10)
+    state, action = rows.state[calm][:8], rows.action[calm][:8]
+    mdp = diffsim.make(id, num_envs=len(state))
+
+    physics, act = tensors(state, action, requires_grad=True)
+    full = with_extras(mdp, physics)
+    reached = mdp.transition(full, act)
+    outputs = torch.cat([mdp.observation(reached), mdp.reward(full, act, reached)[:, None]], dim=1)
+    actual = raw_jacobian(outputs, physics, act)
+
+    def differences(world: int, step: float) -> np.ndarray:
+        inputs = np.concatenate([state[world], action[world]])
+        columns = []
+        for index in range(len(inputs)):
+            ends = []
+            for sign in (1, -1):
+                moved = inputs.copy()
+                moved[index] += sign * step
+                ends.append(step_from(env, *np.split(moved, [state.shape[1]])))
+            columns.append((ends[0] - ends[1]) / (2 * step))
+        return np.array(columns).T
+
+    checked = 0
+    for world in range(len(state)):
+        one, half = differences(world, 1e-5), differences(world, 5e-6)
+        size = np.abs(half).max(axis=1, keepdims=True) + 1e-3
+        # A state at a switch, such as the first touch of the rail's end, has no derivative to compare with.
+        if np.abs(one - half).max() > 1e-5 * size.max():
+            continue
+        checked += 1
+        np.testing.assert_array_less(np.abs(actual[world] - (4 * half - one) / 3) / size, 1e-5)
+    assert checked >= 4
