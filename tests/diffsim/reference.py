@@ -12,6 +12,8 @@ MODELS = sorted(path.stem for path in (Path(__file__).parent / "models").glob("*
 TASK_MODELS = ["inverted_pendulum", "inverted_double_pendulum", "reacher", "swimmer"]
 INTEGRATORS = ["Euler", "implicitfast", "RK4"]
 
+FREE, BALL = int(mujoco.mjtJoint.mjJNT_FREE), int(mujoco.mjtJoint.mjJNT_BALL)
+
 # Differences in C: each kind of coordinate is perturbed by a step as large as the curvature of the forces
 # allows, since rounding enters as 1e-16 / step. Positions: a limit's impedance bends over its width, 1e-3 by
 # default. Controls: forces are affine in them. Richardson extrapolation over halved steps then removes the
@@ -71,7 +73,7 @@ def _random_qpos(mj_model: mujoco.MjModel, rng: np.random.Generator) -> np.ndarr
         at_stop = rng.random() < 0.5
         # At a stop: from just outside its margin to a little way into it.
         depth = rng.uniform(-0.01, 0.02) - mj_model.jnt_margin[joint]
-        if mj_model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_BALL:
+        if mj_model.jnt_type[joint] == BALL:
             angle = high + depth if at_stop else rng.uniform(0.2, 0.9) * high
             axis = rng.standard_normal(3)
             mujoco.mju_axisAngle2Quat(qpos[adr : adr + 4], axis / np.linalg.norm(axis), angle)
@@ -222,11 +224,11 @@ def smooth_states(
     States near a switch of the motion are passed over: their `jacobian` does not settle.
 
     Returns: state [N, nq + nv], ctrl [N, nu], jacobian [N, 2 nv, 2 nv + nu].
-    Raises: RuntimeError if fewer than half the candidates qualify, so that the choice cannot hide a bad
+    Raises: RuntimeError if fewer than a quarter of the candidates qualify, so that the choice cannot hide a bad
     reference.
     """
     stepper = Stepper(mj_model)
-    candidates = zip(*moving_states(mj_model, 2 * num_worlds, seed), strict=True)
+    candidates = zip(*moving_states(mj_model, 4 * num_worlds, seed), strict=True)
     kept = []
     for state, ctrl in candidates:
         matrix, error = jacobian(stepper, state, ctrl, num_steps)
@@ -234,7 +236,7 @@ def smooth_states(
             kept.append((state, ctrl, matrix))
         if len(kept) == num_worlds:
             return tuple(np.array(column) for column in zip(*kept, strict=True))  # pyright: ignore[reportReturnType]
-    raise RuntimeError(f"only {len(kept)} of {2 * num_worlds} states have a derivative known to {tolerance}")
+    raise RuntimeError(f"only {len(kept)} of {4 * num_worlds} states have a derivative known to {tolerance}")
 
 
 def _left_matrix(quat: np.ndarray) -> np.ndarray:
@@ -248,10 +250,10 @@ def tangent_basis(mj_model: mujoco.MjModel, qpos: np.ndarray) -> np.ndarray:
     identity."""
     basis = np.zeros((mj_model.nq, mj_model.nv))
     for kind, adr, dof in zip(mj_model.jnt_type, mj_model.jnt_qposadr, mj_model.jnt_dofadr, strict=True):
-        if kind == mujoco.mjtJoint.mjJNT_FREE:
+        if kind == FREE:
             basis[adr : adr + 3, dof : dof + 3] = np.eye(3)
             adr, dof = adr + 3, dof + 3
-        if kind in (mujoco.mjtJoint.mjJNT_FREE, mujoco.mjtJoint.mjJNT_BALL):
+        if kind in (FREE, BALL):
             basis[adr : adr + 4, dof : dof + 3] = _left_matrix(qpos[adr : adr + 4]) / 2
         else:
             basis[adr, dof] = 1.0

@@ -6,7 +6,17 @@ import pytest
 import torch
 
 from .engine import simulator, step, tensors
-from .reference import INTEGRATORS, MODELS, TASK_MODELS, Stepper, load, moving_states, relative_error
+from .reference import (
+    BALL,
+    FREE,
+    INTEGRATORS,
+    MODELS,
+    TASK_MODELS,
+    Stepper,
+    load,
+    moving_states,
+    relative_error,
+)
 
 every_model = pytest.mark.parametrize("name", TASK_MODELS + MODELS)
 every_integrator = pytest.mark.parametrize("integrator", INTEGRATORS)
@@ -95,8 +105,8 @@ def test_quaternions_count_only_by_direction(name, integrator):
     state, ctrl = moving_states(mj_model, 20)
     scaled = state.copy()
     for kind, adr in zip(mj_model.jnt_type, mj_model.jnt_qposadr, strict=True):
-        if kind in (mujoco.mjtJoint.mjJNT_FREE, mujoco.mjtJoint.mjJNT_BALL):
-            adr += 3 * (kind == mujoco.mjtJoint.mjJNT_FREE)
+        if kind in (FREE, BALL):
+            adr += 3 * (kind == FREE)
             scaled[:, adr : adr + 4] *= 1.7
     assert relative_error(step(mj_model, scaled, ctrl), step(mj_model, state, ctrl)) <= 1e-12
 
