@@ -1,7 +1,7 @@
-"""Speed of the simulator, forward and forward+backward, beside C MuJoCo's mj_step on one core in the same run.
+"""Speed of the simulator beside C MuJoCo's mj_step on one core, in the same run.
 
-Every number is microseconds per world and physics step (one mj_step). Both engines start from the same moving states,
-hold the same random controls, and take a task's `frame_skip` steps at a time.
+Every number is microseconds per world and physics step (one mj_step). Both engines start from the same moving
+states, hold the same random controls, and take a task's `frame_skip` steps at a time.
 
     python -m benchmarks.physics --tasks Swimmer-v5 --batches 1 64
 """
@@ -53,7 +53,7 @@ class Row:
 
 
 def best_time(call: Callable[[], object], seconds: float, repeats: int = 5) -> float:
-    """Seconds per call: the best of some repeats of about `seconds` each, since others may use the machine."""
+    """Seconds per call: the best of some repeats of about `seconds` each, as the machine may be shared."""
     call()
     start = time.perf_counter()
     call()
@@ -68,7 +68,7 @@ def best_time(call: Callable[[], object], seconds: float, repeats: int = 5) -> f
 
 
 def moving_states(task: Task, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """States [count, nq + nv] up to half a second after resets under random controls, and controls [count, nu]."""
+    """States up to half a second after a reset under random controls, [count, nq + nv] and ctrl [count, nu]."""
     rng = np.random.default_rng(seed)
     mj_model, data = task.mj_model, mujoco.MjData(task.mj_model)
     low, high = mj_model.actuator_ctrlrange.T
@@ -136,7 +136,10 @@ def measure(tasks: list[str], batches: list[int], devices: list[str], seconds: f
     return rows
 
 
-HEADER = f"| {'task':25} | device | batch | mj_step us | forward us | fwd+bwd us | forward / mj_step | fwd+bwd / forward |"
+HEADER = (
+    f"| {'task':25} | device | batch | mj_step us | forward us | fwd+bwd us | "
+    "forward / mj_step | fwd+bwd / forward |"
+)
 
 
 def _line(row: Row) -> str:
