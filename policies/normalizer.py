@@ -12,8 +12,8 @@ class ObservationNormalizer(nn.Module):
         normalised = (o - mean) / sqrt(variance + epsilon)
 
     The statistics are buffers: saved with the policy, constant in every gradient, and frozen between calls of
-    `update`, so that one window of experience is seen through one pair of spectacles. Before the first update
-    the map is the identity.
+    `update`, so that one window of experience is seen through one pair of spectacles. Before the first update,
+    mean 0 and variance 1 stand in.
 
     Args:
         size: O, numbers in an observation.

@@ -77,7 +77,7 @@ class Algorithm(LightningModule, ABC):
             if not norm.isfinite():
                 raise NonFiniteError(f"gradient norm must be finite, got {norm.item()}")
             seen.append((value.detach(), norm))
-            return float(value)
+            return float(value.detach())
 
         optimizer.step(closure)
         return seen[0]

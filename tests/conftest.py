@@ -1,0 +1,20 @@
+"""Settings that must be made before any kernel loads, and the skip of GPU tests where there is no GPU."""
+
+import pytest
+import torch
+import warp as wp
+
+# Overwrites of arrays that a backward pass still needs become warnings, and warnings are errors here.
+wp.config.verify_autograd_array_access = True
+wp.config.quiet = True
+
+torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if torch.cuda.is_available():
+        return
+    skip = pytest.mark.skip(reason="needs a CUDA device")
+    for item in items:
+        if "gpu" in item.keywords:
+            item.add_marker(skip)

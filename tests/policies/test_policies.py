@@ -1,0 +1,169 @@
+"""Policies: bounds, densities against torch.distributions, gradients through noise, and messages."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box, Discrete
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.distributions import AffineTransform, Independent, Normal, TanhTransform, TransformedDistribution
+
+from policies import DeterministicMLP, GaussianMLP, ObservationNormalizer, TanhBox, mlp
+
+OBS = Box(-np.inf, np.inf, (3,), np.float64)
+ACTION = Box(np.array([-1.0, -3.0], np.float32), np.array([2.0, 1.0], np.float32))
+STDS = ("fixed", "learned", "state")
+
+
+def gaussian(std="learned", **kwargs):
+    torch.manual_seed(0)
+    return GaussianMLP(OBS, ACTION, std=std, **kwargs).double()
+
+
+def batch(*shape, seed=1):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def reference(policy, obs):
+    """The policy's distribution, by torch's own transforms."""
+    mean, std = policy.distribution(obs)
+    low, high = torch.as_tensor(ACTION.low).double(), torch.as_tensor(ACTION.high).double()
+    squash = [TanhTransform(), AffineTransform((high + low) / 2, (high - low) / 2)]
+    return Independent(TransformedDistribution(Normal(mean, std), squash), 1)
+
+
+@pytest.mark.parametrize("std", STDS)
+def test_log_prob_equals_torch_distributions(std):
+    policy, obs = gaussian(std, out_scale=1.0), batch(50, 3)
+    action = policy(obs, batch(50, 2, seed=2))
+    expected = reference(policy, obs).log_prob(action)
+    torch.testing.assert_close(policy.log_prob(obs, action), expected, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("std", STDS)
+def test_sample_agrees_with_action_and_log_prob(std):
+    policy, obs, noise = gaussian(std), batch(50, 3), batch(50, 2, seed=2)
+    action, log_prob = policy.sample(obs, noise)
+    assert torch.equal(action, policy(obs, noise))
+    torch.testing.assert_close(log_prob, policy.log_prob(obs, action), rtol=1e-7, atol=1e-7)
+
+
+def test_density_integrates_to_one():
+    torch.manual_seed(0)
+    policy = GaussianMLP(OBS, Box(-1.0, 3.0, (1,), np.float32), initial_std=1.0).double()
+    grid = torch.linspace(-1.0, 3.0, 200_001, dtype=torch.float64)[1:-1, None]
+    density = policy.log_prob(batch(1, 3).expand(len(grid), 3), grid).exp()
+    # A Riemann sum of a smooth function that vanishes at the bounds: error far below the 1e-4 asked.
+    assert density.sum().item() * 4.0 / 200_000 == pytest.approx(1.0, abs=1e-4)
+
+
+def test_log_prob_stays_finite_where_tanh_saturates():
+    policy = GaussianMLP(OBS, ACTION, initial_std=1.0)
+    action, log_prob = policy.sample(torch.zeros(1, 3), torch.full((1, 2), 40.0))
+    assert torch.equal(action, torch.as_tensor(ACTION.high)[None])
+    # Far out, log(1 - tanh(x)^2) -> 2 log 2 - 2 x, here at x = 40, and the half widths are 1.5 and 2.
+    normal = 2 * (-0.5 * 40.0**2 - 0.5 * math.log(2 * math.pi))
+    expected = normal - 2 * (2 * math.log(2) - 80.0) - math.log(1.5) - math.log(2.0)
+    assert log_prob.item() == pytest.approx(expected, rel=1e-5)
+    assert policy.log_prob(torch.zeros(1, 3), action).isfinite().all()
+
+
+@pytest.mark.parametrize("policy_class", [DeterministicMLP, GaussianMLP])
+def test_without_noise_the_action_is_the_squashed_network_output(policy_class):
+    policy = policy_class(OBS, ACTION, normalize=False, out_scale=1.0)
+    obs = torch.randn(5, 3)
+    center, half = torch.tensor([0.5, -1.0]), torch.tensor([1.5, 2.0])
+    torch.testing.assert_close(policy(obs), center + half * torch.tanh(policy.network(obs)[:, :2]))
+
+
+@given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=2, max_size=2))
+def test_actions_are_inside_the_space_for_every_input(x):
+    action = TanhBox(ACTION)(torch.tensor(x))
+    assert ACTION.contains(action.numpy())
+
+
+def test_inverse_inverts():
+    squash, x = TanhBox(ACTION).double(), batch(100, 2)
+    torch.testing.assert_close(squash.inverse(squash(x)), x, rtol=1e-9, atol=1e-9)
+
+
+def test_log_det_is_that_of_the_jacobian():
+    squash, x = TanhBox(ACTION).double(), batch(2)
+    jacobian = torch.autograd.functional.jacobian(squash, x)
+    assert squash.log_det(x).item() == pytest.approx(torch.logdet(jacobian).item(), rel=1e-12)
+
+
+def test_noise_is_reparameterized():
+    policy, obs, noise = gaussian("learned"), batch(7, 3), batch(7, 2, seed=2)
+    action = policy(obs, noise)
+    (gradient,) = torch.autograd.grad(action.sum(), policy.log_std)
+    mean, std = policy.distribution(obs)
+    x = mean + std * noise
+    slope = policy.squash.half_width * (1 - torch.tanh(x) ** 2)
+    torch.testing.assert_close(gradient, (slope * std * noise).sum(0))
+
+
+@pytest.mark.parametrize(("std", "learned"), [("fixed", False), ("learned", True), ("state", False)])
+def test_which_deviation_is_a_parameter(std, learned):
+    policy = gaussian(std, initial_std=0.3)
+    assert ("log_std" in dict(policy.named_parameters())) == learned
+    deviation = policy.distribution(batch(4, 3))[1]
+    assert (deviation[0] == deviation[1]).all().item() == (std != "state")
+    if std != "state":
+        torch.testing.assert_close(deviation, torch.full_like(deviation, 0.3))
+
+
+def test_normalizer_has_the_statistics_of_all_batches():
+    normalizer, data = ObservationNormalizer(3).double(), 5.0 + 3.0 * batch(6, 10, 3)
+    untouched = data[0].clone()
+    assert torch.equal(normalizer(untouched), untouched / math.sqrt(1 + 1e-4))
+    for part in (data[:1], data[1:4], data[4:], data[:0]):
+        normalizer.update(part)
+    flat = data.reshape(-1, 3)
+    torch.testing.assert_close(normalizer.mean, flat.mean(0))
+    torch.testing.assert_close(normalizer.variance, flat.var(0, correction=0))
+    assert normalizer.count.item() == 60
+    normalised = normalizer(flat)
+    torch.testing.assert_close(normalised.var(0, correction=0), torch.ones(3).double(), rtol=1e-4, atol=0)
+
+
+def test_normalizer_changes_only_when_asked():
+    policy = DeterministicMLP(OBS, ACTION)
+    assert policy.normalizer is not None
+    before = policy.normalizer.mean.clone()
+    policy(torch.randn(5, 3) + 10)
+    assert torch.equal(policy.normalizer.mean, before) and {"normalizer.mean"} <= set(policy.state_dict())
+    assert not any(name.startswith("normalizer") for name, _ in policy.named_parameters())
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: mlp(3, (0,), 1), "must be >= 1, got 0"),
+        (lambda: mlp(3, (), 1, activation="sin"), "activation must be one of tanh, .*, got 'sin'"),
+        (lambda: ObservationNormalizer(3, epsilon=0.0), "epsilon must be > 0, got 0.0"),
+        (
+            lambda: TanhBox(Box(-np.inf, np.inf, (2,))),
+            "action_space must be a vector with finite bounds, got",
+        ),
+        (lambda: TanhBox(Box(-1, 1, (2, 2))), "action_space must be a vector with finite bounds, got"),
+        (lambda: DeterministicMLP(Box(-1, 1, (2, 2)), ACTION), r"observation_space .* got shape \(2, 2\)"),
+        (lambda: GaussianMLP(OBS, ACTION, std="big"), "std must be one of fixed, learned, state, got 'big'"),
+        (lambda: GaussianMLP(OBS, ACTION, initial_std=0.0), "initial_std must be > 0, got 0.0"),
+        (lambda: GaussianMLP(OBS, ACTION, initial_std=9.0), r"initial_std must be within .*, got 9.0"),
+        (lambda: DeterministicMLP(OBS, ACTION)(torch.zeros(4, 2)), "obs must have 3 numbers .* got 2"),
+        (lambda: DeterministicMLP(OBS, ACTION)(torch.zeros(4, 3), torch.zeros(4, 2)), "noise must be None"),
+        (lambda: gaussian()(batch(4, 3), batch(4, 3)), "noise must have 2 numbers .* got 3"),
+        (lambda: gaussian().log_prob(batch(4, 3), batch(4, 1)), "action must have 2 numbers, got 1"),
+    ],
+)
+def test_messages_name_argument_rule_and_value(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_discrete_actions_are_refused():
+    with pytest.raises(TypeError, match="must be a gymnasium.spaces.Box, got Discrete"):
+        TanhBox(Discrete(3))

@@ -1,0 +1,192 @@
+"""BPTT on a linear system: what it climbs, where its worlds start, and that resuming is exact."""
+
+import io
+from dataclasses import replace
+
+import pytest
+import torch
+from rich.console import Console
+
+from diffsim.mdp import Scenarios
+from policies import GaussianMLP
+from tests.trainers.linear import LinearPolicy, LinearQuadratic
+from trainers.checkpoint import read_checkpoint
+from trainers.errors import NonFiniteError
+from trainers.fit import train
+from trainers.options import RunOptions
+from trainers.pathwise.bptt import BPTT
+from trainers.rollout import Trajectory, rollout
+from trainers.run_folder import RunFolder
+
+OPTIONS = RunOptions(task="linear", evaluate_every=5)
+
+
+def run(algorithm, path, iterations, *, resume=False):
+    """Trains in `path` without a screen."""
+    options = replace(OPTIONS, iterations=iterations)
+    train(algorithm, options, RunFolder(path), Console(file=io.StringIO()), resume=resume)
+    return algorithm
+
+
+def test_objective_is_the_mean_discounted_reward_by_hand():
+    algorithm = BPTT(LinearQuadratic(1), LinearPolicy(), horizon=3, gamma=0.5)
+    reward = torch.tensor([[1.0], [2.0], [4.0]])
+    ended = torch.tensor([[False], [True], [False]])
+    trajectory = Trajectory(None, None, reward, None, ended, torch.zeros_like(ended))
+    # Carried: 1 + 0.5 * 2, then a new episode: 4. Three steps, one world.
+    assert algorithm.objective(trajectory).item() == pytest.approx((1 + 0.5 * 2 + 4) / 3)
+    algorithm.start = "per_iteration"
+    assert algorithm.objective(trajectory).item() == pytest.approx((1 + 0.5 * 2) / 3)
+
+
+def test_first_step_is_along_the_closed_form_gradient(tmp_path):
+    mdp, policy = LinearQuadratic(4), LinearPolicy()
+    algorithm = BPTT(mdp, policy, horizon=10, start="fixed", max_norm=0.01)
+    before = policy.K.detach().clone()
+    run(algorithm, tmp_path, 1)
+    scenarios, _ = algorithm.next_scenarios()
+    expected = mdp.gain_gradient(before, scenarios.initial, 10) / 10
+    # Adam's first step is lr * g / (|g| + eps): the sign of the gradient.
+    torch.testing.assert_close(policy.K.detach() - before, 3e-3 * expected.sign(), rtol=1e-5, atol=0)
+    assert algorithm.metrics["grad_norm"] == pytest.approx(expected.norm().item(), rel=1e-9)
+
+
+def test_lbfgs_finds_the_best_gain(tmp_path):
+    mdp, policy = LinearQuadratic(4), LinearPolicy((0.0, 0.0))
+    algorithm = run(BPTT(mdp, policy, horizon=15, start="fixed", optimizer="lbfgs"), tmp_path / "lbfgs", 15)
+    scenarios, _ = algorithm.next_scenarios()
+    gradient = mdp.gain_gradient(policy.K.detach(), scenarios.initial, 15)
+    start = mdp.gain_gradient(torch.zeros(1, 2, dtype=torch.float64), scenarios.initial, 15)
+    assert gradient.norm() < 1e-6 * start.norm()
+    assert algorithm.env_steps >= 15 * 15 * 4, "every roll-out of the line search counts"
+
+
+def test_adam_does_not_learn_without_a_gradient(tmp_path):
+    """Negative control: with the dynamics cut from the graph, and reward blind to action, nothing moves."""
+
+    class Cut(LinearQuadratic):
+        def transition(self, state, action, noise=None):
+            return super().transition(state, action, noise).detach()
+
+        def reward(self, state, action, next_state):
+            return super().reward(state, action * 0.0, next_state)
+
+    policy = LinearPolicy()
+    run(BPTT(Cut(4), policy, horizon=5), tmp_path, 3)
+    assert torch.equal(policy.K.detach(), LinearPolicy().K.detach())
+
+
+def test_carried_windows_start_where_the_last_one_ended(tmp_path):
+    mdp = LinearQuadratic(3, noise_std=0.1)
+    algorithm = run(BPTT(mdp, LinearPolicy(), horizon=4, max_age=6, learning_rate=1e-9), tmp_path, 1)
+    generator = torch.Generator().manual_seed(0)
+    _, worlds = rollout(mdp, LinearPolicy(), Scenarios.draw(mdp, 4, generator), max_age=6)
+    assert torch.equal(algorithm.state, worlds.state) and algorithm.age.tolist() == [4, 4, 4]
+    scenarios, age = algorithm.next_scenarios()
+    assert torch.equal(scenarios.initial, algorithm.state) and age.tolist() == [4, 4, 4]
+    assert not scenarios.initial.requires_grad
+
+
+def test_fresh_and_fixed_starts():
+    fresh = BPTT(LinearQuadratic(3), LinearPolicy(), start="per_iteration")
+    fixed = BPTT(LinearQuadratic(3), LinearPolicy(), start="fixed")
+    first, second = fresh.next_scenarios()[0], fresh.next_scenarios()[0]
+    assert not torch.equal(first.initial, second.initial)
+    assert fixed.next_scenarios()[0] is fixed.next_scenarios()[0]
+    other = BPTT(LinearQuadratic(3), LinearPolicy(), start="fixed", seed=1)
+    assert not torch.equal(fixed.next_scenarios()[0].initial, other.next_scenarios()[0].initial)
+
+
+def test_learning_rate_falls_linearly(tmp_path):
+    run(BPTT(LinearQuadratic(2), LinearPolicy(), learning_rate=0.1, decay_iterations=4), tmp_path, 5)
+    rates = [row["learning_rate"] for row in RunFolder(tmp_path).read_metrics()]
+    assert rates == pytest.approx([0.1, 0.075, 0.05, 0.025, 0.0])
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"start": "carried", "max_age": 7, "decay_iterations": 25},
+        {"start": "per_iteration"},
+        {"start": "fixed", "optimizer": "lbfgs"},
+    ],
+    ids=["carried", "per_iteration", "lbfgs"],
+)
+def test_resuming_is_exact_to_the_bit(tmp_path, kwargs):
+    def fresh():
+        torch.manual_seed(3)
+        mdp = LinearQuadratic(3, noise_std=0.1, bound=1.5)
+        policy = GaussianMLP(mdp.observation_space, mdp.action_space, hidden_sizes=(8,)).double()
+        return BPTT(mdp, policy, horizon=5, seed=4, **kwargs)
+
+    whole = run(fresh(), tmp_path / "whole", 20)
+    run(fresh(), tmp_path / "parts", 10)
+    halfway = read_checkpoint(RunFolder(tmp_path / "parts").checkpoint)
+    assert halfway["diffsim"]["iteration"] == 10
+    parts = run(fresh(), tmp_path / "parts", 20, resume=True)
+
+    assert whole.env_steps == parts.env_steps and whole.iteration == parts.iteration == 20
+    assert torch.equal(whole.generator.get_state(), parts.generator.get_state())
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, parts.state_dict()[name]), name
+        assert "network" not in name or not torch.equal(value, halfway["state_dict"][name]), name
+    rows = [RunFolder(tmp_path / name).read_metrics() for name in ("whole", "parts")]
+    strip = [[{k: v for k, v in row.items() if k != "seconds"} for row in r] for r in rows]
+    assert strip[0] == strip[1] and len(strip[0]) == 20
+
+
+def test_resume_needs_the_generator_too(tmp_path):
+    """Negative control: the same resume with another generator state ends elsewhere."""
+
+    def fresh():
+        return BPTT(LinearQuadratic(3, noise_std=0.1), LinearPolicy(), horizon=5)
+
+    whole = run(fresh(), tmp_path / "whole", 6)
+    run(fresh(), tmp_path / "parts", 3)
+    path = RunFolder(tmp_path / "parts").checkpoint
+    checkpoint = read_checkpoint(path)
+    checkpoint["diffsim"]["generator"] = torch.Generator().manual_seed(99).get_state()
+    torch.save(checkpoint, path)
+    parts = run(fresh(), tmp_path / "parts", 6, resume=True)
+    assert not torch.equal(whole.policy.K, parts.policy.K)
+
+
+class Kinked(LinearQuadratic):
+    """A dynamics whose derivative is nan in world 1, in the third call to `transition`."""
+
+    calls = 0
+
+    def transition(self, state, action, noise=None):
+        self.calls += 1
+        kink = torch.zeros(self.num_envs, 1, dtype=self.dtype)
+        if self.calls % 5 == 3:
+            kink[1] = torch.sqrt(action[1] * 0.0)
+        return super().transition(state, action) + kink
+
+
+def test_a_nonfinite_gradient_stops_before_the_step(tmp_path):
+    policy = LinearPolicy()
+    message = "gradient norm must be finite, got nan; .* in world 1 at time step 2 of the window"
+    with pytest.raises(NonFiniteError, match=message):
+        run(BPTT(Kinked(3), policy, horizon=5), tmp_path, 2)
+    assert torch.equal(policy.K.detach(), LinearPolicy().K.detach())
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"horizon": 0}, "horizon must be >= 1, got 0"),
+        ({"max_age": 0}, "max_age must be >= 1, got 0"),
+        ({"decay_iterations": 0}, "decay_iterations must be >= 1, got 0"),
+        ({"gamma": 1.2}, r"gamma must be in \(0, 1\], got 1.2"),
+        ({"learning_rate": 0.0}, "learning_rate must be > 0, got 0.0"),
+        ({"max_norm": -1.0}, "max_norm must be > 0, got -1.0"),
+        ({"start": "here"}, "start must be one of carried, per_iteration, fixed, got 'here'"),
+        ({"optimizer": "sgd"}, "optimizer must be one of adam, lbfgs, got 'sgd'"),
+        ({"optimizer": "lbfgs"}, "start must be fixed for optimizer lbfgs, got 'carried'"),
+        ({"seed": -1}, "seed must be >= 0, got -1"),
+    ],
+)
+def test_messages_name_argument_rule_and_value(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        BPTT(LinearQuadratic(), LinearPolicy(), **kwargs)

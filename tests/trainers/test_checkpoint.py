@@ -1,0 +1,86 @@
+"""Checkpoints that are damaged, foreign or hostile give one clear error and run no code."""
+
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from trainers.checkpoint import load_weights, read_checkpoint
+from trainers.errors import CheckpointError
+
+GOOD = {
+    "diffsim": {"format": 1},
+    "state_dict": {"policy.weight": torch.ones(1, 2), "policy.bias": torch.zeros(1)},
+}
+
+
+class Hostile:
+    """Unpickling this creates a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def saved(path, content):
+    torch.save(content, path)
+    return path
+
+
+def test_a_good_one_is_read(tmp_path):
+    path, module = saved(tmp_path / "good.ckpt", GOOD), nn.Linear(2, 1)
+    load_weights(module, read_checkpoint(path), "policy.", path)
+    assert torch.equal(module.weight, torch.ones(1, 2))
+
+
+def test_missing(tmp_path):
+    with pytest.raises(CheckpointError, match="checkpoint must be an existing file, got .*none.ckpt"):
+        read_checkpoint(tmp_path / "none.ckpt")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", pickle.dumps({"a": 1})])
+def test_foreign_bytes(tmp_path, content):
+    (tmp_path / "x.ckpt").write_bytes(content)
+    with pytest.raises(
+        CheckpointError, match="checkpoint must be undamaged|must have been written by diffsim"
+    ):
+        read_checkpoint(tmp_path / "x.ckpt")
+
+
+@pytest.mark.parametrize("keep", [0.3, 0.7, 0.99])
+def test_cut_short(tmp_path, keep):
+    path = saved(tmp_path / "x.ckpt", GOOD)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(keep * len(content))])
+    with pytest.raises(CheckpointError, match="checkpoint must be undamaged and hold plain tensors only"):
+        read_checkpoint(path)
+
+
+def test_hostile_code_does_not_run(tmp_path):
+    trace = tmp_path / "trace"
+    path = saved(tmp_path / "x.ckpt", {**GOOD, "extra": Hostile(trace)})
+    with pytest.raises(CheckpointError, match="checkpoint must be undamaged and hold plain tensors only"):
+        read_checkpoint(path)
+    assert not trace.exists()
+    torch.load(path, weights_only=False)["extra"].close()
+    assert trace.exists(), "the test's own attack must work where it is let in"
+
+
+@pytest.mark.parametrize("content", [{"state_dict": {}}, [1, 2], {"diffsim": {"format": 1}}, {"diffsim": 3}])
+def test_not_ours(tmp_path, content):
+    with pytest.raises(CheckpointError, match="must have been written by diffsim fit"):
+        read_checkpoint(saved(tmp_path / "x.ckpt", content))
+
+
+def test_other_format(tmp_path):
+    with pytest.raises(CheckpointError, match="checkpoint format must be 1, got 7"):
+        read_checkpoint(saved(tmp_path / "x.ckpt", {**GOOD, "diffsim": {"format": 7}}))
+
+
+def test_other_policy(tmp_path):
+    path = saved(tmp_path / "x.ckpt", GOOD)
+    with pytest.raises(CheckpointError, match="does not fit: .*size mismatch for weight"):
+        load_weights(nn.Linear(3, 1), read_checkpoint(path), "policy.", path)

@@ -1,0 +1,36 @@
+"""Files of a run."""
+
+import pytest
+
+from trainers.run_folder import RunFolder
+
+
+def test_fresh_folders_never_overwrite(tmp_path):
+    paths = [RunFolder.fresh(tmp_path / "run").path.name for _ in range(3)]
+    assert paths == ["run", "run-2", "run-3"]
+
+
+def test_metrics_survive_the_file_to_the_bit(tmp_path):
+    folder = RunFolder(tmp_path)
+    rows = [{"iteration": 1, "return": 0.1 + 0.2}, {"iteration": 2, "return": 1 / 3, "eval/return": 1e-300}]
+    folder.write_metrics([])
+    for row in rows:
+        folder.append_metrics(row)
+    assert folder.read_metrics() == rows
+
+
+def test_curve_is_drawn_without_and_with_evaluations(tmp_path):
+    folder = RunFolder(tmp_path)
+    for row in ({"env_steps": 1, "return": 2.0}, {"env_steps": 2, "eval/return": 3.0}):
+        folder.append_metrics(row)
+        folder.draw_curve("title")
+        assert folder.curve.read_bytes().startswith(b"\x89PNG")
+
+
+def test_no_metrics_no_rows(tmp_path):
+    assert RunFolder(tmp_path).read_metrics() == []
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "metrics.csv", "learning_curve.png", "video.mp4"])
+def test_names_are_as_documented(tmp_path, name):
+    assert tmp_path / name in vars(RunFolder(tmp_path)).values()
