@@ -1,0 +1,20 @@
+"""MuJoCo physics that torch can differentiate, and Gymnasium's MuJoCo tasks on it."""
+
+from diffsim.gym import register
+from diffsim.mdp import MDP, Scenarios
+from diffsim.model import Model
+from diffsim.simulator import Evaluation, Simulator
+from diffsim.tasks import make
+from diffsim.types import dtype
+from diffsim.unsupported import UnsupportedModelError
+
+__all__ = [
+    "MDP",
+    "Evaluation",
+    "Model",
+    "Scenarios",
+    "Simulator",
+    "UnsupportedModelError",
+    "dtype",
+    "make",
+]

@@ -1,0 +1,373 @@
+"""From `mujoco.MjModel` to the device arrays of the kernels; what cannot be simulated exactly is an error here."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import mujoco
+import numpy as np
+import warp as wp
+
+from diffsim.types import mat33, numpy_dtype, quat, real, vec3, vec6
+from diffsim.unsupported import UnsupportedModelError, unsupported_features
+
+FREE = wp.constant(int(mujoco.mjtJoint.mjJNT_FREE))
+BALL = wp.constant(int(mujoco.mjtJoint.mjJNT_BALL))
+SLIDE = wp.constant(int(mujoco.mjtJoint.mjJNT_SLIDE))
+HINGE = wp.constant(int(mujoco.mjtJoint.mjJNT_HINGE))
+EULER = wp.constant(int(mujoco.mjtIntegrator.mjINT_EULER))
+RK4 = wp.constant(int(mujoco.mjtIntegrator.mjINT_RK4))
+IMPLICITFAST = wp.constant(int(mujoco.mjtIntegrator.mjINT_IMPLICITFAST))
+
+INTEGRATORS = {EULER: "Euler", RK4: "RK4", IMPLICITFAST: "implicitfast"}
+
+
+@wp.struct
+class ModelArrays:
+    """The model as kernels see it. Names are MuJoCo's where the meaning is MuJoCo's.
+
+    The dofs of a body come in blocks that move together: one dof of a slide or hinge joint, three of a ball joint,
+    three translations and then three rotations of a free joint.
+    """
+
+    nbody: wp.int32
+    nv: wp.int32
+    nq: wp.int32
+    nu: wp.int32
+    njnt: wp.int32
+    nactuator: wp.int32
+    integrator: wp.int32
+    implicit: wp.int32  # 1 if velocities are integrated implicitly in joint damping (Euler) or all of it (implicitfast)
+    fluid: wp.int32  # 1 if the medium has density or viscosity
+    has_limits: wp.int32
+    has_actfrcrange: wp.int32
+    timestep: real  # s
+    gravity: vec3  # m/s^2
+    wind: vec3  # m/s
+    # bodies [nbody]
+    body_parent: wp.array(dtype=wp.int32)
+    body_root: wp.array(dtype=wp.int32)
+    body_jntadr: wp.array(dtype=wp.int32)
+    body_jntnum: wp.array(dtype=wp.int32)
+    body_blockadr: wp.array(dtype=wp.int32)
+    body_blocknum: wp.array(dtype=wp.int32)
+    body_lastdof: wp.array(dtype=wp.int32)  # last dof that moves the body, -1 if none does
+    body_pos: wp.array(dtype=vec3)
+    body_quat: wp.array(dtype=quat)
+    body_mass: wp.array(dtype=real)
+    body_ipos: wp.array(dtype=vec3)
+    body_iquat: wp.array(dtype=quat)
+    body_rotary: wp.array(dtype=mat33)  # inertia about the com in the body's axes, kg m^2
+    fluid_linear: wp.array(dtype=vec6)  # drag per velocity along the inertia box's axes
+    fluid_quadratic: wp.array(dtype=vec6)  # drag per velocity squared
+    # blocks
+    block_dofadr: wp.array(dtype=wp.int32)
+    block_dofnum: wp.array(dtype=wp.int32)
+    # joints [njnt]
+    jnt_type: wp.array(dtype=wp.int32)
+    jnt_qposadr: wp.array(dtype=wp.int32)
+    jnt_dofadr: wp.array(dtype=wp.int32)
+    jnt_pos: wp.array(dtype=vec3)
+    jnt_axis: wp.array(dtype=vec3)
+    jnt_stiffness: wp.array(dtype=real)
+    jnt_limited: wp.array(dtype=wp.int32)
+    jnt_range: wp.array2d(dtype=real)
+    jnt_margin: wp.array(dtype=real)
+    jnt_reference: wp.array2d(dtype=real)  # [njnt, 2] stiffness and damping of the reference acceleration
+    jnt_solimp: wp.array2d(dtype=real)  # [njnt, 5]
+    jnt_actfrclimited: wp.array(dtype=wp.int32)
+    jnt_actfrcrange: wp.array2d(dtype=real)
+    # coordinates and dofs
+    qpos0: wp.array(dtype=real)
+    qpos_spring: wp.array(dtype=real)
+    dof_body: wp.array(dtype=wp.int32)
+    dof_parent: wp.array(dtype=wp.int32)
+    dof_armature: wp.array(dtype=real)
+    dof_damping: wp.array(dtype=real)
+    dof_invweight: wp.array(dtype=real)
+    # actuators: force along a constant moment, entries [moment_adr, moment_adr + moment_num)
+    actuator_ctrl: wp.array(dtype=wp.int32)
+    actuator_gain: wp.array(dtype=vec3)  # force per ctrl: constant, per length, per velocity
+    actuator_bias: wp.array(dtype=vec3)  # force: constant, per length, per velocity
+    actuator_ctrllimited: wp.array(dtype=wp.int32)
+    actuator_ctrlrange: wp.array2d(dtype=real)
+    actuator_forcelimited: wp.array(dtype=wp.int32)
+    actuator_forcerange: wp.array2d(dtype=real)
+    actuator_quat: wp.array(dtype=wp.int32)  # qpos address of a ball joint's quaternion, -1 for the others
+    moment_adr: wp.array(dtype=wp.int32)
+    moment_num: wp.array(dtype=wp.int32)
+    moment_dof: wp.array(dtype=wp.int32)
+    moment_qpos: wp.array(dtype=wp.int32)  # qpos address that adds to the length, -1 if none does
+    moment_value: wp.array(dtype=real)
+
+
+class Model:
+    """A MuJoCo model that the simulator can reproduce and differentiate.
+
+    Args:
+        mj_model: the compiled model. Options (time step, integrator, gravity, flags) are read from it now.
+
+    Raises:
+        UnsupportedModelError: lists every feature of the model that is not supported.
+    """
+
+    def __init__(self, mj_model: mujoco.MjModel) -> None:
+        if not isinstance(mj_model, mujoco.MjModel):
+            raise TypeError(
+                f"mj_model must be a mujoco.MjModel, got {type(mj_model).__name__}; for a path or XML text use Model.from_mjcf"
+            )
+        features = unsupported_features(mj_model)
+        if features:
+            raise UnsupportedModelError(features)
+        self.mj_model = mj_model
+        self.nq: int = mj_model.nq
+        self.nv: int = mj_model.nv
+        self.nu: int = mj_model.nu
+        self.integrator: str = INTEGRATORS[int(mj_model.opt.integrator)]
+        self.timestep: float = mj_model.opt.timestep
+        self._host = host_arrays(mj_model)
+        self._on_device: dict[str, Any] = {}
+
+    @classmethod
+    def from_mjcf(cls, source: str | Path) -> "Model":
+        """Loads an MJCF model.
+
+        Args:
+            source: path of a file, or the XML text itself.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: MuJoCo cannot compile it; its message is passed on.
+            UnsupportedModelError: see `Model`.
+        """
+        text = str(source)
+        if text.lstrip().startswith("<"):
+            return cls(mujoco.MjModel.from_xml_string(text))
+        if not Path(text).is_file():
+            raise FileNotFoundError(f"source must be MJCF text or the path of an MJCF file, got {text!r}")
+        return cls(mujoco.MjModel.from_xml_path(text))
+
+    def arrays(self, device: str) -> Any:  # noqa: ANN401  (a Warp struct instance)
+        """The `ModelArrays` on a device, made once per device."""
+        if device not in self._on_device:
+            arrays = ModelArrays()
+            for name, value in self._host.items():
+                field = ModelArrays.vars[name].type
+                on_device = isinstance(value, np.ndarray)
+                setattr(arrays, name, wp.array(value, dtype=field.dtype, ndim=field.ndim, device=device) if on_device else value)
+            self._on_device[device] = arrays
+        return self._on_device[device]
+
+    @cache  # noqa: B019  (a handful of names per model, which lives as long)
+    def limit_rows(self) -> int:
+        """Largest number of joint limits that can be active at once."""
+        mj_model = self.mj_model
+        if not self._host["has_limits"]:
+            return 0
+        ball = mj_model.jnt_type == BALL
+        return int(np.sum(mj_model.jnt_limited * np.where(ball, 1, 2)))
+
+
+def host_arrays(mj_model: mujoco.MjModel) -> dict[str, Any]:
+    """Fields of `ModelArrays` as numpy arrays and numbers."""
+    m = mj_model
+    disabled = m.opt.disableflags
+    bit = mujoco.mjtDisableBit
+    spring, damper, gravity = (
+        not disabled & flag for flag in (bit.mjDSBL_SPRING, bit.mjDSBL_DAMPER, bit.mjDSBL_GRAVITY)
+    )
+    passive = spring or damper  # MuJoCo skips fluid forces only where both are disabled
+    limits = not disabled & (bit.mjDSBL_CONSTRAINT | bit.mjDSBL_LIMIT)
+    integrator = int(m.opt.integrator)
+    damping = m.dof_damping * damper
+    eulerdamp = not disabled & bit.mjDSBL_EULERDAMP and np.any(damping > 0)
+    fields: dict[str, Any] = dict(
+        nbody=m.nbody,
+        nv=m.nv,
+        nq=m.nq,
+        nu=m.nu,
+        njnt=m.njnt,
+        integrator=integrator,
+        implicit=int(integrator == IMPLICITFAST or (integrator == EULER and bool(eulerdamp))),
+        fluid=int(passive and (m.opt.density > 0 or m.opt.viscosity > 0)),
+        has_limits=int(bool(limits) and bool(np.any(m.jnt_limited))),
+        has_actfrcrange=int(bool(np.any(m.jnt_actfrclimited))),
+        timestep=m.opt.timestep,
+        gravity=vec3(*(m.opt.gravity * gravity)),
+        wind=vec3(*m.opt.wind),
+        body_parent=m.body_parentid,
+        body_lastdof=last_dofs(m),
+        body_root=m.body_rootid,
+        body_jntadr=m.body_jntadr,
+        body_jntnum=m.body_jntnum,
+        body_pos=m.body_pos,
+        body_quat=m.body_quat,
+        body_mass=m.body_mass,
+        body_ipos=m.body_ipos,
+        body_iquat=m.body_iquat,
+        body_rotary=body_rotary(m),
+        jnt_type=m.jnt_type,
+        jnt_qposadr=m.jnt_qposadr,
+        jnt_dofadr=m.jnt_dofadr,
+        jnt_pos=m.jnt_pos,
+        jnt_axis=m.jnt_axis,
+        jnt_stiffness=m.jnt_stiffness * spring,
+        jnt_limited=m.jnt_limited * bool(limits),
+        jnt_range=m.jnt_range,
+        jnt_margin=m.jnt_margin,
+        jnt_reference=reference_coefficients(m, m.jnt_solref, m.jnt_solimp),
+        jnt_solimp=clamp_solimp(m.jnt_solimp),
+        jnt_actfrclimited=m.jnt_actfrclimited,
+        jnt_actfrcrange=m.jnt_actfrcrange,
+        qpos0=m.qpos0,
+        qpos_spring=m.qpos_spring,
+        dof_body=m.dof_bodyid,
+        dof_parent=m.dof_parentid,
+        dof_armature=m.dof_armature,
+        dof_damping=damping,
+        dof_invweight=m.dof_invweight0,
+    )
+    fields.update(dof_blocks(m), **fluid_coefficients(m), **actuators(m))
+    return {name: _packed(value) for name, value in fields.items()}
+
+
+def _packed(value: Any) -> Any:  # noqa: ANN401
+    """Arrays in kernel precision and never empty, since a kernel argument needs an address."""
+    if not isinstance(value, np.ndarray):
+        return value
+    if value.size == 0:
+        value = np.zeros((1, *value.shape[1:]), value.dtype)
+    return np.ascontiguousarray(value, numpy_dtype if value.dtype.kind == "f" else np.int32)
+
+
+def body_rotary(m: mujoco.MjModel) -> np.ndarray:
+    """Rotational inertia about the centre of mass in the body's axes: [nbody, 3, 3], kg m^2."""
+    rotary = np.zeros((m.nbody, 3, 3))
+    for body in range(m.nbody):
+        matrix = np.zeros(9)
+        mujoco.mju_quat2Mat(matrix, m.body_iquat[body])
+        axes = matrix.reshape(3, 3)
+        rotary[body] = axes @ np.diag(m.body_inertia[body]) @ axes.T
+    return rotary
+
+
+def dof_blocks(m: mujoco.MjModel) -> dict[str, np.ndarray]:
+    """Splits each body's dofs into blocks that move together (see `ModelArrays`)."""
+    sizes = {int(FREE): (3, 3), int(BALL): (3,), int(SLIDE): (1,), int(HINGE): (1,)}
+    address, count, dofadr, dofnum = [], [], [], []
+    for body in range(m.nbody):
+        address.append(len(dofadr))
+        for joint in range(m.body_jntadr[body], m.body_jntadr[body] + m.body_jntnum[body]):
+            dof = int(m.jnt_dofadr[joint])
+            for size in sizes[int(m.jnt_type[joint])]:
+                dofadr.append(dof)
+                dofnum.append(size)
+                dof += size
+        count.append(len(dofadr) - address[-1])
+    return dict(
+        body_blockadr=np.array(address),
+        body_blocknum=np.array(count),
+        block_dofadr=np.array(dofadr, int),
+        block_dofnum=np.array(dofnum, int),
+    )
+
+
+def last_dofs(m: mujoco.MjModel) -> np.ndarray:
+    """Last dof on the path from the world to each body, -1 if there is none: [nbody]."""
+    last = np.full(m.nbody, -1)
+    for body in range(1, m.nbody):
+        own = m.body_dofadr[body] + m.body_dofnum[body] - 1
+        last[body] = own if m.body_dofnum[body] else last[m.body_parentid[body]]
+    return last
+
+
+def clamp_solimp(solimp: np.ndarray) -> np.ndarray:
+    """Impedance parameters within MuJoCo's bounds: [n, 5] dmin, dmax, width, midpoint, power."""
+    clamped = solimp.copy()
+    clamped[:, 0:2] = np.clip(clamped[:, 0:2], mujoco.mjMINIMP, mujoco.mjMAXIMP)
+    clamped[:, 2] = np.maximum(clamped[:, 2], 0)
+    clamped[:, 3] = np.clip(clamped[:, 3], mujoco.mjMINIMP, mujoco.mjMAXIMP)
+    clamped[:, 4] = np.maximum(clamped[:, 4], 1)
+    return clamped
+
+
+def reference_coefficients(m: mujoco.MjModel, solref: np.ndarray, solimp: np.ndarray) -> np.ndarray:
+    """Stiffness k (times the impedance) and damping b of aref = -b J v - k d r, from solref: [n, 2] 1/s^2, 1/s.
+
+    Source: MuJoCo documentation, Modeling, solver parameters; both forms of solref.
+    """
+    dmax = clamp_solimp(solimp)[:, 1]
+    first, ratio = solref[:, 0].copy(), solref[:, 1]
+    standard = first > 0
+    if not m.opt.disableflags & mujoco.mjtDisableBit.mjDSBL_REFSAFE:
+        first = np.where(standard, np.maximum(first, 2 * m.opt.timestep), first)
+    tiny = mujoco.mjMINVAL
+    stiffness = np.where(standard, 1 / np.maximum(tiny, dmax**2 * first**2 * ratio**2), -first / np.maximum(tiny, dmax**2))
+    damping = np.where(standard, 2 / np.maximum(tiny, dmax * first), -ratio / np.maximum(tiny, dmax))
+    return np.stack([stiffness, damping], axis=1)
+
+
+def fluid_coefficients(m: mujoco.MjModel) -> dict[str, np.ndarray]:
+    """Drag of each body's equivalent inertia box, per velocity and per velocity squared: [nbody, 6], angular first.
+
+    Source: MuJoCo documentation, Computation, passive forces, inertia-based model.
+    """
+    linear, quadratic = np.zeros((m.nbody, 6)), np.zeros((m.nbody, 6))
+    density, viscosity = m.opt.density, m.opt.viscosity
+    for body in range(1, m.nbody):
+        mass, inertia = m.body_mass[body], m.body_inertia[body]
+        if mass < mujoco.mjMINVAL:
+            continue
+        x, y, z = np.sqrt(np.maximum(mujoco.mjMINVAL, inertia.sum() - 2 * inertia) / mass * 6.0)
+        diameter = (x + y + z) / 3
+        linear[body] = viscosity * np.pi * np.repeat([diameter**3, 3 * diameter], 3)
+        quadratic[body, :3] = density / 64 * np.array([x * (y**4 + z**4), y * (x**4 + z**4), z * (x**4 + y**4)])
+        quadratic[body, 3:] = density / 2 * np.array([y * z, x * z, x * y])
+    return dict(fluid_linear=linear, fluid_quadratic=quadratic)
+
+
+def actuators(m: mujoco.MjModel) -> dict[str, Any]:
+    """Actuators that exert a force: gain and bias in affine form, and moments as sparse constant rows."""
+    off = mujoco.mjtDisableBit.mjDSBL_ACTUATION & m.opt.disableflags
+    active = [] if off else [i for i in range(m.nactuator) if not m.opt.disableactuator >> int(m.actuator_group[i]) & 1]
+    clamp = not m.opt.disableflags & mujoco.mjtDisableBit.mjDSBL_CLAMPCTRL
+    affine_gain = m.actuator_gaintype[active] == int(mujoco.mjtGain.mjGAIN_AFFINE)
+    affine_bias = m.actuator_biastype[active] == int(mujoco.mjtBias.mjBIAS_AFFINE)
+    gain = m.actuator_gainprm[active, :3].copy()
+    gain[~affine_gain, 1:] = 0
+    adr, num, dofs, coordinates, values, quats = [], [], [], [], [], []
+    for i in active:
+        adr.append(len(dofs))
+        quats.append(-1)
+        gear = m.actuator_gear[i]
+        target = int(m.actuator_trnid[i, 0])
+        if mujoco.mjtTrn(m.actuator_trntype[i]) == mujoco.mjtTrn.mjTRN_TENDON:
+            for wrap in range(m.tendon_adr[target], m.tendon_adr[target] + m.tendon_num[target]):
+                joint = m.wrap_objid[wrap]
+                dofs.append(m.jnt_dofadr[joint])
+                coordinates.append(m.jnt_qposadr[joint])
+                values.append(gear[0] * m.wrap_prm[wrap])
+        else:
+            size = {int(FREE): 6, int(BALL): 3}.get(int(m.jnt_type[target]), 1)
+            if size == 3:
+                quats[-1] = m.jnt_qposadr[target]
+            dofs += range(m.jnt_dofadr[target], m.jnt_dofadr[target] + size)
+            coordinates += [m.jnt_qposadr[target]] if size == 1 else [-1] * size
+            values += list(gear[:size])
+        num.append(len(dofs) - adr[-1])
+    return dict(
+        nactuator=len(active),
+        actuator_ctrl=m.actuator_ctrladr[active],
+        actuator_gain=gain,
+        actuator_bias=m.actuator_biasprm[active, :3] * affine_bias[:, None],
+        actuator_ctrllimited=m.actuator_ctrllimited[m.actuator_ctrladr[active]] * bool(clamp),
+        actuator_ctrlrange=m.actuator_ctrlrange[m.actuator_ctrladr[active]],
+        actuator_forcelimited=m.actuator_forcelimited[active].astype(int),
+        actuator_forcerange=m.actuator_forcerange[active],
+        actuator_quat=np.array(quats, int),
+        moment_adr=np.array(adr, int),
+        moment_num=np.array(num, int),
+        moment_dof=np.array(dofs, int),
+        moment_qpos=np.array(coordinates, int),
+        moment_value=np.array(values, float),
+    )

@@ -1,0 +1,326 @@
+"""A physics step, backward: cotangents of the state and the controls, from those of the next state and evaluations.
+
+Inside, cotangents of positions live in the tangent space (`mj_integratePos`); they are turned into those of the
+coordinates of qpos only where they leave.
+"""
+
+import warp as wp
+
+from diffsim.model import BALL, FREE, RK4, ModelArrays
+from diffsim.physics.bias import moving_frames
+from diffsim.physics.constraint import constraint_rows, row_forces
+from diffsim.physics.implicit import implicit_acceleration, implicit_adjoint
+from diffsim.physics.inertia import mass_matrix
+from diffsim.physics.integrate import (
+    integrate_position_adjoint,
+    load3,
+    raw_from_tangent,
+    store3,
+    tangent_from_raw,
+)
+from diffsim.physics.rotation import inverse_right_jacobian, inverse_right_jacobian_gradient
+from diffsim.physics.scratch import Scratch
+from diffsim.physics.step import Trajectory, copy, stage_fraction, stage_weight, tangent_rate
+from diffsim.physics.virtual_power import solve_virtual_velocity, virtual_power_gradient
+from diffsim.types import real
+
+wp.set_module_options({"enable_backward": False})
+
+
+@wp.func
+def clear(n: int, x: wp.array(dtype=real)):
+    """x = 0."""
+    for i in range(n):
+        x[i] = real(0.0)
+
+
+@wp.func
+def add(n: int, x: wp.array(dtype=real), y: wp.array(dtype=real)):
+    """y += x."""
+    for i in range(n):
+        y[i] = y[i] + x[i]
+
+
+@wp.func
+def load_point(m: ModelArrays, s: Scratch, t: Trajectory, world: int, slot: int):
+    """Makes a slot the evaluation point, with what its gradient needs: frames, mass matrix, constraint rows."""
+    copy(m.nq, t.qpos[world, slot], s.qpos[world])
+    copy(m.nv, t.qvel[world, slot], s.qvel[world])
+    copy(m.nv, t.qacc[world, slot], s.qacc[world])
+    moving_frames(m, s, world, 1)
+    mass_matrix(m, s, world)
+    constraint_rows(m, s, world)
+    row_forces(m, s, world, s.qacc[world])
+
+
+@wp.func
+def evaluation_adjoint(m: ModelArrays, s: Scratch, world: int):
+    """Adds to qpos_bar, qvel_bar and ctrl_bar, given qacc_bar and constraint_bar. Needs the loaded point."""
+    solve_virtual_velocity(m, s, world)
+    virtual_power_gradient(m, s, world)
+
+
+@wp.func
+def euler_adjoint(m: ModelArrays, s: Scratch, t: Trajectory, world: int, slot: int):
+    """From next_*_bar to state_*_bar, through `euler_step`; adds to what qacc_bar, qpos_bar and qvel_bar hold."""
+    load_point(m, s, t, world, slot)
+    if m.implicit == 1:
+        implicit_acceleration(m, s, world)
+    else:
+        copy(m.nv, s.qacc[world], s.search[world])
+    for dof in range(m.nv):  # the next velocity
+        s.work[world, dof] = s.qvel[world, dof] + m.timestep * s.search[world, dof]
+    integrate_position_adjoint(
+        m, s.work[world], m.timestep, s.next_qpos_bar[world], s.qpos_bar[world], s.step_bar[world]
+    )
+    for dof in range(m.nv):
+        velocity_bar = s.next_qvel_bar[world, dof] + s.step_bar[world, dof]
+        s.qvel_bar[world, dof] = s.qvel_bar[world, dof] + velocity_bar
+        s.rate[world, dof] = m.timestep * velocity_bar
+    if m.implicit == 1:
+        implicit_adjoint(m, s, world)
+    else:
+        add(m.nv, s.rate[world], s.qacc_bar[world])
+    evaluation_adjoint(m, s, world)
+    copy(m.nv, s.qpos_bar[world], s.state_qpos_bar[world])
+    copy(m.nv, s.qvel_bar[world], s.state_qvel_bar[world])
+
+
+@wp.func
+def stage_rates(m: ModelArrays, s: Scratch, t: Trajectory, world: int, slot: int):
+    """Fills stage_rate with the rates of `runge_kutta_step`, and `work` with their weighted sum."""
+    copy(m.nv, t.qvel[world, slot], s.stage_rate[world, 0])
+    for stage in range(1, 4):
+        scale = m.timestep * stage_fraction(stage)
+        tangent_rate(
+            m, s.stage_rate[world, stage - 1], scale, t.qvel[world, slot + stage], s.stage_rate[world, stage]
+        )
+    for dof in range(m.nv):
+        rate = real(0.0)
+        for stage in range(4):
+            rate += stage_weight(stage) * s.stage_rate[world, stage, dof]
+        s.work[world, dof] = rate
+
+
+@wp.func
+def tangent_rate_adjoint(
+    m: ModelArrays,
+    step: wp.array(dtype=real),
+    scale: real,
+    qvel: wp.array(dtype=real),
+    rate_bar: wp.array(dtype=real),
+    step_bar: wp.array(dtype=real),
+    qvel_bar: wp.array(dtype=real),
+):
+    """Adds to step_bar and qvel_bar, given rate_bar, through `tangent_rate`."""
+    for joint in range(m.njnt):
+        dof = m.jnt_dofadr[joint]
+        kind = m.jnt_type[joint]
+        if kind == FREE or kind == BALL:
+            if kind == FREE:
+                for i in range(3):
+                    qvel_bar[dof + i] = qvel_bar[dof + i] + rate_bar[dof + i]
+                dof = dof + 3
+            theta = scale * load3(step, dof)
+            bar = load3(rate_bar, dof)
+            theta_bar = inverse_right_jacobian_gradient(theta, load3(qvel, dof), bar)
+            store3(step_bar, dof, load3(step_bar, dof) + scale * theta_bar)
+            store3(qvel_bar, dof, load3(qvel_bar, dof) + inverse_right_jacobian(-theta, bar))
+        else:
+            qvel_bar[dof] = qvel_bar[dof] + rate_bar[dof]
+
+
+@wp.func
+def runge_kutta_adjoint(m: ModelArrays, s: Scratch, t: Trajectory, world: int, slot: int):
+    """From next_*_bar to state_*_bar, through `runge_kutta_step`.
+
+    The fourth stage's adjoint adds to what qacc_bar, qpos_bar and qvel_bar hold. rate_bar and acceleration_step_bar
+    carry the cotangents that a stage's rate and acceleration get from the stage after it.
+    """
+    stage_rates(m, s, t, world, slot)
+    copy(m.nv, s.next_qvel_bar[world], s.state_qvel_bar[world])
+    clear(m.nv, s.state_qpos_bar[world])
+    integrate_position_adjoint(
+        m, s.work[world], m.timestep, s.next_qpos_bar[world], s.state_qpos_bar[world], s.final_bar[world]
+    )
+    clear(m.nv, s.step_bar[world])
+    clear(m.nv, s.acceleration_step_bar[world])
+    for r in range(4):
+        stage = 3 - r
+        scale = m.timestep * stage_fraction(stage)
+        if stage < 3:
+            clear(m.nv, s.qpos_bar[world])
+            clear(m.nv, s.qvel_bar[world])
+            clear(m.nv, s.qacc_bar[world])
+            clear(m.nv, s.constraint_bar[world])
+        for dof in range(m.nv):
+            weight = stage_weight(stage)
+            s.rate[world, dof] = weight * s.final_bar[world, dof] + s.step_bar[world, dof]
+            s.qacc_bar[world, dof] = (
+                s.qacc_bar[world, dof]
+                + m.timestep * weight * s.next_qvel_bar[world, dof]
+                + s.acceleration_step_bar[world, dof]
+            )
+        load_point(m, s, t, world, slot + stage)
+        evaluation_adjoint(m, s, world)
+        if stage > 0:
+            integrate_position_adjoint(
+                m,
+                s.stage_rate[world, stage - 1],
+                scale,
+                s.qpos_bar[world],
+                s.state_qpos_bar[world],
+                s.step_bar[world],
+            )
+            tangent_rate_adjoint(
+                m,
+                s.stage_rate[world, stage - 1],
+                scale,
+                s.qvel[world],
+                s.rate[world],
+                s.step_bar[world],
+                s.qvel_bar[world],
+            )
+            for dof in range(m.nv):
+                s.acceleration_step_bar[world, dof] = scale * s.qvel_bar[world, dof]
+        else:
+            add(m.nv, s.rate[world], s.qvel_bar[world])
+            add(m.nv, s.qpos_bar[world], s.state_qpos_bar[world])
+        add(m.nv, s.qvel_bar[world], s.state_qvel_bar[world])
+
+
+@wp.func
+def load_evaluation_cotangents(
+    m: ModelArrays,
+    s: Scratch,
+    world: int,
+    qpos: wp.array(dtype=real),
+    qpos_bar: wp.array2d(dtype=real),
+    qvel_bar: wp.array2d(dtype=real),
+    qacc_bar: wp.array2d(dtype=real),
+    constraint_bar: wp.array2d(dtype=real),
+):
+    """Starts the evaluation's cotangents with those of its own outputs."""
+    clear(m.nv, s.qpos_bar[world])
+    tangent_from_raw(m, qpos, qpos_bar[world], s.qpos_bar[world])
+    copy(m.nv, qvel_bar[world], s.qvel_bar[world])
+    copy(m.nv, qacc_bar[world], s.qacc_bar[world])
+    copy(m.nv, constraint_bar[world], s.constraint_bar[world])
+
+
+@wp.kernel
+def step_adjoint_kernel(
+    # model and working memory
+    m: ModelArrays,
+    s: Scratch,
+    # in
+    ctrl_in: wp.array2d(dtype=real),
+    num_steps: int,
+    trajectory_in: Trajectory,
+    # cotangents in: of the next state in the tangent space [world, 2 nv], and of the last evaluation
+    next_bar_in: wp.array2d(dtype=real),
+    qpos_bar_in: wp.array2d(dtype=real),
+    qvel_bar_in: wp.array2d(dtype=real),
+    qacc_bar_in: wp.array2d(dtype=real),
+    constraint_bar_in: wp.array2d(dtype=real),
+    # cotangents out: of the state in the tangent space [world, 2 nv], and of the controls
+    state_bar_out: wp.array2d(dtype=real),
+    ctrl_bar_out: wp.array2d(dtype=real),
+):
+    """The adjoint of `step_kernel`."""
+    world = wp.tid()
+    stages = int(1)
+    if m.integrator == RK4:
+        stages = int(4)
+    for i in range(m.nu):
+        s.ctrl[world, i] = ctrl_in[world, i]
+        s.ctrl_bar[world, i] = real(0.0)
+    for dof in range(m.nv):
+        s.next_qpos_bar[world, dof] = next_bar_in[world, dof]
+        s.next_qvel_bar[world, dof] = next_bar_in[world, m.nv + dof]
+    last = trajectory_in.qpos[world, stages * num_steps - 1]
+    load_evaluation_cotangents(m, s, world, last, qpos_bar_in, qvel_bar_in, qacc_bar_in, constraint_bar_in)
+    for r in range(num_steps):
+        step = num_steps - 1 - r
+        if r > 0:
+            clear(m.nv, s.qpos_bar[world])
+            clear(m.nv, s.qvel_bar[world])
+            clear(m.nv, s.qacc_bar[world])
+            clear(m.nv, s.constraint_bar[world])
+        if m.integrator == RK4:
+            runge_kutta_adjoint(m, s, trajectory_in, world, 4 * step)
+        else:
+            euler_adjoint(m, s, trajectory_in, world, step)
+        copy(m.nv, s.state_qpos_bar[world], s.next_qpos_bar[world])
+        copy(m.nv, s.state_qvel_bar[world], s.next_qvel_bar[world])
+    for dof in range(m.nv):
+        state_bar_out[world, dof] = s.next_qpos_bar[world, dof]
+        state_bar_out[world, m.nv + dof] = s.next_qvel_bar[world, dof]
+    for i in range(m.nu):
+        ctrl_bar_out[world, i] = s.ctrl_bar[world, i]
+
+
+@wp.kernel
+def evaluate_adjoint_kernel(
+    # model and working memory
+    m: ModelArrays,
+    s: Scratch,
+    # in
+    ctrl_in: wp.array2d(dtype=real),
+    point_in: Trajectory,
+    # cotangents in
+    qacc_bar_in: wp.array2d(dtype=real),
+    constraint_bar_in: wp.array2d(dtype=real),
+    # cotangents out: of the state in the tangent space [world, 2 nv], and of the controls
+    state_bar_out: wp.array2d(dtype=real),
+    ctrl_bar_out: wp.array2d(dtype=real),
+):
+    """The adjoint of `evaluate_kernel`."""
+    world = wp.tid()
+    for i in range(m.nu):
+        s.ctrl[world, i] = ctrl_in[world, i]
+        s.ctrl_bar[world, i] = real(0.0)
+    clear(m.nv, s.qpos_bar[world])
+    clear(m.nv, s.qvel_bar[world])
+    copy(m.nv, qacc_bar_in[world], s.qacc_bar[world])
+    copy(m.nv, constraint_bar_in[world], s.constraint_bar[world])
+    load_point(m, s, point_in, world, 0)
+    evaluation_adjoint(m, s, world)
+    for dof in range(m.nv):
+        state_bar_out[world, dof] = s.qpos_bar[world, dof]
+        state_bar_out[world, m.nv + dof] = s.qvel_bar[world, dof]
+    for i in range(m.nu):
+        ctrl_bar_out[world, i] = s.ctrl_bar[world, i]
+
+
+@wp.kernel
+def to_tangent_kernel(
+    # in
+    m: ModelArrays,
+    state_in: wp.array2d(dtype=real),
+    raw_bar_in: wp.array2d(dtype=real),
+    # out
+    tangent_bar_out: wp.array2d(dtype=real),
+):
+    """Cotangents of a state's coordinates [world, nq + nv] as cotangents in the tangent space [world, 2 nv]."""
+    world = wp.tid()
+    clear(m.nv, tangent_bar_out[world])
+    tangent_from_raw(m, state_in[world], raw_bar_in[world], tangent_bar_out[world])
+    for dof in range(m.nv):
+        tangent_bar_out[world, m.nv + dof] = raw_bar_in[world, m.nq + dof]
+
+
+@wp.kernel
+def from_tangent_kernel(
+    # in
+    m: ModelArrays,
+    state_in: wp.array2d(dtype=real),
+    tangent_bar_in: wp.array2d(dtype=real),
+    # out
+    raw_bar_out: wp.array2d(dtype=real),
+):
+    """Cotangents in the tangent space [world, 2 nv] as cotangents of a state's coordinates [world, nq + nv]."""
+    world = wp.tid()
+    raw_from_tangent(m, state_in[world], tangent_bar_in[world], raw_bar_out[world])
+    for dof in range(m.nv):
+        raw_bar_out[world, m.nq + dof] = tangent_bar_in[world, m.nv + dof]

@@ -1,0 +1,103 @@
+"""Spatial inertias, the joint-space mass matrix (composite rigid bodies) and its Cholesky factor.
+
+Source: Featherstone (2008), sections 2.13 and 6.2.
+"""
+
+import warp as wp
+
+from diffsim.model import ModelArrays
+from diffsim.physics.rotation import quat_to_mat
+from diffsim.physics.scratch import Scratch
+from diffsim.physics.spatial import apply_inertia
+from diffsim.types import ZERO, mat33, real
+
+
+@wp.func
+def body_inertia(m: ModelArrays, s: Scratch, world: int, body: int):
+    """Fills a body's first moment and rotational inertia about the reference point, and starts its subtree's."""
+    mass = m.body_mass[body]
+    axes = quat_to_mat(s.xquat[world, body])
+    arm = s.xpos[world, body] + axes * m.body_ipos[body] - s.xpos[world, m.body_root[body]]
+    moment = mass * arm
+    rotary = axes * m.body_rotary[body] * wp.transpose(axes)
+    x = moment[0] * arm[0]
+    y = moment[1] * arm[1]
+    z = moment[2] * arm[2]
+    xy = moment[0] * arm[1]
+    xz = moment[0] * arm[2]
+    yz = moment[1] * arm[2]
+    rotary = rotary + mat33(y + z, -xy, -xz, -xy, x + z, -yz, -xz, -yz, x + y)
+    s.body_moment[world, body] = moment
+    s.body_rotary[world, body] = rotary
+    s.subtree_mass[world, body] = mass
+    s.subtree_moment[world, body] = moment
+    s.subtree_rotary[world, body] = rotary
+
+
+@wp.func
+def mass_matrix(m: ModelArrays, s: Scratch, world: int):
+    """Fills the lower triangle of M, armature included, from the bodies' inertias."""
+    for r in range(m.nbody - 1):
+        body = m.nbody - 1 - r
+        parent = m.body_parent[body]
+        if parent > 0:
+            s.subtree_mass[world, parent] = s.subtree_mass[world, parent] + s.subtree_mass[world, body]
+            s.subtree_moment[world, parent] = s.subtree_moment[world, parent] + s.subtree_moment[world, body]
+            s.subtree_rotary[world, parent] = s.subtree_rotary[world, parent] + s.subtree_rotary[world, body]
+    for row in range(m.nv):
+        for col in range(row):
+            s.mass_matrix[world, row, col] = ZERO
+        body = m.dof_body[row]
+        momentum = apply_inertia(
+            s.subtree_mass[world, body],
+            s.subtree_moment[world, body],
+            s.subtree_rotary[world, body],
+            s.motion[world, row],
+        )
+        s.mass_matrix[world, row, row] = wp.dot(s.motion[world, row], momentum) + m.dof_armature[row]
+        col = m.dof_parent[row]
+        while col >= 0:
+            s.mass_matrix[world, row, col] = wp.dot(s.motion[world, col], momentum)
+            col = m.dof_parent[col]
+
+
+@wp.func
+def cholesky(n: int, a: wp.array2d(dtype=real)):
+    """Replaces the lower triangle of a positive definite matrix by its factor L, A = L L', with 1 / L_ii on the diagonal."""
+    for i in range(n):
+        for j in range(i):
+            acc = a[i, j]
+            for k in range(j):
+                acc -= a[i, k] * a[j, k]
+            a[i, j] = acc * a[j, j]
+        pivot = a[i, i]
+        for k in range(i):
+            pivot -= a[i, k] * a[i, k]
+        a[i, i] = real(1.0) / wp.sqrt(pivot)
+
+
+@wp.func
+def cholesky_solve(n: int, factor: wp.array2d(dtype=real), x: wp.array(dtype=real)):
+    """Solves A x = b in place, given the factor of `cholesky`."""
+    for i in range(n):
+        acc = x[i]
+        for k in range(i):
+            acc -= factor[i, k] * x[k]
+        x[i] = acc * factor[i, i]
+    for r in range(n):
+        i = n - 1 - r
+        acc = x[i]
+        for k in range(i + 1, n):
+            acc -= factor[k, i] * x[k]
+        x[i] = acc * factor[i, i]
+
+
+@wp.func
+def multiply_mass(m: ModelArrays, s: Scratch, world: int, x: wp.array(dtype=real), result: wp.array(dtype=real)):
+    """result = M x, from the lower triangle."""
+    for i in range(m.nv):
+        acc = s.mass_matrix[world, i, i] * x[i]
+        for j in range(i):
+            acc += s.mass_matrix[world, i, j] * x[j]
+            result[j] = result[j] + s.mass_matrix[world, i, j] * x[i]
+        result[i] = acc

@@ -1,0 +1,112 @@
+"""The acceleration: minimum of MuJoCo's convex cost, by Newton's method with exact line search.
+
+    cost(a) = 1/2 (a - a_s)' M (a - a_s) + sum_i 1/2 D_i min(J_i a - aref_i, 0)^2
+
+The cost is piecewise quadratic, so a full step that leaves the active set unchanged lands on the minimum exactly.
+Source: MuJoCo documentation, Computation, constraint model, primal problem.
+"""
+
+import warp as wp
+
+from diffsim.model import ModelArrays
+from diffsim.physics.constraint import constraint_force, constraint_rows, row_dot, row_forces
+from diffsim.physics.inertia import cholesky, cholesky_solve, multiply_mass
+from diffsim.physics.scratch import Scratch
+from diffsim.types import ONE, ZERO, real, vec2
+
+MAX_ITERATIONS = wp.constant(50)
+MAX_LINE_SEARCH = wp.constant(50)
+
+
+@wp.func
+def factor_hessian(m: ModelArrays, s: Scratch, world: int):
+    """Factor of H = M + sum over active rows of D_i J_i' J_i, into `hessian`."""
+    for i in range(m.nv):
+        for j in range(i + 1):
+            s.hessian[world, i, j] = s.mass_matrix[world, i, j]
+    for row in range(s.row_count[world]):
+        if s.row_active[world, row] == 1:
+            for i in range(m.nv):
+                left = s.row_stiffness[world, row] * s.row_jacobian[world, row, i]
+                if left != ZERO:
+                    for j in range(i + 1):
+                        s.hessian[world, i, j] = s.hessian[world, i, j] + left * s.row_jacobian[world, row, j]
+    cholesky(m.nv, s.hessian[world])
+
+
+@wp.func
+def line_derivatives(m: ModelArrays, s: Scratch, world: int, slope: real, curvature: real, alpha: real) -> vec2:
+    """First and second derivative of the cost along qacc + alpha search, given those of its smooth part at 0."""
+    first = slope + alpha * curvature
+    second = curvature
+    for row in range(s.row_count[world]):
+        along = row_dot(m, s, world, row, s.search[world])
+        residual = row_dot(m, s, world, row, s.qacc[world]) + alpha * along - s.row_aref[world, row]
+        if residual < ZERO:
+            first += s.row_stiffness[world, row] * residual * along
+            second += s.row_stiffness[world, row] * along * along
+    return vec2(first, second)
+
+
+@wp.func
+def line_search(m: ModelArrays, s: Scratch, world: int) -> real:
+    """Step length that minimizes the cost along the search direction: safeguarded Newton on its derivative."""
+    multiply_mass(m, s, world, s.search[world], s.work[world])
+    curvature = real(0.0)
+    for dof in range(m.nv):
+        curvature += s.search[world, dof] * s.work[world, dof]
+    multiply_mass(m, s, world, s.qacc[world], s.work[world])
+    slope = real(0.0)
+    for dof in range(m.nv):
+        slope += s.search[world, dof] * (s.work[world, dof] - s.qfrc_smooth[world, dof])
+    low = real(0.0)
+    high = real(-1.0)  # no upper bracket yet
+    alpha = real(1.0)
+    start = wp.abs(line_derivatives(m, s, world, slope, curvature, ZERO)[0])
+    for _ in range(MAX_LINE_SEARCH):
+        value = line_derivatives(m, s, world, slope, curvature, alpha)
+        if wp.abs(value[0]) <= real(1.0e-9) * start:
+            break
+        if value[0] < ZERO:
+            low = alpha
+        else:
+            high = alpha
+        alpha = alpha - value[0] / value[1]
+        if alpha <= low or (high > ZERO and alpha >= high):
+            alpha = real(0.5) * (low + high)
+    return alpha
+
+
+@wp.func
+def solve_acceleration(m: ModelArrays, s: Scratch, world: int):
+    """Fills qacc and qfrc_constraint. Needs mass_matrix and qfrc_smooth."""
+    constraint_rows(m, s, world)
+    for row in range(s.row_count[world]):
+        s.row_active[world, row] = 0
+    factor_hessian(m, s, world)
+    for dof in range(m.nv):
+        s.qacc[world, dof] = s.qfrc_smooth[world, dof]
+    cholesky_solve(m.nv, s.hessian[world], s.qacc[world])
+    if row_forces(m, s, world, s.qacc[world]) > 0:
+        for _ in range(MAX_ITERATIONS):
+            # search = -H^-1 (M a - qfrc_smooth - J' f)
+            multiply_mass(m, s, world, s.qacc[world], s.work[world])
+            constraint_force(m, s, world)
+            for dof in range(m.nv):
+                s.search[world, dof] = (
+                    s.qfrc_smooth[world, dof] + s.qfrc_constraint[world, dof] - s.work[world, dof]
+                )
+            factor_hessian(m, s, world)
+            cholesky_solve(m.nv, s.hessian[world], s.search[world])
+            for dof in range(m.nv):
+                s.qacc[world, dof] = s.qacc[world, dof] + s.search[world, dof]
+            if row_forces(m, s, world, s.qacc[world]) == 0:
+                break
+            for dof in range(m.nv):
+                s.qacc[world, dof] = s.qacc[world, dof] - s.search[world, dof]
+            row_forces(m, s, world, s.qacc[world])
+            alpha = line_search(m, s, world)
+            for dof in range(m.nv):
+                s.qacc[world, dof] = s.qacc[world, dof] + alpha * s.search[world, dof]
+            row_forces(m, s, world, s.qacc[world])
+    constraint_force(m, s, world)

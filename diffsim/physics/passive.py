@@ -1,0 +1,42 @@
+"""Joint springs and dampers, and their gradient. Source: MuJoCo documentation, Computation, passive forces."""
+
+import warp as wp
+
+from diffsim.model import BALL, FREE, ModelArrays
+from diffsim.physics.kinematics import joint_quat
+from diffsim.physics.rotation import quat_conj, quat_log, quat_mul, quat_normalize
+from diffsim.physics.scratch import Scratch
+from diffsim.types import ZERO, quat, vec3
+
+
+@wp.func
+def spring_rotation(m: ModelArrays, s: Scratch, world: int, adr: int) -> vec3:
+    """Rotation vector from a ball or free joint's spring reference to its orientation, at a qpos address."""
+    rest = quat(m.qpos_spring[adr], m.qpos_spring[adr + 1], m.qpos_spring[adr + 2], m.qpos_spring[adr + 3])
+    return quat_log(quat_mul(quat_conj(quat_normalize(rest)), joint_quat(s, world, adr)))
+
+
+@wp.func
+def passive(m: ModelArrays, s: Scratch, world: int):
+    """Adds spring and damper forces to qfrc_smooth."""
+    for dof in range(m.nv):
+        s.qfrc_smooth[world, dof] = s.qfrc_smooth[world, dof] - m.dof_damping[dof] * s.qvel[world, dof]
+    for joint in range(m.njnt):
+        stiffness = m.jnt_stiffness[joint]
+        if stiffness != ZERO:
+            adr = m.jnt_qposadr[joint]
+            dof = m.jnt_dofadr[joint]
+            kind = m.jnt_type[joint]
+            if kind == FREE or kind == BALL:
+                if kind == FREE:
+                    for i in range(3):
+                        stretch = s.qpos[world, adr + i] - m.qpos_spring[adr + i]
+                        s.qfrc_smooth[world, dof + i] = s.qfrc_smooth[world, dof + i] - stiffness * stretch
+                    adr = adr + 3
+                    dof = dof + 3
+                theta = spring_rotation(m, s, world, adr)
+                for i in range(3):
+                    s.qfrc_smooth[world, dof + i] = s.qfrc_smooth[world, dof + i] - stiffness * theta[i]
+            else:
+                stretch = s.qpos[world, adr] - m.qpos_spring[adr]
+                s.qfrc_smooth[world, dof] = s.qfrc_smooth[world, dof] - stiffness * stretch

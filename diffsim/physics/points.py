@@ -1,0 +1,81 @@
+"""World positions of points fixed in bodies, and their adjoint."""
+
+import warp as wp
+
+from diffsim.model import ModelArrays
+from diffsim.physics.kinematics import kinematics, motion_subspaces
+from diffsim.physics.integrate import raw_from_tangent
+from diffsim.physics.rotation import rotate
+from diffsim.physics.scratch import Scratch
+from diffsim.physics.spatial import twist
+from diffsim.types import ZERO, real, vec3, vec6
+
+wp.set_module_options({"enable_backward": False})
+
+
+@wp.func
+def point_position(s: Scratch, world: int, body: int, offset: vec3) -> vec3:
+    """Of a point at `offset` in a body's frame."""
+    return s.xpos[world, body] + rotate(s.xquat[world, body], offset)
+
+
+@wp.func
+def load_kinematics(m: ModelArrays, s: Scratch, world: int, qpos: wp.array(dtype=real)):
+    """Poses of all bodies at a qpos."""
+    for i in range(m.nq):
+        s.qpos[world, i] = qpos[i]
+    kinematics(m, s, world)
+
+
+@wp.kernel
+def points_kernel(
+    # model and working memory
+    m: ModelArrays,
+    s: Scratch,
+    # in
+    qpos_in: wp.array2d(dtype=real),
+    point_body: wp.array(dtype=wp.int32),
+    point_offset: wp.array(dtype=vec3),
+    # out
+    position_out: wp.array2d(dtype=vec3),
+):
+    """Positions of points in each world."""
+    world = wp.tid()
+    load_kinematics(m, s, world, qpos_in[world])
+    for point in range(point_body.shape[0]):
+        position_out[world, point] = point_position(s, world, point_body[point], point_offset[point])
+
+
+@wp.kernel
+def points_adjoint_kernel(
+    # model and working memory
+    m: ModelArrays,
+    s: Scratch,
+    # in
+    qpos_in: wp.array2d(dtype=real),
+    point_body: wp.array(dtype=wp.int32),
+    point_offset: wp.array(dtype=vec3),
+    position_bar_in: wp.array2d(dtype=vec3),
+    # out
+    qpos_bar_out: wp.array2d(dtype=real),
+):
+    """The adjoint of `points_kernel`: cotangents are forces at the points, carried down the tree as wrenches."""
+    world = wp.tid()
+    load_kinematics(m, s, world, qpos_in[world])
+    for body in range(1, m.nbody):
+        motion_subspaces(m, s, world, body)
+        s.pose_bar[world, body] = vec6(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
+    for point in range(point_body.shape[0]):
+        body = point_body[point]
+        arm = point_position(s, world, body, point_offset[point]) - s.xpos[world, m.body_root[body]]
+        force = position_bar_in[world, point]
+        s.pose_bar[world, body] = s.pose_bar[world, body] + twist(wp.cross(arm, force), force)
+    for r in range(m.nbody - 1):
+        body = m.nbody - 1 - r
+        wrench = s.pose_bar[world, body]
+        for block in range(m.body_blockadr[body], m.body_blockadr[body] + m.body_blocknum[body]):
+            for dof in range(m.block_dofadr[block], m.block_dofadr[block] + m.block_dofnum[block]):
+                s.qpos_bar[world, dof] = wp.dot(s.motion[world, dof], wrench)
+        parent = m.body_parent[body]
+        s.pose_bar[world, parent] = s.pose_bar[world, parent] + wrench
+    raw_from_tangent(m, qpos_in[world], s.qpos_bar[world], qpos_bar_out[world])

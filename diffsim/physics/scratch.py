@@ -1,0 +1,128 @@
+"""Working memory of the simulator: one struct of arrays indexed [world, ...].
+
+On the CPU, where Warp runs one world after the other, all worlds share one row (stride zero), which stays in the
+cache. On CUDA the arrays are laid out world-fastest, so that neighbouring threads read neighbouring addresses.
+"""
+
+from typing import Any
+
+import torch
+import warp as wp
+
+from diffsim.model import Model
+from diffsim.types import dtype, mat33, quat, real, vec3, vec6
+
+
+# One evaluation's quantities: type and shape of one world. Twists and wrenches are about the root body's origin.
+FIELDS = {
+    # evaluation point
+    "qpos": (real, ("nq",)),  # m, rad
+    "qvel": (real, ("nv",)),  # m/s, rad/s
+    "qacc": (real, ("nv",)),  # m/s^2, rad/s^2
+    "ctrl": (real, ("nu",)),
+    # kinematics
+    "xpos": (vec3, ("nbody",)),  # m
+    "xquat": (quat, ("nbody",)),
+    "joint_anchor": (vec3, ("njnt",)),  # m
+    "joint_axis": (vec3, ("njnt",)),
+    "motion": (vec6, ("nv",)),  # twist per unit of joint velocity
+    # inertia
+    "body_moment": (vec3, ("nbody",)),  # kg m, mass * com
+    "body_rotary": (mat33, ("nbody",)),  # kg m^2
+    "subtree_mass": (real, ("nbody",)),  # kg
+    "subtree_moment": (vec3, ("nbody",)),  # kg m
+    "subtree_rotary": (mat33, ("nbody",)),  # kg m^2
+    "mass_matrix": (real, ("nv", "nv")),  # lower triangle
+    "hessian": (real, ("nv", "nv")),  # lower triangle, then its Cholesky factor
+    # velocities and forces
+    "velocity": (vec6, ("nbody",)),  # twist
+    "acceleration": (vec6, ("nbody",)),  # rate of the twist, gravity included
+    "wrench": (vec6, ("nbody",)),  # wrench
+    "qfrc_actuator": (real, ("nv",)),
+    "qfrc_smooth": (real, ("nv",)),  # all but constraint forces
+    "qfrc_constraint": (real, ("nv",)),
+    # constraints
+    "row_count": (wp.int32, ()),
+    "row_joint": (wp.int32, ("row",)),  # joint whose limit this is
+    "row_jacobian": (real, ("row", "nv")),
+    "row_position": (real, ("row",)),  # distance less margin, m or rad
+    "row_stiffness": (real, ("row",)),  # D
+    "row_aref": (real, ("row",)),  # reference acceleration
+    "row_force": (real, ("row",)),
+    "row_active": (wp.int32, ("row",)),
+    # solver and integrator work vectors
+    "search": (real, ("nv",)),
+    "work": (real, ("nv",)),
+    "rate": (real, ("nv",)),
+    "stage_rate": (real, (4, "nv")),  # rates of position of the Runge-Kutta stages
+    # adjoint: cotangents of the evaluation point, in the tangent space
+    "qpos_bar": (real, ("nv",)),
+    "qvel_bar": (real, ("nv",)),
+    "qacc_bar": (real, ("nv",)),
+    "ctrl_bar": (real, ("nu",)),
+    "constraint_bar": (real, ("nv",)),  # cotangent of qfrc_constraint
+    # adjoint: the virtual velocity and its twists, and the cotangents of the bodies' twists
+    "virtual_velocity": (real, ("nv",)),  # lambda
+    "virtual_twist": (vec6, ("nbody",)),
+    "twist_bar": (vec6, ("nbody",)),  # of virtual_twist
+    "velocity_bar": (vec6, ("nbody",)),
+    "acceleration_bar": (vec6, ("nbody",)),
+    "pose_bar": (vec6, ("nbody",)),  # of the body's pose, as a wrench
+    # adjoint: integrators
+    "state_qpos_bar": (real, ("nv",)),  # at the start of a step
+    "state_qvel_bar": (real, ("nv",)),
+    "next_qpos_bar": (real, ("nv",)),  # at the end of a step
+    "next_qvel_bar": (real, ("nv",)),
+    "step_bar": (real, ("nv",)),  # of an increment of position, or of the rate that makes it
+    "final_bar": (real, ("nv",)),  # of the weighted sum of the stages' rates
+    "acceleration_step_bar": (real, ("nv",)),  # of a stage's acceleration, from the next stage
+}
+
+
+def _struct() -> type:
+    """The struct of `FIELDS`; kernels take it as one argument."""
+    annotations = {name: wp.array(dtype=kind, ndim=1 + len(shape)) for name, (kind, shape) in FIELDS.items()}
+    namespace = {"__annotations__": annotations, "__module__": __name__, "__doc__": "Working memory, see `FIELDS`."}
+    return wp.struct(type("Scratch", (), namespace))
+
+
+Scratch = _struct()
+
+
+def world_array(num_worlds: int, shape: tuple[int, ...], kind: type, device: str, shared: bool = False) -> wp.array:
+    """An array of zeros indexed [world, *shape].
+
+    Args:
+        num_worlds: N.
+        shape: of one world; sizes of zero become one, since a kernel argument needs an address.
+        kind: a scalar, vector or matrix type of `diffsim.types`, or int32.
+        device: torch device; on CUDA the layout is world-fastest.
+        shared: on the CPU, all worlds use the same memory. For what does not outlive a world's turn.
+    """
+    shape = tuple(max(1, size) for size in shape)
+    inner = tuple(getattr(kind, "_shape_", ()))
+    torch_type = torch.int32 if kind is wp.int32 else dtype
+    if wp.get_device(device).is_cuda:
+        memory = torch.zeros((*shape, num_worlds, *inner), dtype=torch_type, device=device).movedim(len(shape), 0)
+    elif shared:
+        memory = torch.zeros((1, *shape, *inner), dtype=torch_type).expand(num_worlds, *shape, *inner)
+    else:
+        memory = torch.zeros((num_worlds, *shape, *inner), dtype=torch_type)
+    return wp.from_torch(memory, dtype=kind, requires_grad=False)
+
+
+def make_scratch(model: Model, num_worlds: int, device: str) -> Any:  # noqa: ANN401  (a Warp struct instance)
+    """Working memory for `num_worlds` worlds on a device."""
+    sizes = {
+        "nq": model.nq,
+        "nv": model.nv,
+        "nu": model.nu,
+        "nbody": model.mj_model.nbody,
+        "njnt": model.mj_model.njnt,
+        "row": model.limit_rows(),
+    }
+    scratch = Scratch()
+    for name, (kind, shape) in FIELDS.items():
+        shape = tuple(sizes[size] if isinstance(size, str) else size for size in shape)
+        setattr(scratch, name, world_array(num_worlds, shape, kind, device, shared=True))
+    return scratch

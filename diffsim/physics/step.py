@@ -1,0 +1,181 @@
+"""A physics step, forward: explicit and implicit Euler, and Runge-Kutta 4 on the manifold, as MuJoCo integrates.
+
+Each evaluation's (q, v, a) is written to its slot of a trajectory, which is all that the adjoint needs.
+"""
+
+import warp as wp
+
+from diffsim.model import BALL, FREE, RK4, ModelArrays
+from diffsim.physics.forward import evaluate
+from diffsim.physics.implicit import implicit_acceleration
+from diffsim.physics.integrate import integrate_position, load3, store3
+from diffsim.physics.rotation import inverse_right_jacobian
+from diffsim.physics.scratch import Scratch
+from diffsim.types import real
+
+wp.set_module_options({"enable_backward": False})
+
+
+@wp.struct
+class Trajectory:
+    """Evaluation points of consecutive physics steps: one slot each for Euler, four for Runge-Kutta."""
+
+    qpos: wp.array3d(dtype=real)  # [world, slot, nq]
+    qvel: wp.array3d(dtype=real)  # [world, slot, nv]
+    qacc: wp.array3d(dtype=real)  # [world, slot, nv]
+
+
+@wp.func
+def stage_fraction(stage: int) -> real:
+    """How far into the step a Runge-Kutta stage reaches."""
+    if stage == 0:
+        return real(0.0)
+    if stage == 3:
+        return real(1.0)
+    return real(0.5)
+
+
+@wp.func
+def stage_weight(stage: int) -> real:
+    """Weight of a Runge-Kutta stage in the step."""
+    if stage == 0 or stage == 3:
+        return wp.static(real(1.0 / 6.0))
+    return wp.static(real(1.0 / 3.0))
+
+
+@wp.func
+def copy(n: int, source: wp.array(dtype=real), target: wp.array(dtype=real)):
+    """target = source."""
+    for i in range(n):
+        target[i] = source[i]
+
+
+@wp.func
+def store_point(m: ModelArrays, s: Scratch, t: Trajectory, world: int, slot: int):
+    """Writes the evaluation point to a slot."""
+    copy(m.nq, s.qpos[world], t.qpos[world, slot])
+    copy(m.nv, s.qvel[world], t.qvel[world, slot])
+    copy(m.nv, s.qacc[world], t.qacc[world, slot])
+
+
+@wp.func
+def tangent_rate(
+    m: ModelArrays, step: wp.array(dtype=real), scale: real, qvel: wp.array(dtype=real), rate: wp.array(dtype=real)
+):
+    """rate = d/dt of the increment theta = scale * step that moves q0 (+) theta with velocity qvel.
+
+    J_r(theta)^-1 omega for rotations, else qvel. Source: Munthe-Kaas (1999), High order Runge-Kutta methods on
+    manifolds; MuJoCo 4.0 integrates free and ball joints this way.
+    """
+    for joint in range(m.njnt):
+        dof = m.jnt_dofadr[joint]
+        kind = m.jnt_type[joint]
+        if kind == FREE or kind == BALL:
+            if kind == FREE:
+                store3(rate, dof, load3(qvel, dof))
+                dof = dof + 3
+            store3(rate, dof, inverse_right_jacobian(scale * load3(step, dof), load3(qvel, dof)))
+        else:
+            rate[dof] = qvel[dof]
+
+
+@wp.func
+def euler_step(m: ModelArrays, s: Scratch, t: Trajectory, world: int, slot: int):
+    """v' = v + h w, q' = q (+) h v': w is qacc, or what implicit damping makes of it."""
+    evaluate(m, s, world)
+    store_point(m, s, t, world, slot)
+    if m.implicit == 1:
+        implicit_acceleration(m, s, world)
+        for dof in range(m.nv):
+            s.qvel[world, dof] = s.qvel[world, dof] + m.timestep * s.search[world, dof]
+    else:
+        for dof in range(m.nv):
+            s.qvel[world, dof] = s.qvel[world, dof] + m.timestep * s.qacc[world, dof]
+    integrate_position(m, t.qpos[world, slot], s.qvel[world], m.timestep, s.qpos[world])
+
+
+@wp.func
+def runge_kutta_step(m: ModelArrays, s: Scratch, t: Trajectory, world: int, slot: int):
+    """Four evaluations; increments of position live in the tangent space at the step's start."""
+    for stage in range(4):
+        if stage > 0:
+            scale = m.timestep * stage_fraction(stage)
+            integrate_position(m, t.qpos[world, slot], s.stage_rate[world, stage - 1], scale, s.qpos[world])
+            for dof in range(m.nv):
+                s.qvel[world, dof] = t.qvel[world, slot, dof] + scale * t.qacc[world, slot + stage - 1, dof]
+            tangent_rate(m, s.stage_rate[world, stage - 1], scale, s.qvel[world], s.stage_rate[world, stage])
+        else:
+            copy(m.nv, s.qvel[world], s.stage_rate[world, stage])
+        evaluate(m, s, world)
+        store_point(m, s, t, world, slot + stage)
+    for dof in range(m.nv):
+        rate = real(0.0)
+        acceleration = real(0.0)
+        for stage in range(4):
+            rate += stage_weight(stage) * s.stage_rate[world, stage, dof]
+            acceleration += stage_weight(stage) * t.qacc[world, slot + stage, dof]
+        s.work[world, dof] = rate
+        s.qvel[world, dof] = t.qvel[world, slot, dof] + m.timestep * acceleration
+    integrate_position(m, t.qpos[world, slot], s.work[world], m.timestep, s.qpos[world])
+
+
+@wp.func
+def load_state(m: ModelArrays, s: Scratch, world: int, state: wp.array2d(dtype=real), ctrl: wp.array2d(dtype=real)):
+    """Makes a state and its controls the evaluation point."""
+    for i in range(m.nq):
+        s.qpos[world, i] = state[world, i]
+    for i in range(m.nv):
+        s.qvel[world, i] = state[world, m.nq + i]
+    for i in range(m.nu):
+        s.ctrl[world, i] = ctrl[world, i]
+
+
+@wp.kernel
+def step_kernel(
+    # model and working memory
+    m: ModelArrays,
+    s: Scratch,
+    # in
+    state_in: wp.array2d(dtype=real),
+    ctrl_in: wp.array2d(dtype=real),
+    num_steps: int,
+    # out
+    trajectory_out: Trajectory,
+    state_out: wp.array2d(dtype=real),
+    qfrc_constraint_out: wp.array2d(dtype=real),
+):
+    """`num_steps` physics steps of each world; qfrc_constraint is that of the last evaluation."""
+    world = wp.tid()
+    load_state(m, s, world, state_in, ctrl_in)
+    for step in range(num_steps):
+        if m.integrator == RK4:
+            runge_kutta_step(m, s, trajectory_out, world, 4 * step)
+        else:
+            euler_step(m, s, trajectory_out, world, step)
+    copy(m.nv, s.qfrc_constraint[world], qfrc_constraint_out[world])
+    for i in range(m.nq):
+        state_out[world, i] = s.qpos[world, i]
+    for i in range(m.nv):
+        state_out[world, m.nq + i] = s.qvel[world, i]
+
+
+@wp.kernel
+def evaluate_kernel(
+    # model and working memory
+    m: ModelArrays,
+    s: Scratch,
+    # in
+    state_in: wp.array2d(dtype=real),
+    ctrl_in: wp.array2d(dtype=real),
+    # out
+    qacc_out: wp.array2d(dtype=real),
+    qfrc_constraint_out: wp.array2d(dtype=real),
+):
+    """One evaluation of each world's dynamics."""
+    world = wp.tid()
+    load_state(m, s, world, state_in, ctrl_in)
+    evaluate(m, s, world)
+    copy(m.nv, s.qacc[world], qacc_out[world])
+    copy(m.nv, s.qfrc_constraint[world], qfrc_constraint_out[world])
+
+

@@ -1,0 +1,350 @@
+"""MuJoCo physics in torch autograd: the only file where torch meets Warp."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import mujoco
+import torch
+import warp as wp
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from diffsim.model import Model
+from diffsim.physics.adjoint import (
+    evaluate_adjoint_kernel,
+    from_tangent_kernel,
+    step_adjoint_kernel,
+    to_tangent_kernel,
+)
+from diffsim.physics.points import points_adjoint_kernel, points_kernel
+from diffsim.physics.scratch import make_scratch
+from diffsim.physics.step import Trajectory, evaluate_kernel, step_kernel
+from diffsim.types import dtype, real, vec3
+
+
+class Evaluation(NamedTuple):
+    """A point where the dynamics were evaluated, and the result; differentiable.
+
+    After a physics step C MuJoCo's derived quantities (`xpos`, `qfrc_constraint`, ...) belong to its last evaluation:
+    the start of the last Euler step, or the fourth stage of the last Runge-Kutta step.
+
+    Attributes:
+        qpos: [N, nq] m, rad.
+        qvel: [N, nv] m/s, rad/s.
+        qacc: [N, nv] m/s^2, rad/s^2.
+        qfrc_constraint: [N, nv] N, N m.
+    """
+
+    qpos: Tensor
+    qvel: Tensor
+    qacc: Tensor
+    qfrc_constraint: Tensor
+
+
+class Simulator:
+    """Copies of one model, stepped together and differentiable through torch autograd.
+
+    A state is `[qpos, qvel]`, one row per world, in `diffsim.dtype`. Calls keep no state: the same inputs give the
+    same bits. Gradients of a quaternion's coordinates are those of the function that normalizes it first, as MuJoCo does.
+
+    Args:
+        model: what to simulate.
+        num_worlds: number of copies, N >= 1.
+        device: "cpu" or a CUDA device that torch and Warp both see.
+
+    Raises:
+        ValueError: `num_worlds` or `device` is not valid.
+    """
+
+    def __init__(self, model: Model, num_worlds: int, device: str | torch.device = "cpu") -> None:
+        if not isinstance(model, Model):
+            raise TypeError(f"model must be a diffsim.Model, got {type(model).__name__}")
+        if isinstance(num_worlds, bool) or not isinstance(num_worlds, int) or num_worlds < 1:
+            raise ValueError(f"num_worlds must be an integer >= 1, got {num_worlds!r}")
+        self.model = model
+        self.num_worlds = num_worlds
+        self.device = _checked_device(device)
+        self.stages = 4 if model.integrator == "RK4" else 1
+        self._warp_device = str(self.device)
+        self._arrays = model.arrays(self._warp_device)
+        self._scratch = make_scratch(model, num_worlds, self._warp_device)
+
+    def step(self, state: Tensor, ctrl: Tensor, num_steps: int = 1) -> Tensor:
+        """Advances every world by `num_steps` time steps with constant controls (`mj_step`).
+
+        Args:
+            state: [N, nq + nv].
+            ctrl: [N, nu], in the actuators' units.
+            num_steps: >= 1.
+
+        Returns: next state, [N, nq + nv].
+        Raises:
+            TypeError, ValueError: an argument has a wrong type, shape, dtype or device, or is not finite.
+            FloatingPointError: the physics diverged; names world, time step and array.
+        """
+        return self.advance(state, ctrl, num_steps)[0]
+
+    def advance(self, state: Tensor, ctrl: Tensor, num_steps: int = 1) -> tuple[Tensor, Evaluation]:
+        """`step`, and the last evaluation on the way (where MuJoCo's derived quantities are left)."""
+        self._check_inputs(state, ctrl)
+        if isinstance(num_steps, bool) or not isinstance(num_steps, int) or num_steps < 1:
+            raise ValueError(f"num_steps must be an integer >= 1, got {num_steps!r}")
+        next_state, *evaluation = _Step.apply(self, state, ctrl, num_steps)
+        return next_state, Evaluation(*evaluation)
+
+    def forward(self, state: Tensor, ctrl: Tensor) -> Evaluation:
+        """Evaluates the dynamics without moving (`mj_forward`). Arguments and errors as for `step`."""
+        self._check_inputs(state, ctrl)
+        qacc, qfrc_constraint = _Evaluate.apply(self, state, ctrl)
+        nq = self.model.nq
+        return Evaluation(state[:, :nq], state[:, nq:], qacc, qfrc_constraint)
+
+    def linearize(self, state: Tensor, ctrl: Tensor, num_steps: int = 1) -> tuple[Tensor, Tensor]:
+        """Jacobians of `step` in MuJoCo's tangent space, dx' = A dx + B du (`mjd_transitionFD`, for every integrator).
+
+        Returns: A [N, 2 nv, 2 nv] and B [N, 2 nv, nu]; rows and columns are [position, velocity].
+        Raises: as `step`.
+        """
+        self._check_inputs(state, ctrl)
+        if isinstance(num_steps, bool) or not isinstance(num_steps, int) or num_steps < 1:
+            raise ValueError(f"num_steps must be an integer >= 1, got {num_steps!r}")
+        state, ctrl = state.detach(), ctrl.detach()
+        size = 2 * self.model.nv
+        _, trajectory, _ = self._run(state, ctrl, num_steps)
+        a = state.new_zeros(self.num_worlds, size, size)
+        b = state.new_zeros(self.num_worlds, size, self.model.nu)
+        for row in range(size):
+            unit = state.new_zeros(self.num_worlds, size)
+            unit[:, row] = 1
+            a[:, row], b[:, row] = self._run_adjoint(ctrl, num_steps, trajectory, unit, [None] * 4)
+        return a, b
+
+    def xpos(self, qpos: Tensor, bodies: Sequence[str | int]) -> Tensor:
+        """World positions of bodies' origins (`data.body(name).xpos`).
+
+        Args:
+            qpos: [N, nq].
+            bodies: names or ids.
+
+        Returns: [N, len(bodies), 3] m, differentiable in qpos.
+        Raises: KeyError if there is no such body, listing those there are; ValueError as `step`.
+        """
+        ids = [self._element(mujoco.mjtObj.mjOBJ_BODY, body) for body in bodies]
+        return self._points(qpos, ids, [(0.0, 0.0, 0.0)] * len(ids))
+
+    def site_xpos(self, qpos: Tensor, sites: Sequence[str | int]) -> Tensor:
+        """World positions of sites (`data.site(name).xpos`): as `xpos`."""
+        ids = [self._element(mujoco.mjtObj.mjOBJ_SITE, site) for site in sites]
+        mj_model = self.model.mj_model
+        return self._points(qpos, [int(mj_model.site_bodyid[i]) for i in ids], [tuple(mj_model.site_pos[i]) for i in ids])
+
+    def _points(self, qpos: Tensor, bodies: list[int], offsets: list[tuple[float, ...]]) -> Tensor:
+        self._check("qpos", qpos, self.model.nq)
+        return _Points.apply(self, qpos, tuple(bodies), tuple(offsets))
+
+    def _element(self, kind: mujoco.mjtObj, name: str | int) -> int:
+        mj_model = self.model.mj_model
+        count = mj_model.nbody if kind == mujoco.mjtObj.mjOBJ_BODY else mj_model.nsite
+        names = [mujoco.mj_id2name(mj_model, kind, i) for i in range(count)]
+        if name in names:
+            return names.index(name)
+        if isinstance(name, int) and 0 <= name < count:
+            return name
+        word = kind.name.removeprefix("mjOBJ_").lower()
+        raise KeyError(f"{word} must be one of {names} or an id below {count}, got {name!r}")
+
+    def _check_inputs(self, state: Tensor, ctrl: Tensor) -> None:
+        self._check("state", state, self.model.nq + self.model.nv)
+        self._check("ctrl", ctrl, self.model.nu)
+
+    def _check(self, name: str, value: Tensor, size: int) -> None:
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
+        if value.shape != (self.num_worlds, size):
+            raise ValueError(f"{name} must have shape {(self.num_worlds, size)}, got {tuple(value.shape)}")
+        if value.dtype != dtype:
+            raise ValueError(f"{name} must have dtype {dtype} (DIFFSIM_X64=1 selects float64), got {value.dtype}")
+        if value.device != self.device:
+            raise ValueError(f"{name} must be on device {self.device}, got {value.device}")
+        if not _finite(value):
+            world, index = torch.nonzero(~torch.isfinite(value.detach()))[0].tolist()
+            raise ValueError(f"{name} must be finite, got {value[world, index].item()} at world {world}, index {index}")
+
+    def _new_trajectory(self, slots: int) -> dict[str, Tensor]:
+        """Memory for evaluation points: world-fastest on CUDA."""
+        sizes = {"qpos": self.model.nq, "qvel": self.model.nv, "qacc": self.model.nv}
+        if self.device.type == "cuda":
+            shapes = {name: (slots, size, self.num_worlds) for name, size in sizes.items()}
+            return {n: torch.empty(s, dtype=dtype, device=self.device).permute(2, 0, 1) for n, s in shapes.items()}
+        return {name: torch.empty((self.num_worlds, slots, size), dtype=dtype) for name, size in sizes.items()}
+
+    def _run(self, state: Tensor, ctrl: Tensor, num_steps: int) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """Next state, evaluation points and the last constraint forces."""
+        trajectory = self._new_trajectory(num_steps * self.stages)
+        next_state = torch.empty_like(state, memory_format=torch.contiguous_format)
+        qfrc_constraint = state.new_empty(self.num_worlds, self.model.nv)
+        self._launch(step_kernel, [state, ctrl, num_steps, _as_struct(trajectory), next_state, qfrc_constraint])
+        if not _finite(next_state):
+            self._raise_diverged(next_state, trajectory)
+        return next_state, trajectory, qfrc_constraint
+
+    def _raise_diverged(self, next_state: Tensor, trajectory: dict[str, Tensor]) -> None:
+        world = int(torch.nonzero(~torch.isfinite(next_state).all(dim=1))[0])
+        for slot in range(trajectory["qpos"].shape[1]):
+            for name in ("qpos", "qvel", "qacc"):
+                if not bool(torch.isfinite(trajectory[name][world, slot]).all()):
+                    step = slot // self.stages
+                    raise FloatingPointError(f"physics diverged: {name} is not finite in world {world} at time step {step}")
+        raise FloatingPointError(f"physics diverged: the next state is not finite in world {world}")
+
+    def _run_adjoint(
+        self,
+        ctrl: Tensor,
+        num_steps: int,
+        trajectory: dict[str, Tensor],
+        next_bar: Tensor,
+        evaluation_bar: Sequence[Tensor | None],
+    ) -> tuple[Tensor, Tensor]:
+        """Cotangents of state and ctrl in the tangent space, from those of the next state and the last evaluation."""
+        sizes = (self.model.nq, self.model.nv, self.model.nv, self.model.nv)
+        bars = [next_bar.new_zeros(1, n).expand(self.num_worlds, n) if b is None else b for b, n in zip(evaluation_bar, sizes, strict=True)]
+        state_bar = torch.empty_like(next_bar)
+        ctrl_bar = torch.empty_like(ctrl, memory_format=torch.contiguous_format)
+        self._launch(step_adjoint_kernel, [ctrl, num_steps, _as_struct(trajectory), next_bar, *bars, state_bar, ctrl_bar])
+        return state_bar, ctrl_bar
+
+    def _to_tangent(self, state: Tensor, bar: Tensor) -> Tensor:
+        if self.model.nq == self.model.nv:
+            return bar
+        tangent = bar.new_empty(self.num_worlds, 2 * self.model.nv)
+        self._launch_plain(to_tangent_kernel, [state, bar, tangent])
+        return tangent
+
+    def _from_tangent(self, state: Tensor, tangent: Tensor) -> Tensor:
+        if self.model.nq == self.model.nv:
+            return tangent
+        bar = torch.empty_like(state)
+        self._launch_plain(from_tangent_kernel, [state, tangent, bar])
+        return bar
+
+    def _launch(self, kernel: wp.Kernel, arguments: list[Any]) -> None:
+        self._launch_plain(kernel, [self._scratch, *arguments])
+
+    def _launch_plain(self, kernel: wp.Kernel, arguments: list[Any]) -> None:
+        """Launches a kernel over worlds, on torch's stream. Tensors are passed as they are, strides and all."""
+        inputs = [self._arrays, *(_as_warp(a) if isinstance(a, Tensor) else a for a in arguments)]
+        stream = wp.stream_from_torch(torch.cuda.current_stream(self.device)) if self.device.type == "cuda" else None
+        wp.launch(kernel, dim=self.num_worlds, inputs=inputs, device=self._warp_device, stream=stream)
+
+
+def _checked_device(device: str | torch.device) -> torch.device:
+    try:
+        checked = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"device must be 'cpu' or a CUDA device, got {device!r}") from error
+    if checked.type == "cpu":
+        return torch.device("cpu")
+    if checked.type != "cuda" or not torch.cuda.is_available():
+        raise ValueError(f"device must be 'cpu' or a CUDA device that is present, got {str(device)!r}")
+    return torch.device("cuda", checked.index if checked.index is not None else torch.cuda.current_device())
+
+
+def _finite(value: Tensor) -> bool:
+    """Whether all entries are finite: the sum of 0 * x is NaN if any is not, in one pass without a mask."""
+    return bool(torch.isfinite(value.detach()).all())
+
+
+def _as_warp(value: Tensor) -> Any:  # noqa: ANN401  (an array descriptor)
+    return wp.from_torch(value.detach(), dtype=real, requires_grad=False)
+
+
+def _as_struct(trajectory: dict[str, Tensor]) -> Any:  # noqa: ANN401  (a Warp struct instance)
+    struct = Trajectory()
+    for name, value in trajectory.items():
+        setattr(struct, name, _as_warp(value))
+    return struct
+
+
+class _Step(torch.autograd.Function):
+    """`Simulator.advance`."""
+
+    @staticmethod
+    def forward(ctx: Any, sim: Simulator, state: Tensor, ctrl: Tensor, num_steps: int) -> tuple[Tensor, ...]:  # noqa: ANN401
+        ctx.set_materialize_grads(False)
+        next_state, trajectory, qfrc_constraint = sim._run(state, ctrl, num_steps)
+        ctx.sim, ctx.num_steps = sim, num_steps
+        ctx.save_for_backward(state, ctrl, next_state, *trajectory.values())
+        last = [value[:, -1].clone() for value in trajectory.values()]
+        return next_state, *last, qfrc_constraint
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[None, Tensor, Tensor, None]:  # noqa: ANN401
+        sim: Simulator = ctx.sim
+        state, ctrl, next_state, *saved = ctx.saved_tensors
+        trajectory = dict(zip(("qpos", "qvel", "qacc"), saved, strict=True))
+        next_grad, *evaluation_grads = grads
+        if next_grad is None:
+            next_bar = state.new_zeros(sim.num_worlds, 2 * sim.model.nv)
+        else:
+            next_bar = sim._to_tangent(next_state, next_grad)
+        state_bar, ctrl_bar = sim._run_adjoint(ctrl, ctx.num_steps, trajectory, next_bar, evaluation_grads)
+        return None, sim._from_tangent(state, state_bar), ctrl_bar, None
+
+
+class _Evaluate(torch.autograd.Function):
+    """`Simulator.forward`."""
+
+    @staticmethod
+    def forward(ctx: Any, sim: Simulator, state: Tensor, ctrl: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ANN401
+        qacc = state.new_empty(sim.num_worlds, sim.model.nv)
+        qfrc_constraint = torch.empty_like(qacc)
+        sim._launch(evaluate_kernel, [state, ctrl, qacc, qfrc_constraint])
+        ctx.sim = sim
+        ctx.save_for_backward(state, ctrl, qacc)
+        return qacc, qfrc_constraint
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, qacc_grad: Tensor, constraint_grad: Tensor) -> tuple[None, Tensor, Tensor]:  # noqa: ANN401
+        sim: Simulator = ctx.sim
+        state, ctrl, qacc = ctx.saved_tensors
+        nq = sim.model.nq
+        point = {"qpos": state[:, None, :nq], "qvel": state[:, None, nq:], "qacc": qacc[:, None]}
+        state_bar = state.new_empty(sim.num_worlds, 2 * sim.model.nv)
+        ctrl_bar = torch.empty_like(ctrl)
+        sim._launch(
+            evaluate_adjoint_kernel, [ctrl, _as_struct(point), qacc_grad, constraint_grad, state_bar, ctrl_bar]
+        )
+        return None, sim._from_tangent(state, state_bar), ctrl_bar
+
+
+class _Points(torch.autograd.Function):
+    """`Simulator.xpos` and `Simulator.site_xpos`."""
+
+    @staticmethod
+    def forward(  # noqa: D102
+        ctx: Any,  # noqa: ANN401
+        sim: Simulator,
+        qpos: Tensor,
+        bodies: tuple[int, ...],
+        offsets: tuple[tuple[float, ...], ...],
+    ) -> Tensor:
+        device = sim._warp_device
+        ctx.sim = sim
+        ctx.body = wp.array(bodies, dtype=wp.int32, device=device)
+        ctx.offset = wp.array(offsets, dtype=vec3, device=device)
+        position = qpos.new_empty(sim.num_worlds, len(bodies), 3)
+        sim._launch(points_kernel, [qpos, ctx.body, ctx.offset, wp.from_torch(position, dtype=vec3)])
+        ctx.save_for_backward(qpos)
+        return position
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, None, None]:  # noqa: ANN401, D102
+        sim: Simulator = ctx.sim
+        (qpos,) = ctx.saved_tensors
+        qpos_bar = torch.empty_like(qpos)
+        bar = wp.from_torch(grad.contiguous(), dtype=vec3, requires_grad=False)
+        sim._launch(points_adjoint_kernel, [qpos, ctx.body, ctx.offset, bar, qpos_bar])
+        return None, qpos_bar, None, None

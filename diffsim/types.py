@@ -1,0 +1,31 @@
+"""Scalar, vector and matrix types shared by every kernel; the one place where precision is chosen.
+
+`DIFFSIM_X64=1` in the environment, read once at import, builds everything in float64; the default is float32.
+Quaternions are MuJoCo's: (w, x, y, z). Twists and wrenches are (angular, linear).
+"""
+
+import os
+
+import numpy as np
+import torch
+import warp as wp
+
+wp.config.log_level = wp.LOG_ERROR  # no banner
+
+X64 = os.environ.get("DIFFSIM_X64", "0") == "1"
+
+dtype = torch.float64 if X64 else torch.float32
+numpy_dtype = np.float64 if X64 else np.float32
+real = wp.float64 if X64 else wp.float32
+
+vec2 = wp.types.vector(2, real)
+vec3 = wp.types.vector(3, real)
+vec6 = wp.types.vector(6, real)
+quat = wp.types.vector(4, real)
+mat33 = wp.types.matrix((3, 3), real)
+
+ZERO = wp.constant(real(0.0))
+ONE = wp.constant(real(1.0))
+TWO = wp.constant(real(2.0))
+HALF = wp.constant(real(0.5))
+PI = wp.constant(real(np.pi))
