@@ -68,7 +68,7 @@ def best_time(call: Callable[[], object], seconds: float, repeats: int = 5) -> f
 
 
 def moving_states(task: Task, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """States up to half a second after a reset under random controls, [count, nq + nv] and ctrl [count, nu]."""
+    """States reached by random controls within half a second, [count, nq + nv], and controls [count, nu]."""
     rng = np.random.default_rng(seed)
     mj_model, data = task.mj_model, mujoco.MjData(task.mj_model)
     low, high = mj_model.actuator_ctrlrange.T

@@ -5,9 +5,9 @@ from __future__ import annotations
 from os import PathLike
 
 import torch
-from diffsim.simulator import Evaluation
 from torch import Tensor
 
+from diffsim.simulator import Evaluation
 from diffsim.tasks.task import Task, unbounded
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import mujoco
 import numpy as np
 import torch
-from diffsim.simulator import Evaluation, Simulator
 from gymnasium.spaces import Box
 from torch import Tensor
 
 from diffsim.mdp import MDP
 from diffsim.model import Model
+from diffsim.simulator import Evaluation, Simulator
 from diffsim.types import dtype
 
 

@@ -224,7 +224,7 @@ def smooth_states(
     States near a switch of the motion are passed over: their `jacobian` does not settle.
 
     Returns: state [N, nq + nv], ctrl [N, nu], jacobian [N, 2 nv, 2 nv + nu].
-    Raises: RuntimeError if fewer than a quarter of the candidates qualify, so that the choice cannot hide a bad
+    Raises: RuntimeError if fewer than a quarter of the candidates qualify, lest the choice hide a bad
     reference.
     """
     stepper = Stepper(mj_model)

@@ -87,6 +87,7 @@ FEATURES = {
     "push body": actuator('<adhesion name="push" body="link" ctrlrange="0 1"/>'),
     "push damper": actuator('<damper name="push" joint="pin" kv="2" ctrlrange="0 1"/>'),
     "push intvelocity": actuator('<intvelocity name="push" joint="pin" kp="2" actrange="-1 1"/>'),
+    "push jointinparent": actuator('<motor name="push" jointinparent="pin"/>'),
     "pin actuatorgravcomp": body(joint='actuatorgravcomp="true"', body='gravcomp="0.5"'),
     "actuatorfrcrange": body(
         joint='actuatorfrcrange="-0.2 0.2"', tail='<actuator><motor name="push" joint="pin"/></actuator>'
@@ -279,9 +280,9 @@ def test_num_steps(world, method):
 
 def test_position_names(world):
     sim, state, _ = world
-    with pytest.raises(ValueError, match="(?s)wing.*torso"):
+    with pytest.raises((KeyError, ValueError), match="torso.*'wing'"):
         sim.xpos(state[:, :5], ["wing"])
-    with pytest.raises(ValueError, match="tip"):
+    with pytest.raises((KeyError, ValueError), match="site.*'tip'"):
         sim.site_xpos(state[:, :5], ["tip"])
     with pytest.raises(ValueError, match=r"qpos.*\(2, 5\).*\(2, 10\)"):
         sim.xpos(state, ["torso"])

@@ -131,7 +131,7 @@ def test_order_of_convergence(name, integrator, order):
         return step(mj_model, state, ctrl, num_steps)
 
     exact = end(1024, "RK4")
-    counts = np.array([16, 32, 64])
+    counts = [16, 32, 64]
     errors = [np.abs(end(count) - exact).max() for count in counts]
     slope = -np.polyfit(np.log(counts), np.log(errors), 1)[0]
     assert slope == pytest.approx(order, abs=0.15)
