@@ -1,6 +1,7 @@
 """Checks in float32, run by test_float32.py in a process of their own, since precision is chosen at
 import."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,7 +18,6 @@ from .reference import (
     moving_states,
     smooth_states,
 )
-from .test_parity import parts_error
 from .test_tasks import test_observation_after_reset, test_transitions  # noqa: F401  collected here too
 
 every_model = pytest.mark.parametrize("name", TASK_MODELS + MODELS)
@@ -37,7 +37,11 @@ def test_step(name, integrator):
     # The same input for both: what float32 can hold.
     state, ctrl = (x.double().numpy() for x in tensors(state, ctrl))
     expected = Stepper(mj_model).step_batch(state, ctrl)
-    assert parts_error(mj_model, step(mj_model, state, ctrl), expected) <= 1e-5
+    error = np.abs(step(mj_model, state, ctrl) - expected)
+    # Relative to the faster of start and end: a stop may take most of the speed, whose rounding stays.
+    size = np.maximum(np.abs(state), np.abs(expected))
+    for part in (np.s_[:, : mj_model.nq], np.s_[:, mj_model.nq :]):
+        assert (error[part].max(axis=1) / size[part].max(axis=1)).max() <= 1e-5
 
 
 @every_model

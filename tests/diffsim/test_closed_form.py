@@ -119,7 +119,7 @@ def test_energy_is_kept(name):
 
 
 @pytest.mark.parametrize(("integrator", "order"), [("Euler", 1), ("implicitfast", 1), ("RK4", 4)])
-@pytest.mark.parametrize("name", ["spherical_pendulum", "springs", "actuators", "tree"])
+@pytest.mark.parametrize("name", ["spherical_pendulum", "springs", "tree"])
 def test_order_of_convergence(name, integrator, order):
     mj_model = load(name, integrator)
     state, ctrl = moving_states(mj_model, 1)
