@@ -18,3 +18,5 @@ __all__ = [
     "dtype",
     "make",
 ]
+
+register()

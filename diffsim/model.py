@@ -36,6 +36,7 @@ class ModelArrays:
     nu: wp.int32
     njnt: wp.int32
     nactuator: wp.int32
+    ngyro: wp.int32  # standalone free bodies, if the integrator treats them specially
     integrator: wp.int32
     implicit: wp.int32  # 1 if velocities are integrated implicitly in joint damping (Euler) or all of it (implicitfast)
     fluid: wp.int32  # 1 if the medium has density or viscosity
@@ -63,6 +64,9 @@ class ModelArrays:
     # blocks
     block_dofadr: wp.array(dtype=wp.int32)
     block_dofnum: wp.array(dtype=wp.int32)
+    # standalone free bodies [ngyro]
+    gyro_body: wp.array(dtype=wp.int32)
+    gyro_dof: wp.array(dtype=wp.int32)
     # joints [njnt]
     jnt_type: wp.array(dtype=wp.int32)
     jnt_qposadr: wp.array(dtype=wp.int32)
@@ -94,6 +98,8 @@ class ModelArrays:
     actuator_forcelimited: wp.array(dtype=wp.int32)
     actuator_forcerange: wp.array2d(dtype=real)
     actuator_quat: wp.array(dtype=wp.int32)  # qpos address of a ball joint's quaternion, -1 for the others
+    actuator_period: wp.array(dtype=real)  # of the setpoint of a position servo on a ball joint, 0 for the others
+    actuator_joint: wp.array(dtype=wp.int32)  # slide or hinge joint with an actuatorfrcrange, -1 for the others
     moment_adr: wp.array(dtype=wp.int32)
     moment_num: wp.array(dtype=wp.int32)
     moment_dof: wp.array(dtype=wp.int32)
@@ -227,7 +233,7 @@ def host_arrays(mj_model: mujoco.MjModel) -> dict[str, Any]:
         dof_damping=damping,
         dof_invweight=m.dof_invweight0,
     )
-    fields.update(dof_blocks(m), **fluid_coefficients(m), **actuators(m))
+    fields.update(dof_blocks(m), **gyroscopic_bodies(m), **fluid_coefficients(m), **actuators(m))
     return {name: _packed(value) for name, value in fields.items()}
 
 
@@ -279,6 +285,21 @@ def last_dofs(m: mujoco.MjModel) -> np.ndarray:
         own = m.body_dofadr[body] + m.body_dofnum[body] - 1
         last[body] = own if m.body_dofnum[body] else last[m.body_parentid[body]]
     return last
+
+
+def gyroscopic_bodies(m: mujoco.MjModel) -> dict[str, Any]:
+    """Free bodies without jointed descendants, where the integrator is implicitfast; none elsewhere."""
+    jointed = {int(b) for b in m.jnt_bodyid}
+    parents = {body: int(m.body_parentid[body]) for body in range(m.nbody)}
+
+    def has_jointed_descendant(body: int) -> bool:
+        return any(parents[b] == body and (b in jointed or has_jointed_descendant(b)) for b in range(body + 1, m.nbody))
+
+    bodies = []
+    if m.opt.integrator == IMPLICITFAST:
+        free = (int(b) for b in m.jnt_bodyid[m.jnt_type == FREE])
+        bodies = [body for body in free if not has_jointed_descendant(body)]
+    return dict(ngyro=len(bodies), gyro_body=np.array(bodies, int), gyro_dof=m.body_dofadr[bodies])
 
 
 def clamp_solimp(solimp: np.ndarray) -> np.ndarray:
@@ -335,10 +356,11 @@ def actuators(m: mujoco.MjModel) -> dict[str, Any]:
     affine_bias = m.actuator_biastype[active] == int(mujoco.mjtBias.mjBIAS_AFFINE)
     gain = m.actuator_gainprm[active, :3].copy()
     gain[~affine_gain, 1:] = 0
-    adr, num, dofs, coordinates, values, quats = [], [], [], [], [], []
-    for i in active:
+    servo = ~affine_gain & affine_bias & (gain[:, 0] != 0) & (gain[:, 0] == -m.actuator_biasprm[active, 1])
+    adr, num, dofs, coordinates, values = [], [], [], [], []
+    quats, joints, periods = np.full(len(active), -1), np.full(len(active), -1), np.zeros(len(active))
+    for n, i in enumerate(active):
         adr.append(len(dofs))
-        quats.append(-1)
         gear = m.actuator_gear[i]
         target = int(m.actuator_trnid[i, 0])
         if mujoco.mjtTrn(m.actuator_trntype[i]) == mujoco.mjtTrn.mjTRN_TENDON:
@@ -350,7 +372,10 @@ def actuators(m: mujoco.MjModel) -> dict[str, Any]:
         else:
             size = {int(FREE): 6, int(BALL): 3}.get(int(m.jnt_type[target]), 1)
             if size == 3:
-                quats[-1] = m.jnt_qposadr[target]
+                quats[n] = m.jnt_qposadr[target]
+                periods[n] = servo[n] * 2 * np.pi * np.linalg.norm(gear[:3])
+            if size == 1 and m.jnt_actfrclimited[target]:
+                joints[n] = target
             dofs += range(m.jnt_dofadr[target], m.jnt_dofadr[target] + size)
             coordinates += [m.jnt_qposadr[target]] if size == 1 else [-1] * size
             values += list(gear[:size])
@@ -364,7 +389,9 @@ def actuators(m: mujoco.MjModel) -> dict[str, Any]:
         actuator_ctrlrange=m.actuator_ctrlrange[m.actuator_ctrladr[active]],
         actuator_forcelimited=m.actuator_forcelimited[active].astype(int),
         actuator_forcerange=m.actuator_forcerange[active],
-        actuator_quat=np.array(quats, int),
+        actuator_quat=quats,
+        actuator_period=periods,
+        actuator_joint=joints,
         moment_adr=np.array(adr, int),
         moment_num=np.array(num, int),
         moment_dof=np.array(dofs, int),

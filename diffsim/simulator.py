@@ -60,7 +60,7 @@ class Simulator:
         if not isinstance(model, Model):
             raise TypeError(f"model must be a diffsim.Model, got {type(model).__name__}")
         if isinstance(num_worlds, bool) or not isinstance(num_worlds, int) or num_worlds < 1:
-            raise ValueError(f"num_worlds must be an integer >= 1, got {num_worlds!r}")
+            raise ValueError(f"num_worlds must be >= 1, got {num_worlds!r}")
         self.model = model
         self.num_worlds = num_worlds
         self.device = _checked_device(device)
@@ -88,7 +88,7 @@ class Simulator:
         """`step`, and the last evaluation on the way (where MuJoCo's derived quantities are left)."""
         self._check_inputs(state, ctrl)
         if isinstance(num_steps, bool) or not isinstance(num_steps, int) or num_steps < 1:
-            raise ValueError(f"num_steps must be an integer >= 1, got {num_steps!r}")
+            raise ValueError(f"num_steps must be >= 1, got {num_steps!r}")
         next_state, *evaluation = _Step.apply(self, state, ctrl, num_steps)
         return next_state, Evaluation(*evaluation)
 
@@ -107,7 +107,7 @@ class Simulator:
         """
         self._check_inputs(state, ctrl)
         if isinstance(num_steps, bool) or not isinstance(num_steps, int) or num_steps < 1:
-            raise ValueError(f"num_steps must be an integer >= 1, got {num_steps!r}")
+            raise ValueError(f"num_steps must be >= 1, got {num_steps!r}")
         state, ctrl = state.detach(), ctrl.detach()
         size = 2 * self.model.nv
         _, trajectory, _ = self._run(state, ctrl, num_steps)

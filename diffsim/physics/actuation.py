@@ -54,7 +54,10 @@ def clamped_ctrl(m: ModelArrays, s: Scratch, world: int, actuator: int) -> real:
 
 @wp.func
 def unclamped_force(m: ModelArrays, actuator: int, u: real, length: real, velocity: real) -> real:
-    """gain(l, l') u + bias(l, l')."""
+    """gain(l, l') u + bias(l, l'); a servo on a ball joint tracks the nearest of the setpoints u + k period."""
+    period = m.actuator_period[actuator]
+    if period > ZERO:
+        u = u - period * wp.round((u - length) / period)
     gain = m.actuator_gain[actuator]
     bias = m.actuator_bias[actuator]
     return (gain[0] + gain[1] * length + gain[2] * velocity) * u + bias[0] + bias[1] * length + bias[2] * velocity

@@ -1,6 +1,7 @@
 """Velocities integrated implicitly: (M - h D) w = M a, with D the derivative of forces by velocities, and its adjoint.
 
-Euler takes only joint damping into D; implicitfast also actuators and drag, where M has an entry.
+Euler takes only joint damping into D; implicitfast also actuators and drag, where M has an entry, and the gyroscopic
+forces of standalone free bodies (see `gyroscopic`).
 Source: MuJoCo documentation, Computation, numerical integration.
 """
 
@@ -12,10 +13,12 @@ from diffsim.physics.actuation import (
     clamped_ctrl,
     inside,
     moment_dot,
+    sum_actuator_forces,
     unclamped_force,
 )
 from diffsim.physics.bias import block_twist
 from diffsim.physics.fluid import drag_derivative, drag_second_derivative, wind_twist
+from diffsim.physics.gyroscopic import gyroscopic_gradient, gyroscopic_solve, gyroscopic_solve_transposed
 from diffsim.physics.inertia import cholesky, cholesky_solve, multiply_mass
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import apply_inertia, cross_force
@@ -30,6 +33,8 @@ def factor_implicit(m: ModelArrays, s: Scratch, world: int):
             s.hessian[world, i, j] = s.mass_matrix[world, i, j]
         s.hessian[world, i, i] = s.mass_matrix[world, i, i] + m.timestep * m.dof_damping[i]
     if m.integrator == IMPLICITFAST:
+        if m.has_actfrcrange == 1:
+            sum_actuator_forces(m, s, world)
         subtract_actuator_derivative(m, s, world)
         if m.fluid == 1:
             for body in range(1, m.nbody):
@@ -39,13 +44,17 @@ def factor_implicit(m: ModelArrays, s: Scratch, world: int):
 
 @wp.func
 def velocity_slope(m: ModelArrays, s: Scratch, world: int, actuator: int) -> real:
-    """dp_i / dl'_i of an actuator; zero where its force is clamped."""
+    """dp_i / dl'_i of an actuator; zero where its force is clamped, or its joint's. Needs qfrc_actuator unclamped."""
     u = clamped_ctrl(m, s, world, actuator)
     slope = m.actuator_gain[actuator][2] * u + m.actuator_bias[actuator][2]
     if slope != ZERO and m.actuator_forcelimited[actuator] == 1:
         length = actuator_length(m, s, world, actuator)
         force = unclamped_force(m, actuator, u, length, moment_dot(m, actuator, s.qvel[world]))
         slope *= inside(force, m.actuator_forcerange[actuator, 0], m.actuator_forcerange[actuator, 1])
+    joint = m.actuator_joint[actuator]
+    if joint >= 0:
+        total = s.qfrc_actuator[world, m.jnt_dofadr[joint]]
+        slope *= inside(total, m.jnt_actfrcrange[joint, 0], m.jnt_actfrcrange[joint, 1])
     return slope
 
 
@@ -97,6 +106,7 @@ def implicit_acceleration(m: ModelArrays, s: Scratch, world: int):
     factor_implicit(m, s, world)
     multiply_mass(m, s, world, s.qacc[world], s.search[world])
     cholesky_solve(m.nv, s.hessian[world], s.search[world])
+    gyroscopic_solve(m, s, world, s.search[world])
 
 
 @wp.func
@@ -107,6 +117,7 @@ def implicit_adjoint(m: ModelArrays, s: Scratch, world: int):
 
     mu = (M - h D)^-1 w_bar,    a_bar = M mu,    and the gradient of mu' M(q) (a - w) + h mu' D(q, v, u) w.
     """
+    gyroscopic_solve_transposed(m, s, world, s.rate[world])
     cholesky_solve(m.nv, s.hessian[world], s.rate[world])
     multiply_mass(m, s, world, s.rate[world], s.work[world])
     for dof in range(m.nv):
@@ -115,6 +126,7 @@ def implicit_adjoint(m: ModelArrays, s: Scratch, world: int):
         s.work[world, dof] = s.qacc[world, dof] - s.search[world, dof]
     inertia_gradient(m, s, world)
     if m.integrator == IMPLICITFAST:
+        gyroscopic_gradient(m, s, world, s.rate[world], s.search[world])
         actuator_derivative_gradient(m, s, world)
         if m.fluid == 1:
             drag_derivative_gradient(m, s, world)

@@ -55,6 +55,7 @@ FIELDS = {
     "work": (real, ("nv",)),
     "rate": (real, ("nv",)),
     "stage_rate": (real, (4, "nv")),  # rates of position of the Runge-Kutta stages
+    "gyro_columns": (real, (3, "nv")),
     # adjoint: cotangents of the evaluation point, in the tangent space
     "qpos_bar": (real, ("nv",)),
     "qvel_bar": (real, ("nv",)),

@@ -1,0 +1,109 @@
+"""Gyroscopic forces of standalone free bodies, which implicitfast integrates implicitly too, and their gradient.
+
+A free body without jointed descendants has bias forces that depend on its angular velocity omega alone. About its
+origin, in world axes, with first moment m and rotational inertia I of the body and what is welded to it,
+
+    f = omega x (omega x m),    n = omega x I omega
+
+With g the 6 x 3 derivative of (f, n) by omega and E the selection of the rotations, implicitfast solves
+(A + h g E') w = M a with A = M - h D. A is factored already; Woodbury's identity takes care of the rest.
+Source: MuJoCo documentation, Computation, gyroscopic derivatives for free bodies.
+"""
+
+import warp as wp
+
+from diffsim.model import ModelArrays
+from diffsim.physics.inertia import cholesky_solve
+from diffsim.physics.integrate import load3, store3
+from diffsim.physics.rotation import quat_conj, rotate
+from diffsim.physics.scratch import Scratch
+from diffsim.types import ONE, ZERO, mat33, real, vec3
+
+
+@wp.func
+def force_derivative(moment: vec3, omega: vec3, x: vec3) -> vec3:
+    """Derivative of f along a change x of omega."""
+    return wp.cross(x, wp.cross(omega, moment)) + wp.cross(omega, wp.cross(x, moment))
+
+
+@wp.func
+def torque_derivative(rotary: mat33, omega: vec3, x: vec3) -> vec3:
+    """Derivative of n along a change x of omega."""
+    return wp.cross(x, rotary * omega) + wp.cross(omega, rotary * x)
+
+
+@wp.func
+def solve_columns(m: ModelArrays, s: Scratch, world: int, body: int, dof: int) -> mat33:
+    """Fills gyro_columns with the rows of Z' = (A^-1 h g)', and returns (1 + E' Z)^-1. `dof` is the first rotation."""
+    axes = s.xquat[world, body]
+    moment = s.subtree_moment[world, body]
+    rotary = s.subtree_rotary[world, body]
+    omega = rotate(axes, load3(s.qvel[world], dof))
+    coupling = mat33()
+    for j in range(3):
+        unit = vec3(ZERO, ZERO, ZERO)
+        unit[j] = ONE
+        x = rotate(axes, unit)
+        for i in range(m.nv):
+            s.gyro_columns[world, j, i] = real(0.0)
+        column = s.gyro_columns[world, j]
+        store3(column, dof - 3, m.timestep * force_derivative(moment, omega, x))
+        store3(column, dof, m.timestep * rotate(quat_conj(axes), torque_derivative(rotary, omega, x)))
+        cholesky_solve(m.nv, s.hessian[world], column)
+        for i in range(3):
+            coupling[i, j] = column[dof + i]
+        coupling[j, j] = coupling[j, j] + ONE
+    return wp.inverse(coupling)
+
+
+@wp.func
+def gyroscopic_solve(m: ModelArrays, s: Scratch, world: int, w: wp.array(dtype=real)):
+    """Turns A^-1 b into (A + h g E')^-1 b, for each standalone free body."""
+    for g in range(m.ngyro):
+        dof = m.gyro_dof[g] + 3
+        inverse = solve_columns(m, s, world, m.gyro_body[g], dof)
+        correction = inverse * load3(w, dof)
+        for i in range(dof - 3, dof + 3):
+            for j in range(3):
+                w[i] = w[i] - s.gyro_columns[world, j, i] * correction[j]
+
+
+@wp.func
+def gyroscopic_solve_transposed(m: ModelArrays, s: Scratch, world: int, b: wp.array(dtype=real)):
+    """Turns b into c with A^-1 c = (A + h g E')^-T b: c = b - E (1 + E' Z)^-T Z' b, for each standalone free body."""
+    for g in range(m.ngyro):
+        dof = m.gyro_dof[g] + 3
+        inverse = solve_columns(m, s, world, m.gyro_body[g], dof)
+        along = vec3(ZERO, ZERO, ZERO)
+        for j in range(3):
+            for i in range(dof - 3, dof + 3):
+                along[j] = along[j] + s.gyro_columns[world, j, i] * b[i]
+        store3(b, dof, load3(b, dof) - wp.transpose(inverse) * along)
+
+
+@wp.func
+def gyroscopic_gradient(m: ModelArrays, s: Scratch, world: int, mu: wp.array(dtype=real), w: wp.array(dtype=real)):
+    """Adds the gradient of -h mu' g(q, v) E' w to qpos_bar and qvel_bar.
+
+    All but the linear part of mu turns with the body, so only that has a moment that turns against it.
+    """
+    for g in range(m.ngyro):
+        body = m.gyro_body[g]
+        dof = m.gyro_dof[g] + 3
+        axes = s.xquat[world, body]
+        inverse_axes = quat_conj(axes)
+        moment = s.subtree_moment[world, body]
+        rotary = s.subtree_rotary[world, body]
+        omega = rotate(axes, load3(s.qvel[world], dof))
+        x = rotate(axes, load3(w, dof))
+        push = load3(mu, dof - 3)
+        turn = rotate(axes, load3(mu, dof))
+        omega_bar = wp.cross(moment, wp.cross(push, x)) + wp.cross(wp.cross(x, moment), push)
+        omega_bar = omega_bar + rotary * wp.cross(turn, x) + wp.cross(rotary * x, turn)
+        turn_bar = wp.cross(force_derivative(moment, omega, x), push)
+        store3(
+            s.qvel_bar[world], dof, load3(s.qvel_bar[world], dof) - m.timestep * rotate(inverse_axes, omega_bar)
+        )
+        store3(
+            s.qpos_bar[world], dof, load3(s.qpos_bar[world], dof) - m.timestep * rotate(inverse_axes, turn_bar)
+        )
