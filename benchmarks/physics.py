@@ -170,7 +170,7 @@ def save(rows: list[Row], folder: Path) -> None:
     text = [
         "# Physics speed",
         "",
-        "Microseconds per world and `mj_step`; `mj_step` is C MuJoCo on one core, in the same run.",
+        "Microseconds per world and `mj_step`, beside C MuJoCo's on one core (float64) in the same run.",
         "",
         f"{datetime.now(UTC):%Y-%m-%d}, {describe_machine()}. Made by `python -m benchmarks.physics`.",
         "",
@@ -201,13 +201,17 @@ def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
 def main(arguments: list[str] | None = None) -> None:
     """Measures, prints and saves."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.physics", description=__doc__.split("\n\n")[0]
+        prog="python -m benchmarks.physics", description=(__doc__ or "").split("\n\n")[0]
     )
-    parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS), metavar="ID")
-    parser.add_argument("--batches", nargs="+", type=_positive(int), default=[1, 64, 1024], metavar="N")
+    parser.add_argument(
+        "--tasks", nargs="+", choices=list(TASKS), default=list(TASKS), metavar="ID", help="default: all"
+    )
+    parser.add_argument(
+        "--batches", nargs="+", type=_positive(int), default=[1, 64, 1024], metavar="N", help="worlds"
+    )
     cuda = ["cuda"] if torch.cuda.is_available() else []
     parser.add_argument(
-        "--devices", nargs="+", default=["cpu", *cuda], help="default: cpu, and cuda if present"
+        "--devices", nargs="+", choices=["cpu", "cuda"], default=["cpu", *cuda], help="default: all there are"
     )
     parser.add_argument(
         "--seconds", type=_positive(float), default=0.2, help="length of each of five repeats"

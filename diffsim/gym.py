@@ -60,8 +60,8 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         """
         super().reset(seed=seed)
         if seed is not None or self._generator is None:
-            self._generator = torch.Generator(self.mdp.device)
-            self._generator.manual_seed(int(self.np_random.integers(2**63)))
+            generator = torch.Generator(self.mdp.device)
+            self._generator = generator.manual_seed(int(self.np_random.integers(2**63)))
         mask = self._reset_mask(options)
         with torch.no_grad():
             self._state = self._renewed(mask)
