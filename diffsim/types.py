@@ -1,4 +1,4 @@
-"""Scalar, vector and matrix types shared by every kernel; the one place where precision is chosen.
+"""Scalar, vector and matrix types and constants shared by every kernel; the one place where precision is chosen.
 
 `DIFFSIM_X64=1` in the environment, read once at import, builds everything in float64; the default is float32.
 Quaternions are MuJoCo's: (w, x, y, z). Twists and wrenches are (angular, linear).
@@ -6,6 +6,7 @@ Quaternions are MuJoCo's: (w, x, y, z). Twists and wrenches are (angular, linear
 
 import os
 
+import mujoco
 import numpy as np
 import torch
 import warp as wp
@@ -29,3 +30,11 @@ ONE = wp.constant(real(1.0))
 TWO = wp.constant(real(2.0))
 HALF = wp.constant(real(0.5))
 PI = wp.constant(real(np.pi))
+
+FREE = wp.constant(int(mujoco.mjtJoint.mjJNT_FREE))
+BALL = wp.constant(int(mujoco.mjtJoint.mjJNT_BALL))
+SLIDE = wp.constant(int(mujoco.mjtJoint.mjJNT_SLIDE))
+HINGE = wp.constant(int(mujoco.mjtJoint.mjJNT_HINGE))
+EULER = wp.constant(int(mujoco.mjtIntegrator.mjINT_EULER))
+RK4 = wp.constant(int(mujoco.mjtIntegrator.mjINT_RK4))
+IMPLICITFAST = wp.constant(int(mujoco.mjtIntegrator.mjINT_IMPLICITFAST))

@@ -6,7 +6,7 @@ coordinates of qpos only where they leave.
 
 import warp as wp
 
-from diffsim.model import BALL, FREE, RK4, ModelArrays
+from diffsim.model import ModelArrays
 from diffsim.physics.bias import moving_frames
 from diffsim.physics.constraint import constraint_rows, row_forces
 from diffsim.physics.implicit import implicit_acceleration, implicit_adjoint
@@ -22,21 +22,21 @@ from diffsim.physics.rotation import inverse_right_jacobian, inverse_right_jacob
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.step import Trajectory, copy, stage_fraction, stage_weight, tangent_rate
 from diffsim.physics.virtual_power import solve_virtual_velocity, virtual_power_gradient
-from diffsim.types import real
+from diffsim.types import BALL, FREE, RK4, real
 
 wp.set_module_options({"enable_backward": False})
 
 
 @wp.func
 def clear(n: int, x: wp.array(dtype=real)):
-    """x = 0."""
+    """X = 0."""
     for i in range(n):
         x[i] = real(0.0)
 
 
 @wp.func
 def add(n: int, x: wp.array(dtype=real), y: wp.array(dtype=real)):
-    """y += x."""
+    """Y += x."""
     for i in range(n):
         y[i] = y[i] + x[i]
 
@@ -229,9 +229,9 @@ def step_adjoint_kernel(
 ):
     """The adjoint of `step_kernel`."""
     world = wp.tid()
-    stages = int(1)
+    stages = 1
     if m.integrator == RK4:
-        stages = int(4)
+        stages = 4
     for i in range(m.nu):
         s.ctrl[world, i] = ctrl_in[world, i]
         s.ctrl_bar[world, i] = real(0.0)

@@ -9,11 +9,11 @@ Source: MuJoCo documentation, Computation, constraint model; Modeling, solver pa
 
 import warp as wp
 
-from diffsim.model import BALL, FREE, ModelArrays
+from diffsim.model import ModelArrays
 from diffsim.physics.kinematics import joint_quat
 from diffsim.physics.rotation import inverse_right_jacobian, quat_log
 from diffsim.physics.scratch import Scratch
-from diffsim.types import HALF, ONE, ZERO, real, vec2, vec3
+from diffsim.types import BALL, HALF, ONE, ZERO, real, vec2, vec3
 
 TINY = wp.constant(real(1.0e-15))
 
@@ -107,13 +107,13 @@ def row_dot(m: ModelArrays, s: Scratch, world: int, row: int, x: wp.array(dtype=
 @wp.func
 def row_forces(m: ModelArrays, s: Scratch, world: int, qacc: wp.array(dtype=real)) -> int:
     """Fills each row's force and whether it is active at an acceleration; returns how many became or ceased to be."""
-    changed = int(0)
+    changed = 0
     for row in range(s.row_count[world]):
         residual = row_dot(m, s, world, row, qacc) - s.row_aref[world, row]
-        active = int(0)
+        active = 0
         force = real(0.0)
         if residual < ZERO:
-            active = int(1)
+            active = 1
             force = -s.row_stiffness[world, row] * residual
         if active != s.row_active[world, row]:
             changed += 1

@@ -7,7 +7,7 @@ Source: MuJoCo documentation, Computation, numerical integration.
 
 import warp as wp
 
-from diffsim.model import IMPLICITFAST, ModelArrays
+from diffsim.model import ModelArrays
 from diffsim.physics.actuation import (
     actuator_length,
     clamped_ctrl,
@@ -22,7 +22,7 @@ from diffsim.physics.gyroscopic import gyroscopic_gradient, gyroscopic_solve, gy
 from diffsim.physics.inertia import cholesky, cholesky_solve, multiply_mass
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import apply_inertia, cross_force
-from diffsim.types import ZERO, real, vec6
+from diffsim.types import IMPLICITFAST, ZERO, real, vec6
 
 
 @wp.func
@@ -60,7 +60,7 @@ def velocity_slope(m: ModelArrays, s: Scratch, world: int, actuator: int) -> rea
 
 @wp.func
 def subtract_actuator_derivative(m: ModelArrays, s: Scratch, world: int):
-    """hessian -= h sum_i moment_i (dp_i / dl'_i) moment_i', where M has an entry."""
+    """Hessian -= h sum_i moment_i (dp_i / dl'_i) moment_i', where M has an entry."""
     for actuator in range(m.nactuator):
         slope = m.timestep * velocity_slope(m, s, world, actuator)
         if slope != ZERO:
@@ -89,7 +89,7 @@ def is_ancestor(m: ModelArrays, ancestor: int, dof: int) -> int:
 
 @wp.func
 def subtract_drag_derivative(m: ModelArrays, s: Scratch, world: int, body: int):
-    """hessian -= h S' (d drag / d V) S over the dofs that move a body."""
+    """Hessian -= h S' (d drag / d V) S over the dofs that move a body."""
     i = m.body_lastdof[body]
     while i >= 0:
         slope = m.timestep * drag_derivative(m, s, world, body, s.velocity[world, body], s.motion[world, i])

@@ -94,7 +94,7 @@ def cholesky_solve(n: int, factor: wp.array2d(dtype=real), x: wp.array(dtype=rea
 
 @wp.func
 def multiply_mass(m: ModelArrays, s: Scratch, world: int, x: wp.array(dtype=real), result: wp.array(dtype=real)):
-    """result = M x, from the lower triangle."""
+    """Result = M x, from the lower triangle."""
     for i in range(m.nv):
         acc = s.mass_matrix[world, i, i] * x[i]
         for j in range(i):

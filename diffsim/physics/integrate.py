@@ -5,9 +5,9 @@ A quaternion becomes q exp(dq), normalized; every other coordinate q + dq.
 
 import warp as wp
 
-from diffsim.model import BALL, FREE, ModelArrays
+from diffsim.model import ModelArrays
 from diffsim.physics.rotation import quat_exp, quat_mul, quat_normalize, right_jacobian, rotate
-from diffsim.types import HALF, TWO, quat, real, vec3
+from diffsim.types import BALL, FREE, HALF, TWO, quat, real, vec3
 
 
 @wp.func

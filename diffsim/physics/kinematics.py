@@ -5,11 +5,11 @@ Source: MuJoCo documentation, Computation, kinematics and Modeling, joints.
 
 import warp as wp
 
-from diffsim.model import BALL, FREE, HINGE, SLIDE, ModelArrays
+from diffsim.model import ModelArrays
 from diffsim.physics.rotation import quat_from_axis_angle, quat_mul, quat_normalize, rotate
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import twist
-from diffsim.types import ONE, ZERO, quat, vec3
+from diffsim.types import FREE, HINGE, ONE, SLIDE, ZERO, quat, vec3
 
 
 @wp.func

@@ -12,7 +12,7 @@ from diffsim.model import ModelArrays
 from diffsim.physics.constraint import constraint_force, constraint_rows, row_dot, row_forces
 from diffsim.physics.inertia import cholesky, cholesky_solve, multiply_mass
 from diffsim.physics.scratch import Scratch
-from diffsim.types import ONE, ZERO, real, vec2
+from diffsim.types import ZERO, real, vec2
 
 MAX_ITERATIONS = wp.constant(50)
 MAX_LINE_SEARCH = wp.constant(50)

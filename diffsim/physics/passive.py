@@ -2,11 +2,11 @@
 
 import warp as wp
 
-from diffsim.model import BALL, FREE, ModelArrays
+from diffsim.model import ModelArrays
 from diffsim.physics.kinematics import joint_quat
 from diffsim.physics.rotation import quat_conj, quat_log, quat_mul, quat_normalize
 from diffsim.physics.scratch import Scratch
-from diffsim.types import ZERO, quat, vec3
+from diffsim.types import BALL, FREE, ZERO, quat, vec3
 
 
 @wp.func

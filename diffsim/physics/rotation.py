@@ -33,7 +33,7 @@ def quat_conj(q: quat) -> quat:
 
 @wp.func
 def quat_normalize(q: quat) -> quat:
-    """q / |q|; the identity where |q| is below MuJoCo's 1e-15."""
+    """Q / |q|; the identity where |q| is below MuJoCo's 1e-15."""
     norm = wp.length(q)
     if norm < real(1.0e-15):
         return quat(ONE, ZERO, ZERO, ZERO)

@@ -12,7 +12,6 @@ import warp as wp
 from diffsim.model import Model
 from diffsim.types import dtype, mat33, quat, real, vec3, vec6
 
-
 # One evaluation's quantities: type and shape of one world. Twists and wrenches are about the root body's origin.
 FIELDS = {
     # evaluation point

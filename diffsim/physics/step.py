@@ -5,13 +5,13 @@ Each evaluation's (q, v, a) is written to its slot of a trajectory, which is all
 
 import warp as wp
 
-from diffsim.model import BALL, FREE, RK4, ModelArrays
+from diffsim.model import ModelArrays
 from diffsim.physics.forward import evaluate
 from diffsim.physics.implicit import implicit_acceleration
 from diffsim.physics.integrate import integrate_position, load3, store3
 from diffsim.physics.rotation import inverse_right_jacobian
 from diffsim.physics.scratch import Scratch
-from diffsim.types import real
+from diffsim.types import BALL, FREE, RK4, real
 
 wp.set_module_options({"enable_backward": False})
 
@@ -45,7 +45,7 @@ def stage_weight(stage: int) -> real:
 
 @wp.func
 def copy(n: int, source: wp.array(dtype=real), target: wp.array(dtype=real)):
-    """target = source."""
+    """Target = source."""
     for i in range(n):
         target[i] = source[i]
 
@@ -62,7 +62,7 @@ def store_point(m: ModelArrays, s: Scratch, t: Trajectory, world: int, slot: int
 def tangent_rate(
     m: ModelArrays, step: wp.array(dtype=real), scale: real, qvel: wp.array(dtype=real), rate: wp.array(dtype=real)
 ):
-    """rate = d/dt of the increment theta = scale * step that moves q0 (+) theta with velocity qvel.
+    """Rate = d/dt of the increment theta = scale * step that moves q0 (+) theta with velocity qvel.
 
     J_r(theta)^-1 omega for rotations, else qvel. Source: Munthe-Kaas (1999), High order Runge-Kutta methods on
     manifolds; MuJoCo 4.0 integrates free and ball joints this way.
@@ -81,7 +81,7 @@ def tangent_rate(
 
 @wp.func
 def euler_step(m: ModelArrays, s: Scratch, t: Trajectory, world: int, slot: int):
-    """v' = v + h w, q' = q (+) h v': w is qacc, or what implicit damping makes of it."""
+    """V' = v + h w, q' = q (+) h v': w is qacc, or what implicit damping makes of it."""
     evaluate(m, s, world)
     store_point(m, s, t, world, slot)
     if m.implicit == 1:

@@ -19,7 +19,7 @@ where V, A and Y are those of the frame before the joint.
 
 import warp as wp
 
-from diffsim.model import BALL, FREE, ModelArrays
+from diffsim.model import ModelArrays
 from diffsim.physics.actuation import (
     actuator_length,
     clamped_ctrl,
@@ -39,7 +39,7 @@ from diffsim.physics.passive import spring_rotation
 from diffsim.physics.rotation import inverse_right_jacobian, quat_log
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import apply_inertia, cross_force, cross_motion
-from diffsim.types import ZERO, vec3, vec6
+from diffsim.types import BALL, FREE, ZERO, vec3, vec6
 
 
 @wp.func

@@ -1,0 +1,137 @@
+"""The narrow phase: contacts of two geoms, as C MuJoCo makes them, and their gradient under rigid motion.
+
+A pair of kinds has a fixed list of candidates, each one contact at most. Those closer than the detection distance,
+`margin + gap`, are the pair's contacts, in this order and up to a limit. Which features touch, and which candidates
+are used, are discrete choices, held fixed by the gradient.
+"""
+
+from collections.abc import Callable
+
+import mujoco
+import warp as wp
+
+from diffsim.physics.collide_plane import plane_capsule, plane_sphere
+from diffsim.physics.collide_round import capsule_capsule, sphere_capsule, sphere_sphere
+from diffsim.physics.contact_frame import NO_CONTACT, ContactGeometry, axis_of, contact_frame, no_contact
+from diffsim.types import ZERO, mat33, real, vec3
+
+__all__ = [
+    "CANDIDATES",
+    "NO_CONTACT",
+    "ContactGeometry",
+    "GeometryCotangents",
+    "contact_frame",
+    "contact_geometry",
+    "contact_geometry_adjoint",
+]
+
+PLANE = int(mujoco.mjtGeom.mjGEOM_PLANE)
+SPHERE = int(mujoco.mjtGeom.mjGEOM_SPHERE)
+CAPSULE = int(mujoco.mjtGeom.mjGEOM_CAPSULE)
+
+# Kinds of the two geoms, in MuJoCo's order: candidates to try, and most contacts to keep.
+CANDIDATES: dict[tuple[int, int], tuple[int, int]] = {
+    (PLANE, SPHERE): (1, 1),
+    (PLANE, CAPSULE): (2, 2),
+    (SPHERE, SPHERE): (1, 1),
+    (SPHERE, CAPSULE): (1, 1),
+    (CAPSULE, CAPSULE): (2, 2),
+}
+COLLIDERS = (plane_sphere, plane_capsule, sphere_sphere, sphere_capsule, capsule_capsule)  # in the same order
+PAIRS = tuple(CANDIDATES)
+
+
+@wp.struct
+class GeometryCotangents:
+    """Gradient under rigid motion of each geom: a force, and a torque about the geom's centre, in world axes."""
+
+    force1: vec3
+    torque1: vec3
+    force2: vec3
+    torque2: vec3
+
+
+@wp.func
+def contact_geometry(
+    kind1: int,
+    kind2: int,
+    size1: vec3,
+    pos1: vec3,
+    mat1: mat33,
+    size2: vec3,
+    pos2: vec3,
+    mat2: mat33,
+    candidate: int,
+    margin: real,
+) -> ContactGeometry:
+    """One candidate of a pair; it is a contact if its distance is at most `margin`, the detection distance."""
+    for i in range(wp.static(len(PAIRS))):
+        if kind1 == wp.static(PAIRS[i][0]) and kind2 == wp.static(PAIRS[i][1]):
+            return wp.static(COLLIDERS[i])(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+    return no_contact()
+
+
+@wp.func
+def turning(mat: mat33, mat_bar: mat33) -> vec3:
+    """Torque of the cotangent of a rotation matrix."""
+    return (
+        wp.cross(axis_of(mat, 0), axis_of(mat_bar, 0))
+        + wp.cross(axis_of(mat, 1), axis_of(mat_bar, 1))
+        + wp.cross(axis_of(mat, 2), axis_of(mat_bar, 2))
+    )
+
+
+def _contraction(collide: Callable) -> Callable:
+    """The scalar whose gradient is wanted: a pair's contact contracted with its cotangents."""
+
+    @wp.func
+    def phi(
+        size1: vec3,
+        pos1: vec3,
+        mat1: mat33,
+        size2: vec3,
+        pos2: vec3,
+        mat2: mat33,
+        candidate: int,
+        margin: real,
+        distance_bar: real,
+        position_bar: vec3,
+        frame_bar: mat33,
+    ) -> real:
+        g = collide(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+        frame = contact_frame(g.normal, g.tangent)
+        return g.distance * distance_bar + wp.dot(g.position, position_bar) + wp.ddot(frame, frame_bar)
+
+    return phi
+
+
+CONTRACTIONS = tuple(_contraction(collider) for collider in COLLIDERS)
+
+
+@wp.func
+def contact_geometry_adjoint(
+    kind1: int,
+    kind2: int,
+    size1: vec3,
+    pos1: vec3,
+    mat1: mat33,
+    size2: vec3,
+    pos2: vec3,
+    mat2: mat33,
+    candidate: int,
+    margin: real,
+    distance_bar: real,
+    position_bar: vec3,
+    frame_bar: mat33,
+) -> GeometryCotangents:
+    """Gradient of distance * distance_bar + position . position_bar + sum(frame * frame_bar) of one contact."""
+    for i in range(wp.static(len(PAIRS))):
+        if kind1 == wp.static(PAIRS[i][0]) and kind2 == wp.static(PAIRS[i][1]):
+            bar = wp.grad(wp.static(CONTRACTIONS[i]))(
+                size1, pos1, mat1, size2, pos2, mat2, candidate, margin, distance_bar, position_bar, frame_bar
+            )
+            mat1_bar = bar[2]
+            mat2_bar = bar[5]
+            return GeometryCotangents(bar[1], turning(mat1, mat1_bar), bar[4], turning(mat2, mat2_bar))
+    zero = vec3(ZERO, ZERO, ZERO)
+    return GeometryCotangents(zero, zero, zero, zero)
