@@ -5,11 +5,12 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from diffsim.constraint_arrays import constraint_fields
 from diffsim.types import BALL, EULER, FREE, HINGE, IMPLICITFAST, SLIDE, numpy_dtype, vec3
 
 
-def host_arrays(mj_model: mujoco.MjModel) -> dict[str, Any]:
-    """Fields of `ModelArrays` as numpy arrays and numbers."""
+def host_arrays(mj_model: mujoco.MjModel, max_contacts: int | None) -> dict[str, Any]:
+    """Fields of `ModelArrays` as numpy arrays and numbers, and `max_rows`."""
     m = mj_model
     disabled = m.opt.disableflags
     bit = mujoco.mjtDisableBit
@@ -17,7 +18,6 @@ def host_arrays(mj_model: mujoco.MjModel) -> dict[str, Any]:
         not disabled & flag for flag in (bit.mjDSBL_SPRING, bit.mjDSBL_DAMPER, bit.mjDSBL_GRAVITY)
     )
     passive = spring or damper  # MuJoCo skips fluid forces only where both are disabled
-    limits = not disabled & (bit.mjDSBL_CONSTRAINT | bit.mjDSBL_LIMIT)
     integrator = int(m.opt.integrator)
     damping = m.dof_damping * damper
     eulerdamp = not disabled & bit.mjDSBL_EULERDAMP and np.any(damping > 0)
@@ -30,7 +30,6 @@ def host_arrays(mj_model: mujoco.MjModel) -> dict[str, Any]:
         integrator=integrator,
         implicit=int(integrator == IMPLICITFAST or (integrator == EULER and bool(eulerdamp))),
         fluid=int(passive and (m.opt.density > 0 or m.opt.viscosity > 0)),
-        has_limits=int(bool(limits) and bool(np.any(m.jnt_limited))),
         has_actfrcrange=int(bool(np.any(m.jnt_actfrclimited))),
         timestep=m.opt.timestep,
         gravity=vec3(*(m.opt.gravity * gravity)),
@@ -52,11 +51,6 @@ def host_arrays(mj_model: mujoco.MjModel) -> dict[str, Any]:
         jnt_pos=m.jnt_pos,
         jnt_axis=m.jnt_axis,
         jnt_stiffness=m.jnt_stiffness * spring,
-        jnt_limited=m.jnt_limited * bool(limits),
-        jnt_range=m.jnt_range,
-        jnt_margin=m.jnt_margin,
-        jnt_reference=reference_coefficients(m, m.jnt_solref, m.jnt_solimp),
-        jnt_solimp=clamp_solimp(m.jnt_solimp),
         jnt_actfrclimited=m.jnt_actfrclimited,
         jnt_actfrcrange=m.jnt_actfrcrange,
         qpos0=m.qpos0,
@@ -65,9 +59,8 @@ def host_arrays(mj_model: mujoco.MjModel) -> dict[str, Any]:
         dof_parent=m.dof_parentid,
         dof_armature=m.dof_armature,
         dof_damping=damping,
-        dof_invweight=m.dof_invweight0,
     )
-    fields.update(dof_blocks(m), **gyroscopic_bodies(m), **fluid_coefficients(m), **actuators(m))
+    fields.update(dof_blocks(m), **gyroscopic_bodies(m), **fluid_coefficients(m), **actuators(m), **constraint_fields(m, max_contacts))
     return {name: _packed(value) for name, value in fields.items()}
 
 
@@ -134,32 +127,6 @@ def gyroscopic_bodies(m: mujoco.MjModel) -> dict[str, Any]:
         free = (int(b) for b in m.jnt_bodyid[m.jnt_type == FREE])
         bodies = [body for body in free if not has_jointed_descendant(body)]
     return dict(ngyro=len(bodies), gyro_body=np.array(bodies, int), gyro_dof=m.body_dofadr[bodies])
-
-
-def clamp_solimp(solimp: np.ndarray) -> np.ndarray:
-    """Impedance parameters within MuJoCo's bounds: [n, 5] dmin, dmax, width, midpoint, power."""
-    clamped = solimp.copy()
-    clamped[:, 0:2] = np.clip(clamped[:, 0:2], mujoco.mjMINIMP, mujoco.mjMAXIMP)
-    clamped[:, 2] = np.maximum(clamped[:, 2], 0)
-    clamped[:, 3] = np.clip(clamped[:, 3], mujoco.mjMINIMP, mujoco.mjMAXIMP)
-    clamped[:, 4] = np.maximum(clamped[:, 4], 1)
-    return clamped
-
-
-def reference_coefficients(m: mujoco.MjModel, solref: np.ndarray, solimp: np.ndarray) -> np.ndarray:
-    """Stiffness k (times the impedance) and damping b of aref = -b J v - k d r, from solref: [n, 2] 1/s^2, 1/s.
-
-    Source: MuJoCo documentation, Modeling, solver parameters; both forms of solref.
-    """
-    dmax = clamp_solimp(solimp)[:, 1]
-    first, ratio = solref[:, 0].copy(), solref[:, 1]
-    standard = first > 0
-    if not m.opt.disableflags & mujoco.mjtDisableBit.mjDSBL_REFSAFE:
-        first = np.where(standard, np.maximum(first, 2 * m.opt.timestep), first)
-    tiny = mujoco.mjMINVAL
-    stiffness = np.where(standard, 1 / np.maximum(tiny, dmax**2 * first**2 * ratio**2), -first / np.maximum(tiny, dmax**2))
-    damping = np.where(standard, 2 / np.maximum(tiny, dmax * first), -ratio / np.maximum(tiny, dmax))
-    return np.stack([stiffness, damping], axis=1)
 
 
 def fluid_coefficients(m: mujoco.MjModel) -> dict[str, np.ndarray]:

@@ -1,6 +1,5 @@
 """From `mujoco.MjModel` to the device arrays of the kernels; what cannot be simulated exactly is an error here."""
 
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 import warp as wp
 
 from diffsim.arrays import host_arrays
-from diffsim.types import BALL, EULER, IMPLICITFAST, RK4, mat33, quat, real, vec3, vec6
+from diffsim.types import EULER, IMPLICITFAST, RK4, mat33, quat, real, vec3, vec6
 from diffsim.unsupported import UnsupportedModelError, unsupported_features
 
 INTEGRATORS = {EULER: "Euler", RK4: "RK4", IMPLICITFAST: "implicitfast"}
@@ -34,6 +33,14 @@ class ModelArrays:
     implicit: wp.int32  # 1 if velocities are integrated implicitly in joint damping (Euler) or all of it (implicitfast)
     fluid: wp.int32  # 1 if the medium has density or viscosity
     has_limits: wp.int32
+    has_frictionloss: wp.int32
+    spatial_constraints: wp.int32  # 1 if constraints can act between bodies
+    ncollider: wp.int32
+    npair: wp.int32
+    max_contacts: wp.int32
+    params_dof: wp.int32  # where the solver parameters of dofs' friction and of pairs begin; those of joints are first
+    params_pair: wp.int32
+    impratio: real
     has_actfrcrange: wp.int32
     timestep: real  # s
     gravity: vec3  # m/s^2
@@ -70,8 +77,6 @@ class ModelArrays:
     jnt_limited: wp.array(dtype=wp.int32)
     jnt_range: wp.array2d(dtype=real)
     jnt_margin: wp.array(dtype=real)
-    jnt_reference: wp.array2d(dtype=real)  # [njnt, 2] stiffness and damping of the reference acceleration
-    jnt_solimp: wp.array2d(dtype=real)  # [njnt, 5]
     jnt_actfrclimited: wp.array(dtype=wp.int32)
     jnt_actfrcrange: wp.array2d(dtype=real)
     # coordinates and dofs
@@ -82,6 +87,28 @@ class ModelArrays:
     dof_armature: wp.array(dtype=real)
     dof_damping: wp.array(dtype=real)
     dof_invweight: wp.array(dtype=real)
+    dof_frictionloss: wp.array(dtype=real)
+    # solver parameters of constraints
+    solver_reference: wp.array2d(dtype=real)  # [n, 2] k and b of aref = -b J v - k d r
+    solver_impedance: wp.array2d(dtype=real)  # [n, 5] solimp
+    # geoms that can touch
+    collider_geom: wp.array(dtype=wp.int32)  # [ncollider]
+    geom_body: wp.array(dtype=wp.int32)
+    geom_kind: wp.array(dtype=wp.int32)
+    geom_pos: wp.array(dtype=vec3)
+    geom_quat: wp.array(dtype=quat)
+    geom_size: wp.array(dtype=vec3)
+    geom_rbound: wp.array(dtype=real)
+    # pairs of them [npair]
+    pair_geom1: wp.array(dtype=wp.int32)
+    pair_geom2: wp.array(dtype=wp.int32)
+    pair_candidates: wp.array(dtype=wp.int32)  # contacts to try
+    pair_cap: wp.array(dtype=wp.int32)  # contacts to keep at most
+    pair_condim: wp.array(dtype=wp.int32)
+    pair_friction: wp.array2d(dtype=real)  # [npair, 5]
+    pair_margin: wp.array(dtype=real)  # distance below which there is a force
+    pair_detection: wp.array(dtype=real)  # distance below which a contact counts
+    pair_invweight: wp.array(dtype=real)
     # actuators: force along a constant moment, entries [moment_adr, moment_adr + moment_num)
     actuator_ctrl: wp.array(dtype=wp.int32)
     actuator_gain: wp.array(dtype=vec3)  # force per ctrl: constant, per length, per velocity
@@ -105,12 +132,13 @@ class Model:
 
     Args:
         mj_model: the compiled model. Options (time step, integrator, gravity, flags) are read from it now.
+        max_contacts: contacts per world to make room for; None for as many as there can be, up to 200.
 
     Raises:
         UnsupportedModelError: lists every feature of the model that is not supported.
     """
 
-    def __init__(self, mj_model: mujoco.MjModel) -> None:
+    def __init__(self, mj_model: mujoco.MjModel, max_contacts: int | None = None) -> None:
         if not isinstance(mj_model, mujoco.MjModel):
             raise TypeError(
                 f"mj_model must be a mujoco.MjModel, got {type(mj_model).__name__}; for a path or XML text use Model.from_mjcf"
@@ -124,7 +152,9 @@ class Model:
         self.nu: int = mj_model.nu
         self.integrator: str = INTEGRATORS[int(mj_model.opt.integrator)]
         self.timestep: float = mj_model.opt.timestep
-        self._host = host_arrays(mj_model)
+        self._host = host_arrays(mj_model, max_contacts)
+        self.max_contacts: int = self._host["max_contacts"]
+        self.max_rows: int = self._host.pop("max_rows")
         self._on_device: dict[str, Any] = {}
 
     @classmethod
@@ -156,12 +186,3 @@ class Model:
                 setattr(arrays, name, wp.array(value, dtype=field.dtype, ndim=field.ndim, device=device) if on_device else value)
             self._on_device[device] = arrays
         return self._on_device[device]
-
-    @cache  # noqa: B019  (a handful of names per model, which lives as long)
-    def limit_rows(self) -> int:
-        """Largest number of joint limits that can be active at once."""
-        mj_model = self.mj_model
-        if not self._host["has_limits"]:
-            return 0
-        ball = mj_model.jnt_type == BALL
-        return int(np.sum(mj_model.jnt_limited * np.where(ball, 1, 2)))

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import mujoco
 import numpy as np
 
+from diffsim.physics.collision import CANDIDATES
+
 OBJ = mujoco.mjtObj
 DISABLE = mujoco.mjtDisableBit
 ENABLE = mujoco.mjtEnableBit
@@ -48,13 +50,22 @@ def options(m: mujoco.MjModel) -> Iterator[str]:
 
 
 def contacts(m: mujoco.MjModel) -> Iterator[str]:
-    """Pairs of geoms that can touch."""
+    """Pairs of geoms that can touch and that the narrow phase does not know, and special contact models."""
     if m.opt.disableflags & (DISABLE.mjDSBL_CONTACT | DISABLE.mjDSBL_CONSTRAINT):
         return
-    for first, second in touching_pairs(m):
-        kinds = [mujoco.mjtGeom(m.geom_type[g]).name.removeprefix("mjGEOM_").lower() for g in (first, second)]
-        names = [name_of(m, OBJ.mjOBJ_GEOM, g) for g in (first, second)]
-        yield f"contact between {kinds[0]} geom {names[0]} and {kinds[1]} geom {names[1]}"
+    for pair in touching_pairs(m):
+        first, second = sorted(pair, key=lambda geom: m.geom_type[geom])
+        if (int(m.geom_type[first]), int(m.geom_type[second])) not in CANDIDATES:
+            kinds = [mujoco.mjtGeom(m.geom_type[g]).name.removeprefix("mjGEOM_").lower() for g in (first, second)]
+            names = [name_of(m, OBJ.mjOBJ_GEOM, g) for g in (first, second)]
+            yield f"contact between {kinds[0]} geom {names[0]} and {kinds[1]} geom {names[1]}"
+        for geom in (first, second):
+            if m.geom_adhesion[geom] or m.geom_surfacevel[geom].any():
+                yield f"geom adhesion or surfacevel, geom {name_of(m, OBJ.mjOBJ_GEOM, geom)}"
+    if m.opt.cone == mujoco.mjtCone.mjCONE_ELLIPTIC and touching_pairs(m):
+        yield "option cone=elliptic (supported: pyramidal)"
+    if m.opt.enableflags & ENABLE.mjENBL_OVERRIDE:
+        yield "option flag override=enable"
     for flex in range(m.nflex):
         yield f"flex {name_of(m, OBJ.mjOBJ_FLEX, flex)}"
 
@@ -100,10 +111,7 @@ def bodies(m: mujoco.MjModel) -> Iterator[str]:
 
 
 def joints(m: mujoco.MjModel) -> Iterator[str]:
-    """Friction loss, polynomial springs and dampers, plasticity and gravity compensation by actuators."""
-    if not m.opt.disableflags & (DISABLE.mjDSBL_FRICTIONLOSS | DISABLE.mjDSBL_CONSTRAINT):
-        for i in sorted({int(m.dof_jntid[dof]) for dof in _where(m.dof_frictionloss > 0)}):
-            yield f"joint frictionloss, joint {name_of(m, OBJ.mjOBJ_JOINT, i)}"
+    """Polynomial springs and dampers, plasticity and gravity compensation by actuators."""
     for i in sorted({int(m.dof_jntid[dof]) for dof in _where(m.dof_dampingpoly != 0)}):
         yield f"joint damping polynomial, joint {name_of(m, OBJ.mjOBJ_JOINT, i)}"
     for attribute, mask in (

@@ -8,7 +8,8 @@ import warp as wp
 
 from diffsim.model import ModelArrays
 from diffsim.physics.bias import moving_frames
-from diffsim.physics.constraint import constraint_rows, row_forces
+from diffsim.physics.constraint import row_forces
+from diffsim.physics.forward import constraint_rows
 from diffsim.physics.implicit import implicit_acceleration, implicit_adjoint
 from diffsim.physics.inertia import mass_matrix
 from diffsim.physics.integrate import (

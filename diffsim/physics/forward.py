@@ -5,18 +5,34 @@ import warp as wp
 from diffsim.model import ModelArrays
 from diffsim.physics.actuation import actuation
 from diffsim.physics.bias import moving_frames, smooth_bias
+from diffsim.physics.constraint import damp_rows
+from diffsim.physics.contact import contact_rows
 from diffsim.physics.inertia import mass_matrix
+from diffsim.physics.limit import friction_rows, limit_rows
 from diffsim.physics.newton import solve_acceleration
 from diffsim.physics.passive import passive
 from diffsim.physics.scratch import Scratch
 
 
 @wp.func
-def evaluate(m: ModelArrays, s: Scratch, world: int):
-    """Fills qacc and qfrc_constraint from qpos, qvel and ctrl (MuJoCo's `mj_forward`)."""
+def constraint_rows(m: ModelArrays, s: Scratch, world: int):
+    """Fills the rows of all constraints. Needs the moving frames."""
+    s.row_count[world] = 0
+    if m.has_frictionloss == 1:
+        friction_rows(m, s, world)
+    if m.has_limits == 1:
+        limit_rows(m, s, world)
+    contact_rows(m, s, world)
+    damp_rows(m, s, world)
+
+
+@wp.func
+def evaluate(m: ModelArrays, s: Scratch, world: int, warm: int):
+    """Fills qacc and qfrc_constraint from qpos, qvel and ctrl (MuJoCo's `mj_forward`); warm starts from qacc."""
     moving_frames(m, s, world, 0)
     mass_matrix(m, s, world)
     smooth_bias(m, s, world)
     passive(m, s, world)
     actuation(m, s, world)
-    solve_acceleration(m, s, world)
+    constraint_rows(m, s, world)
+    solve_acceleration(m, s, world, warm)

@@ -1,15 +1,21 @@
 """The acceleration: minimum of MuJoCo's convex cost, by Newton's method with exact line search.
 
-    cost(a) = 1/2 (a - a_s)' M (a - a_s) + sum_i 1/2 D_i min(J_i a - aref_i, 0)^2
+    cost(a) = 1/2 (a - a_s)' M (a - a_s) + sum_i c_i(J_i a - aref_i),    c_i' = -f_i
 
-The cost is piecewise quadratic, so a full step that leaves the active set unchanged lands on the minimum exactly.
+The cost is piecewise quadratic, so a full step that leaves every row in its state lands on the minimum exactly.
 Source: MuJoCo documentation, Computation, constraint model, primal problem.
 """
 
 import warp as wp
 
 from diffsim.model import ModelArrays
-from diffsim.physics.constraint import constraint_force, constraint_rows, row_dot, row_forces
+from diffsim.physics.constraint import (
+    constraint_force,
+    row_dot,
+    row_forces,
+    row_law,
+    row_state,
+)
 from diffsim.physics.inertia import cholesky, cholesky_solve, multiply_mass
 from diffsim.physics.scratch import Scratch
 from diffsim.types import ZERO, real, vec2
@@ -20,12 +26,12 @@ MAX_LINE_SEARCH = wp.constant(50)
 
 @wp.func
 def factor_hessian(m: ModelArrays, s: Scratch, world: int):
-    """Factor of H = M + sum over active rows of D_i J_i' J_i, into `hessian`."""
+    """Factor of H = M + sum over rows in the linear state of D_i J_i' J_i, into `hessian`."""
     for i in range(m.nv):
         for j in range(i + 1):
             s.hessian[world, i, j] = s.mass_matrix[world, i, j]
     for row in range(s.row_count[world]):
-        if s.row_active[world, row] == 1:
+        if s.row_state[world, row] == 1:
             for i in range(m.nv):
                 left = s.row_stiffness[world, row] * s.row_jacobian[world, row, i]
                 if left != ZERO:
@@ -35,15 +41,16 @@ def factor_hessian(m: ModelArrays, s: Scratch, world: int):
 
 
 @wp.func
-def line_derivatives(m: ModelArrays, s: Scratch, world: int, slope: real, curvature: real, alpha: real) -> vec2:
+def line_derivatives(s: Scratch, world: int, slope: real, curvature: real, alpha: real) -> vec2:
     """First and second derivative of the cost along qacc + alpha search, given those of its smooth part at 0."""
     first = slope + alpha * curvature
     second = curvature
     for row in range(s.row_count[world]):
-        along = row_dot(m, s, world, row, s.search[world])
-        residual = row_dot(m, s, world, row, s.qacc[world]) + alpha * along - s.row_aref[world, row]
-        if residual < ZERO:
-            first += s.row_stiffness[world, row] * residual * along
+        along = s.row_along[world, row]
+        residual = s.row_residual[world, row] + alpha * along
+        state = row_state(s, world, row, residual)
+        first -= row_law(s, world, row, state, residual) * along
+        if state == 1:
             second += s.row_stiffness[world, row] * along * along
     return vec2(first, second)
 
@@ -62,9 +69,9 @@ def line_search(m: ModelArrays, s: Scratch, world: int) -> real:
     low = real(0.0)
     high = real(-1.0)  # no upper bracket yet
     alpha = real(1.0)
-    start = wp.abs(line_derivatives(m, s, world, slope, curvature, ZERO)[0])
+    start = wp.abs(line_derivatives(s, world, slope, curvature, ZERO)[0])
     for _ in range(MAX_LINE_SEARCH):
-        value = line_derivatives(m, s, world, slope, curvature, alpha)
+        value = line_derivatives(s, world, slope, curvature, alpha)
         if wp.abs(value[0]) <= real(1.0e-9) * start:
             break
         if value[0] < ZERO:
@@ -78,35 +85,56 @@ def line_search(m: ModelArrays, s: Scratch, world: int) -> real:
 
 
 @wp.func
-def solve_acceleration(m: ModelArrays, s: Scratch, world: int):
-    """Fills qacc and qfrc_constraint. Needs mass_matrix and qfrc_smooth."""
-    constraint_rows(m, s, world)
-    for row in range(s.row_count[world]):
-        s.row_active[world, row] = 0
-    factor_hessian(m, s, world)
+def search_direction(m: ModelArrays, s: Scratch, world: int) -> real:
+    """Fills `search` with -H^-1 g, g = M a - qfrc_smooth - J' f; returns g' H^-1 g. Refactors H."""
+    multiply_mass(m, s, world, s.qacc[world], s.work[world])
+    constraint_force(m, s, world)
     for dof in range(m.nv):
-        s.qacc[world, dof] = s.qfrc_smooth[world, dof]
-    cholesky_solve(m.nv, s.hessian[world], s.qacc[world])
-    if row_forces(m, s, world, s.qacc[world]) > 0:
-        for _ in range(MAX_ITERATIONS):
-            # search = -H^-1 (M a - qfrc_smooth - J' f)
-            multiply_mass(m, s, world, s.qacc[world], s.work[world])
+        s.work[world, dof] = s.qfrc_smooth[world, dof] + s.qfrc_constraint[world, dof] - s.work[world, dof]
+        s.search[world, dof] = s.work[world, dof]
+    factor_hessian(m, s, world)
+    cholesky_solve(m.nv, s.hessian[world], s.search[world])
+    decrement = real(0.0)
+    for dof in range(m.nv):
+        decrement += s.search[world, dof] * s.work[world, dof]
+    return decrement
+
+
+@wp.func
+def full_step_keeps_states(m: ModelArrays, s: Scratch, world: int) -> int:
+    """Fills row_along with J search; 1 if no row changes its state over the full step, which then is exact."""
+    same = int(1)
+    for row in range(s.row_count[world]):
+        along = row_dot(m, s, world, row, s.search[world])
+        s.row_along[world, row] = along
+        if row_state(s, world, row, s.row_residual[world, row] + along) != s.row_state[world, row]:
+            same = 0
+    return same
+
+
+@wp.func
+def solve_acceleration(m: ModelArrays, s: Scratch, world: int, warm: int):
+    """Fills qacc and qfrc_constraint; starts from qacc if warm. Needs mass_matrix, qfrc_smooth and the rows."""
+    if warm == 0:
+        for row in range(s.row_count[world]):
+            s.row_state[world, row] = 0
+        factor_hessian(m, s, world)
+        for dof in range(m.nv):
+            s.qacc[world, dof] = s.qfrc_smooth[world, dof]
+        cholesky_solve(m.nv, s.hessian[world], s.qacc[world])
+        if s.row_count[world] == 0:
             constraint_force(m, s, world)
-            for dof in range(m.nv):
-                s.search[world, dof] = (
-                    s.qfrc_smooth[world, dof] + s.qfrc_constraint[world, dof] - s.work[world, dof]
-                )
-            factor_hessian(m, s, world)
-            cholesky_solve(m.nv, s.hessian[world], s.search[world])
-            for dof in range(m.nv):
-                s.qacc[world, dof] = s.qacc[world, dof] + s.search[world, dof]
-            if row_forces(m, s, world, s.qacc[world]) == 0:
-                break
-            for dof in range(m.nv):
-                s.qacc[world, dof] = s.qacc[world, dof] - s.search[world, dof]
-            row_forces(m, s, world, s.qacc[world])
+            return
+    row_forces(m, s, world, s.qacc[world])
+    for _ in range(MAX_ITERATIONS):
+        decrement = search_direction(m, s, world)
+        alpha = real(1.0)
+        exact = full_step_keeps_states(m, s, world)
+        if exact == 0:
             alpha = line_search(m, s, world)
-            for dof in range(m.nv):
-                s.qacc[world, dof] = s.qacc[world, dof] + alpha * s.search[world, dof]
-            row_forces(m, s, world, s.qacc[world])
+        for dof in range(m.nv):
+            s.qacc[world, dof] = s.qacc[world, dof] + alpha * s.search[world, dof]
+        row_forces(m, s, world, s.qacc[world])
+        if exact == 1 or decrement <= ZERO:
+            break
     constraint_force(m, s, world)

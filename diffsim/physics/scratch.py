@@ -40,15 +40,31 @@ FIELDS = {
     "qfrc_actuator": (real, ("nv",)),
     "qfrc_smooth": (real, ("nv",)),  # all but constraint forces
     "qfrc_constraint": (real, ("nv",)),
-    # constraints
+    # constraint rows
     "row_count": (wp.int32, ()),
-    "row_joint": (wp.int32, ("row",)),  # joint whose limit this is
-    "row_jacobian": (real, ("row", "nv")),
-    "row_position": (real, ("row",)),  # distance less margin, m or rad
+    "row_kind": (wp.int32, ("row",)),  # equality, unilateral or friction
+    "row_source": (wp.int32, ("row",)),  # what kind of element it belongs to
+    "row_index": (wp.int32, ("row",)),  # which of them
+    "row_params": (wp.int32, ("row",)),  # its solver parameters
+    "row_jacobian": (real, ("row", "nv")),  # J
+    "row_position": (real, ("row",)),  # r: distance less margin, m or rad
+    "row_size": (real, ("row",)),  # |r| of the whole constraint
     "row_stiffness": (real, ("row",)),  # D
     "row_aref": (real, ("row",)),  # reference acceleration
-    "row_force": (real, ("row",)),
-    "row_active": (wp.int32, ("row",)),
+    "row_limit": (real, ("row",)),  # largest friction
+    "row_residual": (real, ("row",)),  # J a - aref
+    "row_along": (real, ("row",)),  # J search
+    "row_state": (wp.int32, ("row",)),  # 1 where the force is linear in the residual
+    "row_force": (real, ("row",)),  # f
+    # contacts
+    "geom_pos": (vec3, ("ngeom",)),  # m
+    "geom_mat": (mat33, ("ngeom",)),
+    "contact_count": (wp.int32, ()),
+    "contact_pair": (wp.int32, ("contact",)),
+    "contact_candidate": (wp.int32, ("contact",)),
+    "contact_row": (wp.int32, ("contact",)),  # its first row
+    "contact_point": (vec3, ("contact",)),  # m
+    "contact_frame": (mat33, ("contact",)),  # rows: normal, two tangents
     # solver and integrator work vectors
     "search": (real, ("nv",)),
     "work": (real, ("nv",)),
@@ -68,6 +84,11 @@ FIELDS = {
     "velocity_bar": (vec6, ("nbody",)),
     "acceleration_bar": (vec6, ("nbody",)),
     "pose_bar": (vec6, ("nbody",)),  # of the body's pose, as a wrench
+    # adjoint: twists of lambda + kappa and of a, and their cotangents, for constraints between bodies
+    "constraint_twist": (vec6, ("nbody",)),
+    "constraint_twist_bar": (vec6, ("nbody",)),
+    "qacc_twist": (vec6, ("nbody",)),
+    "qacc_twist_bar": (vec6, ("nbody",)),
     # adjoint: integrators
     "state_qpos_bar": (real, ("nv",)),  # at the start of a step
     "state_qvel_bar": (real, ("nv",)),
@@ -119,7 +140,9 @@ def make_scratch(model: Model, num_worlds: int, device: str) -> Any:  # noqa: AN
         "nu": model.nu,
         "nbody": model.mj_model.nbody,
         "njnt": model.mj_model.njnt,
-        "row": model.limit_rows(),
+        "ngeom": model.mj_model.ngeom,
+        "contact": model.max_contacts,
+        "row": model.max_rows,
     }
     scratch = Scratch()
     for name, (kind, shape) in FIELDS.items():

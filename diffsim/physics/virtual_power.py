@@ -30,10 +30,12 @@ from diffsim.physics.actuation import (
     unclamped_force,
 )
 from diffsim.physics.bias import block_twist, body_wrench
-from diffsim.physics.constraint import constraint_gradient, row_dot
+from diffsim.physics.constraint import row_dot
+from diffsim.physics.contact_gradient import contact_gradient
 from diffsim.physics.fluid import drag_derivative, wind_twist
 from diffsim.physics.inertia import cholesky_solve
 from diffsim.physics.kinematics import joint_quat
+from diffsim.physics.limit import DOF_FRICTION, joint_row_gradient
 from diffsim.physics.newton import factor_hessian
 from diffsim.physics.passive import spring_rotation
 from diffsim.physics.rotation import inverse_right_jacobian, quat_log
@@ -51,7 +53,7 @@ def solve_virtual_velocity(m: ModelArrays, s: Scratch, world: int):
     for dof in range(m.nv):
         s.virtual_velocity[world, dof] = s.qacc_bar[world, dof]
     for row in range(s.row_count[world]):
-        if s.row_active[world, row] == 1:
+        if s.row_state[world, row] == 1:
             pull = s.row_stiffness[world, row] * row_dot(m, s, world, row, s.constraint_bar[world])
             for dof in range(m.nv):
                 s.virtual_velocity[world, dof] = s.virtual_velocity[world, dof] - pull * s.row_jacobian[world, row, dof]
@@ -72,12 +74,60 @@ def virtual_power_gradient(m: ModelArrays, s: Scratch, world: int):
             y += block_twist(s, world, m.block_dofadr[block], m.block_dofnum[block], s.virtual_velocity[world])
         s.virtual_twist[world, body] = y
         body_twist_cotangents(m, s, world, body)
+    if m.spatial_constraints == 1:
+        constraint_twists(m, s, world)
+        contact_gradient(m, s, world, s.constraint_bar[world])
     for r in range(m.nbody - 1):
         body = m.nbody - 1 - r
+        if m.spatial_constraints == 1:
+            constraint_cotangents(m, s, world, body)
         joint_cotangents(m, s, world, body)
     passive_gradient(m, s, world)
     actuation_gradient(m, s, world)
-    constraint_gradient(m, s, world, s.constraint_bar[world])
+    for row in range(s.row_count[world]):
+        if s.row_state[world, row] == 1 and s.row_source[world, row] <= DOF_FRICTION:
+            joint_row_gradient(m, s, world, row, s.constraint_bar[world])
+
+
+@wp.func
+def constraint_twists(m: ModelArrays, s: Scratch, world: int):
+    """Fills the bodies' twists of lambda + kappa and of a (without velocity terms), and clears their cotangents."""
+    zero = vec6(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
+    s.constraint_twist[world, 0] = zero
+    s.qacc_twist[world, 0] = zero
+    for body in range(1, m.nbody):
+        x = s.constraint_twist[world, m.body_parent[body]]
+        a = s.qacc_twist[world, m.body_parent[body]]
+        for block in range(m.body_blockadr[body], m.body_blockadr[body] + m.body_blocknum[body]):
+            x += block_twist(s, world, m.block_dofadr[block], m.block_dofnum[block], s.constraint_bar[world])
+            a += block_twist(s, world, m.block_dofadr[block], m.block_dofnum[block], s.qacc[world])
+        s.constraint_twist[world, body] = x
+        s.qacc_twist[world, body] = a
+        s.constraint_twist_bar[world, body] = zero
+        s.qacc_twist_bar[world, body] = zero
+
+
+@wp.func
+def constraint_cotangents(m: ModelArrays, s: Scratch, world: int, body: int):
+    """The part of `joint_cotangents` that belongs to the twists of lambda + kappa and of a."""
+    x = s.constraint_twist[world, body]
+    a = s.qacc_twist[world, body]
+    x_bar = s.constraint_twist_bar[world, body]
+    a_bar = s.qacc_twist_bar[world, body]
+    blocks = m.body_blocknum[body]
+    for b in range(blocks):
+        block = m.body_blockadr[body] + blocks - 1 - b
+        dofadr = m.block_dofadr[block]
+        dofnum = m.block_dofnum[block]
+        x = x - block_twist(s, world, dofadr, dofnum, s.constraint_bar[world])
+        a = a - block_twist(s, world, dofadr, dofnum, s.qacc[world])
+        turn_bar = cross_force(x, x_bar) + cross_force(a, a_bar)
+        for dof in range(dofadr, dofadr + dofnum):
+            s.qpos_bar[world, dof] = s.qpos_bar[world, dof] - wp.dot(s.motion[world, dof], turn_bar)
+    parent = m.body_parent[body]
+    if parent > 0:
+        s.constraint_twist_bar[world, parent] = s.constraint_twist_bar[world, parent] + x_bar
+        s.qacc_twist_bar[world, parent] = s.qacc_twist_bar[world, parent] + a_bar
 
 
 @wp.func

@@ -1,0 +1,153 @@
+"""Contacts: which geoms touch, and the rows of their friction pyramids.
+
+A contact's components of a twist difference x of its two bodies, at its point and in its frame, are
+
+    u(x) = (n . v, t1 . v, t2 . v, n . w, t1 . w, t2 . w)
+
+Without friction its row is u_0; with friction of dimension k its rows are u_0 + mu_j u_j and u_0 - mu_j u_j, 0 < j < k.
+Source: MuJoCo documentation, Computation, contact and friction cones (pyramidal).
+"""
+
+import warp as wp
+
+from diffsim.model import ModelArrays
+from diffsim.physics.collision import contact_frame, contact_geometry
+from diffsim.physics.constraint import UNILATERAL, add_row
+from diffsim.physics.rotation import quat_mul, quat_to_mat, rotate
+from diffsim.physics.scratch import Scratch
+from diffsim.physics.spatial import angular, linear, twist
+from diffsim.types import ONE, TWO, mat33, real, vec3, vec6
+
+CONTACT = wp.constant(3)
+PLANE = wp.constant(0)
+
+
+@wp.func
+def geom_poses(m: ModelArrays, s: Scratch, world: int):
+    """Fills the poses of all geoms that can touch."""
+    for i in range(m.ncollider):
+        geom = m.collider_geom[i]
+        body = m.geom_body[geom]
+        body_quat = s.xquat[world, body]
+        s.geom_pos[world, geom] = s.xpos[world, body] + rotate(body_quat, m.geom_pos[geom])
+        s.geom_mat[world, geom] = quat_to_mat(quat_mul(body_quat, m.geom_quat[geom]))
+
+
+@wp.func
+def may_touch(m: ModelArrays, s: Scratch, world: int, pair: int) -> int:
+    """0 if the geoms' bounding spheres are further apart than the distance of detection."""
+    first = m.pair_geom1[pair]
+    second = m.pair_geom2[pair]
+    gap = s.geom_pos[world, second] - s.geom_pos[world, first]
+    reach = m.geom_rbound[second] + m.pair_detection[pair]
+    if m.geom_kind[first] == PLANE:
+        mat = s.geom_mat[world, first]
+        if wp.dot(gap, vec3(mat[0, 2], mat[1, 2], mat[2, 2])) > reach:
+            return 0
+        return 1
+    reach += m.geom_rbound[first]
+    if wp.dot(gap, gap) > reach * reach:
+        return 0
+    return 1
+
+
+@wp.func
+def contact_rows(m: ModelArrays, s: Scratch, world: int):
+    """Finds the contacts and appends their rows."""
+    s.contact_count[world] = 0
+    if m.npair == 0:
+        return
+    geom_poses(m, s, world)
+    for pair in range(m.npair):
+        if may_touch(m, s, world, pair) == 1:
+            pair_contacts(m, s, world, pair)
+
+
+@wp.func
+def pair_contacts(m: ModelArrays, s: Scratch, world: int, pair: int):
+    """Contacts of a pair of geoms: the first few of its candidates that are near enough to be detected."""
+    first = m.pair_geom1[pair]
+    second = m.pair_geom2[pair]
+    detected = int(0)
+    for candidate in range(m.pair_candidates[pair]):
+        if detected < m.pair_cap[pair]:
+            g = contact_geometry(
+                m.geom_kind[first],
+                m.geom_kind[second],
+                m.geom_size[first],
+                s.geom_pos[world, first],
+                s.geom_mat[world, first],
+                m.geom_size[second],
+                s.geom_pos[world, second],
+                s.geom_mat[world, second],
+                candidate,
+                m.pair_detection[pair],
+            )
+            if g.distance < m.pair_detection[pair]:
+                detected += 1
+                if g.distance < m.pair_margin[pair]:
+                    contact = s.contact_count[world]
+                    s.contact_count[world] = contact + 1
+                    if contact < m.max_contacts:
+                        s.contact_pair[world, contact] = pair
+                        s.contact_candidate[world, contact] = candidate
+                        s.contact_point[world, contact] = g.position
+                        s.contact_frame[world, contact] = contact_frame(g.normal, g.tangent)
+                        add_contact(m, s, world, contact, g.distance - m.pair_margin[pair])
+
+
+@wp.func
+def add_contact(m: ModelArrays, s: Scratch, world: int, contact: int, r: real):
+    """Appends a contact's rows with their Jacobians."""
+    pair = s.contact_pair[world, contact]
+    condim = m.pair_condim[pair]
+    params = m.params_pair + pair
+    rows = wp.max(1, 2 * (condim - 1))
+    mu = m.pair_friction[pair, 0]
+    weight = m.pair_invweight[pair]
+    if condim > 1:
+        # all rows of a pyramid share the regularization that makes it a cone of the normal row's stiffness
+        weight = TWO * mu * mu / m.impratio * weight * (ONE + mu * mu)
+    s.contact_row[world, contact] = s.row_count[world]
+    for _ in range(rows):
+        add_row(m, s, world, UNILATERAL, CONTACT, contact, params, r, wp.abs(r), weight)
+    first = s.contact_row[world, contact]
+    add_contact_jacobian(m, s, world, contact, first, condim, m.geom_body[m.pair_geom2[pair]], ONE)
+    add_contact_jacobian(m, s, world, contact, first, condim, m.geom_body[m.pair_geom1[pair]], -ONE)
+
+
+@wp.func
+def components(frame: mat33, x: vec6) -> vec6:
+    """u(x) of a twist at the contact's point: linear components first."""
+    v = frame * linear(x)
+    w = frame * angular(x)
+    return vec6(v[0], v[1], v[2], w[0], w[1], w[2])
+
+
+@wp.func
+def twist_at(x: vec6, arm: vec3) -> vec6:
+    """(velocity, angular velocity) of the point at `arm` from the reference point, as a twist about it."""
+    return twist(angular(x), linear(x) + wp.cross(angular(x), arm))
+
+
+@wp.func
+def add_contact_jacobian(
+    m: ModelArrays, s: Scratch, world: int, contact: int, row: int, condim: int, body: int, sign: real
+):
+    """Adds one body's part of a contact's Jacobian."""
+    arm = s.contact_point[world, contact] - s.xpos[world, m.body_root[body]]
+    frame = s.contact_frame[world, contact]
+    pair = s.contact_pair[world, contact]
+    dof = m.body_lastdof[body]
+    while dof >= 0:
+        at = twist_at(s.motion[world, dof], arm)
+        u = components(frame, at)
+        normal = sign * u[0]
+        if condim == 1:
+            s.row_jacobian[world, row, dof] = s.row_jacobian[world, row, dof] + normal
+        for j in range(1, condim):
+            side = sign * m.pair_friction[pair, j - 1] * u[j]
+            plus = row + 2 * (j - 1)
+            s.row_jacobian[world, plus, dof] = s.row_jacobian[world, plus, dof] + normal + side
+            s.row_jacobian[world, plus + 1, dof] = s.row_jacobian[world, plus + 1, dof] + normal - side
+        dof = m.dof_parent[dof]

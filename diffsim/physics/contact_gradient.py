@@ -1,0 +1,142 @@
+"""Gradient of the virtual power of contacts, P = sum_i (J_i x) f_i, at fixed a and x.
+
+With the components u of `contact`, row i = (0, +-j) of a contact has J_i x = u_0(x) +- mu_j u_j(x), so
+
+    dP = sum_k alpha_k du_k(x) + beta_k (du_k(a) + b du_k(v)) + r_bar dr
+    alpha_k = sum_i c_ik f_i   (the contact force),    beta_k = -sum_i c_ik D_i (J_i x),    c_i0 = 1, c_ij = +-mu_j
+
+alpha and beta act on the bodies as wrenches; the change of the contact's point, frame and distance with the poses of the
+two geoms is the narrow phase's own gradient.
+"""
+
+import warp as wp
+
+from diffsim.model import ModelArrays
+from diffsim.physics.collision import contact_geometry_adjoint
+from diffsim.physics.constraint import position_slope, row_damping, row_dot
+from diffsim.physics.contact import twist_at
+from diffsim.physics.scratch import Scratch
+from diffsim.physics.spatial import angular, cross_force, linear, twist
+from diffsim.types import mat33, real, vec3, vec6
+
+
+@wp.func
+def contact_gradient(m: ModelArrays, s: Scratch, world: int, x: wp.array(dtype=real)):
+    """Adds each contact's cotangents of its bodies' twists and poses. Needs the twists of x and a."""
+    for contact in range(s.contact_count[world]):
+        first = s.contact_row[world, contact]
+        pair = s.contact_pair[world, contact]
+        condim = m.pair_condim[pair]
+        alpha = vec6()
+        beta = vec6()
+        r_bar = real(0.0)
+        active = int(0)
+        for i in range(wp.max(1, 2 * (condim - 1))):
+            row = first + i
+            if s.row_state[world, row] == 1:
+                active = 1
+                power = row_dot(m, s, world, row, x)
+                force = s.row_force[world, row]
+                pull = -s.row_stiffness[world, row] * power
+                alpha[0] = alpha[0] + force
+                beta[0] = beta[0] + pull
+                if condim > 1:
+                    j = 1 + i / 2
+                    mu = m.pair_friction[pair, j - 1]
+                    if i % 2 == 1:
+                        mu = -mu
+                    alpha[j] = alpha[j] + mu * force
+                    beta[j] = beta[j] + mu * pull
+                r_bar += power * position_slope(m, s, world, row)
+        if active == 1:
+            damping = row_damping(m, s, world, first)
+            add_contact_cotangents(m, s, world, contact, alpha, beta, damping, r_bar)
+
+
+@wp.func
+def relative_twist(
+    m: ModelArrays, s: Scratch, world: int, twists: wp.array2d(dtype=vec6), body1: int, body2: int, point: vec3
+) -> vec6:
+    """Difference of two bodies' twists at a point."""
+    second = twist_at(twists[world, body2], point - s.xpos[world, m.body_root[body2]])
+    return second - twist_at(twists[world, body1], point - s.xpos[world, m.body_root[body1]])
+
+
+@wp.func
+def add_contact_cotangents(
+    m: ModelArrays, s: Scratch, world: int, contact: int, alpha: vec6, beta: vec6, damping: real, r_bar: real
+):
+    """Turns alpha, beta and r_bar into cotangents of the twists and poses of the contact's two bodies."""
+    pair = s.contact_pair[world, contact]
+    geom1 = m.pair_geom1[pair]
+    geom2 = m.pair_geom2[pair]
+    body1 = m.geom_body[geom1]
+    body2 = m.geom_body[geom2]
+    point = s.contact_point[world, contact]
+    frame = s.contact_frame[world, contact]
+    by_x = relative_twist(m, s, world, s.constraint_twist, body1, body2, point)
+    by_a = relative_twist(m, s, world, s.qacc_twist, body1, body2, point)
+    by_a += damping * relative_twist(m, s, world, s.velocity, body1, body2, point)
+    axes = wp.transpose(frame)
+    alpha_force = axes * vec3(alpha[0], alpha[1], alpha[2])
+    alpha_torque = axes * vec3(alpha[3], alpha[4], alpha[5])
+    beta_force = axes * vec3(beta[0], beta[1], beta[2])
+    beta_torque = axes * vec3(beta[3], beta[4], beta[5])
+    point_bar = wp.cross(alpha_force, angular(by_x)) + wp.cross(beta_force, angular(by_a))
+    frame_bar = mat33()
+    for k in range(3):
+        row_bar = (
+            alpha[k] * linear(by_x)
+            + alpha[k + 3] * angular(by_x)
+            + beta[k] * linear(by_a)
+            + beta[k + 3] * angular(by_a)
+        )
+        for i in range(3):
+            frame_bar[k, i] = row_bar[i]
+    g = contact_geometry_adjoint(
+        m.geom_kind[geom1],
+        m.geom_kind[geom2],
+        m.geom_size[geom1],
+        s.geom_pos[world, geom1],
+        s.geom_mat[world, geom1],
+        m.geom_size[geom2],
+        s.geom_pos[world, geom2],
+        s.geom_mat[world, geom2],
+        s.contact_candidate[world, contact],
+        m.pair_detection[pair],
+        r_bar,
+        point_bar,
+        frame_bar,
+    )
+    pose1 = wrench_at(m, s, world, body1, s.geom_pos[world, geom1], g.torque1, g.force1)
+    pose2 = wrench_at(m, s, world, body2, s.geom_pos[world, geom2], g.torque2, g.force2)
+    push1 = wrench_at(m, s, world, body1, point, -alpha_torque, -alpha_force)
+    push2 = wrench_at(m, s, world, body2, point, alpha_torque, alpha_force)
+    pull1 = wrench_at(m, s, world, body1, point, -beta_torque, -beta_force)
+    pull2 = wrench_at(m, s, world, body2, point, beta_torque, beta_force)
+    add_body_cotangents(s, world, body1, push1, pull1, damping, pose1)
+    add_body_cotangents(s, world, body2, push2, pull2, damping, pose2)
+
+
+@wp.func
+def wrench_at(
+    m: ModelArrays, s: Scratch, world: int, body: int, point: vec3, torque: vec3, force: vec3
+) -> vec6:
+    """A torque and a force at a point, as a wrench about the body's reference point."""
+    return twist(torque + wp.cross(point - s.xpos[world, m.body_root[body]], force), force)
+
+
+@wp.func
+def add_body_cotangents(s: Scratch, world: int, body: int, push: vec6, pull: vec6, damping: real, pose: vec6):
+    """Adds a body's cotangents: push of the twist of x, pull of those of a and (times b) v, pose of its pose.
+
+    A pose's cotangent is that of moving the body with its twists carried along, hence the X x* F.
+    """
+    if body == 0:
+        return
+    carried = cross_force(s.constraint_twist[world, body], push)
+    carried += cross_force(s.qacc_twist[world, body] + damping * s.velocity[world, body], pull)
+    s.constraint_twist_bar[world, body] = s.constraint_twist_bar[world, body] + push
+    s.qacc_twist_bar[world, body] = s.qacc_twist_bar[world, body] + pull
+    s.velocity_bar[world, body] = s.velocity_bar[world, body] + damping * pull
+    s.pose_bar[world, body] = s.pose_bar[world, body] + pose + carried

@@ -1,0 +1,97 @@
+"""Rows of joint limits and of dry friction in joints, and their gradients.
+
+Limits of slide and hinge joints (J = +-1 at one dof) and of ball joints (J = minus the rotation's axis).
+Source: MuJoCo documentation, Computation, constraint model.
+"""
+
+import warp as wp
+
+from diffsim.model import ModelArrays
+from diffsim.physics.constraint import (
+    FRICTION,
+    TINY,
+    UNILATERAL,
+    add_row,
+    position_slope,
+    row_damping,
+    row_dot,
+)
+from diffsim.physics.integrate import load3
+from diffsim.physics.kinematics import joint_quat
+from diffsim.physics.rotation import inverse_right_jacobian, quat_log
+from diffsim.physics.scratch import Scratch
+from diffsim.types import BALL, ONE, ZERO, real
+
+JOINT_LIMIT = wp.constant(0)
+BALL_LIMIT = wp.constant(1)
+DOF_FRICTION = wp.constant(2)
+
+
+@wp.func
+def friction_rows(m: ModelArrays, s: Scratch, world: int):
+    """Appends a row for each dof with friction loss."""
+    for dof in range(m.nv):
+        if m.dof_frictionloss[dof] > ZERO:
+            params = m.params_dof + dof
+            row = add_row(m, s, world, FRICTION, DOF_FRICTION, dof, params, ZERO, ZERO, m.dof_invweight[dof])
+            s.row_limit[world, row] = m.dof_frictionloss[dof]
+            s.row_jacobian[world, row, dof] = ONE
+
+
+@wp.func
+def limit_rows(m: ModelArrays, s: Scratch, world: int):
+    """Appends a row for each joint limit whose distance is below its margin."""
+    for joint in range(m.njnt):
+        if m.jnt_limited[joint] == 1:
+            dof = m.jnt_dofadr[joint]
+            adr = m.jnt_qposadr[joint]
+            margin = m.jnt_margin[joint]
+            weight = m.dof_invweight[dof]
+            if m.jnt_type[joint] == BALL:
+                theta = quat_log(joint_quat(s, world, adr))
+                angle = wp.length(theta)
+                r = wp.max(m.jnt_range[joint, 0], m.jnt_range[joint, 1]) - angle - margin
+                if r < ZERO:
+                    row = add_row(m, s, world, UNILATERAL, BALL_LIMIT, joint, joint, r, wp.abs(r), weight)
+                    for i in range(3):
+                        s.row_jacobian[world, row, dof + i] = -theta[i] / wp.max(TINY, angle)
+            else:
+                for side in range(2):
+                    sign = ONE - real(2 * side)
+                    r = sign * (s.qpos[world, adr] - m.jnt_range[joint, side]) - margin
+                    if r < ZERO:
+                        row = add_row(m, s, world, UNILATERAL, JOINT_LIMIT, joint, joint, r, wp.abs(r), weight)
+                        s.row_jacobian[world, row, dof] = sign
+
+
+@wp.func
+def constant_row_gradient(m: ModelArrays, s: Scratch, world: int, row: int, power: real):
+    """Adds the gradient of power * f_i to qvel_bar, for a row with constant Jacobian; `power` is J_i x."""
+    pull = power * s.row_stiffness[world, row] * row_damping(m, s, world, row)
+    for dof in range(m.nv):
+        s.qvel_bar[world, dof] = s.qvel_bar[world, dof] - pull * s.row_jacobian[world, row, dof]
+
+
+@wp.func
+def joint_row_gradient(m: ModelArrays, s: Scratch, world: int, row: int, x: wp.array(dtype=real)):
+    """Adds the gradient of (J_i x) f_i, a and x held fixed, for a limit or dry friction, to qpos_bar and qvel_bar."""
+    power = row_dot(m, s, world, row, x)
+    constant_row_gradient(m, s, world, row, power)
+    source = s.row_source[world, row]
+    joint = s.row_index[world, row]
+    if source == JOINT_LIMIT:
+        dof = m.jnt_dofadr[joint]
+        r_bar = power * position_slope(m, s, world, row)
+        s.qpos_bar[world, dof] = s.qpos_bar[world, dof] + r_bar * s.row_jacobian[world, row, dof]
+    if source == BALL_LIMIT:
+        dof = m.jnt_dofadr[joint]
+        axis = -load3(s.row_jacobian[world, row], dof)
+        theta = quat_log(joint_quat(s, world, m.jnt_qposadr[joint]))
+        # the cotangent of J = -axis, through J x, J a and J v, and of |theta|, as one of the rotation vector
+        swept = load3(s.qacc[world], dof) + row_damping(m, s, world, row) * load3(s.qvel[world], dof)
+        axis_bar = (power * s.row_stiffness[world, row]) * swept - s.row_force[world, row] * load3(x, dof)
+        theta_bar = (axis_bar - wp.dot(axis, axis_bar) * axis) / wp.max(TINY, wp.length(theta))
+        theta_bar = theta_bar - (power * position_slope(m, s, world, row)) * axis
+        turn_bar = inverse_right_jacobian(-theta, theta_bar)
+        for i in range(3):
+            s.qpos_bar[world, dof + i] = s.qpos_bar[world, dof + i] + turn_bar[i]
