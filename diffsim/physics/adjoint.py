@@ -10,6 +10,7 @@ from diffsim.model import ModelArrays
 from diffsim.physics.bias import moving_frames
 from diffsim.physics.constraint import row_forces
 from diffsim.physics.forward import constraint_rows
+from diffsim.physics.gradient_call import calls_gradient
 from diffsim.physics.implicit import implicit_acceleration, implicit_adjoint
 from diffsim.physics.inertia import mass_matrix
 from diffsim.physics.integrate import (
@@ -54,14 +55,14 @@ def load_point(m: ModelArrays, s: Scratch, t: Trajectory, world: int, slot: int)
     row_forces(m, s, world, s.qacc[world])
 
 
-@wp.func
+@calls_gradient
 def evaluation_adjoint(m: ModelArrays, s: Scratch, world: int):
     """Adds to qpos_bar, qvel_bar and ctrl_bar, given qacc_bar and constraint_bar. Needs the loaded point."""
     solve_virtual_velocity(m, s, world)
     virtual_power_gradient(m, s, world)
 
 
-@wp.func
+@calls_gradient
 def euler_adjoint(m: ModelArrays, s: Scratch, t: Trajectory, world: int, slot: int):
     """From next_*_bar to state_*_bar, through `euler_step`; adds to what qacc_bar, qpos_bar and qvel_bar hold."""
     load_point(m, s, t, world, slot)
@@ -131,7 +132,7 @@ def tangent_rate_adjoint(
             qvel_bar[dof] = qvel_bar[dof] + rate_bar[dof]
 
 
-@wp.func
+@calls_gradient
 def runge_kutta_adjoint(m: ModelArrays, s: Scratch, t: Trajectory, world: int, slot: int):
     """From next_*_bar to state_*_bar, through `runge_kutta_step`.
 

@@ -15,12 +15,13 @@ from diffsim.model import ModelArrays
 from diffsim.physics.collision import contact_geometry_adjoint
 from diffsim.physics.constraint import position_slope, row_damping, row_dot
 from diffsim.physics.contact import twist_at
+from diffsim.physics.gradient_call import calls_gradient
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import angular, cross_force, linear, twist
 from diffsim.types import mat33, real, vec3, vec6
 
 
-@wp.func
+@calls_gradient
 def contact_gradient(m: ModelArrays, s: Scratch, world: int, x: wp.array(dtype=real)):
     """Adds each contact's cotangents of its bodies' twists and poses. Needs the twists of x and a."""
     for contact in range(s.contact_count[world]):
@@ -62,7 +63,7 @@ def relative_twist(
     return second - twist_at(twists[world, body1], point - s.xpos[world, m.body_root[body1]])
 
 
-@wp.func
+@calls_gradient
 def add_contact_cotangents(
     m: ModelArrays, s: Scratch, world: int, contact: int, alpha: vec6, beta: vec6, damping: real, r_bar: real
 ):

@@ -82,7 +82,7 @@ def tangent_rate(
 @wp.func
 def euler_step(m: ModelArrays, s: Scratch, t: Trajectory, world: int, slot: int):
     """V' = v + h w, q' = q (+) h v': w is qacc, or what implicit damping makes of it."""
-    evaluate(m, s, world, wp.min(slot, 1))
+    evaluate(m, s, world, 0)
     store_point(m, s, t, world, slot)
     if m.implicit == 1:
         implicit_acceleration(m, s, world)
@@ -106,7 +106,7 @@ def runge_kutta_step(m: ModelArrays, s: Scratch, t: Trajectory, world: int, slot
             tangent_rate(m, s.stage_rate[world, stage - 1], scale, s.qvel[world], s.stage_rate[world, stage])
         else:
             copy(m.nv, s.qvel[world], s.stage_rate[world, stage])
-        evaluate(m, s, world, wp.min(slot + stage, 1))
+        evaluate(m, s, world, wp.min(stage, 1))
         store_point(m, s, t, world, slot + stage)
     for dof in range(m.nv):
         rate = real(0.0)

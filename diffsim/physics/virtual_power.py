@@ -33,6 +33,7 @@ from diffsim.physics.bias import block_twist, body_wrench
 from diffsim.physics.constraint import row_dot
 from diffsim.physics.contact_gradient import contact_gradient
 from diffsim.physics.fluid import drag_derivative, wind_twist
+from diffsim.physics.gradient_call import calls_gradient
 from diffsim.physics.inertia import cholesky_solve
 from diffsim.physics.kinematics import joint_quat
 from diffsim.physics.limit import DOF_FRICTION, joint_row_gradient
@@ -63,7 +64,7 @@ def solve_virtual_velocity(m: ModelArrays, s: Scratch, world: int):
         s.constraint_bar[world, dof] = s.constraint_bar[world, dof] + s.virtual_velocity[world, dof]
 
 
-@wp.func
+@calls_gradient
 def virtual_power_gradient(m: ModelArrays, s: Scratch, world: int):
     """Adds the gradient of P to qpos_bar, qvel_bar and ctrl_bar. Needs the moving frames with qacc, and lambda."""
     zero = vec6(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
