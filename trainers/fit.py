@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import warnings
 from collections.abc import Sequence
@@ -15,10 +16,10 @@ import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
-from rich.table import Table
 
 import diffsim
 from diffsim.mdp import MDP
+from diffsim.tasks import TASKS
 from policies import Policy
 from trainers.algorithm import Algorithm
 from trainers.checkpoint import load_weights, read_checkpoint
@@ -115,8 +116,13 @@ def build(options: RunOptions, values: dict[str, Any]) -> Algorithm:
 
     Raises: ValueError or TypeError if a value is out of range.
     """
-    if torch.device(options.device).type == "cuda" and not torch.cuda.is_available():
-        raise OptionError(f"device must be cpu where there is no CUDA device, got {options.device!r}")
+    if options.task not in TASKS:
+        close = difflib.get_close_matches(options.task, TASKS, n=1)
+        meant = f"; did you mean {close[0]}?" if close else ""
+        raise OptionError(f"task must be one of {', '.join(TASKS)}, got {options.task!r}{meant}")
+    devices = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if options.device not in [*devices, *(["cuda"] if len(devices) > 1 else [])]:
+        raise OptionError(f"device must be one of {', '.join(devices)}, got {options.device!r}")
     mdp: MDP = diffsim.make(
         options.task, num_envs=options.num_envs, device=options.device, **options.task_kwargs
     )
@@ -198,10 +204,7 @@ def described(returns: np.ndarray) -> dict[str, str]:
 
 
 def print_table(title: str, rows: dict[str, str], console: Console) -> None:
-    """Prints names and values in two columns; long paths are folded, never cut."""
-    table = Table(title=title, show_header=False, title_justify="left")
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in rows.items():
-        table.add_row(name, value)
-    console.print(table)
+    """Prints names and values in two columns. Lines are never folded: a path can be copied."""
+    width = max(map(len, rows))
+    lines = [title, "-" * len(title), *(f"{name:<{width}}  {value}" for name, value in rows.items())]
+    console.print("\n".join(lines), soft_wrap=True, markup=False, highlight=False)

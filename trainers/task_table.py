@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import gymnasium
 import mujoco
+from rich.box import SIMPLE
 from rich.table import Table
 
 from diffsim.tasks import TASKS
 
-SIZES = ("qpos", "qvel", "observation", "action", "steps")
+SIZES = ("nq", "nv", "obs", "action", "steps")
+INTEGRATORS = ("Euler", "RK4", "implicit", "implicitfast")  # in the order of mjtIntegrator
+CAPTION = "here yes: simulation and exact gradients; no: only evaluation in the official environment"
 
 
 def task_table() -> Table:
     """One row per MuJoCo environment of Gymnasium: sizes, integrator, and what of it is supported."""
-    table = Table(title="Gymnasium's MuJoCo environments")
-    for heading in ("id", *SIZES, "integrator", "supported"):
+    table = Table(title="Gymnasium's MuJoCo environments", box=SIMPLE, caption=CAPTION, padding=(0, 1, 0, 0))
+    for heading in ("id", *SIZES, "integrator", "here"):
         table.add_column(heading, justify="right" if heading in SIZES else "left", no_wrap=True)
     for id in official_ids():
         table.add_row(id, *_describe(id))
@@ -34,7 +37,7 @@ def _describe(id: str) -> list[str]:
     spaces = (env.observation_space.shape or (0,), env.action_space.shape or (0,))
     steps = env.spec.max_episode_steps if env.spec else None
     sizes = [mj_model.nq, mj_model.nv, *(shape[0] for shape in spaces), steps]
-    integrator = mujoco.mjtIntegrator(mj_model.opt.integrator).name.removeprefix("mjINT_")
+    integrator = INTEGRATORS[mj_model.opt.integrator]
     env.close()
-    supported = "simulation and gradients" if id in TASKS else "evaluation only"
+    supported = "yes" if id in TASKS else "no"
     return [*map(str, sizes), integrator, supported]
