@@ -7,17 +7,18 @@ Source: MuJoCo, `engine_collision_primitive.c`.
 import warp as wp
 
 from diffsim.physics.contact_frame import ContactGeometry, axis_of, contact
+from diffsim.physics.gradient_call import differentiable
 from diffsim.types import HALF, mat33, real, vec3
 
 
-@wp.func
+@differentiable
 def plane_point(normal: vec3, pos1: vec3, point: vec3, radius: real) -> ContactGeometry:
     """Contact of a plane with a sphere around a point."""
     distance = wp.dot(point - pos1, normal) - radius
     return contact(distance, point - (HALF * distance + radius) * normal, normal)
 
 
-@wp.func
+@differentiable
 def plane_sphere(
     size1: vec3, pos1: vec3, mat1: mat33, size2: vec3, pos2: vec3, mat2: mat33, candidate: int, margin: real
 ) -> ContactGeometry:
@@ -25,7 +26,7 @@ def plane_sphere(
     return plane_point(axis_of(mat1, 2), pos1, pos2, size2[0])
 
 
-@wp.func
+@differentiable
 def plane_capsule(
     size1: vec3, pos1: vec3, mat1: mat33, size2: vec3, pos2: vec3, mat2: mat33, candidate: int, margin: real
 ) -> ContactGeometry:

@@ -1,12 +1,14 @@
 """Contacts between spheres and capsules: a sphere rolled along the closest points of two segments.
 
-A capsule is a sphere moved along a segment, so each contact is one between two spheres, centred on closest points.
-Source: MuJoCo, `mjraw_SphereSphere`, `mjc_segWeights`; Ericson (2005), Real-Time Collision Detection, section 5.1.9.
+A capsule is a sphere moved along a segment, so each contact is one between two spheres, centred on the
+closest points. Source: MuJoCo, `mjraw_SphereSphere` and `mjc_segWeights`; Ericson (2005), Real-Time Collision
+Detection, section 5.1.9.
 """
 
 import warp as wp
 
 from diffsim.physics.contact_frame import MINVAL, ContactGeometry, axis_of, contact, direction, no_contact
+from diffsim.physics.gradient_call import differentiable
 from diffsim.types import HALF, ONE, TWO, ZERO, mat33, real, vec2, vec3
 
 POINT = wp.constant(real(1.0e-15))  # squared length, in m^2, of a segment that is a point
@@ -14,20 +16,22 @@ POINT = wp.constant(real(1.0e-15))  # squared length, in m^2, of a segment that 
 PARALLEL = wp.constant(real(1.0e-8))
 
 
-@wp.func
+@differentiable
 def coincident_normal(axis1: vec3, axis2: vec3) -> vec3:
     """The normal of spheres with one centre: across both geoms' third axes, held fixed by the gradient."""
     return direction(wp.cross(axis1, axis2))
 
 
 @wp.func_grad(coincident_normal)
-def _adj_coincident_normal(axis1: vec3, axis2: vec3, adj_ret: vec3):
+def _adj_coincident_normal(axis1: vec3, axis2: vec3, adj_ret: vec3) -> None:
     """No gradient: the direction is a convention."""
     pass
 
 
-@wp.func
-def spheres(center1: vec3, radius1: real, axis1: vec3, center2: vec3, radius2: real, axis2: vec3) -> ContactGeometry:
+@differentiable
+def spheres(
+    center1: vec3, radius1: real, axis1: vec3, center2: vec3, radius2: real, axis2: vec3
+) -> ContactGeometry:
     """Contact of two spheres; the axes only matter where the centres coincide."""
     offset = center2 - center1
     length = wp.length(offset)
@@ -40,7 +44,7 @@ def spheres(center1: vec3, radius1: real, axis1: vec3, center2: vec3, radius2: r
     return contact(distance, center1 + reach * normal, normal)
 
 
-@wp.func
+@differentiable
 def sphere_sphere(
     size1: vec3, pos1: vec3, mat1: mat33, size2: vec3, pos2: vec3, mat2: mat33, candidate: int, margin: real
 ) -> ContactGeometry:
@@ -48,7 +52,7 @@ def sphere_sphere(
     return spheres(pos1, size1[0], axis_of(mat1, 2), pos2, size2[0], axis_of(mat2, 2))
 
 
-@wp.func
+@differentiable
 def sphere_capsule(
     size1: vec3, pos1: vec3, mat1: mat33, size2: vec3, pos2: vec3, mat2: mat33, candidate: int, margin: real
 ) -> ContactGeometry:
@@ -62,9 +66,9 @@ def sphere_capsule(
     return spheres(pos1, size1[0], axis_of(mat1, 2), pos2 + along * axis2, size2[0], axis2)
 
 
-@wp.func
+@differentiable
 def unit_clamp(x: real) -> real:
-    """x within [0, 1]; no gradient outside."""
+    """X within [0, 1]; no gradient outside."""
     if x < ZERO:
         return real(0.0)
     if x > ONE:
@@ -72,7 +76,7 @@ def unit_clamp(x: real) -> real:
     return x
 
 
-@wp.func
+@differentiable
 def clamp_second(first: real, second: real, first_at_0: real, first_at_1: real) -> vec2:
     """Weights (first, second) with the second within [0, 1], and the first then the best for that end."""
     if second < ZERO:
@@ -82,11 +86,11 @@ def clamp_second(first: real, second: real, first_at_0: real, first_at_1: real) 
     return vec2(first, second)
 
 
-@wp.func
+@differentiable
 def segment_weights(ab: vec3, cd: vec3, ca: vec3, candidate: int) -> vec2:
     """Weights (s, t) of closest points a + s ab and c + t cd of two segments, where ca = a - c.
 
-    Parallel segments have two candidates, at both ends of their overlap; others one. A weight of -1: there is none.
+    Parallel segments have two candidates, at both ends of their overlap; others one. Weights of -1 mean none.
     """
     ab2 = wp.dot(ab, ab)
     cd2 = wp.dot(cd, cd)
@@ -112,7 +116,7 @@ def segment_weights(ab: vec3, cd: vec3, ca: vec3, candidate: int) -> vec2:
     return clamp_second(s, (ab_cd * s + cd_ca) / cd2, -ab_ca / ab2, (ab_cd - ab_ca) / ab2)
 
 
-@wp.func
+@differentiable
 def capsule_capsule(
     size1: vec3, pos1: vec3, mat1: mat33, size2: vec3, pos2: vec3, mat2: mat33, candidate: int, margin: real
 ) -> ContactGeometry:

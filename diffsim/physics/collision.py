@@ -1,8 +1,8 @@
 """The narrow phase: contacts of two geoms, as C MuJoCo makes them, and their gradient under rigid motion.
 
-A pair of kinds has a fixed list of candidates, each one contact at most. Those closer than the detection distance,
-`margin + gap`, are the pair's contacts, in this order and up to a limit. Which features touch, and which candidates
-are used, are discrete choices, held fixed by the gradient.
+A pair of kinds has a fixed list of candidates, each one contact at most. Those no farther than the detection
+distance, `margin + gap`, are the pair's contacts, in this order and up to a limit. Which features touch, and
+which candidates are used, are discrete choices, held fixed by the gradient.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,7 @@ import warp as wp
 from diffsim.physics.collide_plane import plane_capsule, plane_sphere
 from diffsim.physics.collide_round import capsule_capsule, sphere_capsule, sphere_sphere
 from diffsim.physics.contact_frame import NO_CONTACT, ContactGeometry, axis_of, contact_frame, no_contact
+from diffsim.physics.gradient_call import calls_gradient, differentiable
 from diffsim.types import ZERO, mat33, real, vec3
 
 __all__ = [
@@ -43,7 +44,7 @@ PAIRS = tuple(CANDIDATES)
 
 @wp.struct
 class GeometryCotangents:
-    """Gradient under rigid motion of each geom: a force, and a torque about the geom's centre, in world axes."""
+    """Gradient under rigid motion of each geom: a force, and a torque about its centre, in world axes."""
 
     force1: vec3
     torque1: vec3
@@ -64,7 +65,7 @@ def contact_geometry(
     candidate: int,
     margin: real,
 ) -> ContactGeometry:
-    """One candidate of a pair; it is a contact if its distance is at most `margin`, the detection distance."""
+    """One candidate of a pair: a contact if its distance is at most `margin`, the detection distance."""
     for i in range(wp.static(len(PAIRS))):
         if kind1 == wp.static(PAIRS[i][0]) and kind2 == wp.static(PAIRS[i][1]):
             return wp.static(COLLIDERS[i])(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
@@ -81,10 +82,10 @@ def turning(mat: mat33, mat_bar: mat33) -> vec3:
     )
 
 
-def _contraction(collide: Callable) -> Callable:
-    """The scalar whose gradient is wanted: a pair's contact contracted with its cotangents."""
+def _adjoint(collide: Callable) -> Callable:
+    """Gradient of phi, a pair's contact contracted with its cotangents."""
 
-    @wp.func
+    @differentiable
     def phi(
         size1: vec3,
         pos1: vec3,
@@ -102,13 +103,34 @@ def _contraction(collide: Callable) -> Callable:
         frame = contact_frame(g.normal, g.tangent)
         return g.distance * distance_bar + wp.dot(g.position, position_bar) + wp.ddot(frame, frame_bar)
 
-    return phi
+    @calls_gradient
+    def adjoint(
+        size1: vec3,
+        pos1: vec3,
+        mat1: mat33,
+        size2: vec3,
+        pos2: vec3,
+        mat2: mat33,
+        candidate: int,
+        margin: real,
+        distance_bar: real,
+        position_bar: vec3,
+        frame_bar: mat33,
+    ) -> GeometryCotangents:
+        bar = wp.grad(phi)(
+            size1, pos1, mat1, size2, pos2, mat2, candidate, margin, distance_bar, position_bar, frame_bar
+        )
+        mat1_bar = bar[2]
+        mat2_bar = bar[5]
+        return GeometryCotangents(bar[1], turning(mat1, mat1_bar), bar[4], turning(mat2, mat2_bar))
+
+    return adjoint
 
 
-CONTRACTIONS = tuple(_contraction(collider) for collider in COLLIDERS)
+ADJOINTS = tuple(_adjoint(collider) for collider in COLLIDERS)
 
 
-@wp.func
+@calls_gradient
 def contact_geometry_adjoint(
     kind1: int,
     kind2: int,
@@ -124,14 +146,11 @@ def contact_geometry_adjoint(
     position_bar: vec3,
     frame_bar: mat33,
 ) -> GeometryCotangents:
-    """Gradient of distance * distance_bar + position . position_bar + sum(frame * frame_bar) of one contact."""
+    """Gradient of distance * distance_bar + position . position_bar + sum(frame * frame_bar)."""
     for i in range(wp.static(len(PAIRS))):
         if kind1 == wp.static(PAIRS[i][0]) and kind2 == wp.static(PAIRS[i][1]):
-            bar = wp.grad(wp.static(CONTRACTIONS[i]))(
+            return wp.static(ADJOINTS[i])(
                 size1, pos1, mat1, size2, pos2, mat2, candidate, margin, distance_bar, position_bar, frame_bar
             )
-            mat1_bar = bar[2]
-            mat2_bar = bar[5]
-            return GeometryCotangents(bar[1], turning(mat1, mat1_bar), bar[4], turning(mat2, mat2_bar))
     zero = vec3(ZERO, ZERO, ZERO)
     return GeometryCotangents(zero, zero, zero, zero)
