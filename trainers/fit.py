@@ -24,7 +24,7 @@ from policies import Policy
 from trainers.algorithm import Algorithm
 from trainers.checkpoint import load_weights, read_checkpoint
 from trainers.errors import OptionError
-from trainers.evaluation import OfficialEvaluation
+from trainers.evaluation import OfficialEvaluation, require_video
 from trainers.options import (
     ALGORITHMS,
     POLICIES,
@@ -123,6 +123,8 @@ def build(options: RunOptions, values: dict[str, Any]) -> Algorithm:
     devices = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     if options.device not in [*devices, *(["cuda"] if len(devices) > 1 else [])]:
         raise OptionError(f"device must be one of {', '.join(devices)}, got {options.device!r}")
+    if options.video:
+        require_video()
     mdp: MDP = diffsim.make(
         options.task, num_envs=options.num_envs, device=options.device, **options.task_kwargs
     )
@@ -169,10 +171,9 @@ def report(algorithm: Algorithm, options: RunOptions, folder: RunFolder, console
         "checkpoint": str(folder.checkpoint),
         "learning curve": str(folder.curve),
     }
-    if options.video:
-        evaluation.record(algorithm.policy, folder.video)
-        rows["video"] = str(folder.video)
     print_table(f"{options.task}, {options.algorithm}, seed {options.seed}", rows, console)
+    if options.video:
+        record_video(evaluation, algorithm.policy, folder, console)
 
 
 def evaluate(run: str, episodes: int, seed: int, video: bool, console: Console) -> np.ndarray:
@@ -190,11 +191,16 @@ def evaluate(run: str, episodes: int, seed: int, video: bool, console: Console) 
     load_weights(policy, checkpoint, "policy.", folder.checkpoint)
     returns, _ = evaluation.run(policy)
     rows = {**described(returns), "checkpoint": str(folder.checkpoint)}
-    if video:
-        evaluation.record(policy, folder.video)
-        rows["video"] = str(folder.video)
     print_table(f"{options.task}, {options.algorithm}, seed {options.seed}", rows, console)
+    if video:
+        record_video(evaluation, policy, folder, console)
     return returns
+
+
+def record_video(evaluation: OfficialEvaluation, policy: Policy, folder: RunFolder, console: Console) -> None:
+    """Records an episode, after the table: if nothing can be drawn here, the results are still told."""
+    evaluation.record(policy, folder.video)
+    console.print(f"video  {folder.video}", soft_wrap=True, markup=False, highlight=False)
 
 
 def described(returns: np.ndarray) -> dict[str, str]:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import gymnasium
 import mujoco
 from rich.box import SIMPLE
 from rich.table import Table
 
+import diffsim
 from diffsim.tasks import TASKS
 
 SIZES = ("nq", "nv", "obs", "action", "steps")
 INTEGRATORS = ("Euler", "RK4", "implicit", "implicitfast")  # in the order of mjtIntegrator
-CAPTION = "here yes: simulation and exact gradients; no: only evaluation in the official environment"
+CAPTION = "yes: simulation and exact gradients. no: what MuJoCo features are missing, and how many"
 
 
 def task_table() -> Table:
     """One row per MuJoCo environment of Gymnasium: sizes, integrator, and what of it is supported."""
     table = Table(title="Gymnasium's MuJoCo environments", box=SIMPLE, caption=CAPTION, padding=(0, 1, 0, 0))
-    for heading in ("id", *SIZES, "integrator", "here"):
+    for heading in ("id", *SIZES, "integrator", "supported"):
         table.add_column(heading, justify="right" if heading in SIZES else "left", no_wrap=True)
     for id in official_ids():
         table.add_row(id, *_describe(id))
@@ -39,5 +42,13 @@ def _describe(id: str) -> list[str]:
     sizes = [mj_model.nq, mj_model.nv, *(shape[0] for shape in spaces), steps]
     integrator = INTEGRATORS[mj_model.opt.integrator]
     env.close()
-    supported = "yes" if id in TASKS else "no"
-    return [*map(str, sizes), integrator, supported]
+    return [*map(str, sizes), integrator, _support(id, mj_model)]
+
+
+def _support(id: str, mj_model: mujoco.MjModel) -> str:
+    try:
+        diffsim.Model(mj_model)
+    except diffsim.UnsupportedModelError as error:
+        kinds = Counter(feature.split()[0] for feature in error.features)
+        return "no: " + ", ".join(f"{kind} ({count})" for kind, count in kinds.items())
+    return "yes" if id in TASKS else "model only"
