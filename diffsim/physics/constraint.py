@@ -107,13 +107,13 @@ def row_dot(m: ModelArrays, s: Scratch, world: int, row: int, x: wp.array(dtype=
 @wp.func
 def row_forces(m: ModelArrays, s: Scratch, world: int, qacc: wp.array(dtype=real)) -> int:
     """Fills each row's force and whether it is active at an acceleration; returns how many became or ceased to be."""
-    changed = 0
+    changed = int(0)
     for row in range(s.row_count[world]):
         residual = row_dot(m, s, world, row, qacc) - s.row_aref[world, row]
-        active = 0
+        active = int(0)
         force = real(0.0)
         if residual < ZERO:
-            active = 1
+            active = int(1)
             force = -s.row_stiffness[world, row] * residual
         if active != s.row_active[world, row]:
             changed += 1
