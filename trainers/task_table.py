@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import gymnasium
-import mujoco
 from rich.box import SIMPLE
 from rich.table import Table
 
 import diffsim
 from diffsim.tasks import TASKS
 
-SIZES = ("nq", "nv", "obs", "action", "steps")
+SIZES = ("nq", "nv", "obs", "act", "steps")
 INTEGRATORS = ("Euler", "RK4", "implicit", "implicitfast")  # in the order of mjtIntegrator
 CAPTION = "yes: simulation and exact gradients. no: what MuJoCo features are missing, and how many"
 
@@ -36,7 +36,7 @@ def official_ids() -> list[str]:
 
 def _describe(id: str) -> list[str]:
     env = gymnasium.make(id)
-    mj_model: mujoco.MjModel = env.unwrapped.model  # pyright: ignore[reportAttributeAccessIssue]
+    mj_model = env.unwrapped.model  # pyright: ignore[reportAttributeAccessIssue]
     spaces = (env.observation_space.shape or (0,), env.action_space.shape or (0,))
     steps = env.spec.max_episode_steps if env.spec else None
     sizes = [mj_model.nq, mj_model.nv, *(shape[0] for shape in spaces), steps]
@@ -45,7 +45,7 @@ def _describe(id: str) -> list[str]:
     return [*map(str, sizes), integrator, _support(id, mj_model)]
 
 
-def _support(id: str, mj_model: mujoco.MjModel) -> str:
+def _support(id: str, mj_model: Any) -> str:
     try:
         diffsim.Model(mj_model)
     except diffsim.UnsupportedModelError as error:
