@@ -65,7 +65,7 @@ def run_tasks(argv: Sequence[str]) -> None:
 
     from trainers.task_table import task_table
 
-    Console().print(task_table())
+    Console(width=max(Console().width, 100)).print(task_table())  # a table cut short is no use
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import gymnasium
@@ -12,6 +16,7 @@ import numpy as np
 import torch
 
 from policies import Policy
+from trainers.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -67,18 +72,19 @@ class OfficialEvaluation:
     def record(self, policy: Policy, path: Path) -> None:
         """Writes a video of the first episode to `path`, an .mp4 file.
 
-        Raises: ImportError without the `video` extra.
+        Raises: UsageError without the `video` extra, or where nothing can be drawn.
         """
-        try:
-            import imageio_ffmpeg
-        except ImportError as error:
-            raise ImportError('a video needs the "video" extra: pip install "diffsim[video]"') from error
+        ffmpeg = require_video()
+        if not {"DISPLAY", "WAYLAND_DISPLAY", "MUJOCO_GL"} & set(os.environ) and sys.platform == "linux":
+            os.environ["MUJOCO_GL"] = "egl"  # without a screen, MuJoCo's default cannot draw
         env = gymnasium.make(self.task, render_mode="rgb_array", **self.task_kwargs)
         obs, _ = env.reset(seed=self.seed)
-        frame = env.render()
-        assert isinstance(frame, np.ndarray)
+        try:
+            frame = np.asarray(env.render())
+        except Exception as error:  # each OpenGL library has its own
+            raise UsageError(f"a video needs OpenGL (MUJOCO_GL=egl, osmesa or glfw): {error}") from error
         size, rate = (frame.shape[1], frame.shape[0]), env.metadata["render_fps"]
-        writer = imageio_ffmpeg.write_frames(str(path), size, fps=rate, macro_block_size=1)
+        writer = ffmpeg.write_frames(str(path), size, fps=rate, macro_block_size=1)
         writer.send(None)
         ended = False
         while not ended:
@@ -87,6 +93,17 @@ class OfficialEvaluation:
             ended = terminated or truncated
         writer.close()
         env.close()
+
+
+def require_video() -> ModuleType:
+    """The library that writes videos.
+
+    Raises: UsageError without the `video` extra.
+    """
+    try:
+        return importlib.import_module("imageio_ffmpeg")
+    except ImportError as error:
+        raise UsageError('a video needs the "video" extra: pip install -e ".[video]"') from error
 
 
 def act(policy: Policy, obs: Sequence[float] | np.ndarray) -> np.ndarray:

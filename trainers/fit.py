@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import warnings
 from collections.abc import Sequence
@@ -15,15 +16,15 @@ import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
-from rich.table import Table
 
 import diffsim
 from diffsim.mdp import MDP
+from diffsim.tasks import TASKS
 from policies import Policy
 from trainers.algorithm import Algorithm
 from trainers.checkpoint import load_weights, read_checkpoint
 from trainers.errors import OptionError
-from trainers.evaluation import OfficialEvaluation
+from trainers.evaluation import OfficialEvaluation, require_video
 from trainers.options import (
     ALGORITHMS,
     POLICIES,
@@ -115,8 +116,15 @@ def build(options: RunOptions, values: dict[str, Any]) -> Algorithm:
 
     Raises: ValueError or TypeError if a value is out of range.
     """
-    if torch.device(options.device).type == "cuda" and not torch.cuda.is_available():
-        raise OptionError(f"device must be cpu where there is no CUDA device, got {options.device!r}")
+    if options.task not in TASKS:
+        close = difflib.get_close_matches(options.task, TASKS, n=1)
+        meant = f"; did you mean {close[0]}?" if close else ""
+        raise OptionError(f"task must be one of {', '.join(TASKS)}, got {options.task!r}{meant}")
+    devices = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if options.device not in [*devices, *(["cuda"] if len(devices) > 1 else [])]:
+        raise OptionError(f"device must be one of {', '.join(devices)}, got {options.device!r}")
+    if options.video:
+        require_video()
     mdp: MDP = diffsim.make(
         options.task, num_envs=options.num_envs, device=options.device, **options.task_kwargs
     )
@@ -163,10 +171,9 @@ def report(algorithm: Algorithm, options: RunOptions, folder: RunFolder, console
         "checkpoint": str(folder.checkpoint),
         "learning curve": str(folder.curve),
     }
-    if options.video:
-        evaluation.record(algorithm.policy, folder.video)
-        rows["video"] = str(folder.video)
     print_table(f"{options.task}, {options.algorithm}, seed {options.seed}", rows, console)
+    if options.video:
+        record_video(evaluation, algorithm.policy, folder, console)
 
 
 def evaluate(run: str, episodes: int, seed: int, video: bool, console: Console) -> np.ndarray:
@@ -184,11 +191,16 @@ def evaluate(run: str, episodes: int, seed: int, video: bool, console: Console) 
     load_weights(policy, checkpoint, "policy.", folder.checkpoint)
     returns, _ = evaluation.run(policy)
     rows = {**described(returns), "checkpoint": str(folder.checkpoint)}
-    if video:
-        evaluation.record(policy, folder.video)
-        rows["video"] = str(folder.video)
     print_table(f"{options.task}, {options.algorithm}, seed {options.seed}", rows, console)
+    if video:
+        record_video(evaluation, policy, folder, console)
     return returns
+
+
+def record_video(evaluation: OfficialEvaluation, policy: Policy, folder: RunFolder, console: Console) -> None:
+    """Records an episode, after the table: if nothing can be drawn here, the results are still told."""
+    evaluation.record(policy, folder.video)
+    console.print(f"video  {folder.video}", soft_wrap=True, markup=False, highlight=False)
 
 
 def described(returns: np.ndarray) -> dict[str, str]:
@@ -198,10 +210,7 @@ def described(returns: np.ndarray) -> dict[str, str]:
 
 
 def print_table(title: str, rows: dict[str, str], console: Console) -> None:
-    """Prints names and values in two columns; long paths are folded, never cut."""
-    table = Table(title=title, show_header=False, title_justify="left")
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in rows.items():
-        table.add_row(name, value)
-    console.print(table)
+    """Prints names and values in two columns. Lines are never folded: a path can be copied."""
+    width = max(map(len, rows))
+    lines = [title, "-" * len(title), *(f"{name:<{width}}  {value}" for name, value in rows.items())]
+    console.print("\n".join(lines), soft_wrap=True, markup=False, highlight=False)

@@ -10,6 +10,7 @@ import argparse
 import difflib
 import importlib
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -153,15 +154,22 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _explain(message: str, parser: ArgumentParser) -> str:
-    """Adds to a parser's message which options there are, and which one may have been meant."""
+    """Says in the house's words what a parser found wrong: option, rule, value, and what would be valid."""
     message = " ".join(message.split())
-    valid = [f"--{name}" for name in vars(parser.get_defaults())]
-    if "unrecognized arguments" in message:
-        wrong = message.split(":", 1)[1].split()[0].split("=")[0]
-    elif "is not accepted" in message:
-        wrong = "--" + message.split("'")[1]
-    else:
-        return message
-    close = difflib.get_close_matches(wrong, valid, n=1)
-    meant = f"; did you mean {close[0]}?" if close else ""
-    return f"unknown option {wrong}{meant} Valid options: {', '.join(valid)}"
+    if match := re.match(r"unrecognized arguments: (\S+)|Option '(.+?)' is not accepted", message):
+        wrong = match[1].split("=")[0] if match[1] else f"--{match[2]}"
+        valid = [f"--{name}" for name in vars(parser.get_defaults())]
+        close = difflib.get_close_matches(wrong, valid, n=1)
+        meant = f"; did you mean {close[0]}?" if close else "."
+        return f"unknown option {wrong}{meant} Valid options: {', '.join(valid)}"
+    if match := re.match(r"the following arguments are required: (.+)", message):
+        return f"option --{match[1]} is required"
+    if match := re.match(r"argument (--\w+): expected one argument", message):
+        return f"option {match[1]} must be followed by a value, got none"
+    if match := re.match(r'Parser key "(.+?)":.*Literal\[(.+?)\].*[vV]alue: (.*)', message):
+        return f"option --{match[1]} must be one of {match[2].replace(chr(39), '')}, got {match[3]!r}"
+    if match := re.match(r'Parser key "(.+?)": (.*)[vV]alue: (.*)', message):
+        types = dict.fromkeys(re.findall(r"<class '(\w+)'>", match[2]))
+        names = " or ".join(types).replace("NoneType", "null").replace(" or str", "")
+        return f"option --{match[1]} must be of type {names}, got {match[3]!r}"
+    return message

@@ -59,7 +59,7 @@ class RunFolder:
             return []
         with self.metrics.open(newline="") as file:
             return [
-                {name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)
+                {name: _number(text) for name, text in row.items() if text} for row in csv.DictReader(file)
             ]
 
     def write_metrics(self, rows: list[dict[str, float]]) -> None:
@@ -94,3 +94,8 @@ class RunFolder:
         axes.set(title=title, xlabel="environment steps", ylabel="return per episode")
         axes.grid(alpha=0.3)
         figure.savefig(self.curve, dpi=150)
+
+
+def _number(text: str) -> float:
+    """The number that was written: counts stay whole."""
+    return int(text) if text.isdigit() else float(text)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import Any
+
 import gymnasium
-import mujoco
+from rich.box import SIMPLE
 from rich.table import Table
 
+import diffsim
 from diffsim.tasks import TASKS
 
-SIZES = ("qpos", "qvel", "observation", "action", "steps")
+SIZES = ("nq", "nv", "obs", "act", "steps")
+INTEGRATORS = ("Euler", "RK4", "implicit", "implicitfast")  # in the order of mjtIntegrator
+CAPTION = "yes: simulation and exact gradients. no: what MuJoCo features are missing, and how many"
 
 
 def task_table() -> Table:
     """One row per MuJoCo environment of Gymnasium: sizes, integrator, and what of it is supported."""
-    table = Table(title="Gymnasium's MuJoCo environments")
+    table = Table(title="Gymnasium's MuJoCo environments", box=SIMPLE, caption=CAPTION, padding=(0, 1, 0, 0))
     for heading in ("id", *SIZES, "integrator", "supported"):
         table.add_column(heading, justify="right" if heading in SIZES else "left", no_wrap=True)
     for id in official_ids():
@@ -30,11 +36,19 @@ def official_ids() -> list[str]:
 
 def _describe(id: str) -> list[str]:
     env = gymnasium.make(id)
-    mj_model: mujoco.MjModel = env.unwrapped.model  # pyright: ignore[reportAttributeAccessIssue]
+    mj_model = env.unwrapped.model  # pyright: ignore[reportAttributeAccessIssue]
     spaces = (env.observation_space.shape or (0,), env.action_space.shape or (0,))
     steps = env.spec.max_episode_steps if env.spec else None
     sizes = [mj_model.nq, mj_model.nv, *(shape[0] for shape in spaces), steps]
-    integrator = mujoco.mjtIntegrator(mj_model.opt.integrator).name.removeprefix("mjINT_")
+    integrator = INTEGRATORS[mj_model.opt.integrator]
     env.close()
-    supported = "simulation and gradients" if id in TASKS else "evaluation only"
-    return [*map(str, sizes), integrator, supported]
+    return [*map(str, sizes), integrator, _support(id, mj_model)]
+
+
+def _support(id: str, mj_model: Any) -> str:
+    try:
+        diffsim.Model(mj_model)
+    except diffsim.UnsupportedModelError as error:
+        kinds = Counter(feature.split()[0] for feature in error.features)
+        return "no: " + ", ".join(f"{kind} ({count})" for kind, count in kinds.items())
+    return "yes" if id in TASKS else "model only"

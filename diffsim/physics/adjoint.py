@@ -231,7 +231,7 @@ def step_adjoint_kernel(
 ):
     """The adjoint of `step_kernel`."""
     world = wp.tid()
-    stages = 1
+    stages = int(1)
     if m.integrator == RK4:
         stages = 4
     for i in range(m.nu):

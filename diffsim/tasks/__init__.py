@@ -7,19 +7,48 @@ from typing import Any
 
 import torch
 
+from diffsim.tasks.ant import Ant
+from diffsim.tasks.half_cheetah import HalfCheetah
+from diffsim.tasks.hopper import Hopper
+from diffsim.tasks.humanoid import Humanoid
+from diffsim.tasks.humanoid_standup import HumanoidStandup
 from diffsim.tasks.inverted_double_pendulum import InvertedDoublePendulum
 from diffsim.tasks.inverted_pendulum import InvertedPendulum
+from diffsim.tasks.pusher import Pusher
 from diffsim.tasks.reacher import Reacher
 from diffsim.tasks.swimmer import Swimmer
 from diffsim.tasks.task import Task
+from diffsim.tasks.walker2d import Walker2d
 
-__all__ = ["TASKS", "InvertedDoublePendulum", "InvertedPendulum", "Reacher", "Swimmer", "Task", "make"]
+__all__ = [
+    "TASKS",
+    "Ant",
+    "HalfCheetah",
+    "Hopper",
+    "Humanoid",
+    "HumanoidStandup",
+    "InvertedDoublePendulum",
+    "InvertedPendulum",
+    "Pusher",
+    "Reacher",
+    "Swimmer",
+    "Task",
+    "Walker2d",
+    "make",
+]
 
 TASKS: dict[str, type[Task]] = {
+    "Ant-v5": Ant,
+    "HalfCheetah-v5": HalfCheetah,
+    "Hopper-v5": Hopper,
+    "Humanoid-v5": Humanoid,
+    "HumanoidStandup-v5": HumanoidStandup,
     "InvertedDoublePendulum-v5": InvertedDoublePendulum,
     "InvertedPendulum-v5": InvertedPendulum,
+    "Pusher-v5": Pusher,
     "Reacher-v5": Reacher,
     "Swimmer-v5": Swimmer,
+    "Walker2d-v5": Walker2d,
 }
 """Every task by its Gymnasium id."""
 

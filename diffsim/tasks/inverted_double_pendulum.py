@@ -56,9 +56,7 @@ class InvertedDoublePendulum(Task):
     def reset_model(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Uniform noise on qpos, normal noise on qvel."""
         qpos = self.init_qpos + self.uniform(self.mj_model.nq, self.reset_noise_scale, generator)
-        shape = (self.num_envs, self.mj_model.nv)
-        qvel = torch.randn(shape, generator=generator, dtype=self.dtype, device=self.device)
-        return qpos, self.reset_noise_scale * qvel
+        return qpos, self.normal(self.mj_model.nv, self.reset_noise_scale, generator)
 
     def extras(self, evaluation: Evaluation) -> Tensor:
         """Tip x, tip z, constraint force on the cart: [N, 3]."""

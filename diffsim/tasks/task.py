@@ -56,9 +56,13 @@ class Task(MDP):
         self.device = torch.device(device)
         self.dtype = dtype
         self.frame_skip = frame_skip
-        self.state_size = self.mj_model.nq + self.mj_model.nv + self.num_extras
         self.action_space = Box(*self.mj_model.actuator_ctrlrange.T.astype(np.float32), dtype=np.float32)
         self.init_qpos = torch.as_tensor(self.mj_model.qpos0, dtype=dtype, device=self.device)
+
+    @property
+    def state_size(self) -> int:
+        """Numbers in a state: nq + nv + num_extras."""
+        return self.mj_model.nq + self.mj_model.nv + self.num_extras
 
     @property
     def dt(self) -> float:
@@ -75,11 +79,22 @@ class Task(MDP):
 
     def initial(self, generator: torch.Generator) -> Tensor:
         """Draws a fresh state for every copy, [N, S], as Gymnasium's reset does."""
-        physics = torch.cat(self.reset_model(generator), dim=1)
+        return self.state_at(*self.reset_model(generator))
+
+    def state_at(self, qpos: Tensor, qvel: Tensor) -> Tensor:
+        """A full state from qpos [N, nq] and qvel [N, nv], with the extras that follow a reset there: [N, S].
+
+        The dynamics are evaluated there with zero controls. Contact forces on bodies are zero: Gymnasium has
+        MuJoCo compute them after steps alone.
+        """
+        physics = torch.cat([qpos, qvel], dim=1)
         if not self.num_extras:
             return physics
         ctrl = torch.zeros(self.num_envs, self.mj_model.nu, dtype=self.dtype, device=self.device)
-        return torch.cat([physics, self.extras(self.simulator.forward(physics, ctrl))], dim=1)
+        evaluation = self.simulator.forward(physics, ctrl)
+        if "cfrc_ext" in evaluation._fields:
+            evaluation = evaluation._replace(cfrc_ext=torch.zeros_like(evaluation.cfrc_ext))
+        return torch.cat([physics, self.extras(evaluation)], dim=1)
 
     def transition(self, state: Tensor, action: Tensor, noise: Tensor | None = None) -> Tensor:
         """Holds `action` [N, A] for `frame_skip` physics steps from `state` [N, S]: next state, [N, S].
@@ -110,10 +125,21 @@ class Task(MDP):
         unit = torch.rand(self.num_envs, size, generator=generator, dtype=self.dtype, device=self.device)
         return bound * (2 * unit - 1)
 
+    def normal(self, size: int, std: float, generator: torch.Generator) -> Tensor:
+        """Normal numbers of standard deviation `std`: [N, size]."""
+        shape = (self.num_envs, size)
+        return std * torch.randn(shape, generator=generator, dtype=self.dtype, device=self.device)
+
 
 def unbounded(size: int) -> Box:
     """Gymnasium's observation space of `size` unbounded numbers."""
     return Box(-np.inf, np.inf, (size,), np.float64)
+
+
+def within(value: Tensor, interval: tuple[float, float]) -> Tensor:
+    """Whether each entry lies in an open interval: bool, in the shape of `value`."""
+    low, high = interval
+    return (low < value) & (value < high)
 
 
 def _mjcf_path(xml_file: str | PathLike[str]) -> Path:

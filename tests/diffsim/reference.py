@@ -38,12 +38,17 @@ def load(name: str, integrator: str | None = None) -> mujoco.MjModel:
     mj_model = mujoco.MjModel.from_xml_path(str(asset(name)))
     if integrator is not None:
         mj_model.opt.integrator = getattr(mujoco.mjtIntegrator, f"mjINT_{integrator.upper()}")
+    converge(mj_model)
+    return mj_model
+
+
+def converge(mj_model: mujoco.MjModel) -> None:
+    """Makes the constraint solver of a model run until it can no longer improve."""
     mj_model.opt.solver = mujoco.mjtSolver.mjSOL_NEWTON
     mj_model.opt.tolerance = 0.0
     mj_model.opt.ls_tolerance = 1e-12
     mj_model.opt.iterations = 20
     mj_model.opt.ls_iterations = 50
-    return mj_model
 
 
 def relative_error(actual: np.ndarray, expected: np.ndarray) -> float:

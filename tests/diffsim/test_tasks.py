@@ -10,11 +10,19 @@ import pytest
 import torch
 
 import diffsim
-from diffsim.mdp import MDP
 from diffsim.tasks import TASKS
 
 from .engine import raw_jacobian, tensors
-from .official import SETTING_NAMES, SETTINGS, official, random_transitions, step_from
+from .official import (
+    SETTING_NAMES,
+    SETTINGS,
+    TASKS_WITH_CONTACTS,
+    official,
+    put,
+    random_transitions,
+    rounded,
+    step_from,
+)
 
 every_setting = pytest.mark.parametrize(("id", "options"), SETTINGS, ids=SETTING_NAMES)
 every_task = pytest.mark.parametrize("id", TASKS)
@@ -22,16 +30,11 @@ every_task = pytest.mark.parametrize("id", TASKS)
 TOLERANCE = 1e-6 if diffsim.dtype == torch.float64 else 1e-4
 
 
-def with_extras(mdp: MDP, physics: torch.Tensor) -> torch.Tensor:
-    """A full state from [qpos, qvel]. Transitions do not read the extras, so any will do."""
-    return torch.nn.functional.pad(physics, (0, mdp.state_size - physics.shape[1]))
-
-
-def assert_close(actual: torch.Tensor, expected: np.ndarray) -> None:
-    """Equal to TOLERANCE, relative to the size of each column where that exceeds one."""
+def assert_close(actual: torch.Tensor, expected: np.ndarray, tolerance: float = TOLERANCE) -> None:
+    """Equal to `tolerance`, relative to the size of each column where that exceeds one."""
     expected = np.asarray(expected, dtype=np.float64)
     scale = np.maximum(1, np.abs(expected).max(axis=0))
-    np.testing.assert_array_less(np.abs(actual.double().numpy() - expected) / scale, TOLERANCE)
+    np.testing.assert_array_less(np.abs(actual.double().numpy() - expected) / scale, tolerance)
 
 
 @every_setting
@@ -39,22 +42,56 @@ def test_transitions(id, options):
     env = official(id, **options)
     expected = random_transitions(env, 200)
     mdp = diffsim.make(id, num_envs=200, **options)
-    physics, action = tensors(expected.state, expected.action)
-    state = with_extras(mdp, physics)
+    qpos, qvel, action = tensors(*np.split(expected.state, [env.model.nq], axis=1), expected.action)
+    state = mdp.state_at(qpos, qvel)
     next_state = mdp.transition(state, action)
     assert next_state.shape == (200, mdp.state_size)
-    assert_close(next_state[:, : physics.shape[1]], expected.next_state)
+    assert_close(next_state[:, : expected.state.shape[1]], expected.next_state)
     assert_close(mdp.observation(next_state), expected.obs)
     assert_close(mdp.reward(state, action, next_state), expected.reward)
     np.testing.assert_array_equal(mdp.terminal(next_state).numpy(), expected.terminated)
 
 
 def test_the_transitions_reach_both_outcomes():
-    for id in ("InvertedPendulum-v5", "InvertedDoublePendulum-v5"):
+    for id in (
+        "Ant-v5",
+        "Hopper-v5",
+        "Humanoid-v5",
+        "Walker2d-v5",
+        "InvertedPendulum-v5",
+        "InvertedDoublePendulum-v5",
+    ):
         transitions = random_transitions(official(id), 200)
         assert 5 <= transitions.terminated.sum() <= 195
     # The constraint force in the observation is that of the rail's ends.
     assert (transitions.obs[:, 8] != 0).sum() >= 5
+
+
+@pytest.mark.parametrize("id", sorted(TASKS_WITH_CONTACTS))
+def test_most_transitions_are_in_contact(id):
+    assert random_transitions(official(id), 200).touching.mean() > 0.5
+
+
+@every_task
+def test_episodes_carry_the_last_evaluation(id):
+    # What observation and reward read of the step before is part of our state: one step follows another.
+    env = official(id)
+    mdp = diffsim.make(id, num_envs=1)
+    env.reset(seed=0)
+    qpos, qvel = (rounded(x)[None] for x in (env.data.qpos, env.data.qvel))
+    put(env, np.concatenate([qpos[0], qvel[0]]))
+    state = mdp.state_at(*tensors(qpos, qvel))
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        action = rounded(rng.uniform(env.action_space.low, env.action_space.high))
+        obs, reward, terminated, _, _ = env.step(action)
+        (act,) = tensors(action[None])
+        next_state = mdp.transition(state, act)
+        # Errors grow along the way.
+        assert_close(mdp.observation(next_state), obs[None], 100 * TOLERANCE)
+        assert_close(mdp.reward(state, act, next_state), np.array([reward]), 100 * TOLERANCE)
+        assert mdp.terminal(next_state).item() == terminated
+        state = next_state
 
 
 @every_setting
@@ -164,7 +201,7 @@ def test_gradient_of_observation_and_reward(id):
     mdp = diffsim.make(id, num_envs=len(state))
 
     physics, act = tensors(state, action, requires_grad=True)
-    full = with_extras(mdp, physics)
+    full = mdp.state_at(*physics.split([env.model.nq, env.model.nv], dim=1))
     reached = mdp.transition(full, act)
     outputs = torch.cat([mdp.observation(reached), mdp.reward(full, act, reached)[:, None]], dim=1)
     actual = raw_jacobian(outputs, physics, act)

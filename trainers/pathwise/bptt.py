@@ -11,7 +11,7 @@ from torch.optim import LBFGS, Adam, Optimizer
 from diffsim.mdp import MDP, Scenarios
 from policies import Policy
 from trainers.algorithm import Algorithm, Evaluation
-from trainers.errors import NonFiniteError
+from trainers.errors import NonFiniteError, UsageError
 from trainers.nonfinite import explain_nonfinite
 from trainers.returns import discount_weights, episode_returns, first_episode
 from trainers.rollout import Trajectory, Worlds, rollout
@@ -119,6 +119,8 @@ class BPTT(Algorithm):
 
         def loss() -> Tensor:
             windows.append(rollout(self.mdp, self.policy, scenarios, age=age, max_age=self.max_age))
+            if not windows[-1][0].reward.requires_grad:
+                raise UsageError("the reward must depend on the actions; this task's has no gradient")
             return -self.objective(windows[-1][0])
 
         try:

@@ -1,0 +1,100 @@
+"""Pusher-v5: push a cylinder to a goal with a seven-joint arm."""
+
+from __future__ import annotations
+
+from os import PathLike
+
+import torch
+from torch import Tensor
+
+from diffsim.simulator import Evaluation
+from diffsim.tasks.task import Task, unbounded
+
+
+class Pusher(Task):
+    """Push a cylinder on a table to a goal with the tip of an arm of seven hinges.
+
+    Observation: angles of the arm (rad), their velocities (rad/s), positions of tip, cylinder and goal (m).
+    Reward: minus the weighted distances from cylinder to tip and from cylinder to goal (m), less a cost of
+    the squared action. Never terminal.
+
+    Extras: the three positions, with their exact gradients.
+
+    Source: gymnasium.envs.mujoco.pusher_v5.
+    """
+
+    max_episode_steps = 100
+    num_extras = 9
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        device: str | torch.device = "cpu",
+        *,
+        xml_file: str | PathLike[str] = "pusher_v5.xml",
+        frame_skip: int = 5,
+        reward_near_weight: float = 0.5,
+        reward_dist_weight: float = 1,
+        reward_control_weight: float = 0.1,
+    ) -> None:
+        """Makes N copies.
+
+        Args:
+            num_envs: N >= 1.
+            device: where to simulate.
+            xml_file: MJCF file with bodies "tips_arm", "object" and "goal"; the slides of object and goal
+                come last, two each.
+            frame_skip: physics steps per action.
+            reward_near_weight: weight of the distance from cylinder to tip.
+            reward_dist_weight: weight of the distance from cylinder to goal.
+            reward_control_weight: weight of the squared action.
+        """
+        super().__init__(xml_file, frame_skip, num_envs, device)
+        self.reward_near_weight = reward_near_weight
+        self.reward_dist_weight = reward_dist_weight
+        self.reward_control_weight = reward_control_weight
+        self.observation_space = unbounded(23)
+
+    def reset_model(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The arm at rest but for uniform noise on its velocities; a cylinder at rest, uniform in the part of
+        a rectangle that is further than 0.17 m from the goal.
+        """
+        cylinder = self._draw_cylinder(generator)
+        near = torch.linalg.vector_norm(cylinder, dim=1) <= 0.17
+        while near.any():
+            cylinder = torch.where(near[:, None], self._draw_cylinder(generator), cylinder)
+            near = torch.linalg.vector_norm(cylinder, dim=1) <= 0.17
+        qpos = self.init_qpos.expand(self.num_envs, -1)
+        qvel = self.uniform(self.mj_model.nv, 0.005, generator)
+        goal, rest = torch.zeros_like(cylinder), torch.zeros_like(qvel[:, -4:])
+        return torch.cat([qpos[:, :-4], cylinder, goal], dim=1), torch.cat([qvel[:, :-4], rest], dim=1)
+
+    def _draw_cylinder(self, generator: torch.Generator) -> Tensor:
+        """Uniform in [-0.3, 0) x [-0.2, 0.2): [N, 2] m."""
+        y = self.uniform(1, 0.15, generator) - 0.15
+        return torch.cat([y, self.uniform(1, 0.2, generator)], dim=1)
+
+    def extras(self, evaluation: Evaluation) -> Tensor:
+        """Positions of tip, cylinder and goal, [N, 9]."""
+        return self.simulator.xpos(evaluation.qpos, ["tips_arm", "object", "goal"]).flatten(1)
+
+    def observation(self, state: Tensor) -> Tensor:
+        """Arm angles, arm velocities, positions of tip, cylinder and goal: [N, 23]."""
+        qpos, qvel, positions = self.split(state)
+        return torch.cat([qpos[:, :7], qvel[:, :7], positions], dim=1)
+
+    def reward(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+        """Minus the weighted distances and squared action, [N]."""
+        tip, cylinder, goal = self.split(next_state)[2].split(3, dim=1)
+        near = torch.linalg.vector_norm(cylinder - tip, dim=1)
+        distance = torch.linalg.vector_norm(cylinder - goal, dim=1)
+        effort = action.square().sum(dim=1)
+        return (
+            -self.reward_near_weight * near
+            - self.reward_dist_weight * distance
+            - self.reward_control_weight * effort
+        )
+
+    def terminal(self, state: Tensor) -> Tensor:
+        """Never."""
+        return torch.zeros(len(state), dtype=torch.bool, device=state.device)

@@ -1,0 +1,88 @@
+"""Walker2d-v5: walk forward on two legs in the plane."""
+
+from __future__ import annotations
+
+from os import PathLike
+
+import torch
+from torch import Tensor
+
+from diffsim.tasks.task import Task, unbounded, within
+
+
+class Walker2d(Task):
+    """Walk forward along x on two legs of three hinges each, in the plane of x and z.
+
+    Observation: qpos without the first (m, rad), qvel clipped to [-10, 10]. Reward: mean velocity along x
+    over the step (m/s), plus `healthy_reward` where healthy, less a cost of the squared action. Terminal: not
+    healthy, which is to have height or torso angle out of its range.
+
+    Source: gymnasium.envs.mujoco.walker2d_v5.
+    """
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        device: str | torch.device = "cpu",
+        *,
+        xml_file: str | PathLike[str] = "walker2d_v5.xml",
+        frame_skip: int = 4,
+        forward_reward_weight: float = 1.0,
+        ctrl_cost_weight: float = 1e-3,
+        healthy_reward: float = 1.0,
+        terminate_when_unhealthy: bool = True,
+        healthy_z_range: tuple[float, float] = (0.8, 2.0),
+        healthy_angle_range: tuple[float, float] = (-1.0, 1.0),
+        reset_noise_scale: float = 5e-3,
+        exclude_current_positions_from_observation: bool = True,
+    ) -> None:
+        """Makes N copies.
+
+        Args:
+            num_envs: N >= 1.
+            device: where to simulate.
+            xml_file: MJCF file; its first three joints are x, z and the torso's angle.
+            frame_skip: physics steps per action.
+            forward_reward_weight: weight of the velocity.
+            ctrl_cost_weight: weight of the squared action.
+            healthy_reward: reward of being healthy.
+            terminate_when_unhealthy: whether to end the episode where not healthy.
+            healthy_z_range: open interval for the torso's height, m.
+            healthy_angle_range: open interval for the torso's angle, rad.
+            reset_noise_scale: half-width of the uniform noise on qpos and qvel at reset.
+            exclude_current_positions_from_observation: leave x out of the observation.
+        """
+        super().__init__(xml_file, frame_skip, num_envs, device)
+        self.forward_reward_weight = forward_reward_weight
+        self.ctrl_cost_weight = ctrl_cost_weight
+        self.healthy_reward = healthy_reward
+        self.terminate_when_unhealthy = terminate_when_unhealthy
+        self.healthy_z_range = healthy_z_range
+        self.healthy_angle_range = healthy_angle_range
+        self.reset_noise_scale = reset_noise_scale
+        self.skipped_qpos = int(exclude_current_positions_from_observation)
+        self.observation_space = unbounded(self.mj_model.nq + self.mj_model.nv - self.skipped_qpos)
+
+    def reset_model(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Uniform noise on the model's rest state."""
+        qpos = self.init_qpos + self.uniform(self.mj_model.nq, self.reset_noise_scale, generator)
+        return qpos, self.uniform(self.mj_model.nv, self.reset_noise_scale, generator)
+
+    def observation(self, state: Tensor) -> Tensor:
+        """Positions, unless excluded without x, and clipped velocities: [N, 17]."""
+        qpos, qvel, _ = self.split(state)
+        return torch.cat([qpos[:, self.skipped_qpos :], qvel.clamp(-10, 10)], dim=1)
+
+    def reward(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+        """Weighted velocity along x, plus the bonus for health, less the weighted squared action: [N]."""
+        velocity = (next_state[:, 0] - state[:, 0]) / self.dt
+        gain = self.forward_reward_weight * velocity + self.healthy_reward * self.healthy(next_state)
+        return gain - self.ctrl_cost_weight * action.square().sum(dim=1)
+
+    def healthy(self, state: Tensor) -> Tensor:
+        """Whether height and angle lie within their open intervals: bool [N]."""
+        return within(state[:, 1], self.healthy_z_range) & within(state[:, 2], self.healthy_angle_range)
+
+    def terminal(self, state: Tensor) -> Tensor:
+        """Not healthy, if that ends episodes."""
+        return ~self.healthy(state) & self.terminate_when_unhealthy

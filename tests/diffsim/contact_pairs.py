@@ -1,0 +1,227 @@
+"""Two geoms in any pose: their contacts and the gradient of these, in C MuJoCo and in ours."""
+
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+import warp as wp
+
+from diffsim.physics.collision import (
+    CANDIDATES,
+    GeometryCotangents,
+    contact_frame,
+    contact_geometry,
+    contact_geometry_adjoint,
+)
+from diffsim.types import mat33, numpy_dtype, real, vec3
+
+MOST = 8  # contacts of one pair
+KINDS = {kind: int(getattr(mujoco.mjtGeom, f"mjGEOM_{kind.upper()}")) for kind in (
+    "plane", "sphere", "capsule", "ellipsoid", "cylinder", "box")}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Contacts:
+    """Contacts of N poses: how many, and for each distance, position and frame; zero past the count."""
+
+    count: np.ndarray  # [N]
+    dist: np.ndarray  # [N, MOST] m
+    pos: np.ndarray  # [N, MOST, 3] m
+    frame: np.ndarray  # [N, MOST, 3, 3]
+
+    def flat(self) -> np.ndarray:
+        """[N, MOST, 13]: distance, position and frame."""
+        return np.concatenate(
+            [self.dist[..., None], self.pos, self.frame.reshape(*self.dist.shape, 9)], axis=-1
+        )
+
+
+@dataclass(frozen=True)
+class Poses:
+    """Positions and rotation matrices of both geoms."""
+
+    pos: np.ndarray  # [N, 2, 3] m
+    mat: np.ndarray  # [N, 2, 3, 3]
+
+    def __len__(self) -> int:
+        return len(self.pos)
+
+    def __getitem__(self, index) -> "Poses":
+        return Poses(self.pos[index], self.mat[index])
+
+
+class Pair:
+    """Two geoms, the first of the lower kind.
+
+    Args:
+        kinds: of both geoms, by MJCF name.
+        sizes: of both geoms, in m, three numbers each.
+        margin: detection distance, in m.
+    """
+
+    def __init__(self, kinds: tuple[str, str], sizes, margin: float) -> None:
+        bodies = "".join(
+            f"<body>{'<freejoint/>' if kind != 'plane' else ''}<geom type='{kind}' size='.1 .1 .1'/></body>"
+            for kind in kinds
+        )
+        self.mj_model = mujoco.MjModel.from_xml_string(f"<mujoco><worldbody>{bodies}</worldbody></mujoco>")
+        self.kinds = tuple(KINDS[kind] for kind in kinds)
+        self.sizes = np.array(sizes, dtype=np.float64)
+        self.margin = margin
+        self.mj_model.geom_size[:] = self.sizes
+        self.mj_model.geom_margin[0] = margin
+        # Bounding volumes only prune, and these sizes were set after compilation.
+        self.mj_model.geom_rbound[[kind != "plane" for kind in kinds]] = 100.0
+        self.mj_model.geom_aabb[:, 3:] = 100.0
+        self.mj_data = mujoco.MjData(self.mj_model)
+
+    def reference(self, poses: Poses) -> Contacts:
+        """Contacts in C MuJoCo."""
+        result = _empty(len(poses))
+        for i in range(len(poses)):
+            self._place(poses.pos[i], poses.mat[i])
+            contacts = self.mj_data.contact
+            result.count[i] = len(contacts)
+            for k in range(len(contacts)):
+                result.dist[i, k] = contacts.dist[k]
+                result.pos[i, k] = contacts.pos[k]
+                result.frame[i, k] = contacts.frame[k].reshape(3, 3)
+        return result
+
+    def _place(self, pos: np.ndarray, mat: np.ndarray) -> None:
+        """Moves both bodies and finds their contacts."""
+        adr = 0
+        for k in range(2):
+            quat = np.empty(4)
+            mujoco.mju_mat2Quat(quat, mat[k].ravel())
+            if self.mj_model.body_jntnum[k + 1]:
+                self.mj_data.qpos[adr : adr + 3] = pos[k]
+                self.mj_data.qpos[adr + 3 : adr + 7] = quat
+                adr += 7
+            else:
+                self.mj_model.body_pos[k + 1] = pos[k]
+                self.mj_model.body_quat[k + 1] = quat
+        mujoco.mj_kinematics(self.mj_model, self.mj_data)
+        mujoco.mj_comPos(self.mj_model, self.mj_data)
+        mujoco.mj_collision(self.mj_model, self.mj_data)
+
+    def contacts(self, poses: Poses) -> Contacts:
+        """Contacts in our simulator."""
+        result = _empty(len(poses), numpy_dtype)
+        self._launch(poses, result, np.zeros((len(poses), MOST, 13)))
+        return result
+
+    def gradient(self, poses: Poses, bar: np.ndarray) -> np.ndarray:
+        """[N, MOST, 12]: force and torque on both geoms, for cotangents [N, MOST, 13] of `flat`."""
+        return self._launch(poses, _empty(len(poses), numpy_dtype), bar)
+
+    def _launch(self, poses: Poses, result: Contacts, bar: np.ndarray) -> np.ndarray:
+        n = len(poses)
+        out = [
+            wp.zeros((n, MOST), dtype=dtype, device="cpu")
+            for dtype in (real, vec3, mat33, GeometryCotangents)
+        ]
+        count = wp.zeros(n, dtype=int, device="cpu")
+        inputs = [
+            *self.kinds,
+            *CANDIDATES[self.kinds],
+            vec3(*self.sizes[0]),
+            vec3(*self.sizes[1]),
+            real(self.margin),
+            wp.array(poses.pos.astype(numpy_dtype), dtype=vec3, device="cpu"),
+            wp.array(poses.mat.astype(numpy_dtype), dtype=mat33, device="cpu"),
+            wp.array(bar[..., 0].astype(numpy_dtype), dtype=real, device="cpu"),
+            wp.array(bar[..., 1:4].astype(numpy_dtype), dtype=vec3, device="cpu"),
+            wp.array(bar[..., 4:].reshape(n, MOST, 3, 3).astype(numpy_dtype), dtype=mat33, device="cpu"),
+        ]
+        wp.launch(pair_kernel, n, inputs=[*inputs, count, *out], device="cpu")
+        result.count[:] = count.numpy()
+        for field, array in zip((result.dist, result.pos, result.frame), out[:3], strict=True):
+            field[:] = array.numpy()
+        gradient = out[3].numpy()
+        return np.concatenate([gradient[f] for f in ("force1", "torque1", "force2", "torque2")], axis=-1)
+
+
+def _empty(n: int, dtype=np.float64) -> Contacts:
+    shapes = ((n, MOST), (n, MOST, 3), (n, MOST, 3, 3))
+    return Contacts(np.zeros(n, dtype=int), *(np.zeros(shape, dtype) for shape in shapes))
+
+
+@wp.kernel(enable_backward=False)
+def pair_kernel(
+    # In:
+    kind1: int,
+    kind2: int,
+    candidates: int,
+    most: int,
+    size1: vec3,
+    size2: vec3,
+    margin: real,
+    pos_in: wp.array2d(dtype=vec3),
+    mat_in: wp.array2d(dtype=mat33),
+    distance_bar_in: wp.array2d(dtype=real),
+    position_bar_in: wp.array2d(dtype=vec3),
+    frame_bar_in: wp.array2d(dtype=mat33),
+    # Out:
+    count_out: wp.array(dtype=int),
+    dist_out: wp.array2d(dtype=real),
+    position_out: wp.array2d(dtype=vec3),
+    frame_out: wp.array2d(dtype=mat33),
+    gradient_out: wp.array2d(dtype=GeometryCotangents),
+):
+    pose = wp.tid()
+    pos1 = pos_in[pose, 0]
+    pos2 = pos_in[pose, 1]
+    mat1 = mat_in[pose, 0]
+    mat2 = mat_in[pose, 1]
+    n = wp.int32(0)
+    for candidate in range(candidates):
+        if n < most:
+            g = contact_geometry(kind1, kind2, size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+            if g.distance <= margin:
+                dist_out[pose, n] = g.distance
+                position_out[pose, n] = g.position
+                frame_out[pose, n] = contact_frame(g.normal, g.tangent)
+                gradient_out[pose, n] = contact_geometry_adjoint(
+                    kind1, kind2, size1, pos1, mat1, size2, pos2, mat2, candidate, margin,
+                    distance_bar_in[pose, n], position_bar_in[pose, n], frame_bar_in[pose, n],
+                )  # fmt: skip
+                n += 1
+    count_out[pose] = n
+
+
+# ----------------------------------------------------------------------------------------------------- poses
+
+
+def rotations(rng: np.random.Generator, n: int) -> np.ndarray:
+    """[n, 3, 3] uniform rotations."""
+    q = rng.standard_normal((n, 4))
+    return np.array([rotation_of(x / np.linalg.norm(x)) for x in q])
+
+
+def rotation_of(quat: np.ndarray) -> np.ndarray:
+    """Rotation matrix of a unit quaternion."""
+    mat = np.empty(9)
+    mujoco.mju_quat2Mat(mat, quat)
+    return mat.reshape(3, 3)
+
+
+def turn(mat: np.ndarray, theta: np.ndarray) -> np.ndarray:
+    """A rotation matrix turned by a rotation vector in world axes, in rad."""
+    angle = np.linalg.norm(theta)
+    if angle == 0:
+        return mat
+    quat = np.concatenate([[np.cos(angle / 2)], np.sin(angle / 2) * theta / angle])
+    return rotation_of(quat) @ mat
+
+
+def moved(poses: Poses, direction: int, step: float) -> Poses:
+    """All poses moved along one of 12 directions: translation, rotation of the first geom, of the second."""
+    geom, k = divmod(direction, 6)
+    pos, mat = poses.pos.copy(), poses.mat.copy()
+    if k < 3:
+        pos[:, geom, k] += step
+    else:
+        theta = step * np.eye(3)[k - 3]
+        mat[:, geom] = np.array([turn(m, theta) for m in mat[:, geom]])
+    return Poses(pos, mat)

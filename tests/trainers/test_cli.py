@@ -1,0 +1,205 @@
+"""The command line, from options to a run folder, on a real task."""
+
+import csv
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from trainers.cli import main
+from trainers.run_folder import RunFolder
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+SMALL = ["--task", "Reacher-v5", "--num_envs", "2", "--horizon", "3", "--evaluate_episodes", "1"]
+SMALL += ["--hidden_sizes", "[4]", "--evaluate_every", "2"]
+
+
+def diffsim(*words):
+    """Runs the command in this process; its exit status."""
+    return main([str(word) for word in words])
+
+
+def metrics(folder):
+    with RunFolder(folder).metrics.open() as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+def weights(folder):
+    return torch.load(RunFolder(folder).checkpoint, weights_only=True)
+
+
+def test_fit_leaves_a_run_folder_and_prints_the_table(tmp_path, capsys):
+    assert diffsim("fit", *SMALL, "--iterations", 4, "--run", tmp_path / "run") == 0
+    printed = "".join(capsys.readouterr().out.split())
+    folder = RunFolder(tmp_path / "run")
+    for word in ("officialreturn,10episodes", "±", "envsteps", "24", "seconds", str(folder.checkpoint)):
+        assert word in printed, word
+    for path in (folder.config, folder.metrics, folder.checkpoint, folder.curve, folder.path / "tensorboard"):
+        assert path.exists(), path
+    rows = metrics(folder.path)
+    assert [row["env_steps"] for row in rows] == ["6", "12", "18", "24"]
+    assert [bool(row["eval/return"]) for row in rows] == [False, True, False, True]
+    config = yaml.safe_load(folder.config.read_text())
+    assert config["horizon"] == 3 and config["gamma"] == 1.0 and "resume" not in config
+
+
+def test_resume_is_exact_to_the_bit_and_config_files_say_the_same_as_options(tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert diffsim("fit", *SMALL, "--iterations", 6, "--run", whole) == 0
+    config = yaml.safe_load((whole / "config.yaml").read_text())
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump({**config, "iterations": 3, "run": str(parts)}))
+    assert diffsim("fit", "--config", tmp_path / "c.yaml") == 0
+    assert diffsim("fit", "--resume", parts, "--iterations", 6) == 0
+    assert metrics(whole) == metrics(parts)
+    first, second = weights(whole), weights(parts)
+    assert first["diffsim"]["generator"].equal(second["diffsim"]["generator"])
+    for name, value in first["state_dict"].items():
+        assert torch.equal(value, second["state_dict"][name]), name
+
+
+def test_other_seeds_give_other_policies(tmp_path):
+    """Negative control of the test above."""
+    for seed in (0, 1):
+        assert diffsim("fit", *SMALL, "--iterations", 2, "--seed", seed, "--run", tmp_path / str(seed)) == 0
+    first, second = (weights(tmp_path / str(seed))["state_dict"] for seed in (0, 1))
+    assert not torch.equal(first["policy.network.0.weight"], second["policy.network.0.weight"])
+
+
+def test_evaluate_repeats_itself(tmp_path, capsys):
+    assert diffsim("fit", *SMALL, "--iterations", 1, "--run", tmp_path / "run") == 0
+    outputs = []
+    for _ in range(2):
+        capsys.readouterr()
+        assert diffsim("evaluate", tmp_path / "run", "--episodes", 3) == 0
+        outputs.append(capsys.readouterr().out)
+    assert outputs[0] == outputs[1] and "official return, 3 episodes" in outputs[0]
+
+
+def test_ctrl_c_leaves_a_checkpoint_and_resume_goes_on(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    command = [sys.executable, "-c", "import sys; from trainers.cli import main; sys.exit(main())", "fit"]
+    command += [*SMALL, "--iterations", "100000", "--evaluate_every", "100000", "--run", str(folder.path)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, **pipes) as process:
+        deadline = time.monotonic() + 120
+        while len(folder.read_metrics()) < 3 and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0 and "Traceback" not in err, err
+    assert "To go on: diffsim fit --resume" in out
+    done = weights(folder.path)["diffsim"]["iteration"]
+    assert done == len(folder.read_metrics()) >= 3
+    assert diffsim("fit", "--resume", folder.path, "--iterations", done + 1) == 0
+    assert weights(folder.path)["diffsim"]["iteration"] == done + 1
+
+
+def test_a_reward_without_gradient_is_refused(tmp_path, capsys):
+    """InvertedPendulum-v5 pays 1 per step, whatever is done."""
+    words = ["--task", "InvertedPendulum-v5", "--num_envs", 2, "--run", tmp_path / "run"]
+    assert diffsim("fit", *words) == 2
+    assert "reward must depend on the actions" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_runs_two_iterations(tmp_path, config):
+    small = ["--iterations", 2, "--num_envs", 2, "--evaluate_episodes", 1]
+    assert diffsim("fit", "--config", config, *small, "--run", tmp_path / "run") == 0
+
+
+def test_tasks_prints_the_table(capsys):
+    assert diffsim("tasks") == 0
+    out = capsys.readouterr().out
+    rows = {line.split()[0]: line.split() for line in out.splitlines() if "-v5" in line}
+    assert rows["Reacher-v5"][1:7] == ["4", "4", "10", "2", "50", "RK4"] and rows["Reacher-v5"][-1] == "yes"
+    assert rows["Hopper-v5"][7] in ("no:", "yes")
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["fit", "--help"], ["evaluate", "--help"], ["tasks", "--help"]]
+)
+def test_help(words, capsys):
+    try:
+        status = diffsim(*words)
+    except SystemExit as stop:
+        status = stop.code
+    assert status == 0 and "usage: diffsim" in capsys.readouterr().out
+
+
+def test_help_loads_nothing_heavy():
+    code = "import sys; from trainers.cli import main; main(['--help'])"
+    code += "; print({'torch', 'warp', 'lightning'} & set(sys.modules))"
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout
+    assert out.splitlines()[-1] == "set()"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["fti"], "command must be one of fit, evaluate, tasks, got 'fti'"),
+        (["fit"], "option --task is required"),
+        (
+            ["fit", *SMALL, "--horizn", "4"],
+            "unknown option --horizn; did you mean --horizon? Valid options: ",
+        ),
+        (["fit", *SMALL, "--horizon", "0"], "horizon must be >= 1, got 0"),
+        (["fit", *SMALL, "--horizon", "many"], "option --horizon must be of type int, got 'many'"),
+        (["fit", *SMALL, "--gamma", "1.2"], "gamma must be in (0, 1], got 1.2"),
+        (
+            ["fit", *SMALL, "--start", "here"],
+            "must be one of carried, per_iteration, fixed, got 'here'",
+        ),
+        (["fit", *SMALL, "--iterations", "0"], "iterations must be >= 1, got 0"),
+        (["fit", *SMALL, "--num_envs", "0"], "num_envs must be >= 1, got 0"),
+        (["fit", *SMALL, "--seed", "-1"], "seed must be >= 0, got -1"),
+        (["fit", *SMALL, "--evaluate_every", "0"], "evaluate_every must be >= 1, got 0"),
+        (["fit", *SMALL, "--evaluate_episodes", "0"], "evaluate_episodes must be >= 1, got 0"),
+        (["fit", *SMALL, "--activation", "sin"], "activation must be one of tanh,"),
+        (["fit", *SMALL, "--algorithm", "PPPO"], "algorithm must be one of BPTT, got 'PPPO'"),
+        (
+            ["fit", *SMALL, "--policy", "MLP"],
+            "policy must be one of DeterministicMLP, GaussianMLP, got 'MLP'",
+        ),
+        (["fit", *SMALL, "--device", "abacus"], "device must be one of cpu"),
+        (["fit", "--task", "Reachr-v5"], "task must be one of InvertedDoublePendulum-v5, "),
+        (["fit", *SMALL, "--task_kwargs", '{"colour": 1}'], "colour"),
+        (["fit", "--config", "none.yaml"], "config must be a readable YAML file, got 'none.yaml'"),
+        (
+            ["fit", "--resume", "nowhere"],
+            "--resume must be the folder of a run, with its config.yaml, got",
+        ),
+        (["fit", "--resume", "nowhere", "--horizon", "3"], "only --iterations may differ, got --horizon"),
+        (["evaluate", "nowhere"], "RUN must be the folder of a run, with its config.yaml, got 'nowhere'"),
+        (["evaluate", "nowhere", "--episods", "3"], "unknown option --episods; did you mean --episodes?"),
+        (["tasks", "--all"], "unknown option --all"),
+    ],
+)
+def test_mistakes_end_in_one_line_before_any_work(words, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert diffsim(*words) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err and "Traceback" not in captured.err and captured.err.count("\n") == 1
+    assert not list(tmp_path.iterdir()), "nothing may be written"
+
+
+def test_mistakes_in_a_file_are_found_too(tmp_path, capsys):
+    (tmp_path / "c.yaml").write_text("task: InvertedPendulum-v5\nhorizn: 3\n")
+    assert diffsim("fit", "--config", tmp_path / "c.yaml") == 2
+    assert "unknown option --horizn; did you mean --horizon?" in capsys.readouterr().err
+    (tmp_path / "c.yaml").write_text("- 1\n")
+    assert diffsim("fit", "--config", tmp_path / "c.yaml") == 2
+    assert "config must hold one option per line" in capsys.readouterr().err
+
+
+def test_a_damaged_checkpoint_is_refused_by_resume_and_evaluate(tmp_path, capsys):
+    assert diffsim("fit", *SMALL, "--iterations", 1, "--run", tmp_path / "run") == 0
+    RunFolder(tmp_path / "run").checkpoint.write_bytes(b"damaged")
+    for words in (["evaluate", tmp_path / "run"], ["fit", "--resume", tmp_path / "run", "--iterations", 2]):
+        assert diffsim(*words) == 2
+        assert "checkpoint must be undamaged and hold plain tensors only" in capsys.readouterr().err
