@@ -3,13 +3,14 @@
 from diffsim.gym import register
 from diffsim.mdp import MDP, Scenarios
 from diffsim.model import Model
-from diffsim.simulator import Evaluation, Simulator
+from diffsim.simulator import ContactOverflowError, Evaluation, Simulator
 from diffsim.tasks import make
 from diffsim.types import dtype
 from diffsim.unsupported import UnsupportedModelError
 
 __all__ = [
     "MDP",
+    "ContactOverflowError",
     "Evaluation",
     "Model",
     "Scenarios",

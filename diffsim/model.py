@@ -154,6 +154,7 @@ class Model:
         self.timestep: float = mj_model.opt.timestep
         self._host = host_arrays(mj_model, max_contacts)
         self.max_contacts: int = self._host["max_contacts"]
+        self.contacts_may_overflow: bool = self.max_contacts < int(self._host["pair_cap"].sum())
         self.max_rows: int = self._host.pop("max_rows")
         self._on_device: dict[str, Any] = {}
 

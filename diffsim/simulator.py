@@ -16,10 +16,11 @@ from diffsim.physics.adjoint import (
     step_adjoint_kernel,
     to_tangent_kernel,
 )
+from diffsim.physics.derived import body_quantities_kernel
 from diffsim.physics.points import points_adjoint_kernel, points_kernel
 from diffsim.physics.scratch import make_scratch
 from diffsim.physics.step import Trajectory, evaluate_kernel, step_kernel
-from diffsim.types import dtype, real, vec3
+from diffsim.types import dtype, real, vec3, vec6
 
 
 class Evaluation(NamedTuple):
@@ -33,12 +34,24 @@ class Evaluation(NamedTuple):
         qvel: [N, nv] m/s, rad/s.
         qacc: [N, nv] m/s^2, rad/s^2.
         qfrc_constraint: [N, nv] N, N m.
+        qfrc_actuator: [N, nv] N, N m; held constant.
+        cfrc_ext: [N, nbody, 6] contact forces on bodies: torque about the centre of mass of the body's tree, force, in
+            N m and N (`cfrc_ext` as `mj_rnePostConstraint` leaves it); held constant.
     """
 
     qpos: Tensor
     qvel: Tensor
     qacc: Tensor
     qfrc_constraint: Tensor
+    qfrc_actuator: Tensor
+    cfrc_ext: Tensor
+
+
+class ContactOverflowError(RuntimeError):
+    """More contacts at once than there is room for; none is dropped in silence."""
+
+    def __init__(self, needed: int, limit: int) -> None:
+        super().__init__(f"{needed} contacts at once, but room for {limit}: pass max_contacts={needed} or more to Model")
 
 
 class Simulator:
@@ -95,9 +108,8 @@ class Simulator:
     def forward(self, state: Tensor, ctrl: Tensor) -> Evaluation:
         """Evaluates the dynamics without moving (`mj_forward`). Arguments and errors as for `step`."""
         self._check_inputs(state, ctrl)
-        qacc, qfrc_constraint = _Evaluate.apply(self, state, ctrl)
         nq = self.model.nq
-        return Evaluation(state[:, :nq], state[:, nq:], qacc, qfrc_constraint)
+        return Evaluation(state[:, :nq], state[:, nq:], *_Evaluate.apply(self, state, ctrl))
 
     def linearize(self, state: Tensor, ctrl: Tensor, num_steps: int = 1) -> tuple[Tensor, Tensor]:
         """Jacobians of `step` in MuJoCo's tangent space, dx' = A dx + B du (`mjd_transitionFD`, for every integrator).
@@ -110,7 +122,7 @@ class Simulator:
             raise ValueError(f"num_steps must be >= 1, got {num_steps!r}")
         state, ctrl = state.detach(), ctrl.detach()
         size = 2 * self.model.nv
-        _, trajectory, _ = self._run(state, ctrl, num_steps)
+        _, trajectory, *_ = self._run(state, ctrl, num_steps)
         a = state.new_zeros(self.num_worlds, size, size)
         b = state.new_zeros(self.num_worlds, size, self.model.nu)
         for row in range(size):
@@ -131,6 +143,43 @@ class Simulator:
         """
         ids = [self._element(mujoco.mjtObj.mjOBJ_BODY, body) for body in bodies]
         return self._points(qpos, ids, [(0.0, 0.0, 0.0)] * len(ids))
+
+    def xipos(self, qpos: Tensor, bodies: Sequence[str | int]) -> Tensor:
+        """World positions of bodies' centres of mass (`data.xipos`): as `xpos`."""
+        ids = [self._element(mujoco.mjtObj.mjOBJ_BODY, body) for body in bodies]
+        return self._points(qpos, ids, [tuple(self.model.mj_model.body_ipos[i]) for i in ids])
+
+    def cinert(self, qpos: Tensor) -> Tensor:
+        """Bodies' inertias about their tree's centre of mass (`data.cinert`), without gradient.
+
+        Args:
+            qpos: [N, nq].
+
+        Returns: [N, nbody, 10]: rotational inertia xx, yy, zz, xy, xz, yz [kg m^2], mass times offset [kg m], mass [kg].
+        Raises: as `step`.
+        """
+        return self._body_quantities(qpos, torch.zeros_like(qpos[:, :1]).expand(-1, self.model.nv))[0]
+
+    def cvel(self, qpos: Tensor, qvel: Tensor) -> Tensor:
+        """Bodies' twists about their tree's centre of mass (`data.cvel`), without gradient.
+
+        Args:
+            qpos: [N, nq].
+            qvel: [N, nv].
+
+        Returns: [N, nbody, 6]: angular [rad/s], linear [m/s].
+        Raises: as `step`.
+        """
+        return self._body_quantities(qpos, qvel)[1]
+
+    def _body_quantities(self, qpos: Tensor, qvel: Tensor) -> tuple[Tensor, Tensor]:
+        self._check("qpos", qpos, self.model.nq)
+        self._check("qvel", qvel, self.model.nv)
+        nbody = self.model.mj_model.nbody
+        cinert = torch.empty(self.num_worlds, nbody, 10, dtype=dtype, device=self.device)
+        cvel = torch.empty(self.num_worlds, nbody, 6, dtype=dtype, device=self.device)
+        self._launch(body_quantities_kernel, [qpos, qvel, cinert, wp.from_torch(cvel, dtype=vec6)])
+        return cinert, cvel
 
     def site_xpos(self, qpos: Tensor, sites: Sequence[str | int]) -> Tensor:
         """World positions of sites (`data.site(name).xpos`): as `xpos`."""
@@ -178,15 +227,31 @@ class Simulator:
             return {n: torch.empty(s, dtype=dtype, device=self.device).permute(2, 0, 1) for n, s in shapes.items()}
         return {name: torch.empty((self.num_worlds, slots, size), dtype=dtype) for name, size in sizes.items()}
 
-    def _run(self, state: Tensor, ctrl: Tensor, num_steps: int) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-        """Next state, evaluation points and the last constraint forces."""
+    def _new_forces(self) -> list[Tensor]:
+        """Memory for qfrc_constraint, qfrc_actuator, cfrc_ext and the number of contacts."""
+        n, options = self.num_worlds, {"dtype": dtype, "device": self.device}
+        vectors = [torch.empty(n, self.model.nv, **options) for _ in range(2)]
+        wrenches = torch.empty(n, self.model.mj_model.nbody, 6, **options)
+        return [*vectors, wrenches, torch.empty(n, dtype=torch.int32, device=self.device)]
+
+    def _launch_forward(self, kernel: wp.Kernel, arguments: list[Any]) -> list[Tensor]:
+        """Launches a kernel whose last outputs are `_new_forces`; returns these without the number of contacts."""
+        *forces, wrenches, contacts = self._new_forces()
+        outputs = [*forces, wp.from_torch(wrenches, dtype=vec6), wp.from_torch(contacts, dtype=wp.int32)]
+        self._launch(kernel, [*arguments, *outputs])
+        limit = self.model.max_contacts
+        if self.model.contacts_may_overflow and int(contacts.max()) > limit:
+            raise ContactOverflowError(int(contacts.max()), limit)
+        return [*forces, wrenches]
+
+    def _run(self, state: Tensor, ctrl: Tensor, num_steps: int) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
+        """Next state, evaluation points and the last forces."""
         trajectory = self._new_trajectory(num_steps * self.stages)
         next_state = torch.empty_like(state, memory_format=torch.contiguous_format)
-        qfrc_constraint = state.new_empty(self.num_worlds, self.model.nv)
-        self._launch(step_kernel, [state, ctrl, num_steps, _as_struct(trajectory), next_state, qfrc_constraint])
+        forces = self._launch_forward(step_kernel, [state, ctrl, num_steps, _as_struct(trajectory), next_state])
         if not _finite(next_state):
             self._raise_diverged(next_state, trajectory)
-        return next_state, trajectory, qfrc_constraint
+        return next_state, trajectory, forces
 
     def _raise_diverged(self, next_state: Tensor, trajectory: dict[str, Tensor]) -> None:
         world = int(torch.nonzero(~torch.isfinite(next_state).all(dim=1))[0])
@@ -271,11 +336,12 @@ class _Step(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, sim: Simulator, state: Tensor, ctrl: Tensor, num_steps: int) -> tuple[Tensor, ...]:  # noqa: ANN401
         ctx.set_materialize_grads(False)
-        next_state, trajectory, qfrc_constraint = sim._run(state, ctrl, num_steps)
+        next_state, trajectory, forces = sim._run(state, ctrl, num_steps)
         ctx.sim, ctx.num_steps = sim, num_steps
         ctx.save_for_backward(state, ctrl, next_state, *trajectory.values())
         last = [value[:, -1].clone() for value in trajectory.values()]
-        return next_state, *last, qfrc_constraint
+        ctx.mark_non_differentiable(*forces[1:])
+        return next_state, *last, *forces
 
     @staticmethod
     @once_differentiable
@@ -283,7 +349,7 @@ class _Step(torch.autograd.Function):
         sim: Simulator = ctx.sim
         state, ctrl, next_state, *saved = ctx.saved_tensors
         trajectory = dict(zip(("qpos", "qvel", "qacc"), saved, strict=True))
-        next_grad, *evaluation_grads = grads
+        next_grad, *evaluation_grads = grads[:5]
         if next_grad is None:
             next_bar = state.new_zeros(sim.num_worlds, 2 * sim.model.nv)
         else:
@@ -296,17 +362,22 @@ class _Evaluate(torch.autograd.Function):
     """`Simulator.forward`."""
 
     @staticmethod
-    def forward(ctx: Any, sim: Simulator, state: Tensor, ctrl: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ANN401
+    def forward(ctx: Any, sim: Simulator, state: Tensor, ctrl: Tensor) -> tuple[Tensor, ...]:  # noqa: ANN401
         qacc = state.new_empty(sim.num_worlds, sim.model.nv)
-        qfrc_constraint = torch.empty_like(qacc)
-        sim._launch(evaluate_kernel, [state, ctrl, qacc, qfrc_constraint])
+        forces = sim._launch_forward(evaluate_kernel, [state, ctrl, qacc])
         ctx.sim = sim
         ctx.save_for_backward(state, ctrl, qacc)
-        return qacc, qfrc_constraint
+        ctx.mark_non_differentiable(*forces[1:])
+        return qacc, *forces
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, qacc_grad: Tensor, constraint_grad: Tensor) -> tuple[None, Tensor, Tensor]:  # noqa: ANN401
+    def backward(  # noqa: D102
+        ctx: Any,  # noqa: ANN401
+        qacc_grad: Tensor,
+        constraint_grad: Tensor,
+        *constants: Tensor,
+    ) -> tuple[None, Tensor, Tensor]:
         sim: Simulator = ctx.sim
         state, ctrl, qacc = ctx.saved_tensors
         nq = sim.model.nq

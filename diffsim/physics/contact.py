@@ -61,6 +61,8 @@ def contact_rows(m: ModelArrays, s: Scratch, world: int):
     for pair in range(m.npair):
         if may_touch(m, s, world, pair) == 1:
             pair_contacts(m, s, world, pair)
+    s.contact_peak[world] = wp.max(s.contact_peak[world], s.contact_count[world])
+    s.contact_count[world] = wp.min(m.max_contacts, s.contact_count[world])
 
 
 @wp.func

@@ -35,8 +35,8 @@ def body_inertia(m: ModelArrays, s: Scratch, world: int, body: int):
 
 
 @wp.func
-def mass_matrix(m: ModelArrays, s: Scratch, world: int):
-    """Fills the lower triangle of M, armature included, from the bodies' inertias."""
+def subtree_inertias(m: ModelArrays, s: Scratch, world: int):
+    """Adds up the bodies' inertias along each tree; they start with the bodies' own."""
     for r in range(m.nbody - 1):
         body = m.nbody - 1 - r
         parent = m.body_parent[body]
@@ -44,6 +44,12 @@ def mass_matrix(m: ModelArrays, s: Scratch, world: int):
             s.subtree_mass[world, parent] = s.subtree_mass[world, parent] + s.subtree_mass[world, body]
             s.subtree_moment[world, parent] = s.subtree_moment[world, parent] + s.subtree_moment[world, body]
             s.subtree_rotary[world, parent] = s.subtree_rotary[world, parent] + s.subtree_rotary[world, body]
+
+
+@wp.func
+def mass_matrix(m: ModelArrays, s: Scratch, world: int):
+    """Fills the lower triangle of M, armature included, from the bodies' inertias."""
+    subtree_inertias(m, s, world)
     for row in range(m.nv):
         for col in range(row):
             s.mass_matrix[world, row, col] = ZERO

@@ -60,6 +60,7 @@ FIELDS = {
     "geom_pos": (vec3, ("ngeom",)),  # m
     "geom_mat": (mat33, ("ngeom",)),
     "contact_count": (wp.int32, ()),
+    "contact_peak": (wp.int32, ()),  # most contacts at once, also those there was no room for
     "contact_pair": (wp.int32, ("contact",)),
     "contact_candidate": (wp.int32, ("contact",)),
     "contact_row": (wp.int32, ("contact",)),  # its first row

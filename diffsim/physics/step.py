@@ -6,12 +6,13 @@ Each evaluation's (q, v, a) is written to its slot of a trajectory, which is all
 import warp as wp
 
 from diffsim.model import ModelArrays
+from diffsim.physics.derived import contact_wrenches
 from diffsim.physics.forward import evaluate
 from diffsim.physics.implicit import implicit_acceleration
 from diffsim.physics.integrate import integrate_position, load3, store3
 from diffsim.physics.rotation import inverse_right_jacobian
 from diffsim.physics.scratch import Scratch
-from diffsim.types import BALL, FREE, RK4, real
+from diffsim.types import BALL, FREE, RK4, real, vec6
 
 wp.set_module_options({"enable_backward": False})
 
@@ -130,6 +131,24 @@ def load_state(m: ModelArrays, s: Scratch, world: int, state: wp.array2d(dtype=r
         s.ctrl[world, i] = ctrl[world, i]
 
 
+@wp.func
+def store_forces(
+    m: ModelArrays,
+    s: Scratch,
+    world: int,
+    qfrc_constraint: wp.array2d(dtype=real),
+    qfrc_actuator: wp.array2d(dtype=real),
+    cfrc_ext: wp.array2d(dtype=vec6),
+    contact_count: wp.array(dtype=wp.int32),
+):
+    """Writes the forces of the last evaluation, and the most contacts there were."""
+    copy(m.nv, s.qfrc_constraint[world], qfrc_constraint[world])
+    copy(m.nv, s.qfrc_actuator[world], qfrc_actuator[world])
+    contact_count[world] = s.contact_peak[world]
+    if s.contact_peak[world] <= m.max_contacts:
+        contact_wrenches(m, s, world, cfrc_ext[world])
+
+
 @wp.kernel
 def step_kernel(
     # model and working memory
@@ -143,16 +162,20 @@ def step_kernel(
     trajectory_out: Trajectory,
     state_out: wp.array2d(dtype=real),
     qfrc_constraint_out: wp.array2d(dtype=real),
+    qfrc_actuator_out: wp.array2d(dtype=real),
+    cfrc_ext_out: wp.array2d(dtype=vec6),
+    contact_count_out: wp.array(dtype=wp.int32),
 ):
-    """`num_steps` physics steps of each world; qfrc_constraint is that of the last evaluation."""
+    """`num_steps` physics steps of each world; forces are those of the last evaluation, contacts the most there were."""
     world = wp.tid()
     load_state(m, s, world, state_in, ctrl_in)
+    s.contact_peak[world] = 0
     for step in range(num_steps):
         if m.integrator == RK4:
             runge_kutta_step(m, s, trajectory_out, world, 4 * step)
         else:
             euler_step(m, s, trajectory_out, world, step)
-    copy(m.nv, s.qfrc_constraint[world], qfrc_constraint_out[world])
+    store_forces(m, s, world, qfrc_constraint_out, qfrc_actuator_out, cfrc_ext_out, contact_count_out)
     for i in range(m.nq):
         state_out[world, i] = s.qpos[world, i]
     for i in range(m.nv):
@@ -170,12 +193,16 @@ def evaluate_kernel(
     # out
     qacc_out: wp.array2d(dtype=real),
     qfrc_constraint_out: wp.array2d(dtype=real),
+    qfrc_actuator_out: wp.array2d(dtype=real),
+    cfrc_ext_out: wp.array2d(dtype=vec6),
+    contact_count_out: wp.array(dtype=wp.int32),
 ):
     """One evaluation of each world's dynamics."""
     world = wp.tid()
     load_state(m, s, world, state_in, ctrl_in)
+    s.contact_peak[world] = 0
     evaluate(m, s, world, 0)
     copy(m.nv, s.qacc[world], qacc_out[world])
-    copy(m.nv, s.qfrc_constraint[world], qfrc_constraint_out[world])
+    store_forces(m, s, world, qfrc_constraint_out, qfrc_actuator_out, cfrc_ext_out, contact_count_out)
 
 

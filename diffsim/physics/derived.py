@@ -1,0 +1,114 @@
+"""Quantities that MuJoCo derives from a state and Gymnasium's tasks observe: inertias, velocities and contact forces.
+
+All are in world axes, about the centre of mass of the tree that the body belongs to. They carry no gradient.
+"""
+
+import warp as wp
+
+from diffsim.model import ModelArrays
+from diffsim.physics.bias import moving_frames
+from diffsim.physics.inertia import subtree_inertias
+from diffsim.physics.rotation import quat_to_mat
+from diffsim.physics.scratch import Scratch
+from diffsim.physics.spatial import angular, linear, twist
+from diffsim.types import ZERO, mat33, real, vec3, vec6
+
+wp.set_module_options({"enable_backward": False})
+
+
+@wp.func
+def tree_com(m: ModelArrays, s: Scratch, world: int, body: int) -> vec3:
+    """Centre of mass of the body's tree, or of everything for the world body. Needs the subtrees' inertias."""
+    if body > 0:
+        root = m.body_root[body]
+        return s.xpos[world, root] + s.subtree_moment[world, root] / s.subtree_mass[world, root]
+    mass = real(0.0)
+    moment = vec3(ZERO, ZERO, ZERO)
+    for other in range(1, m.nbody):
+        if m.body_parent[other] == 0:
+            mass += s.subtree_mass[world, other]
+            moment += s.subtree_moment[world, other] + s.subtree_mass[world, other] * s.xpos[world, other]
+    return moment / mass
+
+
+@wp.func
+def contact_wrenches(m: ModelArrays, s: Scratch, world: int, wrench: wp.array(dtype=vec6)):
+    """Fills the sum of contact forces on each body (`cfrc_ext`): (torque, force). Needs the rows' forces."""
+    for body in range(m.nbody):
+        wrench[body] = vec6(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
+    for contact in range(s.contact_count[world]):
+        pair = s.contact_pair[world, contact]
+        row = s.contact_row[world, contact]
+        condim = m.pair_condim[pair]
+        local = vec6(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
+        if condim == 1:
+            local[0] = s.row_force[world, row]
+        for j in range(1, condim):
+            plus = s.row_force[world, row + 2 * j - 2]
+            minus = s.row_force[world, row + 2 * j - 1]
+            local[0] = local[0] + plus + minus
+            local[j] = m.pair_friction[pair, j - 1] * (plus - minus)
+        axes = wp.transpose(s.contact_frame[world, contact])
+        force = axes * vec3(local[0], local[1], local[2])
+        torque = axes * vec3(local[3], local[4], local[5])
+        for side in range(2):
+            geom = m.pair_geom1[pair]
+            sign = real(-1.0)
+            if side == 1:
+                geom = m.pair_geom2[pair]
+                sign = real(1.0)
+            body = m.geom_body[geom]
+            arm = s.contact_point[world, contact] - tree_com(m, s, world, body)
+            wrench[body] = wrench[body] + sign * twist(torque + wp.cross(arm, force), force)
+
+
+@wp.kernel
+def body_quantities_kernel(
+    # model and working memory
+    m: ModelArrays,
+    s: Scratch,
+    # in
+    qpos_in: wp.array2d(dtype=real),
+    qvel_in: wp.array2d(dtype=real),
+    # out
+    cinert_out: wp.array3d(dtype=real),
+    cvel_out: wp.array2d(dtype=vec6),
+):
+    """Bodies' inertias (xx, yy, zz, xy, xz, yz, mass * com, mass) and twists, as MuJoCo's `cinert` and `cvel`."""
+    world = wp.tid()
+    for i in range(m.nq):
+        s.qpos[world, i] = qpos_in[world, i]
+    for i in range(m.nv):
+        s.qvel[world, i] = qvel_in[world, i]
+    moving_frames(m, s, world, 0)
+    subtree_inertias(m, s, world)
+    for body in range(m.nbody):
+        for i in range(10):
+            cinert_out[world, body, i] = ZERO
+        cvel_out[world, body] = vec6(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
+        if body > 0:
+            com = tree_com(m, s, world, body)
+            v = s.velocity[world, body]
+            arm = com - s.xpos[world, m.body_root[body]]
+            cvel_out[world, body] = twist(angular(v), linear(v) + wp.cross(angular(v), arm))
+            store_inertia(m, s, world, body, com, cinert_out[world, body])
+
+
+@wp.func
+def store_inertia(m: ModelArrays, s: Scratch, world: int, body: int, com: vec3, out: wp.array(dtype=real)):
+    """Writes a body's inertia about a point, in MuJoCo's order."""
+    mass = m.body_mass[body]
+    axes = quat_to_mat(s.xquat[world, body])
+    arm = s.xpos[world, body] + axes * m.body_ipos[body] - com
+    square = wp.dot(arm, arm)
+    rotary = axes * m.body_rotary[body] * wp.transpose(axes)
+    rotary = rotary + mass * (
+        mat33(square, ZERO, ZERO, ZERO, square, ZERO, ZERO, ZERO, square) - wp.outer(arm, arm)
+    )
+    for i in range(3):
+        out[i] = rotary[i, i]
+        out[6 + i] = mass * arm[i]
+    out[3] = rotary[0, 1]
+    out[4] = rotary[0, 2]
+    out[5] = rotary[1, 2]
+    out[9] = mass
