@@ -18,22 +18,17 @@ wp.set_module_options({"enable_backward": False})
 
 @wp.func
 def tree_com(m: ModelArrays, s: Scratch, world: int, body: int) -> vec3:
-    """Centre of mass of the body's tree, or of everything for the world body. Needs the subtrees' inertias."""
-    if body > 0:
-        root = m.body_root[body]
-        return s.xpos[world, root] + s.subtree_moment[world, root] / s.subtree_mass[world, root]
-    mass = real(0.0)
-    moment = vec3(ZERO, ZERO, ZERO)
-    for other in range(1, m.nbody):
-        if m.body_parent[other] == 0:
-            mass += s.subtree_mass[world, other]
-            moment += s.subtree_moment[world, other] + s.subtree_mass[world, other] * s.xpos[world, other]
-    return moment / mass
+    """Centre of mass of the body's tree. Needs the subtrees' inertias."""
+    root = m.body_root[body]
+    return s.xpos[world, root] + s.subtree_moment[world, root] / s.subtree_mass[world, root]
 
 
 @wp.func
 def contact_wrenches(m: ModelArrays, s: Scratch, world: int, wrench: wp.array(dtype=vec6)):
-    """Fills the sum of contact forces on each body (`cfrc_ext`): (torque, force). Needs the rows' forces."""
+    """Fills the sum of contact forces on each body (`cfrc_ext`): (torque, force); zero for the world body.
+
+    Needs the rows' forces and the subtrees' inertias.
+    """
     for body in range(m.nbody):
         wrench[body] = vec6(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
     for contact in range(s.contact_count[world]):
@@ -58,8 +53,9 @@ def contact_wrenches(m: ModelArrays, s: Scratch, world: int, wrench: wp.array(dt
                 geom = m.pair_geom2[pair]
                 sign = real(1.0)
             body = m.geom_body[geom]
-            arm = s.contact_point[world, contact] - tree_com(m, s, world, body)
-            wrench[body] = wrench[body] + sign * twist(torque + wp.cross(arm, force), force)
+            if body > 0:
+                arm = s.contact_point[world, contact] - tree_com(m, s, world, body)
+                wrench[body] = wrench[body] + sign * twist(torque + wp.cross(arm, force), force)
 
 
 @wp.kernel
