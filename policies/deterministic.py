@@ -38,9 +38,7 @@ class DeterministicMLP(Policy):
         out_scale: float = 0.1,
     ) -> None:
         super().__init__(observation_space, action_space, normalize)
-        self.network = mlp(
-            self.obs_size, hidden_sizes, self.action_size, activation=activation, out_scale=out_scale
-        )
+        self.network = mlp(self.obs_size, hidden_sizes, self.action_size, activation=activation, out_scale=out_scale)
 
     def forward(self, obs: Tensor, noise: Tensor | None = None) -> Tensor:
         """Maps `obs` [..., O] to actions [..., A]; `noise` must be None or empty."""

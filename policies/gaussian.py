@@ -111,7 +111,5 @@ class GaussianMLP(Policy):
 
     def _checked(self, noise: Tensor) -> Tensor:
         if noise.shape[-1] != self.noise_size:
-            raise ValueError(
-                f"noise must have {self.noise_size} numbers in its last axis, got {noise.shape[-1]}"
-            )
+            raise ValueError(f"noise must have {self.noise_size} numbers in its last axis, got {noise.shape[-1]}")
         return noise

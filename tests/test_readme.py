@@ -12,9 +12,7 @@ from trainers.options import parse_fit
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-COMMANDS = [
-    line.split("#")[0].split("&&")[-1].strip() for line in re.findall(r"^.*diffsim fit .*$", README, re.M)
-]
+COMMANDS = [line.split("#")[0].split("&&")[-1].strip() for line in re.findall(r"^.*diffsim fit .*$", README, re.M)]
 COMMANDS = [command for command in COMMANDS if command.startswith("diffsim fit")]
 
 

@@ -125,18 +125,14 @@ def build(options: RunOptions, values: dict[str, Any]) -> Algorithm:
         raise OptionError(f"device must be one of {', '.join(devices)}, got {options.device!r}")
     if options.video:
         require_video()
-    mdp: MDP = diffsim.make(
-        options.task, num_envs=options.num_envs, device=options.device, **options.task_kwargs
-    )
+    mdp: MDP = diffsim.make(options.task, num_envs=options.num_envs, device=options.device, **options.task_kwargs)
     policy = build_policy(mdp, options, values).to(mdp.device, mdp.dtype)
     evaluation = OfficialEvaluation(options.task, options.task_kwargs, options.evaluate_episodes)
     cls = choose("algorithm", options.algorithm, ALGORITHMS)
     return cls(mdp, policy, seed=options.seed, evaluation=evaluation, **pick(values, cls))
 
 
-def train(
-    algorithm: Algorithm, options: RunOptions, folder: RunFolder, console: Console, *, resume: bool
-) -> Recorder:
+def train(algorithm: Algorithm, options: RunOptions, folder: RunFolder, console: Console, *, resume: bool) -> Recorder:
     """Runs Lightning's trainer, one epoch per iteration."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     recorder = Recorder(folder, save_every=options.evaluate_every)

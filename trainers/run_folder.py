@@ -58,9 +58,7 @@ class RunFolder:
         if not self.metrics.exists():
             return []
         with self.metrics.open(newline="") as file:
-            return [
-                {name: _number(text) for name, text in row.items() if text} for row in csv.DictReader(file)
-            ]
+            return [{name: _number(text) for name, text in row.items() if text} for row in csv.DictReader(file)]
 
     def write_metrics(self, rows: list[dict[str, float]]) -> None:
         """Writes `rows` anew, with a column for every name that any of them has."""

@@ -10,7 +10,16 @@ from collections.abc import Callable
 import mujoco
 import warp as wp
 
-from diffsim.physics.collide_plane import plane_capsule, plane_sphere
+from diffsim.physics.collide_box import sphere_box
+from diffsim.physics.collide_capsule_box import capsule_box
+from diffsim.physics.collide_cylinder import sphere_cylinder
+from diffsim.physics.collide_plane import (
+    plane_box,
+    plane_capsule,
+    plane_cylinder,
+    plane_ellipsoid,
+    plane_sphere,
+)
 from diffsim.physics.collide_round import capsule_capsule, sphere_capsule, sphere_sphere
 from diffsim.physics.contact_frame import NO_CONTACT, ContactGeometry, axis_of, contact_frame, no_contact
 from diffsim.physics.gradient_call import calls_gradient, differentiable
@@ -29,16 +38,26 @@ __all__ = [
 PLANE = int(mujoco.mjtGeom.mjGEOM_PLANE)
 SPHERE = int(mujoco.mjtGeom.mjGEOM_SPHERE)
 CAPSULE = int(mujoco.mjtGeom.mjGEOM_CAPSULE)
+ELLIPSOID = int(mujoco.mjtGeom.mjGEOM_ELLIPSOID)
+CYLINDER = int(mujoco.mjtGeom.mjGEOM_CYLINDER)
+BOX = int(mujoco.mjtGeom.mjGEOM_BOX)
 
-# Kinds of the two geoms, in MuJoCo's order: candidates to try, and most contacts to keep.
-CANDIDATES: dict[tuple[int, int], tuple[int, int]] = {
-    (PLANE, SPHERE): (1, 1),
-    (PLANE, CAPSULE): (2, 2),
-    (SPHERE, SPHERE): (1, 1),
-    (SPHERE, CAPSULE): (1, 1),
-    (CAPSULE, CAPSULE): (2, 2),
+# Kinds of the two geoms, in MuJoCo's order: candidates to try, most contacts to keep, and the collider.
+_TABLE: dict[tuple[int, int], tuple[int, int, wp.Function]] = {
+    (PLANE, SPHERE): (1, 1, plane_sphere),
+    (PLANE, CAPSULE): (2, 2, plane_capsule),
+    (PLANE, ELLIPSOID): (1, 1, plane_ellipsoid),
+    (PLANE, CYLINDER): (4, 4, plane_cylinder),
+    (PLANE, BOX): (8, 4, plane_box),
+    (SPHERE, SPHERE): (1, 1, sphere_sphere),
+    (SPHERE, CAPSULE): (1, 1, sphere_capsule),
+    (SPHERE, CYLINDER): (1, 1, sphere_cylinder),
+    (SPHERE, BOX): (1, 1, sphere_box),
+    (CAPSULE, CAPSULE): (2, 2, capsule_capsule),
+    (CAPSULE, BOX): (2, 2, capsule_box),
 }
-COLLIDERS = (plane_sphere, plane_capsule, sphere_sphere, sphere_capsule, capsule_capsule)  # in the same order
+CANDIDATES: dict[tuple[int, int], tuple[int, int]] = {kinds: row[:2] for kinds, row in _TABLE.items()}
+COLLIDERS = tuple(row[2] for row in _TABLE.values())
 PAIRS = tuple(CANDIDATES)
 
 

@@ -76,10 +76,13 @@ class Pair:
         self.mj_data = mujoco.MjData(self.mj_model)
 
     def reference(self, poses: Poses) -> Contacts:
-        """Contacts in C MuJoCo."""
+        """Contacts in C MuJoCo; also rounds the poses to those that C had."""
         result = _empty(len(poses))
         for i in range(len(poses)):
             self._place(poses.pos[i], poses.mat[i])
+            # As C holds them, after a quaternion: what is discrete depends on the last bit.
+            poses.pos[i] = self.mj_data.geom_xpos
+            poses.mat[i] = self.mj_data.geom_xmat.reshape(2, 3, 3)
             contacts = self.mj_data.contact
             result.count[i] = len(contacts)
             for k in range(len(contacts)):

@@ -44,9 +44,7 @@ def test_missing(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", pickle.dumps({"a": 1})])
 def test_foreign_bytes(tmp_path, content):
     (tmp_path / "x.ckpt").write_bytes(content)
-    with pytest.raises(
-        CheckpointError, match="checkpoint must be undamaged|must have been written by diffsim"
-    ):
+    with pytest.raises(CheckpointError, match="checkpoint must be undamaged|must have been written by diffsim"):
         read_checkpoint(tmp_path / "x.ckpt")
 
 

@@ -121,9 +121,7 @@ def test_tasks_prints_the_table(capsys):
     assert rows["Hopper-v5"][7] in ("no:", "yes")
 
 
-@pytest.mark.parametrize(
-    "words", [["--help"], ["fit", "--help"], ["evaluate", "--help"], ["tasks", "--help"]]
-)
+@pytest.mark.parametrize("words", [["--help"], ["fit", "--help"], ["evaluate", "--help"], ["tasks", "--help"]])
 def test_help(words, capsys):
     try:
         status = diffsim(*words)

@@ -44,7 +44,5 @@ assert abs(expected) > 1e-3
 def test_policy_gradient_equals_finite_differences():
     environment = {**os.environ, "DIFFSIM_X64": "1"}
     root = Path(__file__).parents[2]
-    done = subprocess.run(
-        [sys.executable, "-c", CHECK], cwd=root, env=environment, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", CHECK], cwd=root, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -126,9 +126,7 @@ class BPTT(Algorithm):
         try:
             loss_before, grad_norm = self.descend(loss, optimizer, self.max_norm)
         except NonFiniteError as error:
-            where = explain_nonfinite(
-                self.mdp, self.policy, scenarios, self.objective, age=age, max_age=self.max_age
-            )
+            where = explain_nonfinite(self.mdp, self.policy, scenarios, self.objective, age=age, max_age=self.max_age)
             raise NonFiniteError(f"{error}; {where}") from None
         self.env_steps += sum(trajectory.reward.numel() for trajectory, _ in windows)
 
@@ -181,7 +179,5 @@ class BPTT(Algorithm):
         """Mean undiscounted return of the episodes that ended, or, from fresh starts, of the first ones."""
         if self.start != "carried":
             return {"return": (trajectory.reward * first_episode(trajectory.ended)).sum(0).mean()}
-        finished, self.running_return = episode_returns(
-            trajectory.reward, trajectory.ended, self.running_return
-        )
+        finished, self.running_return = episode_returns(trajectory.reward, trajectory.ended, self.running_return)
         return {"return": finished.mean()} if len(finished) else {}
