@@ -1,10 +1,14 @@
-"""Fields of `ModelArrays` that describe constraints: solver parameters, friction loss, limits, pairs of geoms."""
+"""Fields of `ModelArrays` that describe constraints: solver parameters, friction loss, limits, pairs of geoms.
+
+Those of equality constraints and tendons are in `equality_arrays`.
+"""
 
 from typing import Any
 
 import mujoco
 import numpy as np
 
+from diffsim.equality_arrays import equality_fields, tendon_fields
 from diffsim.physics.collision import CANDIDATES
 from diffsim.types import BALL
 from diffsim.unsupported import DISABLE, touching_pairs
@@ -17,15 +21,19 @@ MIN_FRICTION = 1e-5  # MuJoCo's mjMINMU
 def constraint_fields(m: mujoco.MjModel, max_contacts: int | None) -> dict[str, Any]:
     """All fields; also the sizes of the row and contact buffers, `max_rows` and `max_contacts`.
 
-    Solver parameters of joints' limits, dofs' friction and pairs of geoms stand in one table, in this order.
+    Solver parameters of joints' limits, dofs' friction, pairs of geoms, connect and weld constraints, joint constraints,
+    tendons' limits and tendons' friction stand in one table, in this order.
     """
     off = m.opt.disableflags
     enabled = not off & DISABLE.mjDSBL_CONSTRAINT
     limits = bool(enabled and not off & DISABLE.mjDSBL_LIMIT)
     frictionloss = m.dof_frictionloss * bool(enabled and not off & DISABLE.mjDSBL_FRICTIONLOSS)
     pairs = pair_fields(m)
-    solref = np.concatenate([m.jnt_solref, m.dof_solref, pairs.pop("solref")])
-    solimp = np.concatenate([m.jnt_solimp, m.dof_solimp, pairs.pop("solimp")])
+    equalities, tendons = equality_fields(m), tendon_fields(m)
+    sections = [joint_solver_parameters(m), *(part.pop("solver") for part in (pairs, equalities, tendons))]
+    solref, solimp = (np.concatenate([section[i] for section in sections]) for i in range(2))
+    params_pair, params_eq, params_tendon = np.cumsum([len(section[0]) for section in sections[:-1]])
+    equality_rows, tendon_rows = equalities.pop("rows"), tendons.pop("rows")
     condim, cap = pairs["pair_condim"], pairs["pair_cap"]
     possible = int(cap.sum())
     contacts = min(possible, max_contacts or DEFAULT_MAX_CONTACTS)
@@ -33,16 +41,23 @@ def constraint_fields(m: mujoco.MjModel, max_contacts: int | None) -> dict[str, 
     contact_rows = int(np.sum(cap * rows_per_contact)) if contacts == possible else contacts * int(rows_per_contact.max())
     limited = m.jnt_limited * limits
     limit_rows = int(np.sum(limited * np.where(m.jnt_type == BALL, 1, 2)))
+    friction_rows = int(np.count_nonzero(frictionloss))
     return dict(
-        pairs,
+        **pairs,
+        **equalities,
+        **tendons,
         max_contacts=contacts,
-        max_rows=limit_rows + int(np.count_nonzero(frictionloss)) + contact_rows,
+        max_rows=equality_rows + friction_rows + limit_rows + tendon_rows + contact_rows,
         has_limits=int(limited.any()),
         has_frictionloss=int((frictionloss > 0).any()),
-        spatial_constraints=int(possible > 0),
+        spatial_constraints=int(possible > 0 or equalities["neq"] > 0),
         impratio=m.opt.impratio,
         params_dof=m.njnt,
-        params_pair=m.njnt + m.nv,
+        params_pair=int(params_pair),
+        params_eq=int(params_eq),
+        params_joint_eq=int(params_eq) + equalities["neq"],
+        params_tendon_limit=int(params_tendon),
+        params_tendon_friction=int(params_tendon) + m.ntendon,
         solver_reference=reference_coefficients(m, solref, solimp),
         solver_impedance=clamp_solimp(solimp),
         jnt_limited=limited,
@@ -51,6 +66,11 @@ def constraint_fields(m: mujoco.MjModel, max_contacts: int | None) -> dict[str, 
         dof_frictionloss=frictionloss,
         dof_invweight=m.dof_invweight0,
     )
+
+
+def joint_solver_parameters(m: mujoco.MjModel) -> tuple[np.ndarray, np.ndarray]:
+    """Solref [n, 2] and solimp [n, 5] of joints' limits and dofs' friction."""
+    return np.concatenate([m.jnt_solref, m.dof_solref]), np.concatenate([m.jnt_solimp, m.dof_solimp])
 
 
 def clamp_solimp(solimp: np.ndarray) -> np.ndarray:
@@ -105,8 +125,7 @@ def pair_fields(m: mujoco.MjModel) -> dict[str, Any]:
         pair_margin=np.array(margin, float),
         pair_detection=np.array(margin, float) + np.array(gap, float),
         pair_invweight=np.array([weights[body[a]] + weights[body[b]] for a, b in zip(geom1, geom2, strict=True)], float),
-        solref=np.array(solref, float).reshape(-1, 2),
-        solimp=np.array(solimp, float).reshape(-1, 5),
+        solver=(np.array(solref, float).reshape(-1, 2), np.array(solimp, float).reshape(-1, 5)),
         ncollider=len(colliders),
         collider_geom=np.array(colliders, int),
         geom_body=m.geom_bodyid,

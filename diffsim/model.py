@@ -91,6 +91,45 @@ class ModelArrays:
     # solver parameters of constraints
     solver_reference: wp.array2d(dtype=real)  # [n, 2] k and b of aref = -b J v - k d r
     solver_impedance: wp.array2d(dtype=real)  # [n, 5] solimp
+    # active connect and weld constraints [neq], whose rows come first
+    neq: wp.int32
+    eq_row: wp.array(dtype=wp.int32)  # first row
+    eq_rows: wp.array(dtype=wp.int32)  # 3 for connect, 6 for weld
+    eq_body: wp.array2d(dtype=wp.int32)  # [neq, 2]
+    eq_anchor: wp.array2d(dtype=vec3)  # [neq, 2] points of the two bodies to be joined, in their frames
+    eq_quat: wp.array2d(dtype=quat)  # [neq, 2] frames of the two bodies to be aligned, in their frames
+    eq_torquescale: wp.array(dtype=real)
+    eq_invweight: wp.array2d(dtype=real)  # [neq, 2] of translation and rotation
+    # active joint constraints [njoint_eq]
+    njoint_eq: wp.int32
+    joint_eq: wp.array2d(dtype=wp.int32)  # [njoint_eq, 2] the joint, and the one it follows, or -1
+    joint_eq_polynomial: wp.array2d(dtype=real)  # [njoint_eq, 5]
+    joint_eq_invweight: wp.array(dtype=real)
+    # where the solver parameters of these begin, and those of tendons' limits and friction
+    params_eq: wp.int32
+    params_joint_eq: wp.int32
+    params_tendon_limit: wp.int32
+    params_tendon_friction: wp.int32
+    # fixed tendons [ntendon]: combinations of slide and hinge joints, entries [tendon_adr, tendon_adr + tendon_num)
+    ntendon: wp.int32
+    tendon_adr: wp.array(dtype=wp.int32)
+    tendon_num: wp.array(dtype=wp.int32)
+    tendon_dof: wp.array(dtype=wp.int32)
+    tendon_qpos: wp.array(dtype=wp.int32)
+    tendon_coef: wp.array(dtype=real)
+    tendon_stiffness: wp.array(dtype=real)
+    tendon_lengthspring: wp.array2d(dtype=real)  # [ntendon, 2] lengths between which the spring is slack
+    tendon_damping: wp.array(dtype=real)
+    tendon_limited: wp.array(dtype=wp.int32)
+    tendon_range: wp.array2d(dtype=real)
+    tendon_margin: wp.array(dtype=real)
+    tendon_frictionloss: wp.array(dtype=real)
+    tendon_invweight: wp.array(dtype=real)
+    # pairs of dofs that tendons couple, where M has an entry [ntendon_pair]
+    ntendon_pair: wp.int32
+    tendon_pair_dof: wp.array2d(dtype=wp.int32)  # [ntendon_pair, 2] row and column
+    tendon_pair_armature: wp.array(dtype=real)
+    tendon_pair_damping: wp.array(dtype=real)
     # geoms that can touch
     collider_geom: wp.array(dtype=wp.int32)  # [ncollider]
     geom_body: wp.array(dtype=wp.int32)

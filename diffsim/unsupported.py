@@ -91,12 +91,14 @@ def touching_pairs(m: mujoco.MjModel) -> list[tuple[int, int]]:
 
 
 def equalities(m: mujoco.MjModel) -> Iterator[str]:
-    """Equality constraints, active or not (they can be switched on)."""
+    """Equality constraints of tendons and flexes. Those that are not active are left out: nothing here activates them."""
     if m.opt.disableflags & (DISABLE.mjDSBL_EQUALITY | DISABLE.mjDSBL_CONSTRAINT):
         return
+    supported = (mujoco.mjtEq.mjEQ_CONNECT, mujoco.mjtEq.mjEQ_WELD, mujoco.mjtEq.mjEQ_JOINT)
     for i in range(m.neq):
-        kind = mujoco.mjtEq(m.eq_type[i]).name.removeprefix("mjEQ_").lower()
-        yield f"equality {kind} {name_of(m, OBJ.mjOBJ_EQUALITY, i)}"
+        kind = mujoco.mjtEq(m.eq_type[i])
+        if m.eq_active0[i] and kind not in supported:
+            yield f"equality {kind.name.removeprefix('mjEQ_').lower()} {name_of(m, OBJ.mjOBJ_EQUALITY, i)}"
 
 
 def bodies(m: mujoco.MjModel) -> Iterator[str]:
@@ -124,7 +126,7 @@ def joints(m: mujoco.MjModel) -> Iterator[str]:
 
 
 def tendons(m: mujoco.MjModel) -> Iterator[str]:
-    """Spatial tendons, and fixed tendons that exert a force or are limited."""
+    """Spatial tendons, and polynomial springs and dampers, plasticity and limits of actuator force of fixed tendons."""
     for i in range(m.ntendon):
         name = name_of(m, OBJ.mjOBJ_TENDON, i)
         wraps = m.wrap_type[m.tendon_adr[i] : m.tendon_adr[i] + m.tendon_num[i]]
@@ -132,11 +134,8 @@ def tendons(m: mujoco.MjModel) -> Iterator[str]:
             yield f"spatial tendon {name}"
             continue
         for attribute, present in (
-            ("stiffness", m.tendon_stiffness[i] != 0 or np.any(m.tendon_stiffnesspoly[i])),
-            ("damping", m.tendon_damping[i] != 0 or np.any(m.tendon_dampingpoly[i])),
-            ("armature", m.tendon_armature[i] != 0),
-            ("frictionloss", m.tendon_frictionloss[i] > 0),
-            ("limited", m.tendon_limited[i]),
+            ("stiffness polynomial", np.any(m.tendon_stiffnesspoly[i])),
+            ("damping polynomial", np.any(m.tendon_dampingpoly[i])),
             ("actuatorfrclimited", m.tendon_actfrclimited[i]),
             ("spring yield", m.tendon_plasticadr[i] >= 0),
         ):

@@ -7,21 +7,28 @@ from diffsim.physics.actuation import actuation
 from diffsim.physics.bias import moving_frames, smooth_bias
 from diffsim.physics.constraint import damp_rows
 from diffsim.physics.contact import contact_rows
+from diffsim.physics.equality import equality_rows
 from diffsim.physics.inertia import mass_matrix
+from diffsim.physics.joint_equality import joint_equality_rows
 from diffsim.physics.limit import friction_rows, limit_rows
 from diffsim.physics.newton import solve_acceleration
 from diffsim.physics.passive import passive
 from diffsim.physics.scratch import Scratch
+from diffsim.physics.tendon import tendon_friction_rows, tendon_limit_rows, tendon_passive
 
 
 @wp.func
 def constraint_rows(m: ModelArrays, s: Scratch, world: int):
     """Fills the rows of all constraints. Needs the moving frames."""
     s.row_count[world] = 0
+    equality_rows(m, s, world)
+    joint_equality_rows(m, s, world)
     if m.has_frictionloss == 1:
         friction_rows(m, s, world)
+    tendon_friction_rows(m, s, world)
     if m.has_limits == 1:
         limit_rows(m, s, world)
+    tendon_limit_rows(m, s, world)
     contact_rows(m, s, world)
     damp_rows(m, s, world)
 
@@ -33,6 +40,7 @@ def evaluate(m: ModelArrays, s: Scratch, world: int, warm: int):
     mass_matrix(m, s, world)
     smooth_bias(m, s, world)
     passive(m, s, world)
+    tendon_passive(m, s, world)
     actuation(m, s, world)
     constraint_rows(m, s, world)
     solve_acceleration(m, s, world, warm)

@@ -1,6 +1,6 @@
 """Velocities integrated implicitly: (M - h D) w = M a, with D the derivative of forces by velocities, and its adjoint.
 
-Euler takes only joint damping into D; implicitfast also actuators and drag, where M has an entry, and the gyroscopic
+Euler takes only joint damping into D; implicitfast also tendons, actuators and drag, where M has an entry, and the gyroscopic
 forces of standalone free bodies (see `gyroscopic`).
 Source: MuJoCo documentation, Computation, numerical integration.
 """
@@ -22,6 +22,7 @@ from diffsim.physics.gyroscopic import gyroscopic_gradient, gyroscopic_solve, gy
 from diffsim.physics.inertia import cholesky, cholesky_solve, multiply_mass
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import apply_inertia, cross_force
+from diffsim.physics.tendon import add_tendon_damping
 from diffsim.types import IMPLICITFAST, ZERO, real, vec6
 
 
@@ -36,6 +37,7 @@ def factor_implicit(m: ModelArrays, s: Scratch, world: int):
         if m.has_actfrcrange == 1:
             sum_actuator_forces(m, s, world)
         subtract_actuator_derivative(m, s, world)
+        add_tendon_damping(m, s, world)
         if m.fluid == 1:
             for body in range(1, m.nbody):
                 subtract_drag_derivative(m, s, world, body)

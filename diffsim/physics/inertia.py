@@ -9,6 +9,7 @@ from diffsim.model import ModelArrays
 from diffsim.physics.rotation import quat_to_mat
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import apply_inertia
+from diffsim.physics.tendon import add_tendon_armature
 from diffsim.types import ZERO, mat33, real
 
 
@@ -65,6 +66,7 @@ def mass_matrix(m: ModelArrays, s: Scratch, world: int):
         while col >= 0:
             s.mass_matrix[world, row, col] = wp.dot(s.motion[world, col], momentum)
             col = m.dof_parent[col]
+    add_tendon_armature(m, s, world)
 
 
 @wp.func

@@ -37,6 +37,7 @@ FIELDS = {
     "velocity": (vec6, ("nbody",)),  # twist
     "acceleration": (vec6, ("nbody",)),  # rate of the twist, gravity included
     "wrench": (vec6, ("nbody",)),  # wrench
+    "drift": (vec6, ("nbody",)),  # rate of the twist at qacc = 0, without gravity
     "qfrc_actuator": (real, ("nv",)),
     "qfrc_smooth": (real, ("nv",)),  # all but constraint forces
     "qfrc_constraint": (real, ("nv",)),

@@ -32,9 +32,11 @@ from diffsim.physics.actuation import (
 from diffsim.physics.bias import block_twist, body_wrench
 from diffsim.physics.constraint import row_dot
 from diffsim.physics.contact_gradient import contact_gradient
+from diffsim.physics.equality_gradient import equality_gradient
 from diffsim.physics.fluid import drag_derivative, wind_twist
 from diffsim.physics.gradient_call import calls_gradient
 from diffsim.physics.inertia import cholesky_solve
+from diffsim.physics.joint_equality import JOINT_EQUALITY, joint_equality_gradient
 from diffsim.physics.kinematics import joint_quat
 from diffsim.physics.limit import DOF_FRICTION, joint_row_gradient
 from diffsim.physics.newton import factor_hessian
@@ -42,6 +44,7 @@ from diffsim.physics.passive import spring_rotation
 from diffsim.physics.rotation import inverse_right_jacobian, quat_log
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import apply_inertia, cross_force, cross_motion
+from diffsim.physics.tendon import TENDON_LIMIT, tendon_passive_gradient, tendon_row_gradient
 from diffsim.types import BALL, FREE, ZERO, vec3, vec6
 
 
@@ -78,16 +81,24 @@ def virtual_power_gradient(m: ModelArrays, s: Scratch, world: int):
     if m.spatial_constraints == 1:
         constraint_twists(m, s, world)
         contact_gradient(m, s, world, s.constraint_bar[world])
+        equality_gradient(m, s, world, s.constraint_bar[world])
     for r in range(m.nbody - 1):
         body = m.nbody - 1 - r
         if m.spatial_constraints == 1:
             constraint_cotangents(m, s, world, body)
         joint_cotangents(m, s, world, body)
     passive_gradient(m, s, world)
+    tendon_passive_gradient(m, s, world)
     actuation_gradient(m, s, world)
     for row in range(s.row_count[world]):
-        if s.row_state[world, row] == 1 and s.row_source[world, row] <= DOF_FRICTION:
-            joint_row_gradient(m, s, world, row, s.constraint_bar[world])
+        if s.row_state[world, row] == 1:
+            source = s.row_source[world, row]
+            if source <= DOF_FRICTION:
+                joint_row_gradient(m, s, world, row, s.constraint_bar[world])
+            elif source == JOINT_EQUALITY:
+                joint_equality_gradient(m, s, world, row, s.constraint_bar[world])
+            elif source >= TENDON_LIMIT:
+                tendon_row_gradient(m, s, world, row, s.constraint_bar[world])
 
 
 @wp.func

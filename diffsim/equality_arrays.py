@@ -1,0 +1,118 @@
+"""Fields of `ModelArrays` that describe equality constraints and fixed tendons."""
+
+from typing import Any
+
+import mujoco
+import numpy as np
+
+DISABLE = mujoco.mjtDisableBit
+CONNECT, WELD, JOINT = (int(kind) for kind in (mujoco.mjtEq.mjEQ_CONNECT, mujoco.mjtEq.mjEQ_WELD, mujoco.mjtEq.mjEQ_JOINT))
+
+
+def active_equalities(m: mujoco.MjModel, *kinds: int) -> list[int]:
+    """Ids of the equality constraints of some kinds that are switched on and can exert a force."""
+    if m.opt.disableflags & (DISABLE.mjDSBL_EQUALITY | DISABLE.mjDSBL_CONSTRAINT):
+        return []
+    return [i for i in range(m.neq) if m.eq_active0[i] and m.eq_type[i] in kinds]
+
+
+def equality_fields(m: mujoco.MjModel) -> dict[str, Any]:
+    """Connect, weld and joint constraints; also the number of their `rows`, and their `solver` parameters."""
+    frames = {i: joined_frames(m, i) for i in active_equalities(m, CONNECT, WELD)}
+    # Two bodies that cannot move against each other have a Jacobian of zeros.
+    spatial = [i for i, frame in frames.items() if len({int(m.body_weldid[body]) for body, _, _ in frame}) == 2]
+    joints = active_equalities(m, JOINT)
+    size = np.where(m.eq_type[spatial] == WELD, 6, 3)
+    bodies = np.array([[body for body, _, _ in frames[i]] for i in spatial], int).reshape(-1, 2)
+    pairs = np.stack([m.eq_obj1id[joints], m.eq_obj2id[joints]], axis=1)
+    weights = np.where(pairs >= 0, m.dof_invweight0[m.jnt_dofadr[pairs]], 0) if joints else np.zeros((0, 2))
+    return dict(
+        rows=int(size.sum()) + len(joints),
+        solver=(m.eq_solref[spatial + joints], m.eq_solimp[spatial + joints]),
+        neq=len(spatial),
+        eq_row=np.cumsum(size) - size,
+        eq_rows=size,
+        eq_body=bodies,
+        eq_anchor=np.array([[anchor for _, anchor, _ in frames[i]] for i in spatial]).reshape(-1, 2, 3),
+        eq_quat=np.array([[quat for _, _, quat in frames[i]] for i in spatial]).reshape(-1, 2, 4),
+        eq_torquescale=m.eq_data[spatial, 10] * (size == 6),
+        eq_invweight=m.body_invweight0[bodies].sum(axis=1),
+        njoint_eq=len(joints),
+        joint_eq=pairs,
+        joint_eq_polynomial=m.eq_data[joints, :5],
+        joint_eq_invweight=weights.sum(axis=1),
+    )
+
+
+def joined_frames(m: mujoco.MjModel, equality: int) -> list[tuple[int, np.ndarray, np.ndarray]]:
+    """The two bodies of a connect or weld constraint, with the point and orientation in each that it joins."""
+    ids = int(m.eq_obj1id[equality]), int(m.eq_obj2id[equality])
+    data = m.eq_data[equality]
+    if m.eq_objtype[equality] == int(mujoco.mjtObj.mjOBJ_SITE):
+        return [(int(m.site_bodyid[site]), m.site_pos[site], m.site_quat[site]) for site in ids]
+    identity = np.array([1.0, 0, 0, 0])
+    if m.eq_type[equality] == CONNECT:
+        return [(ids[0], data[0:3], identity), (ids[1], data[3:6], identity)]
+    return [(ids[0], data[3:6], data[6:10]), (ids[1], data[0:3], identity)]
+
+
+def tendon_fields(m: mujoco.MjModel) -> dict[str, Any]:
+    """Fixed tendons; also the largest number of their `rows`, and the `solver` parameters of limits and friction."""
+    off = m.opt.disableflags
+    enabled = not off & DISABLE.mjDSBL_CONSTRAINT
+    limited = m.tendon_limited * bool(enabled and not off & DISABLE.mjDSBL_LIMIT)
+    frictionloss = m.tendon_frictionloss * bool(enabled and not off & DISABLE.mjDSBL_FRICTIONLOSS)
+    damping = m.tendon_damping * (not off & DISABLE.mjDSBL_DAMPER)
+    joints = m.wrap_objid
+    return dict(
+        rows=int(2 * limited.sum() + np.count_nonzero(frictionloss)),
+        solver=(
+            np.concatenate([m.tendon_solref_lim, m.tendon_solref_fri]),
+            np.concatenate([m.tendon_solimp_lim, m.tendon_solimp_fri]),
+        ),
+        ntendon=m.ntendon,
+        tendon_adr=m.tendon_adr,
+        tendon_num=m.tendon_num,
+        tendon_dof=m.jnt_dofadr[joints],
+        tendon_qpos=m.jnt_qposadr[joints],
+        tendon_coef=m.wrap_prm,
+        tendon_stiffness=m.tendon_stiffness * (not off & DISABLE.mjDSBL_SPRING),
+        tendon_lengthspring=m.tendon_lengthspring,
+        tendon_damping=damping,
+        tendon_limited=limited,
+        tendon_range=m.tendon_range,
+        tendon_margin=m.tendon_margin,
+        tendon_frictionloss=frictionloss,
+        tendon_invweight=m.tendon_invweight0,
+        **tendon_pairs(m, damping),
+    )
+
+
+def tendon_pairs(m: mujoco.MjModel, damping: np.ndarray) -> dict[str, Any]:
+    """Sums over tendons of armature J'J and of damping J'J, in the lower triangle.
+
+    Only where the mass matrix has an entry without them: MuJoCo leaves out pairs of dofs in different branches.
+    """
+    entries: dict[tuple[int, int], np.ndarray] = {}
+    for tendon in np.flatnonzero(m.tendon_armature + damping):
+        wraps = range(m.tendon_adr[tendon], m.tendon_adr[tendon] + m.tendon_num[tendon])
+        coefs = {int(m.jnt_dofadr[m.wrap_objid[wrap]]): m.wrap_prm[wrap] for wrap in wraps}
+        for row, left in coefs.items():
+            for col, right in coefs.items():
+                if is_ancestor(m, col, row):
+                    per_product = np.array([m.tendon_armature[tendon], damping[tendon]])
+                    entries[row, col] = entries.get((row, col), 0) + left * right * per_product
+    values = np.array(list(entries.values()), float).reshape(-1, 2)
+    return dict(
+        ntendon_pair=len(entries),
+        tendon_pair_dof=np.array(list(entries), int).reshape(-1, 2),
+        tendon_pair_armature=values[:, 0],
+        tendon_pair_damping=values[:, 1],
+    )
+
+
+def is_ancestor(m: mujoco.MjModel, ancestor: int, dof: int) -> bool:
+    """Whether a dof is another one or moves what that one moves with it."""
+    while dof > ancestor:
+        dof = int(m.dof_parentid[dof])
+    return dof == ancestor

@@ -1,0 +1,148 @@
+"""Rows of connect and weld constraints.
+
+They join a point of each of two bodies; a weld also aligns a frame of each, of orientations q_1 and q_2. With the relative
+rotation E = (e_0, e) = q_1 q_2*, R the rotation of q_2, and s half the weld's torquescale,
+
+    r = p_1 - p_2,      r_rot = 2 s R' e
+    J x = v_1(x) - v_2(x) at the two points,      J_rot x = s R' (e_0 W - e x W),    W = w_1(x) - w_2(x)
+
+for the bodies' velocities v(x), w(x) at qvel = x. All rows share one impedance, that of the norm of all residuals. Theirs
+are the only reference accelerations that include the drift dJ/dt v, so that the force opposes the whole second derivative
+of r: at velocities v, w and with the accelerations D of the bodies at qacc = 0,
+
+    dJ/dt v = d_1 - d_2,    d = lin(D) + ang(D) x arm + w x v
+    dJ_rot/dt v = s R' (e_0 Z - e x Z - |W|^2 e / 2),    W = w_1 - w_2,    Z = ang(D_1) - ang(D_2) - w_2 x w_1
+
+Source: MuJoCo documentation, Computation, equality constraints and dual problem; XML reference, equality/weld.
+"""
+
+import warp as wp
+
+from diffsim.model import ModelArrays
+from diffsim.physics.bias import block_twist
+from diffsim.physics.constraint import EQUALITY, add_row
+from diffsim.physics.contact import twist_at
+from diffsim.physics.points import point_position
+from diffsim.physics.rotation import quat_conj, quat_mul, quat_to_mat
+from diffsim.physics.scratch import Scratch
+from diffsim.physics.spatial import angular, cross_motion, linear
+from diffsim.types import HALF, ONE, ZERO, mat33, real, vec3, vec6
+
+JOINED_BODIES = wp.constant(4)
+
+
+@wp.struct
+class Joined:
+    """The points and frames that a connect or weld constraint brings together."""
+
+    body1: wp.int32
+    body2: wp.int32
+    point1: vec3  # m
+    point2: vec3
+    frame: mat33  # R'
+    scalar: real  # e_0
+    turn: vec3  # e
+    scale: real  # s
+
+
+@wp.func
+def joined(m: ModelArrays, s: Scratch, world: int, eq: int) -> Joined:
+    """What a constraint joins. Needs the kinematics."""
+    j = Joined()
+    j.body1 = m.eq_body[eq, 0]
+    j.body2 = m.eq_body[eq, 1]
+    j.point1 = point_position(s, world, j.body1, m.eq_anchor[eq, 0])
+    j.point2 = point_position(s, world, j.body2, m.eq_anchor[eq, 1])
+    first = quat_mul(s.xquat[world, j.body1], m.eq_quat[eq, 0])
+    second = quat_mul(s.xquat[world, j.body2], m.eq_quat[eq, 1])
+    between = quat_mul(first, quat_conj(second))
+    j.frame = wp.transpose(quat_to_mat(second))
+    j.scalar = between[0]
+    j.turn = vec3(between[1], between[2], between[3])
+    j.scale = HALF * m.eq_torquescale[eq]
+    return j
+
+
+@wp.func
+def turning(j: Joined, w: vec3) -> vec3:
+    """The rate of r_rot, at a relative angular velocity."""
+    return j.frame * (j.scale * (j.scalar * w - wp.cross(j.turn, w)))
+
+
+@wp.func
+def equality_rows(m: ModelArrays, s: Scratch, world: int):
+    """Appends the rows of connect and weld constraints; they must be the first. Needs the moving frames."""
+    if m.neq == 0:
+        return
+    drifts(m, s, world)
+    for eq in range(m.neq):
+        j = joined(m, s, world, eq)
+        apart = j.point1 - j.point2
+        turned = j.frame * ((j.scale + j.scale) * j.turn)
+        size = wp.sqrt(wp.dot(apart, apart) + wp.dot(turned, turned))
+        params = m.params_eq + eq
+        for i in range(3):
+            add_row(m, s, world, EQUALITY, JOINED_BODIES, eq, params, apart[i], size, m.eq_invweight[eq, 0])
+        for i in range(m.eq_rows[eq] - 3):
+            add_row(m, s, world, EQUALITY, JOINED_BODIES, eq, params, turned[i], size, m.eq_invweight[eq, 1])
+        add_joined_jacobian(m, s, world, eq, j, j.body1, j.point1, ONE)
+        add_joined_jacobian(m, s, world, eq, j, j.body2, j.point2, -ONE)
+        subtract_drift(m, s, world, eq, j)
+
+
+@wp.func
+def add_joined_jacobian(m: ModelArrays, s: Scratch, world: int, eq: int, j: Joined, body: int, point: vec3, sign: real):
+    """Adds one body's part of a constraint's Jacobian."""
+    row = m.eq_row[eq]
+    arm = point - s.xpos[world, m.body_root[body]]
+    dof = m.body_lastdof[body]
+    while dof >= 0:
+        at = twist_at(s.motion[world, dof], arm)
+        v = sign * linear(at)
+        w = sign * turning(j, angular(at))
+        for i in range(3):
+            s.row_jacobian[world, row + i, dof] = s.row_jacobian[world, row + i, dof] + v[i]
+        if m.eq_rows[eq] == 6:
+            for i in range(3):
+                s.row_jacobian[world, row + 3 + i, dof] = s.row_jacobian[world, row + 3 + i, dof] + w[i]
+        dof = m.dof_parent[dof]
+
+
+@wp.func
+def drifts(m: ModelArrays, s: Scratch, world: int):
+    """Fills the rates of the bodies' twists at qacc = 0. Needs the moving frames."""
+    s.drift[world, 0] = vec6(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
+    for body in range(1, m.nbody):
+        parent = m.body_parent[body]
+        velocity = s.velocity[world, parent]
+        drift = s.drift[world, parent]
+        for block in range(m.body_blockadr[body], m.body_blockadr[body] + m.body_blocknum[body]):
+            joint_twist = block_twist(s, world, m.block_dofadr[block], m.block_dofnum[block], s.qvel[world])
+            drift += cross_motion(velocity, joint_twist)
+            velocity += joint_twist
+        s.drift[world, body] = drift
+
+
+@wp.func
+def point_drift(m: ModelArrays, s: Scratch, world: int, body: int, point: vec3) -> vec3:
+    """d: acceleration of a body's point at qacc = 0."""
+    arm = point - s.xpos[world, m.body_root[body]]
+    velocity = twist_at(s.velocity[world, body], arm)
+    return linear(twist_at(s.drift[world, body], arm)) + wp.cross(angular(velocity), linear(velocity))
+
+
+@wp.func
+def subtract_drift(m: ModelArrays, s: Scratch, world: int, eq: int, j: Joined):
+    """Subtracts dJ/dt v from the reference accelerations."""
+    row = m.eq_row[eq]
+    drift = point_drift(m, s, world, j.body1, j.point1) - point_drift(m, s, world, j.body2, j.point2)
+    for i in range(3):
+        s.row_aref[world, row + i] = s.row_aref[world, row + i] - drift[i]
+    if m.eq_rows[eq] == 6:
+        w1 = angular(s.velocity[world, j.body1])
+        w2 = angular(s.velocity[world, j.body2])
+        w = w1 - w2
+        z = angular(s.drift[world, j.body1]) - angular(s.drift[world, j.body2]) - wp.cross(w2, w1)
+        spin = turning(j, z) - (HALF * j.scale * wp.dot(w, w)) * (j.frame * j.turn)
+        for i in range(3):
+            s.row_aref[world, row + 3 + i] = s.row_aref[world, row + 3 + i] - spin[i]

@@ -1,0 +1,72 @@
+"""Rows of joint constraints, which make a joint follow a polynomial of another, and their gradient.
+
+    r = y - c_0 - p(z),    J = e_y - p'(z) e_z,    y and z the two joints' coordinates less those at qpos0
+
+The reference acceleration leaves out the drift dJ/dt v = -p''(z) z'^2, as MuJoCo does.
+Source: MuJoCo documentation, XML reference, equality/joint.
+"""
+
+import warp as wp
+
+from diffsim.model import ModelArrays
+from diffsim.physics.constraint import EQUALITY, add_row, position_slope, row_damping, row_dot
+from diffsim.physics.limit import constant_row_gradient
+from diffsim.physics.scratch import Scratch
+from diffsim.types import ONE, ZERO, real, vec3
+
+JOINT_EQUALITY = wp.constant(5)
+
+
+@wp.func
+def displacement(m: ModelArrays, s: Scratch, world: int, joint: int) -> real:
+    """A joint's coordinate less that at qpos0; zero for no joint."""
+    if joint < 0:
+        return ZERO
+    adr = m.jnt_qposadr[joint]
+    return s.qpos[world, adr] - m.qpos0[adr]
+
+
+@wp.func
+def polynomial(c: wp.array(dtype=real), z: real) -> vec3:
+    """Value, slope and curvature of c_0 + c_1 z + ... + c_4 z^4."""
+    value = c[4]
+    slope = real(0.0)
+    curvature = real(0.0)
+    for r in range(4):
+        curvature = curvature * z + slope
+        slope = slope * z + value
+        value = value * z + c[3 - r]
+    return vec3(value, slope, curvature + curvature)
+
+
+@wp.func
+def joint_equality_rows(m: ModelArrays, s: Scratch, world: int):
+    """Appends a row for each joint constraint."""
+    for eq in range(m.njoint_eq):
+        leader = m.joint_eq[eq, 1]
+        p = polynomial(m.joint_eq_polynomial[eq], displacement(m, s, world, leader))
+        r = displacement(m, s, world, m.joint_eq[eq, 0]) - p[0]
+        params = m.params_joint_eq + eq
+        row = add_row(m, s, world, EQUALITY, JOINT_EQUALITY, eq, params, r, wp.abs(r), m.joint_eq_invweight[eq])
+        s.row_jacobian[world, row, m.jnt_dofadr[m.joint_eq[eq, 0]]] = ONE
+        if leader >= 0:
+            s.row_jacobian[world, row, m.jnt_dofadr[leader]] = -p[1]
+
+
+@wp.func
+def joint_equality_gradient(m: ModelArrays, s: Scratch, world: int, row: int, x: wp.array(dtype=real)):
+    """Adds the gradient of (J_i x) f_i, a and x held fixed, to qpos_bar and qvel_bar."""
+    power = row_dot(m, s, world, row, x)
+    constant_row_gradient(m, s, world, row, power)
+    eq = s.row_index[world, row]
+    dof = m.jnt_dofadr[m.joint_eq[eq, 0]]
+    leader = m.joint_eq[eq, 1]
+    r_bar = power * position_slope(m, s, world, row)
+    s.qpos_bar[world, dof] = s.qpos_bar[world, dof] + r_bar
+    if leader >= 0:
+        dof = m.jnt_dofadr[leader]
+        p = polynomial(m.joint_eq_polynomial[eq], displacement(m, s, world, leader))
+        # the cotangent of J = -p' through J x, J a and J v
+        swept = s.qacc[world, dof] + row_damping(m, s, world, row) * s.qvel[world, dof]
+        slope_bar = (power * s.row_stiffness[world, row]) * swept - s.row_force[world, row] * x[dof]
+        s.qpos_bar[world, dof] = s.qpos_bar[world, dof] + slope_bar * p[2] - r_bar * p[1]

@@ -1,0 +1,127 @@
+"""Fixed tendons: springs and dampers, limits and dry friction, armature, and their gradients.
+
+A tendon's length is a fixed combination of the coordinates of slide and hinge joints, L = J qpos, so that its forces are
+J' f with a constant J. The spring is slack between its two rest lengths. Armature and, where velocities are integrated
+implicitly, damping add J' J times their value to matrices, where the mass matrix has an entry.
+Source: MuJoCo documentation, XML reference, tendon/fixed; Computation, passive forces.
+"""
+
+import warp as wp
+
+from diffsim.model import ModelArrays
+from diffsim.physics.constraint import FRICTION, UNILATERAL, add_row, position_slope, row_dot
+from diffsim.physics.limit import constant_row_gradient
+from diffsim.physics.scratch import Scratch
+from diffsim.types import ONE, ZERO, real
+
+TENDON_LIMIT = wp.constant(6)
+TENDON_FRICTION = wp.constant(7)
+
+
+@wp.func
+def tendon_length(m: ModelArrays, s: Scratch, world: int, tendon: int) -> real:
+    """L."""
+    length = real(0.0)
+    for entry in range(m.tendon_adr[tendon], m.tendon_adr[tendon] + m.tendon_num[tendon]):
+        length += m.tendon_coef[entry] * s.qpos[world, m.tendon_qpos[entry]]
+    return length
+
+
+@wp.func
+def tendon_dot(m: ModelArrays, tendon: int, x: wp.array(dtype=real)) -> real:
+    """J x."""
+    total = real(0.0)
+    for entry in range(m.tendon_adr[tendon], m.tendon_adr[tendon] + m.tendon_num[tendon]):
+        total += m.tendon_coef[entry] * x[m.tendon_dof[entry]]
+    return total
+
+
+@wp.func
+def add_along_tendon(m: ModelArrays, tendon: int, force: real, x: wp.array(dtype=real)):
+    """X += J' force."""
+    for entry in range(m.tendon_adr[tendon], m.tendon_adr[tendon] + m.tendon_num[tendon]):
+        dof = m.tendon_dof[entry]
+        x[dof] = x[dof] + m.tendon_coef[entry] * force
+
+
+@wp.func
+def stretch(m: ModelArrays, s: Scratch, world: int, tendon: int) -> real:
+    """How far the length is outside of the range where the spring is slack."""
+    length = tendon_length(m, s, world, tendon)
+    return length - wp.clamp(length, m.tendon_lengthspring[tendon, 0], m.tendon_lengthspring[tendon, 1])
+
+
+@wp.func
+def tendon_passive(m: ModelArrays, s: Scratch, world: int):
+    """Adds the forces of tendons' springs and dampers to qfrc_smooth."""
+    for tendon in range(m.ntendon):
+        force = -m.tendon_damping[tendon] * tendon_dot(m, tendon, s.qvel[world])
+        force -= m.tendon_stiffness[tendon] * stretch(m, s, world, tendon)
+        add_along_tendon(m, tendon, force, s.qfrc_smooth[world])
+
+
+@wp.func
+def tendon_passive_gradient(m: ModelArrays, s: Scratch, world: int):
+    """Adds the gradient of the virtual power of tendons' springs and dampers to qpos_bar and qvel_bar."""
+    for tendon in range(m.ntendon):
+        power = tendon_dot(m, tendon, s.virtual_velocity[world])
+        add_along_tendon(m, tendon, -m.tendon_damping[tendon] * power, s.qvel_bar[world])
+        if stretch(m, s, world, tendon) != ZERO:
+            add_along_tendon(m, tendon, -m.tendon_stiffness[tendon] * power, s.qpos_bar[world])
+
+
+@wp.func
+def add_tendon_armature(m: ModelArrays, s: Scratch, world: int):
+    """Adds the tendons' armature to the mass matrix."""
+    for pair in range(m.ntendon_pair):
+        row = m.tendon_pair_dof[pair, 0]
+        col = m.tendon_pair_dof[pair, 1]
+        s.mass_matrix[world, row, col] = s.mass_matrix[world, row, col] + m.tendon_pair_armature[pair]
+
+
+@wp.func
+def add_tendon_damping(m: ModelArrays, s: Scratch, world: int):
+    """Adds the tendons' damping, times the time step, to `hessian`."""
+    for pair in range(m.ntendon_pair):
+        row = m.tendon_pair_dof[pair, 0]
+        col = m.tendon_pair_dof[pair, 1]
+        s.hessian[world, row, col] = s.hessian[world, row, col] + m.timestep * m.tendon_pair_damping[pair]
+
+
+@wp.func
+def tendon_friction_rows(m: ModelArrays, s: Scratch, world: int):
+    """Appends a row for each tendon with friction loss."""
+    for tendon in range(m.ntendon):
+        if m.tendon_frictionloss[tendon] > ZERO:
+            params = m.params_tendon_friction + tendon
+            weight = m.tendon_invweight[tendon]
+            row = add_row(m, s, world, FRICTION, TENDON_FRICTION, tendon, params, ZERO, ZERO, weight)
+            s.row_limit[world, row] = m.tendon_frictionloss[tendon]
+            add_along_tendon(m, tendon, ONE, s.row_jacobian[world, row])
+
+
+@wp.func
+def tendon_limit_rows(m: ModelArrays, s: Scratch, world: int):
+    """Appends a row for each tendon limit whose distance is below its margin."""
+    for tendon in range(m.ntendon):
+        if m.tendon_limited[tendon] == 1:
+            length = tendon_length(m, s, world, tendon)
+            params = m.params_tendon_limit + tendon
+            weight = m.tendon_invweight[tendon]
+            for side in range(2):
+                sign = ONE - real(2 * side)
+                r = sign * (length - m.tendon_range[tendon, side]) - m.tendon_margin[tendon]
+                if r < ZERO:
+                    row = add_row(m, s, world, UNILATERAL, TENDON_LIMIT, tendon, params, r, wp.abs(r), weight)
+                    add_along_tendon(m, tendon, sign, s.row_jacobian[world, row])
+
+
+@wp.func
+def tendon_row_gradient(m: ModelArrays, s: Scratch, world: int, row: int, x: wp.array(dtype=real)):
+    """Adds the gradient of (J_i x) f_i, a and x held fixed, for a limit or dry friction, to qpos_bar and qvel_bar."""
+    power = row_dot(m, s, world, row, x)
+    constant_row_gradient(m, s, world, row, power)
+    if s.row_source[world, row] == TENDON_LIMIT:
+        r_bar = power * position_slope(m, s, world, row)
+        for dof in range(m.nv):
+            s.qpos_bar[world, dof] = s.qpos_bar[world, dof] + r_bar * s.row_jacobian[world, row, dof]
