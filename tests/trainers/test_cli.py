@@ -155,6 +155,7 @@ def test_help_loads_nothing_heavy():
         ),
         (["fit", *SMALL, "--iterations", "0"], "iterations must be >= 1, got 0"),
         (["fit", *SMALL, "--num_envs", "0"], "num_envs must be >= 1, got 0"),
+        (["fit", *SMALL, "--threads", "0"], "threads must be >= 1, got 0"),
         (["fit", *SMALL, "--seed", "-1"], "seed must be >= 0, got -1"),
         (["fit", *SMALL, "--evaluate_every", "0"], "evaluate_every must be >= 1, got 0"),
         (["fit", *SMALL, "--evaluate_episodes", "0"], "evaluate_episodes must be >= 1, got 0"),
