@@ -7,7 +7,9 @@ import warp as wp
 
 from diffsim.model import ModelArrays
 from diffsim.physics.bias import moving_frames
+from diffsim.physics.equality import joined, turning_torque
 from diffsim.physics.inertia import subtree_inertias
+from diffsim.physics.integrate import load3
 from diffsim.physics.rotation import quat_to_mat
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import angular, linear, twist
@@ -25,7 +27,7 @@ def tree_com(m: ModelArrays, s: Scratch, world: int, body: int) -> vec3:
 
 @wp.func
 def contact_wrenches(m: ModelArrays, s: Scratch, world: int, wrench: wp.array(dtype=vec6)):
-    """Fills the sum of contact forces on each body (`cfrc_ext`): (torque, force); zero for the world body.
+    """Fills the sum of contact, connect and weld forces on each body (`cfrc_ext`): (torque, force); zero for the world.
 
     Needs the rows' forces and the subtrees' inertias.
     """
@@ -52,10 +54,38 @@ def contact_wrenches(m: ModelArrays, s: Scratch, world: int, wrench: wp.array(dt
             if side == 1:
                 geom = m.pair_geom2[pair]
                 sign = real(1.0)
-            body = m.geom_body[geom]
-            if body > 0:
-                arm = s.contact_point[world, contact] - tree_com(m, s, world, body)
-                wrench[body] = wrench[body] + sign * twist(torque + wp.cross(arm, force), force)
+            add_wrench(m, s, world, m.geom_body[geom], s.contact_point[world, contact], sign * torque, sign * force, wrench)
+    equality_wrenches(m, s, world, wrench)
+
+
+@wp.func
+def add_wrench(
+    m: ModelArrays,
+    s: Scratch,
+    world: int,
+    body: int,
+    point: vec3,
+    torque: vec3,
+    force: vec3,
+    wrench: wp.array(dtype=vec6),
+):
+    """Adds a torque and a force at a point to a body's wrench, unless it is the world."""
+    if body > 0:
+        arm = point - tree_com(m, s, world, body)
+        wrench[body] = wrench[body] + twist(torque + wp.cross(arm, force), force)
+
+
+@wp.func
+def equality_wrenches(m: ModelArrays, s: Scratch, world: int, wrench: wp.array(dtype=vec6)):
+    """Adds the forces of connect and weld constraints to `contact_wrenches`."""
+    for eq in range(m.neq):
+        j = joined(m, s, world, eq)
+        force = load3(s.row_force[world], m.eq_row[eq])
+        torque = vec3(ZERO, ZERO, ZERO)
+        if m.eq_rows[eq] == 6:
+            torque = turning_torque(j, load3(s.row_force[world], m.eq_row[eq] + 3))
+        add_wrench(m, s, world, j.body1, j.point1, torque, force, wrench)
+        add_wrench(m, s, world, j.body2, j.point2, -torque, -force, wrench)
 
 
 @wp.kernel

@@ -70,6 +70,13 @@ def turning(j: Joined, w: vec3) -> vec3:
 
 
 @wp.func
+def turning_torque(j: Joined, force: vec3) -> vec3:
+    """The torque on the first body, and minus that on the second, of three rotational forces: `turning` transposed."""
+    f = wp.transpose(j.frame) * force
+    return j.scale * (j.scalar * f + wp.cross(j.turn, f))
+
+
+@wp.func
 def equality_rows(m: ModelArrays, s: Scratch, world: int):
     """Appends the rows of connect and weld constraints; they must be the first. Needs the moving frames."""
     if m.neq == 0:

@@ -14,7 +14,7 @@ from diffsim.model import ModelArrays
 from diffsim.physics.constraint import impedance, row_damping, row_dot
 from diffsim.physics.contact import twist_at
 from diffsim.physics.contact_gradient import wrench_at
-from diffsim.physics.equality import Joined, joined
+from diffsim.physics.equality import Joined, joined, turning_torque
 from diffsim.physics.integrate import load3
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import angular, cross_force, linear
@@ -119,8 +119,8 @@ def add_turn_cotangents(m: ModelArrays, s: Scratch, world: int, j: Joined, c: Co
     a = angular(s.acceleration[world, j.body1]) - angular(s.acceleration[world, j.body2])
     y = a - wp.cross(w2, w1) + c.damping * w
     x = angular(s.constraint_twist[world, j.body1]) - angular(s.constraint_twist[world, j.body2])
-    push = j.scale * (j.scalar * alpha + wp.cross(e, alpha))
-    pull = j.scale * (j.scalar * beta + wp.cross(e, beta))
+    push = turning_torque(j, c.alpha)
+    pull = turning_torque(j, c.beta)
     drag = c.damping * pull - (j.scale * wp.dot(beta, e)) * w
     # the cotangents of e_0 and e, and of the rotation of the first body against the second
     scalar_bar = j.scale * (wp.dot(alpha, x) + wp.dot(beta, y))
