@@ -166,7 +166,7 @@ def test_help_loads_nothing_heavy():
             "policy must be one of DeterministicMLP, GaussianMLP, got 'MLP'",
         ),
         (["fit", *SMALL, "--device", "abacus"], "device must be one of cpu"),
-        (["fit", "--task", "Reachr-v5"], "task must be one of InvertedDoublePendulum-v5, "),
+        (["fit", "--task", "Reachr-v5"], "got 'Reachr-v5'; did you mean Reacher-v5?"),
         (["fit", *SMALL, "--task_kwargs", '{"colour": 1}'], "colour"),
         (["fit", "--config", "none.yaml"], "config must be a readable YAML file, got 'none.yaml'"),
         (
