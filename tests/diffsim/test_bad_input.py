@@ -26,9 +26,9 @@ FOUR_UNSUPPORTED = """
       <site name="wrist" pos="0 0 0.3"/>
     </body>
   </worldbody>
-  <equality><joint name="lock" joint1="elbow"/></equality>
+  <equality><tendon name="lock" tendon1="cable"/></equality>
   <tendon><spatial name="cable" stiffness="1"><site site="anchor"/><site site="wrist"/></spatial></tendon>
-  <actuator><muscle name="biceps" joint="elbow"/></actuator>
+  <actuator><muscle name="biceps" joint="elbow" lengthrange="-1 1"/></actuator>
 </mujoco>
 """
 
@@ -79,6 +79,21 @@ FEATURES = {
     "cord frictionloss": tendon('frictionloss="0.3"'),
     "cord range": tendon('range="-0.1 0.1" limited="true"'),
     "cord armature": tendon('armature="0.3"'),
+    "cord stiffness polynomial": tendon('stiffness="3 2 1"'),
+    "cord damping polynomial": tendon('damping="3 2 1"'),
+    "cord actuatorfrcrange": tendon('actuatorfrcrange="-0.2 0.2"').replace(
+        "</tendon>", '</tendon><actuator><motor name="push" tendon="cord"/></actuator>'
+    ),
+    "cord equality": tendon("").replace(
+        "</tendon>", '</tendon><equality><tendon name="cord" tendon1="cord"/></equality>'
+    ),
+    "joint equality": body(tail='<equality><joint joint1="pin" joint2="rod" polycoef="0.1 1 2 0 0"/></equality>'),
+    "connect": body(tail='<equality><connect body1="link" anchor="0.1 0 0.3"/></equality>'),
+    "weld": body(tail='<equality><weld body1="link" torquescale="0.3"/></equality>'),
+    "inactive": body(tail='<equality><weld body1="link" active="false"/></equality>'),
+    "flag equality": body(
+        head='<option><flag equality="disable"/></option>', tail='<equality><weld body1="link"/></equality>'
+    ),
     "push integrator": actuator('<general name="push" joint="pin" dyntype="integrator"/>'),
     "push filter": actuator('<general name="push" joint="pin" dyntype="filter" dynprm="0.1"/>'),
     "push filterexact": actuator('<general name="push" joint="pin" dyntype="filterexact" dynprm="0.1"/>'),
@@ -97,6 +112,15 @@ FEATURES = {
     "flag limit": body(head='<option><flag limit="disable"/></option>', joint='range="-1 1" limited="true"'),
     "flag constraint": body(head='<option><flag constraint="disable"/></option>', joint='range="-1 1" limited="true"'),
     "flag spring": body(head='<option><flag spring="disable"/></option>', joint='stiffness="9"'),
+    "flag spring, tendon": tendon('stiffness="9"').replace(
+        "<worldbody>", '<option><flag spring="disable"/></option><worldbody>'
+    ),
+    "flag damper, tendon": tendon('damping="9"').replace(
+        "<worldbody>", '<option><flag damper="disable"/></option><worldbody>'
+    ),
+    "flag limit, tendon": tendon('range="-0.1 0.1" limited="true" frictionloss="0.3"').replace(
+        "<worldbody>", '<option><flag limit="disable" frictionloss="disable"/></option><worldbody>'
+    ),
     "flag damper": body(head='<option><flag damper="disable"/></option>'),
     "flag actuation": body(
         head='<option><flag actuation="disable"/></option>',

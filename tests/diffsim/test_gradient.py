@@ -59,7 +59,7 @@ def test_linearize_equals_transition_fd(name, integrator):
         assert block_error(actual, np.hstack([expected_A, expected_B]), nv) <= 1e-5
 
 
-@pytest.mark.parametrize("name", ["spherical_pendulum", "free_body", "ball_limits", "limits", "springs", "tendons"])
+@pytest.mark.parametrize("name", ["spherical_pendulum", "free_body", "ball_limits", "limits", "springs", "tendons", "weld", "tendon_forces"])
 @every_integrator
 def test_gradcheck(name, integrator):
     # Raw coordinates: quaternions are perturbed off the sphere, and the step does not see their length.
@@ -71,7 +71,7 @@ def test_gradcheck(name, integrator):
     assert torch.autograd.gradcheck(two_steps, inputs, eps=1e-6, atol=1e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["inverted_double_pendulum", "limits", "ball_limits", "tree"])
+@pytest.mark.parametrize("name", ["inverted_double_pendulum", "limits", "ball_limits", "tree", "connect", "weld"])
 @every_integrator
 def test_gradcheck_of_the_last_evaluation(name, integrator):
     mj_model = load(name, integrator)
