@@ -21,8 +21,8 @@ MIN_FRICTION = 1e-5  # MuJoCo's mjMINMU
 def constraint_fields(m: mujoco.MjModel, max_contacts: int | None) -> dict[str, Any]:
     """All fields; also the sizes of the row and contact buffers, `max_rows` and `max_contacts`.
 
-    Solver parameters of joints' limits, dofs' friction, pairs of geoms, connect and weld constraints, joint constraints,
-    tendons' limits and tendons' friction stand in one table, in this order.
+    Solver parameters of joints' limits, dofs' friction, pairs of geoms, connect and weld constraints, joint
+    constraints, tendons' limits and tendons' friction stand in one table, in this order.
     """
     off = m.opt.disableflags
     enabled = not off & DISABLE.mjDSBL_CONSTRAINT

@@ -6,7 +6,8 @@ import mujoco
 import numpy as np
 
 DISABLE = mujoco.mjtDisableBit
-CONNECT, WELD, JOINT = (int(kind) for kind in (mujoco.mjtEq.mjEQ_CONNECT, mujoco.mjtEq.mjEQ_WELD, mujoco.mjtEq.mjEQ_JOINT))
+EQ = mujoco.mjtEq
+CONNECT, WELD, JOINT = int(EQ.mjEQ_CONNECT), int(EQ.mjEQ_WELD), int(EQ.mjEQ_JOINT)
 
 
 def active_equalities(m: mujoco.MjModel, *kinds: int) -> list[int]:

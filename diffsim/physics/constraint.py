@@ -3,7 +3,7 @@
     f_i = -D_i (J_i a - aref_i) where it acts, else 0 (or a constant for dry friction)
     aref_i = -b J_i v - k d_i r_i,    D_i = d_i / ((1 - d_i) A_i),    d_i = d(|r_i|)
 
-(connect and weld constraints also subtract dJ_i/dt v from aref_i, and |r_i| is that of all their rows).
+Connect and weld constraints also subtract dJ_i/dt v from aref_i, and share the |r| of all their rows.
 Three kinds of row: EQUALITY acts both ways, UNILATERAL only pushes, FRICTION saturates at its loss. Which joint, contact
 or equality a row belongs to (its source and index) is needed only for gradients.
 Source: MuJoCo documentation, Computation, constraint model; Modeling, solver parameters.

@@ -54,7 +54,8 @@ def contact_wrenches(m: ModelArrays, s: Scratch, world: int, wrench: wp.array(dt
             if side == 1:
                 geom = m.pair_geom2[pair]
                 sign = real(1.0)
-            add_wrench(m, s, world, m.geom_body[geom], s.contact_point[world, contact], sign * torque, sign * force, wrench)
+            body = m.geom_body[geom]
+            add_wrench(m, s, world, body, s.contact_point[world, contact], sign * torque, sign * force, wrench)
     equality_wrenches(m, s, world, wrench)
 
 

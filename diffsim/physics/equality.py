@@ -1,14 +1,14 @@
 """Rows of connect and weld constraints.
 
-They join a point of each of two bodies; a weld also aligns a frame of each, of orientations q_1 and q_2. With the relative
-rotation E = (e_0, e) = q_1 q_2*, R the rotation of q_2, and s half the weld's torquescale,
+They join a point of each of two bodies; a weld also aligns a frame of each, of orientations q_1 and q_2. With the
+relative rotation (e_0, e) = q_1 q_2*, R the rotation of q_2, and s half the weld's torquescale,
 
     r = p_1 - p_2,      r_rot = 2 s R' e
     J x = v_1(x) - v_2(x) at the two points,      J_rot x = s R' (e_0 W - e x W),    W = w_1(x) - w_2(x)
 
-for the bodies' velocities v(x), w(x) at qvel = x. All rows share one impedance, that of the norm of all residuals. Theirs
-are the only reference accelerations that include the drift dJ/dt v, so that the force opposes the whole second derivative
-of r: at velocities v, w and with the accelerations D of the bodies at qacc = 0,
+for the bodies' velocities v(x), w(x) at qvel = x. All rows share one impedance, that of the norm of all residuals.
+Theirs are the only reference accelerations that include the drift dJ/dt v, so that the force opposes the whole second
+derivative of r: at velocities v, w and with the accelerations D of the bodies at qacc = 0,
 
     dJ/dt v = d_1 - d_2,    d = lin(D) + ang(D) x arm + w x v
     dJ_rot/dt v = s R' (e_0 Z - e x Z - |W|^2 e / 2),    W = w_1 - w_2,    Z = ang(D_1) - ang(D_2) - w_2 x w_1

@@ -4,8 +4,8 @@
     dP = alpha . d(J x) + beta . (dr'' + b dr') + r_bar . dr,    alpha = f,    beta_i = -D_i (J_i x)
     r_bar_i = beta_i k d + d'(|r|) r_i / |r| sum_j (J_j x) f_j / (d (1 - d)) + beta_j k r_j
 
-Seen from a body, J x, r' and r'' are linear in its twist of x and its acceleration, and quadratic in its velocity. Their
-cotangents are wrenches at the joined point, torques for a weld; `equality` has the formulas and letters.
+Seen from a body, J x, r' and r'' are linear in its twist of x and its acceleration, and quadratic in its velocity.
+Their cotangents are wrenches at the joined point, torques for a weld; `equality` has the formulas and letters.
 """
 
 import warp as wp

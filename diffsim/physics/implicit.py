@@ -1,7 +1,7 @@
 """Velocities integrated implicitly: (M - h D) w = M a, with D the derivative of forces by velocities, and its adjoint.
 
-Euler takes only joint damping into D; implicitfast also tendons, actuators and drag, where M has an entry, and the gyroscopic
-forces of standalone free bodies (see `gyroscopic`).
+Euler takes only joint damping into D; implicitfast also tendons, actuators and drag, where M has an entry, and the
+gyroscopic forces of standalone free bodies (see `gyroscopic`).
 Source: MuJoCo documentation, Computation, numerical integration.
 """
 

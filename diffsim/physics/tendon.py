@@ -1,8 +1,8 @@
 """Fixed tendons: springs and dampers, limits and dry friction, armature, and their gradients.
 
-A tendon's length is a fixed combination of the coordinates of slide and hinge joints, L = J qpos, so that its forces are
-J' f with a constant J. The spring is slack between its two rest lengths. Armature and, where velocities are integrated
-implicitly, damping add J' J times their value to matrices, where the mass matrix has an entry.
+A tendon's length is a fixed combination of the coordinates of slide and hinge joints, L = J qpos, so that its forces
+are J' f with a constant J. The spring is slack between its two rest lengths. Armature, in the mass matrix, and damping,
+where implicitfast integrates it, add J' J times their value; only where the mass matrix has an entry without them.
 Source: MuJoCo documentation, XML reference, tendon/fixed; Computation, passive forces.
 """
 

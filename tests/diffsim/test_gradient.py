@@ -59,7 +59,9 @@ def test_linearize_equals_transition_fd(name, integrator):
         assert block_error(actual, np.hstack([expected_A, expected_B]), nv) <= 1e-5
 
 
-@pytest.mark.parametrize("name", ["spherical_pendulum", "free_body", "ball_limits", "limits", "springs", "tendons", "weld", "tendon_forces"])
+@pytest.mark.parametrize(
+    "name", ["spherical_pendulum", "free_body", "ball_limits", "limits", "springs", "tendons", "weld", "tendon_forces"]
+)
 @every_integrator
 def test_gradcheck(name, integrator):
     # Raw coordinates: quaternions are perturbed off the sphere, and the step does not see their length.
