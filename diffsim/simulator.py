@@ -65,6 +65,9 @@ class Simulator:
         num_worlds: number of copies, N >= 1.
         device: "cpu" or a CUDA device that torch and Warp both see.
 
+    Attributes:
+        solver_iterations: [N] Newton iterations that the hardest evaluation of the last call took; a diagnostic.
+
     Raises:
         ValueError: `num_worlds` or `device` is not valid.
     """
@@ -77,6 +80,7 @@ class Simulator:
         self.model = model
         self.num_worlds = num_worlds
         self.device = _checked_device(device)
+        self.solver_iterations = torch.zeros(num_worlds, dtype=torch.int32, device=self.device)
         self.stages = 4 if model.integrator == "RK4" else 1
         self._warp_device = str(self.device)
         self._arrays = model.arrays(self._warp_device)
@@ -228,20 +232,20 @@ class Simulator:
         return {name: torch.empty((self.num_worlds, slots, size), dtype=dtype) for name, size in sizes.items()}
 
     def _new_forces(self) -> list[Tensor]:
-        """Memory for qfrc_constraint, qfrc_actuator, cfrc_ext and the number of contacts."""
+        """Memory for qfrc_constraint, qfrc_actuator, cfrc_ext, and the peaks of contacts and solver iterations."""
         n, options = self.num_worlds, {"dtype": dtype, "device": self.device}
         vectors = [torch.empty(n, self.model.nv, **options) for _ in range(2)]
         wrenches = torch.empty(n, self.model.mj_model.nbody, 6, **options)
-        return [*vectors, wrenches, torch.empty(n, dtype=torch.int32, device=self.device)]
+        return [*vectors, wrenches, torch.empty(n, 2, dtype=torch.int32, device=self.device)]
 
     def _launch_forward(self, kernel: wp.Kernel, arguments: list[Any]) -> list[Tensor]:
-        """Launches a kernel whose last outputs are `_new_forces`; returns these without the number of contacts."""
-        *forces, wrenches, contacts = self._new_forces()
-        outputs = [*forces, wp.from_torch(wrenches, dtype=vec6), wp.from_torch(contacts, dtype=wp.int32)]
+        """Launches a kernel whose last outputs are `_new_forces`; returns these without the peaks."""
+        *forces, wrenches, peaks = self._new_forces()
+        outputs = [*forces, wp.from_torch(wrenches, dtype=vec6), wp.from_torch(peaks, dtype=wp.int32)]
         self._launch(kernel, [*arguments, *outputs])
-        limit = self.model.max_contacts
-        if self.model.contacts_may_overflow and int(contacts.max()) > limit:
-            raise ContactOverflowError(int(contacts.max()), limit)
+        self.solver_iterations = peaks[:, 1]
+        if self.model.contacts_may_overflow and int(peaks[:, 0].max()) > self.model.max_contacts:
+            raise ContactOverflowError(int(peaks[:, 0].max()), self.model.max_contacts)
         return [*forces, wrenches]
 
     def _run(self, state: Tensor, ctrl: Tensor, num_steps: int) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:

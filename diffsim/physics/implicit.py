@@ -19,7 +19,7 @@ from diffsim.physics.actuation import (
 from diffsim.physics.bias import block_twist
 from diffsim.physics.fluid import drag_derivative, drag_second_derivative, wind_twist
 from diffsim.physics.gyroscopic import gyroscopic_gradient, gyroscopic_solve, gyroscopic_solve_transposed
-from diffsim.physics.inertia import cholesky, cholesky_solve, multiply_mass
+from diffsim.physics.inertia import factor, factor_solve, multiply_mass
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import apply_inertia, cross_force
 from diffsim.types import IMPLICITFAST, ZERO, real, vec6
@@ -39,7 +39,7 @@ def factor_implicit(m: ModelArrays, s: Scratch, world: int):
         if m.fluid == 1:
             for body in range(1, m.nbody):
                 subtract_drag_derivative(m, s, world, body)
-    cholesky(m.nv, s.hessian[world])
+    factor(m.nv, s.hessian[world])
 
 
 @wp.func
@@ -105,7 +105,7 @@ def implicit_acceleration(m: ModelArrays, s: Scratch, world: int):
     """Fills `search` with w: the acceleration that the velocity step takes. Needs qacc and the mass matrix."""
     factor_implicit(m, s, world)
     multiply_mass(m, s, world, s.qacc[world], s.search[world])
-    cholesky_solve(m.nv, s.hessian[world], s.search[world])
+    factor_solve(m.nv, s.hessian[world], s.search[world])
     gyroscopic_solve(m, s, world, s.search[world])
 
 
@@ -118,7 +118,7 @@ def implicit_adjoint(m: ModelArrays, s: Scratch, world: int):
     mu = (M - h D)^-1 w_bar,    a_bar = M mu,    and the gradient of mu' M(q) (a - w) + h mu' D(q, v, u) w.
     """
     gyroscopic_solve_transposed(m, s, world, s.rate[world])
-    cholesky_solve(m.nv, s.hessian[world], s.rate[world])
+    factor_solve(m.nv, s.hessian[world], s.rate[world])
     multiply_mass(m, s, world, s.rate[world], s.work[world])
     for dof in range(m.nv):
         s.qacc_bar[world, dof] = s.qacc_bar[world, dof] + s.work[world, dof]

@@ -32,7 +32,7 @@ FIELDS = {
     "subtree_moment": (vec3, ("nbody",)),  # kg m
     "subtree_rotary": (mat33, ("nbody",)),  # kg m^2
     "mass_matrix": (real, ("nv", "nv")),  # lower triangle
-    "hessian": (real, ("nv", "nv")),  # lower triangle, then its Cholesky factor
+    "hessian": (real, ("nv", "nv")),  # lower triangle, then its factor
     # velocities and forces
     "velocity": (vec6, ("nbody",)),  # twist
     "acceleration": (vec6, ("nbody",)),  # rate of the twist, gravity included
@@ -61,6 +61,7 @@ FIELDS = {
     "geom_mat": (mat33, ("ngeom",)),
     "contact_count": (wp.int32, ()),
     "contact_peak": (wp.int32, ()),  # most contacts at once, also those there was no room for
+    "iteration_peak": (wp.int32, ()),  # most solver iterations
     "contact_pair": (wp.int32, ("contact",)),
     "contact_candidate": (wp.int32, ("contact",)),
     "contact_row": (wp.int32, ("contact",)),  # its first row

@@ -34,7 +34,7 @@ from diffsim.physics.constraint import row_dot
 from diffsim.physics.contact_gradient import contact_gradient
 from diffsim.physics.fluid import drag_derivative, wind_twist
 from diffsim.physics.gradient_call import calls_gradient
-from diffsim.physics.inertia import cholesky_solve
+from diffsim.physics.inertia import factor_solve
 from diffsim.physics.kinematics import joint_quat
 from diffsim.physics.limit import DOF_FRICTION, joint_row_gradient
 from diffsim.physics.newton import factor_hessian
@@ -59,7 +59,7 @@ def solve_virtual_velocity(m: ModelArrays, s: Scratch, world: int):
             for dof in range(m.nv):
                 s.virtual_velocity[world, dof] = s.virtual_velocity[world, dof] - pull * s.row_jacobian[world, row, dof]
     factor_hessian(m, s, world)
-    cholesky_solve(m.nv, s.hessian[world], s.virtual_velocity[world])
+    factor_solve(m.nv, s.hessian[world], s.virtual_velocity[world])
     for dof in range(m.nv):
         s.constraint_bar[world, dof] = s.constraint_bar[world, dof] + s.virtual_velocity[world, dof]
 
