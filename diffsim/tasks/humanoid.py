@@ -23,6 +23,11 @@ class Humanoid(HumanoidTask):
     Extras: x of the centre of mass (m), with its exact gradient; inertias, velocities of bodies, actuator
     torques and contact forces are held constant.
 
+    Gymnasium's model asks for 50 sweeps of projected Gauss-Seidel; constraints are solved to convergence here.
+    Over 1,000 steps in contact under random actions, its next state is off the converged one by 1.2e-8 in
+    qpos and 1.3e-6 in qvel (median; at most 1.1e-7 and 1.3e-5), its reward by 5e-8 (7e-6) and its contact
+    forces, some 200 N, by 3e-4 N (7e-3 N).
+
     Source: gymnasium.envs.mujoco.humanoid_v5.
     """
 

@@ -68,9 +68,7 @@ class InvertedDoublePendulum(Task):
         qpos, qvel, extras = self.split(state)
         angles = qpos[:, 1:]
         forces = extras[:, 2:]
-        return torch.cat(
-            [qpos[:, :1], angles.sin(), angles.cos(), qvel.clamp(-10, 10), forces.clamp(-10, 10)], dim=1
-        )
+        return torch.cat([qpos[:, :1], angles.sin(), angles.cos(), qvel.clamp(-10, 10), forces.clamp(-10, 10)], dim=1)
 
     def reward(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
         """Bonus for staying up, less penalties on the tip's distance from (0, 2) and on the poles' speeds:

@@ -90,9 +90,7 @@ class Pusher(Task):
         distance = torch.linalg.vector_norm(cylinder - goal, dim=1)
         effort = action.square().sum(dim=1)
         return (
-            -self.reward_near_weight * near
-            - self.reward_dist_weight * distance
-            - self.reward_control_weight * effort
+            -self.reward_near_weight * near - self.reward_dist_weight * distance - self.reward_control_weight * effort
         )
 
     def terminal(self, state: Tensor) -> Tensor:

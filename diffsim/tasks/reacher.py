@@ -59,9 +59,7 @@ class Reacher(Task):
         radius = 0.2 * ((self.uniform(1, 1.0, generator) + 1) / 2).sqrt()
         angle = self.uniform(1, torch.pi, generator)
         goal = radius * torch.cat([angle.cos(), angle.sin()], dim=1)
-        return torch.cat([qpos[:, :-2], goal], dim=1), torch.cat(
-            [qvel[:, :-2], torch.zeros_like(goal)], dim=1
-        )
+        return torch.cat([qpos[:, :-2], goal], dim=1), torch.cat([qvel[:, :-2], torch.zeros_like(goal)], dim=1)
 
     def extras(self, evaluation: Evaluation) -> Tensor:
         """Fingertip minus target, [N, 3]."""

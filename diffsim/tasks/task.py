@@ -106,9 +106,7 @@ class Task(MDP):
             raise ValueError("noise must be None for a task without process noise (noise_size is 0)")
         for name, value, size in (("state", state, self.state_size), ("action", action, self.mj_model.nu)):
             if value.shape != (self.num_envs, size):
-                raise ValueError(
-                    f"{name} must have shape ({self.num_envs}, {size}), got {tuple(value.shape)}"
-                )
+                raise ValueError(f"{name} must have shape ({self.num_envs}, {size}), got {tuple(value.shape)}")
         physics = state[:, : self.mj_model.nq + self.mj_model.nv]
         if not self.num_extras:
             return self.simulator.step(physics, action, self.frame_skip)

@@ -32,9 +32,7 @@ def raw_jacobian(outputs: torch.Tensor, *inputs: torch.Tensor) -> np.ndarray:
     """
     rows = []
     for index in range(outputs.shape[1]):
-        grads = torch.autograd.grad(
-            outputs[:, index].sum(), inputs, retain_graph=True, materialize_grads=True
-        )
+        grads = torch.autograd.grad(outputs[:, index].sum(), inputs, retain_graph=True, materialize_grads=True)
         rows.append(torch.cat(grads, dim=1))
     return torch.stack(rows, dim=1).detach().numpy()
 

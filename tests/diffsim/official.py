@@ -10,6 +10,7 @@ from gymnasium.envs.mujoco import MujocoEnv
 
 from diffsim.types import numpy_dtype
 
+from .contact_reference import pushing_position
 from .reference import converge
 
 # Every option of every task away from its default at least once.
@@ -176,8 +177,9 @@ def random_transitions(env: MujocoEnv, count: int, seed: int = 0) -> Transitions
     steps, each from a state that has been set, so that its past counts no more than ours, to a number our
     precision can hold.
 
-    Carts start anywhere on their rail, so that they also meet its ends. In tasks with contacts episodes go on
-    past their end, and three in four of the transitions from states without a contact are left out.
+    Carts start anywhere on their rail, so that they also meet its ends, and pushing arms, half of the time, at
+    what they push. In tasks with contacts episodes go on past their end, and three in four of the transitions
+    from states without a contact are left out.
     """
     rng = np.random.default_rng(seed)
     low, high = env.action_space.low.astype(float), env.action_space.high.astype(float)
@@ -193,6 +195,9 @@ def random_transitions(env: MujocoEnv, count: int, seed: int = 0) -> Transitions
                 qpos[0] = rng.uniform(-1.02, 1.02)
                 env.set_state(qpos, env.data.qvel * 5)
             left = int(rng.integers(1, 51))
+            if env.spec.id == "Pusher-v5" and rng.random() < 0.5:
+                env.set_state(pushing_position(env.model, rng), env.data.qvel)
+                left = 3
         state = rounded(np.concatenate([env.data.qpos, env.data.qvel]))
         action = rounded(1.2 * rng.uniform(low, high))
         put(env, state)

@@ -8,7 +8,9 @@ import gymnasium
 import mujoco
 import numpy as np
 
-MODELS = sorted(path.stem for path in (Path(__file__).parent / "models").glob("*.xml"))
+ALL_MODELS = sorted(path.stem for path in (Path(__file__).parent / "models").glob("*.xml"))
+CONTACT_MODELS = [name for name in ALL_MODELS if name.startswith("contact_")]
+MODELS = [name for name in ALL_MODELS if name not in CONTACT_MODELS]
 TASK_MODELS = ["inverted_pendulum", "inverted_double_pendulum", "reacher", "swimmer"]
 INTEGRATORS = ["Euler", "implicitfast", "RK4"]
 
@@ -22,8 +24,8 @@ POSITION_STEP, VELOCITY_STEP, CONTROL_STEP = 2e-5, 2e-4, 1e-2
 
 
 def asset(name: str) -> Path:
-    """Path of an MJCF file: one of MODELS, or one of TASK_MODELS as Gymnasium ships it."""
-    if name in MODELS:
+    """Path of an MJCF file: one of ALL_MODELS, or one that Gymnasium ships."""
+    if name in ALL_MODELS:
         return Path(__file__).parent / "models" / f"{name}.xml"
     return Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets" / f"{name}.xml"
 
@@ -32,7 +34,7 @@ def load(name: str, integrator: str | None = None) -> mujoco.MjModel:
     """Loads a model whose constraint solver runs until it can no longer improve.
 
     Args:
-        name: one of MODELS or TASK_MODELS.
+        name: one of ALL_MODELS, or the name of a file that Gymnasium ships.
         integrator: one of INTEGRATORS, or None for the file's own.
     """
     mj_model = mujoco.MjModel.from_xml_path(str(asset(name)))

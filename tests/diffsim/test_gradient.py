@@ -59,9 +59,7 @@ def test_linearize_equals_transition_fd(name, integrator):
         assert block_error(actual, np.hstack([expected_A, expected_B]), nv) <= 1e-5
 
 
-@pytest.mark.parametrize(
-    "name", ["spherical_pendulum", "free_body", "ball_limits", "limits", "springs", "tendons"]
-)
+@pytest.mark.parametrize("name", ["spherical_pendulum", "free_body", "ball_limits", "limits", "springs", "tendons"])
 @every_integrator
 def test_gradcheck(name, integrator):
     # Raw coordinates: quaternions are perturbed off the sphere, and the step does not see their length.

@@ -109,9 +109,7 @@ def test_reset_mask_leaves_the_others():
 
 
 def test_options_reach_the_task():
-    env = gymnasium.make_vec(
-        "diffsim/Swimmer-v5", num_envs=2, exclude_current_positions_from_observation=False
-    )
+    env = gymnasium.make_vec("diffsim/Swimmer-v5", num_envs=2, exclude_current_positions_from_observation=False)
     assert env.reset(seed=0)[0].shape == (2, 10)
     with pytest.raises(TypeError, match="got frameskip"):
         gymnasium.make_vec("diffsim/Swimmer-v5", num_envs=2, frameskip=2)

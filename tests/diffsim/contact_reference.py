@@ -1,0 +1,289 @@
+"""C MuJoCo as the reference where constraints switch: states that simulations visit, which constraints act on
+the way from one to the next, and derivatives."""
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+
+from .reference import BALL, FREE, Stepper, block_error, difference, displace, load
+
+# Gymnasium's tasks: MJCF file and physics steps per action.
+TASKS = {
+    "InvertedPendulum-v5": ("inverted_pendulum", 2),
+    "InvertedDoublePendulum-v5": ("inverted_double_pendulum", 5),
+    "Reacher-v5": ("reacher", 2),
+    "Swimmer-v5": ("swimmer", 4),
+    "Hopper-v5": ("hopper", 4),
+    "Walker2d-v5": ("walker2d_v5", 4),
+    "HalfCheetah-v5": ("half_cheetah", 5),
+    "Ant-v5": ("ant", 5),
+    "Humanoid-v5": ("humanoid", 5),
+    "HumanoidStandup-v5": ("humanoidstandup", 5),
+    "Pusher-v5": ("pusher_v5", 5),
+}
+
+Signature = tuple[bytes, ...]
+
+
+def load_task(id: str) -> tuple[mujoco.MjModel, int]:
+    """Model of a Gymnasium task, its solver converged, and physics steps per action."""
+    name, frame_skip = TASKS[id]
+    return load(name), frame_skip
+
+
+# ---------------------------------------------------------------------------------------------------- states
+
+
+@functools.cache
+def task_states(id: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """`visited_states` of a Gymnasium task."""
+    mj_model, frame_skip = load_task(id)
+    return visited_states(mj_model, count, frame_skip)
+
+
+@functools.cache
+def model_states(name: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """`visited_states` of a test model."""
+    return visited_states(load(name), count, 5)
+
+
+def visited_states(
+    mj_model: mujoco.MjModel, count: int, hold: int, *, inside: bool = False, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """States on trajectories of C MuJoCo from near qpos0, most of them in contact if there are contacts.
+
+    Half of the trajectories are driven by random controls, half by sines of random frequency and phase; each
+    control is held for `hold` steps, and at most one state in about seven is kept. Without a contact, one in
+    four of these is; without any constraint force, one in sixteen.
+
+    Args:
+        mj_model: what is simulated.
+        count: N.
+        hold: physics steps per control.
+        inside: controls stay within 0.95 times their range, else they reach 1.1 times.
+        seed: of all randomness.
+
+    Returns: state [N, nq + nv], ctrl [N, nu].
+    """
+    rng = np.random.default_rng(seed)
+    data = mujoco.MjData(mj_model)
+    low, high = mj_model.actuator_ctrlrange.T
+    states, ctrls = [], []
+    while len(states) < count:
+        length, stride = _start(mj_model, data, rng)
+        sines = rng.random() < 0.5
+        frequency, phase = rng.uniform(0.5, 4, mj_model.nu), rng.uniform(0, 2 * np.pi, mj_model.nu)
+        next_kept = int(rng.integers(0, stride))
+        for step in range(length):
+            wave = np.sin(2 * np.pi * frequency * data.time + phase) if sines else rng.uniform(-1, 1, mj_model.nu)
+            ctrl = (low + high) / 2 + (0.95 if inside else 1.1) * (high - low) / 2 * wave
+            data.ctrl[:] = ctrl
+            mujoco.mj_forward(mj_model, data)
+            if np.abs(data.qvel).max() > 50 or not np.isfinite(data.qacc).all():
+                break
+            odds = 1 if data.ncon else 0.25 if data.qfrc_constraint.any() else 0.06
+            if step >= next_kept and rng.random() < odds:
+                states.append(np.concatenate([data.qpos, data.qvel]))
+                ctrls.append(ctrl)
+                next_kept = step + int(rng.integers(1, stride + 1))
+            mujoco.mj_step(mj_model, data, nstep=hold)
+    order = rng.permutation(len(states))[:count]
+    return np.array(states)[order], np.array(ctrls)[order]
+
+
+def _start(mj_model: mujoco.MjModel, data: mujoco.MjData, rng: np.random.Generator) -> tuple[int, int]:
+    """Puts data near qpos0, at a small velocity; an arm that can push, at what it pushes.
+
+    Returns: number of controls of the trajectory, and the most from one state that is kept to the next.
+    """
+    mujoco.mj_resetData(mj_model, data)
+    data.qvel[:] = 0.3 * rng.standard_normal(mj_model.nv)
+    if mujoco.mj_name2id(mj_model, mujoco.mjtObj.mjOBJ_BODY, "tips_arm") > 0:
+        data.qpos[:] = pushing_position(mj_model, rng)
+        # What is pushed weighs next to nothing and is soon away.
+        return 6, 1
+    mujoco.mj_integratePos(mj_model, data.qpos, 0.03 * rng.standard_normal(mj_model.nv), 1.0)
+    return 70, 13
+
+
+def pushing_position(mj_model: mujoco.MjModel, rng: np.random.Generator) -> np.ndarray:
+    """A position [nq] of Pusher-v5 with the fingers low over the table and the cylinder close to them."""
+    data = mujoco.MjData(mj_model)
+    low, high = mj_model.jnt_range[:7].T
+    fingers = [mj_model.geom(name).id for name in ("tip_arml", "tip_armr")]
+    while True:
+        data.qpos[:7] = low + (high - low) * rng.uniform(0.1, 0.9, 7)
+        mujoco.mj_kinematics(mj_model, data)
+        places = data.geom_xpos[fingers]
+        if -0.31 < places[:, 2].min() < -0.24:
+            break
+    angle = rng.uniform(-np.pi, np.pi)
+    place = places[places[:, 2].argmin()] + rng.uniform(0.055, 0.07) * np.array([np.cos(angle), np.sin(angle), 0])
+    y, x = place[1] - mj_model.body("object").pos[1], place[0] - mj_model.body("object").pos[0]
+    data.qpos[7:9] = y, x
+    return data.qpos.copy()
+
+
+# ----------------------------------------------------------------------------------------------- active sets
+
+
+def signature(data: mujoco.MjData) -> Signature:
+    """What tells one smooth piece of the dynamics from another, of the last evaluation.
+
+    The contacts that were found, by their geoms and in order; the constraint rows, by kind and element; and
+    which of them act, are slack, or are at their bound.
+    """
+    contacts, rows = data.ncon, data.nefc
+    return (
+        data.contact.geom[:contacts].tobytes(),
+        data.efc_type[:rows].tobytes(),
+        data.efc_id[:rows].tobytes(),
+        data.efc_state[:rows].tobytes(),
+    )
+
+
+@dataclass
+class Tracer:
+    """The physics step of C MuJoCo, one evaluation of the dynamics at a time.
+
+    `mj_step` with RK4 shows only the last of its four evaluations. This takes the same step from calls of
+    `mj_forward`, and shows them all.
+    """
+
+    mj_model: mujoco.MjModel
+
+    def __post_init__(self) -> None:
+        """Allocates the one MjData."""
+        self.stepper = Stepper(self.mj_model)
+        self.data = self.stepper.data
+
+    def signatures(self, state: np.ndarray, ctrl: np.ndarray, num_steps: int) -> Iterator[Signature]:
+        """Yields the signature of each evaluation on the way from a state [nq + nv] under a control [nu]."""
+        data = self.stepper.set(state, ctrl)
+        for _ in range(num_steps):
+            if self.mj_model.opt.integrator == mujoco.mjtIntegrator.mjINT_RK4:
+                yield from self._runge_kutta_step()
+            else:
+                mujoco.mj_forward(self.mj_model, data)
+                yield signature(data)
+                advance = mujoco.mj_Euler if self.mj_model.opt.integrator == 0 else mujoco.mj_implicit
+                advance(self.mj_model, data)
+
+    def _runge_kutta_step(self) -> Iterator[Signature]:
+        """Four evaluations; increments of position are in the tangent space at the start."""
+        m, data, h = self.mj_model, self.data, self.mj_model.opt.timestep
+        qpos, qvel = data.qpos.copy(), data.qvel.copy()
+        rates, accelerations = [], []
+        for fraction in (0, 0.5, 0.5, 1):
+            if rates:
+                data.qpos[:], data.qvel[:] = qpos, qvel + fraction * h * accelerations[-1]
+                mujoco.mj_integratePos(m, data.qpos, rates[-1], fraction * h)
+                rates.append(_tangent_rate(m, fraction * h * rates[-1], data.qvel))
+            else:
+                rates.append(qvel)
+            mujoco.mj_forward(m, data)
+            yield signature(data)
+            accelerations.append(data.qacc.copy())
+        weights = np.array([1, 2, 2, 1]) / 6
+        data.qpos[:], data.qvel[:] = qpos, qvel + h * weights @ accelerations
+        mujoco.mj_integratePos(m, data.qpos, weights @ rates, h)
+        data.time += h
+
+
+def _tangent_rate(mj_model: mujoco.MjModel, theta: np.ndarray, qvel: np.ndarray) -> np.ndarray:
+    """Rate of the increment theta that moves q (+) theta with velocity qvel: J_r(theta)^-1 omega for
+    rotations."""
+    rate = qvel.copy()
+    for kind, dof in zip(mj_model.jnt_type, mj_model.jnt_dofadr, strict=True):
+        if kind in (FREE, BALL):
+            dof += 3 * (kind == FREE)
+            t, w = theta[dof : dof + 3], qvel[dof : dof + 3]
+            angle = np.linalg.norm(t)
+            # The limit is 1/12; below 1e-3 the closed form would lose more than the series leaves out.
+            c = 1 / angle**2 - (1 + np.cos(angle)) / (2 * angle * np.sin(angle)) if angle > 1e-3 else 1 / 12
+            rate[dof : dof + 3] = w + np.cross(t, w) / 2 + c * np.cross(t, np.cross(t, w))
+    return rate
+
+
+# ----------------------------------------------------------------------------------------------- derivatives
+
+
+@dataclass
+class Derivative:
+    """Jacobians [N, 2 nv, 2 nv + nu] at states [N, nq + nv] and controls [N, nu] away from switching."""
+
+    state: np.ndarray
+    ctrl: np.ndarray
+    jacobian: np.ndarray
+    own_error: np.ndarray  # [N], of the differences, from steps of two sizes
+    tried: int  # states looked at; the others have a switch within reach of the differences
+
+
+def derivative(
+    mj_model: mujoco.MjModel, count: int, num_steps: int, *, step: float = 1e-6, seed: int = 0
+) -> Derivative:
+    """Central differences of `num_steps` of C MuJoCo on the manifold, at visited states away from switching.
+
+    A state is away from switching if, at every point of the differences, each evaluation of the dynamics on
+    the way (each Runge-Kutta stage of each step) finds the same contacts and the same constraint rows, acting
+    or slack, as it does from the state itself. The differences are extrapolated from two sizes of steps.
+
+    Args:
+        mj_model: what is simulated.
+        count: states wanted, N.
+        num_steps: physics steps.
+        step: of the differences in positions, rad, m; 10 times as large in velocities, 100 in controls. Small
+            beside the depths, about 1e-3, over which the impedance of constraints changes.
+        seed: of the states.
+    """
+    tracer, stepper = Tracer(mj_model), Stepper(mj_model)
+    nv, nu = mj_model.nv, mj_model.nu
+    steps = step * np.repeat([1.0, 10.0, 100.0], [nv, nv, nu])
+    rows = []
+    tried = 0
+    for state, ctrl in zip(*visited_states(mj_model, 4 * count, num_steps, inside=True, seed=seed), strict=True):
+        if len(rows) == count:
+            break
+        tried += 1
+        if not _same_signatures(tracer, state, ctrl, num_steps, steps):
+            continue
+        one, half = (_differences(stepper, state, ctrl, num_steps, scale * steps) for scale in (1, 0.5))
+        jacobian = (4 * half - one) / 3
+        rows.append((state, ctrl, jacobian, block_error(half, jacobian, nv)))
+    return Derivative(*(np.array(column) for column in zip(*rows, strict=True)), tried)
+
+
+def _points(
+    mj_model: mujoco.MjModel, state: np.ndarray, ctrl: np.ndarray, steps: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """States and controls a step along each coordinate, forward and backward."""
+    for index, step in enumerate(steps):
+        for sign in (1, -1):
+            shift = np.zeros(len(steps))
+            shift[index] = sign * step
+            yield displace(mj_model, state, shift[: 2 * mj_model.nv]), ctrl + shift[2 * mj_model.nv :]
+
+
+def _same_signatures(tracer: Tracer, state: np.ndarray, ctrl: np.ndarray, num_steps: int, steps: np.ndarray) -> bool:
+    """Whether every point of the differences passes the same contacts and constraints as the centre."""
+    centre = list(tracer.signatures(state, ctrl, num_steps))
+    for point in _points(tracer.mj_model, state, ctrl, steps):
+        for expected, actual in zip(centre, tracer.signatures(*point, num_steps), strict=True):
+            if actual != expected:
+                return False
+    return True
+
+
+def _differences(
+    stepper: Stepper, state: np.ndarray, ctrl: np.ndarray, num_steps: int, steps: np.ndarray
+) -> np.ndarray:
+    """Jacobian [2 nv, 2 nv + nu] by central differences."""
+    mj_model = stepper.mj_model
+    centre = stepper.step(state, ctrl, num_steps)
+    ends = [
+        difference(mj_model, centre, stepper.step(*point, num_steps)) for point in _points(mj_model, state, ctrl, steps)
+    ]
+    return np.array([(plus - minus) / (2 * s) for plus, minus, s in zip(ends[::2], ends[1::2], steps, strict=True)]).T
