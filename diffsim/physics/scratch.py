@@ -91,6 +91,7 @@ FIELDS = {
     "constraint_twist_bar": (vec6, ("nbody",)),
     "qacc_twist": (vec6, ("nbody",)),
     "qacc_twist_bar": (vec6, ("nbody",)),
+    "parameter_bar": (real, ("parameter",)),  # of the parameters, as `diffsim.parameters` orders them
     # adjoint: integrators
     "state_qpos_bar": (real, ("nv",)),  # at the start of a step
     "state_qvel_bar": (real, ("nv",)),
@@ -145,6 +146,7 @@ def make_scratch(model: Model, num_worlds: int, device: str) -> Any:  # noqa: AN
         "ngeom": model.mj_model.ngeom,
         "contact": model.max_contacts,
         "row": model.max_rows,
+        "parameter": model.parameters.size,
     }
     scratch = Scratch()
     for name, (kind, shape) in FIELDS.items():
