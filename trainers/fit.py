@@ -126,6 +126,7 @@ def build(options: RunOptions, values: dict[str, Any]) -> Algorithm:
     if options.video:
         require_video()
     mdp: MDP = diffsim.make(options.task, num_envs=options.num_envs, device=options.device, **options.task_kwargs)
+    torch.set_num_threads(options.threads)
     policy = build_policy(mdp, options, values).to(mdp.device, mdp.dtype)
     evaluation = OfficialEvaluation(options.task, options.task_kwargs, options.evaluate_episodes)
     cls = choose("algorithm", options.algorithm, ALGORITHMS)

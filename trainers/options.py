@@ -42,6 +42,7 @@ class RunOptions:
         policy: name of the policy; its options stand beside these.
         num_envs: copies simulated in parallel, at least 1.
         device: where to simulate and learn, such as cpu or cuda.
+        threads: of torch on the CPU, at least 1. More help large networks and batches, and hinder small ones.
         seed: of initial weights, initial states and noises, at least 0.
         iterations: number of iterations of the algorithm, at least 1.
         evaluate_every: iterations between official evaluations, each followed by a checkpoint, at least 1.
@@ -56,6 +57,7 @@ class RunOptions:
     policy: str = "DeterministicMLP"
     num_envs: int = 32
     device: str = "cpu"
+    threads: int = 1
     seed: int = 0
     iterations: int = 200
     evaluate_every: int = 20
@@ -64,7 +66,7 @@ class RunOptions:
     video: bool = False
 
     def __post_init__(self) -> None:
-        at_least_one = ("num_envs", "iterations", "evaluate_every", "evaluate_episodes")
+        at_least_one = ("num_envs", "threads", "iterations", "evaluate_every", "evaluate_episodes")
         for name, least in {**dict.fromkeys(at_least_one, 1), "seed": 0}.items():
             if getattr(self, name) < least:
                 raise OptionError(f"{name} must be >= {least}, got {getattr(self, name)}")

@@ -74,9 +74,8 @@ class ReturnBar(Callback):
 
     def __init__(self, console: Console) -> None:
         self.progress = Progress(
-            TextColumn("iteration"),
             MofNCompleteColumn(),
-            BarColumn(bar_width=30),
+            BarColumn(bar_width=10),
             TimeElapsedColumn(),
             TextColumn("{task.fields[status]}"),
             console=console,
@@ -95,7 +94,7 @@ class ReturnBar(Callback):
         """Moves the bar on."""
         assert isinstance(pl_module, Algorithm)
         self.shown.update(pl_module.metrics)
-        labels = {"return": "return", "eval/return": "official return"}
+        labels = {"return": "return", "eval/return": "official"}
         parts = [f"{text} {self.shown[name]:,.1f}" for name, text in labels.items() if name in self.shown]
         status = "  ".join([*parts, f"{pl_module.env_steps:,} env steps"])
         self.progress.update(self.bar, completed=pl_module.iteration, status=status)

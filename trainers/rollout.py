@@ -82,7 +82,7 @@ def rollout(
 
     Raises:
         ValueError: the scenarios are for another number of copies, or max_age is below 1.
-        NonFiniteError: the MDP refused a state or action that is not finite.
+        NonFiniteError: the MDP diverged, or refused a state or action that is not finite.
     """
     max_age = mdp.max_episode_steps if max_age is None else max_age
     if max_age < 1:
@@ -102,8 +102,9 @@ def rollout(
         action = policy(obs, action_noise if action_noise.shape[-1] else None)
         try:
             reached = mdp.transition(state, action, noise if mdp.noise_size else None)
-        except ValueError as error:
-            if state.isfinite().all() and action.isfinite().all():
+        except (ValueError, FloatingPointError) as error:
+            finite = state.isfinite().all() and action.isfinite().all()
+            if isinstance(error, ValueError) and finite:
                 raise
             raise NonFiniteError(f"at time step {time} of the window, {error}") from error
         reward, next_obs = mdp.reward(state, action, reached), mdp.observation(reached)

@@ -98,8 +98,8 @@ def nearest_features(pos: vec3, half: vec3, size: vec3) -> Nearest:
     best = real(1.0) * FAR
     for i in range(2):
         tip = pos + real(2 * i - 1) * half
-        outside = wp.int32(0)
-        face = wp.int32(NONE)
+        outside = int(0)
+        face = int(NONE)
         for k in range(3):
             if wp.abs(tip[k]) > size[k]:
                 outside += 1
@@ -158,7 +158,7 @@ def until_side(x: real, tip: real, step: real, limit: real) -> real:
 @wp.func
 def upper_bits(x: vec3) -> int:
     """Bit k is set if component k is positive."""
-    bits = wp.int32(0)
+    bits = int(0)
     for k in range(3):
         if x[k] > ZERO:
             bits += 1 << k

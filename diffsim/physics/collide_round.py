@@ -29,9 +29,7 @@ def _adj_coincident_normal(axis1: vec3, axis2: vec3, adj_ret: vec3) -> None:
 
 
 @differentiable
-def spheres(
-    center1: vec3, radius1: real, axis1: vec3, center2: vec3, radius2: real, axis2: vec3
-) -> ContactGeometry:
+def spheres(center1: vec3, radius1: real, axis1: vec3, center2: vec3, radius2: real, axis2: vec3) -> ContactGeometry:
     """Contact of two spheres; the axes only matter where the centres coincide."""
     offset = center2 - center1
     length = wp.length(offset)
@@ -130,6 +128,4 @@ def capsule_capsule(
     weights = segment_weights(segment1, segment2, start1 - start2, candidate)
     if weights[0] < ZERO:
         return no_contact()
-    return spheres(
-        start1 + weights[0] * segment1, size1[0], axis1, start2 + weights[1] * segment2, size2[0], axis2
-    )
+    return spheres(start1 + weights[0] * segment1, size1[0], axis1, start2 + weights[1] * segment2, size2[0], axis2)

@@ -5,8 +5,6 @@ distance, `margin + gap`, are the pair's contacts, in this order and up to a lim
 which candidates are used, are discrete choices, held fixed by the gradient.
 """
 
-from collections.abc import Callable
-
 import mujoco
 import warp as wp
 
@@ -23,7 +21,7 @@ from diffsim.physics.collide_plane import (
 from diffsim.physics.collide_round import capsule_capsule, sphere_capsule, sphere_sphere
 from diffsim.physics.contact_frame import NO_CONTACT, ContactGeometry, axis_of, contact_frame, no_contact
 from diffsim.physics.gradient_call import calls_gradient, differentiable
-from diffsim.types import ZERO, mat33, real, vec3
+from diffsim.types import mat33, real, vec3
 
 __all__ = [
     "CANDIDATES",
@@ -35,30 +33,27 @@ __all__ = [
     "contact_geometry_adjoint",
 ]
 
-PLANE = int(mujoco.mjtGeom.mjGEOM_PLANE)
-SPHERE = int(mujoco.mjtGeom.mjGEOM_SPHERE)
-CAPSULE = int(mujoco.mjtGeom.mjGEOM_CAPSULE)
-ELLIPSOID = int(mujoco.mjtGeom.mjGEOM_ELLIPSOID)
-CYLINDER = int(mujoco.mjtGeom.mjGEOM_CYLINDER)
-BOX = int(mujoco.mjtGeom.mjGEOM_BOX)
+PLANE = wp.constant(int(mujoco.mjtGeom.mjGEOM_PLANE))
+SPHERE = wp.constant(int(mujoco.mjtGeom.mjGEOM_SPHERE))
+CAPSULE = wp.constant(int(mujoco.mjtGeom.mjGEOM_CAPSULE))
+ELLIPSOID = wp.constant(int(mujoco.mjtGeom.mjGEOM_ELLIPSOID))
+CYLINDER = wp.constant(int(mujoco.mjtGeom.mjGEOM_CYLINDER))
+BOX = wp.constant(int(mujoco.mjtGeom.mjGEOM_BOX))
 
-# Kinds of the two geoms, in MuJoCo's order: candidates to try, most contacts to keep, and the collider.
-_TABLE: dict[tuple[int, int], tuple[int, int, wp.Function]] = {
-    (PLANE, SPHERE): (1, 1, plane_sphere),
-    (PLANE, CAPSULE): (2, 2, plane_capsule),
-    (PLANE, ELLIPSOID): (1, 1, plane_ellipsoid),
-    (PLANE, CYLINDER): (4, 4, plane_cylinder),
-    (PLANE, BOX): (8, 4, plane_box),
-    (SPHERE, SPHERE): (1, 1, sphere_sphere),
-    (SPHERE, CAPSULE): (1, 1, sphere_capsule),
-    (SPHERE, CYLINDER): (1, 1, sphere_cylinder),
-    (SPHERE, BOX): (1, 1, sphere_box),
-    (CAPSULE, CAPSULE): (2, 2, capsule_capsule),
-    (CAPSULE, BOX): (2, 2, capsule_box),
+# Kinds of the two geoms, in MuJoCo's order: candidates to try, most contacts to keep.
+CANDIDATES: dict[tuple[int, int], tuple[int, int]] = {
+    (PLANE, SPHERE): (1, 1),
+    (PLANE, CAPSULE): (2, 2),
+    (PLANE, ELLIPSOID): (1, 1),
+    (PLANE, CYLINDER): (4, 4),
+    (PLANE, BOX): (8, 4),
+    (SPHERE, SPHERE): (1, 1),
+    (SPHERE, CAPSULE): (1, 1),
+    (SPHERE, CYLINDER): (1, 1),
+    (SPHERE, BOX): (1, 1),
+    (CAPSULE, CAPSULE): (2, 2),
+    (CAPSULE, BOX): (2, 2),
 }
-CANDIDATES: dict[tuple[int, int], tuple[int, int]] = {kinds: row[:2] for kinds, row in _TABLE.items()}
-COLLIDERS = tuple(row[2] for row in _TABLE.values())
-PAIRS = tuple(CANDIDATES)
 
 
 @wp.struct
@@ -71,7 +66,7 @@ class GeometryCotangents:
     torque2: vec3
 
 
-@wp.func
+@differentiable
 def contact_geometry(
     kind1: int,
     kind2: int,
@@ -85,10 +80,54 @@ def contact_geometry(
     margin: real,
 ) -> ContactGeometry:
     """One candidate of a pair: a contact if its distance is at most `margin`, the detection distance."""
-    for i in range(wp.static(len(PAIRS))):
-        if kind1 == wp.static(PAIRS[i][0]) and kind2 == wp.static(PAIRS[i][1]):
-            return wp.static(COLLIDERS[i])(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+    if kind1 == PLANE:
+        if kind2 == SPHERE:
+            return plane_sphere(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+        if kind2 == CAPSULE:
+            return plane_capsule(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+        if kind2 == ELLIPSOID:
+            return plane_ellipsoid(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+        if kind2 == CYLINDER:
+            return plane_cylinder(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+        if kind2 == BOX:
+            return plane_box(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+    if kind1 == SPHERE:
+        if kind2 == SPHERE:
+            return sphere_sphere(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+        if kind2 == CAPSULE:
+            return sphere_capsule(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+        if kind2 == CYLINDER:
+            return sphere_cylinder(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+        if kind2 == BOX:
+            return sphere_box(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+    if kind1 == CAPSULE:
+        if kind2 == CAPSULE:
+            return capsule_capsule(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+        if kind2 == BOX:
+            return capsule_box(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
     return no_contact()
+
+
+@differentiable
+def contraction(
+    kind1: int,
+    kind2: int,
+    size1: vec3,
+    pos1: vec3,
+    mat1: mat33,
+    size2: vec3,
+    pos2: vec3,
+    mat2: mat33,
+    candidate: int,
+    margin: real,
+    distance_bar: real,
+    position_bar: vec3,
+    frame_bar: mat33,
+) -> real:
+    """A contact contracted with its cotangents."""
+    g = contact_geometry(kind1, kind2, size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+    frame = contact_frame(g.normal, g.tangent)
+    return g.distance * distance_bar + wp.dot(g.position, position_bar) + wp.ddot(frame, frame_bar)
 
 
 @wp.func
@@ -99,54 +138,6 @@ def turning(mat: mat33, mat_bar: mat33) -> vec3:
         + wp.cross(axis_of(mat, 1), axis_of(mat_bar, 1))
         + wp.cross(axis_of(mat, 2), axis_of(mat_bar, 2))
     )
-
-
-def _adjoint(collide: Callable) -> Callable:
-    """Gradient of phi, a pair's contact contracted with its cotangents."""
-
-    @differentiable
-    def phi(
-        size1: vec3,
-        pos1: vec3,
-        mat1: mat33,
-        size2: vec3,
-        pos2: vec3,
-        mat2: mat33,
-        candidate: int,
-        margin: real,
-        distance_bar: real,
-        position_bar: vec3,
-        frame_bar: mat33,
-    ) -> real:
-        g = collide(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
-        frame = contact_frame(g.normal, g.tangent)
-        return g.distance * distance_bar + wp.dot(g.position, position_bar) + wp.ddot(frame, frame_bar)
-
-    @calls_gradient
-    def adjoint(
-        size1: vec3,
-        pos1: vec3,
-        mat1: mat33,
-        size2: vec3,
-        pos2: vec3,
-        mat2: mat33,
-        candidate: int,
-        margin: real,
-        distance_bar: real,
-        position_bar: vec3,
-        frame_bar: mat33,
-    ) -> GeometryCotangents:
-        bar = wp.grad(phi)(
-            size1, pos1, mat1, size2, pos2, mat2, candidate, margin, distance_bar, position_bar, frame_bar
-        )
-        mat1_bar = bar[2]
-        mat2_bar = bar[5]
-        return GeometryCotangents(bar[1], turning(mat1, mat1_bar), bar[4], turning(mat2, mat2_bar))
-
-    return adjoint
-
-
-ADJOINTS = tuple(_adjoint(collider) for collider in COLLIDERS)
 
 
 @calls_gradient
@@ -166,10 +157,9 @@ def contact_geometry_adjoint(
     frame_bar: mat33,
 ) -> GeometryCotangents:
     """Gradient of distance * distance_bar + position . position_bar + sum(frame * frame_bar)."""
-    for i in range(wp.static(len(PAIRS))):
-        if kind1 == wp.static(PAIRS[i][0]) and kind2 == wp.static(PAIRS[i][1]):
-            return wp.static(ADJOINTS[i])(
-                size1, pos1, mat1, size2, pos2, mat2, candidate, margin, distance_bar, position_bar, frame_bar
-            )
-    zero = vec3(ZERO, ZERO, ZERO)
-    return GeometryCotangents(zero, zero, zero, zero)
+    bar = wp.grad(contraction)(
+        kind1, kind2, size1, pos1, mat1, size2, pos2, mat2, candidate, margin, distance_bar, position_bar, frame_bar
+    )
+    mat1_bar = bar[4]
+    mat2_bar = bar[7]
+    return GeometryCotangents(bar[3], turning(mat1, mat1_bar), bar[6], turning(mat2, mat2_bar))

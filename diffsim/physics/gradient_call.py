@@ -13,9 +13,7 @@ import warp as wp
 def _mark(function: wp.Function, name: str) -> wp.Function:
     """Sets one of the generator's marks."""
     if not hasattr(function.adj, name):
-        raise RuntimeError(
-            f"Warp {wp.__version__} no longer has the mark {name!r} that gradients of contacts need"
-        )
+        raise RuntimeError(f"Warp {wp.__version__} no longer has the mark {name!r} that gradients of contacts need")
     setattr(function.adj, name, True)
     return function
 

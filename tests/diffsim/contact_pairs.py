@@ -31,9 +31,7 @@ class Contacts:
 
     def flat(self) -> np.ndarray:
         """[N, MOST, 13]: distance, position and frame."""
-        return np.concatenate(
-            [self.dist[..., None], self.pos, self.frame.reshape(*self.dist.shape, 9)], axis=-1
-        )
+        return np.concatenate([self.dist[..., None], self.pos, self.frame.reshape(*self.dist.shape, 9)], axis=-1)
 
 
 @dataclass(frozen=True)
@@ -120,14 +118,11 @@ class Pair:
 
     def _launch(self, poses: Poses, result: Contacts, bar: np.ndarray) -> np.ndarray:
         n = len(poses)
-        out = [
-            wp.zeros((n, MOST), dtype=dtype, device="cpu")
-            for dtype in (real, vec3, mat33, GeometryCotangents)
-        ]
+        out = [wp.zeros((n, MOST), dtype=dtype, device="cpu") for dtype in (real, vec3, mat33, GeometryCotangents)]
         count = wp.zeros(n, dtype=int, device="cpu")
         inputs = [
             *self.kinds,
-            *CANDIDATES[self.kinds],
+            *CANDIDATES.get(self.kinds, (1, 1)),
             vec3(*self.sizes[0]),
             vec3(*self.sizes[1]),
             real(self.margin),
@@ -228,3 +223,22 @@ def moved(poses: Poses, direction: int, step: float) -> Poses:
         theta = step * np.eye(3)[k - 3]
         mat[:, geom] = np.array([turn(m, theta) for m in mat[:, geom]])
     return Poses(pos, mat)
+
+
+def differences(pair: Pair, poses: Poses, bar: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Central differences [N, MOST, 12] in C, extrapolated; and which contacts have none of their switches near.
+
+    At a switch, a step half as long gives another difference.
+    """
+    expected = np.zeros((len(poses), MOST, 12))
+    smooth = np.ones((len(poses), MOST), dtype=bool)
+    count = pair.reference(poses).count
+    for direction in range(12):
+        slopes = []
+        for step in (2e-4, 1e-4):
+            ahead, behind = (pair.reference(moved(poses, direction, s)) for s in (step, -step))
+            slopes.append(((ahead.flat() - behind.flat()) / (2 * step) * bar).sum(-1))
+            smooth &= ((ahead.count == count) & (behind.count == count))[:, None]
+        expected[..., direction] = (4 * slopes[1] - slopes[0]) / 3
+        smooth &= np.abs(slopes[1] - slopes[0]) <= 1e-4 * np.maximum(np.abs(slopes[1]), 1.0)
+    return expected, smooth

@@ -133,15 +133,18 @@ def pushing_position(mj_model: mujoco.MjModel, rng: np.random.Generator) -> np.n
 def signature(data: mujoco.MjData) -> Signature:
     """What tells one smooth piece of the dynamics from another, of the last evaluation.
 
-    The contacts that were found, by their geoms and in order; the constraint rows, by kind and element; and
-    which of them act, are slack, or are at their bound.
+    The contacts that were found, by their geoms and in order; the constraint rows, by kind and element; and which
+    of them exert a force, or are at their bound. (`efc_state` is of little use: MuJoCo 4.0 leaves it as it was when
+    the solver began.)
     """
     contacts, rows = data.ncon, data.nefc
+    force, bound = data.efc_force[:rows], data.efc_frictionloss[:rows]
+    slipping = (bound > 0) & (np.abs(force) >= bound)
     return (
         data.contact.geom[:contacts].tobytes(),
         data.efc_type[:rows].tobytes(),
         data.efc_id[:rows].tobytes(),
-        data.efc_state[:rows].tobytes(),
+        np.where(slipping, 2 * np.sign(force), np.where(bound > 0, 0, np.sign(force))).astype(np.int8).tobytes(),
     )
 
 

@@ -25,6 +25,19 @@ def step(mj_model: mujoco.MjModel, state: np.ndarray, ctrl: np.ndarray, num_step
     return simulator(mj_model, len(state)).step(*tensors(state, ctrl), num_steps=num_steps).numpy()
 
 
+def contacts(sim: diffsim.Simulator, state: np.ndarray, ctrl: np.ndarray) -> list[tuple[tuple[int, int], np.ndarray]]:
+    """Contacts that act at one world's state [nq + nv], as geoms and (point, normal) [6]; pairs of geoms in order."""
+    sim.forward(*tensors(state[None], ctrl[None]))
+    scratch, arrays = sim._scratch, sim._arrays
+    count = int(scratch.contact_count.numpy()[0])
+    pairs = scratch.contact_pair.numpy()[0, :count]
+    geoms = np.stack([arrays.pair_geom1.numpy()[pairs], arrays.pair_geom2.numpy()[pairs]], axis=1)
+    points = scratch.contact_point.numpy()[0, :count]
+    normals = scratch.contact_frame.numpy()[0, :count, 0]
+    found = [((int(a), int(b)), np.concatenate(place)) for (a, b), *place in zip(geoms, points, normals, strict=True)]
+    return sorted(found, key=lambda contact: contact[0])
+
+
 def raw_jacobian(outputs: torch.Tensor, *inputs: torch.Tensor) -> np.ndarray:
     """Derivative of outputs [N, O] by inputs [N, I...], world by world: [N, O, sum of I].
 

@@ -1,12 +1,15 @@
 """Checks in float32, run by test_float32.py in a process of their own, since precision is chosen at
 import."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
 
 import diffsim
 
+from .contact_reference import TASKS, load_task
 from .engine import raw_jacobian, simulator, step, tangent_jacobian, tensors
 from .reference import (
     INTEGRATORS,
@@ -19,6 +22,9 @@ from .reference import (
     smooth_states,
 )
 from .test_tasks import test_observation_after_reset, test_transitions  # noqa: F401  collected here too
+
+# States of each task, and their steps and Jacobians in float64: test_float32.py writes it.
+REFERENCE = os.environ["DIFFSIM_FLOAT32_REFERENCE"]
 
 every_model = pytest.mark.parametrize("name", TASK_MODELS + MODELS)
 every_integrator = pytest.mark.parametrize("integrator", INTEGRATORS)
@@ -52,3 +58,27 @@ def test_gradient(name):
     output = simulator(mj_model, 6).step(*inputs)
     actual = tangent_jacobian(mj_model, raw_jacobian(output, *inputs), state, output.detach().numpy())
     assert max(block_error(a, e, mj_model.nv) for a, e in zip(actual, expected, strict=True)) <= 1e-3
+
+
+@pytest.mark.parametrize("id", TASKS)
+def test_tasks(id):
+    mj_model, frame_skip = load_task(id)
+    with np.load(REFERENCE) as arrays:
+        state, ctrl, expected, jacobian = (arrays[f"{id}/{name}"] for name in ("state", "ctrl", "next", "jacobian"))
+    one_step = Stepper(mj_model).step_batch(state, ctrl)
+    sim = simulator(mj_model, len(state))
+    inputs = tensors(state, ctrl)
+    for num_steps, reference in ((1, one_step), (frame_skip, expected)):
+        error = np.abs(sim.step(*inputs, num_steps=num_steps).numpy() - reference)
+        size = np.maximum(np.abs(state), np.abs(reference))
+        for part in (np.s_[:, : mj_model.nq], np.s_[:, mj_model.nq :]):
+            relative = error[part].max(axis=1) / np.maximum(size[part].max(axis=1), 1e-3)
+            print(id, num_steps, np.median(relative), relative.max())
+            assert np.median(relative) <= 1e-4 and relative.max() <= 1e-3
+    # Of a scalar function of the next state, by state and action.
+    weight = np.random.default_rng(0).standard_normal(2 * mj_model.nv)
+    actual = np.concatenate([x.numpy() for x in sim.linearize(*inputs, num_steps=frame_skip)], axis=2)
+    gradients = np.einsum("i,nij->nj", weight, actual), np.einsum("i,nij->nj", weight, jacobian)
+    cosine = (gradients[0] * gradients[1]).sum(1) / np.prod([np.linalg.norm(g, axis=1) for g in gradients], axis=0)
+    print(id, "cosine", np.median(cosine), np.quantile(cosine, 0.05), cosine.min())
+    assert np.median(cosine) > 0.9999

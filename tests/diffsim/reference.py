@@ -184,9 +184,7 @@ def _central_differences(
         shift = np.zeros(2 * nv + nu)
         shift[index] = step
         ends = [
-            stepper.step(
-                displace(mj_model, state, sign * shift[: 2 * nv]), ctrl + sign * shift[2 * nv :], num_steps
-            )
+            stepper.step(displace(mj_model, state, sign * shift[: 2 * nv]), ctrl + sign * shift[2 * nv :], num_steps)
             for sign in (1, -1)
         ]
         plus, minus = (difference(mj_model, centre, end) for end in ends)
@@ -194,9 +192,7 @@ def _central_differences(
     return np.array(columns).T
 
 
-def jacobian(
-    stepper: Stepper, state: np.ndarray, ctrl: np.ndarray, num_steps: int = 1
-) -> tuple[np.ndarray, float]:
+def jacobian(stepper: Stepper, state: np.ndarray, ctrl: np.ndarray, num_steps: int = 1) -> tuple[np.ndarray, float]:
     """Derivative of the step on the manifold by extrapolated central differences, and an estimate of its
     error.
 
@@ -207,9 +203,7 @@ def jacobian(
     Returns: [2 nv, 2 nv + nu] by (position, velocity, control), and the relative error, the worst over its
     blocks.
     """
-    one, half, quarter = (
-        _central_differences(stepper, state, ctrl, num_steps, scale) for scale in (1, 0.5, 0.25)
-    )
+    one, half, quarter = (_central_differences(stepper, state, ctrl, num_steps, scale) for scale in (1, 0.5, 0.25))
     coarse, fine = (4 * half - one) / 3, (4 * quarter - half) / 3
     return coarse, block_error(fine, coarse, stepper.mj_model.nv)
 

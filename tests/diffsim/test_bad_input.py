@@ -95,9 +95,7 @@ FEATURES = {
     "implicit": body(head='<option integrator="implicit"/>'),
     "flag gravity": body(head='<option><flag gravity="disable"/></option>'),
     "flag limit": body(head='<option><flag limit="disable"/></option>', joint='range="-1 1" limited="true"'),
-    "flag constraint": body(
-        head='<option><flag constraint="disable"/></option>', joint='range="-1 1" limited="true"'
-    ),
+    "flag constraint": body(head='<option><flag constraint="disable"/></option>', joint='range="-1 1" limited="true"'),
     "flag spring": body(head='<option><flag spring="disable"/></option>', joint='stiffness="9"'),
     "flag damper": body(head='<option><flag damper="disable"/></option>'),
     "flag actuation": body(
@@ -186,9 +184,7 @@ def test_geoms_that_cannot_touch_are_accepted(first, second):
 
 def test_explicit_pairs_touch_whatever_their_masks():
     text = pair('contype="0" conaffinity="0"', 'contype="0" conaffinity="0"')
-    text = text.replace(
-        "</mujoco>", '<contact><pair name="bump" geom1="floor" geom2="ball"/></contact></mujoco>'
-    )
+    text = text.replace("</mujoco>", '<contact><pair name="bump" geom1="floor" geom2="ball"/></contact></mujoco>')
     assert diffsim.Model.from_mjcf(text).max_contacts == 1
 
 

@@ -5,10 +5,34 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 
-def test_float32():
+from .contact_reference import TASKS, load_task, task_states
+from .engine import simulator, tensors
+from .reference import Stepper
+
+
+def test_float32(tmp_path):
+    reference = tmp_path / "reference.npz"
+    np.savez(reference, **task_reference())
     checks = Path(__file__).with_name("float32_checks.py")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(checks)]
-    environment = os.environ | {"DIFFSIM_X64": "0"}
+    environment = os.environ | {"DIFFSIM_X64": "0", "DIFFSIM_FLOAT32_REFERENCE": str(reference)}
     result = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout[-6000:]
+
+
+def task_reference() -> dict[str, np.ndarray]:
+    """States of each task that float32 can hold, and from there: C MuJoCo's next state, our Jacobian in float64."""
+    arrays = {}
+    for id in TASKS:
+        mj_model, frame_skip = load_task(id)
+        state, ctrl = (x[:50].astype(np.float32).astype(np.float64) for x in task_states(id, 200))
+        A, B = simulator(mj_model, len(state)).linearize(*tensors(state, ctrl), num_steps=frame_skip)
+        arrays |= {
+            f"{id}/state": state,
+            f"{id}/ctrl": ctrl,
+            f"{id}/next": Stepper(mj_model).step_batch(state, ctrl, frame_skip),
+            f"{id}/jacobian": np.concatenate([A.numpy(), B.numpy()], axis=2),
+        }
+    return arrays

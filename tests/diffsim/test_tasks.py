@@ -29,6 +29,9 @@ every_setting = pytest.mark.parametrize(("id", "options"), SETTINGS, ids=SETTING
 every_task = pytest.mark.parametrize("id", TASKS)
 
 TOLERANCE = 1e-6 if diffsim.dtype == torch.float64 else 1e-4
+# Contact forces grow with depths of 1e-3 m, known in float32 to 1e-7 m.
+FORCE_TOLERANCE = 1e-6 if diffsim.dtype == torch.float64 else 1e-3
+TASKS_WITH_FORCES = ("Ant-v5", "Humanoid-v5", "HumanoidStandup-v5")
 
 
 def assert_close(actual: torch.Tensor, expected: np.ndarray, tolerance: float = TOLERANCE) -> None:
@@ -48,7 +51,12 @@ def test_transitions(id, options):
     next_state = mdp.transition(state, action)
     assert next_state.shape == (200, mdp.state_size)
     assert_close(next_state[:, : expected.state.shape[1]], expected.next_state)
-    assert_close(mdp.observation(next_state), expected.obs)
+    forces = 6 * (env.model.nbody - 1) if id in TASKS_WITH_FORCES else 0
+    forces *= options.get("include_cfrc_ext_in_observation", True)
+    observed = expected.obs.shape[1] - forces
+    obs = mdp.observation(next_state)
+    assert_close(obs[:, :observed], expected.obs[:, :observed])
+    assert_close(obs[:, observed:], expected.obs[:, observed:], FORCE_TOLERANCE)
     assert_close(mdp.reward(state, action, next_state), expected.reward)
     np.testing.assert_array_equal(mdp.terminal(next_state).numpy(), expected.terminated)
 

@@ -155,6 +155,7 @@ def test_help_loads_nothing_heavy():
         ),
         (["fit", *SMALL, "--iterations", "0"], "iterations must be >= 1, got 0"),
         (["fit", *SMALL, "--num_envs", "0"], "num_envs must be >= 1, got 0"),
+        (["fit", *SMALL, "--threads", "0"], "threads must be >= 1, got 0"),
         (["fit", *SMALL, "--seed", "-1"], "seed must be >= 0, got -1"),
         (["fit", *SMALL, "--evaluate_every", "0"], "evaluate_every must be >= 1, got 0"),
         (["fit", *SMALL, "--evaluate_episodes", "0"], "evaluate_episodes must be >= 1, got 0"),
@@ -165,7 +166,7 @@ def test_help_loads_nothing_heavy():
             "policy must be one of DeterministicMLP, GaussianMLP, got 'MLP'",
         ),
         (["fit", *SMALL, "--device", "abacus"], "device must be one of cpu"),
-        (["fit", "--task", "Reachr-v5"], "task must be one of InvertedDoublePendulum-v5, "),
+        (["fit", "--task", "Reachr-v5"], "got 'Reachr-v5'; did you mean Reacher-v5?"),
         (["fit", *SMALL, "--task_kwargs", '{"colour": 1}'], "colour"),
         (["fit", "--config", "none.yaml"], "config must be a readable YAML file, got 'none.yaml'"),
         (

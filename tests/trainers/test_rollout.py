@@ -171,6 +171,24 @@ def test_a_refused_state_names_the_time_step():
         rollout(mdp, LinearPolicy((float("inf"), 0.0)), draw(mdp, 5))
 
 
+def test_divergence_names_the_time_step():
+    class Diverging(LinearQuadratic):
+        def transition(self, state, action, noise=None):
+            raise FloatingPointError("physics diverged: qpos is not finite in world 2")
+
+    with pytest.raises(NonFiniteError, match="at time step 0 of the window, physics diverged: .* in world 2"):
+        rollout(Diverging(3), LinearPolicy(), draw(Diverging(3), 5))
+
+
+def test_other_mistakes_pass_through():
+    class Strict(LinearQuadratic):
+        def transition(self, state, action, noise=None):
+            raise ValueError("state must be something else")
+
+    with pytest.raises(ValueError, match="^state must be something else$"):
+        rollout(Strict(3), LinearPolicy(), draw(Strict(3), 5))
+
+
 class Counter(gymnasium.Env):
     """Observes [episode, steps since it began]; ends after `length` steps, in a terminal state."""
 
