@@ -14,13 +14,10 @@ def host_arrays(mj_model: mujoco.MjModel, max_contacts: int | None) -> dict[str,
     m = mj_model
     disabled = m.opt.disableflags
     bit = mujoco.mjtDisableBit
-    spring, damper, gravity = (
-        not disabled & flag for flag in (bit.mjDSBL_SPRING, bit.mjDSBL_DAMPER, bit.mjDSBL_GRAVITY)
-    )
+    spring, damper = (not disabled & flag for flag in (bit.mjDSBL_SPRING, bit.mjDSBL_DAMPER))
     passive = spring or damper  # MuJoCo skips fluid forces only where both are disabled
     integrator = int(m.opt.integrator)
-    damping = m.dof_damping * damper
-    eulerdamp = not disabled & bit.mjDSBL_EULERDAMP and np.any(damping > 0)
+    damped = damper and np.any(m.dof_damping > 0)
     fields: dict[str, Any] = dict(
         nbody=m.nbody,
         nv=m.nv,
@@ -28,11 +25,10 @@ def host_arrays(mj_model: mujoco.MjModel, max_contacts: int | None) -> dict[str,
         nu=m.nu,
         njnt=m.njnt,
         integrator=integrator,
-        implicit=int(integrator == IMPLICITFAST or (integrator == EULER and bool(eulerdamp))),
+        implicit=int(integrator == IMPLICITFAST or bool(damped and damps_implicitly(m))),
         fluid=int(passive and (m.opt.density > 0 or m.opt.viscosity > 0)),
         has_actfrcrange=int(bool(np.any(m.jnt_actfrclimited))),
         timestep=m.opt.timestep,
-        gravity=vec3(*(m.opt.gravity * gravity)),
         wind=vec3(*m.opt.wind),
         body_parent=m.body_parentid,
         body_lastdof=last_dofs(m),
@@ -41,26 +37,21 @@ def host_arrays(mj_model: mujoco.MjModel, max_contacts: int | None) -> dict[str,
         body_jntnum=m.body_jntnum,
         body_pos=m.body_pos,
         body_quat=m.body_quat,
-        body_mass=m.body_mass,
         body_ipos=m.body_ipos,
         body_iquat=m.body_iquat,
-        body_rotary=body_rotary(m),
         jnt_type=m.jnt_type,
         jnt_qposadr=m.jnt_qposadr,
         jnt_dofadr=m.jnt_dofadr,
         jnt_pos=m.jnt_pos,
         jnt_axis=m.jnt_axis,
-        jnt_stiffness=m.jnt_stiffness * spring,
         jnt_actfrclimited=m.jnt_actfrclimited,
         jnt_actfrcrange=m.jnt_actfrcrange,
         qpos0=m.qpos0,
         qpos_spring=m.qpos_spring,
         dof_body=m.dof_bodyid,
         dof_parent=m.dof_parentid,
-        dof_armature=m.dof_armature,
-        dof_damping=damping,
     )
-    fields.update(dof_blocks(m), **gyroscopic_bodies(m), **fluid_coefficients(m), **actuators(m), **constraint_fields(m, max_contacts))
+    fields.update(dof_blocks(m), **gyroscopic_bodies(m), **actuators(m), **constraint_fields(m, max_contacts))
     return {name: _packed(value) for name, value in fields.items()}
 
 
@@ -73,15 +64,10 @@ def _packed(value: Any) -> Any:  # noqa: ANN401
     return np.ascontiguousarray(value, numpy_dtype if value.dtype.kind == "f" else np.int32)
 
 
-def body_rotary(m: mujoco.MjModel) -> np.ndarray:
-    """Rotational inertia about the centre of mass in the body's axes: [nbody, 3, 3], kg m^2."""
-    rotary = np.zeros((m.nbody, 3, 3))
-    for body in range(m.nbody):
-        matrix = np.zeros(9)
-        mujoco.mju_quat2Mat(matrix, m.body_iquat[body])
-        axes = matrix.reshape(3, 3)
-        rotary[body] = axes @ np.diag(m.body_inertia[body]) @ axes.T
-    return rotary
+def damps_implicitly(m: mujoco.MjModel) -> bool:
+    """Whether joint damping, where there is any, is integrated implicitly by Euler."""
+    eulerdamp = not m.opt.disableflags & mujoco.mjtDisableBit.mjDSBL_EULERDAMP
+    return bool(m.opt.integrator == EULER and eulerdamp)
 
 
 def dof_blocks(m: mujoco.MjModel) -> dict[str, np.ndarray]:
@@ -129,35 +115,21 @@ def gyroscopic_bodies(m: mujoco.MjModel) -> dict[str, Any]:
     return dict(ngyro=len(bodies), gyro_body=np.array(bodies, int), gyro_dof=m.body_dofadr[bodies])
 
 
-def fluid_coefficients(m: mujoco.MjModel) -> dict[str, np.ndarray]:
-    """Drag of each body's equivalent inertia box, per velocity and per velocity squared: [nbody, 6], angular first.
-
-    Source: MuJoCo documentation, Computation, passive forces, inertia-based model.
-    """
-    linear, quadratic = np.zeros((m.nbody, 6)), np.zeros((m.nbody, 6))
-    density, viscosity = m.opt.density, m.opt.viscosity
-    for body in range(1, m.nbody):
-        mass, inertia = m.body_mass[body], m.body_inertia[body]
-        if mass < mujoco.mjMINVAL:
-            continue
-        x, y, z = np.sqrt(np.maximum(mujoco.mjMINVAL, inertia.sum() - 2 * inertia) / mass * 6.0)
-        diameter = (x + y + z) / 3
-        linear[body] = viscosity * np.pi * np.repeat([diameter**3, 3 * diameter], 3)
-        quadratic[body, :3] = density / 64 * np.array([x * (y**4 + z**4), y * (x**4 + z**4), z * (x**4 + y**4)])
-        quadratic[body, 3:] = density / 2 * np.array([y * z, x * z, x * y])
-    return dict(fluid_linear=linear, fluid_quadratic=quadratic)
+def active_actuators(m: mujoco.MjModel) -> list[int]:
+    """Actuators that are not switched off, by index."""
+    if m.opt.disableflags & mujoco.mjtDisableBit.mjDSBL_ACTUATION:
+        return []
+    return [i for i in range(m.nactuator) if not m.opt.disableactuator >> int(m.actuator_group[i]) & 1]
 
 
 def actuators(m: mujoco.MjModel) -> dict[str, Any]:
-    """Actuators that exert a force: gain and bias in affine form, and moments as sparse constant rows."""
-    off = mujoco.mjtDisableBit.mjDSBL_ACTUATION & m.opt.disableflags
-    active = [] if off else [i for i in range(m.nactuator) if not m.opt.disableactuator >> int(m.actuator_group[i]) & 1]
+    """Actuators that exert a force: ranges, and moments as sparse constant rows."""
+    active = active_actuators(m)
     clamp = not m.opt.disableflags & mujoco.mjtDisableBit.mjDSBL_CLAMPCTRL
     affine_gain = m.actuator_gaintype[active] == int(mujoco.mjtGain.mjGAIN_AFFINE)
     affine_bias = m.actuator_biastype[active] == int(mujoco.mjtBias.mjBIAS_AFFINE)
-    gain = m.actuator_gainprm[active, :3].copy()
-    gain[~affine_gain, 1:] = 0
-    servo = ~affine_gain & affine_bias & (gain[:, 0] != 0) & (gain[:, 0] == -m.actuator_biasprm[active, 1])
+    gain = m.actuator_gainprm[active, 0]
+    servo = ~affine_gain & affine_bias & (gain != 0) & (gain == -m.actuator_biasprm[active, 1])
     adr, num, dofs, coordinates, values = [], [], [], [], []
     quats, joints, periods = np.full(len(active), -1), np.full(len(active), -1), np.zeros(len(active))
     for n, i in enumerate(active):
@@ -184,8 +156,6 @@ def actuators(m: mujoco.MjModel) -> dict[str, Any]:
     return dict(
         nactuator=len(active),
         actuator_ctrl=m.actuator_ctrladr[active],
-        actuator_gain=gain,
-        actuator_bias=m.actuator_biasprm[active, :3] * affine_bias[:, None],
         actuator_ctrllimited=m.actuator_ctrllimited[m.actuator_ctrladr[active]] * bool(clamp),
         actuator_ctrlrange=m.actuator_ctrlrange[m.actuator_ctrladr[active]],
         actuator_forcelimited=m.actuator_forcelimited[active].astype(int),

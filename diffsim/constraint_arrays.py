@@ -15,7 +15,6 @@ from diffsim.unsupported import DISABLE, touching_pairs
 
 # Largest contact buffer made without asking; beyond, contacts are counted and an overflow is an error.
 DEFAULT_MAX_CONTACTS = 200
-MIN_FRICTION = 1e-5  # MuJoCo's mjMINMU
 
 
 def constraint_fields(m: mujoco.MjModel, max_contacts: int | None) -> dict[str, Any]:
@@ -109,8 +108,8 @@ def pair_fields(m: mujoco.MjModel) -> dict[str, Any]:
         index = explicit.get(frozenset(pair))
         rows.append((first, second, *(explicit_parameters(m, index) if index is not None else mixed_parameters(m, *pair))))
     kinds = [(int(m.geom_type[first]), int(m.geom_type[second])) for first, second, *_ in rows]
-    columns = list(zip(*rows, strict=True)) if rows else [()] * 8
-    geom1, geom2, condim, friction, solref, solimp, margin, gap = columns
+    columns = list(zip(*rows, strict=True)) if rows else [()] * 7
+    geom1, geom2, condim, solref, solimp, margin, gap = columns
     colliders = sorted({*geom1, *geom2})
     weights = m.body_invweight0[:, 0]
     body = m.geom_bodyid
@@ -121,7 +120,6 @@ def pair_fields(m: mujoco.MjModel) -> dict[str, Any]:
         pair_candidates=np.array([CANDIDATES[kind][0] for kind in kinds], int),
         pair_cap=np.array([CANDIDATES[kind][1] for kind in kinds], int),
         pair_condim=np.array(condim, int),
-        pair_friction=np.maximum(MIN_FRICTION, np.array(friction, float).reshape(-1, 5)),
         pair_margin=np.array(margin, float),
         pair_detection=np.array(margin, float) + np.array(gap, float),
         pair_invweight=np.array([weights[body[a]] + weights[body[b]] for a, b in zip(geom1, geom2, strict=True)], float),
@@ -138,10 +136,9 @@ def pair_fields(m: mujoco.MjModel) -> dict[str, Any]:
 
 
 def explicit_parameters(m: mujoco.MjModel, pair: int) -> tuple[Any, ...]:
-    """condim, friction [5], solref, solimp, margin and gap of a <pair>."""
+    """condim, solref, solimp, margin and gap of a <pair>."""
     return (
         int(m.pair_dim[pair]),
-        m.pair_friction[pair],
         m.pair_solref[pair],
         m.pair_solimp[pair],
         m.pair_margin[pair],
@@ -150,23 +147,21 @@ def explicit_parameters(m: mujoco.MjModel, pair: int) -> tuple[Any, ...]:
 
 
 def mixed_parameters(m: mujoco.MjModel, first: int, second: int) -> tuple[Any, ...]:
-    """condim, friction [5], solref, solimp, margin and gap from those of two geoms.
+    """condim, solref, solimp, margin and gap from those of two geoms (friction: `Parameters`).
 
     Source: MuJoCo documentation, Modeling, contact parameters.
     """
     margin, gap = (field[first] + field[second] for field in (m.geom_margin, m.geom_gap))
     if m.geom_priority[first] != m.geom_priority[second]:
         geom = first if m.geom_priority[first] > m.geom_priority[second] else second
-        condim, friction = int(m.geom_condim[geom]), m.geom_friction[geom]
-        return condim, friction[[0, 0, 1, 2, 2]], m.geom_solref[geom], m.geom_solimp[geom], margin, gap
+        return int(m.geom_condim[geom]), m.geom_solref[geom], m.geom_solimp[geom], margin, gap
     condim = int(max(m.geom_condim[first], m.geom_condim[second]))
-    friction = np.maximum(m.geom_friction[first], m.geom_friction[second])
     mix = solver_mix(m.geom_solmix[first], m.geom_solmix[second])
     solref1, solref2 = m.geom_solref[first], m.geom_solref[second]
     standard = solref1[0] > 0 and solref2[0] > 0
     solref = mix * solref1 + (1 - mix) * solref2 if standard else np.minimum(solref1, solref2)
     solimp = mix * m.geom_solimp[first] + (1 - mix) * m.geom_solimp[second]
-    return condim, friction[[0, 0, 1, 2, 2]], solref, solimp, margin, gap
+    return condim, solref, solimp, margin, gap
 
 
 def solver_mix(first: float, second: float) -> float:

@@ -5,9 +5,12 @@ from typing import Any
 
 import mujoco
 import numpy as np
+import torch
 import warp as wp
+from torch import Tensor
 
-from diffsim.arrays import host_arrays
+from diffsim.arrays import active_actuators, damps_implicitly, host_arrays
+from diffsim.parameters import Parameters
 from diffsim.types import EULER, IMPLICITFAST, RK4, mat33, quat, real, vec3, vec6
 from diffsim.unsupported import UnsupportedModelError, unsupported_features
 
@@ -43,8 +46,31 @@ class ModelArrays:
     impratio: real
     has_actfrcrange: wp.int32
     timestep: real  # s
-    gravity: vec3  # m/s^2
     wind: vec3  # m/s
+    parameter_gradient: wp.int32  # 1 if the adjoint fills parameter_bar; at_... say where each parameter begins in it
+    at_body_mass: wp.int32
+    at_body_rotary: wp.int32
+    at_fluid_linear: wp.int32
+    at_fluid_quadratic: wp.int32
+    at_dof_damping: wp.int32
+    at_dof_armature: wp.int32
+    at_jnt_stiffness: wp.int32
+    at_actuator_gain: wp.int32
+    at_actuator_bias: wp.int32
+    at_pair_friction: wp.int32
+    at_gravity: wp.int32
+    # parameters that can differ between worlds [world, ...]
+    body_mass: wp.array2d(dtype=real)  # kg
+    body_rotary: wp.array2d(dtype=mat33)  # inertia about the com in the body's axes, kg m^2
+    fluid_linear: wp.array2d(dtype=vec6)  # drag per velocity along the inertia box's axes
+    fluid_quadratic: wp.array2d(dtype=vec6)  # drag per velocity squared
+    dof_damping: wp.array2d(dtype=real)
+    dof_armature: wp.array2d(dtype=real)
+    jnt_stiffness: wp.array2d(dtype=real)
+    actuator_gain: wp.array2d(dtype=vec3)  # force per ctrl: constant, per length, per velocity
+    actuator_bias: wp.array2d(dtype=vec3)  # force: constant, per length, per velocity
+    pair_friction: wp.array3d(dtype=real)  # [world, npair, 5]
+    gravity: wp.array(dtype=vec3)  # [world] m/s^2
     # bodies [nbody]
     body_parent: wp.array(dtype=wp.int32)
     body_root: wp.array(dtype=wp.int32)
@@ -55,12 +81,8 @@ class ModelArrays:
     body_lastdof: wp.array(dtype=wp.int32)  # last dof that moves the body, -1 if none does
     body_pos: wp.array(dtype=vec3)
     body_quat: wp.array(dtype=quat)
-    body_mass: wp.array(dtype=real)
     body_ipos: wp.array(dtype=vec3)
     body_iquat: wp.array(dtype=quat)
-    body_rotary: wp.array(dtype=mat33)  # inertia about the com in the body's axes, kg m^2
-    fluid_linear: wp.array(dtype=vec6)  # drag per velocity along the inertia box's axes
-    fluid_quadratic: wp.array(dtype=vec6)  # drag per velocity squared
     # blocks
     block_dofadr: wp.array(dtype=wp.int32)
     block_dofnum: wp.array(dtype=wp.int32)
@@ -73,7 +95,6 @@ class ModelArrays:
     jnt_dofadr: wp.array(dtype=wp.int32)
     jnt_pos: wp.array(dtype=vec3)
     jnt_axis: wp.array(dtype=vec3)
-    jnt_stiffness: wp.array(dtype=real)
     jnt_limited: wp.array(dtype=wp.int32)
     jnt_range: wp.array2d(dtype=real)
     jnt_margin: wp.array(dtype=real)
@@ -84,8 +105,6 @@ class ModelArrays:
     qpos_spring: wp.array(dtype=real)
     dof_body: wp.array(dtype=wp.int32)
     dof_parent: wp.array(dtype=wp.int32)
-    dof_armature: wp.array(dtype=real)
-    dof_damping: wp.array(dtype=real)
     dof_invweight: wp.array(dtype=real)
     dof_frictionloss: wp.array(dtype=real)
     # solver parameters of constraints
@@ -144,14 +163,11 @@ class ModelArrays:
     pair_candidates: wp.array(dtype=wp.int32)  # contacts to try
     pair_cap: wp.array(dtype=wp.int32)  # contacts to keep at most
     pair_condim: wp.array(dtype=wp.int32)
-    pair_friction: wp.array2d(dtype=real)  # [npair, 5]
     pair_margin: wp.array(dtype=real)  # distance below which there is a force
     pair_detection: wp.array(dtype=real)  # distance below which a contact counts
     pair_invweight: wp.array(dtype=real)
     # actuators: force along a constant moment, entries [moment_adr, moment_adr + moment_num)
     actuator_ctrl: wp.array(dtype=wp.int32)
-    actuator_gain: wp.array(dtype=vec3)  # force per ctrl: constant, per length, per velocity
-    actuator_bias: wp.array(dtype=vec3)  # force: constant, per length, per velocity
     actuator_ctrllimited: wp.array(dtype=wp.int32)
     actuator_ctrlrange: wp.array2d(dtype=real)
     actuator_forcelimited: wp.array(dtype=wp.int32)
@@ -195,7 +211,10 @@ class Model:
         self.max_contacts: int = self._host["max_contacts"]
         self.contacts_may_overflow: bool = self.max_contacts < int(self._host["pair_cap"].sum())
         self.max_rows: int = self._host.pop("max_rows")
-        self._on_device: dict[str, Any] = {}
+        pairs = np.stack([self._host["pair_geom1"], self._host["pair_geom2"]], axis=1)[: self._host["npair"]]
+        self.parameters = Parameters(mj_model, active_actuators(mj_model), pairs)
+        self._host.update({f"at_{name}": offset for name, offset in self.parameters.offsets.items()})
+        self._on_device: dict[str, dict[str, Any]] = {}
 
     @classmethod
     def from_mjcf(cls, source: str | Path) -> "Model":
@@ -216,13 +235,30 @@ class Model:
             raise FileNotFoundError(f"source must be MJCF text or the path of an MJCF file, got {text!r}")
         return cls(mujoco.MjModel.from_xml_path(text))
 
-    def arrays(self, device: str) -> Any:  # noqa: ANN401  (a Warp struct instance)
-        """The `ModelArrays` on a device, made once per device."""
+    def arrays(self, num_worlds: int, device: str, vector: Tensor | None = None) -> Any:  # noqa: ANN401  (a struct)
+        """The `ModelArrays` for worlds on a device.
+
+        Args:
+            num_worlds: N.
+            device: torch's name of it.
+            vector: parameters [size] or [N, size] of `Parameters.vector`; None for the model's own.
+        """
         if device not in self._on_device:
-            arrays = ModelArrays()
-            for name, value in self._host.items():
-                field = ModelArrays.vars[name].type
-                on_device = isinstance(value, np.ndarray)
-                setattr(arrays, name, wp.array(value, dtype=field.dtype, ndim=field.ndim, device=device) if on_device else value)
-            self._on_device[device] = arrays
-        return self._on_device[device]
+            self._on_device[device] = {name: _on_device(name, value, device) for name, value in self._host.items()}
+        own = vector is None
+        if vector is None:
+            vector = self.parameters.vector({}, torch.device(device))
+        arrays = ModelArrays()
+        for name, value in (self._on_device[device] | self.parameters.arrays(vector, num_worlds)).items():
+            setattr(arrays, name, value)
+        if own is False and damps_implicitly(self.mj_model):
+            arrays.implicit = 1  # the damping may not be zero any more
+        return arrays
+
+
+def _on_device(name: str, value: Any, device: str) -> Any:  # noqa: ANN401
+    """A field of `ModelArrays` as a kernel takes it."""
+    if not isinstance(value, np.ndarray):
+        return value
+    field = ModelArrays.vars[name].type
+    return wp.array(value, dtype=field.dtype, ndim=field.ndim, device=device)

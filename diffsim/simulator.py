@@ -1,6 +1,6 @@
 """MuJoCo physics in torch autograd: the only file where torch meets Warp."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import mujoco
@@ -65,6 +65,9 @@ class Simulator:
         num_worlds: number of copies, N >= 1.
         device: "cpu" or a CUDA device that torch and Warp both see.
 
+    Attributes:
+        solver_iterations: [N] Newton iterations that the hardest evaluation of the last call took; a diagnostic.
+
     Raises:
         ValueError: `num_worlds` or `device` is not valid.
     """
@@ -77,58 +80,69 @@ class Simulator:
         self.model = model
         self.num_worlds = num_worlds
         self.device = _checked_device(device)
+        self.solver_iterations = torch.zeros(num_worlds, dtype=torch.int32, device=self.device)
         self.stages = 4 if model.integrator == "RK4" else 1
-        self._warp_device = str(self.device)
-        self._arrays = model.arrays(self._warp_device)
-        self._scratch = make_scratch(model, num_worlds, self._warp_device)
+        self.arrays = model.arrays(num_worlds, str(self.device))
+        self.scratch = make_scratch(model, num_worlds, str(self.device))
 
-    def step(self, state: Tensor, ctrl: Tensor, num_steps: int = 1) -> Tensor:
+    def step(
+        self, state: Tensor, ctrl: Tensor, num_steps: int = 1, *, parameters: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
         """Advances every world by `num_steps` time steps with constant controls (`mj_step`).
 
         Args:
             state: [N, nq + nv].
             ctrl: [N, nu], in the actuators' units.
             num_steps: >= 1.
+            parameters: values for fields of the model, differentiable: body_mass [nbody], body_inertia [nbody, 3],
+                geom_friction [ngeom, 3], dof_damping [nv], dof_armature [nv], jnt_stiffness [njnt],
+                actuator_gainprm and actuator_biasprm [nu, 10], gravity [3]; each of that shape for all worlds alike,
+                or with a leading [N]. Units are MuJoCo's. What the compiler derived from a field stays as it was.
 
         Returns: next state, [N, nq + nv].
         Raises:
             TypeError, ValueError: an argument has a wrong type, shape, dtype or device, or is not finite.
+            ContactOverflowError: there were more contacts than the model has room for.
             FloatingPointError: the physics diverged; names world, time step and array.
         """
-        return self.advance(state, ctrl, num_steps)[0]
+        return self.advance(state, ctrl, num_steps, parameters=parameters)[0]
 
-    def advance(self, state: Tensor, ctrl: Tensor, num_steps: int = 1) -> tuple[Tensor, Evaluation]:
+    def advance(
+        self, state: Tensor, ctrl: Tensor, num_steps: int = 1, *, parameters: Mapping[str, Tensor] | None = None
+    ) -> tuple[Tensor, Evaluation]:
         """`step`, and the last evaluation on the way (where MuJoCo's derived quantities are left)."""
-        self._check_inputs(state, ctrl)
-        if isinstance(num_steps, bool) or not isinstance(num_steps, int) or num_steps < 1:
-            raise ValueError(f"num_steps must be >= 1, got {num_steps!r}")
-        next_state, *evaluation = _Step.apply(self, state, ctrl, num_steps)
+        self._check_inputs(state, ctrl, num_steps)
+        next_state, *evaluation = _Step.apply(self, state, ctrl, num_steps, self._vector(parameters))
         return next_state, Evaluation(*evaluation)
 
-    def forward(self, state: Tensor, ctrl: Tensor) -> Evaluation:
+    def forward(
+        self, state: Tensor, ctrl: Tensor, *, parameters: Mapping[str, Tensor] | None = None
+    ) -> Evaluation:
         """Evaluates the dynamics without moving (`mj_forward`). Arguments and errors as for `step`."""
         self._check_inputs(state, ctrl)
         nq = self.model.nq
-        return Evaluation(state[:, :nq], state[:, nq:], *_Evaluate.apply(self, state, ctrl))
+        results = _Evaluate.apply(self, state, ctrl, self._vector(parameters))
+        return Evaluation(state[:, :nq], state[:, nq:], *results)
 
-    def linearize(self, state: Tensor, ctrl: Tensor, num_steps: int = 1) -> tuple[Tensor, Tensor]:
+    def linearize(
+        self, state: Tensor, ctrl: Tensor, num_steps: int = 1, *, parameters: Mapping[str, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Jacobians of `step` in MuJoCo's tangent space, dx' = A dx + B du (`mjd_transitionFD`, for every integrator).
 
         Returns: A [N, 2 nv, 2 nv] and B [N, 2 nv, nu]; rows and columns are [position, velocity].
         Raises: as `step`.
         """
-        self._check_inputs(state, ctrl)
-        if isinstance(num_steps, bool) or not isinstance(num_steps, int) or num_steps < 1:
-            raise ValueError(f"num_steps must be >= 1, got {num_steps!r}")
+        self._check_inputs(state, ctrl, num_steps)
         state, ctrl = state.detach(), ctrl.detach()
         size = 2 * self.model.nv
-        _, trajectory, *_ = self._run(state, ctrl, num_steps)
+        launch = _Launch(self, self._vector(parameters))
+        trajectory = launch.step(state, ctrl, num_steps)[1]
         a = state.new_zeros(self.num_worlds, size, size)
         b = state.new_zeros(self.num_worlds, size, self.model.nu)
         for row in range(size):
             unit = state.new_zeros(self.num_worlds, size)
             unit[:, row] = 1
-            a[:, row], b[:, row] = self._run_adjoint(ctrl, num_steps, trajectory, unit, [None] * 4)
+            a[:, row], b[:, row], _ = launch.step_adjoint(ctrl, num_steps, trajectory, unit, [None] * 4)
         return a, b
 
     def xpos(self, qpos: Tensor, bodies: Sequence[str | int]) -> Tensor:
@@ -178,7 +192,7 @@ class Simulator:
         nbody = self.model.mj_model.nbody
         cinert = torch.empty(self.num_worlds, nbody, 10, dtype=dtype, device=self.device)
         cvel = torch.empty(self.num_worlds, nbody, 6, dtype=dtype, device=self.device)
-        self._launch(body_quantities_kernel, [qpos, qvel, cinert, wp.from_torch(cvel, dtype=vec6)])
+        _Launch(self).run(body_quantities_kernel, [qpos, qvel, cinert, wp.from_torch(cvel, dtype=vec6)])
         return cinert, cvel
 
     def site_xpos(self, qpos: Tensor, sites: Sequence[str | int]) -> Tensor:
@@ -202,9 +216,18 @@ class Simulator:
         word = kind.name.removeprefix("mjOBJ_").lower()
         raise KeyError(f"{word} must be one of {names} or an id below {count}, got {name!r}")
 
-    def _check_inputs(self, state: Tensor, ctrl: Tensor) -> None:
+    def _vector(self, parameters: Mapping[str, Tensor] | None) -> Tensor | None:
+        """Checked parameters as the kernels' vector, with its graph; None for the model's own."""
+        if not parameters:
+            return None
+        self.model.parameters.check(parameters, self.num_worlds, self.device)
+        return self.model.parameters.vector(parameters, self.device)
+
+    def _check_inputs(self, state: Tensor, ctrl: Tensor, num_steps: int = 1) -> None:
         self._check("state", state, self.model.nq + self.model.nv)
         self._check("ctrl", ctrl, self.model.nu)
+        if isinstance(num_steps, bool) or not isinstance(num_steps, int) or num_steps < 1:
+            raise ValueError(f"num_steps must be >= 1, got {num_steps!r}")
 
     def _check(self, name: str, value: Tensor, size: int) -> None:
         if not isinstance(value, Tensor):
@@ -219,6 +242,104 @@ class Simulator:
             world, index = torch.nonzero(~torch.isfinite(value.detach()))[0].tolist()
             raise ValueError(f"{name} must be finite, got {value[world, index].item()} at world {world}, index {index}")
 
+
+class _Launch:
+    """Kernel launches with one set of parameters: memory, layouts and streams."""
+
+    def __init__(self, sim: Simulator, vector: Tensor | None = None, gradient: bool = False) -> None:
+        self.sim = sim
+        self.model = sim.model
+        self.num_worlds = sim.num_worlds
+        self.device = sim.device
+        self.arrays = sim.arrays if vector is None else sim.model.arrays(sim.num_worlds, str(sim.device), vector)
+        self.gradient = gradient
+        if gradient:
+            self.arrays.parameter_gradient = 1
+
+    def run(self, kernel: wp.Kernel, arguments: list[Any], scratch: bool = True) -> None:
+        """Launches a kernel over worlds, on torch's stream. Tensors are passed as they are, strides and all."""
+        inputs = [self.arrays, *([self.sim.scratch] if scratch else [])]
+        inputs += [_as_warp(a) if isinstance(a, Tensor) else a for a in arguments]
+        stream = wp.stream_from_torch(torch.cuda.current_stream(self.device)) if self.device.type == "cuda" else None
+        wp.launch(kernel, dim=self.num_worlds, inputs=inputs, device=str(self.device), stream=stream)
+
+    def step(self, state: Tensor, ctrl: Tensor, num_steps: int) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
+        """Next state, evaluation points and the last forces."""
+        trajectory = self._new_trajectory(num_steps * self.sim.stages)
+        next_state = torch.empty_like(state, memory_format=torch.contiguous_format)
+        forces = self._run_forward(step_kernel, [state, ctrl, num_steps, _as_struct(trajectory), next_state])
+        if not _finite(next_state):
+            self._raise_diverged(next_state, trajectory)
+        return next_state, trajectory, forces
+
+    def evaluate(self, state: Tensor, ctrl: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Accelerations and forces."""
+        qacc = state.new_empty(self.num_worlds, self.model.nv)
+        return qacc, self._run_forward(evaluate_kernel, [state, ctrl, qacc])
+
+    def step_adjoint(
+        self,
+        ctrl: Tensor,
+        num_steps: int,
+        trajectory: dict[str, Tensor],
+        next_bar: Tensor,
+        evaluation_bar: Sequence[Tensor | None],
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Cotangents of state (tangent space), ctrl and parameters, from those of next state and last evaluation."""
+        sizes = (self.model.nq, self.model.nv, self.model.nv, self.model.nv)
+        zero = next_bar.new_zeros(1, 1)
+        pairs = zip(evaluation_bar, sizes, strict=True)
+        bars = [zero.expand(self.num_worlds, size) if bar is None else bar for bar, size in pairs]
+        inputs = [ctrl, num_steps, _as_struct(trajectory), next_bar, *bars]
+        return self._run_adjoint(step_adjoint_kernel, inputs, ctrl)
+
+    def evaluate_adjoint(
+        self, state: Tensor, ctrl: Tensor, qacc: Tensor, bars: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Cotangents of state (tangent space), ctrl and parameters, from those of qacc and qfrc_constraint."""
+        nq = self.model.nq
+        point = {"qpos": state[:, None, :nq], "qvel": state[:, None, nq:], "qacc": qacc[:, None]}
+        return self._run_adjoint(evaluate_adjoint_kernel, [ctrl, _as_struct(point), *bars], ctrl)
+
+    def to_tangent(self, state: Tensor, bar: Tensor) -> Tensor:
+        """Cotangents of a state's coordinates in the tangent space."""
+        if self.model.nq == self.model.nv:
+            return bar
+        tangent = bar.new_empty(self.num_worlds, 2 * self.model.nv)
+        self.run(to_tangent_kernel, [state, bar, tangent], scratch=False)
+        return tangent
+
+    def from_tangent(self, state: Tensor, tangent: Tensor) -> Tensor:
+        """The reverse: cotangents in the tangent space, of a state's coordinates."""
+        if self.model.nq == self.model.nv:
+            return tangent
+        bar = torch.empty_like(state)
+        self.run(from_tangent_kernel, [state, tangent, bar], scratch=False)
+        return bar
+
+    def _run_forward(self, kernel: wp.Kernel, arguments: list[Any]) -> list[Tensor]:
+        """Adds outputs for qfrc_constraint, qfrc_actuator, cfrc_ext and the peaks, and returns the first three."""
+        n, options = self.num_worlds, {"dtype": dtype, "device": self.device}
+        forces = [torch.empty(n, self.model.nv, **options) for _ in range(2)]
+        wrenches = torch.empty(n, self.model.mj_model.nbody, 6, **options)
+        peaks = torch.empty(n, 2, dtype=torch.int32, device=self.device)
+        self.run(
+            kernel, [*arguments, *forces, wp.from_torch(wrenches, dtype=vec6), wp.from_torch(peaks, dtype=wp.int32)]
+        )
+        self.sim.solver_iterations = peaks[:, 1]
+        if self.model.contacts_may_overflow and int(peaks[:, 0].max()) > self.model.max_contacts:
+            raise ContactOverflowError(int(peaks[:, 0].max()), self.model.max_contacts)
+        return [*forces, wrenches]
+
+    def _run_adjoint(self, kernel: wp.Kernel, arguments: list[Any], ctrl: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Adds outputs for the cotangents of state, ctrl and parameters, and returns them."""
+        state_bar = ctrl.new_empty(self.num_worlds, 2 * self.model.nv)
+        ctrl_bar = torch.empty_like(ctrl, memory_format=torch.contiguous_format)
+        size = self.model.parameters.size if self.gradient else 1
+        parameter_bar = ctrl.new_empty(self.num_worlds, size)
+        self.run(kernel, [*arguments, state_bar, ctrl_bar, parameter_bar])
+        return state_bar, ctrl_bar, parameter_bar
+
     def _new_trajectory(self, slots: int) -> dict[str, Tensor]:
         """Memory for evaluation points: world-fastest on CUDA."""
         sizes = {"qpos": self.model.nq, "qvel": self.model.nv, "qacc": self.model.nv}
@@ -227,79 +348,16 @@ class Simulator:
             return {n: torch.empty(s, dtype=dtype, device=self.device).permute(2, 0, 1) for n, s in shapes.items()}
         return {name: torch.empty((self.num_worlds, slots, size), dtype=dtype) for name, size in sizes.items()}
 
-    def _new_forces(self) -> list[Tensor]:
-        """Memory for qfrc_constraint, qfrc_actuator, cfrc_ext and the number of contacts."""
-        n, options = self.num_worlds, {"dtype": dtype, "device": self.device}
-        vectors = [torch.empty(n, self.model.nv, **options) for _ in range(2)]
-        wrenches = torch.empty(n, self.model.mj_model.nbody, 6, **options)
-        return [*vectors, wrenches, torch.empty(n, dtype=torch.int32, device=self.device)]
-
-    def _launch_forward(self, kernel: wp.Kernel, arguments: list[Any]) -> list[Tensor]:
-        """Launches a kernel whose last outputs are `_new_forces`; returns these without the number of contacts."""
-        *forces, wrenches, contacts = self._new_forces()
-        outputs = [*forces, wp.from_torch(wrenches, dtype=vec6), wp.from_torch(contacts, dtype=wp.int32)]
-        self._launch(kernel, [*arguments, *outputs])
-        limit = self.model.max_contacts
-        if self.model.contacts_may_overflow and int(contacts.max()) > limit:
-            raise ContactOverflowError(int(contacts.max()), limit)
-        return [*forces, wrenches]
-
-    def _run(self, state: Tensor, ctrl: Tensor, num_steps: int) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
-        """Next state, evaluation points and the last forces."""
-        trajectory = self._new_trajectory(num_steps * self.stages)
-        next_state = torch.empty_like(state, memory_format=torch.contiguous_format)
-        forces = self._launch_forward(step_kernel, [state, ctrl, num_steps, _as_struct(trajectory), next_state])
-        if not _finite(next_state):
-            self._raise_diverged(next_state, trajectory)
-        return next_state, trajectory, forces
-
     def _raise_diverged(self, next_state: Tensor, trajectory: dict[str, Tensor]) -> None:
         world = int(torch.nonzero(~torch.isfinite(next_state).all(dim=1))[0])
         for slot in range(trajectory["qpos"].shape[1]):
             for name in ("qpos", "qvel", "qacc"):
-                if not bool(torch.isfinite(trajectory[name][world, slot]).all()):
-                    step = slot // self.stages
-                    raise FloatingPointError(f"physics diverged: {name} is not finite in world {world} at time step {step}")
+                if not _finite(trajectory[name][world, slot]):
+                    step = slot // self.sim.stages
+                    raise FloatingPointError(
+                        f"physics diverged: {name} is not finite in world {world} at time step {step}"
+                    )
         raise FloatingPointError(f"physics diverged: the next state is not finite in world {world}")
-
-    def _run_adjoint(
-        self,
-        ctrl: Tensor,
-        num_steps: int,
-        trajectory: dict[str, Tensor],
-        next_bar: Tensor,
-        evaluation_bar: Sequence[Tensor | None],
-    ) -> tuple[Tensor, Tensor]:
-        """Cotangents of state and ctrl in the tangent space, from those of the next state and the last evaluation."""
-        sizes = (self.model.nq, self.model.nv, self.model.nv, self.model.nv)
-        bars = [next_bar.new_zeros(1, n).expand(self.num_worlds, n) if b is None else b for b, n in zip(evaluation_bar, sizes, strict=True)]
-        state_bar = torch.empty_like(next_bar)
-        ctrl_bar = torch.empty_like(ctrl, memory_format=torch.contiguous_format)
-        self._launch(step_adjoint_kernel, [ctrl, num_steps, _as_struct(trajectory), next_bar, *bars, state_bar, ctrl_bar])
-        return state_bar, ctrl_bar
-
-    def _to_tangent(self, state: Tensor, bar: Tensor) -> Tensor:
-        if self.model.nq == self.model.nv:
-            return bar
-        tangent = bar.new_empty(self.num_worlds, 2 * self.model.nv)
-        self._launch_plain(to_tangent_kernel, [state, bar, tangent])
-        return tangent
-
-    def _from_tangent(self, state: Tensor, tangent: Tensor) -> Tensor:
-        if self.model.nq == self.model.nv:
-            return tangent
-        bar = torch.empty_like(state)
-        self._launch_plain(from_tangent_kernel, [state, tangent, bar])
-        return bar
-
-    def _launch(self, kernel: wp.Kernel, arguments: list[Any]) -> None:
-        self._launch_plain(kernel, [self._scratch, *arguments])
-
-    def _launch_plain(self, kernel: wp.Kernel, arguments: list[Any]) -> None:
-        """Launches a kernel over worlds, on torch's stream. Tensors are passed as they are, strides and all."""
-        inputs = [self._arrays, *(_as_warp(a) if isinstance(a, Tensor) else a for a in arguments)]
-        stream = wp.stream_from_torch(torch.cuda.current_stream(self.device)) if self.device.type == "cuda" else None
-        wp.launch(kernel, dim=self.num_worlds, inputs=inputs, device=self._warp_device, stream=stream)
 
 
 def _checked_device(device: str | torch.device) -> torch.device:
@@ -315,7 +373,7 @@ def _checked_device(device: str | torch.device) -> torch.device:
 
 
 def _finite(value: Tensor) -> bool:
-    """Whether all entries are finite: the sum of 0 * x is NaN if any is not, in one pass without a mask."""
+    """Whether all entries are finite."""
     return bool(torch.isfinite(value.detach()).all())
 
 
@@ -334,60 +392,68 @@ class _Step(torch.autograd.Function):
     """`Simulator.advance`."""
 
     @staticmethod
-    def forward(ctx: Any, sim: Simulator, state: Tensor, ctrl: Tensor, num_steps: int) -> tuple[Tensor, ...]:  # noqa: ANN401
+    def forward(  # noqa: D102
+        ctx: Any,  # noqa: ANN401
+        sim: Simulator,
+        state: Tensor,
+        ctrl: Tensor,
+        num_steps: int,
+        vector: Tensor | None,
+    ) -> tuple[Tensor, ...]:
         ctx.set_materialize_grads(False)
-        next_state, trajectory, forces = sim._run(state, ctrl, num_steps)
+        next_state, trajectory, forces = _Launch(sim, vector).step(state, ctrl, num_steps)
         ctx.sim, ctx.num_steps = sim, num_steps
-        ctx.save_for_backward(state, ctrl, next_state, *trajectory.values())
+        ctx.save_for_backward(state, ctrl, vector, next_state, *trajectory.values())
         last = [value[:, -1].clone() for value in trajectory.values()]
         ctx.mark_non_differentiable(*forces[1:])
         return next_state, *last, *forces
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[None, Tensor, Tensor, None]:  # noqa: ANN401
-        sim: Simulator = ctx.sim
-        state, ctrl, next_state, *saved = ctx.saved_tensors
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:  # noqa: ANN401, D102
+        state, ctrl, vector, next_state, *saved = ctx.saved_tensors
         trajectory = dict(zip(("qpos", "qvel", "qacc"), saved, strict=True))
+        launch = _Launch(ctx.sim, vector, ctx.needs_input_grad[4])
         next_grad, *evaluation_grads = grads[:5]
         if next_grad is None:
-            next_bar = state.new_zeros(sim.num_worlds, 2 * sim.model.nv)
+            next_bar = state.new_zeros(launch.num_worlds, 2 * launch.model.nv)
         else:
-            next_bar = sim._to_tangent(next_state, next_grad)
-        state_bar, ctrl_bar = sim._run_adjoint(ctrl, ctx.num_steps, trajectory, next_bar, evaluation_grads)
-        return None, sim._from_tangent(state, state_bar), ctrl_bar, None
+            next_bar = launch.to_tangent(next_state, next_grad)
+        bars = launch.step_adjoint(ctrl, ctx.num_steps, trajectory, next_bar, evaluation_grads)
+        return None, launch.from_tangent(state, bars[0]), bars[1], None, _vector_grad(ctx, vector, bars[2], 4)
 
 
 class _Evaluate(torch.autograd.Function):
     """`Simulator.forward`."""
 
     @staticmethod
-    def forward(ctx: Any, sim: Simulator, state: Tensor, ctrl: Tensor) -> tuple[Tensor, ...]:  # noqa: ANN401
-        qacc = state.new_empty(sim.num_worlds, sim.model.nv)
-        forces = sim._launch_forward(evaluate_kernel, [state, ctrl, qacc])
+    def forward(  # noqa: D102
+        ctx: Any,  # noqa: ANN401
+        sim: Simulator,
+        state: Tensor,
+        ctrl: Tensor,
+        vector: Tensor | None,
+    ) -> tuple[Tensor, ...]:
+        qacc, forces = _Launch(sim, vector).evaluate(state, ctrl)
         ctx.sim = sim
-        ctx.save_for_backward(state, ctrl, qacc)
+        ctx.save_for_backward(state, ctrl, vector, qacc)
         ctx.mark_non_differentiable(*forces[1:])
         return qacc, *forces
 
     @staticmethod
     @once_differentiable
-    def backward(  # noqa: D102
-        ctx: Any,  # noqa: ANN401
-        qacc_grad: Tensor,
-        constraint_grad: Tensor,
-        *constants: Tensor,
-    ) -> tuple[None, Tensor, Tensor]:
-        sim: Simulator = ctx.sim
-        state, ctrl, qacc = ctx.saved_tensors
-        nq = sim.model.nq
-        point = {"qpos": state[:, None, :nq], "qvel": state[:, None, nq:], "qacc": qacc[:, None]}
-        state_bar = state.new_empty(sim.num_worlds, 2 * sim.model.nv)
-        ctrl_bar = torch.empty_like(ctrl)
-        sim._launch(
-            evaluate_adjoint_kernel, [ctrl, _as_struct(point), qacc_grad, constraint_grad, state_bar, ctrl_bar]
-        )
-        return None, sim._from_tangent(state, state_bar), ctrl_bar
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401, D102
+        state, ctrl, vector, qacc = ctx.saved_tensors
+        launch = _Launch(ctx.sim, vector, ctx.needs_input_grad[3])
+        bars = launch.evaluate_adjoint(state, ctrl, qacc, grads[:2])
+        return None, launch.from_tangent(state, bars[0]), bars[1], _vector_grad(ctx, vector, bars[2], 3)
+
+
+def _vector_grad(ctx: Any, vector: Tensor | None, bar: Tensor, index: int) -> Tensor | None:  # noqa: ANN401
+    """Gradient of the parameters: per world, or summed over worlds that share them."""
+    if vector is None or not ctx.needs_input_grad[index]:
+        return None
+    return bar if vector.dim() == 2 else bar.sum(0)
 
 
 class _Points(torch.autograd.Function):
@@ -401,12 +467,12 @@ class _Points(torch.autograd.Function):
         bodies: tuple[int, ...],
         offsets: tuple[tuple[float, ...], ...],
     ) -> Tensor:
-        device = sim._warp_device
+        device = str(sim.device)
         ctx.sim = sim
         ctx.body = wp.array(bodies, dtype=wp.int32, device=device)
         ctx.offset = wp.array(offsets, dtype=vec3, device=device)
         position = qpos.new_empty(sim.num_worlds, len(bodies), 3)
-        sim._launch(points_kernel, [qpos, ctx.body, ctx.offset, wp.from_torch(position, dtype=vec3)])
+        _Launch(sim).run(points_kernel, [qpos, ctx.body, ctx.offset, wp.from_torch(position, dtype=vec3)])
         ctx.save_for_backward(qpos)
         return position
 
@@ -417,5 +483,5 @@ class _Points(torch.autograd.Function):
         (qpos,) = ctx.saved_tensors
         qpos_bar = torch.empty_like(qpos)
         bar = wp.from_torch(grad.contiguous(), dtype=vec3, requires_grad=False)
-        sim._launch(points_adjoint_kernel, [qpos, ctx.body, ctx.offset, bar, qpos_bar])
+        _Launch(sim).run(points_adjoint_kernel, [qpos, ctx.body, ctx.offset, bar, qpos_bar])
         return None, qpos_bar, None, None

@@ -30,6 +30,7 @@ ONE = wp.constant(real(1.0))
 TWO = wp.constant(real(2.0))
 HALF = wp.constant(real(0.5))
 PI = wp.constant(real(np.pi))
+EPSILON = wp.constant(real(np.finfo(numpy_dtype).eps))
 
 FREE = wp.constant(int(mujoco.mjtJoint.mjJNT_FREE))
 BALL = wp.constant(int(mujoco.mjtJoint.mjJNT_BALL))

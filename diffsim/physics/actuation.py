@@ -53,13 +53,20 @@ def clamped_ctrl(m: ModelArrays, s: Scratch, world: int, actuator: int) -> real:
 
 
 @wp.func
-def unclamped_force(m: ModelArrays, actuator: int, u: real, length: real, velocity: real) -> real:
-    """gain(l, l') u + bias(l, l'); a servo on a ball joint tracks the nearest of the setpoints u + k period."""
+def tracked_ctrl(m: ModelArrays, actuator: int, u: real, length: real) -> real:
+    """The control; for a servo on a ball joint, the nearest of the setpoints u + k period."""
     period = m.actuator_period[actuator]
     if period > ZERO:
-        u = u - period * wp.round((u - length) / period)
-    gain = m.actuator_gain[actuator]
-    bias = m.actuator_bias[actuator]
+        return u - period * wp.round((u - length) / period)
+    return u
+
+
+@wp.func
+def unclamped_force(m: ModelArrays, world: int, actuator: int, u: real, length: real, velocity: real) -> real:
+    """gain(l, l') u + bias(l, l')."""
+    u = tracked_ctrl(m, actuator, u, length)
+    gain = m.actuator_gain[world, actuator]
+    bias = m.actuator_bias[world, actuator]
     return (gain[0] + gain[1] * length + gain[2] * velocity) * u + bias[0] + bias[1] * length + bias[2] * velocity
 
 
@@ -68,7 +75,7 @@ def actuator_force(m: ModelArrays, s: Scratch, world: int, actuator: int) -> rea
     """p_i, clamped to forcerange."""
     length = actuator_length(m, s, world, actuator)
     velocity = moment_dot(m, actuator, s.qvel[world])
-    force = unclamped_force(m, actuator, clamped_ctrl(m, s, world, actuator), length, velocity)
+    force = unclamped_force(m, world, actuator, clamped_ctrl(m, s, world, actuator), length, velocity)
     if m.actuator_forcelimited[actuator] == 1:
         force = wp.clamp(force, m.actuator_forcerange[actuator, 0], m.actuator_forcerange[actuator, 1])
     return force

@@ -225,9 +225,10 @@ def step_adjoint_kernel(
     qvel_bar_in: wp.array2d(dtype=real),
     qacc_bar_in: wp.array2d(dtype=real),
     constraint_bar_in: wp.array2d(dtype=real),
-    # cotangents out: of the state in the tangent space [world, 2 nv], and of the controls
+    # cotangents out: of the state in the tangent space [world, 2 nv], of the controls, and if asked for of parameters
     state_bar_out: wp.array2d(dtype=real),
     ctrl_bar_out: wp.array2d(dtype=real),
+    parameter_bar_out: wp.array2d(dtype=real),
 ):
     """The adjoint of `step_kernel`."""
     world = wp.tid()
@@ -237,6 +238,8 @@ def step_adjoint_kernel(
     for i in range(m.nu):
         s.ctrl[world, i] = ctrl_in[world, i]
         s.ctrl_bar[world, i] = real(0.0)
+    if m.parameter_gradient == 1:
+        clear(parameter_bar_out.shape[1], s.parameter_bar[world])
     for dof in range(m.nv):
         s.next_qpos_bar[world, dof] = next_bar_in[world, dof]
         s.next_qvel_bar[world, dof] = next_bar_in[world, m.nv + dof]
@@ -260,6 +263,8 @@ def step_adjoint_kernel(
         state_bar_out[world, m.nv + dof] = s.next_qvel_bar[world, dof]
     for i in range(m.nu):
         ctrl_bar_out[world, i] = s.ctrl_bar[world, i]
+    if m.parameter_gradient == 1:
+        copy(parameter_bar_out.shape[1], s.parameter_bar[world], parameter_bar_out[world])
 
 
 @wp.kernel
@@ -273,15 +278,18 @@ def evaluate_adjoint_kernel(
     # cotangents in
     qacc_bar_in: wp.array2d(dtype=real),
     constraint_bar_in: wp.array2d(dtype=real),
-    # cotangents out: of the state in the tangent space [world, 2 nv], and of the controls
+    # cotangents out: of the state in the tangent space [world, 2 nv], of the controls, and if asked for of parameters
     state_bar_out: wp.array2d(dtype=real),
     ctrl_bar_out: wp.array2d(dtype=real),
+    parameter_bar_out: wp.array2d(dtype=real),
 ):
     """The adjoint of `evaluate_kernel`."""
     world = wp.tid()
     for i in range(m.nu):
         s.ctrl[world, i] = ctrl_in[world, i]
         s.ctrl_bar[world, i] = real(0.0)
+    if m.parameter_gradient == 1:
+        clear(parameter_bar_out.shape[1], s.parameter_bar[world])
     clear(m.nv, s.qpos_bar[world])
     clear(m.nv, s.qvel_bar[world])
     copy(m.nv, qacc_bar_in[world], s.qacc_bar[world])
@@ -293,6 +301,8 @@ def evaluate_adjoint_kernel(
         state_bar_out[world, m.nv + dof] = s.qvel_bar[world, dof]
     for i in range(m.nu):
         ctrl_bar_out[world, i] = s.ctrl_bar[world, i]
+    if m.parameter_gradient == 1:
+        copy(parameter_bar_out.shape[1], s.parameter_bar[world], parameter_bar_out[world])
 
 
 @wp.kernel

@@ -32,7 +32,8 @@ def moving_frames(m: ModelArrays, s: Scratch, world: int, with_qacc: int):
     """Fills poses, motion subspaces, inertias, velocities V and accelerations A; A leaves out S a if with_qacc is 0."""
     kinematics(m, s, world)
     s.velocity[world, 0] = vec6(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
-    s.acceleration[world, 0] = vec6(ZERO, ZERO, ZERO, -m.gravity[0], -m.gravity[1], -m.gravity[2])
+    g = m.gravity[world]
+    s.acceleration[world, 0] = vec6(ZERO, ZERO, ZERO, -g[0], -g[1], -g[2])
     for body in range(1, m.nbody):
         motion_subspaces(m, s, world, body)
         body_inertia(m, s, world, body)
@@ -53,7 +54,7 @@ def moving_frames(m: ModelArrays, s: Scratch, world: int, with_qacc: int):
 @wp.func
 def body_wrench(m: ModelArrays, s: Scratch, world: int, body: int) -> vec6:
     """W_b: the wrench that moves the body as V and A say, less drag."""
-    mass = m.body_mass[body]
+    mass = m.body_mass[world, body]
     velocity = s.velocity[world, body]
     momentum = apply_inertia(mass, s.body_moment[world, body], s.body_rotary[world, body], velocity)
     force = apply_inertia(mass, s.body_moment[world, body], s.body_rotary[world, body], s.acceleration[world, body])

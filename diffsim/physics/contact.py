@@ -105,7 +105,7 @@ def add_contact(m: ModelArrays, s: Scratch, world: int, contact: int, r: real):
     condim = m.pair_condim[pair]
     params = m.params_pair + pair
     rows = wp.max(1, 2 * (condim - 1))
-    mu = m.pair_friction[pair, 0]
+    mu = m.pair_friction[world, pair, 0]
     weight = m.pair_invweight[pair]
     if condim > 1:
         # all rows of a pyramid share the regularization that makes it a cone of the normal row's stiffness
@@ -148,7 +148,7 @@ def add_contact_jacobian(
         if condim == 1:
             s.row_jacobian[world, row, dof] = s.row_jacobian[world, row, dof] + normal
         for j in range(1, condim):
-            side = sign * m.pair_friction[pair, j - 1] * u[j]
+            side = sign * m.pair_friction[world, pair, j - 1] * u[j]
             plus = row + 2 * (j - 1)
             s.row_jacobian[world, plus, dof] = s.row_jacobian[world, plus, dof] + normal + side
             s.row_jacobian[world, plus + 1, dof] = s.row_jacobian[world, plus + 1, dof] + normal - side

@@ -14,8 +14,9 @@ import warp as wp
 from diffsim.model import ModelArrays
 from diffsim.physics.collision import contact_geometry_adjoint
 from diffsim.physics.constraint import position_slope, row_damping, row_dot
-from diffsim.physics.contact import twist_at
+from diffsim.physics.contact import components, twist_at
 from diffsim.physics.gradient_call import calls_gradient
+from diffsim.physics.parameter_gradient import friction_gradient
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import angular, cross_force, linear, twist
 from diffsim.types import mat33, real, vec3, vec6
@@ -43,7 +44,7 @@ def contact_gradient(m: ModelArrays, s: Scratch, world: int, x: wp.array(dtype=r
                 beta[0] = beta[0] + pull
                 if condim > 1:
                     j = 1 + i / 2
-                    mu = m.pair_friction[pair, j - 1]
+                    mu = m.pair_friction[world, pair, j - 1]
                     if i % 2 == 1:
                         mu = -mu
                     alpha[j] = alpha[j] + mu * force
@@ -78,6 +79,8 @@ def add_contact_cotangents(
     by_x = relative_twist(m, s, world, s.constraint_twist, body1, body2, point)
     by_a = relative_twist(m, s, world, s.qacc_twist, body1, body2, point)
     by_a += damping * relative_twist(m, s, world, s.velocity, body1, body2, point)
+    if m.parameter_gradient == 1:
+        friction_gradient(m, s, world, pair, alpha, beta, components(frame, by_x), components(frame, by_a))
     axes = wp.transpose(frame)
     alpha_force = axes * vec3(alpha[0], alpha[1], alpha[2])
     alpha_torque = axes * vec3(alpha[3], alpha[4], alpha[5])

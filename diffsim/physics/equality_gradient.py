@@ -16,6 +16,7 @@ from diffsim.physics.contact import twist_at
 from diffsim.physics.contact_gradient import wrench_at
 from diffsim.physics.equality import Joined, joined, turning_torque
 from diffsim.physics.integrate import load3
+from diffsim.physics.parameter_gradient import add_to
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import angular, cross_force, linear
 from diffsim.types import HALF, ONE, TWO, ZERO, real, vec3, vec6
@@ -96,6 +97,7 @@ def add_point_cotangents(m: ModelArrays, s: Scratch, world: int, body: int, poin
     moved += wp.cross(c.beta, angular(s.acceleration[world, body])) + wp.cross(drag, w)
     zero = vec3(ZERO, ZERO, ZERO)
     add_moving_cotangents(
+        m,
         s,
         world,
         body,
@@ -130,10 +132,10 @@ def add_turn_cotangents(m: ModelArrays, s: Scratch, world: int, j: Joined, c: Co
     # R' turns with the second body
     turned2 = -turned - wp.cross(x, push) - wp.cross(y, pull)
     add_moving_cotangents(
-        s, world, j.body1, torque(push), torque(pull), torque(drag - wp.cross(pull, w2)), torque(turned)
+        m, s, world, j.body1, torque(push), torque(pull), torque(drag - wp.cross(pull, w2)), torque(turned)
     )
     add_moving_cotangents(
-        s, world, j.body2, torque(-push), torque(-pull), torque(-drag - wp.cross(w1, pull)), torque(turned2)
+        m, s, world, j.body2, torque(-push), torque(-pull), torque(-drag - wp.cross(w1, pull)), torque(turned2)
     )
 
 
@@ -144,7 +146,9 @@ def torque(x: vec3) -> vec6:
 
 
 @wp.func
-def add_moving_cotangents(s: Scratch, world: int, body: int, push: vec6, pull: vec6, drag: vec6, pose: vec6):
+def add_moving_cotangents(
+    m: ModelArrays, s: Scratch, world: int, body: int, push: vec6, pull: vec6, drag: vec6, pose: vec6
+):
     """Adds a body's cotangents: push of the twist of x, pull of A, drag of V, pose of its pose.
 
     A pose's cotangent is that of moving the body with its twists carried along, hence the X x* F.
@@ -157,3 +161,6 @@ def add_moving_cotangents(s: Scratch, world: int, body: int, push: vec6, pull: v
     s.acceleration_bar[world, body] = s.acceleration_bar[world, body] + pull
     s.velocity_bar[world, body] = s.velocity_bar[world, body] + drag
     s.pose_bar[world, body] = s.pose_bar[world, body] + pose + carried
+    if m.parameter_gradient == 1:
+        for i in range(3):  # A includes gravity, the acceleration that the constraint opposes does not
+            add_to(s, world, m.at_gravity + i, pull[3 + i])

@@ -57,7 +57,7 @@ def drag(m: ModelArrays, s: Scratch, world: int, body: int, velocity: vec6) -> v
     x = to_box(axes, arm, velocity - wind_twist(m))
     box = vec6()
     for k in range(6):
-        box[k] = -(m.fluid_linear[body][k] + m.fluid_quadratic[body][k] * wp.abs(x[k])) * x[k]
+        box[k] = -(m.fluid_linear[world, body][k] + m.fluid_quadratic[world, body][k] * wp.abs(x[k])) * x[k]
     return from_box(axes, arm, box)
 
 
@@ -70,7 +70,7 @@ def drag_derivative(m: ModelArrays, s: Scratch, world: int, body: int, velocity:
     z = to_box(axes, arm, y)
     box = vec6()
     for k in range(6):
-        box[k] = -(m.fluid_linear[body][k] + TWO * m.fluid_quadratic[body][k] * wp.abs(x[k])) * z[k]
+        box[k] = -(m.fluid_linear[world, body][k] + TWO * m.fluid_quadratic[world, body][k] * wp.abs(x[k])) * z[k]
     return from_box(axes, arm, box)
 
 
@@ -84,5 +84,5 @@ def drag_second_derivative(m: ModelArrays, s: Scratch, world: int, body: int, ve
     local_z = to_box(axes, arm, z)
     box = vec6()
     for k in range(6):
-        box[k] = -TWO * m.fluid_quadratic[body][k] * wp.sign(x[k]) * local_y[k] * local_z[k]
+        box[k] = -TWO * m.fluid_quadratic[world, body][k] * wp.sign(x[k]) * local_y[k] * local_z[k]
     return from_box(axes, arm, box)

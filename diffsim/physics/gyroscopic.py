@@ -13,7 +13,7 @@ Source: MuJoCo documentation, Computation, gyroscopic derivatives for free bodie
 import warp as wp
 
 from diffsim.model import ModelArrays
-from diffsim.physics.inertia import cholesky_solve
+from diffsim.physics.inertia import factor_solve
 from diffsim.physics.integrate import load3, store3
 from diffsim.physics.rotation import quat_conj, rotate
 from diffsim.physics.scratch import Scratch
@@ -49,7 +49,7 @@ def solve_columns(m: ModelArrays, s: Scratch, world: int, body: int, dof: int) -
         column = s.gyro_columns[world, j]
         store3(column, dof - 3, m.timestep * force_derivative(moment, omega, x))
         store3(column, dof, m.timestep * rotate(quat_conj(axes), torque_derivative(rotary, omega, x)))
-        cholesky_solve(m.nv, s.hessian[world], column)
+        factor_solve(m.nv, s.hessian[world], column)
         for i in range(3):
             coupling[i, j] = column[dof + i]
         coupling[j, j] = coupling[j, j] + ONE

@@ -19,7 +19,8 @@ from diffsim.physics.actuation import (
 from diffsim.physics.bias import block_twist
 from diffsim.physics.fluid import drag_derivative, drag_second_derivative, wind_twist
 from diffsim.physics.gyroscopic import gyroscopic_gradient, gyroscopic_solve, gyroscopic_solve_transposed
-from diffsim.physics.inertia import cholesky, cholesky_solve, multiply_mass
+from diffsim.physics.inertia import factor, factor_solve, multiply_mass
+from diffsim.physics.parameter_gradient import add_to, drag_parameter_gradient, implicit_parameter_gradient
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import apply_inertia, cross_force
 from diffsim.physics.tendon import add_tendon_damping
@@ -32,7 +33,7 @@ def factor_implicit(m: ModelArrays, s: Scratch, world: int):
     for i in range(m.nv):
         for j in range(i):
             s.hessian[world, i, j] = s.mass_matrix[world, i, j]
-        s.hessian[world, i, i] = s.mass_matrix[world, i, i] + m.timestep * m.dof_damping[i]
+        s.hessian[world, i, i] = s.mass_matrix[world, i, i] + m.timestep * m.dof_damping[world, i]
     if m.integrator == IMPLICITFAST:
         if m.has_actfrcrange == 1:
             sum_actuator_forces(m, s, world)
@@ -41,17 +42,17 @@ def factor_implicit(m: ModelArrays, s: Scratch, world: int):
         if m.fluid == 1:
             for body in range(1, m.nbody):
                 subtract_drag_derivative(m, s, world, body)
-    cholesky(m.nv, s.hessian[world])
+    factor(m.nv, s.hessian[world])
 
 
 @wp.func
 def velocity_slope(m: ModelArrays, s: Scratch, world: int, actuator: int) -> real:
     """dp_i / dl'_i of an actuator; zero where its force is clamped, or its joint's. Needs qfrc_actuator unclamped."""
     u = clamped_ctrl(m, s, world, actuator)
-    slope = m.actuator_gain[actuator][2] * u + m.actuator_bias[actuator][2]
+    slope = m.actuator_gain[world, actuator][2] * u + m.actuator_bias[world, actuator][2]
     if slope != ZERO and m.actuator_forcelimited[actuator] == 1:
         length = actuator_length(m, s, world, actuator)
-        force = unclamped_force(m, actuator, u, length, moment_dot(m, actuator, s.qvel[world]))
+        force = unclamped_force(m, world, actuator, u, length, moment_dot(m, actuator, s.qvel[world]))
         slope *= inside(force, m.actuator_forcerange[actuator, 0], m.actuator_forcerange[actuator, 1])
     joint = m.actuator_joint[actuator]
     if joint >= 0:
@@ -107,7 +108,7 @@ def implicit_acceleration(m: ModelArrays, s: Scratch, world: int):
     """Fills `search` with w: the acceleration that the velocity step takes. Needs qacc and the mass matrix."""
     factor_implicit(m, s, world)
     multiply_mass(m, s, world, s.qacc[world], s.search[world])
-    cholesky_solve(m.nv, s.hessian[world], s.search[world])
+    factor_solve(m.nv, s.hessian[world], s.search[world])
     gyroscopic_solve(m, s, world, s.search[world])
 
 
@@ -120,13 +121,15 @@ def implicit_adjoint(m: ModelArrays, s: Scratch, world: int):
     mu = (M - h D)^-1 w_bar,    a_bar = M mu,    and the gradient of mu' M(q) (a - w) + h mu' D(q, v, u) w.
     """
     gyroscopic_solve_transposed(m, s, world, s.rate[world])
-    cholesky_solve(m.nv, s.hessian[world], s.rate[world])
+    factor_solve(m.nv, s.hessian[world], s.rate[world])
     multiply_mass(m, s, world, s.rate[world], s.work[world])
     for dof in range(m.nv):
         s.qacc_bar[world, dof] = s.qacc_bar[world, dof] + s.work[world, dof]
     for dof in range(m.nv):
         s.work[world, dof] = s.qacc[world, dof] - s.search[world, dof]
     inertia_gradient(m, s, world)
+    if m.parameter_gradient == 1:
+        implicit_parameter_gradient(m, s, world)
     if m.integrator == IMPLICITFAST:
         gyroscopic_gradient(m, s, world, s.rate[world], s.search[world])
         actuator_derivative_gradient(m, s, world)
@@ -157,7 +160,7 @@ def inertia_gradient(m: ModelArrays, s: Scratch, world: int):
             x += block_twist(s, world, m.block_dofadr[block], m.block_dofnum[block], s.work[world])
         s.virtual_twist[world, body] = y
         s.wrench[world, body] = x
-        mass = m.body_mass[body]
+        mass = m.body_mass[world, body]
         s.twist_bar[world, body] = apply_inertia(
             mass, s.body_moment[world, body], s.body_rotary[world, body], x
         )
@@ -188,10 +191,10 @@ def inertia_gradient(m: ModelArrays, s: Scratch, world: int):
 
 @wp.func
 def actuator_derivative_gradient(m: ModelArrays, s: Scratch, world: int):
-    """Adds the gradient of h mu' D w to ctrl_bar where D depends on a control; mu in `rate`, w in `search`."""
+    """Adds the gradient of h mu' D w to ctrl_bar and the actuators' parameters; mu in `rate`, w in `search`."""
     for actuator in range(m.nactuator):
-        gain = m.actuator_gain[actuator][2]
-        if gain != ZERO and velocity_slope(m, s, world, actuator) != ZERO:
+        gain = m.actuator_gain[world, actuator][2]
+        if velocity_slope(m, s, world, actuator) != ZERO:
             first = m.moment_adr[actuator]
             last = first + m.moment_num[actuator]
             power = real(0.0)
@@ -210,6 +213,12 @@ def actuator_derivative_gradient(m: ModelArrays, s: Scratch, world: int):
                     s.ctrl[world, ctrl], m.actuator_ctrlrange[actuator, 0], m.actuator_ctrlrange[actuator, 1]
                 )
             s.ctrl_bar[world, ctrl] = s.ctrl_bar[world, ctrl] + u_bar
+            if m.parameter_gradient == 1:
+                slope_bar = m.timestep * power
+                add_to(
+                    s, world, m.at_actuator_gain + 3 * actuator + 2, slope_bar * clamped_ctrl(m, s, world, actuator)
+                )
+                add_to(s, world, m.at_actuator_bias + 3 * actuator + 2, slope_bar)
 
 
 @wp.func
@@ -234,6 +243,8 @@ def drag_derivative_gradient(m: ModelArrays, s: Scratch, world: int):
         s.acceleration_bar[world, body] = m.timestep * drag_derivative(m, s, world, body, v, y)
         s.velocity_bar[world, body] = v_bar
         s.pose_bar[world, body] = cross_force(wind_twist(m), v_bar)
+        if m.parameter_gradient == 1:
+            drag_parameter_gradient(m, s, world, body, y, z)
     for r in range(m.nbody - 1):
         body = m.nbody - 1 - r
         drag_joint_cotangents(m, s, world, body)

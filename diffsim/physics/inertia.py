@@ -1,4 +1,4 @@
-"""Spatial inertias, the joint-space mass matrix (composite rigid bodies) and its Cholesky factor.
+"""Spatial inertias, the joint-space mass matrix (composite rigid bodies) and its factor.
 
 Source: Featherstone (2008), sections 2.13 and 6.2.
 """
@@ -16,11 +16,11 @@ from diffsim.types import ZERO, mat33, real
 @wp.func
 def body_inertia(m: ModelArrays, s: Scratch, world: int, body: int):
     """Fills a body's first moment and rotational inertia about the reference point, and starts its subtree's."""
-    mass = m.body_mass[body]
+    mass = m.body_mass[world, body]
     axes = quat_to_mat(s.xquat[world, body])
     arm = s.xpos[world, body] + axes * m.body_ipos[body] - s.xpos[world, m.body_root[body]]
     moment = mass * arm
-    rotary = axes * m.body_rotary[body] * wp.transpose(axes)
+    rotary = axes * m.body_rotary[world, body] * wp.transpose(axes)
     x = moment[0] * arm[0]
     y = moment[1] * arm[1]
     z = moment[2] * arm[2]
@@ -61,7 +61,7 @@ def mass_matrix(m: ModelArrays, s: Scratch, world: int):
             s.subtree_rotary[world, body],
             s.motion[world, row],
         )
-        s.mass_matrix[world, row, row] = wp.dot(s.motion[world, row], momentum) + m.dof_armature[row]
+        s.mass_matrix[world, row, row] = wp.dot(s.motion[world, row], momentum) + m.dof_armature[world, row]
         col = m.dof_parent[row]
         while col >= 0:
             s.mass_matrix[world, row, col] = wp.dot(s.motion[world, col], momentum)
@@ -70,34 +70,40 @@ def mass_matrix(m: ModelArrays, s: Scratch, world: int):
 
 
 @wp.func
-def cholesky(n: int, a: wp.array2d(dtype=real)):
-    """Replaces the lower triangle of a positive definite matrix by its factor L, A = L L', with 1 / L_ii on the diagonal."""
-    for i in range(n):
-        for j in range(i):
-            acc = a[i, j]
-            for k in range(j):
-                acc -= a[i, k] * a[j, k]
-            a[i, j] = acc * a[j, j]
-        pivot = a[i, i]
-        for k in range(i):
-            pivot -= a[i, k] * a[i, k]
-        a[i, i] = real(1.0) / wp.sqrt(pivot)
+def factor(n: int, a: wp.array2d(dtype=real)):
+    """Replaces the lower triangle of a positive definite A by its factor L, A = L' D L, with 1 / D on the diagonal.
+
+    Rows are eliminated from the last to the first, from the leaves of the tree to its root: where neither the tree nor a
+    constraint couples two dofs, the entry stays zero and is skipped. Source: Featherstone (2008), section 6.5.
+    """
+    for r in range(n):
+        k = n - 1 - r
+        inverse = real(1.0) / a[k, k]
+        a[k, k] = inverse
+        for c in range(k):
+            i = k - 1 - c
+            entry = a[k, i]
+            if entry != ZERO:
+                scaled = entry * inverse
+                for j in range(i + 1):
+                    a[i, j] = a[i, j] - scaled * a[k, j]
+                a[k, i] = scaled
 
 
 @wp.func
-def cholesky_solve(n: int, factor: wp.array2d(dtype=real), x: wp.array(dtype=real)):
-    """Solves A x = b in place, given the factor of `cholesky`."""
-    for i in range(n):
-        acc = x[i]
-        for k in range(i):
-            acc -= factor[i, k] * x[k]
-        x[i] = acc * factor[i, i]
+def factor_solve(n: int, a: wp.array2d(dtype=real), x: wp.array(dtype=real)):
+    """Solves A x = b in place, given what `factor` made of A."""
     for r in range(n):
-        i = n - 1 - r
-        acc = x[i]
-        for k in range(i + 1, n):
-            acc -= factor[k, i] * x[k]
-        x[i] = acc * factor[i, i]
+        k = n - 1 - r
+        value = x[k]
+        if value != ZERO:
+            for i in range(k):
+                x[i] = x[i] - a[k, i] * value
+    for k in range(n):
+        total = x[k] * a[k, k]
+        for i in range(k):
+            total -= a[k, i] * x[i]
+        x[k] = total
 
 
 @wp.func

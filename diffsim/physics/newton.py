@@ -16,9 +16,9 @@ from diffsim.physics.constraint import (
     row_law,
     row_state,
 )
-from diffsim.physics.inertia import cholesky, cholesky_solve, multiply_mass
+from diffsim.physics.inertia import factor, factor_solve, multiply_mass
 from diffsim.physics.scratch import Scratch
-from diffsim.types import ZERO, real, vec2
+from diffsim.types import EPSILON, ZERO, real, vec2
 
 MAX_ITERATIONS = wp.constant(50)
 MAX_LINE_SEARCH = wp.constant(50)
@@ -37,7 +37,7 @@ def factor_hessian(m: ModelArrays, s: Scratch, world: int):
                 if left != ZERO:
                     for j in range(i + 1):
                         s.hessian[world, i, j] = s.hessian[world, i, j] + left * s.row_jacobian[world, row, j]
-    cholesky(m.nv, s.hessian[world])
+    factor(m.nv, s.hessian[world])
 
 
 @wp.func
@@ -72,7 +72,7 @@ def line_search(m: ModelArrays, s: Scratch, world: int) -> real:
     start = wp.abs(line_derivatives(s, world, slope, curvature, ZERO)[0])
     for _ in range(MAX_LINE_SEARCH):
         value = line_derivatives(s, world, slope, curvature, alpha)
-        if wp.abs(value[0]) <= real(1.0e-9) * start:
+        if wp.abs(value[0]) <= real(4.0) * EPSILON * start:
             break
         if value[0] < ZERO:
             low = alpha
@@ -93,7 +93,7 @@ def search_direction(m: ModelArrays, s: Scratch, world: int) -> real:
         s.work[world, dof] = s.qfrc_smooth[world, dof] + s.qfrc_constraint[world, dof] - s.work[world, dof]
         s.search[world, dof] = s.work[world, dof]
     factor_hessian(m, s, world)
-    cholesky_solve(m.nv, s.hessian[world], s.search[world])
+    factor_solve(m.nv, s.hessian[world], s.search[world])
     decrement = real(0.0)
     for dof in range(m.nv):
         decrement += s.search[world, dof] * s.work[world, dof]
@@ -113,6 +113,20 @@ def full_step_keeps_states(m: ModelArrays, s: Scratch, world: int) -> int:
 
 
 @wp.func
+def tolerance(s: Scratch, world: int, nv: int) -> real:
+    """Decrement, squared distance to the minimum in H's norm, below which a step is lost in rounding.
+
+    (4 eps)^2 times the size of the terms that cancel at the minimum: work of smooth forces, energy of the rows.
+    """
+    size = real(0.0)
+    for dof in range(nv):
+        size += wp.abs(s.qacc[world, dof] * s.qfrc_smooth[world, dof])
+    for row in range(s.row_count[world]):
+        size += wp.abs(s.row_force[world, row] * s.row_aref[world, row])
+    return real(16.0) * EPSILON * EPSILON * size
+
+
+@wp.func
 def solve_acceleration(m: ModelArrays, s: Scratch, world: int, warm: int):
     """Fills qacc and qfrc_constraint; starts from qacc if warm. Needs mass_matrix, qfrc_smooth and the rows."""
     if warm == 0:
@@ -121,12 +135,14 @@ def solve_acceleration(m: ModelArrays, s: Scratch, world: int, warm: int):
         factor_hessian(m, s, world)
         for dof in range(m.nv):
             s.qacc[world, dof] = s.qfrc_smooth[world, dof]
-        cholesky_solve(m.nv, s.hessian[world], s.qacc[world])
+        factor_solve(m.nv, s.hessian[world], s.qacc[world])
         if s.row_count[world] == 0:
             constraint_force(m, s, world)
             return
     row_forces(m, s, world, s.qacc[world])
+    iterations = int(0)
     for _ in range(MAX_ITERATIONS):
+        iterations += 1
         decrement = search_direction(m, s, world)
         alpha = real(1.0)
         exact = full_step_keeps_states(m, s, world)
@@ -135,6 +151,7 @@ def solve_acceleration(m: ModelArrays, s: Scratch, world: int, warm: int):
         for dof in range(m.nv):
             s.qacc[world, dof] = s.qacc[world, dof] + alpha * s.search[world, dof]
         row_forces(m, s, world, s.qacc[world])
-        if exact == 1 or decrement <= ZERO:
+        if exact == 1 or decrement <= tolerance(s, world, m.nv):
             break
+    s.iteration_peak[world] = wp.max(s.iteration_peak[world], iterations)
     constraint_force(m, s, world)

@@ -20,9 +20,9 @@ def spring_rotation(m: ModelArrays, s: Scratch, world: int, adr: int) -> vec3:
 def passive(m: ModelArrays, s: Scratch, world: int):
     """Adds spring and damper forces to qfrc_smooth."""
     for dof in range(m.nv):
-        s.qfrc_smooth[world, dof] = s.qfrc_smooth[world, dof] - m.dof_damping[dof] * s.qvel[world, dof]
+        s.qfrc_smooth[world, dof] = s.qfrc_smooth[world, dof] - m.dof_damping[world, dof] * s.qvel[world, dof]
     for joint in range(m.njnt):
-        stiffness = m.jnt_stiffness[joint]
+        stiffness = m.jnt_stiffness[world, joint]
         if stiffness != ZERO:
             adr = m.jnt_qposadr[joint]
             dof = m.jnt_dofadr[joint]

@@ -32,7 +32,7 @@ FIELDS = {
     "subtree_moment": (vec3, ("nbody",)),  # kg m
     "subtree_rotary": (mat33, ("nbody",)),  # kg m^2
     "mass_matrix": (real, ("nv", "nv")),  # lower triangle
-    "hessian": (real, ("nv", "nv")),  # lower triangle, then its Cholesky factor
+    "hessian": (real, ("nv", "nv")),  # lower triangle, then its factor
     # velocities and forces
     "velocity": (vec6, ("nbody",)),  # twist
     "acceleration": (vec6, ("nbody",)),  # rate of the twist, gravity included
@@ -62,6 +62,7 @@ FIELDS = {
     "geom_mat": (mat33, ("ngeom",)),
     "contact_count": (wp.int32, ()),
     "contact_peak": (wp.int32, ()),  # most contacts at once, also those there was no room for
+    "iteration_peak": (wp.int32, ()),  # most solver iterations
     "contact_pair": (wp.int32, ("contact",)),
     "contact_candidate": (wp.int32, ("contact",)),
     "contact_row": (wp.int32, ("contact",)),  # its first row
@@ -91,6 +92,7 @@ FIELDS = {
     "constraint_twist_bar": (vec6, ("nbody",)),
     "qacc_twist": (vec6, ("nbody",)),
     "qacc_twist_bar": (vec6, ("nbody",)),
+    "parameter_bar": (real, ("parameter",)),  # of the parameters, as `diffsim.parameters` orders them
     # adjoint: integrators
     "state_qpos_bar": (real, ("nv",)),  # at the start of a step
     "state_qvel_bar": (real, ("nv",)),
@@ -145,6 +147,7 @@ def make_scratch(model: Model, num_worlds: int, device: str) -> Any:  # noqa: AN
         "ngeom": model.mj_model.ngeom,
         "contact": model.max_contacts,
         "row": model.max_rows,
+        "parameter": model.parameters.size,
     }
     scratch = Scratch()
     for name, (kind, shape) in FIELDS.items():

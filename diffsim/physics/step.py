@@ -139,12 +139,13 @@ def store_forces(
     qfrc_constraint: wp.array2d(dtype=real),
     qfrc_actuator: wp.array2d(dtype=real),
     cfrc_ext: wp.array2d(dtype=vec6),
-    contact_count: wp.array(dtype=wp.int32),
+    peaks: wp.array2d(dtype=wp.int32),
 ):
-    """Writes the forces of the last evaluation, and the most contacts there were."""
+    """Writes the forces of the last evaluation, and the peaks."""
     copy(m.nv, s.qfrc_constraint[world], qfrc_constraint[world])
     copy(m.nv, s.qfrc_actuator[world], qfrc_actuator[world])
-    contact_count[world] = s.contact_peak[world]
+    peaks[world, 0] = s.contact_peak[world]
+    peaks[world, 1] = s.iteration_peak[world]
     if s.contact_peak[world] <= m.max_contacts:
         contact_wrenches(m, s, world, cfrc_ext[world])
 
@@ -164,18 +165,22 @@ def step_kernel(
     qfrc_constraint_out: wp.array2d(dtype=real),
     qfrc_actuator_out: wp.array2d(dtype=real),
     cfrc_ext_out: wp.array2d(dtype=vec6),
-    contact_count_out: wp.array(dtype=wp.int32),
+    peaks_out: wp.array2d(dtype=wp.int32),
 ):
-    """`num_steps` physics steps of each world; forces are those of the last evaluation, contacts the most there were."""
+    """`num_steps` physics steps of each world; forces are those of the last evaluation.
+
+    The peaks are the most contacts and solver iterations of any evaluation.
+    """
     world = wp.tid()
     load_state(m, s, world, state_in, ctrl_in)
     s.contact_peak[world] = 0
+    s.iteration_peak[world] = 0
     for step in range(num_steps):
         if m.integrator == RK4:
             runge_kutta_step(m, s, trajectory_out, world, 4 * step)
         else:
             euler_step(m, s, trajectory_out, world, step)
-    store_forces(m, s, world, qfrc_constraint_out, qfrc_actuator_out, cfrc_ext_out, contact_count_out)
+    store_forces(m, s, world, qfrc_constraint_out, qfrc_actuator_out, cfrc_ext_out, peaks_out)
     for i in range(m.nq):
         state_out[world, i] = s.qpos[world, i]
     for i in range(m.nv):
@@ -195,14 +200,15 @@ def evaluate_kernel(
     qfrc_constraint_out: wp.array2d(dtype=real),
     qfrc_actuator_out: wp.array2d(dtype=real),
     cfrc_ext_out: wp.array2d(dtype=vec6),
-    contact_count_out: wp.array(dtype=wp.int32),
+    peaks_out: wp.array2d(dtype=wp.int32),
 ):
     """One evaluation of each world's dynamics."""
     world = wp.tid()
     load_state(m, s, world, state_in, ctrl_in)
     s.contact_peak[world] = 0
+    s.iteration_peak[world] = 0
     evaluate(m, s, world, 0)
     copy(m.nv, s.qacc[world], qacc_out[world])
-    store_forces(m, s, world, qfrc_constraint_out, qfrc_actuator_out, cfrc_ext_out, contact_count_out)
+    store_forces(m, s, world, qfrc_constraint_out, qfrc_actuator_out, cfrc_ext_out, peaks_out)
 
 

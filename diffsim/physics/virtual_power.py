@@ -27,6 +27,7 @@ from diffsim.physics.actuation import (
     moment_dot,
     quat_moment,
     sum_actuator_forces,
+    tracked_ctrl,
     unclamped_force,
 )
 from diffsim.physics.bias import block_twist, body_wrench
@@ -35,11 +36,17 @@ from diffsim.physics.contact_gradient import contact_gradient
 from diffsim.physics.equality_gradient import equality_gradient
 from diffsim.physics.fluid import drag_derivative, wind_twist
 from diffsim.physics.gradient_call import calls_gradient
-from diffsim.physics.inertia import cholesky_solve
+from diffsim.physics.inertia import factor_solve
 from diffsim.physics.joint_equality import JOINT_EQUALITY, joint_equality_gradient
 from diffsim.physics.kinematics import joint_quat
 from diffsim.physics.limit import DOF_FRICTION, joint_row_gradient
 from diffsim.physics.newton import factor_hessian
+from diffsim.physics.parameter_gradient import (
+    actuator_parameter_gradient,
+    add_to,
+    body_parameter_gradient,
+    joint_parameter_gradient,
+)
 from diffsim.physics.passive import spring_rotation
 from diffsim.physics.rotation import inverse_right_jacobian, quat_log
 from diffsim.physics.scratch import Scratch
@@ -62,7 +69,7 @@ def solve_virtual_velocity(m: ModelArrays, s: Scratch, world: int):
             for dof in range(m.nv):
                 s.virtual_velocity[world, dof] = s.virtual_velocity[world, dof] - pull * s.row_jacobian[world, row, dof]
     factor_hessian(m, s, world)
-    cholesky_solve(m.nv, s.hessian[world], s.virtual_velocity[world])
+    factor_solve(m.nv, s.hessian[world], s.virtual_velocity[world])
     for dof in range(m.nv):
         s.constraint_bar[world, dof] = s.constraint_bar[world, dof] + s.virtual_velocity[world, dof]
 
@@ -87,6 +94,10 @@ def virtual_power_gradient(m: ModelArrays, s: Scratch, world: int):
         if m.spatial_constraints == 1:
             constraint_cotangents(m, s, world, body)
         joint_cotangents(m, s, world, body)
+    if m.parameter_gradient == 1:
+        for body in range(1, m.nbody):
+            body_parameter_gradient(m, s, world, body)
+        joint_parameter_gradient(m, s, world)
     passive_gradient(m, s, world)
     tendon_passive_gradient(m, s, world)
     actuation_gradient(m, s, world)
@@ -145,7 +156,7 @@ def constraint_cotangents(m: ModelArrays, s: Scratch, world: int, body: int):
 @wp.func
 def body_twist_cotangents(m: ModelArrays, s: Scratch, world: int, body: int):
     """Fills a body's own cotangents of its twists: those of -Y . W."""
-    mass = m.body_mass[body]
+    mass = m.body_mass[world, body]
     moment = s.body_moment[world, body]
     rotary = s.body_rotary[world, body]
     v = s.velocity[world, body]
@@ -189,6 +200,9 @@ def joint_cotangents(m: ModelArrays, s: Scratch, world: int, body: int):
             s.qvel_bar[world, dof] = s.qvel_bar[world, dof] + wp.dot(s.motion[world, dof], rate_bar)
             s.qpos_bar[world, dof] = s.qpos_bar[world, dof] + wp.dot(s.motion[world, dof], turn_bar)
     parent = m.body_parent[body]
+    if parent == 0 and m.parameter_gradient == 1:
+        for i in range(3):
+            add_to(s, world, m.at_gravity + i, -a_bar[3 + i])
     if parent > 0:
         s.velocity_bar[world, parent] = s.velocity_bar[world, parent] + v_bar
         s.acceleration_bar[world, parent] = s.acceleration_bar[world, parent] + a_bar
@@ -200,9 +214,9 @@ def joint_cotangents(m: ModelArrays, s: Scratch, world: int, body: int):
 def passive_gradient(m: ModelArrays, s: Scratch, world: int):
     """Adds the gradient of the virtual power of joint springs and dampers."""
     for dof in range(m.nv):
-        s.qvel_bar[world, dof] = s.qvel_bar[world, dof] - m.dof_damping[dof] * s.virtual_velocity[world, dof]
+        s.qvel_bar[world, dof] = s.qvel_bar[world, dof] - m.dof_damping[world, dof] * s.virtual_velocity[world, dof]
     for joint in range(m.njnt):
-        stiffness = m.jnt_stiffness[joint]
+        stiffness = m.jnt_stiffness[world, joint]
         if stiffness != ZERO:
             adr = m.jnt_qposadr[joint]
             dof = m.jnt_dofadr[joint]
@@ -250,10 +264,10 @@ def actuation_gradient(m: ModelArrays, s: Scratch, world: int):
         u = clamped_ctrl(m, s, world, actuator)
         force_bar = moment_dot(m, actuator, s.work[world])
         if m.actuator_forcelimited[actuator] == 1:
-            force = unclamped_force(m, actuator, u, length, velocity)
+            force = unclamped_force(m, world, actuator, u, length, velocity)
             force_bar *= inside(force, m.actuator_forcerange[actuator, 0], m.actuator_forcerange[actuator, 1])
-        gain = m.actuator_gain[actuator]
-        bias = m.actuator_bias[actuator]
+        gain = m.actuator_gain[world, actuator]
+        bias = m.actuator_bias[world, actuator]
         u_bar = force_bar * (gain[0] + gain[1] * length + gain[2] * velocity)
         length_bar = force_bar * (gain[1] * u + bias[1])
         velocity_bar = force_bar * (gain[2] * u + bias[2])
@@ -263,6 +277,9 @@ def actuation_gradient(m: ModelArrays, s: Scratch, world: int):
                 s.ctrl[world, ctrl], m.actuator_ctrlrange[actuator, 0], m.actuator_ctrlrange[actuator, 1]
             )
         s.ctrl_bar[world, ctrl] = s.ctrl_bar[world, ctrl] + u_bar
+        if m.parameter_gradient == 1:
+            tracked = tracked_ctrl(m, actuator, u, length)
+            actuator_parameter_gradient(m, s, world, actuator, force_bar, tracked, length, velocity)
         for entry in range(m.moment_adr[actuator], m.moment_adr[actuator] + m.moment_num[actuator]):
             dof = m.moment_dof[entry]
             s.qvel_bar[world, dof] = s.qvel_bar[world, dof] + velocity_bar * m.moment_value[entry]

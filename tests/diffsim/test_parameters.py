@@ -1,0 +1,167 @@
+"""Parameter gradients against central differences of C MuJoCo, whose model fields are written in place."""
+
+import mujoco
+import numpy as np
+import pytest
+import torch
+
+import diffsim
+from tests.diffsim.reference import load
+
+NUM_STEPS = 3
+FIELDS = (
+    "body_mass",
+    "body_inertia",
+    "geom_friction",
+    "dof_damping",
+    "dof_armature",
+    "jnt_stiffness",
+    "actuator_gainprm",
+    "actuator_biasprm",
+    "gravity",
+)
+CASES = [
+    ("hopper", None),
+    ("half_cheetah", None),
+    ("ant", None),
+    ("swimmer", "implicitfast"),
+    ("actuators", "Euler"),
+    ("actuators", "RK4"),
+    ("springs", "implicitfast"),
+    ("springs", "RK4"),
+    ("fluid_chain", "implicitfast"),
+    ("fluid_chain", "RK4"),
+    ("free_body", "RK4"),
+]
+
+
+def moving(name: str, integrator: str | None) -> tuple[mujoco.MjModel, np.ndarray, np.ndarray]:
+    """A model, a state that 60 steps of random controls lead to, and controls inside their ranges."""
+    mj_model = load(name, integrator)
+    data = mujoco.MjData(mj_model)
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        data.ctrl[:] = rng.uniform(-1, 1, mj_model.nu)
+        mujoco.mj_step(mj_model, data)
+    return mj_model, np.concatenate([data.qpos, data.qvel]), rng.uniform(-0.8, 0.8, mj_model.nu)
+
+
+def field(mj_model: mujoco.MjModel, name: str) -> np.ndarray:
+    """A parameter's array in the model, to be written in place."""
+    return mj_model.opt.gravity if name == "gravity" else getattr(mj_model, name)
+
+
+def supported(mj_model: mujoco.MjModel, name: str) -> bool:
+    """Whether the model has the parameter, and may be differentiated by it."""
+    gyroscopic = mujoco.mjtIntegrator(mj_model.opt.integrator) == mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+    return field(mj_model, name).size > 0 and not (name.startswith("body") and gyroscopic and 6 in mj_model.body_dofnum)
+
+
+def central_differences(mj_model: mujoco.MjModel, name: str, scalar) -> np.ndarray:
+    """Of a scalar of C MuJoCo's next state; entries that are zero because nothing is there stay zero."""
+    array = field(mj_model, name)
+    result = np.zeros_like(array)
+    for index in np.ndindex(*array.shape):
+        value = array[index]
+        if (name.startswith("actuator") and index[1] > 2) or (name.startswith("body") and value == 0):
+            continue
+        # Masses and inertias span orders of magnitude; friction, the larger of two equal values, has a kink here.
+        small = {"dof_damping": 1e-6, "geom_friction": 1e-7}
+        step = 1e-6 * max(value, 1e-2) if name.startswith("body") else small.get(name, 1e-5)
+        array[index] = value + step
+        high = scalar()
+        array[index] = value - step
+        low = scalar()
+        array[index] = value
+        result[index] = (high - low) / (2 * step)
+    return result
+
+
+@pytest.mark.parametrize(("name", "integrator"), CASES)
+def test_gradient(name, integrator):
+    mj_model, state, ctrl = moving(name, integrator)
+    sim = diffsim.Simulator(diffsim.Model(mj_model), 1)
+    weight = np.random.default_rng(1).normal(size=mj_model.nq + mj_model.nv)
+    names = [n for n in FIELDS if supported(mj_model, n)]
+    parameters = {n: torch.tensor(field(mj_model, n)).requires_grad_() for n in names}
+    inputs = torch.tensor(state)[None], torch.tensor(ctrl)[None]
+    loss = (sim.step(*inputs, NUM_STEPS, parameters=parameters)[0] * torch.tensor(weight)).sum()
+    grads = torch.autograd.grad(loss, list(parameters.values()))
+    data = mujoco.MjData(mj_model)
+
+    def scalar() -> float:
+        mujoco.mj_resetData(mj_model, data)
+        data.qpos[:], data.qvel[:], data.ctrl[:] = state[: mj_model.nq], state[mj_model.nq :], ctrl
+        mujoco.mj_step(mj_model, data, NUM_STEPS)
+        return np.concatenate([data.qpos, data.qvel]) @ weight
+
+    assert abs(loss.item() - scalar()) <= 1e-9 * max(1, abs(loss.item()))
+    seen = set()
+    for parameter, grad in zip(names, grads, strict=True):
+        expected = central_differences(mj_model, parameter, scalar)
+        actual = grad.numpy() * (field(mj_model, parameter) != 0 if parameter.startswith("body") else 1)
+        size = np.linalg.norm(expected)
+        error = np.linalg.norm(actual - expected)
+        assert error <= 1e-5 * size + 1e-9, f"{parameter}: {error} of {size}"
+        if size > 1e-6:
+            seen.add(parameter)
+    assert {"dof_armature", "gravity"} <= seen
+
+
+@pytest.mark.parametrize("name", ["hopper", "half_cheetah"])
+def test_gradient_where_feet_slide(name):
+    # Friction matters only where a contact slides or a pyramid's edges differ: drag the body along the floor.
+    mj_model, state, ctrl = moving(name, None)
+    state[mj_model.nq] += 1.0
+    sim = diffsim.Simulator(diffsim.Model(mj_model), 1)
+    friction = torch.tensor(mj_model.geom_friction).requires_grad_()
+    inputs = torch.tensor(state)[None], torch.tensor(ctrl)[None]
+    evaluation = sim.forward(*inputs, parameters={"geom_friction": friction})
+    assert friction.shape == (mj_model.ngeom, 3)
+    (grad,) = torch.autograd.grad(evaluation.qacc.square().sum(), friction)
+    data = mujoco.MjData(mj_model)
+
+    def scalar() -> float:
+        mujoco.mj_resetData(mj_model, data)
+        data.qpos[:], data.qvel[:], data.ctrl[:] = state[: mj_model.nq], state[mj_model.nq :], ctrl
+        mujoco.mj_forward(mj_model, data)
+        return data.qacc @ data.qacc
+
+    expected = central_differences(mj_model, "geom_friction", scalar)
+    assert np.linalg.norm(grad.numpy() - expected) <= 1e-5 * np.linalg.norm(expected) + 1e-9
+
+
+def test_shared_and_batched_values_agree():
+    mj_model, state, ctrl = moving("hopper", None)
+    sim = diffsim.Simulator(diffsim.Model(mj_model), 3)
+    states = torch.tensor(state).repeat(3, 1)
+    ctrls = torch.tensor(ctrl).repeat(3, 1) * torch.tensor([[0.5], [1.0], [-1.0]])
+    shared = torch.tensor(mj_model.body_mass).requires_grad_()
+    batched = shared.detach().repeat(3, 1).requires_grad_()
+    for mass in (shared, batched):
+        sim.step(states, ctrls, 2, parameters={"body_mass": mass}).sum().backward()
+    assert shared.grad is not None and batched.grad is not None
+    torch.testing.assert_close(shared.grad, batched.grad.sum(0), rtol=1e-12, atol=1e-12)
+    heavy = batched.detach() * torch.tensor([[1.0], [2.0], [1.0]])
+    plain = sim.step(states, ctrls, 2)
+    changed = sim.step(states, ctrls, 2, parameters={"body_mass": heavy})
+    np.testing.assert_array_equal((plain == changed).all(1).numpy(), [True, False, True])
+
+
+def test_bad_parameters():
+    mj_model = load("tree", "implicitfast")
+    sim = diffsim.Simulator(diffsim.Model(mj_model), 2)
+    state = torch.zeros(2, mj_model.nq + mj_model.nv, dtype=diffsim.dtype)
+    state[:, : mj_model.nq] = torch.tensor(mj_model.qpos0)
+    ctrl = torch.zeros(2, mj_model.nu, dtype=diffsim.dtype)
+    mass = torch.tensor(mj_model.body_mass, dtype=diffsim.dtype)
+    for parameters, message in [
+        ({"body_mas": mass}, "parameters must be among body_mass"),
+        ({"dof_damping": torch.zeros(1)}, r"parameters\['dof_damping'\] must have shape"),
+        ({"dof_damping": torch.zeros(mj_model.nv, dtype=torch.int64)}, "must have dtype"),
+        ({"dof_damping": torch.full((mj_model.nv,), np.nan, dtype=diffsim.dtype)}, "must be finite"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            sim.step(state, ctrl, parameters=parameters)
+    with pytest.raises(TypeError, match="must be a torch.Tensor"):
+        sim.step(state, ctrl, parameters={"body_mass": [1.0]})  # pyright: ignore[reportArgumentType]
