@@ -32,6 +32,10 @@ CASES = [
     ("fluid_chain", "implicitfast"),
     ("fluid_chain", "RK4"),
     ("free_body", "RK4"),
+    ("connect", "RK4"),
+    ("weld", "Euler"),
+    ("joint_equality", "Euler"),
+    ("tendon_forces", "implicitfast"),
 ]
 
 
