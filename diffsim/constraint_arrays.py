@@ -37,7 +37,9 @@ def constraint_fields(m: mujoco.MjModel, max_contacts: int | None) -> dict[str, 
     possible = int(cap.sum())
     contacts = min(possible, max_contacts or DEFAULT_MAX_CONTACTS)
     rows_per_contact = np.maximum(1, 2 * (condim - 1))
-    contact_rows = int(np.sum(cap * rows_per_contact)) if contacts == possible else contacts * int(rows_per_contact.max())
+    contact_rows = (
+        int(np.sum(cap * rows_per_contact)) if contacts == possible else contacts * int(rows_per_contact.max())
+    )
     limited = m.jnt_limited * limits
     limit_rows = int(np.sum(limited * np.where(m.jnt_type == BALL, 1, 2)))
     friction_rows = int(np.count_nonzero(frictionloss))
@@ -93,7 +95,9 @@ def reference_coefficients(m: mujoco.MjModel, solref: np.ndarray, solimp: np.nda
     if not m.opt.disableflags & DISABLE.mjDSBL_REFSAFE:
         first = np.where(standard, np.maximum(first, 2 * m.opt.timestep), first)
     tiny = mujoco.mjMINVAL
-    stiffness = np.where(standard, 1 / np.maximum(tiny, dmax**2 * first**2 * ratio**2), -first / np.maximum(tiny, dmax**2))
+    stiffness = np.where(
+        standard, 1 / np.maximum(tiny, dmax**2 * first**2 * ratio**2), -first / np.maximum(tiny, dmax**2)
+    )
     damping = np.where(standard, 2 / np.maximum(tiny, dmax * first), -ratio / np.maximum(tiny, dmax))
     return np.stack([stiffness, damping], axis=1)
 
@@ -106,7 +110,9 @@ def pair_fields(m: mujoco.MjModel) -> dict[str, Any]:
     for pair in [] if disabled else touching_pairs(m):
         first, second = sorted(pair, key=lambda geom: m.geom_type[geom])
         index = explicit.get(frozenset(pair))
-        rows.append((first, second, *(explicit_parameters(m, index) if index is not None else mixed_parameters(m, *pair))))
+        rows.append(
+            (first, second, *(explicit_parameters(m, index) if index is not None else mixed_parameters(m, *pair)))
+        )
     kinds = [(int(m.geom_type[first]), int(m.geom_type[second])) for first, second, *_ in rows]
     columns = list(zip(*rows, strict=True)) if rows else [()] * 7
     geom1, geom2, condim, solref, solimp, margin, gap = columns
@@ -122,7 +128,9 @@ def pair_fields(m: mujoco.MjModel) -> dict[str, Any]:
         pair_condim=np.array(condim, int),
         pair_margin=np.array(margin, float),
         pair_detection=np.array(margin, float) + np.array(gap, float),
-        pair_invweight=np.array([weights[body[a]] + weights[body[b]] for a, b in zip(geom1, geom2, strict=True)], float),
+        pair_invweight=np.array(
+            [weights[body[a]] + weights[body[b]] for a, b in zip(geom1, geom2, strict=True)], float
+        ),
         solver=(np.array(solref, float).reshape(-1, 2), np.array(solimp, float).reshape(-1, 5)),
         ncollider=len(colliders),
         collider_geom=np.array(colliders, int),

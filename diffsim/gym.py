@@ -41,9 +41,7 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         self.observation_space = batch_space(mdp.observation_space, mdp.num_envs)
         self.action_space = batch_space(mdp.action_space, mdp.num_envs)
         self._generator: torch.Generator | None = None
-        self._state = torch.full(
-            (mdp.num_envs, mdp.state_size), torch.nan, dtype=mdp.dtype, device=mdp.device
-        )
+        self._state = torch.full((mdp.num_envs, mdp.state_size), torch.nan, dtype=mdp.dtype, device=mdp.device)
         self._age = np.zeros(mdp.num_envs, dtype=np.int64)
         self._ended = np.ones(mdp.num_envs, dtype=bool)
 
@@ -68,9 +66,7 @@ class VectorEnv(gymnasium.vector.VectorEnv):
             self._age[mask], self._ended[mask] = 0, False
             return self._observation(), {}
 
-    def step(
-        self, actions: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Advances every copy that has not ended, and resets the others.
 
         Args:
@@ -106,9 +102,7 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         if mask is None:
             return np.ones(self.num_envs, dtype=bool)
         if not isinstance(mask, np.ndarray) or mask.dtype != bool or mask.shape != (self.num_envs,):
-            raise ValueError(
-                f"options['reset_mask'] must be a bool array of shape ({self.num_envs},), got {mask!r}"
-            )
+            raise ValueError(f"options['reset_mask'] must be a bool array of shape ({self.num_envs},), got {mask!r}")
         return mask
 
     def _renewed(self, mask: np.ndarray) -> torch.Tensor:
@@ -162,9 +156,7 @@ def make_env(task: str, **kwargs: Any) -> Env:
     return Env(make(task, **kwargs))
 
 
-def make_vector_env(
-    task: str, num_envs: int = 1, max_episode_steps: int | None = None, **kwargs: Any
-) -> VectorEnv:
+def make_vector_env(task: str, num_envs: int = 1, max_episode_steps: int | None = None, **kwargs: Any) -> VectorEnv:
     """Entry point of `gymnasium.make_vec("diffsim/<id>")`."""
     return VectorEnv(make(task, num_envs=num_envs, **kwargs), max_episode_steps)
 

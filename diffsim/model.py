@@ -196,7 +196,8 @@ class Model:
     def __init__(self, mj_model: mujoco.MjModel, max_contacts: int | None = None) -> None:
         if not isinstance(mj_model, mujoco.MjModel):
             raise TypeError(
-                f"mj_model must be a mujoco.MjModel, got {type(mj_model).__name__}; for a path or XML text use Model.from_mjcf"
+                f"mj_model must be a mujoco.MjModel, got {type(mj_model).__name__}; "
+                "for a path or XML text use Model.from_mjcf"
             )
         features = unsupported_features(mj_model)
         if features:

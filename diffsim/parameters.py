@@ -1,10 +1,9 @@
-"""Physical parameters as one differentiable vector: what `Simulator.step(..., parameters=...)` accepts, and how it reaches
-the kernels.
+"""Physical parameters as one differentiable vector: what `Simulator.step(..., parameters=...)` takes, for the kernels.
 
-Users name fields of `mujoco.MjModel`. Kernels read other forms of some of them: inertias as matrices in the body's axes,
-drag as coefficients of the equivalent inertia box, friction per pair of geoms. The maps between are torch functions, so
-that autograd carries the kernels' gradient on. As in MuJoCo when a field is written after compilation, nothing else that
-the compiler derived from it (such as `dof_invweight0`) changes.
+Users name fields of `mujoco.MjModel`. Kernels read other forms of some of them: inertias as matrices in the body's
+axes, drag as coefficients of the equivalent inertia box, friction per pair of geoms. The maps between are torch
+functions, so that autograd carries the kernels' gradient on. As in MuJoCo when a field is written after compilation,
+nothing else that the compiler derived from it (such as `dof_invweight0`) changes.
 """
 
 from collections.abc import Mapping
@@ -85,7 +84,8 @@ class Parameters:
                 )
             if value.dtype != dtype or value.device != device:
                 raise ValueError(
-                    f"parameters[{name!r}] must have dtype {dtype} on device {device}, got {value.dtype} on {value.device}"
+                    f"parameters[{name!r}] must have dtype {dtype} on device {device}, "
+                    f"got {value.dtype} on {value.device}"
                 )
             if not bool(torch.isfinite(value.detach()).all()):
                 raise ValueError(f"parameters[{name!r}] must be finite")
@@ -96,8 +96,8 @@ class Parameters:
         standalone = any(self._m.body_dofnum[b] == 6 for b in range(self._m.nbody))
         if self._m.opt.integrator == IMPLICITFAST and standalone:
             raise ValueError(
-                "parameters must not contain body_mass or body_inertia where integrator=implicitfast moves free bodies; "
-                "Euler and RK4 support them"
+                "parameters must not contain body_mass or body_inertia where integrator=implicitfast moves free "
+                "bodies; Euler and RK4 support them"
             )
 
     def vector(self, parameters: Mapping[str, Tensor], device: torch.device) -> Tensor:
@@ -122,7 +122,11 @@ class Parameters:
             count = max(1, self._counts[name])
             part = rows[:, self.offsets[name] : self.offsets[name] + count * width]
             inner = tuple(getattr(kind, "_shape_", ()))
-            shape = (num_worlds, *inner) if name == "gravity" else (num_worlds, count, *(inner or ((width,) if width > 1 else ())))
+            shape = (
+                (num_worlds, *inner)
+                if name == "gravity"
+                else (num_worlds, count, *(inner or ((width,) if width > 1 else ())))
+            )
             views[name] = wp.from_torch(part.view(shape), dtype=kind, requires_grad=False)
         return views
 
@@ -130,7 +134,9 @@ class Parameters:
         m, disabled = self._m, self._m.opt.disableflags
         mass, inertia = given["body_mass"], given["body_inertia"]
         linear, quadratic = drag_coefficients(mass, inertia, m.opt.density, m.opt.viscosity)
-        gain_mask, bias_mask = (torch.as_tensor(mask, dtype=dtype, device=mass.device) for mask in self._actuator_masks())
+        gain_mask, bias_mask = (
+            torch.as_tensor(mask, dtype=dtype, device=mass.device) for mask in self._actuator_masks()
+        )
         return {
             "body_mass": mass,
             "body_rotary": rotary_inertia(inertia, torch.as_tensor(m.body_iquat, dtype=dtype, device=mass.device)),
@@ -153,7 +159,7 @@ class Parameters:
         return np.stack([always, affine_gain, affine_gain], axis=1), np.stack([affine_bias] * 3, axis=1)
 
     def _pair_friction(self, friction: Tensor) -> Tensor:
-        """Friction of each pair of geoms [..., npair, 5]: the higher priority's, else the larger of the two; a <pair>'s own.
+        """Friction of pairs of geoms [..., npair, 5]: the higher priority's, else the larger; a <pair>'s own.
 
         Source: MuJoCo documentation, Modeling, contact parameters.
         """
@@ -161,9 +167,13 @@ class Parameters:
         first, second = self._pairs[:, 0], self._pairs[:, 1]
         priority = torch.as_tensor(np.sign(m.geom_priority[first] - m.geom_priority[second]), device=friction.device)
         one, two = friction[..., first, :], friction[..., second, :]
-        mixed = torch.where(priority[:, None] > 0, one, torch.where(priority[:, None] < 0, two, torch.maximum(one, two)))
+        mixed = torch.where(
+            priority[:, None] > 0, one, torch.where(priority[:, None] < 0, two, torch.maximum(one, two))
+        )
         mixed = mixed[..., [0, 0, 1, 2, 2]]
-        explicit = {frozenset((int(a), int(b))): p for p, (a, b) in enumerate(zip(m.pair_geom1, m.pair_geom2, strict=True))}
+        explicit = {
+            frozenset((int(a), int(b))): p for p, (a, b) in enumerate(zip(m.pair_geom1, m.pair_geom2, strict=True))
+        }
         index = np.array([explicit.get(frozenset((int(a), int(b))), -1) for a, b in self._pairs], int)
         if (index >= 0).any():
             own = torch.as_tensor(m.pair_friction[index], dtype=dtype, device=friction.device)

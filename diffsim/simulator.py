@@ -51,14 +51,16 @@ class ContactOverflowError(RuntimeError):
     """More contacts at once than there is room for; none is dropped in silence."""
 
     def __init__(self, needed: int, limit: int) -> None:
-        super().__init__(f"{needed} contacts at once, but room for {limit}: pass max_contacts={needed} or more to Model")
+        super().__init__(
+            f"{needed} contacts at once, but room for {limit}: pass max_contacts={needed} or more to Model"
+        )
 
 
 class Simulator:
     """Copies of one model, stepped together and differentiable through torch autograd.
 
     A state is `[qpos, qvel]`, one row per world, in `diffsim.dtype`. Calls keep no state: the same inputs give the
-    same bits. Gradients of a quaternion's coordinates are those of the function that normalizes it first, as MuJoCo does.
+    same bits. A quaternion's gradient is that of the function that normalizes it first, as MuJoCo does.
 
     Args:
         model: what to simulate.
@@ -100,6 +102,7 @@ class Simulator:
                 or with a leading [N]. Units are MuJoCo's. What the compiler derived from a field stays as it was.
 
         Returns: next state, [N, nq + nv].
+
         Raises:
             TypeError, ValueError: an argument has a wrong type, shape, dtype or device, or is not finite.
             ContactOverflowError: there were more contacts than the model has room for.
@@ -115,9 +118,7 @@ class Simulator:
         next_state, *evaluation = _Step.apply(self, state, ctrl, num_steps, self._vector(parameters))
         return next_state, Evaluation(*evaluation)
 
-    def forward(
-        self, state: Tensor, ctrl: Tensor, *, parameters: Mapping[str, Tensor] | None = None
-    ) -> Evaluation:
+    def forward(self, state: Tensor, ctrl: Tensor, *, parameters: Mapping[str, Tensor] | None = None) -> Evaluation:
         """Evaluates the dynamics without moving (`mj_forward`). Arguments and errors as for `step`."""
         self._check_inputs(state, ctrl)
         nq = self.model.nq
@@ -169,7 +170,7 @@ class Simulator:
         Args:
             qpos: [N, nq].
 
-        Returns: [N, nbody, 10]: rotational inertia xx, yy, zz, xy, xz, yz [kg m^2], mass times offset [kg m], mass [kg].
+        Returns: [N, nbody, 10]: rotational inertia xx, yy, zz, xy, xz, yz [kg m^2], mass * offset [kg m], mass [kg].
         Raises: as `step`.
         """
         return self._body_quantities(qpos, torch.zeros_like(qpos[:, :1]).expand(-1, self.model.nv))[0]
@@ -199,7 +200,9 @@ class Simulator:
         """World positions of sites (`data.site(name).xpos`): as `xpos`."""
         ids = [self._element(mujoco.mjtObj.mjOBJ_SITE, site) for site in sites]
         mj_model = self.model.mj_model
-        return self._points(qpos, [int(mj_model.site_bodyid[i]) for i in ids], [tuple(mj_model.site_pos[i]) for i in ids])
+        return self._points(
+            qpos, [int(mj_model.site_bodyid[i]) for i in ids], [tuple(mj_model.site_pos[i]) for i in ids]
+        )
 
     def _points(self, qpos: Tensor, bodies: list[int], offsets: list[tuple[float, ...]]) -> Tensor:
         self._check("qpos", qpos, self.model.nq)

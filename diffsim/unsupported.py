@@ -17,7 +17,9 @@ class UnsupportedModelError(ValueError):
 
     def __init__(self, features: list[str]) -> None:
         self.features = features
-        super().__init__(f"model uses {len(features)} unsupported feature(s):\n" + "\n".join(f"  - {f}" for f in features))
+        super().__init__(
+            f"model uses {len(features)} unsupported feature(s):\n" + "\n".join(f"  - {f}" for f in features)
+        )
 
 
 def unsupported_features(m: mujoco.MjModel) -> list[str]:
@@ -39,7 +41,11 @@ def _where(mask: np.ndarray) -> list[int]:
 
 def options(m: mujoco.MjModel) -> Iterator[str]:
     """Integrators and flags of <option>."""
-    supported = (mujoco.mjtIntegrator.mjINT_EULER, mujoco.mjtIntegrator.mjINT_RK4, mujoco.mjtIntegrator.mjINT_IMPLICITFAST)
+    supported = (
+        mujoco.mjtIntegrator.mjINT_EULER,
+        mujoco.mjtIntegrator.mjINT_RK4,
+        mujoco.mjtIntegrator.mjINT_IMPLICITFAST,
+    )
     integrator = mujoco.mjtIntegrator(m.opt.integrator)
     if integrator not in supported:
         name = integrator.name.removeprefix("mjINT_").lower()
@@ -71,13 +77,15 @@ def contacts(m: mujoco.MjModel) -> Iterator[str]:
 
 
 def touching_pairs(m: mujoco.MjModel) -> list[tuple[int, int]]:
-    """Pairs of geoms that MuJoCo's filters let collide: contype and conaffinity, bodies, exclude, and explicit pairs."""
+    """Pairs of geoms that MuJoCo lets collide: contype and conaffinity, bodies, exclude, and explicit pairs."""
     pairs = {tuple(sorted((int(a), int(b)))) for a, b in zip(m.pair_geom1, m.pair_geom2, strict=True)}
     excluded = {int(s) for s in m.exclude_signature}
     keep_parents = bool(m.opt.disableflags & DISABLE.mjDSBL_FILTERPARENT)
     for first in range(m.ngeom):
         for second in range(first + 1, m.ngeom):
-            if not (m.geom_contype[first] & m.geom_conaffinity[second] or m.geom_contype[second] & m.geom_conaffinity[first]):
+            if not (
+                m.geom_contype[first] & m.geom_conaffinity[second] or m.geom_contype[second] & m.geom_conaffinity[first]
+            ):
                 continue
             body1, body2 = sorted((int(m.geom_bodyid[first]), int(m.geom_bodyid[second])))
             weld1, weld2 = int(m.body_weldid[body1]), int(m.body_weldid[body2])

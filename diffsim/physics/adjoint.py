@@ -94,9 +94,7 @@ def stage_rates(m: ModelArrays, s: Scratch, t: Trajectory, world: int, slot: int
     copy(m.nv, t.qvel[world, slot], s.stage_rate[world, 0])
     for stage in range(1, 4):
         scale = m.timestep * stage_fraction(stage)
-        tangent_rate(
-            m, s.stage_rate[world, stage - 1], scale, t.qvel[world, slot + stage], s.stage_rate[world, stage]
-        )
+        tangent_rate(m, s.stage_rate[world, stage - 1], scale, t.qvel[world, slot + stage], s.stage_rate[world, stage])
     for dof in range(m.nv):
         rate = real(0.0)
         for stage in range(4):

@@ -4,8 +4,8 @@
     aref_i = -b J_i v - k d_i r_i,    D_i = d_i / ((1 - d_i) A_i),    d_i = d(|r_i|)
 
 Connect and weld constraints also subtract dJ_i/dt v from aref_i, and share the |r| of all their rows.
-Three kinds of row: EQUALITY acts both ways, UNILATERAL only pushes, FRICTION saturates at its loss. Which joint, contact
-or equality a row belongs to (its source and index) is needed only for gradients.
+Three kinds of row: EQUALITY acts both ways, UNILATERAL only pushes, FRICTION saturates at its loss. Which joint,
+contact or equality a row belongs to (its source and index) is needed only for gradients.
 Source: MuJoCo documentation, Computation, constraint model; Modeling, solver parameters.
 """
 
@@ -102,13 +102,13 @@ def row_dot(m: ModelArrays, s: Scratch, world: int, row: int, x: wp.array(dtype=
 
 @wp.func
 def row_damping(m: ModelArrays, s: Scratch, world: int, row: int) -> real:
-    """b of a row."""
+    """B of a row."""
     return m.solver_reference[s.row_params[world, row], 1]
 
 
 @wp.func
 def row_state(s: Scratch, world: int, row: int, residual: real) -> int:
-    """1 where the force is linear in the residual J a - aref, 0 where there is none, 2 and 3 where friction saturates."""
+    """1 where the force is linear in the residual J a - aref, 0 where there is none, 2 and 3 at the friction limit."""
     kind = s.row_kind[world, row]
     if kind == UNILATERAL:
         if residual < ZERO:
@@ -155,9 +155,7 @@ def constraint_force(m: ModelArrays, s: Scratch, world: int):
         force = s.row_force[world, row]
         if force != ZERO:
             for dof in range(m.nv):
-                s.qfrc_constraint[world, dof] = (
-                    s.qfrc_constraint[world, dof] + s.row_jacobian[world, row, dof] * force
-                )
+                s.qfrc_constraint[world, dof] = s.qfrc_constraint[world, dof] + s.row_jacobian[world, row, dof] * force
 
 
 @wp.func

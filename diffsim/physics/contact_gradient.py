@@ -5,8 +5,8 @@ With the components u of `contact`, row i = (0, +-j) of a contact has J_i x = u_
     dP = sum_k alpha_k du_k(x) + beta_k (du_k(a) + b du_k(v)) + r_bar dr
     alpha_k = sum_i c_ik f_i   (the contact force),    beta_k = -sum_i c_ik D_i (J_i x),    c_i0 = 1, c_ij = +-mu_j
 
-alpha and beta act on the bodies as wrenches; the change of the contact's point, frame and distance with the poses of the
-two geoms is the narrow phase's own gradient.
+alpha and beta act on the bodies as wrenches; the change of the contact's point, frame and distance with the poses of
+the two geoms is the narrow phase's own gradient.
 """
 
 import warp as wp
@@ -123,9 +123,7 @@ def add_contact_cotangents(
 
 
 @wp.func
-def wrench_at(
-    m: ModelArrays, s: Scratch, world: int, body: int, point: vec3, torque: vec3, force: vec3
-) -> vec6:
+def wrench_at(m: ModelArrays, s: Scratch, world: int, body: int, point: vec3, torque: vec3, force: vec3) -> vec6:
     """A torque and a force at a point, as a wrench about the body's reference point."""
     return twist(torque + wp.cross(point - s.xpos[world, m.body_root[body]], force), force)
 

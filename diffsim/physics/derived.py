@@ -129,9 +129,7 @@ def store_inertia(m: ModelArrays, s: Scratch, world: int, body: int, com: vec3, 
     arm = s.xpos[world, body] + axes * m.body_ipos[body] - com
     square = wp.dot(arm, arm)
     rotary = axes * m.body_rotary[world, body] * wp.transpose(axes)
-    rotary = rotary + mass * (
-        mat33(square, ZERO, ZERO, ZERO, square, ZERO, ZERO, ZERO, square) - wp.outer(arm, arm)
-    )
+    rotary = rotary + mass * (mat33(square, ZERO, ZERO, ZERO, square, ZERO, ZERO, ZERO, square) - wp.outer(arm, arm))
     for i in range(3):
         out[i] = rotary[i, i]
         out[6 + i] = mass * arm[i]

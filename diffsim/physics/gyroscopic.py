@@ -101,9 +101,5 @@ def gyroscopic_gradient(m: ModelArrays, s: Scratch, world: int, mu: wp.array(dty
         omega_bar = wp.cross(moment, wp.cross(push, x)) + wp.cross(wp.cross(x, moment), push)
         omega_bar = omega_bar + rotary * wp.cross(turn, x) + wp.cross(rotary * x, turn)
         turn_bar = wp.cross(force_derivative(moment, omega, x), push)
-        store3(
-            s.qvel_bar[world], dof, load3(s.qvel_bar[world], dof) - m.timestep * rotate(inverse_axes, omega_bar)
-        )
-        store3(
-            s.qpos_bar[world], dof, load3(s.qpos_bar[world], dof) - m.timestep * rotate(inverse_axes, turn_bar)
-        )
+        store3(s.qvel_bar[world], dof, load3(s.qvel_bar[world], dof) - m.timestep * rotate(inverse_axes, omega_bar))
+        store3(s.qpos_bar[world], dof, load3(s.qpos_bar[world], dof) - m.timestep * rotate(inverse_axes, turn_bar))

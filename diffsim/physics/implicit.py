@@ -161,12 +161,8 @@ def inertia_gradient(m: ModelArrays, s: Scratch, world: int):
         s.virtual_twist[world, body] = y
         s.wrench[world, body] = x
         mass = m.body_mass[world, body]
-        s.twist_bar[world, body] = apply_inertia(
-            mass, s.body_moment[world, body], s.body_rotary[world, body], x
-        )
-        s.acceleration_bar[world, body] = apply_inertia(
-            mass, s.body_moment[world, body], s.body_rotary[world, body], y
-        )
+        s.twist_bar[world, body] = apply_inertia(mass, s.body_moment[world, body], s.body_rotary[world, body], x)
+        s.acceleration_bar[world, body] = apply_inertia(mass, s.body_moment[world, body], s.body_rotary[world, body], y)
     for r in range(m.nbody - 1):
         body = m.nbody - 1 - r
         y = s.virtual_twist[world, body]
@@ -203,9 +199,7 @@ def actuator_derivative_gradient(m: ModelArrays, s: Scratch, world: int):
                 for col in range(first, last):
                     j = m.moment_dof[col]
                     if is_ancestor(m, wp.min(i, j), wp.max(i, j)) == 1:
-                        power += (
-                            m.moment_value[row] * s.rate[world, i] * m.moment_value[col] * s.search[world, j]
-                        )
+                        power += m.moment_value[row] * s.rate[world, i] * m.moment_value[col] * s.search[world, j]
             ctrl = m.actuator_ctrl[actuator]
             u_bar = m.timestep * gain * power
             if m.actuator_ctrllimited[actuator] == 1:
@@ -215,15 +209,13 @@ def actuator_derivative_gradient(m: ModelArrays, s: Scratch, world: int):
             s.ctrl_bar[world, ctrl] = s.ctrl_bar[world, ctrl] + u_bar
             if m.parameter_gradient == 1:
                 slope_bar = m.timestep * power
-                add_to(
-                    s, world, m.at_actuator_gain + 3 * actuator + 2, slope_bar * clamped_ctrl(m, s, world, actuator)
-                )
+                add_to(s, world, m.at_actuator_gain + 3 * actuator + 2, slope_bar * clamped_ctrl(m, s, world, actuator))
                 add_to(s, world, m.at_actuator_bias + 3 * actuator + 2, slope_bar)
 
 
 @wp.func
 def drag_derivative_gradient(m: ModelArrays, s: Scratch, world: int):
-    """Adds the gradient of h sum_b Y . (d drag / d V) Z to qpos_bar and qvel_bar; Y of mu in `rate`, Z of w in `search`.
+    """Adds the gradient of h sum_b Y . (d drag / d V) Z to qpos_bar and qvel_bar; mu in `rate`, w in `search`.
 
     As in `virtual_power`, with the cotangents of Y, Z and V in twist_bar, acceleration_bar and velocity_bar.
     """

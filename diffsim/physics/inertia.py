@@ -73,8 +73,8 @@ def mass_matrix(m: ModelArrays, s: Scratch, world: int):
 def factor(n: int, a: wp.array2d(dtype=real)):
     """Replaces the lower triangle of a positive definite A by its factor L, A = L' D L, with 1 / D on the diagonal.
 
-    Rows are eliminated from the last to the first, from the leaves of the tree to its root: where neither the tree nor a
-    constraint couples two dofs, the entry stays zero and is skipped. Source: Featherstone (2008), section 6.5.
+    Rows are eliminated from the last to the first, from the leaves of the tree to its root: where neither the tree
+    nor a constraint couples two dofs, the entry stays zero and is skipped. Source: Featherstone (2008), section 6.5.
     """
     for r in range(n):
         k = n - 1 - r

@@ -32,7 +32,11 @@ def load_quat(x: wp.array(dtype=real), i: int) -> quat:
 
 @wp.func
 def integrate_position(
-    m: ModelArrays, qpos_in: wp.array(dtype=real), step: wp.array(dtype=real), scale: real, qpos_out: wp.array(dtype=real)
+    m: ModelArrays,
+    qpos_in: wp.array(dtype=real),
+    step: wp.array(dtype=real),
+    scale: real,
+    qpos_out: wp.array(dtype=real),
 ):
     """qpos_out = qpos_in (+) scale * step."""
     for joint in range(m.njnt):
@@ -84,7 +88,9 @@ def integrate_position_adjoint(
 
 
 @wp.func
-def tangent_from_raw(m: ModelArrays, qpos: wp.array(dtype=real), raw: wp.array(dtype=real), tangent: wp.array(dtype=real)):
+def tangent_from_raw(
+    m: ModelArrays, qpos: wp.array(dtype=real), raw: wp.array(dtype=real), tangent: wp.array(dtype=real)
+):
     """Adds a cotangent of qpos's coordinates to one in the tangent space, where q is a normalized output.
 
     dq = q (0, delta) / 2, hence delta_bar = vec(q* q_bar) / 2.
@@ -108,7 +114,9 @@ def tangent_from_raw(m: ModelArrays, qpos: wp.array(dtype=real), raw: wp.array(d
 
 
 @wp.func
-def raw_from_tangent(m: ModelArrays, qpos: wp.array(dtype=real), tangent: wp.array(dtype=real), raw: wp.array(dtype=real)):
+def raw_from_tangent(
+    m: ModelArrays, qpos: wp.array(dtype=real), tangent: wp.array(dtype=real), raw: wp.array(dtype=real)
+):
     """Writes the cotangent of qpos's coordinates, given one in the tangent space of the normalized qpos.
 
     A change dq of a quaternion turns q / |q| by delta = 2 vec(q* dq) / |q|^2, hence q_bar = 2 q (0, delta_bar) / |q|^2.

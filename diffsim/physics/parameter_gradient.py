@@ -1,7 +1,7 @@
 """Gradient of the virtual power with respect to physical parameters, at the cost of a few products per body.
 
-P is linear in masses and inertias, so its gradient by them is the bilinear form that they stand in. `parameter_bar` is one
-vector in the order of `diffsim.parameters.KERNEL_FIELDS`; m.at_... say where each field begins.
+P is linear in masses and inertias, so its gradient by them is the bilinear form that they stand in. `parameter_bar` is
+one vector in the order of `diffsim.parameters.KERNEL_FIELDS`; m.at_... say where each field begins.
 """
 
 import warp as wp
@@ -92,9 +92,7 @@ def actuator_parameter_gradient(
 
 
 @wp.func
-def friction_gradient(
-    m: ModelArrays, s: Scratch, world: int, pair: int, alpha: vec6, beta: vec6, u_x: vec6, u_a: vec6
-):
+def friction_gradient(m: ModelArrays, s: Scratch, world: int, pair: int, alpha: vec6, beta: vec6, u_x: vec6, u_a: vec6):
     """Adds the part of a pair's friction, in the notation of `contact_gradient`; D falls as 1 / (mu^2 (1 + mu^2))."""
     adr = m.at_pair_friction + 5 * pair
     for j in range(1, m.pair_condim[pair]):
@@ -111,9 +109,7 @@ def implicit_parameter_gradient(m: ModelArrays, s: Scratch, world: int):
     `inertia_gradient`.
     """
     for body in range(1, m.nbody):
-        add_inertia_product(
-            m, s, world, body, s.virtual_twist[world, body], s.wrench[world, body], real(1.0)
-        )
+        add_inertia_product(m, s, world, body, s.virtual_twist[world, body], s.wrench[world, body], real(1.0))
     for dof in range(m.nv):
         mu = s.rate[world, dof]
         add_to(s, world, m.at_dof_armature + dof, mu * s.work[world, dof])

@@ -160,8 +160,4 @@ def inverse_right_jacobian_gradient(theta: vec3, x: vec3, y: vec3) -> vec3:
     tx = wp.dot(theta, x)
     ty = wp.dot(theta, y)
     xy = wp.dot(x, y)
-    return (
-        HALF * wp.cross(x, y)
-        + c[0] * (tx * y + ty * x - (TWO * xy) * theta)
-        + (c[1] * (ty * tx - n2 * xy)) * theta
-    )
+    return HALF * wp.cross(x, y) + c[0] * (tx * y + ty * x - (TWO * xy) * theta) + (c[1] * (ty * tx - n2 * xy)) * theta

@@ -31,9 +31,7 @@ def linear(x: vec6) -> vec3:
 @wp.func
 def cross_motion(v: vec6, s: vec6) -> vec6:
     """V x S: rate of change of a twist S that is fixed in a body moving with V."""
-    return twist(
-        wp.cross(angular(v), angular(s)), wp.cross(angular(v), linear(s)) + wp.cross(linear(v), angular(s))
-    )
+    return twist(wp.cross(angular(v), angular(s)), wp.cross(angular(v), linear(s)) + wp.cross(linear(v), angular(s)))
 
 
 @wp.func
@@ -44,7 +42,7 @@ def cross_force(v: vec6, f: vec6) -> vec6:
 
 @wp.func
 def apply_inertia(mass: real, moment: vec3, inertia: mat33, v: vec6) -> vec6:
-    """Momentum I V of a body with first moment `moment` = mass * com and rotational inertia about the reference point."""
+    """Momentum I V of a body with first moment mass * com and rotational inertia about the reference point."""
     w = angular(v)
     u = linear(v)
     return twist(inertia * w + wp.cross(moment, u), mass * u - wp.cross(moment, w))

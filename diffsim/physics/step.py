@@ -210,5 +210,3 @@ def evaluate_kernel(
     evaluate(m, s, world, 0)
     copy(m.nv, s.qacc[world], qacc_out[world])
     store_forces(m, s, world, qfrc_constraint_out, qfrc_actuator_out, cfrc_ext_out, peaks_out)
-
-

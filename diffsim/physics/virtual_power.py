@@ -10,7 +10,7 @@ and the gradients of P are the cotangents of q, v and u. In the bodies' twists Y
     lambda' (M a + c) = sum_b Y_b . W_b,    W_b = I_b A_b + V_b x* I_b V_b - drag_b
 
 Moving a subtree rigidly by S_d changes nothing but how the twists it is carried by look from it. So with the
-cotangents F_Y, F_A, F_V of those twists, summed over the subtree, and G, the pose cotangent of what is not carried along,
+cotangents F_Y, F_A, F_V of those twists, summed over the subtree, and G, the pose cotangent of what stays behind,
 
     dP/dq_d = -S_d . (V x* F_V + A x* F_A + Y x* F_Y - G),    dP/dv_d = S_d . (F_V - V x* F_A)
 
@@ -230,7 +230,11 @@ def passive_gradient(m: ModelArrays, s: Scratch, world: int):
                     adr = adr + 3
                     dof = dof + 3
                 theta = spring_rotation(m, s, world, adr)
-                pull = vec3(s.virtual_velocity[world, dof], s.virtual_velocity[world, dof + 1], s.virtual_velocity[world, dof + 2])
+                pull = vec3(
+                    s.virtual_velocity[world, dof],
+                    s.virtual_velocity[world, dof + 1],
+                    s.virtual_velocity[world, dof + 2],
+                )
                 turn_bar = -stiffness * inverse_right_jacobian(-theta, pull)
                 for i in range(3):
                     s.qpos_bar[world, dof + i] = s.qpos_bar[world, dof + i] + turn_bar[i]
@@ -273,9 +277,7 @@ def actuation_gradient(m: ModelArrays, s: Scratch, world: int):
         velocity_bar = force_bar * (gain[2] * u + bias[2])
         ctrl = m.actuator_ctrl[actuator]
         if m.actuator_ctrllimited[actuator] == 1:
-            u_bar *= inside(
-                s.ctrl[world, ctrl], m.actuator_ctrlrange[actuator, 0], m.actuator_ctrlrange[actuator, 1]
-            )
+            u_bar *= inside(s.ctrl[world, ctrl], m.actuator_ctrlrange[actuator, 0], m.actuator_ctrlrange[actuator, 1])
         s.ctrl_bar[world, ctrl] = s.ctrl_bar[world, ctrl] + u_bar
         if m.parameter_gradient == 1:
             tracked = tracked_ctrl(m, actuator, u, length)
