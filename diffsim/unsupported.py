@@ -99,7 +99,7 @@ def touching_pairs(m: mujoco.MjModel) -> list[tuple[int, int]]:
 
 
 def equalities(m: mujoco.MjModel) -> Iterator[str]:
-    """Equality constraints of tendons and flexes. Those that are not active are left out: nothing here activates them."""
+    """Equality constraints of tendons and flexes. Inactive ones are left out: nothing here activates them."""
     if m.opt.disableflags & (DISABLE.mjDSBL_EQUALITY | DISABLE.mjDSBL_CONSTRAINT):
         return
     supported = (mujoco.mjtEq.mjEQ_CONNECT, mujoco.mjtEq.mjEQ_WELD, mujoco.mjtEq.mjEQ_JOINT)
