@@ -415,7 +415,7 @@ class _Step(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:  # noqa: ANN401, D102
         state, ctrl, vector, next_state, *saved = ctx.saved_tensors
-        trajectory = dict(zip(("qpos", "qvel", "qacc"), saved, strict=True))
+        trajectory: dict[str, Tensor] = dict(zip(("qpos", "qvel", "qacc"), saved, strict=True))
         launch = _Launch(ctx.sim, vector, ctx.needs_input_grad[4])
         next_grad, *evaluation_grads = grads[:5]
         if next_grad is None:
