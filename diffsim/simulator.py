@@ -9,7 +9,7 @@ import warp as wp
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from diffsim.launch import Launch, finite
+from diffsim.launch import Launch, as_warp
 from diffsim.model import Model
 from diffsim.physics.derived import body_quantities_kernel
 from diffsim.physics.points import points_adjoint_kernel, points_kernel
@@ -178,7 +178,7 @@ class Simulator:
         nbody = self.model.mj_model.nbody
         cinert = torch.empty(self.num_worlds, nbody, 10, dtype=dtype, device=self.device)
         cvel = torch.empty(self.num_worlds, nbody, 6, dtype=dtype, device=self.device)
-        Launch(self).run(body_quantities_kernel, [qpos, qvel, cinert, wp.from_torch(cvel, dtype=vec6)])
+        Launch(self).run(body_quantities_kernel, [qpos, qvel, cinert, as_warp(cvel, vec6)])
         return cinert, cvel
 
     def site_xpos(self, qpos: Tensor, sites: Sequence[str | int]) -> Tensor:
@@ -327,7 +327,7 @@ class _Points(torch.autograd.Function):
         ctx.body = wp.array(bodies, dtype=wp.int32, device=device)
         ctx.offset = wp.array(offsets, dtype=vec3, device=device)
         position = qpos.new_empty(sim.num_worlds, len(bodies), 3)
-        Launch(sim).run(points_kernel, [qpos, ctx.body, ctx.offset, wp.from_torch(position, dtype=vec3)])
+        Launch(sim).run(points_kernel, [qpos, ctx.body, ctx.offset, as_warp(position, vec3)])
         ctx.save_for_backward(qpos)
         return position
 
@@ -337,6 +337,6 @@ class _Points(torch.autograd.Function):
         sim: Simulator = ctx.sim
         (qpos,) = ctx.saved_tensors
         qpos_bar = torch.empty_like(qpos)
-        bar = wp.from_torch(grad.contiguous(), dtype=vec3, requires_grad=False)
+        bar = as_warp(grad.contiguous(), vec3)
         Launch(sim).run(points_adjoint_kernel, [qpos, ctx.body, ctx.offset, bar, qpos_bar])
         return None, qpos_bar, None, None
