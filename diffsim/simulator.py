@@ -9,7 +9,7 @@ import warp as wp
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from diffsim.launch import Launch, as_warp
+from diffsim.launch import Launch, as_warp, finite
 from diffsim.model import Model
 from diffsim.physics.derived import body_quantities_kernel
 from diffsim.physics.points import points_adjoint_kernel, points_kernel
