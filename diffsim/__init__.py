@@ -1,9 +1,10 @@
 """MuJoCo physics that torch can differentiate, and Gymnasium's MuJoCo tasks on it."""
 
 from diffsim.gym import register
+from diffsim.launch import ContactOverflowError
 from diffsim.mdp import MDP, Scenarios
 from diffsim.model import Model
-from diffsim.simulator import ContactOverflowError, Evaluation, Simulator
+from diffsim.simulator import Evaluation, Simulator
 from diffsim.tasks import make
 from diffsim.types import dtype
 from diffsim.unsupported import UnsupportedModelError

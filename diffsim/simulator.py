@@ -1,4 +1,4 @@
-"""MuJoCo physics in torch autograd: the only file where torch meets Warp."""
+"""MuJoCo physics in torch autograd: the only file where autograd meets Warp."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -9,18 +9,12 @@ import warp as wp
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from diffsim.launch import Launch, as_warp, finite
 from diffsim.model import Model
-from diffsim.physics.adjoint import (
-    evaluate_adjoint_kernel,
-    from_tangent_kernel,
-    step_adjoint_kernel,
-    to_tangent_kernel,
-)
 from diffsim.physics.derived import body_quantities_kernel
 from diffsim.physics.points import points_adjoint_kernel, points_kernel
 from diffsim.physics.scratch import make_scratch
-from diffsim.physics.step import Trajectory, evaluate_kernel, step_kernel
-from diffsim.types import dtype, real, vec3, vec6
+from diffsim.types import dtype, vec3, vec6
 
 
 class Evaluation(NamedTuple):
@@ -45,15 +39,6 @@ class Evaluation(NamedTuple):
     qfrc_constraint: Tensor
     qfrc_actuator: Tensor
     cfrc_ext: Tensor
-
-
-class ContactOverflowError(RuntimeError):
-    """More contacts at once than there is room for; none is dropped in silence."""
-
-    def __init__(self, needed: int, limit: int) -> None:
-        super().__init__(
-            f"{needed} contacts at once, but room for {limit}: pass max_contacts={needed} or more to Model"
-        )
 
 
 class Simulator:
@@ -136,7 +121,7 @@ class Simulator:
         self._check_inputs(state, ctrl, num_steps)
         state, ctrl = state.detach(), ctrl.detach()
         size = 2 * self.model.nv
-        launch = _Launch(self, self._vector(parameters))
+        launch = Launch(self, self._vector(parameters))
         trajectory = launch.step(state, ctrl, num_steps)[1]
         a = state.new_zeros(self.num_worlds, size, size)
         b = state.new_zeros(self.num_worlds, size, self.model.nu)
@@ -193,7 +178,7 @@ class Simulator:
         nbody = self.model.mj_model.nbody
         cinert = torch.empty(self.num_worlds, nbody, 10, dtype=dtype, device=self.device)
         cvel = torch.empty(self.num_worlds, nbody, 6, dtype=dtype, device=self.device)
-        _Launch(self).run(body_quantities_kernel, [qpos, qvel, cinert, wp.from_torch(cvel, dtype=vec6)])
+        Launch(self).run(body_quantities_kernel, [qpos, qvel, cinert, as_warp(cvel, vec6)])
         return cinert, cvel
 
     def site_xpos(self, qpos: Tensor, sites: Sequence[str | int]) -> Tensor:
@@ -241,126 +226,9 @@ class Simulator:
             raise ValueError(f"{name} must have dtype {dtype} (DIFFSIM_X64=1 selects float64), got {value.dtype}")
         if value.device != self.device:
             raise ValueError(f"{name} must be on device {self.device}, got {value.device}")
-        if not _finite(value):
+        if not finite(value):
             world, index = torch.nonzero(~torch.isfinite(value.detach()))[0].tolist()
             raise ValueError(f"{name} must be finite, got {value[world, index].item()} at world {world}, index {index}")
-
-
-class _Launch:
-    """Kernel launches with one set of parameters: memory, layouts and streams."""
-
-    def __init__(self, sim: Simulator, vector: Tensor | None = None, gradient: bool = False) -> None:
-        self.sim = sim
-        self.model = sim.model
-        self.num_worlds = sim.num_worlds
-        self.device = sim.device
-        self.arrays = sim.arrays if vector is None else sim.model.arrays(sim.num_worlds, str(sim.device), vector)
-        self.gradient = gradient
-        if gradient:
-            self.arrays.parameter_gradient = 1
-
-    def run(self, kernel: wp.Kernel, arguments: list[Any], scratch: bool = True) -> None:
-        """Launches a kernel over worlds, on torch's stream. Tensors are passed as they are, strides and all."""
-        inputs = [self.arrays, *([self.sim.scratch] if scratch else [])]
-        inputs += [_as_warp(a) if isinstance(a, Tensor) else a for a in arguments]
-        stream = wp.stream_from_torch(torch.cuda.current_stream(self.device)) if self.device.type == "cuda" else None
-        wp.launch(kernel, dim=self.num_worlds, inputs=inputs, device=str(self.device), stream=stream)
-
-    def step(self, state: Tensor, ctrl: Tensor, num_steps: int) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
-        """Next state, evaluation points and the last forces."""
-        trajectory = self._new_trajectory(num_steps * self.sim.stages)
-        next_state = torch.empty_like(state, memory_format=torch.contiguous_format)
-        forces = self._run_forward(step_kernel, [state, ctrl, num_steps, _as_struct(trajectory), next_state])
-        if not _finite(next_state):
-            self._raise_diverged(next_state, trajectory)
-        return next_state, trajectory, forces
-
-    def evaluate(self, state: Tensor, ctrl: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Accelerations and forces."""
-        qacc = state.new_empty(self.num_worlds, self.model.nv)
-        return qacc, self._run_forward(evaluate_kernel, [state, ctrl, qacc])
-
-    def step_adjoint(
-        self,
-        ctrl: Tensor,
-        num_steps: int,
-        trajectory: dict[str, Tensor],
-        next_bar: Tensor,
-        evaluation_bar: Sequence[Tensor | None],
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Cotangents of state (tangent space), ctrl and parameters, from those of next state and last evaluation."""
-        sizes = (self.model.nq, self.model.nv, self.model.nv, self.model.nv)
-        zero = next_bar.new_zeros(1, 1)
-        pairs = zip(evaluation_bar, sizes, strict=True)
-        bars = [zero.expand(self.num_worlds, size) if bar is None else bar for bar, size in pairs]
-        inputs = [ctrl, num_steps, _as_struct(trajectory), next_bar, *bars]
-        return self._run_adjoint(step_adjoint_kernel, inputs, ctrl)
-
-    def evaluate_adjoint(
-        self, state: Tensor, ctrl: Tensor, qacc: Tensor, bars: Sequence[Tensor]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Cotangents of state (tangent space), ctrl and parameters, from those of qacc and qfrc_constraint."""
-        nq = self.model.nq
-        point = {"qpos": state[:, None, :nq], "qvel": state[:, None, nq:], "qacc": qacc[:, None]}
-        return self._run_adjoint(evaluate_adjoint_kernel, [ctrl, _as_struct(point), *bars], ctrl)
-
-    def to_tangent(self, state: Tensor, bar: Tensor) -> Tensor:
-        """Cotangents of a state's coordinates in the tangent space."""
-        if self.model.nq == self.model.nv:
-            return bar
-        tangent = bar.new_empty(self.num_worlds, 2 * self.model.nv)
-        self.run(to_tangent_kernel, [state, bar, tangent], scratch=False)
-        return tangent
-
-    def from_tangent(self, state: Tensor, tangent: Tensor) -> Tensor:
-        """The reverse: cotangents in the tangent space, of a state's coordinates."""
-        if self.model.nq == self.model.nv:
-            return tangent
-        bar = torch.empty_like(state)
-        self.run(from_tangent_kernel, [state, tangent, bar], scratch=False)
-        return bar
-
-    def _run_forward(self, kernel: wp.Kernel, arguments: list[Any]) -> list[Tensor]:
-        """Adds outputs for qfrc_constraint, qfrc_actuator, cfrc_ext and the peaks, and returns the first three."""
-        n, options = self.num_worlds, {"dtype": dtype, "device": self.device}
-        forces = [torch.empty(n, self.model.nv, **options) for _ in range(2)]
-        wrenches = torch.empty(n, self.model.mj_model.nbody, 6, **options)
-        peaks = torch.empty(n, 2, dtype=torch.int32, device=self.device)
-        self.run(
-            kernel, [*arguments, *forces, wp.from_torch(wrenches, dtype=vec6), wp.from_torch(peaks, dtype=wp.int32)]
-        )
-        self.sim.solver_iterations = peaks[:, 1]
-        if self.model.contacts_may_overflow and int(peaks[:, 0].max()) > self.model.max_contacts:
-            raise ContactOverflowError(int(peaks[:, 0].max()), self.model.max_contacts)
-        return [*forces, wrenches]
-
-    def _run_adjoint(self, kernel: wp.Kernel, arguments: list[Any], ctrl: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Adds outputs for the cotangents of state, ctrl and parameters, and returns them."""
-        state_bar = ctrl.new_empty(self.num_worlds, 2 * self.model.nv)
-        ctrl_bar = torch.empty_like(ctrl, memory_format=torch.contiguous_format)
-        size = self.model.parameters.size if self.gradient else 1
-        parameter_bar = ctrl.new_empty(self.num_worlds, size)
-        self.run(kernel, [*arguments, state_bar, ctrl_bar, parameter_bar])
-        return state_bar, ctrl_bar, parameter_bar
-
-    def _new_trajectory(self, slots: int) -> dict[str, Tensor]:
-        """Memory for evaluation points: world-fastest on CUDA."""
-        sizes = {"qpos": self.model.nq, "qvel": self.model.nv, "qacc": self.model.nv}
-        if self.device.type == "cuda":
-            shapes = {name: (slots, size, self.num_worlds) for name, size in sizes.items()}
-            return {n: torch.empty(s, dtype=dtype, device=self.device).permute(2, 0, 1) for n, s in shapes.items()}
-        return {name: torch.empty((self.num_worlds, slots, size), dtype=dtype) for name, size in sizes.items()}
-
-    def _raise_diverged(self, next_state: Tensor, trajectory: dict[str, Tensor]) -> None:
-        world = int(torch.nonzero(~torch.isfinite(next_state).all(dim=1))[0])
-        for slot in range(trajectory["qpos"].shape[1]):
-            for name in ("qpos", "qvel", "qacc"):
-                if not _finite(trajectory[name][world, slot]):
-                    step = slot // self.sim.stages
-                    raise FloatingPointError(
-                        f"physics diverged: {name} is not finite in world {world} at time step {step}"
-                    )
-        raise FloatingPointError(f"physics diverged: the next state is not finite in world {world}")
 
 
 def _checked_device(device: str | torch.device) -> torch.device:
@@ -373,22 +241,6 @@ def _checked_device(device: str | torch.device) -> torch.device:
     if checked.type != "cuda" or not torch.cuda.is_available():
         raise ValueError(f"device must be 'cpu' or a CUDA device that is present, got {str(device)!r}")
     return torch.device("cuda", checked.index if checked.index is not None else torch.cuda.current_device())
-
-
-def _finite(value: Tensor) -> bool:
-    """Whether all entries are finite."""
-    return bool(torch.isfinite(value.detach()).all())
-
-
-def _as_warp(value: Tensor) -> Any:  # noqa: ANN401  (an array descriptor)
-    return wp.from_torch(value.detach(), dtype=real, requires_grad=False)
-
-
-def _as_struct(trajectory: dict[str, Tensor]) -> Any:  # noqa: ANN401  (a Warp struct instance)
-    struct = Trajectory()
-    for name, value in trajectory.items():
-        setattr(struct, name, _as_warp(value))
-    return struct
 
 
 class _Step(torch.autograd.Function):
@@ -404,7 +256,7 @@ class _Step(torch.autograd.Function):
         vector: Tensor | None,
     ) -> tuple[Tensor, ...]:
         ctx.set_materialize_grads(False)
-        next_state, trajectory, forces = _Launch(sim, vector).step(state, ctrl, num_steps)
+        next_state, trajectory, forces = Launch(sim, vector).step(state, ctrl, num_steps)
         ctx.sim, ctx.num_steps = sim, num_steps
         ctx.save_for_backward(state, ctrl, vector, next_state, *trajectory.values())
         last = [value[:, -1].clone() for value in trajectory.values()]
@@ -415,8 +267,8 @@ class _Step(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:  # noqa: ANN401, D102
         state, ctrl, vector, next_state, *saved = ctx.saved_tensors
-        trajectory = dict(zip(("qpos", "qvel", "qacc"), saved, strict=True))
-        launch = _Launch(ctx.sim, vector, ctx.needs_input_grad[4])
+        trajectory: dict[str, Tensor] = dict(zip(("qpos", "qvel", "qacc"), saved, strict=True))
+        launch = Launch(ctx.sim, vector, ctx.needs_input_grad[4])
         next_grad, *evaluation_grads = grads[:5]
         if next_grad is None:
             next_bar = state.new_zeros(launch.num_worlds, 2 * launch.model.nv)
@@ -437,7 +289,7 @@ class _Evaluate(torch.autograd.Function):
         ctrl: Tensor,
         vector: Tensor | None,
     ) -> tuple[Tensor, ...]:
-        qacc, forces = _Launch(sim, vector).evaluate(state, ctrl)
+        qacc, forces = Launch(sim, vector).evaluate(state, ctrl)
         ctx.sim = sim
         ctx.save_for_backward(state, ctrl, vector, qacc)
         ctx.mark_non_differentiable(*forces[1:])
@@ -447,7 +299,7 @@ class _Evaluate(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401, D102
         state, ctrl, vector, qacc = ctx.saved_tensors
-        launch = _Launch(ctx.sim, vector, ctx.needs_input_grad[3])
+        launch = Launch(ctx.sim, vector, ctx.needs_input_grad[3])
         bars = launch.evaluate_adjoint(state, ctrl, qacc, grads[:2])
         return None, launch.from_tangent(state, bars[0]), bars[1], _vector_grad(ctx, vector, bars[2], 3)
 
@@ -475,7 +327,7 @@ class _Points(torch.autograd.Function):
         ctx.body = wp.array(bodies, dtype=wp.int32, device=device)
         ctx.offset = wp.array(offsets, dtype=vec3, device=device)
         position = qpos.new_empty(sim.num_worlds, len(bodies), 3)
-        _Launch(sim).run(points_kernel, [qpos, ctx.body, ctx.offset, wp.from_torch(position, dtype=vec3)])
+        Launch(sim).run(points_kernel, [qpos, ctx.body, ctx.offset, as_warp(position, vec3)])
         ctx.save_for_backward(qpos)
         return position
 
@@ -485,6 +337,6 @@ class _Points(torch.autograd.Function):
         sim: Simulator = ctx.sim
         (qpos,) = ctx.saved_tensors
         qpos_bar = torch.empty_like(qpos)
-        bar = wp.from_torch(grad.contiguous(), dtype=vec3, requires_grad=False)
-        _Launch(sim).run(points_adjoint_kernel, [qpos, ctx.body, ctx.offset, bar, qpos_bar])
+        bar = as_warp(grad.contiguous(), vec3)
+        Launch(sim).run(points_adjoint_kernel, [qpos, ctx.body, ctx.offset, bar, qpos_bar])
         return None, qpos_bar, None, None

@@ -243,20 +243,31 @@ def derivative(
         seed: of the states.
     """
     tracer, stepper = Tracer(mj_model), Stepper(mj_model)
-    nv, nu = mj_model.nv, mj_model.nu
-    steps = step * np.repeat([1.0, 10.0, 100.0], [nv, nv, nu])
+    steps = difference_steps(mj_model, step)
     rows = []
     tried = 0
     for state, ctrl in zip(*visited_states(mj_model, 4 * count, num_steps, inside=True, seed=seed), strict=True):
         if len(rows) == count:
             break
         tried += 1
-        if not _same_signatures(tracer, state, ctrl, num_steps, steps):
-            continue
-        one, half = (_differences(stepper, state, ctrl, num_steps, scale * steps) for scale in (1, 0.5))
-        jacobian = (4 * half - one) / 3
-        rows.append((state, ctrl, jacobian, block_error(half, jacobian, nv)))
+        if switch(tracer, state, ctrl, num_steps, steps) is None:
+            rows.append((state, ctrl, *extrapolated_differences(stepper, state, ctrl, num_steps, steps)))
     return Derivative(*(np.array(column) for column in zip(*rows, strict=True)), tried)
+
+
+def difference_steps(mj_model: mujoco.MjModel, step: float = 1e-6) -> np.ndarray:
+    """Steps [2 nv + nu] of the differences by position, velocity and control; see `derivative`."""
+    nv, nu = mj_model.nv, mj_model.nu
+    return step * np.repeat([1.0, 10.0, 100.0], [nv, nv, nu])
+
+
+def extrapolated_differences(
+    stepper: Stepper, state: np.ndarray, ctrl: np.ndarray, num_steps: int, steps: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """Jacobian [2 nv, 2 nv + nu] by central differences of two sizes, and its own relative error."""
+    one, half = (_differences(stepper, state, ctrl, num_steps, scale * steps) for scale in (1, 0.5))
+    jacobian = (4 * half - one) / 3
+    return jacobian, block_error(half, jacobian, stepper.mj_model.nv)
 
 
 def _points(
@@ -270,14 +281,14 @@ def _points(
             yield displace(mj_model, state, shift[: 2 * mj_model.nv]), ctrl + shift[2 * mj_model.nv :]
 
 
-def _same_signatures(tracer: Tracer, state: np.ndarray, ctrl: np.ndarray, num_steps: int, steps: np.ndarray) -> bool:
-    """Whether every point of the differences passes the same contacts and constraints as the centre."""
+def switch(tracer: Tracer, state: np.ndarray, ctrl: np.ndarray, num_steps: int, steps: np.ndarray) -> int | None:
+    """Which part of a `signature` differs between the centre and a point of the differences; None if none does."""
     centre = list(tracer.signatures(state, ctrl, num_steps))
     for point in _points(tracer.mj_model, state, ctrl, steps):
         for expected, actual in zip(centre, tracer.signatures(*point, num_steps), strict=True):
             if actual != expected:
-                return False
-    return True
+                return [a == b for a, b in zip(actual, expected, strict=True)].index(False)
+    return None
 
 
 def _differences(

@@ -1,0 +1,107 @@
+"""Random models either move and differentiate as C MuJoCo does, or are refused; nothing in between."""
+
+from collections import Counter
+
+import mujoco
+import numpy as np
+import torch
+from hypothesis import HealthCheck, given, note, settings
+
+import diffsim
+
+from .contact_reference import Tracer
+from .engine import simulator, tensors
+from .fuzz_models import models
+from .reference import Stepper, converge, displace, moving_states
+
+EXAMPLES, WORLDS, STEPS = 200, 2, 2
+TOLERANCE = 1e-7
+# Where a change of 1e-10 in the state grows by more than this in C, rounding can too: contacts appear, supports jump.
+NUDGE, GROWTH = 1e-10, 1e5
+# Of C's acceleration: imbalance of forces over the largest of them, above which its solver has not converged.
+IMBALANCE = 1e-9
+# Radians or metres per time step in C, above which the motion is on its way to infinity.
+FASTEST = 10.0
+SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
+
+
+def error(actual: np.ndarray, expected: np.ndarray, start: np.ndarray, nq: int) -> float:
+    """Of positions and velocities [nq + nv], each relative to the largest at start or end."""
+    size = np.maximum(np.abs(start), np.abs(expected))
+    return max(np.abs(actual - expected)[part].max() / size[part].max() for part in (np.s_[:nq], np.s_[nq:]))
+
+
+def fault(mj_model: mujoco.MjModel, state: np.ndarray, ctrl: np.ndarray) -> str | None:
+    """Why C MuJoCo is no reference from a state on, by its own data; None if it is."""
+    tracer = Tracer(mj_model)
+    data = tracer.data
+    for _ in tracer.signatures(state, ctrl, STEPS):
+        inertial = np.zeros(mj_model.nv)
+        mujoco.mj_mulM(mj_model, data, inertial, data.qacc)
+        forces = [inertial, data.qfrc_smooth, data.qfrc_constraint]
+        if not np.isfinite(inertial).all():
+            return "acceleration is not finite"
+        if mj_model.opt.timestep * np.abs(data.qvel).max() > FASTEST:
+            return "motion diverges"
+        imbalance = inertial - data.qfrc_smooth - data.qfrc_constraint
+        if np.abs(imbalance).max() > IMBALANCE * max(np.abs(f).max() for f in forces):
+            return "solver has not converged"
+    stepper = Stepper(mj_model)
+    expected = stepper.step(state, ctrl, STEPS)
+    if any(warning.number for warning in stepper.data.warning):
+        return "state was reset"
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        nudged = displace(mj_model, state, NUDGE * rng.uniform(-1, 1, 2 * mj_model.nv))
+        if error(stepper.step(nudged, ctrl, STEPS), expected, state, mj_model.nq) > GROWTH * NUDGE:
+            return "motion jumps at the state"
+    return None
+
+
+def check(mj_model: mujoco.MjModel) -> str:
+    """Compares steps from random moving states with C's; returns what came of it."""
+    try:
+        sim = simulator(mj_model, WORLDS)
+    except diffsim.UnsupportedModelError as refusal:
+        assert refusal.features
+        return "refused"
+    state, ctrl = moving_states(mj_model, WORLDS)
+    faults = [fault(mj_model, *world) for world in zip(state, ctrl, strict=True)]
+    if all(faults):
+        return str(faults[0])
+    # States that are no reference are replaced by one that is: worlds do not mix.
+    good = [world for world in range(WORLDS) if not faults[world]]
+    state, ctrl = (x[[world if world in good else good[0] for world in range(WORLDS)]] for x in (state, ctrl))
+    inputs = tensors(state, ctrl, requires_grad=True)
+    output = sim.step(*inputs, num_steps=STEPS)
+    actual, expected = output.detach().numpy(), Stepper(mj_model).step_batch(state, ctrl, STEPS)
+    for world in good:
+        difference = error(actual[world], expected[world], state[world], mj_model.nq)
+        note(f"world {world}: {difference:.2e}")
+        assert difference <= TOLERANCE, (world, difference)
+    weight = torch.from_numpy(np.random.default_rng(1).standard_normal(output.shape))
+    grads = torch.autograd.grad((weight * output).sum(), inputs)
+    assert all(bool(torch.isfinite(grad).all()) for grad in grads), "gradient is not finite"
+    return "compared"
+
+
+def load(mjcf: str) -> mujoco.MjModel:
+    """A model whose constraint solver runs until it can no longer improve."""
+    mj_model = mujoco.MjModel.from_xml_string(mjcf)
+    converge(mj_model)
+    mj_model.opt.iterations = 100
+    return mj_model
+
+
+def test_random_models():
+    outcomes: Counter[str] = Counter()
+
+    @settings(derandomize=True, deadline=None, max_examples=EXAMPLES, database=None, suppress_health_check=SLOW)
+    @given(models())
+    def run(mjcf: str) -> None:
+        note(mjcf)
+        outcomes[check(load(mjcf))] += 1
+
+    run()
+    print(dict(outcomes))
+    assert outcomes["compared"] >= outcomes.total() / 2, outcomes
