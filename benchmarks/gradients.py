@@ -138,7 +138,7 @@ def error_line(id: str, errors: Errors) -> str:
         else:
             parts += ["-"] * 4
         if which is everywhere:
-            parts.append(f"{np.mean(~smooth):.0%}")
+            parts.append(f"{np.mean(~smooth):.1%}")
     return f"| {' | '.join(parts)} |"
 
 

@@ -1,226 +1,285 @@
-"""Speed of the simulator beside C MuJoCo's mj_step on one core, in the same run.
+"""Speed of the simulator beside C MuJoCo and other simulators of the same models, in the same run.
 
-Every number is microseconds per world and physics step (one mj_step). Both engines start from the same moving
-states, hold the same random controls, and take a task's `frame_skip` steps at a time.
+On the CPU every number is microseconds of processor time per world and physics step (one mj_step), with the process
+held on one core. All engines start from the same states, visited in contact, hold the same random controls, and take
+a task's `frame_skip` steps at a time. Peers that are not installed are skipped.
 
-    python -m benchmarks.physics --tasks Swimmer-v5 --batches 1 64
+    python -m benchmarks.physics --tasks Hopper-v5 --batches 256 --peers transition_fd
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import math
 import os
-import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import mujoco
-import mujoco.rollout
 import numpy as np
 import torch
 
 import diffsim
-from diffsim.tasks import TASKS, Task
+from benchmarks.machine import RESULTS, describe_machine, positive
+from benchmarks.peers import PEERS, Problem, Work, diffsim_work, missing, mj_step_work
+from diffsim.tasks import TASKS
+from tests.diffsim.contact_reference import visited_states
 
-RESULTS = Path(__file__).parent / "results"
+BATCHES = {"cpu": [1, 256], "cuda": [64, 1024, 8192]}
+BAR_BATCH = 256
+# MJX takes minutes to compile the gradient of a task, mujoco_warp one minute in all.
+PEER_TASKS = ["HalfCheetah-v5", "Hopper-v5", "Ant-v5", "Humanoid-v5"]
 
 
 @dataclass
 class Row:
-    """One line of the table; times in microseconds per world and mj_step."""
+    """One line of the table; times in microseconds per world and physics step, nan where not measured."""
 
     task: str
     device: str
     batch: int
-    mj_step: float
-    forward: float
-    both: float
-
-    @property
-    def forward_ratio(self) -> float:
-        """Forward, in mj_steps."""
-        return self.forward / self.mj_step
-
-    @property
-    def both_ratio(self) -> float:
-        """Forward+backward, in forwards."""
-        return self.both / self.forward
+    mj_step: float = math.nan
+    forward: float = math.nan
+    both: float = math.nan
+    linearize: float = math.nan
+    transition_fd: float = math.nan
+    mujoco_warp: float = math.nan
+    mjx_forward: float = math.nan
+    mjx_both: float = math.nan
 
 
-def best_time(call: Callable[[], object], seconds: float, repeats: int = 5) -> float:
-    """Seconds per call: the best of some repeats of about `seconds` each, as the machine may be shared."""
-    call()
-    start = time.perf_counter()
-    call()
-    count = max(1, round(seconds / (time.perf_counter() - start)))
-    times = []
+RATIOS: dict[str, Callable[[Row], float]] = {
+    "forward / mj_step": lambda row: row.forward / row.mj_step,
+    "fwd+bwd / forward": lambda row: row.both / row.forward,
+    "MJX / forward": lambda row: row.mjx_forward / row.forward,
+    "MJX fwd+bwd / fwd+bwd": lambda row: row.mjx_both / row.both,
+}
+BARS: dict[str, tuple[str, float]] = {
+    "forward / mj_step": ("<=", 1.5),
+    "fwd+bwd / forward": ("<=", 4.0),
+    "MJX / forward": (">=", 3.0),
+    "MJX fwd+bwd / fwd+bwd": (">=", 3.0),
+}
+
+
+# ---------------------------------------------------------------------------------------------------- timing
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Holds the process, and the threads it starts, on one core where the system can."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def best_times(works: dict[str, Work], device: str, seconds: float, repeats: int = 5) -> dict[str, float]:
+    """Seconds per call of each: the best of some repeats of about `seconds`, in turns, as the machine may be shared."""
+    clock = time.process_time if device == "cpu" else time.perf_counter
+    counts = {}
+    for name, work in works.items():
+        work.call()
+        start = clock()
+        work.call()
+        counts[name] = max(1, round(seconds / max(clock() - start, 1e-6)))
+    best = dict.fromkeys(works, math.inf)
     for _ in range(repeats):
-        start = time.perf_counter()
-        for _ in range(count):
-            call()
-        times.append((time.perf_counter() - start) / count)
-    return min(times)
+        for name, work in works.items():
+            start = clock()
+            for _ in range(counts[name]):
+                work.call()
+            best[name] = min(best[name], (clock() - start) / counts[name])
+    return best
 
 
-def moving_states(task: Task, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """States reached by random controls within half a second, [count, nq + nv], and controls [count, nu]."""
-    rng = np.random.default_rng(seed)
-    mj_model, data = task.mj_model, mujoco.MjData(task.mj_model)
-    low, high = mj_model.actuator_ctrlrange.T
-    states, ctrls = [], []
-    for _ in range(count):
-        mujoco.mj_resetData(mj_model, data)
-        data.qpos += rng.uniform(-0.1, 0.1, mj_model.nq)
-        data.qvel[:] = rng.uniform(-0.1, 0.1, mj_model.nv)
-        data.ctrl[:] = rng.uniform(low, high)
-        mujoco.mj_step(mj_model, data, nstep=int(rng.uniform(1, 0.5 / mj_model.opt.timestep)))
-        states.append(np.concatenate([data.qpos, data.qvel]))
-        ctrls.append(rng.uniform(low, high))
-    return np.array(states), np.array(ctrls)
-
-
-def time_mj_step(task: Task, state: np.ndarray, ctrl: np.ndarray, seconds: float) -> float:
-    """Microseconds per mj_step on one core, looped over worlds and steps in C (mujoco.rollout)."""
-    mj_model, data = task.mj_model, mujoco.MjData(task.mj_model)
-    count = len(state)
-    full = np.concatenate([np.zeros((count, 1)), state], axis=1)
-    control = np.repeat(ctrl[:, None], task.frame_skip, axis=1)
-    with mujoco.rollout.Rollout(nthread=0) as rollout:
-        elapsed = best_time(lambda: rollout.rollout([mj_model] * count, [data], full, control), seconds)
-    return 1e6 * elapsed / (count * task.frame_skip)
-
-
-def time_simulator(
-    task: Task, state: np.ndarray, ctrl: np.ndarray, batch: int, device: str, seconds: float
-) -> tuple[float, float]:
-    """Microseconds per world and step of our simulator: forward, and forward+backward."""
-    simulator = diffsim.Simulator(diffsim.Model(task.mj_model), batch, device=device)
+def prepare(id: str, batch: int, device: str) -> Problem:
+    """A task at states visited by C MuJoCo; at most 256 different ones."""
+    task = diffsim.make(id)
+    state, ctrl = visited_states(task.mj_model, min(batch, 256), task.frame_skip)
     index = np.arange(batch) % len(state)
-    inputs = [torch.tensor(x[index], dtype=diffsim.dtype, device=device) for x in (state, ctrl)]
-    weight = torch.randn(inputs[0].shape, dtype=diffsim.dtype, device=device)
-
-    def synchronize() -> None:
-        if device != "cpu":
-            torch.cuda.synchronize()
-
-    def forward() -> None:
-        simulator.step(*inputs, num_steps=task.frame_skip)
-        synchronize()
-
-    def both() -> None:
-        leaves = [x.detach().requires_grad_() for x in inputs]
-        torch.autograd.backward(simulator.step(*leaves, num_steps=task.frame_skip), weight)
-        synchronize()
-
-    scale = 1e6 / (batch * task.frame_skip)
-    return scale * best_time(forward, seconds), scale * best_time(both, seconds)
+    return Problem(task.mj_model, task.frame_skip, state[index], ctrl[index], device)
 
 
-def measure(tasks: list[str], batches: list[int], devices: list[str], seconds: float) -> list[Row]:
-    """Times every task in every batch size on every device."""
-    rows = []
-    for id in tasks:
-        task = diffsim.make(id)
-        state, ctrl = moving_states(task, 64)
-        for device in devices:
-            for batch in batches:
-                mj_step = time_mj_step(task, state, ctrl, seconds)
-                forward, both = time_simulator(task, state, ctrl, batch, device, seconds)
-                rows.append(Row(id, device, batch, mj_step, forward, both))
-                print(_line(rows[-1]), flush=True)
-    return rows
+def measure(problem: Problem, row: Row, peers: list[str], seconds: float) -> None:
+    """Times our simulator, C MuJoCo and the peers at one problem into `row`; says which peers cannot run it."""
+    works = mj_step_work(problem) | diffsim_work(problem)
+    for peer in peers:
+        try:
+            works |= PEERS[peer](problem)
+        except NotImplementedError as error:
+            print(f"{row.task}: {peer} skipped: {error}", flush=True)
+    for name, elapsed in best_times(works, problem.device, seconds).items():
+        setattr(row, name, 1e6 * elapsed / (row.batch * works[name].steps))
 
 
-HEADER = (
-    f"| {'task':25} | device | batch | mj_step us | forward us | fwd+bwd us | "
-    "forward / mj_step | fwd+bwd / forward |"
-)
+# ---------------------------------------------------------------------------------------------------- table
+
+COLUMNS = {
+    "mj_step": "mj_step",
+    "forward": "forward",
+    "both": "fwd+bwd",
+    "linearize": "Jacobian",
+    "transition_fd": "transitionFD",
+    "mujoco_warp": "mujoco_warp",
+    "mjx_forward": "MJX",
+    "mjx_both": "MJX fwd+bwd",
+}
+HEADER = f"| {'task':25} | device | batch | {' | '.join([*COLUMNS.values(), *RATIOS])} |"
 
 
 def _line(row: Row) -> str:
     """A row of the Markdown table."""
-    return (
-        f"| {row.task:25} | {row.device:6} | {row.batch:5} | {row.mj_step:10.2f} | {row.forward:10.2f} | "
-        f"{row.both:10.2f} | {row.forward_ratio:17.2f} | {row.both_ratio:17.2f} |"
+    times = [f"{getattr(row, name):{len(title)}.2f}" for name, title in COLUMNS.items()]
+    ratios = [f"{ratio(row):{len(title)}.2f}" for title, ratio in RATIOS.items()]
+    cells = [cell.replace("nan", "  -") for cell in times + ratios]
+    return f"| {row.task:25} | {row.device:6} | {row.batch:5} | {' | '.join(cells)} |"
+
+
+def verdicts(rows: list[Row]) -> list[str]:
+    """Which bars hold: on the CPU at 256 worlds."""
+    rows = [row for row in rows if row.device == "cpu" and row.batch == BAR_BATCH]
+    lines = []
+    for name, (sign, bar) in BARS.items():
+        found = {row.task: value for row in rows if not math.isnan(value := RATIOS[name](row))}
+        missed = {id: value for id, value in found.items() if (value > bar if sign == "<=" else value < bar)}
+        count = f"holds on {len(found) - len(missed)} of {len(found)} tasks" if found else "not measured"
+        text = f"{name} {sign} {bar:g} at {BAR_BATCH} worlds on the CPU: {count}"
+        misses = ", ".join(f"{id} {value:.2f}" for id, value in missed.items())
+        lines.append(text + (f"; missed on {misses}" if missed else ""))
+    return lines
+
+
+def gpu_table(rows: list[Row]) -> list[str]:
+    """Worlds per second on CUDA: physics steps of all worlds, divided by time."""
+    lines = []
+    for row in rows:
+        if row.device == "cuda":
+            times = (row.forward, row.both, row.mujoco_warp)
+            rates = ["-" if math.isnan(value) else f"{1e6 / value:,.0f}" for value in times]
+            lines.append(f"| {row.task} | {row.batch} | {' | '.join(rates)} |")
+    header = ["", "## World steps per second on the GPU", ""]
+    titles = ["| task | worlds | forward | fwd+bwd | mujoco_warp |", "|---|---:|---:|---:|---:|"]
+    return [*header, *titles, *lines] if lines else []
+
+
+def page(rows: list[Row]) -> str:
+    """The Markdown page."""
+    cuts = HEADER.strip("|").split("|")
+    rule = "|".join("-" * len(cut) if i < 2 else "-" * (len(cut) - 1) + ":" for i, cut in enumerate(cuts))
+    return "\n".join(
+        [
+            "# Physics speed",
+            "",
+            "Microseconds per world and physics step, in one run, on one core (processor time) or on a GPU. mj_step: "
+            "C MuJoCo on one core, float64, with Gymnasium's options (PGS for the humanoids). forward, fwd+bwd: ours, "
+            "and with the gradient of one scalar. Jacobian: ours (`linearize`), of one physics step; transitionFD: "
+            "`mjd_transitionFD`, centred, with the Euler integrator. mujoco_warp: forward; Newton for the humanoids, "
+            "as it has no PGS. MJX: likewise, with one solver iteration and four of its line search, since it "
+            "differentiates no more; the others solve to their tolerance. States are visited ones, in contact.",
+            "",
+            f"{datetime.now(UTC):%Y-%m-%d}, {describe_machine()}. Made by `python -m benchmarks.physics`.",
+            "",
+            HEADER,
+            f"|{rule}|",
+            *map(_line, rows),
+            "",
+            *(f"* {line}." for line in verdicts(rows)),
+            *gpu_table(rows),
+            "",
+        ]
     )
-
-
-def describe_machine() -> str:
-    """Processor, accelerator, precision and versions, in one line."""
-    cpu = platform.processor() or platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if os.path.exists("/proc/cpuinfo") else []:
-        if line.startswith("model name"):
-            cpu = line.split(":", 1)[1].strip()
-            break
-    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    versions = ", ".join(f"{name} {version(name)}" for name in ("mujoco", "warp-lang", "torch", "gymnasium"))
-    precision = str(diffsim.dtype).removeprefix("torch.")
-    return f"{cpu} ({os.cpu_count()} cores){gpu}; {precision}; Python {platform.python_version()}, {versions}"
 
 
 def save(rows: list[Row], folder: Path) -> None:
     """Writes physics.md and physics.csv."""
     folder.mkdir(parents=True, exist_ok=True)
-    rule = "|".join("-" * len(part) for part in HEADER.split("|"))
-    text = [
-        "# Physics speed",
-        "",
-        "Microseconds per world and `mj_step`, beside C MuJoCo's on one core (float64) in the same run.",
-        "",
-        f"{datetime.now(UTC):%Y-%m-%d}, {describe_machine()}. Made by `python -m benchmarks.physics`.",
-        "",
-        HEADER,
-        rule,
-        *map(_line, rows),
-        "",
-    ]
-    (folder / "physics.md").write_text("\n".join(text))
+    (folder / "physics.md").write_text(page(rows))
     with (folder / "physics.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Row)])
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
+        writer = csv.writer(file)
+        names = [field.name for field in fields(Row)]
+        writer.writerow(names)
+        for row in rows:
+            values = asdict(row).values()
+            writer.writerow(f"{value:.4g}" if isinstance(value, float) else value for value in values)
 
 
-def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
-    """An argparse type that takes only numbers above zero."""
+# ---------------------------------------------------------------------------------------------------- program
 
-    def parse(text: str) -> float:
-        value = kind(text)
-        if value <= 0:
-            raise argparse.ArgumentTypeError(f"must be > 0, got {text}")
-        return value
 
-    return parse
+def parser() -> argparse.ArgumentParser:
+    """Options of the program."""
+    result = argparse.ArgumentParser(prog="python -m benchmarks.physics", description=(__doc__ or "").split("\n\n")[0])
+    add = result.add_argument
+    add("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS), metavar="ID", help="default: all")
+    add("--batches", nargs="+", type=positive(int), metavar="N", help=f"worlds; default: {BATCHES}")
+    cuda = ["cuda"] if torch.cuda.is_available() else []
+    add("--devices", nargs="+", choices=["cpu", "cuda"], default=["cpu", *cuda], help="default: all there are")
+    add("--peers", nargs="*", choices=list(PEERS), default=list(PEERS), help="beside C MuJoCo; default: all")
+    help = (
+        "tasks on which mujoco_warp and MJX run, as they compile for minutes (MJX's are kept in ~/.cache); default: "
+        + " ".join(PEER_TASKS)
+    )
+    add("--peer-tasks", nargs="*", choices=list(TASKS), default=PEER_TASKS, metavar="ID", help=help)
+    add("--seconds", type=positive(float), default=0.2, help="length of each of five repeats, default 0.2")
+    add("--output", type=Path, default=RESULTS, help="folder of physics.md and physics.csv")
+    return result
+
+
+def chosen_peers(id: str, device: str, batch: int, options: argparse.Namespace) -> list[str]:
+    """Peers for one row. Those that compile run at the batch of the bars on the CPU, and mujoco_warp on CUDA."""
+    bar_batch = BAR_BATCH if BAR_BATCH in (options.batches or BATCHES["cpu"]) else max(options.batches)
+    chosen = []
+    for peer in options.peers:
+        if peer == "transition_fd":
+            wanted = device == "cpu" and batch == bar_batch
+        elif peer == "mujoco_warp" and device == "cuda":
+            wanted = True
+        else:
+            wanted = id in options.peer_tasks and device == "cpu" and batch == bar_batch
+        if wanted:
+            chosen.append(peer)
+    return chosen
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Measures, prints and saves."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.physics", description=(__doc__ or "").split("\n\n")[0]
-    )
-    parser.add_argument(
-        "--tasks", nargs="+", choices=list(TASKS), default=list(TASKS), metavar="ID", help="default: all"
-    )
-    parser.add_argument(
-        "--batches", nargs="+", type=_positive(int), default=[1, 64, 1024], metavar="N", help="worlds"
-    )
-    cuda = ["cuda"] if torch.cuda.is_available() else []
-    parser.add_argument(
-        "--devices", nargs="+", choices=["cpu", "cuda"], default=["cpu", *cuda], help="default: all there are"
-    )
-    parser.add_argument(
-        "--seconds", type=_positive(float), default=0.2, help="length of each of five repeats"
-    )
-    parser.add_argument("--output", type=Path, default=RESULTS, help="folder of physics.md and physics.csv")
-    options = parser.parse_args(arguments)
-    print(describe_machine(), HEADER, sep="\n")
-    save(measure(options.tasks, options.batches, options.devices, options.seconds), options.output)
+    options = parser().parse_args(arguments)
+    torch.set_num_threads(1)
+    for peer in list(options.peers):
+        if reason := missing(peer):
+            print(f"{peer} skipped: {reason}")
+            options.peers.remove(peer)
+    print(describe_machine(), HEADER, sep="\n", flush=True)
+    rows = []
+    with one_core():
+        for id in options.tasks:
+            for device in options.devices:
+                for batch in options.batches or BATCHES[device]:
+                    row = Row(id, device, batch)
+                    try:
+                        measure(
+                            prepare(id, batch, device), row, chosen_peers(id, device, batch, options), options.seconds
+                        )
+                    except diffsim.UnsupportedModelError as error:
+                        print(f"{id} skipped: {error}", flush=True)
+                        break
+                    rows.append(row)
+                    save(rows, options.output)
+                    print(_line(row), flush=True)
+    print(*verdicts(rows), sep="\n")
 
 
 if __name__ == "__main__":
+    mujoco.set_mju_user_warning(lambda message: None)
     main()

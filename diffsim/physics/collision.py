@@ -10,6 +10,7 @@ import warp as wp
 
 from diffsim.physics.collide_box import sphere_box
 from diffsim.physics.collide_capsule_box import capsule_box
+from diffsim.physics.collide_capsule_cylinder import capsule_cylinder
 from diffsim.physics.collide_cylinder import sphere_cylinder
 from diffsim.physics.collide_plane import (
     plane_box,
@@ -52,6 +53,7 @@ CANDIDATES: dict[tuple[int, int], tuple[int, int]] = {
     (SPHERE, CYLINDER): (1, 1),
     (SPHERE, BOX): (1, 1),
     (CAPSULE, CAPSULE): (2, 2),
+    (CAPSULE, CYLINDER): (2, 2),
     (CAPSULE, BOX): (2, 2),
 }
 
@@ -103,6 +105,8 @@ def contact_geometry(
     if kind1 == CAPSULE:
         if kind2 == CAPSULE:
             return capsule_capsule(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+        if kind2 == CYLINDER:
+            return capsule_cylinder(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
         if kind2 == BOX:
             return capsule_box(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
     return no_contact()

@@ -1,5 +1,6 @@
 """Two geoms in any pose: their contacts and the gradient of these, in C MuJoCo and in ours."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import mujoco
@@ -225,19 +226,21 @@ def moved(poses: Poses, direction: int, step: float) -> Poses:
     return Poses(pos, mat)
 
 
-def differences(pair: Pair, poses: Poses, bar: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Central differences [N, MOST, 12] in C, extrapolated; and which contacts have none of their switches near.
+def differences(
+    contacts: Callable[[Poses], Contacts], poses: Poses, bar: np.ndarray, step: float = 2e-4
+) -> tuple[np.ndarray, np.ndarray]:
+    """Central differences [N, MOST, 12] of contacts, extrapolated; and which contacts have no switch near.
 
     At a switch, a step half as long gives another difference.
     """
     expected = np.zeros((len(poses), MOST, 12))
     smooth = np.ones((len(poses), MOST), dtype=bool)
-    count = pair.reference(poses).count
+    count = contacts(poses).count
     for direction in range(12):
         slopes = []
-        for step in (2e-4, 1e-4):
-            ahead, behind = (pair.reference(moved(poses, direction, s)) for s in (step, -step))
-            slopes.append(((ahead.flat() - behind.flat()) / (2 * step) * bar).sum(-1))
+        for h in (step, step / 2):
+            ahead, behind = (contacts(moved(poses, direction, x)) for x in (h, -h))
+            slopes.append(((ahead.flat() - behind.flat()) / (2 * h) * bar).sum(-1))
             smooth &= ((ahead.count == count) & (behind.count == count))[:, None]
         expected[..., direction] = (4 * slopes[1] - slopes[0]) / 3
         smooth &= np.abs(slopes[1] - slopes[0]) <= 1e-4 * np.maximum(np.abs(slopes[1]), 1.0)

@@ -8,6 +8,8 @@ from diffsim.types import numpy_dtype
 
 from .contact_cases import MARGIN, PAIRS, SPECIAL, Case, random_poses
 from .contact_pairs import MOST, Poses, differences
+from .test_capsule_cylinder import in_order, lying_poses, pair
+from .test_capsule_cylinder import random_poses as cylinder_poses
 
 every_pair = pytest.mark.parametrize("case", PAIRS, ids=str)
 
@@ -34,7 +36,7 @@ def test_gradient(case: Case):
     poses = poses[pair.reference(poses).count > 0]
     bar = np.random.default_rng(1).standard_normal((len(poses), MOST, 13))
     actual = pair.gradient(poses, bar)
-    expected, smooth = differences(pair, poses, bar)
+    expected, smooth = differences(pair.reference, poses, bar)
     error = np.abs(actual - expected) / np.maximum(np.abs(expected).max(-1, keepdims=True), 1.0)
     assert np.quantile(error[smooth].max(-1), 0.98) <= 1e-4
 
@@ -55,3 +57,21 @@ def test_deep_penetration():
         poses = Poses(0.03 * poses.pos, poses.mat)
         gradient = case.pair().gradient(poses, np.ones((len(poses), MOST, 13)))
         assert np.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("poses", [cylinder_poses(2000), lying_poses(1000)], ids=["any", "lying"])
+def test_capsule_and_cylinder(poses: Poses):
+    expected, actual = pair().reference(poses), pair().contacts(poses)
+    same = expected.count == actual.count
+    assert same.mean() >= 0.99
+    error = np.abs(in_order(actual) - in_order(expected))[same & (expected.count > 0)]
+    assert np.quantile(error[..., 0].max(1), 0.9) <= 1e-5
+    assert np.quantile(error[..., 1:7].max((1, 2)), 0.8) <= 5e-3
+    # Of C's contacts only the distance is exact enough to be differentiated.
+    poses = poses[expected.count > 0][:200]
+    bar = np.zeros((len(poses), MOST, 13))
+    bar[..., 0] = 1
+    gradient = pair().gradient(poses, bar)
+    assert np.isfinite(gradient).all()
+    expected, smooth = differences(pair().reference, poses, bar, step=1e-3)
+    assert np.quantile(np.abs(gradient - expected)[smooth].max(-1), 0.9) <= 1e-3

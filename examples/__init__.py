@@ -1,0 +1,1 @@
+"""Examples, each run as a module: python -m examples.<name>."""

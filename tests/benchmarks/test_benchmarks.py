@@ -1,0 +1,75 @@
+"""The benchmarks run as programs and give tables; tiny sizes."""
+
+import csv
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.physics import Row, verdicts
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(module: str, *arguments: object) -> str:
+    """Output of a benchmark, in a process of its own: each chooses its precision, and one holds it on one core."""
+    command = [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+
+def records(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+@pytest.mark.parametrize("module", ["physics", "gradients"])
+def test_help(module):
+    assert f"python -m benchmarks.{module}" in run(module, "--help")
+
+
+def test_physics(tmp_path):
+    arguments = ["--tasks", "InvertedPendulum-v5", "--batches", 2, "--seconds", 0.001, "--devices", "cpu"]
+    output = run("physics", *arguments, "--peers", "transition_fd", "--output", tmp_path)
+    page = (tmp_path / "physics.md").read_text()
+    assert "mujoco " in page and "holds on" not in page  # the bars are for 256 worlds
+    assert "not measured" in output
+    (row,) = records(tmp_path / "physics.csv")
+    assert row["task"] == "InvertedPendulum-v5"
+    assert all(float(row[name]) > 0 for name in ("mj_step", "forward", "both", "linearize", "transition_fd"))
+    assert row["mjx_both"] == "nan"
+
+
+def test_gradients(tmp_path):
+    arguments = ["--tasks", "InvertedPendulum-v5", "--states", 4, "--rollouts", 2, "--horizon", 4]
+    output = run("gradients", *arguments, "--output", tmp_path)
+    assert (tmp_path / "InvertedPendulum-v5.png").stat().st_size > 10_000
+    errors = records(tmp_path / "errors.csv")
+    assert len(errors) == 4
+    # Float64 was switched on.
+    assert all(float(row["error"]) < 1e-7 for row in errors if not row["switch"])
+    growth = records(tmp_path / "growth.csv")
+    assert [int(row["steps"]) for row in growth] == [1, 2, 3, 4]
+    (line,) = re.findall(r"^\| InvertedPendulum-v5 \| 4 \|.*$", output, re.M)
+    header = re.findall(r"^\| task \| states.*$", output, re.M)[0]
+    assert len(cells(line)) == len(cells(header))
+    assert line in (tmp_path / "gradients.md").read_text()
+
+
+def test_verdicts_name_what_misses():
+    rows = [
+        Row("a", "cpu", 256, mj_step=1.0, forward=1.0, both=3.0, mjx_forward=3.5, mjx_both=8.0),
+        Row("b", "cpu", 256, mj_step=1.0, forward=2.0, both=9.0),
+        Row("c", "cpu", 1, mj_step=1.0, forward=99.0, both=999.0),
+    ]
+    lines = verdicts(rows)
+    assert [line.split(": ")[-1] for line in lines] == [
+        "holds on 1 of 2 tasks; missed on b 2.00",
+        "holds on 1 of 2 tasks; missed on b 4.50",
+        "holds on 1 of 1 tasks",
+        "holds on 0 of 1 tasks; missed on a 2.67",
+    ]
