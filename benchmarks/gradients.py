@@ -78,7 +78,7 @@ def measure_errors(id: str, count: int, seed: int) -> Errors:
     for world in range(count):
         place = (state[world], ctrl[world], frame_skip, steps)
         part = switch(tracer, *place)
-        expected, own = extrapolated_differences(stepper, *place)
+        expected, own = extrapolated_differences(mj_model, stepper, *place)
         error.append(block_error(ours[world], expected, nv))
         own_error.append(own)
         cause.append(None if part is None else CAUSES[part])

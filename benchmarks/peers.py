@@ -60,21 +60,21 @@ def diffsim_work(problem: Problem) -> dict[str, Work]:
     """Ours: steps, steps and the gradient of one scalar, and Jacobians of one step."""
     simulator = diffsim.Simulator(diffsim.Model(problem.mj_model), len(problem.state), device=problem.device)
     options = {"dtype": diffsim.dtype, "device": problem.device}
-    inputs = [torch.tensor(x, **options) for x in (problem.state, problem.ctrl)]
-    weight = torch.randn(inputs[0].shape, **options)
+    state, ctrl = (torch.tensor(x, **options) for x in (problem.state, problem.ctrl))
+    weight = torch.randn(state.shape, **options)
     steps = problem.frame_skip
 
     def forward() -> None:
-        simulator.step(*inputs, num_steps=steps)
+        simulator.step(state, ctrl, num_steps=steps)
         _synchronize(problem.device)
 
     def both() -> None:
-        leaves = [x.detach().requires_grad_() for x in inputs]
+        leaves = [x.detach().requires_grad_() for x in (state, ctrl)]
         torch.autograd.backward(simulator.step(*leaves, num_steps=steps), weight)
         _synchronize(problem.device)
 
     def linearize() -> None:
-        simulator.linearize(*inputs)
+        simulator.linearize(state, ctrl)
         _synchronize(problem.device)
 
     return {"forward": Work(forward, steps), "both": Work(both, steps), "linearize": Work(linearize, 1)}

@@ -32,7 +32,7 @@ from tests.diffsim.contact_reference import visited_states
 
 BATCHES = {"cpu": [1, 256], "cuda": [64, 1024, 8192]}
 BAR_BATCH = 256
-# MJX takes minutes to compile the gradient of a task, mujoco_warp one minute in all.
+# MJX takes minutes to compile the gradient of each task (kept in ~/.cache for the next run), mujoco_warp one minute.
 PEER_TASKS = ["HalfCheetah-v5", "Hopper-v5", "Ant-v5", "Humanoid-v5"]
 
 
@@ -226,11 +226,9 @@ def parser() -> argparse.ArgumentParser:
     cuda = ["cuda"] if torch.cuda.is_available() else []
     add("--devices", nargs="+", choices=["cpu", "cuda"], default=["cpu", *cuda], help="default: all there are")
     add("--peers", nargs="*", choices=list(PEERS), default=list(PEERS), help="beside C MuJoCo; default: all")
-    help = (
-        "tasks on which mujoco_warp and MJX run, as they compile for minutes (MJX's are kept in ~/.cache); default: "
-        + " ".join(PEER_TASKS)
-    )
-    add("--peer-tasks", nargs="*", choices=list(TASKS), default=PEER_TASKS, metavar="ID", help=help)
+    where = "tasks on which {} runs, as it compiles for minutes; default: " + " ".join(PEER_TASKS)
+    for peer, flag in (("mujoco_warp", "--warp-tasks"), ("MJX", "--mjx-tasks")):
+        add(flag, nargs="*", choices=list(TASKS), default=PEER_TASKS, metavar="ID", help=where.format(peer))
     add("--seconds", type=positive(float), default=0.2, help="length of each of five repeats, default 0.2")
     add("--output", type=Path, default=RESULTS, help="folder of physics.md and physics.csv")
     return result
@@ -246,7 +244,8 @@ def chosen_peers(id: str, device: str, batch: int, options: argparse.Namespace) 
         elif peer == "mujoco_warp" and device == "cuda":
             wanted = True
         else:
-            wanted = id in options.peer_tasks and device == "cpu" and batch == bar_batch
+            tasks = options.mjx_tasks if peer == "mjx" else options.warp_tasks
+            wanted = id in tasks and device == "cpu" and batch == bar_batch
         if wanted:
             chosen.append(peer)
     return chosen
