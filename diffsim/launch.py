@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from copy import copy
+from typing import Any
 
 import torch
 import warp as wp
 from torch import Tensor
 
+from diffsim.model import Model
 from diffsim.physics.adjoint import evaluate_adjoint_kernel, from_tangent_kernel, step_adjoint_kernel, to_tangent_kernel
+from diffsim.physics.scratch import make_scratch
 from diffsim.physics.step import Trajectory, evaluate_kernel, step_kernel
 from diffsim.types import dtype, real, vec6
-
-if TYPE_CHECKING:
-    from diffsim.simulator import Simulator
 
 
 class ContactOverflowError(RuntimeError):
@@ -27,28 +27,45 @@ class ContactOverflowError(RuntimeError):
 
 
 class Launch:
-    """Kernel launches with one set of parameters: memory, layouts and streams."""
+    """Kernel launches for N worlds of a model: memory, layouts and streams.
 
-    def __init__(self, sim: Simulator, vector: Tensor | None = None, gradient: bool = False) -> None:
-        self.sim = sim
-        self.model = sim.model
-        self.num_worlds = sim.num_worlds
-        self.device = sim.device
-        self.arrays = sim.arrays if vector is None else sim.model.arrays(sim.num_worlds, str(sim.device), vector)
-        self.gradient = gradient
-        if gradient:
-            self.arrays.parameter_gradient = 1
+    Args:
+        model: what is simulated.
+        num_worlds: N.
+        device: where.
+    """
+
+    def __init__(self, model: Model, num_worlds: int, device: torch.device) -> None:
+        self.model = model
+        self.num_worlds = num_worlds
+        self.device = device
+        self.stages = 4 if model.integrator == "RK4" else 1
+        self.arrays = model.arrays(num_worlds, str(device))
+        self.scratch = make_scratch(model, num_worlds, str(device))
+        self.gradient = False
+        # Shared by copies: Newton iterations of the hardest evaluation of the last call, [N].
+        self.iterations = [torch.zeros(num_worlds, dtype=torch.int32, device=device)]
+
+    def with_parameters(self, vector: Tensor | None, gradient: bool = False) -> Launch:
+        """The same worlds with other parameters (None: the model's own), and whether their gradient is wanted."""
+        if vector is None:
+            return self
+        other = copy(self)
+        other.arrays = self.model.arrays(self.num_worlds, str(self.device), vector)
+        other.gradient = gradient
+        other.arrays.parameter_gradient = int(gradient)
+        return other
 
     def run(self, kernel: wp.Kernel, arguments: list[Any], scratch: bool = True) -> None:
         """Launches a kernel over worlds, on torch's stream. Tensors are passed as they are, strides and all."""
-        inputs = [self.arrays, *([self.sim.scratch] if scratch else [])]
+        inputs = [self.arrays, *([self.scratch] if scratch else [])]
         inputs += [as_warp(a) if isinstance(a, Tensor) else a for a in arguments]
         stream = wp.stream_from_torch(torch.cuda.current_stream(self.device)) if self.device.type == "cuda" else None
         wp.launch(kernel, dim=self.num_worlds, inputs=inputs, device=str(self.device), stream=stream)
 
     def step(self, state: Tensor, ctrl: Tensor, num_steps: int) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
         """Next state, evaluation points and the last forces."""
-        trajectory = self._new_trajectory(num_steps * self.sim.stages)
+        trajectory = self._new_trajectory(num_steps * self.stages)
         next_state = torch.empty_like(state, memory_format=torch.contiguous_format)
         forces = self._run_forward(step_kernel, [state, ctrl, num_steps, as_struct(trajectory), next_state])
         if not finite(next_state):
@@ -107,7 +124,7 @@ class Launch:
         wrenches = torch.empty(n, self.model.mj_model.nbody, 6, **options)
         peaks = torch.empty(n, 2, dtype=torch.int32, device=self.device)
         self.run(kernel, [*arguments, *forces, as_warp(wrenches, vec6), as_warp(peaks, wp.int32)])
-        self.sim.solver_iterations = peaks[:, 1]
+        self.iterations[0] = peaks[:, 1]
         if self.model.contacts_may_overflow and int(peaks[:, 0].max()) > self.model.max_contacts:
             raise ContactOverflowError(int(peaks[:, 0].max()), self.model.max_contacts)
         return [*forces, wrenches]
@@ -134,7 +151,7 @@ class Launch:
         for slot in range(trajectory["qpos"].shape[1]):
             for name in ("qpos", "qvel", "qacc"):
                 if not finite(trajectory[name][world, slot]):
-                    step = slot // self.sim.stages
+                    step = slot // self.stages
                     raise FloatingPointError(
                         f"physics diverged: {name} is not finite in world {world} at time step {step}"
                     )

@@ -13,7 +13,6 @@ from diffsim.launch import Launch, as_warp, finite
 from diffsim.model import Model
 from diffsim.physics.derived import body_quantities_kernel
 from diffsim.physics.points import points_adjoint_kernel, points_kernel
-from diffsim.physics.scratch import make_scratch
 from diffsim.types import dtype, vec3, vec6
 
 
@@ -52,9 +51,6 @@ class Simulator:
         num_worlds: number of copies, N >= 1.
         device: "cpu" or a CUDA device that torch and Warp both see.
 
-    Attributes:
-        solver_iterations: [N] Newton iterations that the hardest evaluation of the last call took; a diagnostic.
-
     Raises:
         ValueError: `num_worlds` or `device` is not valid.
     """
@@ -67,10 +63,13 @@ class Simulator:
         self.model = model
         self.num_worlds = num_worlds
         self.device = _checked_device(device)
-        self.solver_iterations = torch.zeros(num_worlds, dtype=torch.int32, device=self.device)
-        self.stages = 4 if model.integrator == "RK4" else 1
-        self.arrays = model.arrays(num_worlds, str(self.device))
-        self.scratch = make_scratch(model, num_worlds, str(self.device))
+        self.launch = Launch(model, num_worlds, self.device)
+        self.scratch, self.arrays = self.launch.scratch, self.launch.arrays
+
+    @property
+    def solver_iterations(self) -> Tensor:
+        """[N] Newton iterations that the hardest evaluation of the last call took; a diagnostic."""
+        return self.launch.iterations[0]
 
     def step(
         self, state: Tensor, ctrl: Tensor, num_steps: int = 1, *, parameters: Mapping[str, Tensor] | None = None
@@ -121,7 +120,7 @@ class Simulator:
         self._check_inputs(state, ctrl, num_steps)
         state, ctrl = state.detach(), ctrl.detach()
         size = 2 * self.model.nv
-        launch = Launch(self, self._vector(parameters))
+        launch = self.launch.with_parameters(self._vector(parameters))
         trajectory = launch.step(state, ctrl, num_steps)[1]
         a = state.new_zeros(self.num_worlds, size, size)
         b = state.new_zeros(self.num_worlds, size, self.model.nu)
@@ -178,7 +177,7 @@ class Simulator:
         nbody = self.model.mj_model.nbody
         cinert = torch.empty(self.num_worlds, nbody, 10, dtype=dtype, device=self.device)
         cvel = torch.empty(self.num_worlds, nbody, 6, dtype=dtype, device=self.device)
-        Launch(self).run(body_quantities_kernel, [qpos, qvel, cinert, as_warp(cvel, vec6)])
+        self.launch.run(body_quantities_kernel, [qpos, qvel, cinert, as_warp(cvel, vec6)])
         return cinert, cvel
 
     def site_xpos(self, qpos: Tensor, sites: Sequence[str | int]) -> Tensor:
@@ -256,7 +255,7 @@ class _Step(torch.autograd.Function):
         vector: Tensor | None,
     ) -> tuple[Tensor, ...]:
         ctx.set_materialize_grads(False)
-        next_state, trajectory, forces = Launch(sim, vector).step(state, ctrl, num_steps)
+        next_state, trajectory, forces = sim.launch.with_parameters(vector).step(state, ctrl, num_steps)
         ctx.sim, ctx.num_steps = sim, num_steps
         ctx.save_for_backward(state, ctrl, vector, next_state, *trajectory.values())
         last = [value[:, -1].clone() for value in trajectory.values()]
@@ -268,7 +267,7 @@ class _Step(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:  # noqa: ANN401, D102
         state, ctrl, vector, next_state, *saved = ctx.saved_tensors
         trajectory: dict[str, Tensor] = dict(zip(("qpos", "qvel", "qacc"), saved, strict=True))
-        launch = Launch(ctx.sim, vector, ctx.needs_input_grad[4])
+        launch = ctx.sim.launch.with_parameters(vector, ctx.needs_input_grad[4])
         next_grad, *evaluation_grads = grads[:5]
         if next_grad is None:
             next_bar = state.new_zeros(launch.num_worlds, 2 * launch.model.nv)
@@ -289,7 +288,7 @@ class _Evaluate(torch.autograd.Function):
         ctrl: Tensor,
         vector: Tensor | None,
     ) -> tuple[Tensor, ...]:
-        qacc, forces = Launch(sim, vector).evaluate(state, ctrl)
+        qacc, forces = sim.launch.with_parameters(vector).evaluate(state, ctrl)
         ctx.sim = sim
         ctx.save_for_backward(state, ctrl, vector, qacc)
         ctx.mark_non_differentiable(*forces[1:])
@@ -299,7 +298,7 @@ class _Evaluate(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401, D102
         state, ctrl, vector, qacc = ctx.saved_tensors
-        launch = Launch(ctx.sim, vector, ctx.needs_input_grad[3])
+        launch = ctx.sim.launch.with_parameters(vector, ctx.needs_input_grad[3])
         bars = launch.evaluate_adjoint(state, ctrl, qacc, grads[:2])
         return None, launch.from_tangent(state, bars[0]), bars[1], _vector_grad(ctx, vector, bars[2], 3)
 
@@ -327,7 +326,7 @@ class _Points(torch.autograd.Function):
         ctx.body = wp.array(bodies, dtype=wp.int32, device=device)
         ctx.offset = wp.array(offsets, dtype=vec3, device=device)
         position = qpos.new_empty(sim.num_worlds, len(bodies), 3)
-        Launch(sim).run(points_kernel, [qpos, ctx.body, ctx.offset, as_warp(position, vec3)])
+        sim.launch.run(points_kernel, [qpos, ctx.body, ctx.offset, as_warp(position, vec3)])
         ctx.save_for_backward(qpos)
         return position
 
@@ -338,5 +337,5 @@ class _Points(torch.autograd.Function):
         (qpos,) = ctx.saved_tensors
         qpos_bar = torch.empty_like(qpos)
         bar = as_warp(grad.contiguous(), vec3)
-        Launch(sim).run(points_adjoint_kernel, [qpos, ctx.body, ctx.offset, bar, qpos_bar])
+        sim.launch.run(points_adjoint_kernel, [qpos, ctx.body, ctx.offset, bar, qpos_bar])
         return None, qpos_bar, None, None
