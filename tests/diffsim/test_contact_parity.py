@@ -15,7 +15,7 @@ every_contact_model = pytest.mark.parametrize("name", CONTACT_MODELS)
 NUM_STATES = 200
 STATE_TOLERANCE, FORCE_TOLERANCE, CONTACT_TOLERANCE = 1e-8, 1e-6, 1e-9
 # C MuJoCo searches for the contacts of a capsule and a cylinder by iteration, and stops short of what ours solves.
-ROUGH_FORCE_TOLERANCE, ROUGH_CONTACT_TOLERANCE = 1e-5, 1e-6
+ROUGH_FORCE_TOLERANCE, ROUGH_CONTACT_TOLERANCE = 1e-5, 1e-5
 
 
 def parts_error(mj_model: mujoco.MjModel, actual: np.ndarray, expected: np.ndarray) -> float:
