@@ -20,6 +20,10 @@ class Pusher(Task):
 
     Extras: the three positions, with their exact gradients.
 
+    C MuJoCo searches for the contacts of the fingers with the cylinder by iteration, to 1e-6 m; they are solved for
+    exactly here. Over 200 steps, most of them with such a contact, its next state is off the exact one by at most
+    1.2e-5 in qpos and 2.6e-4 in qvel (95th percentile 7.5e-7 and 1.6e-5).
+
     Source: gymnasium.envs.mujoco.pusher_v5.
     """
 

@@ -25,6 +25,16 @@ def step(mj_model: mujoco.MjModel, state: np.ndarray, ctrl: np.ndarray, num_step
     return simulator(mj_model, len(state)).step(*tensors(state, ctrl), num_steps=num_steps).numpy()
 
 
+class OwnStepper:
+    """Our simulator of one world, as `Stepper` is C MuJoCo's."""
+
+    def __init__(self, mj_model: mujoco.MjModel) -> None:
+        self.simulator = simulator(mj_model, 1)
+
+    def step(self, state: np.ndarray, ctrl: np.ndarray, num_steps: int = 1) -> np.ndarray:
+        return self.simulator.step(*tensors(state[None], ctrl[None]), num_steps=num_steps).numpy()[0]
+
+
 def contacts(sim: diffsim.Simulator, state: np.ndarray, ctrl: np.ndarray) -> list[tuple[tuple[int, int], np.ndarray]]:
     """Contacts that act at one world's state [nq + nv], as geoms and (point, normal) [6]; pairs of geoms in order."""
     sim.forward(*tensors(state[None], ctrl[None]))

@@ -21,6 +21,14 @@ from .reference import (
     moving_states,
     smooth_states,
 )
+from .test_degenerate import (  # noqa: F401  collected here too
+    test_a_contact_buffer_that_overflows_says_how_many_are_needed,
+    test_at_rest_for_a_thousand_steps,
+    test_deep_penetration,
+    test_half_a_metre_below_ground,
+    test_large_and_small_masses_in_contact,
+    test_special_poses,
+)
 from .test_tasks import test_observation_after_reset, test_transitions  # noqa: F401  collected here too
 
 # States of each task, and their steps and Jacobians in float64: test_float32.py writes it.

@@ -45,12 +45,14 @@ def load(name: str, integrator: str | None = None) -> mujoco.MjModel:
 
 
 def converge(mj_model: mujoco.MjModel) -> None:
-    """Makes the constraint solver of a model run until it can no longer improve."""
+    """Makes the constraint solver of a model, and its search for contacts, run until they can no longer improve."""
     mj_model.opt.solver = mujoco.mjtSolver.mjSOL_NEWTON
     mj_model.opt.tolerance = 0.0
     mj_model.opt.ls_tolerance = 1e-12
     mj_model.opt.iterations = 20
     mj_model.opt.ls_iterations = 50
+    mj_model.opt.ccd_tolerance = 1e-14
+    mj_model.opt.ccd_iterations = 1000
 
 
 def relative_error(actual: np.ndarray, expected: np.ndarray) -> float:
