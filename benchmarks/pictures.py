@@ -31,7 +31,10 @@ def _draw_errors(axes: Axes, error: np.ndarray, own_error: np.ndarray, smooth: n
     floor = 1.5e-12
     axes.scatter(share, np.maximum(own_error[order], floor), s=6, color=GREY, alpha=0.5, linewidths=0)
     axes.scatter([], [], s=16, color=GREY, label="the differences' own error")
-    for which, color, label in ((smooth, BLUE, "away from switching"), (~smooth, ORANGE, "a switch within reach")):
+    for which, color, label in (
+        (smooth, BLUE, "other states"),
+        (~smooth, ORANGE, "set apart: kink within reach, or iterated contact"),
+    ):
         chosen = which[order]
         name = f"{label} ({chosen.sum()} states)"
         axes.scatter(share[chosen], np.maximum(error[order][chosen], floor), s=14, color=color, label=name, zorder=3)

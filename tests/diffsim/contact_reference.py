@@ -268,7 +268,7 @@ def derivative(
     for state, ctrl in zip(*visited_states(mj_model, 10 * count, num_steps, inside=True, seed=seed), strict=True):
         if len(rows) == count:
             break
-        if in_closed_form and any(_iterates(mj_model, s) for s in tracer.signatures(state, ctrl, num_steps)):
+        if in_closed_form and any(iterates(mj_model, s) for s in tracer.signatures(state, ctrl, num_steps)):
             continue
         tried += 1
         if switch(tracer, state, ctrl, num_steps, steps) is None:
@@ -291,7 +291,7 @@ def extrapolated_differences(
     return jacobian, block_error(half, jacobian, mj_model.nv)
 
 
-def _iterates(mj_model: mujoco.MjModel, signature: Signature) -> bool:
+def iterates(mj_model: mujoco.MjModel, signature: Signature) -> bool:
     """Whether C MuJoCo found a contact of a capsule and a cylinder, which it does by iteration."""
     kinds = {int(mujoco.mjtGeom.mjGEOM_CAPSULE), int(mujoco.mjtGeom.mjGEOM_CYLINDER)}
     geoms = np.frombuffer(signature[0], dtype=np.int32).reshape(-1, 2)
