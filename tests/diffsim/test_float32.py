@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from diffsim.unsupported import unsupported_features
-
 from .contact_reference import TASKS, load_task, task_states
 from .engine import simulator, tensors
 from .reference import Stepper
@@ -29,8 +27,6 @@ def task_reference() -> dict[str, np.ndarray]:
     arrays = {}
     for id in TASKS:
         mj_model, frame_skip = load_task(id)
-        if unsupported_features(mj_model):
-            continue
         state, ctrl = (x[:50].astype(np.float32).astype(np.float64) for x in task_states(id, 200))
         A, B = simulator(mj_model, len(state)).linearize(*tensors(state, ctrl), num_steps=frame_skip)
         arrays |= {
