@@ -107,6 +107,24 @@ def equalities(m: mujoco.MjModel) -> Iterator[str]:
         kind = mujoco.mjtEq(m.eq_type[i])
         if m.eq_active0[i] and kind not in supported:
             yield f"equality {kind.name.removeprefix('mjEQ_').lower()} {name_of(m, OBJ.mjOBJ_EQUALITY, i)}"
+        if m.eq_active0[i] and kind in supported[:2]:
+            yield from drifting_balls(m, i, kind)
+
+
+def drifting_balls(m: mujoco.MjModel, eq: int, kind: mujoco.mjtEq) -> Iterator[str]:
+    """Bodies that carry a connect or weld and have a joint behind a ball joint: MuJoCo's dJ/dt v is not exact there."""
+    is_site = m.eq_objtype[eq] == int(OBJ.mjOBJ_SITE)
+    chains = set()
+    for end in (int(m.eq_obj1id[eq]), int(m.eq_obj2id[eq])):
+        body = int(m.site_bodyid[end]) if is_site else end
+        while body > 0:
+            chains.add(body)
+            body = int(m.body_parentid[body])
+    for body in sorted(chains):
+        types = m.jnt_type[m.body_jntadr[body] : m.body_jntadr[body] + m.body_jntnum[body]]
+        if (types[:-1] == int(mujoco.mjtJoint.mjJNT_BALL)).any():
+            place = f"body {name_of(m, OBJ.mjOBJ_BODY, body)} where a joint follows a ball joint"
+            yield f"equality {kind.name.removeprefix('mjEQ_').lower()} {name_of(m, OBJ.mjOBJ_EQUALITY, eq)} on {place}"
 
 
 def bodies(m: mujoco.MjModel) -> Iterator[str]:

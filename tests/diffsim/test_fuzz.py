@@ -4,6 +4,7 @@ from collections import Counter
 
 import mujoco
 import numpy as np
+import pytest
 import torch
 from hypothesis import HealthCheck, given, note, settings
 
@@ -20,6 +21,8 @@ TOLERANCE = 1e-7
 NUDGE, GROWTH = 1e-10, 1e5
 # Of C's acceleration: imbalance of forces over the largest of them, above which its solver has not converged.
 IMBALANCE = 1e-9
+# The pair whose contacts C finds by iteration, and only roughly.
+APPROXIMATE = (int(mujoco.mjtGeom.mjGEOM_CAPSULE), int(mujoco.mjtGeom.mjGEOM_CYLINDER))
 # Radians or metres per time step in C, above which the motion is on its way to infinity.
 FASTEST = 10.0
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
@@ -41,6 +44,9 @@ def fault(mj_model: mujoco.MjModel, state: np.ndarray, ctrl: np.ndarray) -> str 
         forces = [inertial, data.qfrc_smooth, data.qfrc_constraint]
         if not np.isfinite(inertial).all():
             return "acceleration is not finite"
+        kinds = np.sort(mj_model.geom_type[data.contact.geom], axis=1)
+        if (kinds == APPROXIMATE).all(axis=1).any():
+            return "contact is approximate"
         if mj_model.opt.timestep * np.abs(data.qvel).max() > FASTEST:
             return "motion diverges"
         imbalance = inertial - data.qfrc_smooth - data.qfrc_constraint
@@ -77,7 +83,6 @@ def check(mj_model: mujoco.MjModel) -> str:
     actual, expected = output.detach().numpy(), Stepper(mj_model).step_batch(state, ctrl, STEPS)
     for world in good:
         difference = error(actual[world], expected[world], state[world], mj_model.nq)
-        note(f"world {world}: {difference:.2e}")
         assert difference <= TOLERANCE, (world, difference)
     weight = torch.from_numpy(np.random.default_rng(1).standard_normal(output.shape))
     grads = torch.autograd.grad((weight * output).sum(), inputs)
@@ -105,3 +110,12 @@ def test_random_models():
     run()
     print(dict(outcomes))
     assert outcomes["compared"] >= outcomes.total() / 2, outcomes
+
+
+def test_welds_beyond_a_ball_joint_that_another_follows_are_refused():
+    # There MuJoCo's rate of the ball's Jacobian contains the velocity of the joint behind it. Found by the fuzzing.
+    mjcf = """<mujoco><worldbody><body name="arm">{}<geom size="0.1"/></body></worldbody>
+    <equality><weld name="hold" body1="world" body2="arm"/></equality></mujoco>"""
+    with pytest.raises(diffsim.UnsupportedModelError, match="equality weld 'hold' on body 'arm'"):
+        simulator(load(mjcf.format('<joint type="ball"/><joint type="slide"/>')), 1)
+    assert check(load(mjcf.format('<joint type="slide"/><joint type="ball"/>'))) == "compared"
