@@ -13,6 +13,7 @@ import argparse
 import csv
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -173,7 +174,7 @@ def gpu_table(rows: list[Row]) -> list[str]:
     return [*header, *titles, *lines] if lines else []
 
 
-def page(rows: list[Row]) -> str:
+def page(rows: list[Row], command: str) -> str:
     """The Markdown page."""
     cuts = HEADER.strip("|").split("|")
     rule = "|".join("-" * len(cut) if i < 2 else "-" * (len(cut) - 1) + ":" for i, cut in enumerate(cuts))
@@ -188,7 +189,7 @@ def page(rows: list[Row]) -> str:
             "as it has no PGS. MJX: likewise, with one solver iteration and four of its line search, since it "
             "differentiates no more; the others solve to their tolerance. States are visited ones, in contact.",
             "",
-            f"{datetime.now(UTC):%Y-%m-%d}, {describe_machine()}. Made by `python -m benchmarks.physics`.",
+            f"{datetime.now(UTC):%Y-%m-%d}, {describe_machine()}. Made by `{command}`.",
             "",
             HEADER,
             f"|{rule}|",
@@ -201,10 +202,10 @@ def page(rows: list[Row]) -> str:
     )
 
 
-def save(rows: list[Row], folder: Path) -> None:
+def save(rows: list[Row], folder: Path, command: str) -> None:
     """Writes physics.md and physics.csv."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "physics.md").write_text(page(rows))
+    (folder / "physics.md").write_text(page(rows, command))
     with (folder / "physics.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         names = [field.name for field in fields(Row)]
@@ -253,7 +254,9 @@ def chosen_peers(id: str, device: str, batch: int, options: argparse.Namespace) 
 
 def main(arguments: list[str] | None = None) -> None:
     """Measures, prints and saves."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     options = parser().parse_args(arguments)
+    command = " ".join(["python -m benchmarks.physics", *arguments])
     torch.set_num_threads(1)
     for peer in list(options.peers):
         if reason := missing(peer):
@@ -274,7 +277,7 @@ def main(arguments: list[str] | None = None) -> None:
                         print(f"{id} skipped: {error}", flush=True)
                         break
                     rows.append(row)
-                    save(rows, options.output)
+                    save(rows, options.output, command)
                     print(_line(row), flush=True)
     print(*verdicts(rows), sep="\n")
 
