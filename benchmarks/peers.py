@@ -21,8 +21,6 @@ import warp as wp
 
 import diffsim
 
-PACKAGES = {"mujoco_warp": "mujoco-warp", "mjx": "mujoco-mjx"}  # distributions that `pip install -e ".[bench]"` brings
-
 
 class Work(NamedTuple):
     """One thing to time."""
