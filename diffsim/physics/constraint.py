@@ -78,6 +78,7 @@ def add_row(
     s.row_stiffness[world, row] = ONE / wp.max(TINY, (ONE - d[0]) / d[0] * invweight)
     s.row_aref[world, row] = -m.solver_reference[params, 0] * d[0] * position
     s.row_limit[world, row] = ZERO
+    s.row_extent[world, row] = m.nv
     for dof in range(m.nv):
         s.row_jacobian[world, row, dof] = ZERO
     return row
@@ -95,7 +96,7 @@ def damp_rows(m: ModelArrays, s: Scratch, world: int):
 def row_dot(m: ModelArrays, s: Scratch, world: int, row: int, x: wp.array(dtype=real)) -> real:
     """J_i x."""
     total = real(0.0)
-    for dof in range(m.nv):
+    for dof in range(s.row_extent[world, row]):
         total += s.row_jacobian[world, row, dof] * x[dof]
     return total
 
@@ -147,6 +148,17 @@ def row_forces(m: ModelArrays, s: Scratch, world: int, qacc: wp.array(dtype=real
 
 
 @wp.func
+def move_rows(s: Scratch, world: int, alpha: real):
+    """`row_forces` after a step of qacc by alpha along the direction that row_along was filled for."""
+    for row in range(s.row_count[world]):
+        residual = s.row_residual[world, row] + alpha * s.row_along[world, row]
+        state = row_state(s, world, row, residual)
+        s.row_residual[world, row] = residual
+        s.row_state[world, row] = state
+        s.row_force[world, row] = row_law(s, world, row, state, residual)
+
+
+@wp.func
 def constraint_force(m: ModelArrays, s: Scratch, world: int):
     """Fills qfrc_constraint = J' f from the rows' forces."""
     for dof in range(m.nv):
@@ -154,7 +166,7 @@ def constraint_force(m: ModelArrays, s: Scratch, world: int):
     for row in range(s.row_count[world]):
         force = s.row_force[world, row]
         if force != ZERO:
-            for dof in range(m.nv):
+            for dof in range(s.row_extent[world, row]):
                 s.qfrc_constraint[world, dof] = s.qfrc_constraint[world, dof] + s.row_jacobian[world, row, dof] * force
 
 

@@ -111,11 +111,15 @@ def add_contact(m: ModelArrays, s: Scratch, world: int, contact: int, r: real):
         # all rows of a pyramid share the regularization that makes it a cone of the normal row's stiffness
         weight = TWO * mu * mu / m.impratio * weight * (ONE + mu * mu)
     s.contact_row[world, contact] = s.row_count[world]
+    body1 = m.geom_body[m.pair_geom1[pair]]
+    body2 = m.geom_body[m.pair_geom2[pair]]
+    extent = 1 + wp.max(m.body_lastdof[body1], m.body_lastdof[body2])
     for _ in range(rows):
-        add_row(m, s, world, UNILATERAL, CONTACT, contact, params, r, wp.abs(r), weight)
+        row = add_row(m, s, world, UNILATERAL, CONTACT, contact, params, r, wp.abs(r), weight)
+        s.row_extent[world, row] = extent
     first = s.contact_row[world, contact]
-    add_contact_jacobian(m, s, world, contact, first, condim, m.geom_body[m.pair_geom2[pair]], ONE)
-    add_contact_jacobian(m, s, world, contact, first, condim, m.geom_body[m.pair_geom1[pair]], -ONE)
+    add_contact_jacobian(m, s, world, contact, first, condim, body2, ONE)
+    add_contact_jacobian(m, s, world, contact, first, condim, body1, -ONE)
 
 
 @wp.func

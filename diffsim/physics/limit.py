@@ -36,6 +36,7 @@ def friction_rows(m: ModelArrays, s: Scratch, world: int):
             row = add_row(m, s, world, FRICTION, DOF_FRICTION, dof, params, ZERO, ZERO, m.dof_invweight[dof])
             s.row_limit[world, row] = m.dof_frictionloss[dof]
             s.row_jacobian[world, row, dof] = ONE
+            s.row_extent[world, row] = dof + 1
 
 
 @wp.func
@@ -62,6 +63,7 @@ def limit_rows(m: ModelArrays, s: Scratch, world: int):
                     if r < ZERO:
                         row = add_row(m, s, world, UNILATERAL, JOINT_LIMIT, joint, joint, r, wp.abs(r), weight)
                         s.row_jacobian[world, row, dof] = sign
+                        s.row_extent[world, row] = dof + 1
 
 
 @wp.func

@@ -11,6 +11,7 @@ import warp as wp
 from diffsim.model import ModelArrays
 from diffsim.physics.constraint import (
     constraint_force,
+    move_rows,
     row_dot,
     row_forces,
     row_law,
@@ -32,7 +33,7 @@ def factor_hessian(m: ModelArrays, s: Scratch, world: int):
             s.hessian[world, i, j] = s.mass_matrix[world, i, j]
     for row in range(s.row_count[world]):
         if s.row_state[world, row] == 1:
-            for i in range(m.nv):
+            for i in range(s.row_extent[world, row]):
                 left = s.row_stiffness[world, row] * s.row_jacobian[world, row, i]
                 if left != ZERO:
                     for j in range(i + 1):
@@ -150,7 +151,7 @@ def solve_acceleration(m: ModelArrays, s: Scratch, world: int, warm: int):
             alpha = line_search(m, s, world)
         for dof in range(m.nv):
             s.qacc[world, dof] = s.qacc[world, dof] + alpha * s.search[world, dof]
-        row_forces(m, s, world, s.qacc[world])
+        move_rows(s, world, alpha)
         if exact == 1 or decrement <= tolerance(s, world, m.nv):
             break
     s.iteration_peak[world] = wp.max(s.iteration_peak[world], iterations)

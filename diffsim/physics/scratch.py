@@ -48,6 +48,7 @@ FIELDS = {
     "row_index": (wp.int32, ("row",)),  # which of them
     "row_params": (wp.int32, ("row",)),  # its solver parameters
     "row_jacobian": (real, ("row", "nv")),  # J
+    "row_extent": (wp.int32, ("row",)),  # J is zero from this dof on
     "row_position": (real, ("row",)),  # r: distance less margin, m or rad
     "row_size": (real, ("row",)),  # |r| of the whole constraint
     "row_stiffness": (real, ("row",)),  # D
