@@ -1,5 +1,10 @@
 """Settings that must be made before any kernel loads, and the skip of GPU tests where there is no GPU."""
 
+import os
+
+# Everything is tested in float64, chosen before anything imports diffsim; float32 has processes of its own.
+os.environ.setdefault("DIFFSIM_X64", "1")
+
 import pytest
 import torch
 import warp as wp
