@@ -9,6 +9,7 @@ import mujoco
 import warp as wp
 
 from diffsim.physics.collide_box import sphere_box
+from diffsim.physics.collide_box_box import box_box
 from diffsim.physics.collide_capsule_box import capsule_box
 from diffsim.physics.collide_capsule_cylinder import capsule_cylinder
 from diffsim.physics.collide_cylinder import sphere_cylinder
@@ -55,6 +56,7 @@ CANDIDATES: dict[tuple[int, int], tuple[int, int]] = {
     (CAPSULE, CAPSULE): (2, 2),
     (CAPSULE, CYLINDER): (2, 2),
     (CAPSULE, BOX): (2, 2),
+    (BOX, BOX): (8, 8),
 }
 
 
@@ -109,6 +111,8 @@ def contact_geometry(
             return capsule_cylinder(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
         if kind2 == BOX:
             return capsule_box(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+    if kind1 == BOX and kind2 == BOX:
+        return box_box(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
     return no_contact()
 
 

@@ -43,6 +43,7 @@ PAIRS = [
     Case("sphere", "box", SPHERE, BOX, 1),
     Case("capsule", "capsule", (0.12, 0.2, 0.0), CAPSULE, 1),  # two only where they are parallel
     Case("capsule", "box", CAPSULE, BOX, 2),
+    Case("box", "box", BOX, (0.2, 0.1, 0.12), 8),
 ]
 BY_NAME = {str(case): case for case in PAIRS}
 
@@ -59,6 +60,8 @@ I = np.eye(3)  # noqa: E741
 X, Y, Z = (0.5 * np.pi * axis for axis in np.eye(3))
 ALONG_X = turn(I, Y)  # a capsule's or cylinder's axis along the world's x axis
 ALONG_Y = turn(I, -X)
+CUBE = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, -1.0], [-1.0, 0.0, 0.0]])
+SWAP = np.array([[0.0, 0.0, -1.0], [-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 TILTED = turn(I, np.array([0.3, -0.5, 0.2]))
 
 
@@ -109,4 +112,31 @@ SPECIAL: dict[str, tuple[Case, Poses, tuple[int, ...]]] = {
     "capsule across a box": _around("capsule-box", [(0.28, 0, 0), (0.28, 0, 0.3)], I, ALONG_X, 1, 2),
     "capsule through a box": _around("capsule-box", [O, (0.05, 0, 0)], I, I, 2, 2),
     "capsule at a box's corner": _around("capsule-box", [(0.15, 0.2, 0.5), (0.15, 0.2, 0.25)], I, turn(I, X / 2), 2, 2),
+    "boxes stacked": _around("box-box", [(0, 0, 0.32), (0.05, 0.02, -0.32), (0.05, 0.05, 0.36)], I, I, 4, 4, 4),
+    "boxes stacked, turned": _around("box-box", [(0, 0, 0.32), (0, 0, 0.3)], I, turn(I, Z / 2), 6, 6),
+    "boxes on a tilt": _around("box-box", [(0.03, 0.01, 0.32)], TILTED, TILTED @ turn(I, Z), 4),
+    "boxes side by side": _around("box-box", [(0.3, 0, 0), (0.3, 0.25, 0)], I, I, 4, 2),
+    "box in a box": _around("box-box", [O, (0, 0, 0.08)], I, I, 4, 4),
+    "edge of a box on a box": _around("box-box", [(0, 0, 0.35)], I, turn(I, X / 2), 2),
+    "edges of boxes crossing": (
+        BY_NAME["box-box"],
+        _poses(((0, 0, 0.1), turn(I, Y / 2), (0, 0, 0.46), turn(I, X / 2))),
+        (1,),
+    ),
+    "edges of boxes in line": (
+        BY_NAME["box-box"],
+        _poses(((-0.2, 0.232, -0.25), CUBE, (0.05, 0.15, 0.05), CUBE)),
+        (2,),
+    ),
+    "boxes just touching, hardly tilted": (
+        BY_NAME["box-box"],
+        _poses(
+            *(
+                ((0.1, -0.19, -0.05), turn(SWAP, 1e-10 * np.array(tilt)), (-0.3, y, -0.05), turn(I, -X))
+                for tilt, y in (((1.5, -3.3, -1.1), -0.287), ((-2.5, -0.6, 0.9), -0.127), ((3.1, 3.6, 0.6), -0.169))
+            )
+        ),
+        (1, 1, 1),
+    ),
+    "corner of a box on a box": _around("box-box", [(0, 0, 0.44)], I, turn(turn(I, Z / 2), 0.6 * X), 2),
 }
