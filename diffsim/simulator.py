@@ -64,7 +64,6 @@ class Simulator:
         self.num_worlds = num_worlds
         self.device = _checked_device(device)
         self.launch = Launch(model, num_worlds, self.device)
-        self.scratch, self.arrays = self.launch.scratch, self.launch.arrays
 
     @property
     def solver_iterations(self) -> Tensor:

@@ -11,6 +11,10 @@ OBJ = mujoco.mjtObj
 DISABLE = mujoco.mjtDisableBit
 ENABLE = mujoco.mjtEnableBit
 
+# The one pair that C MuJoCo hands to its convex collision, and the flags that change what that finds.
+CONVEX_PAIR = (int(mujoco.mjtGeom.mjGEOM_CAPSULE), int(mujoco.mjtGeom.mjGEOM_CYLINDER))
+CONVEX_FLAGS = int(DISABLE.mjDSBL_MULTICCD) | int(DISABLE.mjDSBL_NATIVECCD)
+
 
 class UnsupportedModelError(ValueError):
     """The model uses features that the simulator does not support; `features` lists them all."""
@@ -61,19 +65,31 @@ def contacts(m: mujoco.MjModel) -> Iterator[str]:
         return
     for pair in touching_pairs(m):
         first, second = sorted(pair, key=lambda geom: m.geom_type[geom])
-        if (int(m.geom_type[first]), int(m.geom_type[second])) not in CANDIDATES:
+        if kinds_of(m, first, second) not in CANDIDATES:
             kinds = [mujoco.mjtGeom(m.geom_type[g]).name.removeprefix("mjGEOM_").lower() for g in (first, second)]
             names = [name_of(m, OBJ.mjOBJ_GEOM, g) for g in (first, second)]
             yield f"contact between {kinds[0]} geom {names[0]} and {kinds[1]} geom {names[1]}"
+        if kinds_of(m, first, second) == CONVEX_PAIR and m.opt.disableflags & CONVEX_FLAGS:
+            yield (
+                f"option flag multiccd or nativeccd=disable, contact between capsule geom "
+                f"{name_of(m, OBJ.mjOBJ_GEOM, first)} and cylinder geom {name_of(m, OBJ.mjOBJ_GEOM, second)}"
+            )
         for geom in (first, second):
             if m.geom_adhesion[geom] or m.geom_surfacevel[geom].any():
                 yield f"geom adhesion or surfacevel, geom {name_of(m, OBJ.mjOBJ_GEOM, geom)}"
     if m.opt.cone == mujoco.mjtCone.mjCONE_ELLIPTIC and touching_pairs(m):
         yield "option cone=elliptic (supported: pyramidal)"
+    if m.opt.noslip_iterations > 0 and (touching_pairs(m) or np.any(m.dof_frictionloss > 0)):
+        yield f"option noslip_iterations={m.opt.noslip_iterations}"
     if m.opt.enableflags & ENABLE.mjENBL_OVERRIDE:
         yield "option flag override=enable"
     for flex in range(m.nflex):
         yield f"flex {name_of(m, OBJ.mjOBJ_FLEX, flex)}"
+
+
+def kinds_of(m: mujoco.MjModel, first: int, second: int) -> tuple[int, int]:
+    """The kinds of two geoms."""
+    return int(m.geom_type[first]), int(m.geom_type[second])
 
 
 def touching_pairs(m: mujoco.MjModel) -> list[tuple[int, int]]:

@@ -85,7 +85,7 @@ def pair_contacts(m: ModelArrays, s: Scratch, world: int, pair: int):
                 candidate,
                 m.pair_detection[pair],
             )
-            if g.distance < m.pair_detection[pair]:
+            if g.distance <= m.pair_detection[pair]:
                 detected += 1
                 if g.distance < m.pair_margin[pair]:
                     contact = s.contact_count[world]

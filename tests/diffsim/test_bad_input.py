@@ -206,6 +206,28 @@ def test_geoms_that_cannot_touch_are_accepted(first, second):
     diffsim.Model.from_mjcf(pair(first, second))
 
 
+def test_options_that_change_contact_forces_are_refused():
+    for option, name in (('noslip_iterations="3"', "noslip_iterations=3"), ('cone="elliptic"', "cone=elliptic")):
+        text = pair("", "").replace("<worldbody>", f"<option {option}/><worldbody>")
+        with pytest.raises(diffsim.UnsupportedModelError, match=name):
+            diffsim.Model.from_mjcf(text)
+
+
+@pytest.mark.parametrize("flag", ["multiccd", "nativeccd"])
+def test_flags_that_change_a_capsule_on_a_cylinder_are_refused(flag):
+    text = """
+        <mujoco>
+          <option><flag {flag}="disable"/></option>
+          <worldbody>
+            <geom name="drum" type="cylinder" size="0.1 0.1"/>
+            <body pos="0 0 1"><freejoint/><geom name="stick" type="capsule" size="0.1 0.2"/></body>
+          </worldbody>
+        </mujoco>"""
+    with pytest.raises(diffsim.UnsupportedModelError, match="'stick' and cylinder geom 'drum'"):
+        diffsim.Model.from_mjcf(text.format(flag=flag))
+    diffsim.Model.from_mjcf(text.format(flag="gravity"))
+
+
 def test_explicit_pairs_touch_whatever_their_masks():
     text = pair('contype="0" conaffinity="0"', 'contype="0" conaffinity="0"')
     text = text.replace("</mujoco>", '<contact><pair name="bump" geom1="floor" geom2="ball"/></contact></mujoco>')
