@@ -179,7 +179,7 @@ def meeting(a: vec3, d: vec3, radius: real, half_length: real) -> Meeting:
         for i in range(2):
             angle = slanted_angle(a, d, radius, half_length, real(2 * i - 1))
             depth = depth_along(slanted(d, angle), a, radius, half_length)
-            if depth < least:
+            if depth < least - INSIDE:  # a tie goes to the side: rounding must not choose a slanted direction
                 least = depth
                 best = Meeting(SLANTED, 2 * i - 1, angle)
     return best
