@@ -1,10 +1,10 @@
-"""Kernel launches on torch tensors: memory, layouts, streams and errors; no autograd."""
+"""Kernel launches on torch tensors: memory, layouts, threads, streams and errors; no autograd."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import warp as wp
@@ -14,7 +14,10 @@ from diffsim.model import Model
 from diffsim.physics.adjoint import evaluate_adjoint_kernel, from_tangent_kernel, step_adjoint_kernel, to_tangent_kernel
 from diffsim.physics.scratch import make_scratch
 from diffsim.physics.step import Trajectory, evaluate_kernel, step_kernel
-from diffsim.types import dtype, real, vec6
+from diffsim.replay import Replay, torch_stream
+from diffsim.types import dtype
+
+WORLDS_PER_THREAD = 8  # at least; for fewer, waking a thread costs more than it saves
 
 
 class ContactOverflowError(RuntimeError):
@@ -26,8 +29,19 @@ class ContactOverflowError(RuntimeError):
         )
 
 
+class Forces(NamedTuple):
+    """Of the last evaluation of a launch."""
+
+    qfrc_constraint: Tensor  # [N, nv]
+    qfrc_actuator: Tensor  # [N, nv]
+    cfrc_ext: Tensor  # [N, nbody, 6]
+
+
 class Launch:
-    """Kernel launches for N worlds of a model: memory, layouts and streams.
+    """Kernel launches for N worlds of a model.
+
+    On the CPU the worlds are shared out among `torch.get_num_threads()` threads. Each launch is captured the first time
+    and replayed from then on, except with parameters other than the model's own.
 
     Args:
         model: what is simulated.
@@ -41,7 +55,8 @@ class Launch:
         self.device = device
         self.stages = 4 if model.integrator == "RK4" else 1
         self.arrays = model.arrays(num_worlds, str(device))
-        self.scratch = make_scratch(model, num_worlds, str(device))
+        self.scratches = [make_scratch(model, num_worlds, str(device))]  # one per thread
+        self.replays: dict[tuple[Any, ...], Replay] | None = {}
         self.gradient = False
         # Shared by copies: Newton iterations of the hardest evaluation of the last call, [N].
         self.iterations = [torch.zeros(num_worlds, dtype=torch.int32, device=device)]
@@ -52,125 +67,201 @@ class Launch:
             return self
         other = copy(self)
         other.arrays = self.model.arrays(self.num_worlds, str(self.device), vector)
+        other.replays = None
         other.gradient = gradient
         other.arrays.parameter_gradient = int(gradient)
         return other
 
-    def run(self, kernel: wp.Kernel, arguments: list[Any], scratch: bool = True) -> None:
-        """Launches a kernel over worlds, on torch's stream. Tensors are passed as they are, strides and all."""
-        inputs = [self.arrays, *([self.scratch] if scratch else [])]
-        inputs += [as_warp(a) if isinstance(a, Tensor) else a for a in arguments]
-        stream = wp.stream_from_torch(torch.cuda.current_stream(self.device)) if self.device.type == "cuda" else None
-        wp.launch(kernel, dim=self.num_worlds, inputs=inputs, device=str(self.device), stream=stream)
+    def run(
+        self, kernel: wp.Kernel, inputs: Sequence[Tensor | int], outputs: dict[str, tuple[int, ...]]
+    ) -> list[Tensor]:
+        """Launches a kernel over all worlds.
 
-    def step(self, state: Tensor, ctrl: Tensor, num_steps: int) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
-        """Next state, evaluation points and the last forces."""
-        trajectory = self._new_trajectory(num_steps * self.stages)
-        next_state = torch.empty_like(state, memory_format=torch.contiguous_format)
-        forces = self._run_forward(step_kernel, [state, ctrl, num_steps, as_struct(trajectory), next_state])
-        if not finite(next_state):
-            self._raise_diverged(next_state, trajectory)
-        return next_state, trajectory, forces
+        Args:
+            kernel: takes the model, working memory if it wants it, inputs and outputs. Arguments whose names end in
+                _in or _out have one row per world.
+            inputs: in its order; tensors may have any strides.
+            outputs: names of its last arguments, and the shape of each for one world.
 
-    def evaluate(self, state: Tensor, ctrl: Tensor) -> tuple[Tensor, list[Tensor]]:
+        Returns: the outputs.
+        """
+        values = [value.detach() if isinstance(value, Tensor) else value for value in inputs]
+        if self.replays is None:
+            made = self._new_outputs(kernel, outputs)
+            everyone = slice(0, self.num_worlds)
+            self._launch(kernel, [*values, *made], self.scratches[0], everyone, torch_stream(self.device))
+            return made
+        threads = self._threads()
+        key = (kernel, threads, *(value.shape if isinstance(value, Tensor) else value for value in values))
+        if key not in self.replays:
+            self.replays[key] = self._capture(kernel, values, self._new_outputs(kernel, outputs), threads)
+        return self.replays[key]([value for value in values if isinstance(value, Tensor)])
+
+    def step(self, state: Tensor, ctrl: Tensor, num_steps: int) -> tuple[Tensor, Tensor, Forces]:
+        """Next state, evaluation points [N, slots, nq + 2 nv] and the last forces."""
+        nv = self.model.nv
+        outputs = {
+            "trajectory_out": (num_steps * self.stages, self.model.nq + 2 * nv),
+            "state_out": (self.model.nq + nv,),
+            **self._forces,
+        }
+        trajectory, next_state, *forces, report = self.run(step_kernel, [state, ctrl, num_steps], outputs)
+        self._check(report, state, ctrl, trajectory)
+        return next_state, trajectory, Forces(*forces)
+
+    def evaluate(self, state: Tensor, ctrl: Tensor) -> tuple[Tensor, Forces]:
         """Accelerations and forces."""
-        qacc = state.new_empty(self.num_worlds, self.model.nv)
-        return qacc, self._run_forward(evaluate_kernel, [state, ctrl, qacc])
+        outputs = {"qacc_out": (self.model.nv,), **self._forces}
+        qacc, *forces, report = self.run(evaluate_kernel, [state, ctrl], outputs)
+        self._check(report, state, ctrl, None)
+        return qacc, Forces(*forces)
 
     def step_adjoint(
         self,
         ctrl: Tensor,
         num_steps: int,
-        trajectory: dict[str, Tensor],
+        trajectory: Tensor,
         next_bar: Tensor,
         evaluation_bar: Sequence[Tensor | None],
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> list[Tensor]:
         """Cotangents of state (tangent space), ctrl and parameters, from those of next state and last evaluation."""
         sizes = (self.model.nq, self.model.nv, self.model.nv, self.model.nv)
         zero = next_bar.new_zeros(1, 1)
         pairs = zip(evaluation_bar, sizes, strict=True)
         bars = [zero.expand(self.num_worlds, size) if bar is None else bar for bar, size in pairs]
-        inputs = [ctrl, num_steps, as_struct(trajectory), next_bar, *bars]
-        return self._run_adjoint(step_adjoint_kernel, inputs, ctrl)
+        return self.run(step_adjoint_kernel, [ctrl, num_steps, trajectory, next_bar, *bars], self._cotangents)
 
-    def evaluate_adjoint(
-        self, state: Tensor, ctrl: Tensor, qacc: Tensor, bars: Sequence[Tensor]
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def evaluate_adjoint(self, state: Tensor, ctrl: Tensor, qacc: Tensor, bars: Sequence[Tensor]) -> list[Tensor]:
         """Cotangents of state (tangent space), ctrl and parameters, from those of qacc and qfrc_constraint."""
-        nq = self.model.nq
-        point = {"qpos": state[:, None, :nq], "qvel": state[:, None, nq:], "qacc": qacc[:, None]}
-        return self._run_adjoint(evaluate_adjoint_kernel, [ctrl, as_struct(point), *bars], ctrl)
+        point = torch.cat([state, qacc], dim=1)[:, None]
+        return self.run(evaluate_adjoint_kernel, [ctrl, point, *bars], self._cotangents)
 
     def to_tangent(self, state: Tensor, bar: Tensor) -> Tensor:
         """Cotangents of a state's coordinates in the tangent space."""
         if self.model.nq == self.model.nv:
             return bar
-        tangent = bar.new_empty(self.num_worlds, 2 * self.model.nv)
-        self.run(to_tangent_kernel, [state, bar, tangent], scratch=False)
-        return tangent
+        return self.run(to_tangent_kernel, [state, bar], {"tangent_bar_out": (2 * self.model.nv,)})[0]
 
     def from_tangent(self, state: Tensor, tangent: Tensor) -> Tensor:
         """The reverse: cotangents in the tangent space, of a state's coordinates."""
         if self.model.nq == self.model.nv:
             return tangent
-        bar = torch.empty_like(state)
-        self.run(from_tangent_kernel, [state, tangent, bar], scratch=False)
-        return bar
+        return self.run(from_tangent_kernel, [state, tangent], {"raw_bar_out": (self.model.nq + self.model.nv,)})[0]
 
-    def _run_forward(self, kernel: wp.Kernel, arguments: list[Any]) -> list[Tensor]:
-        """Adds outputs for qfrc_constraint, qfrc_actuator, cfrc_ext and the peaks, and returns the first three."""
-        n, options = self.num_worlds, {"dtype": dtype, "device": self.device}
-        forces = [torch.empty(n, self.model.nv, **options) for _ in range(2)]
-        wrenches = torch.empty(n, self.model.mj_model.nbody, 6, **options)
-        peaks = torch.empty(n, 2, dtype=torch.int32, device=self.device)
-        self.run(kernel, [*arguments, *forces, as_warp(wrenches, vec6), as_warp(peaks, wp.int32)])
-        self.iterations[0] = peaks[:, 1]
-        if self.model.contacts_may_overflow and int(peaks[:, 0].max()) > self.model.max_contacts:
-            raise ContactOverflowError(int(peaks[:, 0].max()), self.model.max_contacts)
-        return [*forces, wrenches]
+    @property
+    def _forces(self) -> dict[str, tuple[int, ...]]:
+        """Outputs of the forward kernels: forces, and each world's report."""
+        nv, nbody = self.model.nv, self.model.mj_model.nbody
+        return {
+            "qfrc_constraint_out": (nv,),
+            "qfrc_actuator_out": (nv,),
+            "cfrc_ext_out": (nbody, 6),
+            "report_out": (3,),
+        }
 
-    def _run_adjoint(self, kernel: wp.Kernel, arguments: list[Any], ctrl: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Adds outputs for the cotangents of state, ctrl and parameters, and returns them."""
-        state_bar = ctrl.new_empty(self.num_worlds, 2 * self.model.nv)
-        ctrl_bar = torch.empty_like(ctrl, memory_format=torch.contiguous_format)
-        size = self.model.parameters.size if self.gradient else 1
-        parameter_bar = ctrl.new_empty(self.num_worlds, size)
-        self.run(kernel, [*arguments, state_bar, ctrl_bar, parameter_bar])
-        return state_bar, ctrl_bar, parameter_bar
+    @property
+    def _cotangents(self) -> dict[str, tuple[int, ...]]:
+        """Outputs of the adjoint kernels."""
+        return {
+            "state_bar_out": (2 * self.model.nv,),
+            "ctrl_bar_out": (self.model.nu,),
+            "parameter_bar_out": (self.model.parameters.size if self.gradient else 1,),
+        }
 
-    def _new_trajectory(self, slots: int) -> dict[str, Tensor]:
-        """Memory for evaluation points: world-fastest on CUDA."""
-        sizes = {"qpos": self.model.nq, "qvel": self.model.nv, "qacc": self.model.nv}
-        if self.device.type == "cuda":
-            shapes = {name: (slots, size, self.num_worlds) for name, size in sizes.items()}
-            return {n: torch.empty(s, dtype=dtype, device=self.device).permute(2, 0, 1) for n, s in shapes.items()}
-        return {name: torch.empty((self.num_worlds, slots, size), dtype=dtype) for name, size in sizes.items()}
+    def _check(self, report: Tensor, state: Tensor, ctrl: Tensor, trajectory: Tensor | None) -> None:
+        """Raises what a forward kernel reports."""
+        contacts, _, fault = report.amax(0).tolist()
+        self.iterations[0] = report[:, 1]
+        if fault:
+            for name, value in (("state", state), ("ctrl", ctrl)):
+                check_finite(name, value)
+        if contacts > self.model.max_contacts:
+            raise ContactOverflowError(contacts, self.model.max_contacts)
+        if fault and trajectory is not None:
+            self._raise_diverged(report[:, 2], trajectory)
 
-    def _raise_diverged(self, next_state: Tensor, trajectory: dict[str, Tensor]) -> None:
-        world = int(torch.nonzero(~torch.isfinite(next_state).all(dim=1))[0])
-        for slot in range(trajectory["qpos"].shape[1]):
-            for name in ("qpos", "qvel", "qacc"):
-                if not finite(trajectory[name][world, slot]):
+    def _raise_diverged(self, fault: Tensor, trajectory: Tensor) -> None:
+        world = int(torch.nonzero(fault)[0])
+        sizes = [self.model.nq, self.model.nv, self.model.nv]
+        for slot, point in enumerate(trajectory[world]):
+            for name, value in zip(("qpos", "qvel", "qacc"), point.split(sizes), strict=True):
+                if not value.isfinite().all():
                     step = slot // self.stages
                     raise FloatingPointError(
                         f"physics diverged: {name} is not finite in world {world} at time step {step}"
                     )
         raise FloatingPointError(f"physics diverged: the next state is not finite in world {world}")
 
+    def _threads(self) -> int:
+        """Threads to share the worlds among."""
+        if self.device.type == "cuda":
+            return 1
+        return max(1, min(torch.get_num_threads(), self.num_worlds // WORLDS_PER_THREAD))
 
-def finite(value: Tensor) -> bool:
-    """Whether all entries are finite."""
-    return bool(torch.isfinite(value.detach()).all())
+    def _capture(
+        self, kernel: wp.Kernel, inputs: Sequence[Tensor | int], outputs: list[Tensor], threads: int
+    ) -> Replay:
+        """Captures a kernel's launch on copies of the inputs, one share of the worlds per thread."""
+        while len(self.scratches) < threads:
+            self.scratches.append(make_scratch(self.model, self.num_worlds, str(self.device)))
+        arguments = [*(value.clone() if isinstance(value, Tensor) else value for value in inputs), *outputs]
+        bounds = [self.num_worlds * share // threads for share in range(threads + 1)]
+        launches = [
+            lambda worlds=slice(*ends), scratch=scratch: self._launch(kernel, arguments, scratch, worlds)
+            for ends, scratch in zip(zip(bounds[:-1], bounds[1:], strict=True), self.scratches, strict=False)
+        ]
+        copies = [value for value in arguments[: len(inputs)] if isinstance(value, Tensor)]
+        return Replay(launches, copies, outputs, self.device)
+
+    def _launch(
+        self,
+        kernel: wp.Kernel,
+        values: Sequence[Tensor | int],
+        scratch: Any,  # noqa: ANN401  (a Warp struct instance)
+        worlds: slice,
+        stream: wp.Stream | None = None,
+    ) -> None:
+        """Launches a kernel on some of the worlds; on Warp's own stream if None."""
+        parameters = kernel.adj.args
+        inputs = [self.arrays, scratch][: len(parameters) - len(values)]
+        for parameter, value in zip(parameters[len(inputs) :], values, strict=True):
+            if isinstance(value, Tensor):
+                rows = value[worlds] if parameter.label.endswith(("_in", "_out")) else value
+                inputs.append(self._points(rows) if parameter.type is Trajectory else as_warp(rows, parameter.type))
+            else:
+                inputs.append(value)
+        wp.launch(kernel, dim=worlds.stop - worlds.start, inputs=inputs, device=str(self.device), stream=stream)
+
+    def _points(self, trajectory: Tensor) -> Any:  # noqa: ANN401  (a Warp struct instance)
+        """Evaluation points [N, slots, nq + 2 nv] as the struct that kernels take."""
+        struct = Trajectory()
+        parts = trajectory.split([self.model.nq, self.model.nv, self.model.nv], dim=2)
+        for name, part in zip(("qpos", "qvel", "qacc"), parts, strict=True):
+            setattr(struct, name, wp.from_torch(part, requires_grad=False))
+        return struct
+
+    def _new_outputs(self, kernel: wp.Kernel, shapes: dict[str, tuple[int, ...]]) -> list[Tensor]:
+        """Memory for a kernel's outputs; trajectories are world-fastest on CUDA."""
+        types = {parameter.label: parameter.type for parameter in kernel.adj.args}
+        made = []
+        for name, shape in shapes.items():
+            kind = getattr(types[name], "dtype", None)
+            options = {"dtype": torch.int32 if kind is wp.int32 else dtype, "device": self.device}
+            if types[name] is Trajectory and self.device.type == "cuda":
+                made.append(torch.empty((*shape, self.num_worlds), **options).permute(2, 0, 1))
+            else:
+                made.append(torch.empty((self.num_worlds, *shape), **options))
+        return made
 
 
-def as_warp(value: Tensor, kind: type = real, descriptor: bool = True) -> Any:  # noqa: ANN401  (one of two types)
-    """A tensor's memory for a kernel, without gradient: a bare descriptor, made in a third of a Warp array's time."""
-    return wp.from_torch(value.detach(), dtype=kind, requires_grad=False, return_ctype=descriptor)
+def check_finite(name: str, value: Tensor) -> None:
+    """Raises ValueError if an entry of `value` [N, size] is not finite."""
+    faults = torch.nonzero(~torch.isfinite(value.detach()))
+    if len(faults):
+        world, index = faults[0].tolist()
+        raise ValueError(f"{name} must be finite, got {value[world, index].item()} at world {world}, index {index}")
 
 
-def as_struct(trajectory: dict[str, Tensor]) -> Any:  # noqa: ANN401  (a Warp struct instance)
-    """Evaluation points as the struct that kernels take."""
-    struct = Trajectory()
-    for name, value in trajectory.items():
-        setattr(struct, name, as_warp(value, descriptor=False))
-    return struct
+def as_warp(value: Tensor, kind: wp.array) -> wp.array:
+    """A tensor's memory as the array that a kernel's argument asks for, without gradient."""
+    return wp.from_torch(value, dtype=kind.dtype, requires_grad=False)

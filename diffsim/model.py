@@ -210,10 +210,10 @@ class Model:
         self.timestep: float = mj_model.opt.timestep
         self._host = host_arrays(mj_model, max_contacts)
         self.max_contacts: int = self._host["max_contacts"]
-        self.contacts_may_overflow: bool = self.max_contacts < int(self._host["pair_cap"].sum())
         self.max_rows: int = self._host.pop("max_rows")
         pairs = np.stack([self._host["pair_geom1"], self._host["pair_geom2"]], axis=1)[: self._host["npair"]]
-        self.parameters = Parameters(mj_model, active_actuators(mj_model), pairs)
+        gyroscopic = bool(self._host["ngyro"])
+        self.parameters = Parameters(mj_model, active_actuators(mj_model), pairs, gyroscopic)
         self._host.update({f"at_{name}": offset for name, offset in self.parameters.offsets.items()})
         self._on_device: dict[str, dict[str, Any]] = {}
 

@@ -15,7 +15,7 @@ import torch
 import warp as wp
 from torch import Tensor
 
-from diffsim.types import IMPLICITFAST, dtype, mat33, real, vec3, vec6
+from diffsim.types import dtype, mat33, real, vec3, vec6
 from diffsim.unsupported import DISABLE
 
 MIN_FRICTION = 1e-5  # MuJoCo's mjMINMU
@@ -43,10 +43,12 @@ class Parameters:
         mj_model: the compiled model.
         active: actuators that the kernels know, by index.
         pairs: pairs of geoms that can touch: [npair, 2].
+        gyroscopic: some bodies' gyroscopic forces are integrated implicitly.
     """
 
-    def __init__(self, mj_model: mujoco.MjModel, active: list[int], pairs: np.ndarray) -> None:
+    def __init__(self, mj_model: mujoco.MjModel, active: list[int], pairs: np.ndarray, gyroscopic: bool) -> None:
         self._m = mj_model
+        self._gyroscopic = gyroscopic
         self._active = active
         self._pairs = pairs.reshape(-1, 2)
         m = mj_model
@@ -89,15 +91,10 @@ class Parameters:
                 )
             if not bool(torch.isfinite(value.detach()).all()):
                 raise ValueError(f"parameters[{name!r}] must be finite")
-        if {"body_mass", "body_inertia"} & set(parameters):
-            self._check_inertias()
-
-    def _check_inertias(self) -> None:
-        standalone = any(self._m.body_dofnum[b] == 6 for b in range(self._m.nbody))
-        if self._m.opt.integrator == IMPLICITFAST and standalone:
+        if self._gyroscopic and {"body_mass", "body_inertia"} & set(parameters):
             raise ValueError(
                 "parameters must not contain body_mass or body_inertia where integrator=implicitfast moves free "
-                "bodies; Euler and RK4 support them"
+                "bodies without jointed descendants; Euler and RK4 support them"
             )
 
     def vector(self, parameters: Mapping[str, Tensor], device: torch.device) -> Tensor:

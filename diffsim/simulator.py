@@ -5,15 +5,14 @@ from typing import Any, NamedTuple
 
 import mujoco
 import torch
-import warp as wp
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from diffsim.launch import Launch, as_warp, finite
+from diffsim.launch import Launch, check_finite
 from diffsim.model import Model
 from diffsim.physics.derived import body_quantities_kernel
 from diffsim.physics.points import points_adjoint_kernel, points_kernel
-from diffsim.types import dtype, vec3, vec6
+from diffsim.types import dtype
 
 
 class Evaluation(NamedTuple):
@@ -173,10 +172,11 @@ class Simulator:
     def _body_quantities(self, qpos: Tensor, qvel: Tensor) -> tuple[Tensor, Tensor]:
         self._check("qpos", qpos, self.model.nq)
         self._check("qvel", qvel, self.model.nv)
+        check_finite("qpos", qpos)
+        check_finite("qvel", qvel)
         nbody = self.model.mj_model.nbody
-        cinert = torch.empty(self.num_worlds, nbody, 10, dtype=dtype, device=self.device)
-        cvel = torch.empty(self.num_worlds, nbody, 6, dtype=dtype, device=self.device)
-        self.launch.run(body_quantities_kernel, [qpos, qvel, cinert, as_warp(cvel, vec6)])
+        outputs = {"cinert_out": (nbody, 10), "cvel_out": (nbody, 6)}
+        cinert, cvel = self.launch.run(body_quantities_kernel, [qpos, qvel], outputs)
         return cinert, cvel
 
     def site_xpos(self, qpos: Tensor, sites: Sequence[str | int]) -> Tensor:
@@ -189,6 +189,7 @@ class Simulator:
 
     def _points(self, qpos: Tensor, bodies: list[int], offsets: list[tuple[float, ...]]) -> Tensor:
         self._check("qpos", qpos, self.model.nq)
+        check_finite("qpos", qpos)
         return _Points.apply(self, qpos, tuple(bodies), tuple(offsets))
 
     def _element(self, kind: mujoco.mjtObj, name: str | int) -> int:
@@ -224,9 +225,6 @@ class Simulator:
             raise ValueError(f"{name} must have dtype {dtype} (DIFFSIM_X64=1 selects float64), got {value.dtype}")
         if value.device != self.device:
             raise ValueError(f"{name} must be on device {self.device}, got {value.device}")
-        if not finite(value):
-            world, index = torch.nonzero(~torch.isfinite(value.detach()))[0].tolist()
-            raise ValueError(f"{name} must be finite, got {value[world, index].item()} at world {world}, index {index}")
 
 
 def _checked_device(device: str | torch.device) -> torch.device:
@@ -256,16 +254,16 @@ class _Step(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         next_state, trajectory, forces = sim.launch.with_parameters(vector).step(state, ctrl, num_steps)
         ctx.sim, ctx.num_steps = sim, num_steps
-        ctx.save_for_backward(state, ctrl, vector, next_state, *trajectory.values())
-        last = [value[:, -1].clone() for value in trajectory.values()]
-        ctx.mark_non_differentiable(*forces[1:])
-        return next_state, *last, *forces
+        ctx.save_for_backward(state, ctrl, vector, next_state, trajectory)
+        ctx.mark_non_differentiable(forces.qfrc_actuator, forces.cfrc_ext)
+        nq, nv = sim.model.nq, sim.model.nv
+        last = trajectory[:, -1]
+        return next_state, last[:, :nq].clone(), last[:, nq:-nv].clone(), last[:, -nv:].clone(), *forces
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:  # noqa: ANN401, D102
-        state, ctrl, vector, next_state, *saved = ctx.saved_tensors
-        trajectory: dict[str, Tensor] = dict(zip(("qpos", "qvel", "qacc"), saved, strict=True))
+        state, ctrl, vector, next_state, trajectory = ctx.saved_tensors
         launch = ctx.sim.launch.with_parameters(vector, ctx.needs_input_grad[4])
         next_grad, *evaluation_grads = grads[:5]
         if next_grad is None:
@@ -290,7 +288,7 @@ class _Evaluate(torch.autograd.Function):
         qacc, forces = sim.launch.with_parameters(vector).evaluate(state, ctrl)
         ctx.sim = sim
         ctx.save_for_backward(state, ctrl, vector, qacc)
-        ctx.mark_non_differentiable(*forces[1:])
+        ctx.mark_non_differentiable(forces.qfrc_actuator, forces.cfrc_ext)
         return qacc, *forces
 
     @staticmethod
@@ -320,21 +318,16 @@ class _Points(torch.autograd.Function):
         bodies: tuple[int, ...],
         offsets: tuple[tuple[float, ...], ...],
     ) -> Tensor:
-        device = str(sim.device)
         ctx.sim = sim
-        ctx.body = wp.array(bodies, dtype=wp.int32, device=device)
-        ctx.offset = wp.array(offsets, dtype=vec3, device=device)
-        position = qpos.new_empty(sim.num_worlds, len(bodies), 3)
-        sim.launch.run(points_kernel, [qpos, ctx.body, ctx.offset, as_warp(position, vec3)])
+        ctx.body = torch.tensor(bodies, dtype=torch.int32, device=sim.device)
+        ctx.offset = torch.tensor(offsets, dtype=dtype, device=sim.device)
         ctx.save_for_backward(qpos)
-        return position
+        return sim.launch.run(points_kernel, [qpos, ctx.body, ctx.offset], {"position_out": (len(bodies), 3)})[0]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, None, None]:  # noqa: ANN401, D102
         sim: Simulator = ctx.sim
         (qpos,) = ctx.saved_tensors
-        qpos_bar = torch.empty_like(qpos)
-        bar = as_warp(grad.contiguous(), vec3)
-        sim.launch.run(points_adjoint_kernel, [qpos, ctx.body, ctx.offset, bar, qpos_bar])
-        return None, qpos_bar, None, None
+        inputs = [qpos, ctx.body, ctx.offset, grad]
+        return None, sim.launch.run(points_adjoint_kernel, inputs, {"qpos_bar_out": (sim.model.nq,)})[0], None, None

@@ -121,14 +121,24 @@ def runge_kutta_step(m: ModelArrays, s: Scratch, t: Trajectory, world: int, slot
 
 
 @wp.func
-def load_state(m: ModelArrays, s: Scratch, world: int, state: wp.array2d(dtype=real), ctrl: wp.array2d(dtype=real)):
-    """Makes a state and its controls the evaluation point."""
-    for i in range(m.nq):
-        s.qpos[world, i] = state[world, i]
+def all_finite(n: int, values: wp.array(dtype=real)) -> bool:
+    """Whether the first n numbers are."""
+    for i in range(n):
+        if not wp.isfinite(values[i]):
+            return False
+    return True
+
+
+@wp.func
+def load_state(m: ModelArrays, s: Scratch, world: int, state: wp.array(dtype=real), ctrl: wp.array(dtype=real)) -> bool:
+    """Makes a state and its controls the evaluation point; whether all its numbers are finite."""
+    copy(m.nq, state, s.qpos[world])
     for i in range(m.nv):
-        s.qvel[world, i] = state[world, m.nq + i]
-    for i in range(m.nu):
-        s.ctrl[world, i] = ctrl[world, i]
+        s.qvel[world, i] = state[m.nq + i]
+    copy(m.nu, ctrl, s.ctrl[world])
+    s.contact_peak[world] = 0
+    s.iteration_peak[world] = 0
+    return all_finite(m.nq + m.nv, state) and all_finite(m.nu, ctrl)
 
 
 @wp.func
@@ -139,13 +149,13 @@ def store_forces(
     qfrc_constraint: wp.array2d(dtype=real),
     qfrc_actuator: wp.array2d(dtype=real),
     cfrc_ext: wp.array2d(dtype=vec6),
-    peaks: wp.array2d(dtype=wp.int32),
+    report: wp.array2d(dtype=wp.int32),
 ):
-    """Writes the forces of the last evaluation, and the peaks."""
+    """Writes the forces of the last evaluation, and the peaks of all."""
     copy(m.nv, s.qfrc_constraint[world], qfrc_constraint[world])
     copy(m.nv, s.qfrc_actuator[world], qfrc_actuator[world])
-    peaks[world, 0] = s.contact_peak[world]
-    peaks[world, 1] = s.iteration_peak[world]
+    report[world, 0] = s.contact_peak[world]
+    report[world, 1] = s.iteration_peak[world]
     if s.contact_peak[world] <= m.max_contacts:
         contact_wrenches(m, s, world, cfrc_ext[world])
 
@@ -165,26 +175,30 @@ def step_kernel(
     qfrc_constraint_out: wp.array2d(dtype=real),
     qfrc_actuator_out: wp.array2d(dtype=real),
     cfrc_ext_out: wp.array2d(dtype=vec6),
-    peaks_out: wp.array2d(dtype=wp.int32),
+    report_out: wp.array2d(dtype=wp.int32),
 ):
     """`num_steps` physics steps of each world; forces are those of the last evaluation.
 
-    The peaks are the most contacts and solver iterations of any evaluation.
+    The report is the most contacts and the most solver iterations of any evaluation, and 1 if a number of the input,
+    or of the next state, is not finite. Nothing is done with such an input.
     """
     world = wp.tid()
-    load_state(m, s, world, state_in, ctrl_in)
-    s.contact_peak[world] = 0
-    s.iteration_peak[world] = 0
+    report_out[world, 2] = 1
+    if not load_state(m, s, world, state_in[world], ctrl_in[world]):
+        return
     for step in range(num_steps):
         if m.integrator == RK4:
             runge_kutta_step(m, s, trajectory_out, world, 4 * step)
         else:
             euler_step(m, s, trajectory_out, world, step)
-    store_forces(m, s, world, qfrc_constraint_out, qfrc_actuator_out, cfrc_ext_out, peaks_out)
+    store_forces(m, s, world, qfrc_constraint_out, qfrc_actuator_out, cfrc_ext_out, report_out)
     for i in range(m.nq):
         state_out[world, i] = s.qpos[world, i]
     for i in range(m.nv):
         state_out[world, m.nq + i] = s.qvel[world, i]
+    report_out[world, 2] = 0
+    if not all_finite(m.nq + m.nv, state_out[world]):
+        report_out[world, 2] = 1
 
 
 @wp.kernel
@@ -200,13 +214,14 @@ def evaluate_kernel(
     qfrc_constraint_out: wp.array2d(dtype=real),
     qfrc_actuator_out: wp.array2d(dtype=real),
     cfrc_ext_out: wp.array2d(dtype=vec6),
-    peaks_out: wp.array2d(dtype=wp.int32),
+    report_out: wp.array2d(dtype=wp.int32),
 ):
-    """One evaluation of each world's dynamics."""
+    """One evaluation of each world's dynamics; the report is that of `step_kernel`."""
     world = wp.tid()
-    load_state(m, s, world, state_in, ctrl_in)
-    s.contact_peak[world] = 0
-    s.iteration_peak[world] = 0
+    report_out[world, 2] = 1
+    if not load_state(m, s, world, state_in[world], ctrl_in[world]):
+        return
+    report_out[world, 2] = 0
     evaluate(m, s, world, 0)
     copy(m.nv, s.qacc[world], qacc_out[world])
-    store_forces(m, s, world, qfrc_constraint_out, qfrc_actuator_out, cfrc_ext_out, peaks_out)
+    store_forces(m, s, world, qfrc_constraint_out, qfrc_actuator_out, cfrc_ext_out, report_out)

@@ -38,7 +38,7 @@ class OwnStepper:
 def contacts(sim: diffsim.Simulator, state: np.ndarray, ctrl: np.ndarray) -> list[tuple[tuple[int, int], np.ndarray]]:
     """Contacts that act at one world's state [nq + nv], as geoms and (point, normal) [6]; pairs of geoms in order."""
     sim.forward(*tensors(state[None], ctrl[None]))
-    scratch, arrays = sim.launch.scratch, sim.launch.arrays
+    scratch, arrays = sim.launch.scratches[0], sim.launch.arrays
     count = int(scratch.contact_count.numpy()[0])
     pairs = scratch.contact_pair.numpy()[0, :count]
     geoms = np.stack([arrays.pair_geom1.numpy()[pairs], arrays.pair_geom2.numpy()[pairs]], axis=1)

@@ -1,5 +1,7 @@
 """Worlds do not mix, and the same input gives the same bits."""
 
+import multiprocessing
+
 import numpy as np
 import pytest
 import torch
@@ -89,3 +91,43 @@ def test_strided_input():
     wide[:, ::2] = state
     assert torch.equal(sim.step(wide[:, ::2], ctrl), sim.step(state, ctrl))
     assert torch.equal(sim.step(state.T.contiguous().T, ctrl.T.contiguous().T), sim.step(state, ctrl))
+
+
+@pytest.fixture
+def two_threads():
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+
+
+def contacts_batch(count=37):
+    return load("half_cheetah"), *moving_states(load("half_cheetah"), count)
+
+
+def test_threads_compute_the_same_bits(two_threads):
+    mj_model, state, ctrl = contacts_batch()
+    sim = simulator(mj_model, len(state))
+    inputs = tensors(state, ctrl)
+    torch.set_num_threads(1)
+    alone = sim.step(*inputs, num_steps=3)
+    torch.set_num_threads(2)
+    for _ in range(20):
+        assert torch.equal(sim.step(*inputs, num_steps=3), alone)
+    graphs = [len(replay.graphs) for replay in (sim.launch.replays or {}).values()]
+    assert sorted(graphs) == [1, 2]
+
+
+def test_threads_go_on_after_a_fork(two_threads):
+    mj_model, state, ctrl = contacts_batch(16)
+    sim = simulator(mj_model, len(state))
+    expected = sim.step(*tensors(state, ctrl))
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=lambda: sender.send(sim.step(*tensors(state, ctrl)).numpy()))
+    child.start()
+    try:
+        assert receiver.poll(30)
+        np.testing.assert_array_equal(receiver.recv(), expected.numpy())
+    finally:
+        child.kill()
+        child.join()

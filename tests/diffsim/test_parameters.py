@@ -36,6 +36,7 @@ CASES = [
     ("weld", "Euler"),
     ("joint_equality", "Euler"),
     ("tendon_forces", "implicitfast"),
+    ("tree", "implicitfast"),
 ]
 
 
@@ -57,8 +58,10 @@ def field(mj_model: mujoco.MjModel, name: str) -> np.ndarray:
 
 def supported(mj_model: mujoco.MjModel, name: str) -> bool:
     """Whether the model has the parameter, and may be differentiated by it."""
-    gyroscopic = mujoco.mjtIntegrator(mj_model.opt.integrator) == mujoco.mjtIntegrator.mjINT_IMPLICITFAST
-    return field(mj_model, name).size > 0 and not (name.startswith("body") and gyroscopic and 6 in mj_model.body_dofnum)
+    implicit = mj_model.opt.integrator == mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+    joints = np.bincount(mj_model.body_rootid[mj_model.jnt_bodyid], minlength=mj_model.nbody)
+    standalone = bool(((mj_model.body_dofnum == 6) & (joints == 1)).any())
+    return field(mj_model, name).size > 0 and not (name.startswith("body") and implicit and standalone)
 
 
 def central_differences(mj_model: mujoco.MjModel, name: str, scalar) -> np.ndarray:
@@ -167,5 +170,9 @@ def test_bad_parameters():
     ]:
         with pytest.raises(ValueError, match=message):
             sim.step(state, ctrl, parameters=parameters)
+    free = diffsim.Simulator(diffsim.Model(load("free_body", "implicitfast")), 1)
+    inertia = torch.tensor(free.model.mj_model.body_inertia, dtype=diffsim.dtype)
+    with pytest.raises(ValueError, match="must not contain body_mass or body_inertia where"):
+        free.step(torch.zeros(1, 13, dtype=diffsim.dtype), ctrl[:1, :1] * 0, parameters={"body_inertia": inertia})
     with pytest.raises(TypeError, match="must be a torch.Tensor"):
         sim.step(state, ctrl, parameters={"body_mass": [1.0]})  # pyright: ignore[reportArgumentType]
