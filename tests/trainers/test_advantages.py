@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainers.returns import generalized_advantages, n_step_returns, reward_to_go
@@ -26,6 +26,7 @@ def last_step(ended, t, n):
     return next((k for k in range(t, H) if ended[k, n]), H - 1)
 
 
+@settings(deadline=None)
 @given(seeds, discounts)
 def test_reward_to_go_is_its_definition(seed, gamma):
     reward, _, _, ended = arrays(seed)
@@ -36,6 +37,7 @@ def test_reward_to_go_is_its_definition(seed, gamma):
             assert returns[t, n].item() == pytest.approx(sum(gamma ** (k - t) * reward[k, n].item() for k in steps))
 
 
+@settings(deadline=None)
 @given(seeds, discounts, st.integers(1, H + 2))
 def test_n_step_returns_are_their_definition(seed, gamma, num_steps):
     reward, _, next_value, ended = arrays(seed)
@@ -48,6 +50,7 @@ def test_n_step_returns_are_their_definition(seed, gamma, num_steps):
             assert returns[t, n].item() == pytest.approx(expected)
 
 
+@settings(deadline=None)
 @given(seeds, discounts, st.floats(0.0, 1.0))
 def test_advantages_are_sums_of_fading_surprises(seed, gamma, lam):
     reward, value, next_value, ended = arrays(seed)
@@ -61,6 +64,7 @@ def test_advantages_are_sums_of_fading_surprises(seed, gamma, lam):
             assert advantages[t, n].item() == pytest.approx(expected)
 
 
+@settings(deadline=None)
 @given(seeds, discounts)
 def test_the_two_extremes_of_lambda_are_one_step_and_all_steps(seed, gamma):
     reward, value, next_value, ended = arrays(seed)
