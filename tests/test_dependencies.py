@@ -17,7 +17,7 @@ ALLOWED = {
     "trainers": {"trainers", "policies", "models", "diffsim"},
 }
 NO_LIGHTNING = {"diffsim", "models", "policies"}
-MATHS = ("trainers/returns.py", "trainers/rollout.py", "trainers/nonfinite.py")
+MATHS = ("trainers/returns.py", "trainers/estimators.py", "trainers/rollout.py", "trainers/nonfinite.py")
 PACKAGE_FILES = sorted(path for package in ALLOWED for path in (ROOT / package).rglob("*.py"))
 
 

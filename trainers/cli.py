@@ -14,6 +14,7 @@ Model-based reinforcement learning through differentiable MuJoCo physics.
 commands:
   fit        train a policy, or go on with a run
   evaluate   measure a trained policy in the official Gymnasium environment
+  gradients  compare estimators of the policy gradient: variance, bias and cost by horizon
   tasks      list the environments, and what of each is supported
 
 diffsim COMMAND --help lists the options of one. Example:
@@ -53,6 +54,24 @@ def run_evaluate(argv: Sequence[str]) -> None:
     evaluate(options.run, options.episodes, options.seed, options.video, Console())
 
 
+def run_gradients(argv: Sequence[str]) -> None:
+    """Runs `diffsim gradients`."""
+    from jsonargparse import ArgumentParser
+
+    from trainers.laboratory.options import GradientOptions
+    from trainers.options import parse
+
+    description = "Compare estimators of the policy gradient: variance, bias, cosine and cost, by horizon."
+    parser = ArgumentParser(prog="diffsim gradients", description=description, exit_on_error=False)
+    parser.add_class_arguments(GradientOptions)
+    options = GradientOptions(**parse(parser, argv).as_dict())
+    from rich.console import Console
+
+    from trainers.laboratory.gradients import gradients
+
+    gradients(options, Console())
+
+
 def run_tasks(argv: Sequence[str]) -> None:
     """Runs `diffsim tasks`."""
     from jsonargparse import ArgumentParser
@@ -71,6 +90,7 @@ def run_tasks(argv: Sequence[str]) -> None:
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "fit": run_fit,
     "evaluate": run_evaluate,
+    "gradients": run_gradients,
     "tasks": run_tasks,
 }
 

@@ -60,3 +60,93 @@ def episode_returns(reward: Tensor, ended: Tensor, running: Tensor) -> tuple[Ten
         finished.append(running[ended_t])
         running = torch.where(ended_t, 0.0, running)
     return torch.cat(finished), running
+
+
+def reward_to_go(reward: Tensor, ended: Tensor, gamma: float) -> Tensor:
+    """Discounted rewards from each step to the end of its episode, or of the window: the Monte Carlo return.
+
+        G_t = r_t + gamma * G_{t+1},    G_t = r_t on the last step of an episode or of the window
+
+    Nothing stands in for what a time-out or the window's end cut off; `n_step_returns` has a value for that.
+
+    Args:
+        reward: [H, N].
+        ended: bool [H, N], whether an episode ended (terminated or truncated) on each step.
+        gamma: discount, in (0, 1].
+
+    Returns: [H, N].
+    Raises: ValueError if shapes differ, or gamma is out of range.
+    Source: Sutton & Barto (2018), equation 3.9.
+    """
+    _check_returns({"reward": reward, "ended": ended}, gamma)
+    returns = [torch.zeros_like(reward[-1])]
+    for reward_t, ended_t in zip(reward.flip(0), ended.flip(0), strict=True):
+        returns.append(reward_t + gamma * torch.where(ended_t, 0.0, returns[-1]))
+    return torch.stack(returns[:0:-1])
+
+
+def n_step_returns(reward: Tensor, next_value: Tensor, ended: Tensor, gamma: float, num_steps: int) -> Tensor:
+    """The next n rewards, and the value of what they lead to; fewer where the episode or the window ends first.
+
+        G_t = r_t + gamma * r_{t+1} + ... + gamma^(m-1) * r_{t+m-1} + gamma^m * V_{t+m},
+        m = min(n, steps to the end of the episode or of the window)
+
+    Args:
+        reward: [H, N].
+        next_value: [H, N], value of the observation each step reached, before any reset; zero where it terminated.
+        ended: bool [H, N], whether an episode ended (terminated or truncated) on each step.
+        gamma: discount, in (0, 1].
+        num_steps: n, at least 1. H or more gives all rewards, and the value at time-outs and at the window's end.
+
+    Returns: [H, N].
+    Raises: ValueError if shapes differ, or gamma or num_steps is out of range.
+    Source: Sutton & Barto (2018), equation 7.1.
+    """
+    _check_returns({"reward": reward, "next_value": next_value, "ended": ended}, gamma)
+    if num_steps < 1:
+        raise ValueError(f"num_steps must be >= 1, got {num_steps}")
+    one_step = reward + gamma * next_value
+    returns = one_step
+    for _ in range(min(num_steps, len(reward)) - 1):
+        longer = reward[:-1] + gamma * returns[1:]
+        returns = torch.cat([torch.where(ended[:-1], one_step[:-1], longer), one_step[-1:]])
+    return returns
+
+
+def generalized_advantages(
+    reward: Tensor, value: Tensor, next_value: Tensor, ended: Tensor, gamma: float, lam: float
+) -> Tensor:
+    """How much better each action was than expected: sums of one-step surprises that fade as (gamma * lam)^k.
+
+        delta_t = r_t + gamma * V_{t+1} - V_t
+        A_t = delta_t + gamma * lam * A_{t+1},    A_t = delta_t on the last step of an episode or of the window
+
+    Args:
+        reward: [H, N].
+        value: [H, N], value of the observation each step started from.
+        next_value: [H, N], value of the observation each step reached, before any reset; zero where it terminated.
+        ended: bool [H, N], whether an episode ended (terminated or truncated) on each step.
+        gamma: discount, in (0, 1].
+        lam: 0 trusts the value after one step, 1 after all; in [0, 1].
+
+    Returns: [H, N].
+    Raises: ValueError if shapes differ, or gamma or lam is out of range.
+    Source: Schulman et al. (2016), "High-Dimensional Continuous Control Using GAE", equation 16.
+    """
+    _check_returns({"reward": reward, "value": value, "next_value": next_value, "ended": ended}, gamma)
+    if not 0.0 <= lam <= 1.0:
+        raise ValueError(f"lam must be in [0, 1], got {lam}")
+    surprise = reward + gamma * next_value - value
+    advantages = [torch.zeros_like(reward[-1])]
+    for delta, ended_t in zip(surprise.flip(0), ended.flip(0), strict=True):
+        advantages.append(delta + gamma * lam * torch.where(ended_t, 0.0, advantages[-1]))
+    return torch.stack(advantages[:0:-1])
+
+
+def _check_returns(tensors: dict[str, Tensor], gamma: float) -> None:
+    """One shape for all, and a discount in range."""
+    if len({tensor.shape for tensor in tensors.values()}) > 1:
+        shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in tensors.items())
+        raise ValueError(f"{', '.join(tensors)} must have one shape, got {shapes}")
+    if not 0.0 < gamma <= 1.0:
+        raise ValueError(f"gamma must be in (0, 1], got {gamma}")
