@@ -122,13 +122,17 @@ def runge_kutta_step(m: ModelArrays, s: Scratch, t: Trajectory, world: int, slot
 
 @wp.func
 def load_state(m: ModelArrays, s: Scratch, world: int, state: wp.array2d(dtype=real), ctrl: wp.array2d(dtype=real)):
-    """Makes a state and its controls the evaluation point."""
+    """Makes a state and its controls, followed by the applied forces if there are any, the evaluation point."""
     for i in range(m.nq):
         s.qpos[world, i] = state[world, i]
     for i in range(m.nv):
         s.qvel[world, i] = state[world, m.nq + i]
     for i in range(m.nu):
         s.ctrl[world, i] = ctrl[world, i]
+    for i in range(m.nv):
+        s.qfrc_applied[world, i] = real(0.0)
+        if ctrl.shape[1] > m.nu:
+            s.qfrc_applied[world, i] = ctrl[world, m.nu + i]
 
 
 @wp.func
@@ -157,7 +161,7 @@ def step_kernel(
     s: Scratch,
     # in
     state_in: wp.array2d(dtype=real),
-    ctrl_in: wp.array2d(dtype=real),
+    ctrl_in: wp.array2d(dtype=real),  # [world, nu], or [world, nu + nv] with applied forces
     num_steps: int,
     # out
     trajectory_out: Trajectory,
@@ -194,7 +198,7 @@ def evaluate_kernel(
     s: Scratch,
     # in
     state_in: wp.array2d(dtype=real),
-    ctrl_in: wp.array2d(dtype=real),
+    ctrl_in: wp.array2d(dtype=real),  # [world, nu], or [world, nu + nv] with applied forces
     # out
     qacc_out: wp.array2d(dtype=real),
     qfrc_constraint_out: wp.array2d(dtype=real),
