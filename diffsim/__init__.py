@@ -4,6 +4,7 @@ from diffsim.gym import register
 from diffsim.launch import ContactOverflowError
 from diffsim.mdp import MDP, Scenarios
 from diffsim.model import Model
+from diffsim.noisy_reward import NoisyReward
 from diffsim.simulator import Evaluation, Simulator
 from diffsim.tasks import make
 from diffsim.types import dtype
@@ -14,6 +15,7 @@ __all__ = [
     "ContactOverflowError",
     "Evaluation",
     "Model",
+    "NoisyReward",
     "Scenarios",
     "Simulator",
     "UnsupportedModelError",

@@ -19,7 +19,7 @@ class VectorEnv(gymnasium.vector.VectorEnv):
 
     A copy that ended, by termination or time-out, is reset by the next `step`, whose action it ignores and
     whose reward is 0: Gymnasium's NEXT_STEP auto-reset. Observations and rewards are float64, as the official
-    environments'.
+    environments'. Process noise comes from the generator that `reset` seeds.
     """
 
     metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP, "render_modes": []}
@@ -86,7 +86,7 @@ class VectorEnv(gymnasium.vector.VectorEnv):
             # Fresh copies are stepped with the others, which costs nothing in a batch, and that step is
             # dropped.
             state = self._renewed(renewed)
-            next_state = self.mdp.transition(state, action)
+            next_state = self.mdp.transition(state, action, self._noise())
             rewards = self.mdp.reward(state, action, next_state).double().cpu().numpy()
             terminated = self.mdp.terminal(next_state).cpu().numpy()
             self._state = torch.where(self._column(renewed), state, next_state)
@@ -111,6 +111,13 @@ class VectorEnv(gymnasium.vector.VectorEnv):
             return self._state
         assert self._generator is not None
         return torch.where(self._column(mask), self.mdp.initial(self._generator), self._state)
+
+    def _noise(self) -> torch.Tensor | None:
+        """Fresh process noise [N, W], or None where the dynamics have none."""
+        if not self.mdp.noise_size:
+            return None
+        shape = (self.num_envs, self.mdp.noise_size)
+        return torch.randn(shape, generator=self._generator, dtype=self.mdp.dtype, device=self.mdp.device)
 
     def _column(self, mask: np.ndarray) -> torch.Tensor:
         """A mask [N] as a tensor [N, 1] on the MDP's device."""

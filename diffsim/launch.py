@@ -98,7 +98,7 @@ class Launch:
         return self.replays[key]([value for value in values if isinstance(value, Tensor)])
 
     def step(self, state: Tensor, ctrl: Tensor, num_steps: int) -> tuple[Tensor, Tensor, Forces]:
-        """Next state, evaluation points [N, slots, nq + 2 nv] and the last forces."""
+        """Next state, evaluation points [N, slots, nq + 2 nv] and the last forces; ctrl may end in applied forces."""
         nv = self.model.nv
         outputs = {
             "trajectory_out": (num_steps * self.stages, self.model.nq + 2 * nv),
@@ -129,12 +129,12 @@ class Launch:
         zero = next_bar.new_zeros(1, 1)
         pairs = zip(evaluation_bar, sizes, strict=True)
         bars = [zero.expand(self.num_worlds, size) if bar is None else bar for bar, size in pairs]
-        return self.run(step_adjoint_kernel, [ctrl, num_steps, trajectory, next_bar, *bars], self._cotangents)
+        return self.run(step_adjoint_kernel, [ctrl, num_steps, trajectory, next_bar, *bars], self._cotangents(ctrl))
 
     def evaluate_adjoint(self, state: Tensor, ctrl: Tensor, qacc: Tensor, bars: Sequence[Tensor]) -> list[Tensor]:
         """Cotangents of state (tangent space), ctrl and parameters, from those of qacc and qfrc_constraint."""
         point = torch.cat([state, qacc], dim=1)[:, None]
-        return self.run(evaluate_adjoint_kernel, [ctrl, point, *bars], self._cotangents)
+        return self.run(evaluate_adjoint_kernel, [ctrl, point, *bars], self._cotangents(ctrl))
 
     def to_tangent(self, state: Tensor, bar: Tensor) -> Tensor:
         """Cotangents of a state's coordinates in the tangent space."""
@@ -159,12 +159,11 @@ class Launch:
             "report_out": (3,),
         }
 
-    @property
-    def _cotangents(self) -> dict[str, tuple[int, ...]]:
+    def _cotangents(self, ctrl: Tensor) -> dict[str, tuple[int, ...]]:
         """Outputs of the adjoint kernels."""
         return {
             "state_bar_out": (2 * self.model.nv,),
-            "ctrl_bar_out": (self.model.nu,),
+            "ctrl_bar_out": (ctrl.shape[1],),
             "parameter_bar_out": (self.model.parameters.size if self.gradient else 1,),
         }
 
@@ -173,7 +172,8 @@ class Launch:
         contacts, _, fault = report.amax(0).tolist()
         self.iterations[0] = report[:, 1]
         if fault:
-            for name, value in (("state", state), ("ctrl", ctrl)):
+            nu = self.model.nu
+            for name, value in (("state", state), ("ctrl", ctrl[:, :nu]), ("qfrc_applied", ctrl[:, nu:])):
                 check_finite(name, value)
         if contacts > self.model.max_contacts:
             raise ContactOverflowError(contacts, self.model.max_contacts)

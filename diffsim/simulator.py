@@ -70,7 +70,13 @@ class Simulator:
         return self.launch.iterations[0]
 
     def step(
-        self, state: Tensor, ctrl: Tensor, num_steps: int = 1, *, parameters: Mapping[str, Tensor] | None = None
+        self,
+        state: Tensor,
+        ctrl: Tensor,
+        num_steps: int = 1,
+        *,
+        qfrc_applied: Tensor | None = None,
+        parameters: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         """Advances every world by `num_steps` time steps with constant controls (`mj_step`).
 
@@ -78,6 +84,7 @@ class Simulator:
             state: [N, nq + nv].
             ctrl: [N, nu], in the actuators' units.
             num_steps: >= 1.
+            qfrc_applied: [N, nv] N, N m, generalized forces held over the steps (`data.qfrc_applied`); differentiable.
             parameters: values for fields of the model, differentiable: body_mass [nbody], body_inertia [nbody, 3],
                 geom_friction [ngeom, 3], dof_damping [nv], dof_armature [nv], jnt_stiffness [njnt],
                 actuator_gainprm and actuator_biasprm [nu, 10], gravity [3]; each of that shape for all worlds alike,
@@ -90,21 +97,36 @@ class Simulator:
             ContactOverflowError: there were more contacts than the model has room for.
             FloatingPointError: the physics diverged; names world, time step and array.
         """
-        return self.advance(state, ctrl, num_steps, parameters=parameters)[0]
+        return self.advance(state, ctrl, num_steps, qfrc_applied=qfrc_applied, parameters=parameters)[0]
 
     def advance(
-        self, state: Tensor, ctrl: Tensor, num_steps: int = 1, *, parameters: Mapping[str, Tensor] | None = None
+        self,
+        state: Tensor,
+        ctrl: Tensor,
+        num_steps: int = 1,
+        *,
+        qfrc_applied: Tensor | None = None,
+        parameters: Mapping[str, Tensor] | None = None,
     ) -> tuple[Tensor, Evaluation]:
         """`step`, and the last evaluation on the way (where MuJoCo's derived quantities are left)."""
         self._check_inputs(state, ctrl, num_steps)
-        next_state, *evaluation = _Step.apply(self, state, ctrl, num_steps, self._vector(parameters))
+        inputs = self._with_applied(ctrl, qfrc_applied)
+        next_state, *evaluation = _Step.apply(self, state, inputs, num_steps, self._vector(parameters))
         return next_state, Evaluation(*evaluation)
 
-    def forward(self, state: Tensor, ctrl: Tensor, *, parameters: Mapping[str, Tensor] | None = None) -> Evaluation:
+    def forward(
+        self,
+        state: Tensor,
+        ctrl: Tensor,
+        *,
+        qfrc_applied: Tensor | None = None,
+        parameters: Mapping[str, Tensor] | None = None,
+    ) -> Evaluation:
         """Evaluates the dynamics without moving (`mj_forward`). Arguments and errors as for `step`."""
         self._check_inputs(state, ctrl)
         nq = self.model.nq
-        results = _Evaluate.apply(self, state, ctrl, self._vector(parameters))
+        inputs = self._with_applied(ctrl, qfrc_applied)
+        results = _Evaluate.apply(self, state, inputs, self._vector(parameters))
         return Evaluation(state[:, :nq], state[:, nq:], *results)
 
     def linearize(
@@ -209,6 +231,13 @@ class Simulator:
             return None
         self.model.parameters.check(parameters, self.num_worlds, self.device)
         return self.model.parameters.vector(parameters, self.device)
+
+    def _with_applied(self, ctrl: Tensor, qfrc_applied: Tensor | None) -> Tensor:
+        """Controls, followed by the checked applied forces if there are any: what the kernels take as controls."""
+        if qfrc_applied is None:
+            return ctrl
+        self._check("qfrc_applied", qfrc_applied, self.model.nv)
+        return torch.cat([ctrl, qfrc_applied], dim=1)
 
     def _check_inputs(self, state: Tensor, ctrl: Tensor, num_steps: int = 1) -> None:
         self._check("state", state, self.model.nq + self.model.nv)

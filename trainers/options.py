@@ -38,6 +38,8 @@ class RunOptions:
     Args:
         task: id of the environment to learn; `diffsim tasks` lists them.
         task_kwargs: options of the environment, those of Gymnasium.
+        process_noise: standard deviation of random forces on the dofs (N, N m) in training; a number, or one per dof.
+        reward_noise: standard deviation of noise on each step's reward in training.
         algorithm: name of the algorithm; its options stand beside these.
         policy: name of the policy; its options stand beside these.
         num_envs: copies simulated in parallel, at least 1.
@@ -53,6 +55,8 @@ class RunOptions:
 
     task: str
     task_kwargs: dict[str, Any] = field(default_factory=dict)
+    process_noise: float | list[float] = 0.0
+    reward_noise: float = 0.0
     algorithm: str = "BPTT"
     policy: str = "DeterministicMLP"
     num_envs: int = 32

@@ -95,7 +95,7 @@ def sum_actuator_forces(m: ModelArrays, s: Scratch, world: int):
 
 @wp.func
 def actuation(m: ModelArrays, s: Scratch, world: int):
-    """Adds the actuators' forces, clamped per joint, to qfrc_smooth."""
+    """Adds the actuators' forces, clamped per joint, and the applied forces to qfrc_smooth."""
     sum_actuator_forces(m, s, world)
     if m.has_actfrcrange == 1:
         for joint in range(m.njnt):
@@ -105,7 +105,7 @@ def actuation(m: ModelArrays, s: Scratch, world: int):
                     s.qfrc_actuator[world, dof], m.jnt_actfrcrange[joint, 0], m.jnt_actfrcrange[joint, 1]
                 )
     for dof in range(m.nv):
-        s.qfrc_smooth[world, dof] = s.qfrc_smooth[world, dof] + s.qfrc_actuator[world, dof]
+        s.qfrc_smooth[world, dof] = s.qfrc_smooth[world, dof] + s.qfrc_actuator[world, dof] + s.qfrc_applied[world, dof]
 
 
 @wp.func

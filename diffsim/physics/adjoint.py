@@ -236,6 +236,7 @@ def step_adjoint_kernel(
     for i in range(m.nu):
         s.ctrl[world, i] = ctrl_in[world, i]
         s.ctrl_bar[world, i] = real(0.0)
+    clear(m.nv, s.applied_bar[world])
     if m.parameter_gradient == 1:
         clear(parameter_bar_out.shape[1], s.parameter_bar[world])
     for dof in range(m.nv):
@@ -261,6 +262,8 @@ def step_adjoint_kernel(
         state_bar_out[world, m.nv + dof] = s.next_qvel_bar[world, dof]
     for i in range(m.nu):
         ctrl_bar_out[world, i] = s.ctrl_bar[world, i]
+    for i in range(ctrl_bar_out.shape[1] - m.nu):
+        ctrl_bar_out[world, m.nu + i] = s.applied_bar[world, i]
     if m.parameter_gradient == 1:
         copy(parameter_bar_out.shape[1], s.parameter_bar[world], parameter_bar_out[world])
 
@@ -286,6 +289,7 @@ def evaluate_adjoint_kernel(
     for i in range(m.nu):
         s.ctrl[world, i] = ctrl_in[world, i]
         s.ctrl_bar[world, i] = real(0.0)
+    clear(m.nv, s.applied_bar[world])
     if m.parameter_gradient == 1:
         clear(parameter_bar_out.shape[1], s.parameter_bar[world])
     clear(m.nv, s.qpos_bar[world])
@@ -299,6 +303,8 @@ def evaluate_adjoint_kernel(
         state_bar_out[world, m.nv + dof] = s.qvel_bar[world, dof]
     for i in range(m.nu):
         ctrl_bar_out[world, i] = s.ctrl_bar[world, i]
+    for i in range(ctrl_bar_out.shape[1] - m.nu):
+        ctrl_bar_out[world, m.nu + i] = s.applied_bar[world, i]
     if m.parameter_gradient == 1:
         copy(parameter_bar_out.shape[1], s.parameter_bar[world], parameter_bar_out[world])
 

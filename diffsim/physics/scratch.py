@@ -19,6 +19,7 @@ FIELDS = {
     "qvel": (real, ("nv",)),  # m/s, rad/s
     "qacc": (real, ("nv",)),  # m/s^2, rad/s^2
     "ctrl": (real, ("nu",)),
+    "qfrc_applied": (real, ("nv",)),  # N, N m
     # kinematics
     "xpos": (vec3, ("nbody",)),  # m
     "xquat": (quat, ("nbody",)),
@@ -80,6 +81,7 @@ FIELDS = {
     "qvel_bar": (real, ("nv",)),
     "qacc_bar": (real, ("nv",)),
     "ctrl_bar": (real, ("nu",)),
+    "applied_bar": (real, ("nv",)),  # cotangent of qfrc_applied
     "constraint_bar": (real, ("nv",)),  # cotangent of qfrc_constraint
     # adjoint: the virtual velocity and its twists, and the cotangents of the bodies' twists
     "virtual_velocity": (real, ("nv",)),  # lambda

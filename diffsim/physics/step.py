@@ -131,14 +131,21 @@ def all_finite(n: int, values: wp.array(dtype=real)) -> bool:
 
 @wp.func
 def load_state(m: ModelArrays, s: Scratch, world: int, state: wp.array(dtype=real), ctrl: wp.array(dtype=real)) -> bool:
-    """Makes a state and its controls the evaluation point; whether all its numbers are finite."""
+    """Makes a state and its controls, followed by the applied forces if there are any, the evaluation point.
+
+    Returns: whether all numbers are finite.
+    """
     copy(m.nq, state, s.qpos[world])
     for i in range(m.nv):
         s.qvel[world, i] = state[m.nq + i]
     copy(m.nu, ctrl, s.ctrl[world])
+    for i in range(m.nv):
+        s.qfrc_applied[world, i] = real(0.0)
+        if ctrl.shape[0] > m.nu:
+            s.qfrc_applied[world, i] = ctrl[m.nu + i]
     s.contact_peak[world] = 0
     s.iteration_peak[world] = 0
-    return all_finite(m.nq + m.nv, state) and all_finite(m.nu, ctrl)
+    return all_finite(m.nq + m.nv, state) and all_finite(ctrl.shape[0], ctrl)
 
 
 @wp.func
@@ -167,7 +174,7 @@ def step_kernel(
     s: Scratch,
     # in
     state_in: wp.array2d(dtype=real),
-    ctrl_in: wp.array2d(dtype=real),
+    ctrl_in: wp.array2d(dtype=real),  # [world, nu], or [world, nu + nv] with applied forces
     num_steps: int,
     # out
     trajectory_out: Trajectory,
@@ -208,7 +215,7 @@ def evaluate_kernel(
     s: Scratch,
     # in
     state_in: wp.array2d(dtype=real),
-    ctrl_in: wp.array2d(dtype=real),
+    ctrl_in: wp.array2d(dtype=real),  # [world, nu], or [world, nu + nv] with applied forces
     # out
     qacc_out: wp.array2d(dtype=real),
     qfrc_constraint_out: wp.array2d(dtype=real),

@@ -260,8 +260,10 @@ def joint_clamp_gradient(m: ModelArrays, s: Scratch, world: int):
 
 @wp.func
 def actuation_gradient(m: ModelArrays, s: Scratch, world: int):
-    """Adds the gradient of the virtual power of actuators."""
+    """Adds the gradient of the virtual power of actuators and applied forces."""
     joint_clamp_gradient(m, s, world)
+    for dof in range(m.nv):
+        s.applied_bar[world, dof] = s.applied_bar[world, dof] + s.virtual_velocity[world, dof]
     for actuator in range(m.nactuator):
         length = actuator_length(m, s, world, actuator)
         velocity = moment_dot(m, actuator, s.qvel[world])

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, overload
 
 import torch
 
+from diffsim.mdp import MDP
+from diffsim.noisy_reward import NoisyReward, check_std
 from diffsim.tasks.ant import Ant
 from diffsim.tasks.half_cheetah import HalfCheetah
 from diffsim.tasks.hopper import Hopper
@@ -53,16 +56,51 @@ TASKS: dict[str, type[Task]] = {
 """Every task by its Gymnasium id."""
 
 
-def make(id: str, num_envs: int = 1, device: str | torch.device = "cpu", **kwargs: Any) -> Task:
+@overload
+def make(
+    id: str,
+    num_envs: int = 1,
+    device: str | torch.device = "cpu",
+    *,
+    process_noise: float | Sequence[float] = 0.0,
+    reward_noise: float,
+    **kwargs: Any,
+) -> MDP: ...
+
+
+@overload
+def make(
+    id: str,
+    num_envs: int = 1,
+    device: str | torch.device = "cpu",
+    *,
+    process_noise: float | Sequence[float] = 0.0,
+    **kwargs: Any,
+) -> Task: ...
+
+
+def make(
+    id: str,
+    num_envs: int = 1,
+    device: str | torch.device = "cpu",
+    *,
+    process_noise: float | Sequence[float] = 0.0,
+    reward_noise: float = 0.0,
+    **kwargs: Any,
+) -> MDP:
     """Makes N differentiable copies of a Gymnasium MuJoCo environment.
 
     Args:
         id: Gymnasium's id, one of `TASKS`.
         num_envs: number of copies, N >= 1.
         device: where to simulate, such as "cpu" or "cuda".
+        process_noise: standard deviation of a random generalized force on each dof, held for a step; one
+            number, or nv of them, N and N m, >= 0 (`Task.set_process_noise`).
+        reward_noise: standard deviation of noise on each step's reward, >= 0 (`NoisyReward`).
         **kwargs: the options of Gymnasium's environment of that id, except those that concern rendering.
 
-    Returns: the MDP, with Gymnasium's observations, rewards, termination and reset distribution.
+    Returns: the MDP, with Gymnasium's observations, rewards, termination and reset distribution: a `Task`, within
+    a `NoisyReward` if its rewards are noisy.
 
     Raises:
         ValueError: id is unknown, or an argument is out of range.
@@ -74,4 +112,7 @@ def make(id: str, num_envs: int = 1, device: str | torch.device = "cpu", **kwarg
     unknown = [name for name in kwargs if name not in options]
     if unknown:
         raise TypeError(f"options of {id} must be among {', '.join(options)}; got {', '.join(unknown)}")
-    return TASKS[id](num_envs=num_envs, device=device, **kwargs)
+    check_std("reward_noise", reward_noise)
+    task = TASKS[id](num_envs=num_envs, device=device, **kwargs)
+    task.set_process_noise(process_noise)
+    return NoisyReward(task, reward_noise) if reward_noise else task

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 from abc import abstractmethod
+from collections.abc import Sequence
+from numbers import Real
 from os import PathLike, fspath
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from torch import Tensor
 
 from diffsim.mdp import MDP
 from diffsim.model import Model
+from diffsim.noisy_reward import check_std
 from diffsim.simulator import Evaluation, Simulator
 from diffsim.types import dtype
 
@@ -28,7 +31,12 @@ class Task(MDP):
     a task that needs them carries them as extras. Gradients flow through them.
 
     A task gives `reset_model`, `observation`, `reward` and `terminal`, and if it has extras, `extras`.
+
+    Attributes:
+        process_noise: [nv] standard deviation of the random force on each dof, N or N m; None if there is none.
     """
+
+    process_noise: Tensor | None = None
 
     max_episode_steps = 1000
     num_extras = 0
@@ -58,6 +66,29 @@ class Task(MDP):
         self.frame_skip = frame_skip
         self.action_space = Box(*self.mj_model.actuator_ctrlrange.T.astype(np.float32), dtype=np.float32)
         self.init_qpos = torch.as_tensor(self.mj_model.qpos0, dtype=dtype, device=self.device)
+
+    def set_process_noise(self, std: float | Sequence[float]) -> None:
+        """Lets a random generalized force push each dof, `qfrc_applied = std * w` with w ~ N(0, I).
+
+        A force is drawn per transition, and held for its `frame_skip` physics steps (dt seconds). It changes a
+        momentum by `std * dt * w`; at another `dt`, `std` proportional to 1 / sqrt(dt) makes motion as rough.
+
+        Args:
+            std: one number for all dofs, or one for each [nv], N for slides and N m for hinges (of a free joint:
+                three N along the world's axes, then three N m about the body's); >= 0. Zero takes the noise away.
+
+        Raises: TypeError or ValueError if it is not such numbers.
+        """
+        if not isinstance(std, Real | Sequence | np.ndarray) or isinstance(std, str):
+            raise TypeError(f"process_noise must be a number or a sequence of numbers, got {std!r}")
+        values = [std] * self.mj_model.nv if isinstance(std, Real) else list(std)
+        if len(values) != self.mj_model.nv:
+            raise ValueError(f"process_noise must be one number or nv = {self.mj_model.nv} numbers, got {len(values)}")
+        for value in values:
+            check_std("process_noise", value)
+        noisy = any(values)
+        self.process_noise = torch.tensor(values, dtype=dtype, device=self.device) if noisy else None
+        self.noise_size = self.mj_model.nv if noisy else 0
 
     @property
     def state_size(self) -> int:
@@ -99,19 +130,32 @@ class Task(MDP):
     def transition(self, state: Tensor, action: Tensor, noise: Tensor | None = None) -> Tensor:
         """Holds `action` [N, A] for `frame_skip` physics steps from `state` [N, S]: next state, [N, S].
 
-        Raises: ValueError if a shape differs, an entry is not finite, or noise is given: the dynamics have
-        none.
+        Args:
+            state: [N, S].
+            action: [N, A], in the units of `action_space`.
+            noise: [N, nv] standard normal with process noise, else None.
+
+        Raises: ValueError if a shape differs, an entry is not finite, or noise is given to a task without.
         """
-        if noise is not None:
-            raise ValueError("noise must be None for a task without process noise (noise_size is 0)")
-        for name, value, size in (("state", state, self.state_size), ("action", action, self.mj_model.nu)):
-            if value.shape != (self.num_envs, size):
-                raise ValueError(f"{name} must have shape ({self.num_envs}, {size}), got {tuple(value.shape)}")
-        physics = state[:, : self.mj_model.nq + self.mj_model.nv]
+        physics, force = self.checked(state, action, noise)
         if not self.num_extras:
-            return self.simulator.step(physics, action, self.frame_skip)
-        next_physics, evaluation = self.simulator.advance(physics, action, self.frame_skip)
+            return self.simulator.step(physics, action, self.frame_skip, qfrc_applied=force)
+        next_physics, evaluation = self.simulator.advance(physics, action, self.frame_skip, qfrc_applied=force)
         return torch.cat([next_physics, self.extras(evaluation)], dim=1)
+
+    def checked(self, state: Tensor, action: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Of checked arguments of `transition`: [qpos, qvel] [N, nq + nv], and the random force [N, nv] or None."""
+        if noise is not None and self.process_noise is None:
+            raise ValueError("noise must be None for a task without process noise (noise_size is 0)")
+        sizes = {"state": (state, self.state_size), "action": (action, self.mj_model.nu)}
+        if self.process_noise is not None:
+            sizes["noise"] = (noise, self.noise_size)
+        for name, (value, size) in sizes.items():
+            shape = None if value is None else tuple(value.shape)
+            if shape != (self.num_envs, size):
+                raise ValueError(f"{name} must have shape ({self.num_envs}, {size}), got {shape}")
+        force = None if self.process_noise is None or noise is None else self.process_noise * noise
+        return state[:, : self.mj_model.nq + self.mj_model.nv], force
 
     def split(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Parts of `state` [N, S]: qpos [N, nq], qvel [N, nv], extras [N, num_extras]."""
