@@ -140,7 +140,7 @@ def test_help_loads_nothing_heavy():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["fti"], "command must be one of fit, evaluate, tasks, got 'fti'"),
+        (["fti"], "command must be one of fit, evaluate, gradients, tasks, got 'fti'"),
         (["fit"], "option --task is required"),
         (
             ["fit", *SMALL, "--horizn", "4"],
