@@ -137,14 +137,18 @@ def row_law(s: Scratch, world: int, row: int, state: int, residual: real) -> rea
 
 
 @wp.func
-def row_forces(m: ModelArrays, s: Scratch, world: int, qacc: wp.array(dtype=real)):
-    """Fills each row's residual, state and force at an acceleration."""
+def row_forces(m: ModelArrays, s: Scratch, world: int, qacc: wp.array(dtype=real)) -> int:
+    """Fills each row's residual, state and force at an acceleration; 1 if there is a force."""
+    some = int(0)
     for row in range(s.row_count[world]):
         residual = row_dot(m, s, world, row, qacc) - s.row_aref[world, row]
         state = row_state(s, world, row, residual)
         s.row_residual[world, row] = residual
         s.row_state[world, row] = state
         s.row_force[world, row] = row_law(s, world, row, state, residual)
+        if state > 0:
+            some = 1
+    return some
 
 
 @wp.func

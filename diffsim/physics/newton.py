@@ -137,10 +137,10 @@ def solve_acceleration(m: ModelArrays, s: Scratch, world: int, warm: int):
         for dof in range(m.nv):
             s.qacc[world, dof] = s.qfrc_smooth[world, dof]
         factor_solve(m.nv, s.hessian[world], s.qacc[world])
-        if s.row_count[world] == 0:
-            constraint_force(m, s, world)
-            return
-    row_forces(m, s, world, s.qacc[world])
+    forced = row_forces(m, s, world, s.qacc[world])
+    if warm == 0 and forced == 0:
+        constraint_force(m, s, world)
+        return
     iterations = int(0)
     for _ in range(MAX_ITERATIONS):
         iterations += 1
