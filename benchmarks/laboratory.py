@@ -18,7 +18,7 @@ from rich.console import Console
 from benchmarks.machine import RESULTS, describe_machine, positive
 from diffsim.tasks import TASKS
 from trainers.laboratory.gradients import describe, measure
-from trainers.laboratory.options import GradientOptions
+from trainers.laboratory.options import GradientOptions, build
 from trainers.laboratory.report import Results, draw, grids, markdown, verdicts, winners, write_csv
 
 DEFAULT_TASKS = ["InvertedDoublePendulum-v5", "Hopper-v5", "HalfCheetah-v5"]
@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None) -> None:
     measured = {}
     for task in tasks:
         start, setting = time.perf_counter(), GradientOptions(task, **options)
-        results = measure(setting, Console())
+        results = measure(setting, *build(setting), Console())
         measured[task] = setting, results, (time.perf_counter() - start) / 60
         write_csv(results, folder / f"{task}.csv")
         draw(results, describe(setting), folder / f"{task}.png")

@@ -121,7 +121,9 @@ def test_tasks_prints_the_table(capsys):
     assert rows["Hopper-v5"][7] in ("no:", "yes")
 
 
-@pytest.mark.parametrize("words", [["--help"], ["fit", "--help"], ["evaluate", "--help"], ["tasks", "--help"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["fit", "--help"], ["evaluate", "--help"], ["gradients", "--help"], ["tasks", "--help"]]
+)
 def test_help(words, capsys):
     try:
         status = diffsim(*words)
@@ -140,7 +142,7 @@ def test_help_loads_nothing_heavy():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["fti"], "command must be one of fit, evaluate, tasks, got 'fti'"),
+        (["fti"], "command must be one of fit, evaluate, gradients, tasks, got 'fti'"),
         (["fit"], "option --task is required"),
         (
             ["fit", *SMALL, "--horizn", "4"],
