@@ -46,7 +46,7 @@ def test_a_bias_is_found_with_its_size_and_none_where_there_is_none():
     for bias in (0.0, 1.0):
         comparison = compare(moments(noisy(TRUTH + torch.tensor([0.0, bias, 0.0]), 3.0, 5000, seed=2)), reference)
         assert comparison.bias == pytest.approx(bias / 5, rel=0.1)
-        assert comparison.bias_floor == pytest.approx((27 / 5000 + 12 / 20_000) ** 0.5 / 5, rel=0.05)
+        assert comparison.bias_floor == pytest.approx(2 * (27 / 5000 + 12 / 20_000) ** 0.5 / 5, rel=0.05)
         assert comparison.variance == pytest.approx(27, rel=0.05)
         assert comparison.noise == pytest.approx(27 / (100 * 25), rel=0.05)
         assert comparison.error(2.0) == pytest.approx(comparison.bias**2 + 2 * comparison.noise)
@@ -59,7 +59,7 @@ def test_the_cosine_does_not_see_the_noise_of_the_reference():
     # |mean_ref|^2 is 25 + 3 * 225 / 500 = 26.35 on average: without a correction, cosines would be 0.974.
     references = [moments(noisy(TRUTH, 15.0, 500, seed)) for seed in range(100)]
     cosines = [compare(moments(noisy(TRUTH, 0.01, 100, seed=400)), reference).cosine for reference in references]
-    assert sum(cosines) / len(cosines) == pytest.approx(1.0, abs=0.01)
+    assert sum(cosines) / len(cosines) == pytest.approx(1.0, abs=0.015)  # a ratio of noisy numbers is 1 % off
 
 
 def test_the_turning_point_is_where_winning_for_good_begins():
@@ -83,7 +83,7 @@ def by_name(rows):
 
 
 def test_on_a_linear_system_it_measures_what_theory_says():
-    mdp = NoisyLinearQuadratic(500)
+    mdp = NoisyLinearQuadratic(2000)
     lab = experiment(mdp)
     rows = by_name(lab.run(6, seed=0))
     exact = mdp.exact_gradient(lab.policy, 6)
@@ -100,17 +100,19 @@ def test_on_a_linear_system_it_measures_what_theory_says():
     assert variances == sorted(variances, reverse=True)
 
 
-@pytest.mark.parametrize("name", ["REINFORCE, average", "GPOMDP, optimal", "GPOMDP, time", "mixture", PATHWISE])
-def test_variance_over_samples_is_that_of_batches(name):
+def test_variance_over_samples_is_that_of_batches():
     """Though samples of one batch share baselines and weights, N times the variance of batch means is no other."""
     lab = experiment(NoisyLinearQuadratic(50))
     value = lab.fit_value(4)
-    found = Moments()
-    for _ in range(600):
-        found.add(lab.sample(4, value)[name].gradients)
-    between_batches = 50 * torch.stack(found.batch_means).var(0).sum().item()
-    # 600 batches in about 3 directions: sqrt(2 / (600 * 3)) = 3 % of noise, and heavy tails.
-    assert found.variance == pytest.approx(between_batches, rel=0.2)
+    found = {name: Moments() for name in ("REINFORCE, average", "GPOMDP, optimal", "GPOMDP, time", "mixture", PATHWISE)}
+    for _ in range(80):
+        samples = lab.sample(4, value)
+        for name, moments in found.items():
+            moments.add(samples[name].gradients)
+    for name, moments in found.items():
+        between_batches = 50 * torch.stack(moments.batch_means).var(0).sum().item()
+        # 80 batches: sqrt(2 / 80) = 16 % of noise if it all lies in one direction, and heavy tails.
+        assert moments.variance == pytest.approx(between_batches, rel=0.4), name
 
 
 def test_a_broken_pathwise_gradient_is_seen():
@@ -120,20 +122,24 @@ def test_a_broken_pathwise_gradient_is_seen():
         def transition(self, state, action, noise=None):
             return super().transition(state, action, noise).detach()
 
-    rows = by_name(experiment(Broken(500)).run(6, seed=0))
+    rows = by_name(experiment(Broken(2000)).run(6, seed=0))
     assert rows[PATHWISE].comparison.bias > 0.3
     assert all(rows[name].comparison.bias == 0 for name in LIKELIHOOD_RATIOS)
 
 
 def test_pathwise_gradients_are_blind_to_terminations_and_the_laboratory_sees_it():
-    """Each step alive pays 5, an episode ends where |x_0| > 1.5: what the gain does to that is in no derivative."""
+    """Each step alive pays 5, and an episode ends where |x_1| > 1.5: what the gain does to that is in no derivative."""
 
     class Ending(NoisyLinearQuadratic):
         def __init__(self, num_envs):
             super().__init__(num_envs, offset=5.0)
-            self.bound = 1.5
+            self.B = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
 
-    rows = by_name(experiment(Ending(500), samples=20_000, reference_samples=100_000).run(6, seed=0))
+        def terminal(self, state):
+            return state[:, 1].abs() > 1.5
+
+    lab = experiment(Ending(5000), samples=10_000, reference_samples=50_000, gain=(-0.3, -0.3))
+    rows = by_name(lab.run(6, seed=0))
     assert rows[PATHWISE].comparison.bias > 0.3
     assert all(rows[name].comparison.bias == 0 for name in LIKELIHOOD_RATIOS)
 
