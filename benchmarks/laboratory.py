@@ -26,10 +26,8 @@ DEFAULT_TASKS = ["InvertedDoublePendulum-v5", "Hopper-v5", "HalfCheetah-v5"]
 
 def page(options: GradientOptions, results: Results, minutes: float) -> str:
     """The Markdown page of one task."""
-    words = (
-        f"--tasks {options.task} --horizons {options.horizons} --seeds {options.seeds} --num_envs {options.num_envs}"
-    )
-    words += f" --samples {options.samples} --reference_samples {options.reference_samples}"
+    names = ("horizons", "seeds", "num_envs", "samples", "reference_samples")
+    words = " ".join([f"--tasks {options.task}", *(f"--{name} {getattr(options, name)}" for name in names)])
     lines = [
         f"# Estimators of the policy gradient: {options.task}",
         "",
@@ -40,8 +38,8 @@ def page(options: GradientOptions, results: Results, minutes: float) -> str:
         f"squashing, gamma {options.gamma}, {options.samples} samples of each estimator at each horizon in batches of "
         f"{options.num_envs}. Judged by the likelihood ratio with a value baseline from {options.reference_samples} "
         f"samples of its own. `pathwise + value` cuts its roll-outs every {options.window} steps. Medians over the "
-        f"seeds {options.seeds}. Time is the processor's. The {VALUE_SAMPLES} roll-outs that the value is fitted to are "
-        "not in the costs. [What it says](README.md).",
+        f"seeds {options.seeds}. Time is the processor's. The {VALUE_SAMPLES} roll-outs that the value is fitted to "
+        "are not in the costs. [What it says](README.md).",
         "",
         f"![{options.task}]({options.task}.png)",
         "",
