@@ -8,7 +8,6 @@ Runs `diffsim gradients` on several tasks, and writes a page of tables, a CSV fi
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,68 +16,61 @@ from rich.console import Console
 
 from benchmarks.machine import RESULTS, describe_machine, positive
 from diffsim.tasks import TASKS
+from trainers.laboratory.experiment import VALUE_SAMPLES
 from trainers.laboratory.gradients import describe, measure
-from trainers.laboratory.options import GradientOptions
+from trainers.laboratory.options import GradientOptions, build
 from trainers.laboratory.report import Results, draw, grids, markdown, verdicts, winners, write_csv
 
 DEFAULT_TASKS = ["InvertedDoublePendulum-v5", "Hopper-v5", "HalfCheetah-v5"]
 
 
-def page(measured: dict[str, tuple[GradientOptions, Results, float]], command: str) -> str:
-    """The Markdown page of all tasks."""
-    options, _, _ = next(iter(measured.values()))
+def page(options: GradientOptions, results: Results, minutes: float) -> str:
+    """The Markdown page of one task."""
+    names = ("horizons", "seeds", "num_envs", "samples", "reference_samples")
+    words = " ".join([f"--tasks {options.task}", *(f"--{name} {getattr(options, name)}" for name in names)])
     lines = [
-        "# Estimators of the policy gradient",
+        f"# Estimators of the policy gradient: {options.task}",
         "",
-        f"{datetime.now(UTC):%Y-%m-%d}, {describe_machine()}. Made by `{command}`.",
+        f"{datetime.now(UTC):%Y-%m-%d}, {describe_machine()}. Made by `python -m benchmarks.laboratory {words}` in "
+        f"{minutes:.0f} minutes.",
         "",
         f"Random Gaussian policies with hidden layers {list(options.hidden_sizes)} and deviation {options.std} before "
         f"squashing, gamma {options.gamma}, {options.samples} samples of each estimator at each horizon in batches of "
         f"{options.num_envs}. Judged by the likelihood ratio with a value baseline from {options.reference_samples} "
-        f"samples of their own. `pathwise + value` cuts its roll-outs every {options.window} steps. Medians over the "
-        f"seeds {options.seeds}. The roll-outs that the value is fitted to are not in the costs. [What it "
-        "says](README.md).",
+        f"samples of its own. `pathwise + value` cuts its roll-outs every {options.window} steps. Medians over the "
+        f"seeds {options.seeds}. Time is the processor's. The {VALUE_SAMPLES} roll-outs that the value is fitted to "
+        "are not in the costs. [What it says](README.md).",
+        "",
+        f"![{options.task}]({options.task}.png)",
+        "",
+        *(f"* {line}" for line in verdicts(results)),
     ]
-    for task, (options, results, minutes) in measured.items():
-        lines += [
-            "",
-            f"## {task}",
-            "",
-            f"{describe(options)}; {minutes:.0f} minutes.",
-            "",
-            f"![{task}]({task}.png)",
-            "",
-        ]
-        lines += [f"* {line}" for line in verdicts(results)]
-        for grid in (winners(results), *grids(results)):
-            lines += ["", markdown(grid)]
+    for grid in (winners(results), *grids(results)):
+        lines += ["", markdown(grid)]
     return "\n".join([*lines, ""])
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Measures, draws and saves, task by task."""
-    arguments = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.laboratory", description=(__doc__ or "").split("\n\n")[0]
     )
     parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=DEFAULT_TASKS, metavar="ID")
     parser.add_argument("--horizons", default="1,2,4,8,16,32,64")
-    parser.add_argument("--seeds", default="0,1")
+    parser.add_argument("--seeds", default="0")
     parser.add_argument("--num_envs", type=positive(int), default=256)
-    parser.add_argument("--samples", type=positive(int), default=1024)
-    parser.add_argument("--reference_samples", type=positive(int), default=8192)
+    parser.add_argument("--samples", type=positive(int), default=512)
+    parser.add_argument("--reference_samples", type=positive(int), default=4096)
     parser.add_argument("--output", type=Path, default=RESULTS / "laboratory", help="folder of page and pictures")
     options = vars(parser.parse_args(arguments))
     tasks, folder = options.pop("tasks"), options.pop("output")
     folder.mkdir(parents=True, exist_ok=True)
-    measured = {}
     for task in tasks:
         start, setting = time.perf_counter(), GradientOptions(task, **options)
-        results = measure(setting, Console())
-        measured[task] = setting, results, (time.perf_counter() - start) / 60
+        results = measure(setting, *build(setting), Console())
         write_csv(results, folder / f"{task}.csv")
         draw(results, describe(setting), folder / f"{task}.png")
-        (folder / "laboratory.md").write_text(page(measured, " ".join(["python -m benchmarks.laboratory", *arguments])))
+        (folder / f"{task}.md").write_text(page(setting, results, (time.perf_counter() - start) / 60))
         print(task, *verdicts(results), sep="\n", flush=True)
 
 

@@ -27,7 +27,7 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-@pytest.mark.parametrize("module", ["physics", "gradients"])
+@pytest.mark.parametrize("module", ["physics", "gradients", "laboratory"])
 def test_help(module):
     assert f"python -m benchmarks.{module}" in run(module, "--help")
 
@@ -58,6 +58,19 @@ def test_gradients(tmp_path):
     header = re.findall(r"^\| task \| states.*$", output, re.M)[0]
     assert len(cells(line)) == len(cells(header))
     assert line in (tmp_path / "gradients.md").read_text()
+
+
+def test_laboratory(tmp_path):
+    arguments = ["--tasks", "Reacher-v5", "--horizons", "1,2", "--num_envs", 4, "--samples", 4]
+    output = run("laboratory", *arguments, "--reference_samples", 4, "--output", tmp_path)
+    text = (tmp_path / "Reacher-v5.md").read_text()
+    assert "python -m benchmarks.laboratory --tasks Reacher-v5 --horizons 1,2 --seeds 0" in text
+    (header,) = re.findall(r"\*\*Variance of one sample.*\n\n(.*)\n", text)
+    assert cells(header) == ["horizon", "1", "2"]
+    for line in re.findall(r"^\* (.*)$", text, re.M):
+        assert line in output
+    assert {row["estimator"] for row in records(tmp_path / "Reacher-v5.csv")} >= {"pathwise", "GPOMDP, value"}
+    assert (tmp_path / "Reacher-v5.png").stat().st_size > 10_000
 
 
 def test_verdicts_name_what_misses():

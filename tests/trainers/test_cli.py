@@ -121,7 +121,9 @@ def test_tasks_prints_the_table(capsys):
     assert rows["Hopper-v5"][7] in ("no:", "yes")
 
 
-@pytest.mark.parametrize("words", [["--help"], ["fit", "--help"], ["evaluate", "--help"], ["tasks", "--help"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["fit", "--help"], ["evaluate", "--help"], ["gradients", "--help"], ["tasks", "--help"]]
+)
 def test_help(words, capsys):
     try:
         status = diffsim(*words)

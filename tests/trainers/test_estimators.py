@@ -235,6 +235,61 @@ def test_mixtures_are_no_noisier_than_either_part():
         assert problem.variance("total propagation") < 1.1 * best
 
 
+def test_total_propagation_by_hand():
+    """Two steps of LQR: what is mixed at the second action is what travels back to the first one."""
+    problem = lqr(2, 8)
+    mdp, K, std = problem.mdp, problem.policy.K.detach(), 0.5
+    obs, action, reward = (x.detach() for x in problem.trajectory[:3])
+    z = problem.scenarios.action_noise
+    returns = reward.flip(0).cumsum(0).flip(0)
+    weights = (returns - time_baseline(returns, torch.ones_like(returns, dtype=torch.bool)))[..., None]
+    by_mean, by_std = z / std * weights, (z.square() - 1) / std * weights  # the likelihood ratio's, [2, N, 1]
+
+    by_action = -2 * action[1] @ mdp.R  # dG/du_1
+    mean_1, std_1 = mix_by_variance(by_action, by_mean[1]), mix_by_variance(by_action * z[1], by_std[1])
+    by_state = -2 * obs[1] @ mdp.Q + mean_1 @ K  # the second action answers through its mean
+    by_action = -2 * action[0] @ mdp.R + by_state @ mdp.B
+    mean_0, std_0 = mix_by_variance(by_action, by_mean[0]), mix_by_variance(by_action * z[0], by_std[0])
+    expected = torch.cat([mean_0 * obs[0] + mean_1 * obs[1], std * (std_0 + std_1)], dim=1)
+    torch.testing.assert_close(problem.estimate("total propagation"), expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("window", [3, 4, 10])
+def test_windows_of_any_length_are_unbiased_with_the_exact_value(window):
+    problem = lqr(10, 40_000)
+    gradients = windowed_gradients(problem.mdp, problem.policy, problem.scenarios, 1.0, window, problem.value)
+    assert errors_in_standard_errors(gradients, problem.exact) < 4
+
+
+def test_a_wrong_value_makes_windows_biased():
+    """Negative control: the value of half of what follows."""
+    problem = lqr(10, 40_000)
+
+    def half(obs, time):
+        return 0.5 * problem.value(obs, time)
+
+    gradients = windowed_gradients(problem.mdp, problem.policy, problem.scenarios, 1.0, 1, half)
+    assert errors_in_standard_errors(gradients, problem.exact) > 20
+
+
+def test_windows_after_the_first_end_do_not_count():
+    mdp = NoisyLinearQuadratic(200)
+    mdp.bound = 1.0
+    policy, generator = LinearGaussian([[-1.0, -1.5]]), torch.Generator().manual_seed(0)
+    scenarios = Scenarios.draw(mdp, 6, generator, action_noise_size=1)
+    trajectory, _ = rollout(mdp, policy, scenarios)
+    early = trajectory.ended[:2].any(0)
+    assert 20 < early.sum() < 180
+
+    def no_value(obs, time):
+        return torch.zeros_like(obs[..., 0])
+
+    windows = windowed_gradients(mdp, policy, scenarios, 0.9, 2, no_value)
+    whole = pathwise_gradients(mdp, policy, scenarios, 0.9)
+    torch.testing.assert_close(windows[early], whole[early])
+    assert not torch.isclose(windows[~early], whole[~early]).all(), "the others are cut between windows"
+
+
 def test_mixing_by_hand():
     # Second half: variances 2 and 8, so the first half takes alpha = 8 / 10. First half: 0 and 2, so alpha = 1.
     pathwise = torch.tensor([[1.0], [1.0], [3.0], [5.0]])

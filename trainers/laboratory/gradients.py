@@ -6,8 +6,10 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from diffsim.mdp import MDP
+from policies import GaussianMLP
 from trainers.laboratory.experiment import Experiment, Row, total_ticks
-from trainers.laboratory.options import GradientOptions, make_mdp, make_policy
+from trainers.laboratory.options import GradientOptions, build
 from trainers.laboratory.report import Results, draw, grids, rich_table, verdicts, winners, write_csv
 from trainers.run_folder import RunFolder
 
@@ -17,29 +19,29 @@ def gradients(options: GradientOptions, console: Console) -> Results:
 
     Raises: OptionError before any work, if an option is wrong; NonFiniteError from a roll-out or a gradient.
     """
-    results = measure(options, console)
+    mdp, policies = build(options)
     folder = RunFolder.fresh(options.folder).path
+    results = measure(options, mdp, policies, console)
     write_csv(results, folder / "gradients.csv")
     draw(results, describe(options), folder / "gradients.png")
     wide = Console(file=console.file, width=max(console.width, 110))  # a table cut short is no use
     for grid in (*grids(results), winners(results)):
         wide.print(rich_table(grid))
-    console.print("\n".join([*verdicts(results), "", f"table    {folder / 'gradients.csv'}"]), soft_wrap=True)
-    console.print(f"picture  {folder / 'gradients.png'}", soft_wrap=True, markup=False, highlight=False)
+    files = [f"table    {folder / 'gradients.csv'}", f"picture  {folder / 'gradients.png'}"]
+    console.print("\n".join([*verdicts(results), "", *files]), soft_wrap=True, markup=False, highlight=False)
     return results
 
 
-def measure(options: GradientOptions, console: Console) -> Results:
+def measure(options: GradientOptions, mdp: MDP, policies: dict[int, GaussianMLP], console: Console) -> Results:
     """Runs the experiment for every seed and horizon, with a progress bar."""
     torch.set_num_threads(options.threads)
-    mdp = make_mdp(options)
-    policies = {seed: make_policy(options, mdp, seed) for seed in options.seed_list}
     rows: list[Row] = []
     ticks = total_ticks(options.horizon_list, options.samples, options.reference_samples, options.num_envs)
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("compiling kernels ...", total=ticks * len(policies))
         for seed, policy in policies.items():
+            torch.manual_seed(seed)  # of the values' first weights
             experiment = Experiment(
                 mdp,
                 policy,

@@ -14,7 +14,7 @@ from diffsim.mdp import MDP
 from diffsim.tasks import TASKS
 from policies import DeterministicMLP, GaussianMLP
 from trainers.checkpoint import load_weights, read_checkpoint
-from trainers.errors import OptionError
+from trainers.errors import OptionError, UsageError
 from trainers.fit import build_policy, existing_folder
 from trainers.options import RunOptions, pick, read_yaml
 
@@ -26,7 +26,8 @@ class GradientOptions:
     Args:
         task: id of the environment; `diffsim tasks` lists them.
         policy: "random" for a Gaussian perceptron with fresh weights, or the folder of a run.
-        horizons: lengths of the roll-outs, in increasing order, with commas between.
+        horizons: lengths of the roll-outs, in increasing order, with commas between; 1,2,4,... up to 64, or to the
+            episode's length, if None.
         seeds: of weights and noises, with commas between; every one repeats the whole comparison.
         samples: of each estimator at each horizon, a multiple of num_envs.
         reference_samples: of the likelihood ratio that the others are judged by, a multiple of num_envs.
@@ -45,7 +46,7 @@ class GradientOptions:
 
     task: str
     policy: str = "random"
-    horizons: str = "1,2,4,8,16,32,64"
+    horizons: str | None = None
     seeds: str = "0"
     samples: int = 2048
     reference_samples: int = 16384
@@ -87,6 +88,8 @@ class GradientOptions:
     @property
     def horizon_list(self) -> list[int]:
         """The horizons as numbers."""
+        if self.horizons is None:
+            return [2**k for k in range(7) if 2**k <= TASKS[self.task].max_episode_steps]
         return _numbers("horizons", self.horizons)
 
     @property
@@ -100,16 +103,19 @@ class GradientOptions:
         return Path(self.output or f"runs/gradients-{self.task}")
 
 
-def make_mdp(options: GradientOptions) -> MDP:
-    """The environment that the options describe.
+def build(options: GradientOptions) -> tuple[MDP, dict[int, GaussianMLP]]:
+    """The environment and, for each seed, the policy that the options describe.
 
-    Raises: OptionError if it refuses one of them.
+    Raises: OptionError if there is no such run, or one of the constructors refuses an option; CheckpointError if the
+    run's checkpoint cannot be used.
     """
     noise = {"process_noise": options.process_noise} if options.process_noise else {}
+    keywords = {"num_envs": options.num_envs, "device": options.device, **options.task_kwargs, **noise}
     try:
-        return diffsim.make(
-            options.task, num_envs=options.num_envs, device=options.device, **options.task_kwargs, **noise
-        )
+        mdp = diffsim.make(options.task, **keywords)
+        return mdp, {seed: make_policy(options, mdp, seed).to(mdp.device, mdp.dtype) for seed in options.seed_list}
+    except UsageError:
+        raise
     except (ValueError, TypeError, OSError, RuntimeError) as error:
         raise OptionError(str(error)) from error
 
@@ -119,16 +125,11 @@ def make_policy(options: GradientOptions, mdp: MDP, seed: int) -> GaussianMLP:
 
     A deterministic policy is given noise of deviation `options.std`, before squashing: without any there is no
     likelihood ratio.
-
-    Raises: OptionError if there is no such run, or if it is of another task; CheckpointError if its checkpoint cannot
-    be used.
     """
     if options.policy == "random":
         torch.manual_seed(seed)
-        policy = GaussianMLP(
-            mdp.observation_space, mdp.action_space, hidden_sizes=options.hidden_sizes, initial_std=options.std
-        )
-        return policy.to(mdp.device, mdp.dtype)
+        spaces = (mdp.observation_space, mdp.action_space)
+        return GaussianMLP(*spaces, hidden_sizes=options.hidden_sizes, initial_std=options.std)
     folder = existing_folder("policy", options.policy)
     values = read_yaml(folder.config)
     run = RunOptions(**pick(values, RunOptions))
@@ -137,9 +138,9 @@ def make_policy(options: GradientOptions, mdp: MDP, seed: int) -> GaussianMLP:
     policy = build_policy(mdp, run, values)
     load_weights(policy, read_checkpoint(folder.checkpoint), "policy.", folder.checkpoint)
     if isinstance(policy, DeterministicMLP):
-        policy = with_noise(policy, mdp, pick(values, DeterministicMLP), options.std)
+        return with_noise(policy, mdp, pick(values, DeterministicMLP), options.std)
     assert isinstance(policy, GaussianMLP)
-    return policy.to(mdp.device, mdp.dtype)
+    return policy
 
 
 def with_noise(policy: DeterministicMLP, mdp: MDP, kwargs: dict[str, Any], std: float) -> GaussianMLP:

@@ -228,7 +228,7 @@ def _median_rows(results: Results) -> dict[tuple[str, int], Row]:
 def _bias(row: Row) -> str:
     """The bias, or the floor that it is below."""
     bias, floor = row.comparison.bias, row.comparison.bias_floor
-    return _short(bias) if bias > floor else f"<{_short(floor)}"
+    return f"<{_short(floor)}" if bias == 0 else _short(bias)
 
 
 def _short(number: float) -> str:
