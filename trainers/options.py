@@ -21,7 +21,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # pyright:
 
 from trainers.errors import OptionError
 
-ALGORITHMS = {"BPTT": "trainers.pathwise.bptt"}
+ALGORITHMS = {"BPTT": "trainers.pathwise.bptt", "Pegasus": "trainers.pathwise.pegasus"}
 """Module of each algorithm, imported only when it is asked for."""
 
 POLICIES = {"DeterministicMLP": "policies", "GaussianMLP": "policies"}
