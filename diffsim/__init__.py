@@ -1,5 +1,6 @@
 """MuJoCo physics that torch can differentiate, and Gymnasium's MuJoCo tasks on it."""
 
+from diffsim.finite_difference import FiniteDifferenceMDP
 from diffsim.gym import register
 from diffsim.launch import ContactOverflowError
 from diffsim.mdp import MDP, Scenarios
@@ -14,6 +15,7 @@ __all__ = [
     "MDP",
     "ContactOverflowError",
     "Evaluation",
+    "FiniteDifferenceMDP",
     "Model",
     "NoisyReward",
     "Scenarios",

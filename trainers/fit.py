@@ -18,8 +18,10 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 
 import diffsim
+from diffsim.finite_difference import FiniteDifferenceMDP
 from diffsim.mdp import MDP
-from diffsim.tasks import TASKS
+from diffsim.noisy_reward import NoisyReward
+from diffsim.tasks import TASKS, Task
 from policies import Policy
 from trainers.algorithm import Algorithm
 from trainers.checkpoint import load_weights, read_checkpoint
@@ -111,6 +113,22 @@ def build_policy(mdp_or_env: Any, options: RunOptions, values: dict[str, Any]) -
     return cls(mdp_or_env.observation_space, mdp_or_env.action_space, **pick(values, cls))
 
 
+def build_mdp(options: RunOptions) -> MDP:
+    """The task that the options describe, with its noises, simulated or as a black box."""
+    mdp = task = diffsim.make(
+        options.task,
+        num_envs=options.num_envs,
+        device=options.device,
+        process_noise=options.process_noise,
+        **options.task_kwargs,
+    )
+    if not isinstance(task, Task):
+        raise OptionError("reward_noise must stand beside task_kwargs, got it within")
+    if options.dynamics == "finite_differences":
+        mdp = FiniteDifferenceMDP(task, num_workers=options.num_workers)
+    return NoisyReward(mdp, options.reward_noise) if options.reward_noise else mdp
+
+
 def build(options: RunOptions, values: dict[str, Any]) -> Algorithm:
     """The algorithm that the options describe, ready to train.
 
@@ -125,14 +143,7 @@ def build(options: RunOptions, values: dict[str, Any]) -> Algorithm:
         raise OptionError(f"device must be one of {', '.join(devices)}, got {options.device!r}")
     if options.video:
         require_video()
-    mdp: MDP = diffsim.make(
-        options.task,
-        num_envs=options.num_envs,
-        device=options.device,
-        process_noise=options.process_noise,
-        reward_noise=options.reward_noise,
-        **options.task_kwargs,
-    )
+    mdp = build_mdp(options)
     torch.set_num_threads(options.threads)
     policy = build_policy(mdp, options, values).to(mdp.device, mdp.dtype)
     evaluation = OfficialEvaluation(options.task, options.task_kwargs, options.evaluate_episodes)

@@ -14,14 +14,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # pyright: ignore[reportPrivateImportUsage]
 
 from trainers.errors import OptionError
 
-ALGORITHMS = {"BPTT": "trainers.pathwise.bptt"}
+ALGORITHMS = {"BPTT": "trainers.pathwise.bptt", "Pegasus": "trainers.pathwise.pegasus"}
 """Module of each algorithm, imported only when it is asked for."""
 
 POLICIES = {"DeterministicMLP": "policies", "GaussianMLP": "policies"}
@@ -40,6 +40,8 @@ class RunOptions:
         task_kwargs: options of the environment, those of Gymnasium.
         process_noise: standard deviation of random forces on the dofs (N, N m) in training; a number, or one per dof.
         reward_noise: standard deviation of noise on each step's reward in training.
+        dynamics: "simulator", or "finite_differences" for C MuJoCo as a black box, in training.
+        num_workers: processes that compute finite differences; with 0, the one that learns.
         algorithm: name of the algorithm; its options stand beside these.
         policy: name of the policy; its options stand beside these.
         num_envs: copies simulated in parallel, at least 1.
@@ -57,6 +59,8 @@ class RunOptions:
     task_kwargs: dict[str, Any] = field(default_factory=dict)
     process_noise: float | list[float] = 0.0
     reward_noise: float = 0.0
+    dynamics: Literal["simulator", "finite_differences"] = "simulator"
+    num_workers: int = 1
     algorithm: str = "BPTT"
     policy: str = "DeterministicMLP"
     num_envs: int = 32

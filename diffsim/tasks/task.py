@@ -33,9 +33,11 @@ class Task(MDP):
     A task gives `reset_model`, `observation`, `reward` and `terminal`, and if it has extras, `extras`.
 
     Attributes:
+        simulated: False for a model that the simulator does not support; `FiniteDifferenceMDP` can still run the task.
         process_noise: [nv] standard deviation of the random force on each dof, N or N m; None if there is none.
     """
 
+    simulated = True
     process_noise: Tensor | None = None
 
     max_episode_steps = 1000
@@ -59,7 +61,8 @@ class Task(MDP):
             if count < 1:
                 raise ValueError(f"{name} must be >= 1, got {count}")
         self.mj_model = mujoco.MjModel.from_xml_path(str(_mjcf_path(xml_file)))
-        self.simulator = Simulator(Model(self.mj_model), num_envs, device=device)
+        if self.simulated:
+            self.simulator = Simulator(Model(self.mj_model), num_envs, device=device)
         self.num_envs = num_envs
         self.device = torch.device(device)
         self.dtype = dtype

@@ -41,24 +41,14 @@ def test_objective_is_the_mean_discounted_reward_by_hand():
 
 def test_first_step_is_along_the_closed_form_gradient(tmp_path):
     mdp, policy = LinearQuadratic(4), LinearPolicy()
-    algorithm = BPTT(mdp, policy, horizon=10, start="fixed", max_norm=0.01)
+    algorithm = BPTT(mdp, policy, horizon=10, start="per_iteration", max_norm=0.01)
     before = policy.K.detach().clone()
     run(algorithm, tmp_path, 1)
-    scenarios, _ = algorithm.next_scenarios()
+    scenarios = Scenarios.draw(mdp, 10, torch.Generator().manual_seed(0))
     expected = mdp.gain_gradient(before, scenarios.initial, 10) / 10
     # Adam's first step is lr * g / (|g| + eps): the sign of the gradient.
     torch.testing.assert_close(policy.K.detach() - before, 3e-3 * expected.sign(), rtol=1e-5, atol=0)
     assert algorithm.metrics["grad_norm"] == pytest.approx(expected.norm().item(), rel=1e-9)
-
-
-def test_lbfgs_finds_the_best_gain(tmp_path):
-    mdp, policy = LinearQuadratic(4), LinearPolicy((0.0, 0.0))
-    algorithm = run(BPTT(mdp, policy, horizon=15, start="fixed", optimizer="lbfgs"), tmp_path / "lbfgs", 15)
-    scenarios, _ = algorithm.next_scenarios()
-    gradient = mdp.gain_gradient(policy.K.detach(), scenarios.initial, 15)
-    start = mdp.gain_gradient(torch.zeros(1, 2, dtype=torch.float64), scenarios.initial, 15)
-    assert gradient.norm() < 1e-6 * start.norm()
-    assert algorithm.env_steps > 15 * 15 * 4, "every roll-out of the line search counts"
 
 
 def test_adam_does_not_learn_without_a_gradient(tmp_path):
@@ -87,14 +77,10 @@ def test_carried_windows_start_where_the_last_one_ended(tmp_path):
     assert not scenarios.initial.requires_grad
 
 
-def test_fresh_and_fixed_starts():
-    fresh = BPTT(LinearQuadratic(3), LinearPolicy(), start="per_iteration")
-    fixed = BPTT(LinearQuadratic(3), LinearPolicy(), start="fixed")
-    first, second = fresh.next_scenarios()[0], fresh.next_scenarios()[0]
+def test_fresh_starts():
+    algorithm = BPTT(LinearQuadratic(3), LinearPolicy(), start="per_iteration")
+    first, second = algorithm.next_scenarios()[0], algorithm.next_scenarios()[0]
     assert not torch.equal(first.initial, second.initial)
-    assert fixed.next_scenarios()[0] is fixed.next_scenarios()[0]
-    other = BPTT(LinearQuadratic(3), LinearPolicy(), start="fixed", seed=1)
-    assert not torch.equal(fixed.next_scenarios()[0].initial, other.next_scenarios()[0].initial)
 
 
 def test_learning_rate_falls_linearly(tmp_path):
@@ -108,9 +94,8 @@ def test_learning_rate_falls_linearly(tmp_path):
     [
         {"start": "carried", "max_age": 7, "decay_iterations": 25},
         {"start": "per_iteration"},
-        {"start": "fixed", "optimizer": "lbfgs"},
     ],
-    ids=["carried", "per_iteration", "lbfgs"],
+    ids=["carried", "per_iteration"],
 )
 def test_resuming_is_exact_to_the_bit(tmp_path, kwargs):
     def fresh():
@@ -181,9 +166,7 @@ def test_a_nonfinite_gradient_stops_before_the_step(tmp_path):
         ({"gamma": 1.2}, r"gamma must be in \(0, 1\], got 1.2"),
         ({"learning_rate": 0.0}, "learning_rate must be > 0, got 0.0"),
         ({"max_norm": -1.0}, "max_norm must be > 0, got -1.0"),
-        ({"start": "here"}, "start must be one of carried, per_iteration, fixed, got 'here'"),
-        ({"optimizer": "sgd"}, "optimizer must be one of adam, lbfgs, got 'sgd'"),
-        ({"optimizer": "lbfgs"}, "start must be fixed for optimizer lbfgs, got 'carried'"),
+        ({"start": "here"}, "start must be one of carried, per_iteration, got 'here'"),
         ({"seed": -1}, "seed must be >= 0, got -1"),
     ],
 )

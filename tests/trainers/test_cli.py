@@ -100,6 +100,17 @@ def test_ctrl_c_leaves_a_checkpoint_and_resume_goes_on(tmp_path):
     assert weights(folder.path)["diffsim"]["iteration"] == done + 1
 
 
+def test_fit_on_black_box_dynamics_with_noise(tmp_path):
+    """The same options, the same learning: finite differences agree with the simulator's gradients."""
+    words = [*SMALL, "--iterations", 2, "--process_noise", 0.01, "--reward_noise", 0.1]
+    assert diffsim("fit", *words, "--run", tmp_path / "one") == 0
+    words += ["--dynamics", "finite_differences", "--num_workers", 0]
+    assert diffsim("fit", *words, "--run", tmp_path / "other") == 0
+    first, second = (weights(tmp_path / name)["state_dict"] for name in ("one", "other"))
+    for name, value in first.items():
+        torch.testing.assert_close(value, second[name], rtol=1e-3, atol=1e-5)
+
+
 def test_a_reward_without_gradient_is_refused(tmp_path, capsys):
     """InvertedPendulum-v5 pays 1 per step, whatever is done."""
     words = ["--task", "InvertedPendulum-v5", "--num_envs", 2, "--run", tmp_path / "run"]
@@ -153,7 +164,7 @@ def test_help_loads_nothing_heavy():
         (["fit", *SMALL, "--gamma", "1.2"], "gamma must be in (0, 1], got 1.2"),
         (
             ["fit", *SMALL, "--start", "here"],
-            "must be one of carried, per_iteration, fixed, got 'here'",
+            "must be one of carried, per_iteration, got 'here'",
         ),
         (["fit", *SMALL, "--iterations", "0"], "iterations must be >= 1, got 0"),
         (["fit", *SMALL, "--num_envs", "0"], "num_envs must be >= 1, got 0"),
@@ -162,12 +173,21 @@ def test_help_loads_nothing_heavy():
         (["fit", *SMALL, "--evaluate_every", "0"], "evaluate_every must be >= 1, got 0"),
         (["fit", *SMALL, "--evaluate_episodes", "0"], "evaluate_episodes must be >= 1, got 0"),
         (["fit", *SMALL, "--activation", "sin"], "activation must be one of tanh,"),
-        (["fit", *SMALL, "--algorithm", "PPPO"], "algorithm must be one of BPTT, got 'PPPO'"),
+        (["fit", *SMALL, "--algorithm", "PPPO"], "algorithm must be one of BPTT, Pegasus, got 'PPPO'"),
         (
             ["fit", *SMALL, "--policy", "MLP"],
             "policy must be one of DeterministicMLP, GaussianMLP, got 'MLP'",
         ),
         (["fit", *SMALL, "--device", "abacus"], "device must be one of cpu"),
+        (["fit", *SMALL, "--process_noise", "-1"], "process_noise must be finite and >= 0, got -1"),
+        (["fit", *SMALL, "--process_noise", "[1, 2]"], "process_noise must be one number or nv = 4 numbers, got 2"),
+        (["fit", *SMALL, "--reward_noise", "-1"], "reward_noise must be finite and >= 0, got -1"),
+        (["fit", *SMALL, "--task_kwargs", '{"reward_noise": 1}'], "reward_noise must stand beside task_kwargs"),
+        (["fit", *SMALL, "--dynamics", "guess"], "must be one of simulator, finite_differences, got 'guess'"),
+        (
+            ["fit", *SMALL, "--dynamics", "finite_differences", "--num_workers", "-1"],
+            "num_workers must be an int >= 0, got -1",
+        ),
         (["fit", "--task", "Reachr-v5"], "got 'Reachr-v5'; did you mean Reacher-v5?"),
         (["fit", *SMALL, "--task_kwargs", '{"colour": 1}'], "colour"),
         (["fit", "--config", "none.yaml"], "config must be a readable YAML file, got 'none.yaml'"),

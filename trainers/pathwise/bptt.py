@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.optim import LBFGS, Adam, Optimizer
+from torch.optim import Adam, Optimizer
 
 from diffsim.mdp import MDP, Scenarios
 from policies import Policy
@@ -14,7 +14,7 @@ from trainers.algorithm import Algorithm, Evaluation
 from trainers.errors import NonFiniteError, UsageError
 from trainers.nonfinite import explain_nonfinite
 from trainers.returns import discount_weights, episode_returns, first_episode
-from trainers.rollout import Trajectory, Worlds, rollout
+from trainers.rollout import Trajectory, rollout
 
 
 class BPTT(Algorithm):
@@ -27,25 +27,23 @@ class BPTT(Algorithm):
     * "carried": a window starts where the last one ended, cut from its graph (truncated BPTT). Worlds whose
       episode ends, or reaches `max_age`, go on from fresh states, and t counts from there.
     * "per_iteration": every window starts from fresh states; only each world's first episode counts.
-    * "fixed": the same initial states and noises in every iteration (PEGASUS), so that J is an ordinary
-      function, fit for L-BFGS with a line search.
+
+    With the same states and noises in every iteration it would be `Pegasus`.
 
     Args:
         mdp: differentiable dynamics, reward and observation.
         policy: what is trained.
         horizon: H, steps per window.
-        start: "carried", "per_iteration" or "fixed".
+        start: "carried" or "per_iteration".
         max_age: steps after which a world goes on from a fresh state; the task's episode length if None.
         gamma: discount, in (0, 1].
-        optimizer: "adam", or "lbfgs" with strong-Wolfe line search, which needs start "fixed".
-        learning_rate: step size, above 0; for L-BFGS, the first one a line search tries. If None, 3e-3 for
-            Adam and 1 for L-BFGS.
+        learning_rate: Adam's step size, above 0.
         decay_iterations: iterations over which the learning rate falls linearly to zero; constant if None.
-        max_norm: Adam's gradients are scaled down to this norm, above 0.
+        max_norm: gradients are scaled down to this norm, above 0.
         seed: of initial states and noises, at least 0.
         evaluation: from the policy to metrics.
 
-    Source: Werbos (1990), "Backpropagation through time"; Ng & Jordan (2000), "PEGASUS".
+    Source: Werbos (1990), "Backpropagation through time".
     """
 
     state: Tensor
@@ -58,19 +56,16 @@ class BPTT(Algorithm):
         policy: Policy,
         *,
         horizon: int = 32,
-        start: Literal["carried", "per_iteration", "fixed"] = "carried",
+        start: Literal["carried", "per_iteration"] = "carried",
         max_age: int | None = None,
         gamma: float = 1.0,
-        optimizer: Literal["adam", "lbfgs"] = "adam",
-        learning_rate: float | None = None,
+        learning_rate: float = 3e-3,
         decay_iterations: int | None = None,
         max_norm: float = 1.0,
         seed: int = 0,
         evaluation: Evaluation | None = None,
     ) -> None:
         super().__init__(policy, seed=seed, device=mdp.device, evaluation=evaluation)
-        if learning_rate is None:
-            learning_rate = 3e-3 if optimizer == "adam" else 1.0
         at_least_one = {"horizon": horizon, "max_age": max_age, "decay_iterations": decay_iterations}
         for name, value in at_least_one.items():
             if value is not None and value < 1:
@@ -80,29 +75,19 @@ class BPTT(Algorithm):
                 raise ValueError(f"{name} must be > 0, got {number}")
         if not 0 < gamma <= 1:
             raise ValueError(f"gamma must be in (0, 1], got {gamma}")
-        if start not in ("carried", "per_iteration", "fixed"):
-            raise ValueError(f"start must be one of carried, per_iteration, fixed, got {start!r}")
-        if optimizer not in ("adam", "lbfgs"):
-            raise ValueError(f"optimizer must be one of adam, lbfgs, got {optimizer!r}")
-        if optimizer == "lbfgs" and start != "fixed":
-            raise ValueError(f"start must be fixed for optimizer lbfgs, got {start!r}")
+        if start not in ("carried", "per_iteration"):
+            raise ValueError(f"start must be one of carried, per_iteration, got {start!r}")
         self.mdp, self.horizon, self.start, self.gamma = mdp, horizon, start, gamma
         self.max_age = mdp.max_episode_steps if max_age is None else max_age
-        self.optimizer, self.learning_rate = optimizer, learning_rate
-        self.max_norm = max_norm if optimizer == "adam" else float("inf")
-        self.decay_iterations = decay_iterations
-        self.seed, self.fixed_scenarios = seed, None
+        self.learning_rate, self.decay_iterations, self.max_norm = learning_rate, decay_iterations, max_norm
         zeros = torch.zeros(mdp.num_envs, device=mdp.device, dtype=mdp.dtype)
         self.register_buffer("state", zeros[:, None].repeat(1, mdp.state_size))
         self.register_buffer("age", zeros.long())
         self.register_buffer("running_return", zeros)
 
     def configure_optimizers(self) -> Optimizer:
-        """Adam, or L-BFGS with one direction and one line search per iteration."""
-        parameters = self.policy.parameters()
-        if self.optimizer == "adam":
-            return Adam(parameters, lr=self.learning_rate)
-        return LBFGS(parameters, lr=self.learning_rate, max_iter=1, line_search_fn="strong_wolfe")
+        """Adam."""
+        return Adam(self.policy.parameters(), lr=self.learning_rate)
 
     def iterate(self) -> dict[str, Tensor | float]:
         """Rolls out one window, back-propagates its return, and steps."""
@@ -114,30 +99,24 @@ class BPTT(Algorithm):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate
 
-        # Climb the return of the window. Adam looks at it once, a line search several times.
-        windows: list[tuple[Trajectory, Worlds]] = []
-
-        def loss() -> Tensor:
-            windows.append(rollout(self.mdp, self.policy, scenarios, age=age, max_age=self.max_age))
-            if not windows[-1][0].reward.requires_grad:
-                raise UsageError("the reward must depend on the actions; this task's has no gradient")
-            return -self.objective(windows[-1][0])
-
+        # Climb the return of the window.
+        trajectory, worlds = rollout(self.mdp, self.policy, scenarios, age=age, max_age=self.max_age)
+        self.env_steps += trajectory.reward.numel()
+        if not trajectory.reward.requires_grad:
+            raise UsageError("the reward must depend on the actions; this task's has no gradient")
         try:
-            loss_before, grad_norm = self.descend(loss, optimizer, self.max_norm)
+            loss, grad_norm = self.descend(lambda: -self.objective(trajectory), optimizer, self.max_norm)
         except NonFiniteError as error:
             where = explain_nonfinite(self.mdp, self.policy, scenarios, self.objective, age=age, max_age=self.max_age)
             raise NonFiniteError(f"{error}; {where}") from None
-        self.env_steps += sum(trajectory.reward.numel() for trajectory, _ in windows)
 
         # Go on from where the window ended. Only now may the policy see with newer statistics.
-        trajectory, worlds = windows[0]
         self.state, self.age = worlds
-        if self.policy.normalizer is not None and self.start != "fixed":
+        if self.policy.normalizer is not None:
             self.policy.normalizer.update(trajectory.obs)
         return {
             **self.episode_return(trajectory),
-            "objective": -loss_before,
+            "objective": -loss,
             "grad_norm": grad_norm,
             "learning_rate": learning_rate,
         }
@@ -151,11 +130,6 @@ class BPTT(Algorithm):
 
     def next_scenarios(self) -> tuple[Scenarios, Tensor]:
         """States and noises for the next window, and the age of each world's episode, int64 [N]."""
-        if self.start == "fixed":
-            if self.fixed_scenarios is None:
-                self.fixed_scenarios = self.draw(torch.Generator(self.mdp.device).manual_seed(self.seed))
-                self.fit_normalizer_once(self.fixed_scenarios)
-            return self.fixed_scenarios, torch.zeros_like(self.age)
         scenarios = self.draw(self.generator)
         if self.start == "per_iteration" or self.iteration == 0:
             return scenarios, torch.zeros_like(self.age)
@@ -165,14 +139,6 @@ class BPTT(Algorithm):
         """Scenarios of one window, with the noise this policy takes."""
         noise_size = self.policy.noise_size
         return Scenarios.draw(self.mdp, self.horizon, generator, action_noise_size=noise_size)
-
-    @torch.no_grad()
-    def fit_normalizer_once(self, scenarios: Scenarios) -> None:
-        """Lets the policy see one roll-out, and no more: a fixed objective needs fixed statistics."""
-        if self.policy.normalizer is not None and self.iteration == 0:
-            trajectory, _ = rollout(self.mdp, self.policy, scenarios, max_age=self.max_age)
-            self.env_steps += trajectory.reward.numel()
-            self.policy.normalizer.update(trajectory.obs)
 
     @torch.no_grad()
     def episode_return(self, trajectory: Trajectory) -> dict[str, Tensor]:
