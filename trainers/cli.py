@@ -41,6 +41,7 @@ def run_evaluate(argv: Sequence[str]) -> None:
         prog="diffsim evaluate",
         description="Measure a trained policy in the official Gymnasium environment (C MuJoCo).",
         exit_on_error=False,
+        allow_abbrev=False,
     )
     parser.add_argument("run", metavar="RUN", help="Folder of the run.")
     parser.add_argument("--episodes", type=int, default=10, help="Number of episodes, at least 1.")
@@ -62,7 +63,7 @@ def run_gradients(argv: Sequence[str]) -> None:
     from trainers.options import parse
 
     description = "Compare estimators of the policy gradient: variance, bias, cosine and cost, by horizon."
-    parser = ArgumentParser(prog="diffsim gradients", description=description, exit_on_error=False)
+    parser = ArgumentParser(prog="diffsim gradients", description=description, exit_on_error=False, allow_abbrev=False)
     parser.add_class_arguments(GradientOptions)
     options = GradientOptions(**parse(parser, argv).as_dict())
     from rich.console import Console
@@ -79,7 +80,7 @@ def run_tasks(argv: Sequence[str]) -> None:
     from trainers.options import parse
 
     description = "List the environments, and what of each is supported."
-    parse(ArgumentParser(prog="diffsim tasks", description=description, exit_on_error=False), argv)
+    parse(ArgumentParser(prog="diffsim tasks", description=description, exit_on_error=False, allow_abbrev=False), argv)
     from rich.console import Console
 
     from trainers.task_table import task_table

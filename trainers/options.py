@@ -107,6 +107,7 @@ def parse_fit(argv: Sequence[str]) -> Namespace:
         prog="diffsim fit",
         description="Train a policy. Options may also stand in a YAML file; later ones win.",
         exit_on_error=False,
+        allow_abbrev=False,
     )
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file of options.")
     parser.add_argument("--resume", metavar="RUN", help="Go on with the run in this folder.")

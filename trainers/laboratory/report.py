@@ -205,7 +205,7 @@ def _panel(axes: Axes, results: Results, label: str, quantity: Callable[[Row], f
             axes.plot(results.horizons, floor, ":", color=COLORS[name], linewidth=1)
     axes.set_xscale("log", base=2)
     axes.set_xticks(results.horizons, [str(horizon) for horizon in results.horizons])
-    if not cosine:
+    if not cosine and any((np.asarray(line.get_ydata()) > 0).any() for line in axes.lines):
         axes.set_yscale("log")
     axes.set_title(label, fontsize=9)
     axes.set_xlabel("horizon", fontsize=8)
