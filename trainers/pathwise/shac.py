@@ -93,6 +93,8 @@ class SHAC(Algorithm):
         decay_env_steps: int | None = None,
         max_norm: float = 1.0,
         value_hidden_sizes: Sequence[int] = (128, 128),
+        actor_epochs: int = 1,
+        action_step: float = 0.1,
         value_epochs: int = 16,
         value_minibatches: int = 4,
         seed: int = 0,
@@ -135,6 +137,7 @@ class SHAC(Algorithm):
         self.truncation_rate, self.average, self.target_rate = truncation_rate, average, target_rate
         self.learning_rate, self.value_learning_rate = learning_rate, value_learning_rate
         self.decay_env_steps, self.max_norm = decay_env_steps, max_norm
+        self.actor_epochs, self.action_step = actor_epochs, action_step
         self.value_epochs, self.value_minibatches = value_epochs, value_minibatches
         self.actor = copy.deepcopy(policy)
         policy.requires_grad_(False)
@@ -169,8 +172,10 @@ class SHAC(Algorithm):
         scenarios, age = self.next_scenarios()
         gradient, trajectory, worlds = self.action_gradient(scenarios, age)
         clipped, scale = clip_samples(gradient, self.clip_ratio)
-        loss = partial(self.actor_loss, trajectory.obs, scenarios.action_noise, clipped)
-        _, grad_norm = self.descend(loss, actor_optimizer, self.max_norm)
+        loss = partial(self.actor_loss, trajectory, scenarios.action_noise, clipped)
+        grad_norm = torch.stack(
+            [self.descend(loss, actor_optimizer, self.max_norm)[1] for _ in range(self.actor_epochs)]
+        )
         value_loss = self.fit_value(trajectory, value_optimizer)
         follow(self.target_value, self.value, self.target_rate)
         follow(self.policy, self.actor, self.average)
@@ -184,7 +189,7 @@ class SHAC(Algorithm):
         return {
             **({"return": finished.mean()} if len(finished) else {}),
             "value_loss": value_loss,
-            "grad_norm": grad_norm,
+            "grad_norm": grad_norm[0],
             "learning_rate": rate * self.learning_rate,
             "terminated": trajectory.terminated.float().mean(),
             **gradient_metrics(gradient, scale),
@@ -228,16 +233,20 @@ class SHAC(Algorithm):
         returns = lambda_returns(trajectory.reward, value, trajectory.ended, self.gamma, self.actor_lam)
         return returns[0].sum() + returns[1:][trajectory.ended[:-1]].sum()
 
-    def actor_loss(self, obs: Tensor, noise: Tensor, gradient: Tensor) -> Tensor:
-        """A number whose gradient by the parameters is -dJ/du du/dtheta, averaged over samples.
+    def actor_loss(self, trajectory: Trajectory, noise: Tensor, gradient: Tensor) -> Tensor:
+        """A number whose gradient by the parameters is at first that of the objective, averaged over samples.
+
+            -g . u_theta + |g|_median / (2 action_step) |u_theta - u|^2
 
         Args:
-            obs: [H, N, O].
+            trajectory: what was done.
             noise: [H, N, Z]; Z may be 0.
-            gradient: dJ/du, [H, N, A].
+            gradient: g, dJ / du, [H, N, A].
         """
-        action = self.actor(obs, noise if noise.shape[-1] else None)
-        return -(gradient * action).sum(-1).mean()
+        action = self.actor(trajectory.obs, noise if noise.shape[-1] else None)
+        curvature = gradient.norm(dim=-1).median() / self.action_step
+        moved = (action - trajectory.action).square().sum(-1).mean()
+        return -(gradient * action).sum(-1).mean() + 0.5 * curvature * moved
 
     def fit_value(self, trajectory: Trajectory, optimizer: Optimizer) -> Tensor:
         """Regresses the value on TD(lambda) targets, and on 0 where the MDP terminated. Returns the last loss."""
