@@ -126,7 +126,8 @@ def build(options: RunOptions, values: dict[str, Any]) -> Algorithm:
         raise OptionError(f"device must be one of {', '.join(devices)}, got {options.device!r}")
     if options.video:
         require_video()
-    mdp: MDP = diffsim.make(options.task, num_envs=options.num_envs, device=options.device, **options.task_kwargs)
+    task_kwargs = {**options.task_kwargs, **options.training_kwargs}
+    mdp: MDP = diffsim.make(options.task, num_envs=options.num_envs, device=options.device, **task_kwargs)
     torch.set_num_threads(options.threads)
     policy = build_policy(mdp, options, values).to(mdp.device, mdp.dtype)
     evaluation = OfficialEvaluation(options.task, options.task_kwargs, options.evaluate_episodes)

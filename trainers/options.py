@@ -40,6 +40,8 @@ class RunOptions:
     Args:
         task: id of the environment to learn; `diffsim tasks` lists them.
         task_kwargs: options of the environment, those of Gymnasium.
+        training_kwargs: options of the environment that hold in training only, such as a shaped reward; evaluation is
+            by task and task_kwargs alone.
         algorithm: name of the algorithm; its options stand beside these.
         policy: name of the policy; its options stand beside these.
         num_envs: copies simulated in parallel, at least 1.
@@ -57,6 +59,7 @@ class RunOptions:
 
     task: str
     task_kwargs: dict[str, Any] = field(default_factory=dict)
+    training_kwargs: dict[str, Any] = field(default_factory=dict)
     algorithm: str = "BPTT"
     policy: str = "DeterministicMLP"
     num_envs: int = 32

@@ -10,19 +10,20 @@ from rich.console import Console
 
 import diffsim
 from diffsim.mdp import Scenarios
-from policies import DeterministicMLP, GaussianMLP
+from policies import DeterministicMLP, GaussianMLP, ValueMLP
 from tests.trainers.linear import LinearPolicy, LinearQuadratic
 from trainers.checkpoint import read_checkpoint
 from trainers.errors import NonFiniteError
 from trainers.fit import train
 from trainers.options import RunOptions
-from trainers.pathwise.action_gradient import clip_samples
 from trainers.pathwise.bptt import BPTT
 from trainers.pathwise.shac import SHAC
+from trainers.pathwise.value_data import SLOPE_CLIP, ValueData, add_slopes, returns_data, value_loss
+from trainers.pathwise.window import clip_samples
 from trainers.returns import lambda_returns
 from trainers.rollout import rollout
 from trainers.run_folder import RunFolder
-from trainers.training_ends import BoundedMDP
+from trainers.wrappers import BoundedMDP
 
 OPTIONS = RunOptions(task="linear", evaluate_every=5)
 
@@ -47,8 +48,8 @@ def make_shac(mdp, policy, **kwargs):
 def parameter_gradient(algorithm, scenarios, age=None):
     """What SHAC's two passes give its optimizer, as one vector."""
     age = torch.zeros_like(algorithm.age) if age is None else age
-    gradient, trajectory, _ = algorithm.action_gradient(scenarios, age)
-    loss = algorithm.actor_loss(trajectory.obs, scenarios.action_noise, gradient)
+    window = algorithm.differentiate(scenarios, age)
+    loss = algorithm.actor_loss(window.trajectory, scenarios.action_noise, algorithm.ascent(window))
     return -flat(torch.autograd.grad(loss, list(algorithm.actor.parameters())))
 
 
@@ -135,7 +136,8 @@ def test_undiscounted_each_action_climbs_its_own_return():
     mdp = LinearQuadratic(4, bound=1.5, noise_std=0.3, max_episode_steps=5)
     shac = make_shac(mdp, gaussian(mdp), horizon=7, actor_lam=0.8)
     scenarios = shac.draw(torch.Generator().manual_seed(1))
-    gradient, trajectory, _ = shac.action_gradient(scenarios, torch.arange(4))
+    window = shac.differentiate(scenarios, torch.arange(4))
+    gradient, trajectory = shac.ascent(window), window.trajectory
     assert trajectory.ended[:-1].any()
 
     probe = torch.zeros(7, 4, 1, dtype=torch.float64, requires_grad=True)
@@ -147,6 +149,54 @@ def test_undiscounted_each_action_climbs_its_own_return():
     for t in range(7):
         (own,) = torch.autograd.grad(returns[t].sum(), probe, retain_graph=True)
         torch.testing.assert_close(gradient[t], own[t], rtol=1e-10, atol=1e-12)
+
+
+def test_slopes_are_derivatives_of_the_returns_by_the_states_they_start_from():
+    """Each by a roll-out of its own, from the same state on."""
+    mdp = LinearQuadratic(4, bound=1.5, noise_std=0.3, max_episode_steps=5)
+    shac = make_shac(mdp, gaussian(mdp), horizon=7, actor_lam=0.8)
+    scenarios, age = shac.draw(torch.Generator().manual_seed(1)), torch.arange(4)
+    window = shac.differentiate(scenarios, age)
+    ended = window.trajectory.ended
+    data = add_slopes(returns_data(window, shac.target_value, 0.99, 0.8), mdp, window, 0.99, 0.8)
+    known = data.known.view(7, 4)
+    assert not known[0].any() and torch.equal(known[1:], ~ended[:-1]) and 0 < ended[:-1].sum() < 24
+
+    expected = []
+    for t in range(1, 7):
+        age = torch.where(ended[t - 1], 0, age + 1)
+        start = window.state[t].requires_grad_(True)
+        rest = Scenarios(start, scenarios.resets, scenarios.process_noise[t:], scenarios.action_noise[t:])
+        again, _ = rollout(mdp, shac.actor, rest, age=age)
+        value = shac.target_value(again.next_obs)
+        value = value - torch.where(again.terminated, value.detach(), 0.0)
+        returns = lambda_returns(again.reward, value, again.ended, 0.99, 0.8)[0]
+        mixture = 0.2 * shac.target_value(start) + 0.8 * returns
+        expected.append(torch.autograd.grad(mixture.sum(), start)[0][known[t]])
+    clipped, scale = clip_samples(torch.cat(expected) * data.scale, SLOPE_CLIP)
+    assert (scale == 1).sum() > 10
+    torch.testing.assert_close(data.slope[data.known], clipped, rtol=1e-9, atol=1e-12)
+
+
+def test_slopes_teach_a_quadratic_value_from_few_samples():
+    """V(x) = -x'Qx at a handful of states: with its slopes, the fit is better between them, too."""
+    mdp, generator = LinearQuadratic(8), torch.Generator().manual_seed(0)
+    state = torch.randn(8, 2, generator=generator, dtype=torch.float64)
+    zeros = torch.zeros(8, 1, dtype=torch.float64)
+    goal, slope = mdp.reward(state, zeros, state), -2 * state @ mdp.Q
+    data = ValueData(state, state, goal, slope, torch.ones(8, dtype=torch.bool), torch.ones(2, dtype=torch.float64))
+    fresh = torch.randn(500, 2, generator=generator, dtype=torch.float64)
+    errors = []
+    for weight in (0.0, 1.0):
+        torch.manual_seed(0)
+        value = ValueMLP(2, hidden_sizes=(32, 32)).double()
+        optimizer = torch.optim.Adam(value.parameters(), lr=1e-2)
+        for _ in range(300):
+            optimizer.zero_grad()
+            value_loss(value, mdp, data, weight).backward()
+            optimizer.step()
+        errors.append((value(fresh) - mdp.reward(fresh, zeros[:1], fresh)).square().mean().item())
+    assert errors[1] < 0.5 * errors[0]
 
 
 def test_clipping_by_hand():
@@ -172,11 +222,11 @@ def test_the_critic_sees_time_outs_as_going_on_and_terminal_states_as_worth_noth
         shac.manual_backward = lambda loss: loss.backward()
         generator = torch.Generator().manual_seed(0)
         for _ in range(40):
-            _, trajectory, _ = shac.action_gradient(shac.draw(generator), torch.zeros_like(shac.age))
-            shac.fit_value(trajectory, optimizer)
+            window = shac.differentiate(shac.draw(generator), torch.zeros_like(shac.age))
+            shac.fit_value(window, optimizer)
             shac.target_value.load_state_dict(shac.value.state_dict())
         with torch.no_grad():
-            return shac.value(trajectory.obs).mean().item()
+            return shac.value(window.trajectory.obs).mean().item()
 
     assert fitted(Ones(4, max_episode_steps=2)) == pytest.approx(5.0, abs=0.2)
     assert fitted(Ones(4, bound=0.0)) == pytest.approx(1.0, abs=0.2)  # every step is the last
@@ -225,6 +275,7 @@ def test_what_is_kept_is_the_average_of_the_actors(tmp_path):
 @pytest.mark.parametrize("kwargs", [{}, {"normal": 1}], ids=["plain", "all options"])
 def test_resuming_is_exact_to_the_bit(tmp_path, kwargs):
     options = {"truncation_rate": 0.1, "end_beyond": {1: 1.0}, "clip_ratio": 2.0, "decay_env_steps": 200}
+    options |= {"actor_epochs": 2, "value_slope_weight": 0.1}
 
     def fresh():
         mdp = LinearQuadratic(3, noise_std=0.1, bound=1.5, max_episode_steps=7)
@@ -268,7 +319,7 @@ def test_a_nonfinite_gradient_stops_before_the_step():
 
     shac = make_shac(Kinked(3), LinearPolicy(), horizon=5)
     with pytest.raises(NonFiniteError, match=r"gradient of action\[0\] is nan in world 1 at time step"):
-        shac.action_gradient(shac.draw(shac.generator), shac.age)
+        shac.differentiate(shac.draw(shac.generator), shac.age)
 
 
 @pytest.mark.parametrize(
@@ -277,6 +328,9 @@ def test_a_nonfinite_gradient_stops_before_the_step():
         ({"horizon": 0}, "horizon must be >= 1, got 0"),
         ({"value_epochs": 0}, "value_epochs must be >= 1, got 0"),
         ({"value_minibatches": 0}, "value_minibatches must be >= 1, got 0"),
+        ({"actor_epochs": 0}, "actor_epochs must be >= 1, got 0"),
+        ({"action_step": 0.0}, "action_step must be > 0, got 0.0"),
+        ({"value_slope_weight": -1.0}, "value_slope_weight must be >= 0, got -1.0"),
         ({"decay_env_steps": 0}, "decay_env_steps must be >= 1, got 0"),
         ({"gamma": 1.2}, r"gamma must be in \(0, 1\], got 1.2"),
         ({"actor_lam": 0.0}, r"actor_lam must be in \(0, 1\], got 0.0"),

@@ -15,10 +15,12 @@ from policies import Policy, ValueMLP
 from trainers.algorithm import Algorithm, Evaluation
 from trainers.errors import NonFiniteError
 from trainers.nonfinite import explain_nonfinite
-from trainers.pathwise.action_gradient import action_gradient, clip_samples
+from trainers.pathwise.value_data import add_slopes, returns_data, value_loss
+from trainers.pathwise.window import Window, clip_samples, differentiate_window, gradient_metrics
+from trainers.ranges import at_least_one, positive, require, unit_interval
 from trainers.returns import discount_weights, episode_returns, lambda_returns
-from trainers.rollout import Trajectory, Worlds
-from trainers.training_ends import BoundedMDP
+from trainers.rollout import Trajectory
+from trainers.wrappers import BoundedMDP
 
 LEAST_RATE = 0.02  # part of the learning rates that is left in the end
 
@@ -57,9 +59,15 @@ class SHAC(Algorithm):
         value_learning_rate: of the critic.
         decay_env_steps: env steps over which both learning rates fall linearly to 2 %; constant if None.
         max_norm: gradients of all of the actor's or the critic's parameters are scaled down to this norm.
+        actor_epochs: updates of the actor per window. The gradient by the actions is of the first; for later ones, a
+            penalty |g|_median / (2 action_step) |u - u_old|^2 keeps the actions near those it is of.
+        action_step: how far, in the action's units, a gradient of median norm then moves an action.
         value_hidden_sizes: widths of the critic's hidden layers.
         value_epochs: passes over a window's data to fit the critic.
         value_minibatches: critic updates per pass.
+        value_slope_weight: fit the slope of the value, too, to those of the returns, with this weight beside the
+            values' squared error: see `add_slopes`. The actor follows nothing but slopes. Observation and reward
+            must then take any number of rows.
         seed: of initial states and noises, at least 0.
         evaluation: from the policy to metrics.
 
@@ -92,53 +100,34 @@ class SHAC(Algorithm):
         value_learning_rate: float = 2e-3,
         decay_env_steps: int | None = None,
         max_norm: float = 1.0,
-        value_hidden_sizes: Sequence[int] = (128, 128),
         actor_epochs: int = 1,
         action_step: float = 0.1,
+        value_hidden_sizes: Sequence[int] = (128, 128),
         value_epochs: int = 16,
         value_minibatches: int = 4,
+        value_slope_weight: float = 0.0,
         seed: int = 0,
         evaluation: Evaluation | None = None,
     ) -> None:
         super().__init__(policy, seed=seed, device=mdp.device, evaluation=evaluation)
         clip_ratio = float("inf") if clip_ratio is None else clip_ratio
-        for name, count in {
-            "horizon": horizon,
-            "decay_env_steps": decay_env_steps,
-            "value_epochs": value_epochs,
-            "value_minibatches": value_minibatches,
-        }.items():
-            if count is not None and count < 1:
-                raise ValueError(f"{name} must be >= 1, got {count}")
-        for name, number in {
-            "clip_ratio": clip_ratio,
-            "learning_rate": learning_rate,
-            "value_learning_rate": value_learning_rate,
-            "max_norm": max_norm,
-        }.items():
-            if not number > 0:
-                raise ValueError(f"{name} must be > 0, got {number}")
-        for name, number in {"gamma": gamma, "actor_lam": actor_lam}.items():
-            if not 0 < number <= 1:
-                raise ValueError(f"{name} must be in (0, 1], got {number}")
-        for name, number in {
-            "truncation_rate": truncation_rate,
-            "average": average,
-            "target_rate": target_rate,
-        }.items():
-            if not 0 <= number < 1:
-                raise ValueError(f"{name} must be in [0, 1), got {number}")
-        if not 0 <= lam <= 1:
-            raise ValueError(f"lam must be in [0, 1], got {lam}")
+        at_least_one(horizon=horizon, decay_env_steps=decay_env_steps, actor_epochs=actor_epochs)
+        at_least_one(value_epochs=value_epochs, value_minibatches=value_minibatches)
+        positive(clip_ratio=clip_ratio, action_step=action_step, max_norm=max_norm)
+        positive(learning_rate=learning_rate, value_learning_rate=value_learning_rate)
+        unit_interval("(]", gamma=gamma, actor_lam=actor_lam)
+        unit_interval("[]", lam=lam)
+        unit_interval("[)", truncation_rate=truncation_rate, average=average, target_rate=target_rate)
+        require(value_slope_weight >= 0, "value_slope_weight", ">= 0", value_slope_weight)
         self.mdp = BoundedMDP(mdp, end_beyond) if end_beyond else mdp
         self.horizon, self.gamma, self.lam, self.actor_lam = horizon, gamma, lam, actor_lam
-        self.undiscount, self.terminal_gradient = undiscount, terminal_gradient
-        self.clip_ratio = clip_ratio
+        self.undiscount, self.terminal_gradient, self.clip_ratio = undiscount, terminal_gradient, clip_ratio
         self.truncation_rate, self.average, self.target_rate = truncation_rate, average, target_rate
         self.learning_rate, self.value_learning_rate = learning_rate, value_learning_rate
         self.decay_env_steps, self.max_norm = decay_env_steps, max_norm
         self.actor_epochs, self.action_step = actor_epochs, action_step
         self.value_epochs, self.value_minibatches = value_epochs, value_minibatches
+        self.value_slope_weight = value_slope_weight
         self.actor = copy.deepcopy(policy)
         policy.requires_grad_(False)
         self.value = ValueMLP(mdp.observation_space.shape[0], hidden_sizes=value_hidden_sizes)
@@ -170,18 +159,17 @@ class SHAC(Algorithm):
 
         # Back through time to every action, and from there, all samples at once, to the actor's parameters.
         scenarios, age = self.next_scenarios()
-        gradient, trajectory, worlds = self.action_gradient(scenarios, age)
-        clipped, scale = clip_samples(gradient, self.clip_ratio)
-        loss = partial(self.actor_loss, trajectory, scenarios.action_noise, clipped)
-        grad_norm = torch.stack(
-            [self.descend(loss, actor_optimizer, self.max_norm)[1] for _ in range(self.actor_epochs)]
-        )
-        value_loss = self.fit_value(trajectory, value_optimizer)
+        window = self.differentiate(scenarios, age)
+        trajectory = window.trajectory
+        gradient, scale = clip_samples(self.ascent(window), self.clip_ratio)
+        loss = partial(self.actor_loss, trajectory, scenarios.action_noise, gradient)
+        norms = [self.descend(loss, actor_optimizer, self.max_norm)[1] for _ in range(self.actor_epochs)]
+        value_loss = self.fit_value(window, value_optimizer)
         follow(self.target_value, self.value, self.target_rate)
         follow(self.policy, self.actor, self.average)
 
         # Go on from where the window ended. Only now may the networks see with newer statistics.
-        self.state, self.age = worlds
+        self.state, self.age = window.worlds
         self.env_steps += trajectory.reward.numel()
         if self.policy.normalizer is not None:
             self.policy.normalizer.update(trajectory.obs)
@@ -189,10 +177,10 @@ class SHAC(Algorithm):
         return {
             **({"return": finished.mean()} if len(finished) else {}),
             "value_loss": value_loss,
-            "grad_norm": grad_norm[0],
+            "grad_norm": norms[0],
             "learning_rate": rate * self.learning_rate,
             "terminated": trajectory.terminated.float().mean(),
-            **gradient_metrics(gradient, scale),
+            **gradient_metrics(self.ascent(window), scale),
         }
 
     def next_scenarios(self) -> tuple[Scenarios, Tensor]:
@@ -215,15 +203,23 @@ class SHAC(Algorithm):
         """For each world one of 0, 1, ..., below - 1: int64 [N]."""
         return torch.randint(below, (self.mdp.num_envs,), generator=self.generator, device=self.mdp.device)
 
-    def action_gradient(self, scenarios: Scenarios, age: Tensor) -> tuple[Tensor, Trajectory, Worlds]:
-        """Gradient of G_t, or of G_0, by each action u_t, [H, N, A]; and the window it is of."""
-        gradient, trajectory, worlds = action_gradient(self.mdp, self.actor, scenarios, self.objective, age=age)
-        if not gradient.isfinite().all():
+    def differentiate(self, scenarios: Scenarios, age: Tensor) -> Window:
+        """Rolls out a window, and differentiates the objective.
+
+        Raises: NonFiniteError, saying where, if a gradient is not finite.
+        """
+        window = differentiate_window(self.mdp, self.actor, scenarios, self.objective, age=age)
+        if not window.action_gradient.isfinite().all():
             raise NonFiniteError(explain_nonfinite(self.mdp, self.actor, scenarios, self.objective, age=age))
-        if self.undiscount:
-            weights = discount_weights(trajectory.ended, self.gamma * self.actor_lam, gradient.dtype)
-            gradient = gradient / weights.unsqueeze(-1)
-        return gradient, trajectory, worlds
+        return window
+
+    def ascent(self, window: Window) -> Tensor:
+        """dG_t / du_t, or if not to be undiscounted dG_0 / du_t, [H, N, A]."""
+        if not self.undiscount:
+            return window.action_gradient
+        gradient = window.action_gradient
+        weights = discount_weights(window.trajectory.ended, self.gamma * self.actor_lam, gradient.dtype)
+        return gradient / weights.unsqueeze(-1)
 
     def objective(self, trajectory: Trajectory) -> Tensor:
         """Sum of the lambda-returns of every episode's first step in the window."""
@@ -248,25 +244,20 @@ class SHAC(Algorithm):
         moved = (action - trajectory.action).square().sum(-1).mean()
         return -(gradient * action).sum(-1).mean() + 0.5 * curvature * moved
 
-    def fit_value(self, trajectory: Trajectory, optimizer: Optimizer) -> Tensor:
-        """Regresses the value on TD(lambda) targets, and on 0 where the MDP terminated. Returns the last loss."""
-        with torch.no_grad():
-            next_value = torch.where(trajectory.terminated, 0.0, self.target_value(trajectory.next_obs))
-            returns = lambda_returns(trajectory.reward, next_value, trajectory.ended, self.gamma, self.lam)
-        obs, goal = trajectory.obs.flatten(0, 1), returns.flatten()
+    def fit_value(self, window: Window, optimizer: Optimizer) -> Tensor:
+        """Fits the value to the window's lambda-returns, and to 0 where the MDP terminated. Returns the last loss."""
+        data = returns_data(window, self.target_value, self.gamma, self.lam)
+        if self.value_slope_weight > 0:
+            data = add_slopes(data, self.mdp, window, self.gamma, self.actor_lam)
         if self.terminal_gradient:
-            dead = trajectory.next_obs[trajectory.terminated]
-            obs, goal = torch.cat([obs, dead]), torch.cat([goal, goal.new_zeros(len(dead))])
-        loss = goal.new_zeros(())
+            data = data.with_terminal(window)
+        last = data.goal.new_zeros(())
         for _ in range(self.value_epochs):
-            order = torch.randperm(len(goal), generator=self.generator, device=goal.device)
-            for batch in order.chunk(self.value_minibatches):
-                loss, _ = self.descend(partial(self.value_loss, obs[batch], goal[batch]), optimizer, self.max_norm)
-        return loss
-
-    def value_loss(self, obs: Tensor, goal: Tensor) -> Tensor:
-        """Mean squared error of the value of `obs` [B, O] against `goal` [B]."""
-        return (self.value(obs) - goal).square().mean()
+            order = torch.randperm(len(data.goal), generator=self.generator, device=data.goal.device)
+            for index in order.chunk(self.value_minibatches):
+                loss = partial(value_loss, self.value, self.mdp, data.batch(index), self.value_slope_weight)
+                last, _ = self.descend(loss, optimizer, self.max_norm)
+        return last
 
 
 @torch.no_grad()
@@ -274,14 +265,3 @@ def follow(slow: nn.Module, fast: nn.Module, keep: float) -> None:
     """Moves the parameters of `slow` towards those of `fast`, keeping the part `keep` of them."""
     for old, new in zip(slow.parameters(), fast.parameters(), strict=True):
         old.lerp_(new, 1.0 - keep)
-
-
-def gradient_metrics(gradient: Tensor, scale: Tensor) -> dict[str, Tensor]:
-    """What the gradients by the actions [H, N, A] look like, and the share that `scale` [H, N] changed."""
-    norm = gradient.norm(dim=-1)
-    return {
-        "action_grad_median": norm.median(),
-        "action_grad_max": norm.max(),
-        "action_grad_growth": norm[0].median() / norm[-1].median(),
-        "clipped": (scale < 1.0).to(norm).mean(),
-    }
