@@ -1,22 +1,24 @@
 """SHAC: its gradient against BPTT, differences and definitions; its stabilisers; exact resuming."""
 
-import copy
 import io
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from rich.console import Console
 
-import diffsim
 from diffsim.mdp import Scenarios
-from policies import DeterministicMLP, GaussianMLP, ValueMLP
+from policies import GaussianMLP, ValueMLP
 from tests.trainers.linear import LinearPolicy, LinearQuadratic
+from tests.trainers.whole_episode import differences, make_shac, parameter_gradient
 from trainers.checkpoint import read_checkpoint
 from trainers.errors import NonFiniteError
 from trainers.fit import train
 from trainers.options import RunOptions
-from trainers.pathwise.bptt import BPTT
 from trainers.pathwise.shac import SHAC
 from trainers.pathwise.value_data import SLOPE_CLIP, ValueData, add_slopes, returns_data, value_loss
 from trainers.pathwise.window import clip_samples
@@ -25,6 +27,7 @@ from trainers.rollout import rollout
 from trainers.run_folder import RunFolder
 from trainers.wrappers import BoundedMDP
 
+ROOT = Path(__file__).parents[2]
 OPTIONS = RunOptions(task="linear", evaluate_every=5)
 
 
@@ -40,61 +43,12 @@ def gaussian(mdp, seed=3):
     return GaussianMLP(mdp.observation_space, mdp.action_space, hidden_sizes=(8,), out_scale=1.0).double()
 
 
-def make_shac(mdp, policy, **kwargs):
-    torch.manual_seed(5)
-    return SHAC(mdp, policy, **{"value_hidden_sizes": (8,), **kwargs})
-
-
-def parameter_gradient(algorithm, scenarios, age=None):
-    """What SHAC's two passes give its optimizer, as one vector."""
-    age = torch.zeros_like(algorithm.age) if age is None else age
-    window = algorithm.differentiate(scenarios, age)
-    loss = algorithm.actor_loss(window.trajectory, scenarios.action_noise, algorithm.ascent(window))
-    return -flat(torch.autograd.grad(loss, list(algorithm.actor.parameters())))
-
-
-def flat(tensors):
-    return torch.cat([tensor.flatten() for tensor in tensors])
-
-
-def differences(value, parameters, eps=1e-6):
-    """Central differences of `value()` along a fixed random direction, and the direction."""
-    generator = torch.Generator().manual_seed(9)
-    direction = [torch.randn(p.shape, generator=generator, dtype=p.dtype) for p in parameters]
-    ends = []
-    with torch.no_grad():
-        for step in (eps, -2 * eps):
-            for p, d in zip(parameters, direction, strict=True):
-                p += step * d
-            ends.append(value())
-        for p, d in zip(parameters, direction, strict=True):
-            p += eps * d
-    return (ends[0] - ends[1]).item() / (2 * eps), flat(direction)
-
-
 @pytest.mark.parametrize("task", ["InvertedDoublePendulum-v5", "HalfCheetah-v5"])
 def test_the_whole_episode_without_value_is_bptt_and_differences(task):
-    horizon, gamma = 6, 0.97
-    mdp = diffsim.make(task, num_envs=3)
-    torch.manual_seed(0)
-    policy = DeterministicMLP(mdp.observation_space, mdp.action_space, hidden_sizes=(8,), out_scale=0.3).double()
-    scenarios = Scenarios.draw(mdp, horizon, torch.Generator().manual_seed(0))
-    assert not rollout(mdp, policy, scenarios)[0].ended.any()
-    bptt = BPTT(mdp, policy, horizon=horizon, start="per_iteration", gamma=gamma)
-
-    def objective():
-        return bptt.objective(rollout(mdp, policy, scenarios)[0])
-
-    whole = flat(torch.autograd.grad(objective(), list(policy.parameters())))
-    options = {"horizon": horizon, "gamma": gamma, "actor_lam": 1.0, "undiscount": False}
-    shac = make_shac(mdp, copy.deepcopy(policy), **options)
-    with_value = parameter_gradient(shac, scenarios)
-    torch.nn.init.zeros_(shac.target_value.network[-1].weight)
-    two_passes = parameter_gradient(shac, scenarios)
-    torch.testing.assert_close(two_passes, whole, rtol=1e-10, atol=1e-12)
-    expected, direction = differences(objective, list(policy.parameters()))
-    assert two_passes @ direction == pytest.approx(expected, rel=1e-6)
-    assert (with_value - whole).norm() > 1e-3 * whole.norm(), "negative control: the value has its say"
+    command = [sys.executable, "-m", "tests.trainers.whole_episode", task]
+    environment = {**os.environ, "DIFFSIM_X64": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("terminal_gradient", [False, True])
