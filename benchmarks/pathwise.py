@@ -15,6 +15,7 @@ import argparse
 import csv
 import hashlib
 import io
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -102,14 +103,13 @@ def run(job: Job, runs: Path) -> Row:
     Raises: RuntimeError with the command's last words if it failed.
     """
     folder = job.folder(runs)
-    if folder.checkpoint.exists():
-        options = ["--resume", str(folder.path)]
-    else:
-        folder.path.parent.mkdir(parents=True, exist_ok=True)
-        options = ["--config", job.config, "--seed", job.seed, "--run", folder.path]
-        options += ["--env_steps", job.budget, "--decay_env_steps", job.budget]
-    complete = folder.checkpoint.exists() and folder.read_metrics()[-1]["env_steps"] >= job.budget
-    if not complete:
+    started = folder.checkpoint.exists()
+    if not started or folder.read_metrics()[-1]["env_steps"] < job.budget:
+        if not started and folder.path.exists():
+            shutil.rmtree(folder.path)  # stopped before its first checkpoint
+        fresh = ["--config", job.config, "--seed", job.seed, "--run", folder.path]
+        fresh += ["--env_steps", job.budget, "--decay_env_steps", job.budget]
+        options = ["--resume", folder.path] if started else fresh
         command = [sys.executable, "-m", "trainers.cli", "fit", *map(str, options)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         if done.returncode != 0:

@@ -38,6 +38,7 @@ class Recorder(Callback):
         self.folder.write_metrics(rows)
         self.seconds_before = rows[-1]["seconds"] if rows else 0.0
         self.started = time.perf_counter()
+        trainer.should_stop = pl_module.env_steps >= self.env_steps  # nothing is left of the budget
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Records the iteration."""

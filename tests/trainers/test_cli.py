@@ -56,6 +56,8 @@ def test_env_steps_are_a_budget_that_resuming_can_raise(tmp_path):
     assert diffsim("fit", *SMALL, "--env_steps", 13, "--run", run) == 0
     assert [row["env_steps"] for row in metrics(run)] == ["6", "12", "18"]
     assert weights(run)["diffsim"]["env_steps"] == 18
+    assert diffsim("fit", "--resume", run) == 0
+    assert len(metrics(run)) == 3, "nothing was left to do"
     assert diffsim("fit", "--resume", run, "--env_steps", 30) == 0
     assert [row["env_steps"] for row in metrics(run)] == ["6", "12", "18", "24", "30"]
 
