@@ -164,7 +164,7 @@ class SHAC(Algorithm):
         gradient, scale = clip_samples(self.ascent(window), self.clip_ratio)
         loss = partial(self.actor_loss, trajectory, scenarios.action_noise, gradient)
         norms = [self.descend(loss, actor_optimizer, self.max_norm)[1] for _ in range(self.actor_epochs)]
-        value_loss = self.fit_value(window, value_optimizer)
+        last_value_loss = self.fit_value(window, value_optimizer)
         follow(self.target_value, self.value, self.target_rate)
         follow(self.policy, self.actor, self.average)
 
@@ -176,7 +176,8 @@ class SHAC(Algorithm):
         finished, self.running_return = episode_returns(trajectory.reward, trajectory.ended, self.running_return)
         return {
             **({"return": finished.mean()} if len(finished) else {}),
-            "value_loss": value_loss,
+            "reward": trajectory.reward.mean(),
+            "value_loss": last_value_loss,
             "grad_norm": norms[0],
             "learning_rate": rate * self.learning_rate,
             "terminated": trajectory.terminated.float().mean(),
