@@ -60,6 +60,16 @@ TARGETS = {
 EPISODES, FIRST_EPISODE = 10, 1_000_000
 
 
+def config(task: str) -> Path:
+    """The YAML file of a task's options."""
+    return ROOT / "configs" / f"{CONFIGS[task]}.yaml"
+
+
+def digest(task: str) -> str:
+    """What the config of a task holds, in a word: a run of another config is another run."""
+    return hashlib.sha256(config(task).read_bytes()).hexdigest()[:8]
+
+
 @dataclass(frozen=True)
 class Job:
     """One training run."""
@@ -68,19 +78,9 @@ class Job:
     budget: int
     seed: int
 
-    @property
-    def config(self) -> Path:
-        """The YAML file of its options."""
-        return ROOT / "configs" / f"{CONFIGS[self.task]}.yaml"
-
-    @property
-    def digest(self) -> str:
-        """What the config holds, in a word: a run of another config is another run."""
-        return hashlib.sha256(self.config.read_bytes()).hexdigest()[:8]
-
     def folder(self, runs: Path) -> RunFolder:
         """Where it leaves its checkpoint and metrics."""
-        return RunFolder(runs / f"{self.task}-{self.budget}-seed-{self.seed}-{self.digest}")
+        return RunFolder(runs / f"{self.task}-{self.budget}-seed-{self.seed}-{digest(self.task)}")
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def run(job: Job, runs: Path) -> Row:
     if not started or folder.read_metrics()[-1]["env_steps"] < job.budget:
         if not started and folder.path.exists():
             shutil.rmtree(folder.path)  # stopped before its first checkpoint
-        fresh = ["--config", job.config, "--seed", job.seed, "--run", folder.path]
+        fresh = ["--config", config(job.task), "--seed", job.seed, "--run", folder.path]
         fresh += ["--env_steps", job.budget, "--decay_env_steps", job.budget]
         options = ["--resume", folder.path] if started else fresh
         command = [sys.executable, "-m", "trainers.cli", "fit", *map(str, options)]
@@ -120,7 +120,7 @@ def run(job: Job, runs: Path) -> Row:
         job.task,
         job.budget,
         job.seed,
-        job.digest,
+        digest(job.task),
         float(returns.mean()),
         float(returns.std()),
         int(last["env_steps"]),
@@ -179,7 +179,7 @@ def report(rows: Sequence[Row], jobs: int) -> str:
     ends = [
         f"{task}: `end_beyond: {options['end_beyond']}` of {CONFIGS[task]}.yaml"
         for task in tasks
-        if "end_beyond" in (options := yaml.safe_load((ROOT / "configs" / f"{CONFIGS[task]}.yaml").read_text()))
+        if "end_beyond" in (options := yaml.safe_load(config(task).read_text()))
     ]
     return "\n".join(
         [
@@ -231,19 +231,19 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=RESULTS / "pathwise", help="folder of table and pictures")
     options = parser.parse_args(arguments)
     options.output.mkdir(parents=True, exist_ok=True)
-    rows = read_rows(options.output / "runs.csv")
+    # Rows of another config than there is now say nothing about it.
+    rows = [row for row in read_rows(options.output / "runs.csv") if row.config == digest(row.task)]
     wanted = [
         Job(task, budget, seed)
         for task in options.tasks
         for budget in options.budgets or TARGETS[task]
         for seed in options.seeds
     ]
-    finished = {(row.task, row.budget, row.seed, row.config) for row in rows}
-    missing = [job for job in wanted if (job.task, job.budget, job.seed, job.digest) not in finished]
+    finished = {(row.task, row.budget, row.seed) for row in rows}
+    missing = [job for job in wanted if (job.task, job.budget, job.seed) not in finished]
     with ThreadPoolExecutor(options.jobs) as pool:
         for future in as_completed([pool.submit(run, job, options.runs) for job in missing]):
             row = future.result()
-            rows = [old for old in rows if (old.task, old.budget, old.seed) != (row.task, row.budget, row.seed)]
             rows.append(row)
             save(rows, options.runs, options.output, options.jobs)
             print(f"{row.task} {row.budget:,} seed {row.seed}: {row.mean:,.1f} ± {row.std:,.1f}", flush=True)
