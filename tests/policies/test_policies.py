@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.distributions import AffineTransform, Independent, Normal, TanhTransform, TransformedDistribution
 
-from policies import DeterministicMLP, GaussianMLP, ObservationNormalizer, TanhBox, mlp
+from policies import DeterministicMLP, GaussianMLP, ObservationNormalizer, TanhBox, ValueMLP, mlp
 
 OBS = Box(-np.inf, np.inf, (3,), np.float64)
 ACTION = Box(np.array([-1.0, -3.0], np.float32), np.array([2.0, 1.0], np.float32))
@@ -167,3 +167,25 @@ def test_messages_name_argument_rule_and_value(make, message):
 def test_discrete_actions_are_refused():
     with pytest.raises(TypeError, match="must be a gymnasium.spaces.Box, got Discrete"):
         TanhBox(Discrete(3))
+
+
+def test_layer_norm_makes_hidden_layers_blind_to_the_scale_of_their_input():
+    torch.manual_seed(0)
+    plain, normed = (mlp(3, (8,), 1, activation="relu", layer_norm=flag).double() for flag in (False, True))
+    obs = batch(20, 3)
+    torch.testing.assert_close(normed(1000 * obs), normed(100 * obs), rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(plain(1000 * obs), 10 * plain(100 * obs))
+    assert mlp(3, (), 2)(torch.ones(4, 3)).shape == (4, 2)
+
+
+def test_a_value_shares_the_normalizer_it_is_given():
+    normalizer = ObservationNormalizer(3)
+    torch.manual_seed(0)
+    value, obs = ValueMLP(3, normalizer), batch(50, 3).float() * 7 + 2
+    before = value(obs)
+    assert before.shape == (50,)
+    normalizer.update(obs)
+    torch.testing.assert_close(
+        value(obs), value.network((obs - obs.mean(0)) / obs.std(0, correction=0)).squeeze(-1), rtol=1e-3, atol=1e-4
+    )
+    assert not torch.allclose(value(obs), before)

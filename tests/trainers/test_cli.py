@@ -12,6 +12,8 @@ import torch
 import yaml
 
 from trainers.cli import main
+from trainers.fit import build
+from trainers.options import RunOptions
 from trainers.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
@@ -47,6 +49,27 @@ def test_fit_leaves_a_run_folder_and_prints_the_table(tmp_path, capsys):
     assert [bool(row["eval/return"]) for row in rows] == [False, True, False, True]
     config = yaml.safe_load(folder.config.read_text())
     assert config["horizon"] == 3 and config["gamma"] == 1.0 and "resume" not in config
+
+
+def test_env_steps_are_a_budget_that_resuming_can_raise(tmp_path):
+    run = tmp_path / "run"
+    assert diffsim("fit", *SMALL, "--env_steps", 13, "--run", run) == 0
+    assert [row["env_steps"] for row in metrics(run)] == ["6", "12", "18"]
+    assert weights(run)["diffsim"]["env_steps"] == 18
+    assert diffsim("fit", "--resume", run) == 0
+    assert len(metrics(run)) == 3, "nothing was left to do"
+    assert diffsim("fit", "--resume", run, "--env_steps", 30) == 0
+    assert [row["env_steps"] for row in metrics(run)] == ["6", "12", "18", "24", "30"]
+
+
+def test_training_kwargs_change_what_is_trained_on_and_not_what_is_evaluated():
+    values = {"task": "Reacher-v5", "task_kwargs": {"reward_control_weight": 2.0}, "horizon": 2}
+    options = RunOptions(
+        task="Reacher-v5", task_kwargs=values["task_kwargs"], training_kwargs={"reward_control_weight": 3.0}
+    )
+    algorithm = build(options, values)
+    assert algorithm.mdp.reward_control_weight == 3.0
+    assert algorithm.evaluation.task_kwargs == {"reward_control_weight": 2.0}
 
 
 def test_resume_is_exact_to_the_bit_and_config_files_say_the_same_as_options(tmp_path):
@@ -167,6 +190,7 @@ def test_help_loads_nothing_heavy():
             "must be one of carried, per_iteration, got 'here'",
         ),
         (["fit", *SMALL, "--iterations", "0"], "iterations must be >= 1, got 0"),
+        (["fit", *SMALL, "--env_steps", "0"], "env_steps must be >= 1, got 0"),
         (["fit", *SMALL, "--num_envs", "0"], "num_envs must be >= 1, got 0"),
         (["fit", *SMALL, "--threads", "0"], "threads must be >= 1, got 0"),
         (["fit", *SMALL, "--seed", "-1"], "seed must be >= 0, got -1"),
@@ -195,7 +219,10 @@ def test_help_loads_nothing_heavy():
             ["fit", "--resume", "nowhere"],
             "--resume must be the folder of a run, with its config.yaml, got",
         ),
-        (["fit", "--resume", "nowhere", "--horizon", "3"], "only --iterations may differ, got --horizon"),
+        (
+            ["fit", "--resume", "nowhere", "--horizon", "3"],
+            "only --iterations and --env_steps may differ, got --horizon",
+        ),
         (["evaluate", "nowhere"], "RUN must be the folder of a run, with its config.yaml, got 'nowhere'"),
         (["evaluate", "nowhere", "--episods", "3"], "unknown option --episods; did you mean --episodes?"),
         (["tasks", "--all"], "unknown option --all"),

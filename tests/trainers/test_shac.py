@@ -1,0 +1,307 @@
+"""SHAC: its gradient against BPTT, differences and definitions; its stabilisers; exact resuming."""
+
+import io
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from diffsim.mdp import Scenarios
+from policies import GaussianMLP, ValueMLP
+from tests.trainers.linear import LinearPolicy, LinearQuadratic
+from tests.trainers.whole_episode import differences, make_shac, parameter_gradient
+from trainers.checkpoint import read_checkpoint
+from trainers.errors import NonFiniteError
+from trainers.fit import train
+from trainers.options import RunOptions
+from trainers.pathwise.shac import SHAC
+from trainers.pathwise.value_data import SLOPE_CLIP, ValueData, add_slopes, returns_data, value_loss
+from trainers.pathwise.window import clip_samples
+from trainers.returns import lambda_returns
+from trainers.rollout import rollout
+from trainers.run_folder import RunFolder
+from trainers.wrappers import BoundedMDP
+
+ROOT = Path(__file__).parents[2]
+OPTIONS = RunOptions(task="linear", evaluate_every=5)
+
+
+def run(algorithm, path, iterations, *, resume=False):
+    """Trains in `path` without a screen."""
+    options = replace(OPTIONS, iterations=iterations)
+    train(algorithm, options, RunFolder(path), Console(file=io.StringIO()), resume=resume)
+    return algorithm
+
+
+def gaussian(mdp, seed=3):
+    torch.manual_seed(seed)
+    return GaussianMLP(mdp.observation_space, mdp.action_space, hidden_sizes=(8,), out_scale=1.0).double()
+
+
+@pytest.mark.parametrize("task", ["InvertedDoublePendulum-v5", "HalfCheetah-v5"])
+def test_the_whole_episode_without_value_is_bptt_and_differences(task):
+    command = [sys.executable, "-m", "tests.trainers.whole_episode", task]
+    environment = {**os.environ, "DIFFSIM_X64": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("terminal_gradient", [False, True])
+def test_with_value_and_ends_it_is_the_gradient_of_its_objective(terminal_gradient):
+    """With ends of both kinds inside the window, against differences of the objective with frozen ends."""
+    mdp = LinearQuadratic(6, bound=1.2, noise_std=0.3, max_episode_steps=5)
+    shac = make_shac(
+        mdp, gaussian(mdp), horizon=8, actor_lam=0.8, undiscount=False, terminal_gradient=terminal_gradient
+    )
+    scenarios = shac.draw(torch.Generator().manual_seed(1))
+    age = torch.arange(6) % 5
+
+    def value():
+        trajectory, _ = rollout(mdp, shac.actor, scenarios, age=age)
+        assert trajectory.terminated.any() and (trajectory.truncated & ~trajectory.terminated).any()
+        reached = shac.target_value(trajectory.next_obs)
+        dead = reached - reached.detach() if not torch.is_grad_enabled() else 0.0
+        dead = reached - dead_before if terminal_gradient else dead
+        reached = torch.where(trajectory.terminated, dead, reached)
+        total = torch.zeros((), dtype=torch.float64)
+        for n in range(6):  # world by world, episode by episode, by the definition
+            starts = [0, *(t + 1 for t in range(7) if trajectory.ended[t, n])]
+            for start, stop in zip(starts, [*starts[1:], 8], strict=True):
+                part = slice(start, stop), slice(n, n + 1)
+                total += lambda_returns(trajectory.reward[part], reached[part], trajectory.ended[part], 0.99, 0.8)[0, 0]
+        return total / 48
+
+    with torch.no_grad():
+        dead_before = shac.target_value(rollout(mdp, shac.actor, scenarios, age=age)[0].next_obs)
+    gradient = parameter_gradient(shac, scenarios, age)
+    expected, direction = differences(value, list(shac.actor.parameters()))
+    assert gradient @ direction == pytest.approx(expected, rel=1e-6)
+    shac.terminal_gradient = not terminal_gradient
+    assert parameter_gradient(shac, scenarios, age) @ direction != pytest.approx(expected, rel=1e-3)
+
+
+def test_undiscounted_each_action_climbs_its_own_return():
+    """dG_t / du_t for each t, every one by a differentiation of its own."""
+    mdp = LinearQuadratic(4, bound=1.5, noise_std=0.3, max_episode_steps=5)
+    shac = make_shac(mdp, gaussian(mdp), horizon=7, actor_lam=0.8)
+    scenarios = shac.draw(torch.Generator().manual_seed(1))
+    window = shac.differentiate(scenarios, torch.arange(4))
+    gradient, trajectory = shac.ascent(window), window.trajectory
+    assert trajectory.ended[:-1].any()
+
+    probe = torch.zeros(7, 4, 1, dtype=torch.float64, requires_grad=True)
+    pending = iter(probe)
+    trajectory, _ = rollout(mdp, lambda o, z: shac.actor(o, z) + next(pending), scenarios, age=torch.arange(4))
+    value = shac.target_value(trajectory.next_obs)
+    value = value - torch.where(trajectory.terminated, value.detach(), 0.0)
+    returns = lambda_returns(trajectory.reward, value, trajectory.ended, 0.99, 0.8)
+    for t in range(7):
+        (own,) = torch.autograd.grad(returns[t].sum(), probe, retain_graph=True)
+        torch.testing.assert_close(gradient[t], own[t], rtol=1e-10, atol=1e-12)
+
+
+def test_slopes_are_derivatives_of_the_returns_by_the_states_they_start_from():
+    """Each by a roll-out of its own, from the same state on."""
+    mdp = LinearQuadratic(4, bound=1.5, noise_std=0.3, max_episode_steps=5)
+    shac = make_shac(mdp, gaussian(mdp), horizon=7, actor_lam=0.8)
+    scenarios, age = shac.draw(torch.Generator().manual_seed(1)), torch.arange(4)
+    window = shac.differentiate(scenarios, age)
+    ended = window.trajectory.ended
+    data = add_slopes(returns_data(window, shac.target_value, 0.99, 0.8), mdp, window, 0.99, 0.8)
+    known = data.known.view(7, 4)
+    assert not known[0].any() and torch.equal(known[1:], ~ended[:-1]) and 0 < ended[:-1].sum() < 24
+
+    expected = []
+    for t in range(1, 7):
+        age = torch.where(ended[t - 1], 0, age + 1)
+        start = window.state[t].requires_grad_(True)
+        rest = Scenarios(start, scenarios.resets, scenarios.process_noise[t:], scenarios.action_noise[t:])
+        again, _ = rollout(mdp, shac.actor, rest, age=age)
+        value = shac.target_value(again.next_obs)
+        value = value - torch.where(again.terminated, value.detach(), 0.0)
+        returns = lambda_returns(again.reward, value, again.ended, 0.99, 0.8)[0]
+        mixture = 0.2 * shac.target_value(start) + 0.8 * returns
+        expected.append(torch.autograd.grad(mixture.sum(), start)[0][known[t]])
+    clipped, scale = clip_samples(torch.cat(expected) * data.scale, SLOPE_CLIP)
+    assert (scale == 1).sum() > 10
+    torch.testing.assert_close(data.slope[data.known], clipped, rtol=1e-9, atol=1e-12)
+
+
+def test_slopes_teach_a_quadratic_value_from_few_samples():
+    """V(x) = -x'Qx at a handful of states: with its slopes, the fit is better between them, too."""
+    mdp, generator = LinearQuadratic(8), torch.Generator().manual_seed(0)
+    state = torch.randn(8, 2, generator=generator, dtype=torch.float64)
+    zeros = torch.zeros(8, 1, dtype=torch.float64)
+    goal, slope = mdp.reward(state, zeros, state), -2 * state @ mdp.Q
+    data = ValueData(state, state, goal, slope, torch.ones(8, dtype=torch.bool), torch.ones(2, dtype=torch.float64))
+    fresh = torch.randn(500, 2, generator=generator, dtype=torch.float64)
+    errors = []
+    for weight in (0.0, 1.0):
+        torch.manual_seed(0)
+        value = ValueMLP(2, hidden_sizes=(32, 32)).double()
+        optimizer = torch.optim.Adam(value.parameters(), lr=1e-2)
+        for _ in range(300):
+            optimizer.zero_grad()
+            value_loss(value, mdp, data, weight).backward()
+            optimizer.step()
+        errors.append((value(fresh) - mdp.reward(fresh, zeros[:1], fresh)).square().mean().item())
+    assert errors[1] < 0.5 * errors[0]
+
+
+def test_clipping_by_hand():
+    gradient = torch.tensor([[[3.0, 4.0]], [[0.0, 1.0]], [[0.0, 0.0]], [[0.0, -2.0]], [[0.5, 0.0]]])
+    clipped, scale = clip_samples(gradient, 2.0)  # norms 5, 1, 0, 2, 0.5: median 1, at most 2
+    assert scale.flatten().tolist() == pytest.approx([0.4, 1, 1, 1, 1])
+    torch.testing.assert_close(clipped[0], torch.tensor([[1.2, 1.6]]))
+    assert torch.equal(clipped[1:], gradient[1:])
+    unclipped, scale = clip_samples(gradient, float("inf"))
+    assert torch.equal(unclipped, gradient) and (scale == 1).all()
+
+
+def test_the_critic_sees_time_outs_as_going_on_and_terminal_states_as_worth_nothing():
+    """Reward 1 at every step: the value is 1 / (1 - gamma) unless an episode really ends."""
+
+    class Ones(LinearQuadratic):
+        def reward(self, state, action, next_state):
+            return 1.0 + 0.0 * action.sum(-1)
+
+    def fitted(mdp):
+        shac = make_shac(mdp, gaussian(mdp), horizon=4, gamma=0.8, terminal_gradient=False)
+        optimizer = torch.optim.Adam(shac.value.parameters(), lr=1e-2)
+        shac.manual_backward = lambda loss: loss.backward()
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(40):
+            window = shac.differentiate(shac.draw(generator), torch.zeros_like(shac.age))
+            shac.fit_value(window, optimizer)
+            shac.target_value.load_state_dict(shac.value.state_dict())
+        with torch.no_grad():
+            return shac.value(window.trajectory.obs).mean().item()
+
+    assert fitted(Ones(4, max_episode_steps=2)) == pytest.approx(5.0, abs=0.2)
+    assert fitted(Ones(4, bound=0.0)) == pytest.approx(1.0, abs=0.2)  # every step is the last
+
+
+def test_random_truncation_cuts_at_its_rate_and_bootstraps(tmp_path):
+    mdp = LinearQuadratic(200, max_episode_steps=10_000)
+    shac = make_shac(mdp, LinearPolicy(), horizon=10, truncation_rate=0.02)
+    shac.iteration, cuts, steps = 1, 0, 0
+    for _ in range(50):
+        scenarios, age = shac.next_scenarios()
+        trajectory, worlds = rollout(mdp, LinearPolicy(), scenarios, age=age)
+        shac.state, shac.age = worlds
+        assert not trajectory.terminated.any()
+        cuts, steps = cuts + trajectory.truncated.sum().item(), steps + trajectory.truncated.numel()
+    # At most one cut per window and world: 1 - 0.98^10 = 0.183 of them. 10,000 windows: standard error 0.0039.
+    assert cuts / (steps / 10) == pytest.approx(1 - 0.98**10, abs=4 * 0.0039)
+    assert worlds.age.max() < 500
+
+
+def test_bounds_end_episodes_in_training_only():
+    mdp = LinearQuadratic(3)
+    bounded = BoundedMDP(mdp, {1: 0.5})
+    state = torch.tensor([[9.0, 0.4], [0.0, -0.6], [0.0, 0.6]], dtype=torch.float64)
+    assert bounded.terminal(state).tolist() == [False, True, True] and not mdp.terminal(state).any()
+    action = torch.ones(3, 1, dtype=torch.float64)
+    assert torch.equal(bounded.transition(state, action), mdp.transition(state, action))
+    assert torch.equal(bounded.reward(state, action, state), mdp.reward(state, action, state))
+
+
+def test_what_is_kept_is_the_average_of_the_actors(tmp_path):
+    mdp, policy = LinearQuadratic(4), LinearPolicy()
+    shac = make_shac(mdp, policy, horizon=4, average=0.75, learning_rate=0.1)
+    seen, before = [], policy.K.detach().clone()
+    shac.evaluation = lambda p: seen.append(p.K.detach().clone()) or {}
+    expected = before.clone()
+    for iteration in range(1, 4):
+        run(shac, tmp_path, iteration, resume=iteration > 1)
+        expected = 0.75 * expected + 0.25 * shac.actor.K.detach()
+    torch.testing.assert_close(policy.K.detach(), expected)
+    assert not torch.allclose(policy.K, shac.actor.K)
+    saved = read_checkpoint(RunFolder(tmp_path).checkpoint)["state_dict"]
+    assert torch.equal(saved["policy.K"], policy.K)
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"normal": 1}], ids=["plain", "all options"])
+def test_resuming_is_exact_to_the_bit(tmp_path, kwargs):
+    options = {"truncation_rate": 0.1, "end_beyond": {1: 1.0}, "clip_ratio": 2.0, "decay_env_steps": 200}
+    options |= {"actor_epochs": 2, "value_slope_weight": 0.1}
+
+    def fresh():
+        mdp = LinearQuadratic(3, noise_std=0.1, bound=1.5, max_episode_steps=7)
+        return make_shac(mdp, gaussian(mdp), horizon=5, seed=4, value_epochs=2, **(options if kwargs else {}))
+
+    whole = run(fresh(), tmp_path / "whole", 20)
+    run(fresh(), tmp_path / "parts", 10)
+    halfway = read_checkpoint(RunFolder(tmp_path / "parts").checkpoint)
+    parts = run(fresh(), tmp_path / "parts", 20, resume=True)
+
+    assert whole.env_steps == parts.env_steps == 300 and whole.iteration == parts.iteration == 20
+    assert torch.equal(whole.generator.get_state(), parts.generator.get_state())
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, parts.state_dict()[name]), name
+        assert "network" not in name or not torch.equal(value, halfway["state_dict"][name]), name
+    rows = [RunFolder(tmp_path / name).read_metrics() for name in ("whole", "parts")]
+    strip = [[{k: v for k, v in row.items() if k != "seconds"} for row in r] for r in rows]
+    assert strip[0] == strip[1] and len(strip[0]) == 20
+
+
+def test_learning_rates_fall_to_two_percent(tmp_path):
+    run(make_shac(LinearQuadratic(2), LinearPolicy(), horizon=5, learning_rate=0.1, decay_env_steps=40), tmp_path, 6)
+    rates = [row["learning_rate"] for row in RunFolder(tmp_path).read_metrics()]
+    assert rates == pytest.approx([0.1, 0.075, 0.05, 0.025, 0.002, 0.002])
+
+
+def test_a_budget_of_env_steps_ends_training(tmp_path):
+    options = RunOptions(task="linear", evaluate_every=5, env_steps=25)
+    shac = make_shac(LinearQuadratic(2), LinearPolicy(), horizon=5)
+    recorder = train(shac, options, RunFolder(tmp_path), Console(file=io.StringIO()), resume=False)
+    assert shac.env_steps == 30 and not recorder.stopped_early
+    assert read_checkpoint(RunFolder(tmp_path).checkpoint)["diffsim"]["env_steps"] == 30
+
+
+def test_a_nonfinite_gradient_stops_before_the_step():
+    class Kinked(LinearQuadratic):
+        def transition(self, state, action, noise=None):
+            kink = torch.zeros(3, 1, dtype=torch.float64)
+            kink[1] = torch.sqrt(action[1] * 0.0)
+            return super().transition(state, action) + kink
+
+    shac = make_shac(Kinked(3), LinearPolicy(), horizon=5)
+    with pytest.raises(NonFiniteError, match=r"gradient of action\[0\] is nan in world 1 at time step"):
+        shac.differentiate(shac.draw(shac.generator), shac.age)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"horizon": 0}, "horizon must be >= 1, got 0"),
+        ({"value_epochs": 0}, "value_epochs must be >= 1, got 0"),
+        ({"value_minibatches": 0}, "value_minibatches must be >= 1, got 0"),
+        ({"actor_epochs": 0}, "actor_epochs must be >= 1, got 0"),
+        ({"action_step": 0.0}, "action_step must be > 0, got 0.0"),
+        ({"value_slope_weight": -1.0}, "value_slope_weight must be >= 0, got -1.0"),
+        ({"decay_env_steps": 0}, "decay_env_steps must be >= 1, got 0"),
+        ({"gamma": 1.2}, r"gamma must be in \(0, 1\], got 1.2"),
+        ({"actor_lam": 0.0}, r"actor_lam must be in \(0, 1\], got 0.0"),
+        ({"lam": -0.1}, r"lam must be in \[0, 1\], got -0.1"),
+        ({"average": 1.0}, r"average must be in \[0, 1\), got 1.0"),
+        ({"target_rate": float("nan")}, r"target_rate must be in \[0, 1\), got nan"),
+        ({"truncation_rate": 1.0}, r"truncation_rate must be in \[0, 1\), got 1.0"),
+        ({"clip_ratio": 0.0}, "clip_ratio must be > 0, got 0.0"),
+        ({"learning_rate": 0.0}, "learning_rate must be > 0, got 0.0"),
+        ({"value_learning_rate": -1.0}, "value_learning_rate must be > 0, got -1.0"),
+        ({"max_norm": -1.0}, "max_norm must be > 0, got -1.0"),
+        ({"value_hidden_sizes": (0,)}, "hidden_sizes, in_size and out_size must be >= 1, got 0"),
+        ({"end_beyond": {2: 1.0}}, "end_beyond must map indices of observed numbers, 0 to 1, .*got 2: 1.0"),
+        ({"end_beyond": {1: 0.0}}, "end_beyond must map .* to bounds > 0, got 1: 0.0"),
+        ({"seed": -1}, "seed must be >= 0, got -1"),
+    ],
+)
+def test_messages_name_argument_rule_and_value(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        SHAC(LinearQuadratic(), LinearPolicy(), **kwargs)
