@@ -65,6 +65,7 @@ class BlackBox:
         def record(_: mujoco.MjModel, at: mujoco.MjData) -> None:
             last[:] = [at.qpos.copy(), at.qvel.copy()]  # MuJoCo calls this in every evaluation
 
+        previous = mujoco.get_mjcb_control()
         mujoco.set_mjcb_control(record)
         try:
             if num_steps:
@@ -72,7 +73,7 @@ class BlackBox:
             else:
                 mujoco.mj_forward(self.mj_model, data)
         finally:
-            mujoco.set_mjcb_control(None)
+            mujoco.set_mjcb_control(previous)
         if any(data.warning[kind].number for kind in BAD):
             raise FloatingPointError("physics diverged: C MuJoCo reports bad qpos, qvel or qacc")
         mujoco.mj_rnePostConstraint(self.mj_model, data)
@@ -81,20 +82,23 @@ class BlackBox:
         forces = (data.qfrc_constraint, data.qfrc_actuator, data.cfrc_ext)
         return Outcome(np.concatenate([data.qpos, data.qvel]), *last, *(x.copy() for x in (qacc, *forces)))
 
-    def gradient(self, point: Point, num_steps: int, bars: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+    def gradient(
+        self, point: Point, num_steps: int, bars: Sequence[np.ndarray], wanted: Sequence[bool] = (True, True, True)
+    ) -> tuple[np.ndarray, ...]:
         """Cotangents of a point from those of its outcome, column by column of the Jacobian.
 
         Args:
             point: where.
             num_steps: as `advance`.
             bars: cotangents of next state, qpos, qvel, qacc and qfrc_constraint, positions' in the tangent space.
+            wanted: whether to find the cotangents of state, ctrl and force.
 
-        Returns: cotangents of state [2 nv] (tangent space), ctrl [nu], force [nv].
+        Returns: cotangents of state [2 nv] (tangent space), ctrl [nu], force [nv]; zero where not wanted.
         """
         nv, nu = self.mj_model.nv, self.mj_model.nu
         centre, bar, h = self.advance(point, num_steps), np.concatenate(bars), self.perturbation
         total = np.zeros(3 * nv + nu)
-        for index in range(len(total)):
+        for index in np.flatnonzero(np.repeat(wanted, [2 * nv, nu, nv])):
             shift = np.zeros(len(total))
             shift[index] = h
             ends = [self._tangent(centre, self.advance(self._moved(point, s), num_steps)) for s in (shift, -shift)]

@@ -184,7 +184,8 @@ class _Step(torch.autograd.Function):
         bars = [_numpy(grad) for grad in grads[:5]]
         bars[0] = np.hstack([_to_tangent(sim.mj_model, next_state[:, :nq], bars[0][:, :nq]), bars[0][:, nq:]])
         bars[1] = _to_tangent(sim.mj_model, qpos, bars[1])
-        rows = [ctx.points, [ctx.num_steps] * len(qpos), list(zip(*bars, strict=True))]
+        wanted = tuple(ctx.needs_input_grad[2:])
+        rows = [ctx.points, [ctx.num_steps] * len(qpos), list(zip(*bars, strict=True)), [wanted] * len(qpos)]
         state, ctrl, force = (np.array(column) for column in zip(*sim.pool.map("gradient", *rows), strict=True))
         start, nv = np.array([point.state[:nq] for point in ctx.points]), sim.mj_model.nv
         raw = np.hstack([_from_tangent(sim.mj_model, start, state[:, :nv]), state[:, nv:]])

@@ -27,7 +27,7 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-@pytest.mark.parametrize("module", ["physics", "gradients", "laboratory", "pathwise"])
+@pytest.mark.parametrize("module", ["physics", "gradients", "laboratory", "pathwise", "pegasus"])
 def test_help(module):
     assert f"python -m benchmarks.{module}" in run(module, "--help")
 
@@ -84,6 +84,17 @@ def test_pathwise(tmp_path):
     before = (tmp_path / "runs.csv").read_text()
     run("pathwise", *arguments, "--output", tmp_path)
     assert (tmp_path / "runs.csv").read_text() == before  # finished runs are not repeated: seconds would differ
+
+
+def test_pegasus(tmp_path):
+    arguments = ["--scenarios", 1, 4, "--seeds", 1, "--iterations", 2, "--output", tmp_path]
+    output = run("pegasus", *arguments)
+    assert output.count("Result(") == 2 and (tmp_path / "pegasus.png").stat().st_size > 10_000
+    rows = [cells(line) for line in re.findall(r"^\| [14] \|.*$", (tmp_path / "pegasus.md").read_text(), re.M)]
+    assert [row[0] for row in rows] == ["1", "4"]
+    for row in rows:
+        own, fresh, gap = (float(cell.split(" ± ")[0]) for cell in row[1:4])
+        assert gap == pytest.approx(own - fresh, abs=0.02)
 
 
 def test_verdicts_name_what_misses():
