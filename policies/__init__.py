@@ -6,5 +6,6 @@ from policies.network import mlp
 from policies.normalizer import ObservationNormalizer
 from policies.policy import Policy
 from policies.squash import TanhBox
+from policies.value import ValueMLP
 
-__all__ = ["DeterministicMLP", "GaussianMLP", "ObservationNormalizer", "Policy", "TanhBox", "mlp"]
+__all__ = ["DeterministicMLP", "GaussianMLP", "ObservationNormalizer", "Policy", "TanhBox", "ValueMLP", "mlp"]

@@ -21,6 +21,7 @@ class DeterministicMLP(Policy):
         action_space: bounded vector Box [A].
         hidden_sizes: widths of the hidden layers.
         activation: tanh, elu, silu, softplus or relu.
+        layer_norm: normalise each hidden layer before its activation.
         normalize: normalise observations by their running mean and deviation.
         out_scale: factor on the initial weights of the last layer; small starts near the middle action.
     """
@@ -34,11 +35,19 @@ class DeterministicMLP(Policy):
         *,
         hidden_sizes: Sequence[int] = (64, 64),
         activation: str = "tanh",
+        layer_norm: bool = False,
         normalize: bool = True,
         out_scale: float = 0.1,
     ) -> None:
         super().__init__(observation_space, action_space, normalize)
-        self.network = mlp(self.obs_size, hidden_sizes, self.action_size, activation=activation, out_scale=out_scale)
+        self.network = mlp(
+            self.obs_size,
+            hidden_sizes,
+            self.action_size,
+            activation=activation,
+            layer_norm=layer_norm,
+            out_scale=out_scale,
+        )
 
     def forward(self, obs: Tensor, noise: Tensor | None = None) -> Tensor:
         """Maps `obs` [..., O] to actions [..., A]; `noise` must be None or empty."""

@@ -26,6 +26,7 @@ class GaussianMLP(Policy):
         action_space: bounded vector Box [A].
         hidden_sizes: widths of the hidden layers.
         activation: tanh, elu, silu, softplus or relu.
+        layer_norm: normalise each hidden layer before its activation.
         normalize: normalise observations by their running mean and deviation.
         out_scale: factor on the initial weights of the last layer; small starts near the middle action.
         std: "fixed" keeps `initial_std`; "learned" learns one deviation per action dimension; "state" lets
@@ -41,6 +42,7 @@ class GaussianMLP(Policy):
         *,
         hidden_sizes: Sequence[int] = (64, 64),
         activation: str = "tanh",
+        layer_norm: bool = False,
         normalize: bool = True,
         out_scale: float = 0.1,
         std: Literal["fixed", "learned", "state"] = "learned",
@@ -58,7 +60,9 @@ class GaussianMLP(Policy):
         self.noise_size = self.action_size
         self.std = std
         out_size = 2 * self.action_size if std == "state" else self.action_size
-        self.network = mlp(self.obs_size, hidden_sizes, out_size, activation=activation, out_scale=out_scale)
+        self.network = mlp(
+            self.obs_size, hidden_sizes, out_size, activation=activation, layer_norm=layer_norm, out_scale=out_scale
+        )
         offset = torch.full((self.action_size,), log_std)
         if std == "learned":
             self.log_std = nn.Parameter(offset)

@@ -21,6 +21,7 @@ def mlp(
     out_size: int,
     *,
     activation: str = "tanh",
+    layer_norm: bool = False,
     out_scale: float = 1.0,
 ) -> nn.Sequential:
     """Builds a fully connected network with a linear last layer.
@@ -30,6 +31,7 @@ def mlp(
         hidden_sizes: width of each hidden layer; empty for a linear map.
         out_size: numbers out, at least 1.
         activation: name of the function between layers; a smooth one where gradients of gradients matter.
+        layer_norm: normalise each hidden layer before its activation.
         out_scale: factor on the initial weights of the last layer. A small one starts near output zero.
 
     Raises: ValueError if a size is below 1, or the activation is unknown.
@@ -39,14 +41,14 @@ def mlp(
             raise ValueError(f"hidden_sizes, in_size and out_size must be >= 1, got {size}")
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
-    sizes = [in_size, *hidden_sizes, out_size]
+    sizes = [in_size, *hidden_sizes]
     layers: list[nn.Module] = []
     for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
         linear = nn.Linear(fan_in, fan_out)
         nn.init.orthogonal_(linear.weight)
         nn.init.zeros_(linear.bias)
-        layers += [linear, ACTIVATIONS[activation]()]
-    last = layers[-2]
-    assert isinstance(last, nn.Linear)
-    last.weight.data.mul_(out_scale)
-    return nn.Sequential(*layers[:-1])
+        layers += [linear, *([nn.LayerNorm(fan_out)] if layer_norm else []), ACTIVATIONS[activation]()]
+    last = nn.Linear(sizes[-1], out_size)
+    nn.init.orthogonal_(last.weight, gain=out_scale)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(*layers, last)

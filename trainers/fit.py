@@ -39,7 +39,7 @@ from trainers.run_folder import RunFolder
 
 FINAL_EPISODES = 10
 FINAL_SEED = 1_000_000  # far from the seeds of evaluations during training
-RESUME_OPTIONS = ("--resume", "--iterations")
+RESUME_OPTIONS = ("--resume", "--iterations", "--env_steps")
 
 
 def fit(argv: Sequence[str], console: Console) -> RunFolder:
@@ -65,7 +65,7 @@ def fit(argv: Sequence[str], console: Console) -> RunFolder:
         read_checkpoint(folder.checkpoint)  # a clear error, before Lightning reads it
     recorder = train(algorithm, options, folder, console, resume=resumed is not None)
     report(algorithm, options, folder, console)
-    if recorder.stop_requested and algorithm.iteration < options.iterations:
+    if recorder.stopped_early:
         console.print(f"Stopped. To go on: diffsim fit --resume {folder.path}", soft_wrap=True)
     return folder
 
@@ -81,7 +81,8 @@ def resumed_folder(argv: Sequence[str]) -> RunFolder | None:
     extra = [name for name in names if name not in RESUME_OPTIONS]
     if extra:
         raise OptionError(
-            f"--resume keeps the options of its run; only --iterations may differ, got {', '.join(extra)}"
+            "--resume keeps the options of its run; only --iterations and --env_steps may differ, "
+            f"got {', '.join(extra)}"
         )
     word = next(i for i, word in enumerate(argv) if word.split("=")[0] == "--resume")
     value = argv[word].partition("=")[2] or (argv[word + 1] if word + 1 < len(argv) else "")
@@ -143,14 +144,14 @@ def build(options: RunOptions, values: dict[str, Any]) -> Algorithm:
 def train(algorithm: Algorithm, options: RunOptions, folder: RunFolder, console: Console, *, resume: bool) -> Recorder:
     """Runs Lightning's trainer, one epoch per iteration."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    recorder = Recorder(folder, save_every=options.evaluate_every)
+    recorder = Recorder(folder, save_every=options.evaluate_every, env_steps=options.env_steps)
     with warnings.catch_warnings(), recorder:
         warnings.filterwarnings("ignore", module="lightning")
         device = torch.device(options.device)
         trainer = Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",
             devices=[device.index or 0] if device.type == "cuda" else 1,
-            max_epochs=options.iterations,
+            max_epochs=options.max_iterations,
             check_val_every_n_epoch=options.evaluate_every,
             num_sanity_val_steps=0,
             logger=TensorBoardLogger(folder.path, name="tensorboard", version=""),

@@ -21,11 +21,13 @@ from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # pyright:
 
 from trainers.errors import OptionError
 
-ALGORITHMS = {"BPTT": "trainers.pathwise.bptt"}
+ALGORITHMS = {"BPTT": "trainers.pathwise.bptt", "SHAC": "trainers.pathwise.shac"}
 """Module of each algorithm, imported only when it is asked for."""
 
 POLICIES = {"DeterministicMLP": "policies", "GaussianMLP": "policies"}
 """Module of each policy."""
+
+DEFAULT_ITERATIONS = 200
 
 GIVEN: set[str | int] = {"mdp", "policy", "seed", "evaluation", "observation_space", "action_space"}
 """Constructor arguments that are no options: they are made from others."""
@@ -46,7 +48,9 @@ class RunOptions:
         device: where to simulate and learn, such as cpu or cuda.
         threads: of torch on the CPU, at least 1. More help large networks and batches, and hinder small ones.
         seed: of initial weights, initial states and noises, at least 0.
-        iterations: number of iterations of the algorithm, at least 1.
+        iterations: number of iterations of the algorithm, at least 1. If None, 200, or as many as env_steps need.
+        env_steps: training ends with the first iteration that has taken so many, of all copies together, at least 1;
+            None for no such end.
         evaluate_every: iterations between official evaluations, each followed by a checkpoint, at least 1.
         evaluate_episodes: episodes of each evaluation during training, at least 1.
         run: folder of the run; runs/TASK-ALGORITHM-seed-SEED if None. If it exists, a number is added.
@@ -63,19 +67,27 @@ class RunOptions:
     device: str = "cpu"
     threads: int = 1
     seed: int = 0
-    iterations: int = 200
+    iterations: int | None = None
+    env_steps: int | None = None
     evaluate_every: int = 20
     evaluate_episodes: int = 3
     run: str | None = None
     video: bool = False
 
     def __post_init__(self) -> None:
-        at_least_one = ("num_envs", "threads", "iterations", "evaluate_every", "evaluate_episodes")
+        at_least_one = ("num_envs", "threads", "iterations", "env_steps", "evaluate_every", "evaluate_episodes")
         for name, least in {**dict.fromkeys(at_least_one, 1), "seed": 0}.items():
-            if getattr(self, name) < least:
+            if getattr(self, name) is not None and getattr(self, name) < least:
                 raise OptionError(f"{name} must be >= {least}, got {getattr(self, name)}")
         choose("algorithm", self.algorithm, ALGORITHMS)
         choose("policy", self.policy, POLICIES)
+
+    @property
+    def max_iterations(self) -> int:
+        """Iterations after which training ends, or -1 if env steps alone decide."""
+        if self.iterations is not None:
+            return self.iterations
+        return DEFAULT_ITERATIONS if self.env_steps is None else -1
 
     @property
     def folder(self) -> Path:

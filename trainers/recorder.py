@@ -21,10 +21,13 @@ class Recorder(Callback):
     Args:
         folder: where to.
         save_every: iterations between checkpoints.
+        env_steps: after so many, training ends; None for no such end.
     """
 
-    def __init__(self, folder: RunFolder, save_every: int) -> None:
+    def __init__(self, folder: RunFolder, save_every: int, env_steps: int | None = None) -> None:
         self.folder, self.save_every = folder, save_every
+        self.env_steps = float("inf") if env_steps is None else env_steps
+        self.stopped_early = False
         self.stop_requested = False
         self.seconds_before = 0.0
 
@@ -45,9 +48,10 @@ class Recorder(Callback):
             "seconds": self.seconds_before + time.perf_counter() - self.started,
         }
         self.folder.append_metrics({**counts, **pl_module.metrics})
-        trainer.should_stop = trainer.should_stop or self.stop_requested
-        last = trainer.should_stop or pl_module.iteration == trainer.max_epochs
-        if last or pl_module.iteration % self.save_every == 0:
+        complete = pl_module.iteration == trainer.max_epochs or pl_module.env_steps >= self.env_steps
+        self.stopped_early = self.stop_requested and not complete
+        trainer.should_stop = trainer.should_stop or self.stop_requested or complete
+        if trainer.should_stop or pl_module.iteration % self.save_every == 0:
             self.folder.save_checkpoint(trainer)
 
     def __enter__(self) -> Recorder:
@@ -86,7 +90,10 @@ class ReturnBar(Callback):
         """Draws the bar."""
         assert isinstance(pl_module, Algorithm)
         self.bar = self.progress.add_task(
-            "fit", total=trainer.max_epochs, completed=pl_module.iteration, status="compiling kernels ..."
+            "fit",
+            total=trainer.max_epochs if trainer.max_epochs != -1 else None,
+            completed=pl_module.iteration,
+            status="compiling kernels ...",
         )
         self.progress.start()
 

@@ -27,7 +27,7 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-@pytest.mark.parametrize("module", ["physics", "gradients"])
+@pytest.mark.parametrize("module", ["physics", "gradients", "pathwise"])
 def test_help(module):
     assert f"python -m benchmarks.{module}" in run(module, "--help")
 
@@ -58,6 +58,19 @@ def test_gradients(tmp_path):
     header = re.findall(r"^\| task \| states.*$", output, re.M)[0]
     assert len(cells(line)) == len(cells(header))
     assert line in (tmp_path / "gradients.md").read_text()
+
+
+def test_pathwise(tmp_path):
+    arguments = ["--tasks", "Reacher-v5", "--budgets", 1024, "--seeds", 3, "--runs", tmp_path / "runs"]
+    output = run("pathwise", *arguments, "--output", tmp_path)
+    (row,) = records(tmp_path / "runs.csv")
+    assert (row["task"], row["budget"], row["seed"], row["env_steps"]) == ("Reacher-v5", "1024", "3", "1024")
+    page = (tmp_path / "pathwise.md").read_text()
+    (line,) = re.findall(r"^\| Reacher-v5 \|.*$", output, re.M)
+    assert line in page and cells(line)[3].startswith(f"3: {float(row['mean']):,.0f}")
+    before = (tmp_path / "runs.csv").read_text()
+    run("pathwise", *arguments, "--output", tmp_path)
+    assert (tmp_path / "runs.csv").read_text() == before  # finished runs are not repeated: seconds would differ
 
 
 def test_verdicts_name_what_misses():

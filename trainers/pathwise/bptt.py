@@ -144,7 +144,7 @@ class BPTT(Algorithm):
 
     def objective(self, trajectory: Trajectory) -> Tensor:
         """J: the window's discounted rewards, averaged over steps and worlds."""
-        weights = discount_weights(trajectory.ended, self.gamma).to(trajectory.reward)
+        weights = discount_weights(trajectory.ended, self.gamma, trajectory.reward.dtype)
         if self.start != "carried":
             weights = weights * first_episode(trajectory.ended)
         return (weights * trajectory.reward).mean()

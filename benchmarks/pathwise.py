@@ -1,0 +1,256 @@
+"""How well SHAC learns: official returns after a budget of environment steps.
+
+Every run is `diffsim fit` with a config of configs/, its learning rates falling to 2 % at its own budget. The final
+policy, the average of the actor's weights, is then judged by its mean actions in the official Gymnasium environment
+(C MuJoCo), over 10 episodes that training never saw. Env steps are those of all worlds together; evaluation is not
+counted in them, but in the minutes. Runs that are finished, with the same config, are not repeated; others go on
+where they stopped.
+
+    python -m benchmarks.pathwise --tasks Hopper-v5 --budgets 100000 --seeds 0 1 --jobs 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import io
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import yaml
+from rich.console import Console
+
+from benchmarks.curves import draw
+from benchmarks.machine import RESULTS, describe_machine, positive
+from benchmarks.published import RETURNS, STEPS
+from trainers.fit import evaluate
+from trainers.run_folder import RunFolder
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = {
+    "Ant-v5": "shac_ant",
+    "HalfCheetah-v5": "shac_half_cheetah",
+    "Hopper-v5": "shac_hopper",
+    "Humanoid-v5": "shac_humanoid",
+    "InvertedDoublePendulum-v5": "shac_inverted_double_pendulum",
+    "Reacher-v5": "shac_reacher",
+    "Swimmer-v5": "shac_swimmer",
+    "Walker2d-v5": "shac_walker2d",
+}
+TARGETS = {
+    "Ant-v5": {300_000: 2000, 1_000_000: 4000},
+    "HalfCheetah-v5": {100_000: 5500, 300_000: 7500, 1_000_000: 9000},
+    "Hopper-v5": {100_000: 1500, 300_000: 2800, 1_000_000: 3300},
+    "Humanoid-v5": {1_000_000: 2000},
+    "InvertedDoublePendulum-v5": {100_000: 9300},
+    "Reacher-v5": {100_000: -5},
+    "Swimmer-v5": {100_000: 100},
+    "Walker2d-v5": {100_000: 1500, 300_000: 3400, 1_000_000: 4500},
+}
+"""Mean return to reach, by task and budget in env steps."""
+
+EPISODES, FIRST_EPISODE = 10, 1_000_000
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run."""
+
+    task: str
+    budget: int
+    seed: int
+
+    @property
+    def config(self) -> Path:
+        """The YAML file of its options."""
+        return ROOT / "configs" / f"{CONFIGS[self.task]}.yaml"
+
+    @property
+    def digest(self) -> str:
+        """What the config holds, in a word: a run of another config is another run."""
+        return hashlib.sha256(self.config.read_bytes()).hexdigest()[:8]
+
+    def folder(self, runs: Path) -> RunFolder:
+        """Where it leaves its checkpoint and metrics."""
+        return RunFolder(runs / f"{self.task}-{self.budget}-seed-{self.seed}-{self.digest}")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came of a run."""
+
+    task: str
+    budget: int
+    seed: int
+    config: str
+    mean: float
+    std: float
+    env_steps: int
+    seconds: float
+
+
+def run(job: Job, runs: Path) -> Row:
+    """Trains, or goes on training, in a process of its own, and judges what came of it.
+
+    Raises: RuntimeError with the command's last words if it failed.
+    """
+    folder = job.folder(runs)
+    if folder.checkpoint.exists():
+        options = ["--resume", str(folder.path)]
+    else:
+        folder.path.parent.mkdir(parents=True, exist_ok=True)
+        options = ["--config", job.config, "--seed", job.seed, "--run", folder.path]
+        options += ["--env_steps", job.budget, "--decay_env_steps", job.budget]
+    complete = folder.checkpoint.exists() and folder.read_metrics()[-1]["env_steps"] >= job.budget
+    if not complete:
+        command = [sys.executable, "-m", "trainers.cli", "fit", *map(str, options)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+    returns = evaluate(str(folder.path), EPISODES, FIRST_EPISODE, False, Console(file=io.StringIO()))
+    last = folder.read_metrics()[-1]
+    return Row(
+        job.task,
+        job.budget,
+        job.seed,
+        job.digest,
+        float(returns.mean()),
+        float(returns.std()),
+        int(last["env_steps"]),
+        last["seconds"],
+    )
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Rows of an earlier benchmark; none if there is no file."""
+    if not path.exists():
+        return []
+    kinds = {field.name: {"str": str, "int": int, "float": float}[str(field.type)] for field in fields(Row)}
+    with path.open(newline="") as file:
+        return [Row(**{name: kinds[name](text) for name, text in row.items()}) for row in csv.DictReader(file)]
+
+
+def write_rows(rows: Sequence[Row], path: Path) -> None:
+    """Writes all rows, in order of task, budget and seed."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Row)])
+        writer.writeheader()
+        for row in sorted(rows, key=lambda row: (row.task, row.budget, row.seed)):
+            numbers = {name: round(value, 2) for name, value in asdict(row).items() if isinstance(value, float)}
+            writer.writerow({**asdict(row), **numbers})
+
+
+def table(rows: Sequence[Row]) -> list[str]:
+    """One line per task and budget."""
+    lines = [
+        "| task | env steps | return, mean ± std of seeds | every seed | target | met | SAC | PPO | TRPO "
+        "| env steps/s | minutes |",
+        "|---|---:|---:|---|---:|---|---:|---:|---:|---:|---:|",
+    ]
+    for task, budget in sorted({(row.task, row.budget) for row in rows}):
+        group = sorted((row for row in rows if (row.task, row.budget) == (task, budget)), key=lambda row: row.seed)
+        means = np.array([row.mean for row in group])
+        each = ", ".join(f"{row.seed}: {row.mean:,.0f} ± {row.std:,.0f}" for row in group)
+        target = TARGETS[task].get(budget)
+        verdict = "" if target is None else "yes" if means.mean() >= target else "no"
+        column = STEPS.index(budget) if budget in STEPS else None
+        published = [
+            f"{RETURNS[task][name][column]:,}" if column is not None else "" for name in ("SAC", "PPO", "TRPO")
+        ]
+        rate = np.mean([row.env_steps / row.seconds for row in group])
+        minutes = np.mean([row.seconds / 60 for row in group])
+        result = f"{means.mean():,.1f} ± {means.std():,.1f}"
+        goal = "" if target is None else f"{target:,}"
+        cells = [task, f"{budget:,}", result, each, goal, verdict, *published, f"{rate:,.0f}", f"{minutes:.1f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def report(rows: Sequence[Row], jobs: int) -> str:
+    """The Markdown page."""
+    tasks = sorted({row.task for row in rows})
+    ends = [
+        f"{task}: `end_beyond: {options['end_beyond']}` of {CONFIGS[task]}.yaml"
+        for task in tasks
+        if "end_beyond" in (options := yaml.safe_load((ROOT / "configs" / f"{CONFIGS[task]}.yaml").read_text()))
+    ]
+    return "\n".join(
+        [
+            "# Learning by gradients through the dynamics",
+            "",
+            f"{datetime.now(UTC):%Y-%m-%d}, {describe_machine()}. Made by `python -m benchmarks.pathwise`, "
+            f"{jobs} run(s) at a time, one core each.",
+            "",
+            *(__doc__ or "").split("\n\n")[1].splitlines(),
+            "Each seed's number is the mean ± standard deviation of its 10 episodes.",
+            "",
+            *table(rows),
+            "",
+            "SAC, PPO, TRPO: Tianshou's published means of 10 seeds at the same number of steps, for scale. The "
+            "protocols differ: those agents use no derivatives of the dynamics, ran on the v3 (v2) environments, kept "
+            "one constant learning rate and one setting for all tasks, and were read off at that step of a longer run.",
+            "",
+            "Ends of episodes that hold in training only: " + ("; ".join(ends) if ends else "none") + ".",
+            "",
+            *(f"![{task}]({task}.png)" for task in tasks),
+            "",
+        ]
+    )
+
+
+def save(rows: Sequence[Row], runs: Path, output: Path, jobs: int) -> None:
+    """Writes pathwise.md and runs.csv, and the curves of the runs whose folders are here."""
+    write_rows(rows, output / "runs.csv")
+    (output / "pathwise.md").write_text(report(rows, jobs))
+    for task in sorted({row.task for row in rows}):
+        budget = max(row.budget for row in rows if row.task == task)
+        found = [Job(task, budget, row.seed).folder(runs) for row in rows if (row.task, row.budget) == (task, budget)]
+        curves = [
+            [(line["env_steps"], line["eval/return"]) for line in folder.read_metrics() if "eval/return" in line]
+            for folder in found
+        ]
+        if any(curves):
+            draw(task, [curve for curve in curves if curve], output / f"{task}.png")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs what is not there yet, and writes the table after every run."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.pathwise", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--tasks", nargs="+", choices=list(CONFIGS), default=list(CONFIGS), metavar="ID")
+    parser.add_argument("--budgets", nargs="+", type=positive(int), help="env steps; default: those with a target")
+    parser.add_argument("--seeds", nargs="+", type=int, default=list(range(5)), help="default 0 to 4")
+    parser.add_argument("--jobs", type=positive(int), default=1, help="runs at a time, one core each; default 1")
+    parser.add_argument("--runs", type=Path, default=Path("runs/pathwise"), help="folder of the runs")
+    parser.add_argument("--output", type=Path, default=RESULTS / "pathwise", help="folder of table and pictures")
+    options = parser.parse_args(arguments)
+    options.output.mkdir(parents=True, exist_ok=True)
+    rows = read_rows(options.output / "runs.csv")
+    wanted = [
+        Job(task, budget, seed)
+        for task in options.tasks
+        for budget in options.budgets or TARGETS[task]
+        for seed in options.seeds
+    ]
+    finished = {(row.task, row.budget, row.seed, row.config) for row in rows}
+    missing = [job for job in wanted if (job.task, job.budget, job.seed, job.digest) not in finished]
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for future in as_completed([pool.submit(run, job, options.runs) for job in missing]):
+            row = future.result()
+            rows = [old for old in rows if (old.task, old.budget, old.seed) != (row.task, row.budget, row.seed)]
+            rows.append(row)
+            save(rows, options.runs, options.output, options.jobs)
+            print(f"{row.task} {row.budget:,} seed {row.seed}: {row.mean:,.1f} ± {row.std:,.1f}", flush=True)
+    if rows:
+        save(rows, options.runs, options.output, options.jobs)
+        print("\n".join(table(rows)))
+
+
+if __name__ == "__main__":
+    main()

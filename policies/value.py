@@ -1,0 +1,41 @@
+"""A value function."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from policies.network import mlp
+from policies.normalizer import ObservationNormalizer
+
+
+class ValueMLP(nn.Module):
+    """One number per observation, by a perceptron: V(o), the return to expect from there.
+
+    Args:
+        obs_size: O, numbers in an observation.
+        normalizer: through which observations are seen, usually the policy's own; None to see them as they are.
+            It is shared, not copied: whoever trains updates it once for both.
+        hidden_sizes: widths of the hidden layers.
+        activation: tanh, elu, silu, softplus or relu. The actor follows the slope of V, so prefer a smooth one.
+        layer_norm: normalise each hidden layer before its activation.
+    """
+
+    def __init__(
+        self,
+        obs_size: int,
+        normalizer: ObservationNormalizer | None = None,
+        *,
+        hidden_sizes: Sequence[int] = (128, 128),
+        activation: str = "elu",
+        layer_norm: bool = True,
+    ) -> None:
+        super().__init__()
+        self.normalizer = normalizer
+        self.network = mlp(obs_size, hidden_sizes, 1, activation=activation, layer_norm=layer_norm)
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """Values of `obs` [..., O]: [...]."""
+        seen = obs if self.normalizer is None else self.normalizer(obs)
+        return self.network(seen).squeeze(-1)

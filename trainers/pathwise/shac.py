@@ -1,0 +1,287 @@
+"""Short-horizon actor-critic."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from diffsim.mdp import MDP, Scenarios
+from policies import Policy, ValueMLP
+from trainers.algorithm import Algorithm, Evaluation
+from trainers.errors import NonFiniteError
+from trainers.nonfinite import explain_nonfinite
+from trainers.pathwise.action_gradient import action_gradient, clip_samples
+from trainers.returns import discount_weights, episode_returns, lambda_returns
+from trainers.rollout import Trajectory, Worlds
+from trainers.training_ends import BoundedMDP
+
+LEAST_RATE = 0.02  # part of the learning rates that is left in the end
+
+
+class SHAC(Algorithm):
+    """Climbs short windows of exact dynamics, with a learned value for all that comes after.
+
+        actor    maximise mean_t G_t(actor_lam),   dG_t / du_t through the dynamics and the target value
+        critic   minimise mean_t (V(o_t) - G_t(lam))^2
+        target   V' <- target_rate * V' + (1 - target_rate) * V
+
+    Windows start where the last ones ended. At the end of a window, and where an episode is cut short, the
+    target value stands in for the rest; a terminal state is worth nothing.
+
+    Args:
+        mdp: differentiable dynamics, reward and observation.
+        policy: what is evaluated and kept: the running average of the actor that is trained.
+        horizon: H, steps per window. Longer ones lean less on the value; their gradients grow.
+        gamma: discount, in (0, 1].
+        lam: of the critic's targets, in [0, 1].
+        actor_lam: of the actor's objective, in (0, 1]. Below 1, early rewards count fully while the value of every
+            state on the way has its say, not only of the last: less variance.
+        undiscount: follow dG_t / du_t at each step t, rather than dG_0 / du_t, which is smaller by
+            (gamma * actor_lam)^t: the last actions of a window then count as much as the first.
+        terminal_gradient: let the slope of the value reach the actor in terminal states too, and fit the value to
+            0 there. Otherwise nothing in the gradient says that a fall can be put off.
+        clip_ratio: scale each dG_t / du_t down to this multiple of the batch's median norm: see `clip_samples`.
+            None for no clipping.
+        truncation_rate: probability per step of cutting an episode short, so that fresh starts, from which the
+            policy is evaluated, stay among the data.
+        end_beyond: bounds on observed numbers that end an episode in training only: see `BoundedMDP`.
+        average: of the actor's weights, the part kept per iteration, in [0, 1); the average is steadier than the
+            actor. 0 for the actor itself.
+        target_rate: part of the target value kept per iteration, in [0, 1).
+        learning_rate: of the actor.
+        value_learning_rate: of the critic.
+        decay_env_steps: env steps over which both learning rates fall linearly to 2 %; constant if None.
+        max_norm: gradients of all of the actor's or the critic's parameters are scaled down to this norm.
+        value_hidden_sizes: widths of the critic's hidden layers.
+        value_epochs: passes over a window's data to fit the critic.
+        value_minibatches: critic updates per pass.
+        seed: of initial states and noises, at least 0.
+        evaluation: from the policy to metrics.
+
+    Source: Xu et al. (2022), "Accelerated policy learning with parallel differentiable simulation"; Heess et al.
+    (2015), "Learning continuous control policies by stochastic value gradients"; for the actor's objective, Hafner
+    et al. (2020), "Dream to control".
+    """
+
+    state: Tensor
+    age: Tensor
+    running_return: Tensor
+
+    def __init__(
+        self,
+        mdp: MDP,
+        policy: Policy,
+        *,
+        horizon: int = 16,
+        gamma: float = 0.99,
+        lam: float = 0.95,
+        actor_lam: float = 0.95,
+        undiscount: bool = True,
+        terminal_gradient: bool = True,
+        clip_ratio: float | None = 10.0,
+        truncation_rate: float = 0.0,
+        end_beyond: Mapping[int, float] | None = None,
+        average: float = 0.9,
+        target_rate: float = 0.2,
+        learning_rate: float = 2e-3,
+        value_learning_rate: float = 2e-3,
+        decay_env_steps: int | None = None,
+        max_norm: float = 1.0,
+        value_hidden_sizes: Sequence[int] = (128, 128),
+        actor_epochs: int = 1,
+        action_step: float = 0.1,
+        value_epochs: int = 16,
+        value_minibatches: int = 4,
+        seed: int = 0,
+        evaluation: Evaluation | None = None,
+    ) -> None:
+        super().__init__(policy, seed=seed, device=mdp.device, evaluation=evaluation)
+        clip_ratio = float("inf") if clip_ratio is None else clip_ratio
+        for name, count in {
+            "horizon": horizon,
+            "decay_env_steps": decay_env_steps,
+            "value_epochs": value_epochs,
+            "value_minibatches": value_minibatches,
+        }.items():
+            if count is not None and count < 1:
+                raise ValueError(f"{name} must be >= 1, got {count}")
+        for name, number in {
+            "clip_ratio": clip_ratio,
+            "learning_rate": learning_rate,
+            "value_learning_rate": value_learning_rate,
+            "max_norm": max_norm,
+        }.items():
+            if not number > 0:
+                raise ValueError(f"{name} must be > 0, got {number}")
+        for name, number in {"gamma": gamma, "actor_lam": actor_lam}.items():
+            if not 0 < number <= 1:
+                raise ValueError(f"{name} must be in (0, 1], got {number}")
+        for name, number in {
+            "truncation_rate": truncation_rate,
+            "average": average,
+            "target_rate": target_rate,
+        }.items():
+            if not 0 <= number < 1:
+                raise ValueError(f"{name} must be in [0, 1), got {number}")
+        if not 0 <= lam <= 1:
+            raise ValueError(f"lam must be in [0, 1], got {lam}")
+        self.mdp = BoundedMDP(mdp, end_beyond) if end_beyond else mdp
+        self.horizon, self.gamma, self.lam, self.actor_lam = horizon, gamma, lam, actor_lam
+        self.undiscount, self.terminal_gradient = undiscount, terminal_gradient
+        self.clip_ratio = clip_ratio
+        self.truncation_rate, self.average, self.target_rate = truncation_rate, average, target_rate
+        self.learning_rate, self.value_learning_rate = learning_rate, value_learning_rate
+        self.decay_env_steps, self.max_norm = decay_env_steps, max_norm
+        self.actor_epochs, self.action_step = actor_epochs, action_step
+        self.value_epochs, self.value_minibatches = value_epochs, value_minibatches
+        self.actor = copy.deepcopy(policy)
+        policy.requires_grad_(False)
+        self.value = ValueMLP(mdp.observation_space.shape[0], hidden_sizes=value_hidden_sizes)
+        self.value.to(mdp.device, mdp.dtype)
+        self.target_value = copy.deepcopy(self.value).requires_grad_(False)
+        for net in (self.actor, self.value, self.target_value):
+            net.normalizer = policy.normalizer  # one pair of spectacles for all
+        zeros = torch.zeros(mdp.num_envs, device=mdp.device, dtype=mdp.dtype)
+        self.register_buffer("state", zeros[:, None].repeat(1, mdp.state_size))
+        self.register_buffer("age", zeros.long())
+        self.register_buffer("running_return", zeros)
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        """Adam for each of the two; betas below the usual ones follow a moving objective sooner."""
+        return [
+            Adam(net.parameters(), lr=rate, betas=(0.7, 0.95), fused=True)
+            for net, rate in ((self.actor, self.learning_rate), (self.value, self.value_learning_rate))
+        ]
+
+    def iterate(self) -> dict[str, Tensor | float]:
+        """Rolls out one window, and improves first the actor by it, then the critic."""
+        optimizers = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizers, list)
+        actor_optimizer, value_optimizer = optimizers
+        progress = 0.0 if self.decay_env_steps is None else self.env_steps / self.decay_env_steps
+        rate = max(1.0 - progress, LEAST_RATE)
+        actor_optimizer.param_groups[0]["lr"] = rate * self.learning_rate
+        value_optimizer.param_groups[0]["lr"] = rate * self.value_learning_rate
+
+        # Back through time to every action, and from there, all samples at once, to the actor's parameters.
+        scenarios, age = self.next_scenarios()
+        gradient, trajectory, worlds = self.action_gradient(scenarios, age)
+        clipped, scale = clip_samples(gradient, self.clip_ratio)
+        loss = partial(self.actor_loss, trajectory, scenarios.action_noise, clipped)
+        grad_norm = torch.stack(
+            [self.descend(loss, actor_optimizer, self.max_norm)[1] for _ in range(self.actor_epochs)]
+        )
+        value_loss = self.fit_value(trajectory, value_optimizer)
+        follow(self.target_value, self.value, self.target_rate)
+        follow(self.policy, self.actor, self.average)
+
+        # Go on from where the window ended. Only now may the networks see with newer statistics.
+        self.state, self.age = worlds
+        self.env_steps += trajectory.reward.numel()
+        if self.policy.normalizer is not None:
+            self.policy.normalizer.update(trajectory.obs)
+        finished, self.running_return = episode_returns(trajectory.reward, trajectory.ended, self.running_return)
+        return {
+            **({"return": finished.mean()} if len(finished) else {}),
+            "value_loss": value_loss,
+            "grad_norm": grad_norm[0],
+            "learning_rate": rate * self.learning_rate,
+            "terminated": trajectory.terminated.float().mean(),
+            **gradient_metrics(gradient, scale),
+        }
+
+    def next_scenarios(self) -> tuple[Scenarios, Tensor]:
+        """States and noises for the next window, and the age of each world's episode, int64 [N]."""
+        scenarios, max_age = self.draw(self.generator), self.mdp.max_episode_steps
+        if self.iteration == 0:  # worlds of all ages, so that time-outs do not come all at once
+            return scenarios, self.random_integers(max_age)
+        # Whom to cut short, and when: told as an age, of which time-outs are made.
+        time = self.random_integers(self.horizon)
+        share = 1.0 - (1.0 - self.truncation_rate) ** self.horizon
+        cut = torch.rand(self.mdp.num_envs, generator=self.generator, device=self.mdp.device) < share
+        age = torch.where(cut, (max_age - 1 - time).maximum(self.age), self.age)
+        return scenarios.starting_from(self.state), age
+
+    def draw(self, generator: torch.Generator) -> Scenarios:
+        """Scenarios of one window, with the noise this policy takes."""
+        return Scenarios.draw(self.mdp, self.horizon, generator, action_noise_size=self.policy.noise_size)
+
+    def random_integers(self, below: int) -> Tensor:
+        """For each world one of 0, 1, ..., below - 1: int64 [N]."""
+        return torch.randint(below, (self.mdp.num_envs,), generator=self.generator, device=self.mdp.device)
+
+    def action_gradient(self, scenarios: Scenarios, age: Tensor) -> tuple[Tensor, Trajectory, Worlds]:
+        """Gradient of G_t, or of G_0, by each action u_t, [H, N, A]; and the window it is of."""
+        gradient, trajectory, worlds = action_gradient(self.mdp, self.actor, scenarios, self.objective, age=age)
+        if not gradient.isfinite().all():
+            raise NonFiniteError(explain_nonfinite(self.mdp, self.actor, scenarios, self.objective, age=age))
+        if self.undiscount:
+            weights = discount_weights(trajectory.ended, self.gamma * self.actor_lam, gradient.dtype)
+            gradient = gradient / weights.unsqueeze(-1)
+        return gradient, trajectory, worlds
+
+    def objective(self, trajectory: Trajectory) -> Tensor:
+        """Sum of the lambda-returns of every episode's first step in the window."""
+        value, terminated = self.target_value(trajectory.next_obs), trajectory.terminated
+        dead_value = value - value.detach() if self.terminal_gradient else torch.zeros_like(value)
+        value = torch.where(terminated, dead_value, value)
+        returns = lambda_returns(trajectory.reward, value, trajectory.ended, self.gamma, self.actor_lam)
+        return returns[0].sum() + returns[1:][trajectory.ended[:-1]].sum()
+
+    def actor_loss(self, trajectory: Trajectory, noise: Tensor, gradient: Tensor) -> Tensor:
+        """A number whose gradient by the parameters is at first that of the objective, averaged over samples.
+
+            -g . u_theta + |g|_median / (2 action_step) |u_theta - u|^2
+
+        Args:
+            trajectory: what was done.
+            noise: [H, N, Z]; Z may be 0.
+            gradient: g, dJ / du, [H, N, A].
+        """
+        action = self.actor(trajectory.obs, noise if noise.shape[-1] else None)
+        curvature = gradient.norm(dim=-1).median() / self.action_step
+        moved = (action - trajectory.action).square().sum(-1).mean()
+        return -(gradient * action).sum(-1).mean() + 0.5 * curvature * moved
+
+    def fit_value(self, trajectory: Trajectory, optimizer: Optimizer) -> Tensor:
+        """Regresses the value on TD(lambda) targets, and on 0 where the MDP terminated. Returns the last loss."""
+        with torch.no_grad():
+            next_value = torch.where(trajectory.terminated, 0.0, self.target_value(trajectory.next_obs))
+            returns = lambda_returns(trajectory.reward, next_value, trajectory.ended, self.gamma, self.lam)
+        obs, goal = trajectory.obs.flatten(0, 1), returns.flatten()
+        if self.terminal_gradient:
+            dead = trajectory.next_obs[trajectory.terminated]
+            obs, goal = torch.cat([obs, dead]), torch.cat([goal, goal.new_zeros(len(dead))])
+        loss = goal.new_zeros(())
+        for _ in range(self.value_epochs):
+            order = torch.randperm(len(goal), generator=self.generator, device=goal.device)
+            for batch in order.chunk(self.value_minibatches):
+                loss, _ = self.descend(partial(self.value_loss, obs[batch], goal[batch]), optimizer, self.max_norm)
+        return loss
+
+    def value_loss(self, obs: Tensor, goal: Tensor) -> Tensor:
+        """Mean squared error of the value of `obs` [B, O] against `goal` [B]."""
+        return (self.value(obs) - goal).square().mean()
+
+
+@torch.no_grad()
+def follow(slow: nn.Module, fast: nn.Module, keep: float) -> None:
+    """Moves the parameters of `slow` towards those of `fast`, keeping the part `keep` of them."""
+    for old, new in zip(slow.parameters(), fast.parameters(), strict=True):
+        old.lerp_(new, 1.0 - keep)
+
+
+def gradient_metrics(gradient: Tensor, scale: Tensor) -> dict[str, Tensor]:
+    """What the gradients by the actions [H, N, A] look like, and the share that `scale` [H, N] changed."""
+    norm = gradient.norm(dim=-1)
+    return {
+        "action_grad_median": norm.median(),
+        "action_grad_max": norm.max(),
+        "action_grad_growth": norm[0].median() / norm[-1].median(),
+        "clipped": (scale < 1.0).to(norm).mean(),
+    }

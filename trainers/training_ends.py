@@ -1,0 +1,60 @@
+"""Ends of episodes that hold in training only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from diffsim.mdp import MDP
+
+
+class BoundedMDP(MDP):
+    """An MDP whose episodes also end where an observed number leaves a symmetric interval around zero.
+
+    For training alone: it keeps worlds out of states from which nothing is to be learned, such as a robot on its
+    back in a task that never ends. What is evaluated is the task as it is.
+
+    Args:
+        mdp: whose dynamics, rewards and ends stay as they are.
+        bounds: from the index of a number in the observation to the largest magnitude allowed, in its unit.
+
+    Raises: ValueError if an index is not in the observation, or a bound is not above 0.
+    """
+
+    def __init__(self, mdp: MDP, bounds: Mapping[int, float]) -> None:
+        (size,) = mdp.observation_space.shape
+        for index, bound in bounds.items():
+            if not 0 <= index < size or not bound > 0:
+                raise ValueError(
+                    f"end_beyond must map indices of observed numbers, 0 to {size - 1}, to bounds > 0, "
+                    f"got {index}: {bound}"
+                )
+        self.mdp, self.bounds = mdp, dict(bounds)
+        self.num_envs, self.device, self.dtype = mdp.num_envs, mdp.device, mdp.dtype
+        self.state_size, self.noise_size = mdp.state_size, mdp.noise_size
+        self.max_episode_steps = mdp.max_episode_steps
+        self.observation_space, self.action_space = mdp.observation_space, mdp.action_space
+
+    def initial(self, generator: torch.Generator) -> Tensor:
+        """As the MDP's."""
+        return self.mdp.initial(generator)
+
+    def transition(self, state: Tensor, action: Tensor, noise: Tensor | None = None) -> Tensor:
+        """As the MDP's."""
+        return self.mdp.transition(state, action, noise)
+
+    def observation(self, state: Tensor) -> Tensor:
+        """As the MDP's."""
+        return self.mdp.observation(state)
+
+    def reward(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+        """As the MDP's."""
+        return self.mdp.reward(state, action, next_state)
+
+    def terminal(self, state: Tensor) -> Tensor:
+        """Where the MDP ends, or an observed number is out of its bounds: bool [N]."""
+        obs = self.mdp.observation(state)
+        beyond = [obs[:, index].abs() > bound for index, bound in self.bounds.items()]
+        return torch.stack([self.mdp.terminal(state), *beyond]).any(0)
