@@ -27,6 +27,7 @@ ALGORITHMS = {
     "BPTT": "trainers.pathwise.bptt",
     "SHAC": "trainers.pathwise.shac",
     "Reinforce": "trainers.likelihood_ratio.reinforce",
+    "ActorCritic": "trainers.likelihood_ratio.actor_critic",
     "A2C": "trainers.likelihood_ratio.a2c",
     "PPO": "trainers.likelihood_ratio.ppo",
     "NaturalGradient": "trainers.likelihood_ratio.natural_gradient",

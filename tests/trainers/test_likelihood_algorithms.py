@@ -15,6 +15,7 @@ from trainers.evaluation import OfficialEvaluation
 from trainers.fit import train
 from trainers.laboratory.black_box import likelihood_ratio_gradients
 from trainers.likelihood_ratio.a2c import A2C
+from trainers.likelihood_ratio.actor_critic import ActorCritic
 from trainers.likelihood_ratio.natural_gradient import NaturalGradient
 from trainers.likelihood_ratio.natural_step import flat, trained
 from trainers.likelihood_ratio.on_policy import Batch, explained_variance, standardized
@@ -29,6 +30,7 @@ from trainers.run_folder import RunFolder
 OPTIONS = RunOptions(task="small", evaluate_every=2)
 SMALL = {
     "Reinforce": (Reinforce, {"value_epochs": 2, "value_minibatches": 2}),
+    "ActorCritic": (ActorCritic, {"steps": 5}),
     "A2C": (A2C, {"horizon": 4, "updates": 3}),
     "PPO": (PPO, {"horizon": 16, "epochs": 2, "minibatches": 4}),
     "NaturalGradient": (NaturalGradient, {"horizon": 16, "value_epochs": 2, "value_minibatches": 2}),
@@ -104,6 +106,8 @@ NATURAL = {"horizon": 8, "cg_iterations": 5, **FIT}
     [
         (Reinforce, {"learning_rate": 0.05, "baseline": "average"}, True),
         (Reinforce, {"learning_rate": 0.02, **FIT}, False),
+        (ActorCritic, {"learning_rate": 0.01, "steps": 12}, True),
+        (ActorCritic, {"learning_rate": 0.01, "steps": 12}, False),
         (A2C, {"learning_rate": 0.01, "horizon": 4, "updates": 3}, True),
         (A2C, {"learning_rate": 0.01, "horizon": 4, "updates": 3}, False),
         (PPO, {"learning_rate": 0.01, "horizon": 8, "minibatches": 2, "epochs": 3}, True),
@@ -158,6 +162,25 @@ def test_trpo_keeps_its_bound_and_npg_does_not_check(tmp_path):
 def batch_of(algorithm, horizon=8):
     trajectory, raw = algorithm.window(horizon)
     return algorithm.judged(trajectory, raw, 0.9, 0.9).flatten()
+
+
+def test_the_online_step_by_hand():
+    """delta = r + 0.9 V(o') - V(o), with V(o') = 0 at an end; its gradient is delta times the score."""
+    algorithm = make(ActorCritic, vector(Target, 4), gamma=0.9, normalize_reward=False)
+    for last in (False, True):
+        before = torch.as_tensor(algorithm.env.obs)
+        trajectory, raw = algorithm.window(1)
+        batch = algorithm.judged(trajectory, raw, 0.0, 0.0).flatten()
+        with torch.no_grad():
+            ahead = 0.0 if last else 0.9 * algorithm.value(trajectory.next_obs[0])
+            target = trajectory.reward[0] + ahead
+            delta = target - algorithm.value(before)
+        assert trajectory.terminated.all() == last
+        torch.testing.assert_close(batch.returns, target)
+        score = algorithm.actor.raw_distribution(before).log_prob(raw[0])
+        expected = flat(torch.autograd.grad(-(delta * score).mean(), trained(algorithm.actor)))
+        found = flat(torch.autograd.grad(algorithm.loss(batch), trained(algorithm.actor)))
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-13)
 
 
 @pytest.mark.parametrize("discrete", [False, True])
@@ -276,6 +299,8 @@ def test_rates_fall_to_zero(tmp_path):
         (PPO, {"entropy_weight": -1.0}, "entropy_weight must be >= 0, got -1.0"),
         (PPO, {"lam": 1.1}, r"lam must be in \[0, 1\], got 1.1"),
         (PPO, {"gamma": 0.0}, r"gamma must be in \(0, 1\], got 0.0"),
+        (ActorCritic, {"steps": 0}, "steps must be >= 1, got 0"),
+        (ActorCritic, {"value_learning_rate": 0.0}, "value_learning_rate must be > 0, got 0.0"),
         (A2C, {"updates": 0}, "updates must be >= 1, got 0"),
         (A2C, {"learning_rate": float("nan")}, "learning_rate must be > 0, got nan"),
         (TRPO, {"shrink": 1.0}, r"shrink must be in \(0, 1\), got 1.0"),
