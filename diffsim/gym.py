@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
@@ -95,6 +96,25 @@ class VectorEnv(gymnasium.vector.VectorEnv):
             truncated = self._age >= self.max_episode_steps
             self._ended = terminated | truncated
             return self._observation(), np.where(renewed, 0.0, rewards), terminated, truncated, {}
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Everything that the next steps depend on, as plain tensors.
+
+        Raises: ResetNeeded before the first `reset`.
+        """
+        if self._generator is None:
+            raise gymnasium.error.ResetNeeded("reset must be called before state_dict")
+        parts = {"age": torch.as_tensor(self._age), "ended": torch.as_tensor(self._ended)}
+        parts |= {"state": self._state, "generator": self._generator.get_state()}
+        return {name: value.cpu().clone() for name, value in parts.items()}
+
+    def load_state_dict(self, saved: Mapping[str, torch.Tensor]) -> np.ndarray:
+        """Goes back to where `state_dict` was called. Returns the observations there, [N, O]."""
+        self._generator = torch.Generator(self.mdp.device)
+        self._generator.set_state(saved["generator"].clone())
+        self._state = saved["state"].to(self._state)
+        self._age, self._ended = saved["age"].numpy().copy(), saved["ended"].numpy().copy()
+        return self._observation()
 
     def _reset_mask(self, options: dict[str, Any] | None) -> np.ndarray:
         """Which copies `reset` renews: bool [N]."""

@@ -1,11 +1,29 @@
-"""Actors whose noise is an argument: `action = policy(obs, noise)`, and `noise=None` is the mean action."""
+"""Actors whose noise is an argument: `action = policy(obs, noise)`, and `noise=None` is the likeliest action."""
 
+from policies.categorical import CategoricalMLP
 from policies.deterministic import DeterministicMLP
-from policies.gaussian import GaussianMLP
+from policies.distributions import Categoricals, DiagonalGaussian, Distribution, FullGaussian
+from policies.gaussian import FullGaussianMLP, GaussianMLP
 from policies.network import mlp
 from policies.normalizer import ObservationNormalizer
-from policies.policy import Policy
-from policies.squash import TanhBox
+from policies.policy import Policy, StochasticPolicy
+from policies.squash import ClipBox, TanhBox
 from policies.value import ValueMLP
 
-__all__ = ["DeterministicMLP", "GaussianMLP", "ObservationNormalizer", "Policy", "TanhBox", "ValueMLP", "mlp"]
+__all__ = [
+    "CategoricalMLP",
+    "Categoricals",
+    "ClipBox",
+    "DeterministicMLP",
+    "DiagonalGaussian",
+    "Distribution",
+    "FullGaussian",
+    "FullGaussianMLP",
+    "GaussianMLP",
+    "ObservationNormalizer",
+    "Policy",
+    "StochasticPolicy",
+    "TanhBox",
+    "ValueMLP",
+    "mlp",
+]

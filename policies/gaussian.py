@@ -1,4 +1,4 @@
-"""A Gaussian policy, squashed into the action space."""
+"""Gaussian policies, squashed into the action space."""
 
 from __future__ import annotations
 
@@ -7,16 +7,28 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Space
 from torch import Tensor, nn
 
+from policies.distributions import DiagonalGaussian, FullGaussian
 from policies.network import mlp
-from policies.policy import Policy
+from policies.policy import StochasticPolicy
+from policies.squash import BoundedBox, ClipBox, TanhBox
 
 LOG_STD_RANGE = (-5.0, 2.0)  # bounds of a learned log deviation, as in Haarnoja et al. (2018)
 
 
-class GaussianMLP(Policy):
+def bounded(action_space: Space, bounds: str) -> BoundedBox:
+    """How numbers are kept within `action_space`: "tanh" or "clip".
+
+    Raises: ValueError if `bounds` is neither; TypeError or ValueError if the space has none.
+    """
+    if bounds not in ("tanh", "clip"):
+        raise ValueError(f"bounds must be one of tanh, clip, got {bounds!r}")
+    return TanhBox(action_space) if bounds == "tanh" else ClipBox(action_space)
+
+
+class GaussianMLP(StochasticPolicy):
     """Actions from a normal distribution around a perceptron's output, squashed by tanh.
 
         x = mean(o) + std(o) * z,   z ~ N(0, I)         u = center + half_width * tanh(x)
@@ -33,6 +45,7 @@ class GaussianMLP(Policy):
             the network choose it from the observation.
         initial_std: deviation before squashing, at the start of training; above 0, and between exp(-5) and
             exp(2) unless it is fixed.
+        bounds: keep actions within their bounds by "tanh", or by "clip" of x to [-1, 1] (see `ClipBox`).
     """
 
     def __init__(
@@ -47,8 +60,10 @@ class GaussianMLP(Policy):
         out_scale: float = 0.1,
         std: Literal["fixed", "learned", "state"] = "learned",
         initial_std: float = 0.5,
+        bounds: Literal["tanh", "clip"] = "tanh",
     ) -> None:
-        super().__init__(observation_space, action_space, normalize)
+        self.squash: BoundedBox
+        super().__init__(observation_space, action_space, normalize, bounded(action_space, bounds))
         if std not in ("fixed", "learned", "state"):
             raise ValueError(f"std must be one of fixed, learned, state, got {std!r}")
         if not initial_std > 0:
@@ -79,12 +94,9 @@ class GaussianMLP(Policy):
         mean, log_std = out.chunk(2, dim=-1)
         return mean, (self.log_std + log_std).clamp(*LOG_STD_RANGE).exp()
 
-    def forward(self, obs: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Maps `obs` [..., O] and `noise` [..., A] to actions [..., A]; no noise gives the mean's action."""
-        mean, std = self.distribution(obs)
-        if noise is None:
-            return self.squash(mean)
-        return self.squash(mean + std * self._checked(noise))
+    def raw_distribution(self, obs: Tensor) -> DiagonalGaussian:
+        """The normal distribution of x, before squashing."""
+        return DiagonalGaussian(*self.distribution(obs))
 
     def log_prob(self, obs: Tensor, action: Tensor) -> Tensor:
         """Log density of `action` [..., A] given `obs` [..., O]: [...].
@@ -96,24 +108,62 @@ class GaussianMLP(Policy):
         """
         if action.shape[-1] != self.action_size:
             raise ValueError(f"action must have {self.action_size} numbers, got {action.shape[-1]}")
-        mean, std = self.distribution(obs)
-        return self._log_density(self.squash.inverse(action), mean, std)
+        x = self.squash.inverse(action)
+        return self.raw_distribution(obs).log_prob(x) - self.squash.log_det(x)
 
     def sample(self, obs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Action [..., A] for `obs` [..., O] and `noise` [..., A], and its log density [...].
 
         Exact for every noise, even where tanh saturates. Both are differentiable.
         """
-        mean, std = self.distribution(obs)
-        x = mean + std * self._checked(noise)
-        return self.squash(x), self._log_density(x, mean, std)
+        distribution = self.raw_distribution(obs)
+        x = distribution.sample(self.checked(noise))
+        return self.squash(x), distribution.log_prob(x) - self.squash.log_det(x)
 
-    def _log_density(self, x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-        z = (x - mean) / std
-        normal = -0.5 * z.square() - torch.log(std) - 0.5 * math.log(2.0 * math.pi)
-        return normal.sum(-1) - self.squash.log_det(x)
 
-    def _checked(self, noise: Tensor) -> Tensor:
-        if noise.shape[-1] != self.noise_size:
-            raise ValueError(f"noise must have {self.noise_size} numbers in its last axis, got {noise.shape[-1]}")
-        return noise
+class FullGaussianMLP(StochasticPolicy):
+    """Actions from a normal distribution whose numbers vary together, squashed into the action space.
+
+        x = mean(o) + L z,   z ~ N(0, I),   L lower triangular: covariance L L', learned, the same for all o
+
+    Args:
+        observation_space: vector Box [O].
+        action_space: bounded vector Box [A].
+        hidden_sizes: widths of the hidden layers.
+        activation: tanh, elu, silu, softplus or relu.
+        layer_norm: normalise each hidden layer before its activation.
+        normalize: normalise observations by their running mean and deviation.
+        out_scale: factor on the initial weights of the last layer; small starts near the middle action.
+        initial_std: deviation of each number before squashing, at the start, without correlations; between exp(-5)
+            and exp(2). The diagonal of L stays between these.
+        bounds: keep actions within their bounds by "tanh", or by "clip" of x to [-1, 1] (see `ClipBox`).
+    """
+
+    def __init__(
+        self,
+        observation_space: Box,
+        action_space: Box,
+        *,
+        hidden_sizes: Sequence[int] = (64, 64),
+        activation: str = "tanh",
+        layer_norm: bool = False,
+        normalize: bool = True,
+        out_scale: float = 0.1,
+        initial_std: float = 0.5,
+        bounds: Literal["tanh", "clip"] = "tanh",
+    ) -> None:
+        super().__init__(observation_space, action_space, normalize, bounded(action_space, bounds))
+        low, high = (math.exp(bound) for bound in LOG_STD_RANGE)
+        if not low < initial_std < high:
+            raise ValueError(f"initial_std must be within ({low:.4f}, {high:.4f}), got {initial_std}")
+        size = self.noise_size = self.action_size
+        self.network = mlp(
+            self.obs_size, hidden_sizes, size, activation=activation, layer_norm=layer_norm, out_scale=out_scale
+        )
+        self.log_diagonal = nn.Parameter(torch.full((size,), math.log(initial_std)))
+        self.below_diagonal = nn.Parameter(torch.zeros(size, size))
+
+    def raw_distribution(self, obs: Tensor) -> FullGaussian:
+        """The normal distribution of x, before squashing."""
+        diagonal = self.log_diagonal.clamp(*LOG_STD_RANGE).exp()
+        return FullGaussian(self.network(self.see(obs)), self.below_diagonal.tril(-1) + torch.diag(diagonal))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Space
 from torch import Tensor, nn
 
+from policies.distributions import Distribution
 from policies.normalizer import ObservationNormalizer
-from policies.squash import TanhBox
+from policies.squash import Squash, TanhBox
 
 
 class Policy(nn.Module, ABC):
@@ -16,26 +17,30 @@ class Policy(nn.Module, ABC):
 
     Args:
         observation_space: vector Box [O].
-        action_space: bounded vector Box [A].
+        action_space: bounded vector Box [A], or what `squash` maps to.
         normalize: see observations through a running `ObservationNormalizer`, which whoever trains the
             policy updates by `policy.normalizer.update(obs)`; otherwise see them as they are.
+        squash: from raw outputs to the action space; tanh if None.
 
     Attributes:
         noise_size: numbers of standard normal noise an action takes; 0 for a deterministic policy.
         normalizer: the `ObservationNormalizer`, or None.
-        squash: from the network's output to the action space.
+        squash: from raw outputs to the action space.
     """
 
     noise_size: int
 
-    def __init__(self, observation_space: Box, action_space: Box, normalize: bool) -> None:
+    def __init__(
+        self, observation_space: Space, action_space: Space, normalize: bool, squash: Squash | None = None
+    ) -> None:
         super().__init__()
-        if len(observation_space.shape) != 1:
-            raise ValueError(f"observation_space must be a vector, got shape {observation_space.shape}")
+        if not isinstance(observation_space, Box) or len(observation_space.shape) != 1:
+            kind, shape = type(observation_space).__name__, observation_space.shape
+            raise ValueError(f"observation_space must be a vector Box, got shape {shape} of {kind}")
+        self.squash = TanhBox(action_space) if squash is None else squash
         self.obs_size = observation_space.shape[0]
-        self.action_size = action_space.shape[0]
+        self.action_size = self.squash.size
         self.normalizer = ObservationNormalizer(self.obs_size) if normalize else None
-        self.squash = TanhBox(action_space)
 
     @abstractmethod
     def forward(self, obs: Tensor, noise: Tensor | None = None) -> Tensor:
@@ -54,3 +59,25 @@ class Policy(nn.Module, ABC):
         if obs.shape[-1] != self.obs_size:
             raise ValueError(f"obs must have {self.obs_size} numbers in its last axis, got {obs.shape[-1]}")
         return obs if self.normalizer is None else self.normalizer(obs)
+
+
+class StochasticPolicy(Policy):
+    """A policy whose raw choices have a density: what likelihood ratios, entropies and divergences are made of."""
+
+    @abstractmethod
+    def raw_distribution(self, obs: Tensor) -> Distribution:
+        """The distribution of the choice for each of `obs` [..., O], before `squash` makes an action of it."""
+
+    def forward(self, obs: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Maps `obs` [..., O] and `noise` [..., noise_size] to actions; no noise gives the likeliest choice."""
+        distribution = self.raw_distribution(obs)
+        return self.squash(distribution.mode if noise is None else distribution.sample(self.checked(noise)))
+
+    def checked(self, noise: Tensor) -> Tensor:
+        """The noise [..., noise_size] itself.
+
+        Raises: ValueError if its size is wrong.
+        """
+        if noise.shape[-1] != self.noise_size:
+            raise ValueError(f"noise must have {self.noise_size} numbers in its last axis, got {noise.shape[-1]}")
+        return noise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import LightningModule
@@ -29,7 +29,12 @@ class Algorithm(LightningModule, ABC):
         seed: of `generator`, at least 0.
         device: of `generator`: the MDP's.
         evaluation: from the policy to metrics; none are taken if None.
+
+    Attributes:
+        run_defaults: options of a run that suit this algorithm better than those of `RunOptions`.
     """
+
+    run_defaults: ClassVar[dict[str, Any]] = {}
 
     def __init__(
         self, policy: Policy, *, seed: int, device: torch.device, evaluation: Evaluation | None = None

@@ -13,6 +13,7 @@ import gymnasium
 import numpy as np
 import torch
 import yaml
+from gymnasium.spaces import Space
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
@@ -25,6 +26,7 @@ from diffsim.tasks import TASKS, Task
 from policies import Policy
 from trainers.algorithm import Algorithm
 from trainers.checkpoint import load_weights, read_checkpoint
+from trainers.environments import make_env
 from trainers.errors import OptionError
 from trainers.evaluation import OfficialEvaluation, require_video
 from trainers.options import (
@@ -32,9 +34,11 @@ from trainers.options import (
     POLICIES,
     RunOptions,
     choose,
+    official_id,
     parse_fit,
     pick,
     read_yaml,
+    takes_env,
 )
 from trainers.recorder import Recorder, ReturnBar
 from trainers.run_folder import RunFolder
@@ -107,15 +111,22 @@ def resolved(parsed: Any) -> dict[str, Any]:
     return {name: value for name, value in parsed.as_dict().items() if name not in ("config", "resume")}
 
 
-def build_policy(mdp_or_env: Any, options: RunOptions, values: dict[str, Any]) -> Policy:
+def build_policy(observation_space: Space, action_space: Space, options: RunOptions, values: dict[str, Any]) -> Policy:
     """The policy that the options describe, with weights drawn from their seed."""
     cls = choose("policy", options.policy, POLICIES)
     torch.manual_seed(options.seed)
-    return cls(mdp_or_env.observation_space, mdp_or_env.action_space, **pick(values, cls))
+    return cls(observation_space, action_space, **pick(values, cls))
 
 
 def build_mdp(options: RunOptions) -> MDP:
-    """The task that the options describe, with its noises, simulated or as a black box."""
+    """The task that the options describe, with its noises, simulated or as a black box.
+
+    Raises: OptionError if there is none of that name; ValueError or TypeError if a value is out of range.
+    """
+    if options.task not in TASKS:
+        close = difflib.get_close_matches(options.task, TASKS, n=1)
+        meant = f"; did you mean {close[0]}?" if close else ""
+        raise OptionError(f"task must be one of {', '.join(TASKS)}, got {options.task!r}{meant}")
     mdp = task = diffsim.make(
         options.task,
         num_envs=options.num_envs,
@@ -135,21 +146,42 @@ def build(options: RunOptions, values: dict[str, Any]) -> Algorithm:
 
     Raises: ValueError or TypeError if a value is out of range.
     """
-    if options.task not in TASKS:
-        close = difflib.get_close_matches(options.task, TASKS, n=1)
-        meant = f"; did you mean {close[0]}?" if close else ""
-        raise OptionError(f"task must be one of {', '.join(TASKS)}, got {options.task!r}{meant}")
     devices = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     if options.device not in [*devices, *(["cuda"] if len(devices) > 1 else [])]:
         raise OptionError(f"device must be one of {', '.join(devices)}, got {options.device!r}")
     if options.video:
         require_video()
-    mdp = build_mdp(options)
-    torch.set_num_threads(options.threads)
-    policy = build_policy(mdp, options, values).to(mdp.device, mdp.dtype)
-    evaluation = OfficialEvaluation(options.task, options.task_kwargs, options.evaluate_episodes)
     cls = choose("algorithm", options.algorithm, ALGORITHMS)
-    return cls(mdp, policy, seed=options.seed, evaluation=evaluation, **pick(values, cls))
+    torch.set_num_threads(options.threads)
+    if takes_env(cls):
+        if options.dynamics != "simulator":
+            raise OptionError(f"dynamics must be simulator for {options.algorithm}, got {options.dynamics!r}")
+        env = make_env(
+            options.task,
+            options.num_envs,
+            seed=options.seed,
+            device=options.device,
+            process_noise=options.process_noise,
+            reward_noise=options.reward_noise,
+            **{**options.task_kwargs, **options.training_kwargs},
+        )
+        spaces = env.single_observation_space, env.single_action_space
+        policy = build_policy(*spaces, options, values).to(options.device, diffsim.dtype)
+        return cls(env, policy, **shared_arguments(options), **pick(values, cls))
+    mdp = build_mdp(options)
+    policy = build_policy(mdp.observation_space, mdp.action_space, options, values).to(mdp.device, mdp.dtype)
+    return cls(mdp, policy, **shared_arguments(options), **pick(values, cls))
+
+
+def shared_arguments(options: RunOptions) -> dict[str, Any]:
+    """What every algorithm's constructor takes beside its world, its policy and its own options."""
+    evaluation = official_evaluation(options, options.evaluate_episodes)
+    return {"seed": options.seed, "evaluation": evaluation}
+
+
+def official_evaluation(options: RunOptions, episodes: int, seed: int = 0) -> OfficialEvaluation:
+    """Episodes of the task in Gymnasium, whoever simulated it in training."""
+    return OfficialEvaluation(official_id(options.task), options.task_kwargs, episodes, seed)
 
 
 def train(algorithm: Algorithm, options: RunOptions, folder: RunFolder, console: Console, *, resume: bool) -> Recorder:
@@ -179,7 +211,7 @@ def report(algorithm: Algorithm, options: RunOptions, folder: RunFolder, console
     """Evaluates the trained policy, draws its pictures, and prints the table."""
     folder.draw_curve(f"{options.task}, {options.algorithm}, seed {options.seed}")
     last = folder.read_metrics()[-1]
-    evaluation = OfficialEvaluation(options.task, options.task_kwargs, FINAL_EPISODES, FINAL_SEED)
+    evaluation = official_evaluation(options, FINAL_EPISODES, FINAL_SEED)
     rows = {
         **described(evaluation.run(algorithm.policy)[0]),
         "env steps": f"{algorithm.env_steps:,}",
@@ -200,10 +232,10 @@ def evaluate(run: str, episodes: int, seed: int, video: bool, console: Console) 
     folder = existing_folder("RUN", run)
     values = read_yaml(folder.config)
     options = RunOptions(**pick(values, RunOptions))
-    evaluation = OfficialEvaluation(options.task, options.task_kwargs, episodes, seed)
+    evaluation = official_evaluation(options, episodes, seed)
     checkpoint = read_checkpoint(folder.checkpoint)
-    env = gymnasium.make(options.task, **options.task_kwargs)
-    policy = build_policy(env, options, values)
+    env = gymnasium.make(evaluation.task, **options.task_kwargs)
+    policy = build_policy(env.observation_space, env.action_space, options, values)
     load_weights(policy, checkpoint, "policy.", folder.checkpoint)
     returns, _ = evaluation.run(policy)
     rows = {**described(returns), "checkpoint": str(folder.checkpoint)}

@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import gymnasium
 import yaml
+from gymnasium.spaces import Box
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # pyright: ignore[reportPrivateImportUsage]
 
 from trainers.errors import OptionError
@@ -25,15 +27,26 @@ ALGORITHMS = {
     "BPTT": "trainers.pathwise.bptt",
     "Pegasus": "trainers.pathwise.pegasus",
     "SHAC": "trainers.pathwise.shac",
+    "Reinforce": "trainers.likelihood_ratio.reinforce",
+    "ActorCritic": "trainers.likelihood_ratio.actor_critic",
+    "A2C": "trainers.likelihood_ratio.a2c",
+    "PPO": "trainers.likelihood_ratio.ppo",
+    "NaturalGradient": "trainers.likelihood_ratio.natural_gradient",
+    "TRPO": "trainers.likelihood_ratio.trpo",
 }
 """Module of each algorithm, imported only when it is asked for."""
 
-POLICIES = {"DeterministicMLP": "policies", "GaussianMLP": "policies"}
+POLICIES: dict[str, str] = dict.fromkeys(
+    ("DeterministicMLP", "GaussianMLP", "FullGaussianMLP", "CategoricalMLP"), "policies"
+)
 """Module of each policy."""
 
 DEFAULT_ITERATIONS = 200
 
-GIVEN: set[str | int] = {"mdp", "policy", "seed", "evaluation", "observation_space", "action_space"}
+SIMULATED = "diffsim/"
+"""How ids begin of vector environments that our simulator runs."""
+
+GIVEN: set[str | int] = {"mdp", "env", "policy", "seed", "evaluation", "observation_space", "action_space"}
 """Constructor arguments that are no options: they are made from others."""
 
 
@@ -42,7 +55,8 @@ class RunOptions:
     """One training run.
 
     Args:
-        task: id of the environment to learn; `diffsim tasks` lists them.
+        task: id of the environment to learn; `diffsim tasks` lists them. An algorithm that needs no derivative takes
+            any id of Gymnasium, run there, or diffsim/<id>, run in our simulator.
         task_kwargs: options of the environment, those of Gymnasium.
         training_kwargs: options of the environment that hold in training only, such as a shaped reward; evaluation is
             by task and task_kwargs alone.
@@ -103,7 +117,7 @@ class RunOptions:
     @property
     def folder(self) -> Path:
         """Where the run goes, if nothing is there yet."""
-        return Path(self.run or f"runs/{self.task}-{self.algorithm}-seed-{self.seed}")
+        return Path(self.run or f"runs/{self.task.replace('/', '-')}-{self.algorithm}-seed-{self.seed}")
 
 
 def choose(option: str, name: str, modules: dict[str, str]) -> type:
@@ -131,8 +145,10 @@ def parse_fit(argv: Sequence[str]) -> Namespace:
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file of options.")
     parser.add_argument("--resume", metavar="RUN", help="Go on with the run in this folder.")
     parser.add_class_arguments(RunOptions)
-    parser.add_class_arguments(choose("algorithm", names["algorithm"], ALGORITHMS), skip=GIVEN)
+    algorithm = choose("algorithm", names["algorithm"], ALGORITHMS)
+    parser.add_class_arguments(algorithm, skip=GIVEN)
     parser.add_class_arguments(choose("policy", names["policy"], POLICIES), skip=GIVEN)
+    parser.set_defaults({**algorithm.run_defaults, "policy": names["policy"]})
     return parse(parser, argv)
 
 
@@ -151,22 +167,45 @@ def pick(options: Mapping[str, Any], cls: type) -> dict[str, Any]:
     return {name: options[name] for name in names if name in options}
 
 
+def takes_env(algorithm: type) -> bool:
+    """Whether an algorithm learns from a vector environment, `env`, and not through an `mdp`: its constructor says."""
+    return "env" in inspect.signature(algorithm).parameters
+
+
+def default_policy(algorithm: str, task: str | None) -> str:
+    """The policy to train if none is named: for a vector environment, a stochastic one for its kind of actions."""
+    if task is None or not takes_env(choose("algorithm", algorithm, ALGORITHMS)):
+        return RunOptions.policy
+    try:
+        env = gymnasium.make(official_id(task))
+    except gymnasium.error.Error:
+        return RunOptions.policy  # that there is no such task will be said where it is made
+    continuous = isinstance(env.action_space, Box)
+    env.close()
+    return "GaussianMLP" if continuous else "CategoricalMLP"
+
+
+def official_id(task: str) -> str:
+    """The Gymnasium id of the task, whoever runs it: that in which it is evaluated."""
+    return task.removeprefix(SIMULATED)
+
+
 def _chosen(argv: Sequence[str]) -> dict[str, str]:
     """Algorithm and policy that `argv` and its YAML files ask for: they decide which options there are."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--config", action="append", default=[])
-    names = {"algorithm": RunOptions.algorithm, "policy": RunOptions.policy}
-    for name in names:
+    names = {"algorithm": RunOptions.algorithm}
+    for name in ("algorithm", "policy", "task"):
         first.add_argument(f"--{name}")
     try:
         found, _ = first.parse_known_args(list(argv))
     except SystemExit:
-        raise OptionError("--config, --algorithm and --policy each take a value") from None
+        raise OptionError("--config, --algorithm, --policy and --task each take a value") from None
     for path in found.config:
         content = read_yaml(Path(path))
-        names.update({name: str(content[name]) for name in names if name in content})
-    names.update({name: getattr(found, name) for name in names if getattr(found, name) is not None})
-    return names
+        names.update({name: str(content[name]) for name in ("algorithm", "policy", "task") if name in content})
+    names.update({name: word for name, word in vars(found).items() if name != "config" and word is not None})
+    return {"policy": default_policy(names["algorithm"], names.get("task")), **names}
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.model_free import Row as ModelFreeRow
+from benchmarks.model_free import table as model_free_table
 from benchmarks.physics import Row, verdicts
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +29,7 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-@pytest.mark.parametrize("module", ["physics", "gradients", "laboratory", "pathwise", "pegasus"])
+@pytest.mark.parametrize("module", ["physics", "gradients", "laboratory", "pathwise", "pegasus", "model_free"])
 def test_help(module):
     assert f"python -m benchmarks.{module}" in run(module, "--help")
 
@@ -95,6 +97,28 @@ def test_pegasus(tmp_path):
     for row in rows:
         own, fresh, gap = (float(cell.split(" ± ")[0]) for cell in row[1:4])
         assert gap == pytest.approx(own - fresh, abs=0.02)
+
+
+def test_model_free(tmp_path):
+    arguments = ["--tasks", "InvertedDoublePendulum-v5", "--algorithms", "A2C", "--budgets", 2000, "--seeds", 3]
+    arguments += ["--libraries", "ours", "--runs", tmp_path / "runs"]
+    output = run("model_free", *arguments, "--output", tmp_path)
+    assert "1 runs to do" in output
+    (row,) = records(tmp_path / "runs.csv")
+    assert (row["library"], row["seed"], row["env_steps"]) == ("ours", "3", "2000") and float(row["mean"]) > 20
+    (line,) = re.findall(r"^\| InvertedDoublePendulum-v5 \| A2C .*$", (tmp_path / "model_free.md").read_text(), re.M)
+    assert line in output and cells(line)[3:5] == ["1, 0", f"{float(row['mean']):,.0f} ± 0"]
+
+
+def test_model_free_compares_means_with_their_spread():
+    def rows(library, means, seconds):
+        run = ("HalfCheetah-v5", "PPO", 100_000)
+        return [ModelFreeRow(library, *run, seed, mean, 1.0, 100, seconds) for seed, mean in enumerate(means)]
+
+    theirs = rows("theirs", [900.0, 1100.0], 2.0)  # 1000 ± 100, 50 steps per second
+    for ours, verdict in (([890.0, 920.0], "yes"), ([890.0, 900.0], "no")):
+        line = model_free_table([*rows("ours", ours, 1.0), *theirs])[-1]
+        assert cells(line)[6:] == [verdict, "100", "50", "2.00", "910"]
 
 
 def test_verdicts_name_what_misses():

@@ -197,10 +197,14 @@ def test_help_loads_nothing_heavy():
         (["fit", *SMALL, "--evaluate_every", "0"], "evaluate_every must be >= 1, got 0"),
         (["fit", *SMALL, "--evaluate_episodes", "0"], "evaluate_episodes must be >= 1, got 0"),
         (["fit", *SMALL, "--activation", "sin"], "activation must be one of tanh,"),
-        (["fit", *SMALL, "--algorithm", "PPPO"], "algorithm must be one of BPTT, Pegasus, got 'PPPO'"),
+        (["fit", *SMALL, "--algorithm", "PPPO"], "algorithm must be one of BPTT, "),
         (
             ["fit", *SMALL, "--policy", "MLP"],
-            "policy must be one of DeterministicMLP, GaussianMLP, got 'MLP'",
+            "policy must be one of DeterministicMLP, GaussianMLP, ",
+        ),
+        (
+            ["fit", *SMALL, "--algorithm", "PPO", "--dynamics", "finite_differences"],
+            "dynamics must be simulator for PPO, got 'finite_differences'",
         ),
         (["fit", *SMALL, "--device", "abacus"], "device must be one of cpu"),
         (["fit", *SMALL, "--process_noise", "-1"], "process_noise must be finite and >= 0, got -1"),

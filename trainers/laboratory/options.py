@@ -135,7 +135,7 @@ def make_policy(options: GradientOptions, mdp: MDP, seed: int) -> GaussianMLP:
     run = RunOptions(**pick(values, RunOptions))
     if run.task != options.task:
         raise OptionError(f"policy must be a run of {options.task}, got one of {run.task} in {options.policy!r}")
-    policy = build_policy(mdp, run, values)
+    policy = build_policy(mdp.observation_space, mdp.action_space, run, values)
     load_weights(policy, read_checkpoint(folder.checkpoint), "policy.", folder.checkpoint)
     if isinstance(policy, DeterministicMLP):
         return with_noise(policy, mdp, pick(values, DeterministicMLP), options.std)

@@ -1,0 +1,180 @@
+"""Distributions of what a policy chooses, as functions of explicit noise, with exact densities and divergences.
+
+All are of *raw* choices, before `policy.squash` turns them into actions: numbers before tanh, or indices. Squashing is
+the same for every parameter, so ratios of densities and divergences of raw choices are those of the actions.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+
+class Distribution(ABC):
+    """One distribution per observation, [...] of them."""
+
+    @property
+    @abstractmethod
+    def mode(self) -> Tensor:
+        """The likeliest choice, [..., F]."""
+
+    @abstractmethod
+    def sample(self, noise: Tensor) -> Tensor:
+        """The choice that standard normal `noise` [..., F] makes: [..., F]."""
+
+    @abstractmethod
+    def log_prob(self, raw: Tensor) -> Tensor:
+        """Log density, or log probability, of `raw` [..., F]: [...]."""
+
+    @abstractmethod
+    def entropy(self) -> Tensor:
+        """- E[log p], in nats: [...]."""
+
+    @abstractmethod
+    def kl(self, other: Self) -> Tensor:
+        """E_self[log p_self - log p_other] >= 0, the divergence of `other` from this one, in nats: [...]."""
+
+    @abstractmethod
+    def detach(self) -> Self:
+        """The same numbers, cut from their graph."""
+
+
+@dataclass(frozen=True)
+class DiagonalGaussian(Distribution):
+    """Independent normal numbers.
+
+    Args:
+        mean: [..., A].
+        std: [..., A], above 0.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    @property
+    def mode(self) -> Tensor:
+        """The mean."""
+        return self.mean
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """Mean plus std * noise."""
+        return self.mean + self.std * noise
+
+    def log_prob(self, raw: Tensor) -> Tensor:
+        """Log density of `raw` [..., A]."""
+        z = (raw - self.mean) / self.std
+        return (-0.5 * z.square() - self.std.log() - 0.5 * math.log(2.0 * math.pi)).sum(-1)
+
+    def entropy(self) -> Tensor:
+        """sum_i log std_i + log(2 pi e) / 2."""
+        return (self.std.log() + 0.5 * math.log(2.0 * math.pi * math.e)).sum(-1)
+
+    def kl(self, other: DiagonalGaussian) -> Tensor:
+        """sum_i log(std'_i / std_i) + (std_i^2 + (mean_i - mean'_i)^2) / (2 std'_i^2) - 1/2."""
+        squares = (self.std.square() + (self.mean - other.mean).square()) / (2.0 * other.std.square())
+        return (other.std.log() - self.std.log() + squares - 0.5).sum(-1)
+
+    def detach(self) -> DiagonalGaussian:
+        """Without graph."""
+        return DiagonalGaussian(self.mean.detach(), self.std.detach())
+
+
+@dataclass(frozen=True)
+class FullGaussian(Distribution):
+    """Normal numbers that vary together, with covariance L L'.
+
+    Args:
+        mean: [..., A].
+        factor: L, lower triangular with a positive diagonal, [..., A, A] or [A, A] for all.
+    """
+
+    mean: Tensor
+    factor: Tensor
+
+    @property
+    def mode(self) -> Tensor:
+        """The mean."""
+        return self.mean
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """Mean plus L noise."""
+        return self.mean + (self.factor @ noise.unsqueeze(-1)).squeeze(-1)
+
+    def log_prob(self, raw: Tensor) -> Tensor:
+        """Log density of `raw` [..., A]."""
+        z = _solve(self.factor, (raw - self.mean).unsqueeze(-1)).squeeze(-1)
+        return -0.5 * z.square().sum(-1) - self._log_det() - 0.5 * math.log(2.0 * math.pi) * z.shape[-1]
+
+    def entropy(self) -> Tensor:
+        """The logarithm of det L, plus A log(2 pi e) / 2."""
+        size = self.mean.shape[-1]
+        return (self._log_det() + 0.5 * math.log(2.0 * math.pi * math.e) * size).expand(self.mean.shape[:-1])
+
+    def kl(self, other: FullGaussian) -> Tensor:
+        """(|L'^-1 L|^2 + |L'^-1 (mean - mean')|^2 - A) / 2 + log det L' - log det L."""
+        spread = _solve(other.factor, self.factor).square().sum((-2, -1))
+        shift = _solve(other.factor, (self.mean - other.mean).unsqueeze(-1)).square().sum((-2, -1))
+        return other._log_det() - self._log_det() + 0.5 * (spread + shift - self.mean.shape[-1])
+
+    def detach(self) -> FullGaussian:
+        """Without graph."""
+        return FullGaussian(self.mean.detach(), self.factor.detach())
+
+    def _log_det(self) -> Tensor:
+        return self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+
+@dataclass(frozen=True)
+class Categoricals(Distribution):
+    """F independent choices, each of one index among K_f.
+
+    A choice is made by one normal number, through its own cumulative probability: index k where
+    p_0 + ... + p_{k-1} < Phi(noise) <= p_0 + ... + p_k.
+
+    Args:
+        log_probs: normalised log probabilities, [..., K_f] for each of the F choices.
+    """
+
+    log_probs: tuple[Tensor, ...]
+
+    @property
+    def mode(self) -> Tensor:
+        """The likeliest index of each choice, int64 [..., F]."""
+        return torch.stack([log_prob.argmax(-1) for log_prob in self.log_probs], dim=-1)
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """Indices, int64 [..., F]."""
+        uniform = torch.special.ndtr(noise)
+        chosen = [
+            (log_prob.exp().cumsum(-1)[..., :-1] < uniform[..., f : f + 1]).sum(-1)
+            for f, log_prob in enumerate(self.log_probs)
+        ]
+        return torch.stack(chosen, dim=-1)
+
+    def log_prob(self, raw: Tensor) -> Tensor:
+        """Log probability of the indices `raw` [..., F]."""
+        parts = [log_prob.gather(-1, raw[..., f : f + 1]) for f, log_prob in enumerate(self.log_probs)]
+        return torch.cat(parts, dim=-1).sum(-1)
+
+    def entropy(self) -> Tensor:
+        """- sum_f sum_k p log p."""
+        return -torch.stack([(log_prob.exp() * log_prob).sum(-1) for log_prob in self.log_probs]).sum(0)
+
+    def kl(self, other: Categoricals) -> Tensor:
+        """sum_f sum_k p (log p - log p')."""
+        pairs = zip(self.log_probs, other.log_probs, strict=True)
+        return torch.stack([(mine.exp() * (mine - theirs)).sum(-1) for mine, theirs in pairs]).sum(0)
+
+    def detach(self) -> Categoricals:
+        """Without graph."""
+        return Categoricals(tuple(log_prob.detach() for log_prob in self.log_probs))
+
+
+def _solve(factor: Tensor, right: Tensor) -> Tensor:
+    """L^-1 R for lower triangular L."""
+    return torch.linalg.solve_triangular(factor, right, upper=False)

@@ -1,0 +1,56 @@
+"""Environments so small that what is to be learned in them is known."""
+
+from functools import partial
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+
+class Chain(gymnasium.Env):
+    """Pays 1 per step for ever; cut short after `limit` steps, which is reported as it is, or wrongly as an end."""
+
+    observation_space = Box(-1.0, 1.0, (1,), np.float64)
+    action_space = Box(-1.0, 1.0, (1,), np.float32)
+
+    def __init__(self, limit=3, honest=True):
+        self.limit, self.honest = limit, honest
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.age = 0
+        return np.ones(1), {}
+
+    def step(self, action):
+        self.age += 1
+        cut = self.age >= self.limit
+        return np.ones(1), 1.0, cut and not self.honest, cut and self.honest, {}
+
+
+class Target(gymnasium.Env):
+    """Episodes of two steps; pays most for an action of `best`, seen as 0 and 1."""
+
+    observation_space = Box(-2.0, 2.0, (2,), np.float64)
+    best = 0.6
+
+    def __init__(self, discrete=False):
+        self.discrete = discrete
+        self.action_space = Discrete(3) if discrete else Box(-1.0, 1.0, (2,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.age, self.sign = 0, float(self.np_random.choice([-1.0, 1.0]))
+        return self._observation(), {}
+
+    def step(self, action):
+        good = float(action == 1 + self.sign) if self.discrete else -np.square(action - self.best * self.sign).sum()
+        self.age += 1
+        return self._observation(), good, self.age == 2, False, {}
+
+    def _observation(self):
+        return np.array([self.sign, float(self.age)])
+
+
+def vector(cls, num_envs, **kwargs):
+    return SyncVectorEnv([partial(cls, **kwargs)] * num_envs, autoreset_mode=AutoresetMode.DISABLED)

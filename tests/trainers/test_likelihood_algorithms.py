@@ -1,0 +1,322 @@
+"""The algorithms: against definitions and each other, on problems whose answer is known, and resumed to the bit."""
+
+import io
+from dataclasses import replace
+
+import pytest
+import torch
+from rich.console import Console
+
+from policies import CategoricalMLP, GaussianMLP
+from tests.trainers.small_envs import Chain, Target, vector
+from trainers.checkpoint import read_checkpoint
+from trainers.environments import make_env
+from trainers.evaluation import OfficialEvaluation
+from trainers.fit import train
+from trainers.laboratory.black_box import likelihood_ratio_gradients
+from trainers.likelihood_ratio.a2c import A2C
+from trainers.likelihood_ratio.actor_critic import ActorCritic
+from trainers.likelihood_ratio.natural_gradient import NaturalGradient
+from trainers.likelihood_ratio.natural_step import flat, trained
+from trainers.likelihood_ratio.on_policy import Batch, explained_variance, standardized
+from trainers.likelihood_ratio.ppo import PPO
+from trainers.likelihood_ratio.reinforce import Reinforce
+from trainers.likelihood_ratio.reward_normalizer import RewardNormalizer
+from trainers.likelihood_ratio.trpo import TRPO
+from trainers.options import RunOptions
+from trainers.returns import first_episode
+from trainers.run_folder import RunFolder
+
+OPTIONS = RunOptions(task="small", evaluate_every=2)
+SMALL = {
+    "Reinforce": (Reinforce, {"value_epochs": 2, "value_minibatches": 2}),
+    "ActorCritic": (ActorCritic, {"steps": 5}),
+    "A2C": (A2C, {"horizon": 4, "updates": 3}),
+    "PPO": (PPO, {"horizon": 16, "epochs": 2, "minibatches": 4}),
+    "NaturalGradient": (NaturalGradient, {"horizon": 16, "value_epochs": 2, "value_minibatches": 2}),
+    "TRPO": (TRPO, {"horizon": 16, "value_epochs": 2, "value_minibatches": 2, "value_proximal": 0.1}),
+}
+
+
+def run(algorithm, path, iterations, *, resume=False):
+    """Trains in `path` without a screen."""
+    options = replace(OPTIONS, iterations=iterations)
+    train(algorithm, options, RunFolder(path), Console(file=io.StringIO()), resume=resume)
+    return algorithm
+
+
+def make(cls, env, seed=0, policy=None, **kwargs):
+    torch.manual_seed(seed)
+    continuous = hasattr(env.single_action_space, "low")
+    kind = policy or (GaussianMLP if continuous else CategoricalMLP)
+    net = kind(env.single_observation_space, env.single_action_space, hidden_sizes=(8,)).double()
+    return cls(env, net, **{"value_hidden_sizes": (8,), "seed": seed, **kwargs})
+
+
+@pytest.mark.parametrize(
+    ("name", "task"), [*((name, "CartPole-v1") for name in SMALL), ("PPO", "Hopper-v5"), ("TRPO", "diffsim/Hopper-v5")]
+)
+def test_resuming_is_exact_to_the_bit(tmp_path, name, task):
+    cls, options = SMALL[name]
+
+    def fresh():
+        return make(cls, make_env(task, 3, seed=1), seed=1, **options)
+
+    whole = run(fresh(), tmp_path / "whole", 6)
+    run(fresh(), tmp_path / "parts", 3)
+    halfway = read_checkpoint(RunFolder(tmp_path / "parts").checkpoint)["state_dict"]
+    parts = run(fresh(), tmp_path / "parts", 6, resume=True)
+    assert whole.env_steps == parts.env_steps > 0
+    assert torch.equal(whole.generator.get_state(), parts.generator.get_state())
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, parts.state_dict()[name]), name
+        assert "network" not in name or not torch.equal(value, halfway[name]), name
+    for name, value in whole.env.state_dict().items():
+        assert torch.equal(value, parts.env.state_dict()[name]), name
+    rows = [RunFolder(tmp_path / name).read_metrics() for name in ("whole", "parts")]
+    strip = [[{k: v for k, v in row.items() if k != "seconds"} for row in r] for r in rows]
+    assert strip[0] == strip[1] and len(strip[0]) == 6
+
+
+@pytest.mark.parametrize("value_lam", [0.0, 0.7, 1.0])
+def test_time_outs_go_on_and_ends_are_worth_nothing(value_lam):
+    """Reward 1 for ever is worth 1 / (1 - 0.8) = 5, whatever the time limit. Negative control: time-outs as ends."""
+
+    def fitted(honest):
+        env = vector(Chain, 4, limit=3, honest=honest)
+        algorithm = make(TRPO, env, gamma=0.8, horizon=16, value_lam=value_lam, normalize_reward=False)
+        algorithm.manual_backward = lambda loss: loss.backward()
+        optimizer = torch.optim.Adam(algorithm.value.parameters(), lr=4e-2)
+        for _ in range(25):
+            trajectory, raw = algorithm.window(16)
+            algorithm.fit_value(algorithm.judged(trajectory, raw, 0.95, value_lam).flatten(), optimizer, 4, 4)
+        with torch.no_grad():
+            return algorithm.value(torch.ones(1, 1, dtype=torch.float64)).item()
+
+    assert fitted(honest=True) == pytest.approx(5.0, abs=0.1)
+    assert fitted(honest=False) < 3.0
+
+
+FIT = {"value_epochs": 2, "value_minibatches": 2}
+NATURAL = {"horizon": 8, "cg_iterations": 5, **FIT}
+
+
+@pytest.mark.parametrize(
+    ("cls", "options", "discrete"),
+    [
+        (Reinforce, {"learning_rate": 0.05, "baseline": "average"}, True),
+        (Reinforce, {"learning_rate": 0.02, **FIT}, False),
+        (ActorCritic, {"learning_rate": 0.01, "steps": 12}, True),
+        (ActorCritic, {"learning_rate": 0.01, "steps": 12}, False),
+        (A2C, {"learning_rate": 0.01, "horizon": 4, "updates": 3}, True),
+        (A2C, {"learning_rate": 0.01, "horizon": 4, "updates": 3}, False),
+        (PPO, {"learning_rate": 0.01, "horizon": 8, "minibatches": 2, "epochs": 3}, True),
+        (PPO, {"learning_rate": 0.01, "horizon": 8, "minibatches": 2, "epochs": 3}, False),
+        (NaturalGradient, {"max_kl": 0.1, **NATURAL}, True),
+        (NaturalGradient, {"learning_rate": 0.2, **NATURAL}, False),
+        (TRPO, {"max_kl": 0.1, **NATURAL}, True),
+        (TRPO, {"max_kl": 0.1, **NATURAL}, False),
+    ],
+)
+def test_the_best_action_is_learned(tmp_path, cls, options, discrete):
+    """It is 0.6 times the sign observed, or one of three indices. Without learning: 0, and equal probabilities."""
+    algorithm = make(cls, vector(Target, 16, discrete=discrete), gamma=0.9, **options)
+    run(algorithm, tmp_path, 25)
+    obs = torch.tensor([[1.0, 0.0], [-1.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
+    actions = algorithm.policy(obs)
+    if discrete:
+        assert actions.tolist() == [2, 0, 2]
+    else:
+        expected = torch.tensor([[0.6], [-0.6], [0.6]], dtype=torch.float64).expand(3, 2)
+        assert (actions - expected).abs().max() < 0.2
+
+
+@pytest.mark.parametrize("baseline", ["none", "average", "time", "optimal"])
+@pytest.mark.parametrize("estimator", ["reinforce", "gpomdp"])
+def test_reinforce_climbs_the_estimate_that_is_proven_unbiased(estimator, baseline):
+    """The laboratory's, with gamma = 1, per step instead of per episode."""
+    options = {"estimator": estimator, "baseline": baseline, "gamma": 1.0, "scale_weights": False}
+    algorithm = make(Reinforce, make_env("Hopper-v5", 4, seed=2), **options)
+    trajectory, raw = algorithm.episodes()
+    alive = first_episode(trajectory.ended)
+    assert trajectory.ended.any(0).all() and not alive.all()
+    batch = algorithm.judged(trajectory, raw, 1.0, 1.0)
+    estimate = algorithm.gradient(batch, algorithm.weights(trajectory, batch, alive), alive)
+    distribution = algorithm.actor.raw_distribution(trajectory.obs)
+    noise = ((raw - distribution.mean) / distribution.std).detach()
+    each = likelihood_ratio_gradients(algorithm.actor, trajectory, noise, 1.0, estimator, baseline)
+    expected = each.mean(0) * 4 / alive.sum()
+    assert (estimate - expected).norm() < 1e-8 * expected.norm()
+
+
+def test_trpo_keeps_its_bound_and_npg_does_not_check(tmp_path):
+    trpo = make(TRPO, make_env("Hopper-v5", 4, seed=0), horizon=32, value_epochs=1)
+    rows = RunFolder(run(trpo, tmp_path / "trpo", 8) and tmp_path / "trpo").read_metrics()
+    assert all(0 <= row["kl"] <= 0.01 and row["gain"] >= 0 for row in rows)
+    assert sum(row["step_taken"] > 0 for row in rows) >= 6
+    npg = make(NaturalGradient, make_env("Hopper-v5", 4, seed=0), horizon=32, value_epochs=1, max_kl=0.5, damping=0.01)
+    rows = RunFolder(run(npg, tmp_path / "npg", 4) and tmp_path / "npg").read_metrics()
+    assert max(row["kl"] for row in rows) > 0.5, "negative control: the second order is not enough"
+
+
+def batch_of(algorithm, horizon=8):
+    trajectory, raw = algorithm.window(horizon)
+    return algorithm.judged(trajectory, raw, 0.9, 0.9).flatten()
+
+
+def test_the_online_step_by_hand():
+    """delta = r + 0.9 V(o') - V(o), with V(o') = 0 at an end; its gradient is delta times the score."""
+    algorithm = make(ActorCritic, vector(Target, 4), gamma=0.9, normalize_reward=False)
+    for last in (False, True):
+        before = torch.as_tensor(algorithm.env.obs)
+        trajectory, raw = algorithm.window(1)
+        batch = algorithm.judged(trajectory, raw, 0.0, 0.0).flatten()
+        with torch.no_grad():
+            ahead = 0.0 if last else 0.9 * algorithm.value(trajectory.next_obs[0])
+            target = trajectory.reward[0] + ahead
+            delta = target - algorithm.value(before)
+        assert trajectory.terminated.all() == last
+        torch.testing.assert_close(batch.returns, target)
+        score = algorithm.actor.raw_distribution(before).log_prob(raw[0])
+        expected = flat(torch.autograd.grad(-(delta * score).mean(), trained(algorithm.actor)))
+        found = flat(torch.autograd.grad(algorithm.loss(batch), trained(algorithm.actor)))
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("discrete", [False, True])
+def test_the_first_update_of_ppo_is_that_of_a2c(discrete):
+    options = {"value_weight": 0.3, "entropy_weight": 0.1, "normalize_advantage": False}
+    ppo, a2c = (make(cls, vector(Target, 4, discrete=discrete), **options) for cls in (PPO, A2C))
+    batch = batch_of(ppo)
+    a2c.load_state_dict(ppo.state_dict())
+    one, two = (flat(torch.autograd.grad(x.loss(batch), [*trained(x.actor), *trained(x.value)])) for x in (ppo, a2c))
+    torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-12)
+
+
+def test_ppos_clipping_by_hand():
+    """Ratios 1.5 and 0.5 with clip 0.2: min(1.5 A, 1.2 A), min(0.5 A, 0.8 A); a clipped step has no gradient."""
+    ppo = make(PPO, vector(Target, 4), value_weight=1e-12, normalize_advantage=False)
+    batch = batch_of(ppo)
+    distribution = ppo.actor.raw_distribution(batch.obs)
+    for ratio, advantage, expected, clipped in (
+        (1.5, 2.0, 2.4, True),
+        (1.5, -2.0, -3.0, False),
+        (0.5, 2.0, 1.0, False),
+        (0.5, -2.0, -1.6, True),
+        (1.1, 2.0, 2.2, False),
+    ):
+        old = distribution.log_prob(batch.raw).detach() - torch.tensor(ratio, dtype=torch.float64).log()
+        moved = batch._replace(log_prob=old, advantage=torch.full_like(old, advantage))
+        loss = ppo.loss(moved)
+        assert -loss.item() == pytest.approx(expected, rel=1e-6)
+        gradient = flat(torch.autograd.grad(loss, trained(ppo.actor)))
+        assert (gradient.abs().max().item() < 1e-9) == clipped
+
+
+def test_ppo_stops_early_where_the_divergence_is_enough(tmp_path):
+    options = {"horizon": 16, "epochs": 20, "minibatches": 2, "learning_rate": 0.03}
+    for max_kl, passes in ((1e-9, 1), (None, 20)):
+        ppo = make(PPO, vector(Target, 4), max_kl=max_kl, **options)
+        folder = RunFolder(tmp_path / str(passes))
+        run(ppo, folder.path, 1)
+        assert folder.read_metrics()[0]["passes"] == passes
+
+
+def test_the_proximal_term_holds_the_value_back():
+    """With a weight beyond all errors the value stays; with none it moves."""
+    moved = []
+    for proximal in (0.0, 1e6):
+        algorithm = make(TRPO, vector(Target, 4))
+        algorithm.manual_backward = lambda loss: loss.backward()
+        before = flat(algorithm.value.parameters()).detach().clone()
+        optimizer = torch.optim.SGD(algorithm.value.parameters(), lr=1e-7 if proximal else 0.05)
+        algorithm.fit_value(batch_of(algorithm), optimizer, 50, 1, proximal)
+        moved.append((flat(algorithm.value.parameters()) - before).norm().item())
+    assert moved[0] > 1e-1 and moved[1] < 1e-5
+
+
+def test_minibatches_hold_every_step_once():
+    numbers = torch.arange(10.0)
+    batch = Batch(*[numbers] * 6)
+    parts = list(batch.minibatches(4, torch.Generator().manual_seed(0)))
+    assert [len(part.obs) for part in parts] == [3, 3, 3, 1]
+    together = torch.cat([part.returns for part in parts])
+    assert torch.equal(together.sort()[0], numbers) and not torch.equal(together, numbers)
+
+
+def test_standardized_and_explained_variance_by_hand():
+    torch.testing.assert_close(standardized(torch.tensor([1.0, 3.0])), torch.tensor([-1.0, 1.0]))
+    assert not standardized(torch.ones(3)).any()
+    returns = torch.tensor([0.0, 2.0, 4.0])
+    assert explained_variance(returns, returns) == 1.0
+    assert explained_variance(torch.full((3,), 7.0), returns) == 0.0
+
+
+def test_reward_normalization_against_its_definition():
+    generator = torch.Generator().manual_seed(0)
+    reward = torch.randn(12, 2, generator=generator, dtype=torch.float64) + 1.0
+    ended = torch.rand(12, 2, generator=generator) < 0.3
+    normalizer = RewardNormalizer(2, 0.9).double()
+    scaled = torch.cat([normalizer(reward[:5], ended[:5]), normalizer(reward[5:], ended[5:])])
+    sums = []
+    for n in range(2):
+        total = 0.0
+        for t in range(12):
+            total = (0.0 if t and ended[t - 1, n] else 0.9 * total) + reward[t, n].item()
+            sums.append((t, total))
+    for window, steps in ((slice(0, 5), range(5)), (slice(5, 12), range(12))):
+        variance = torch.tensor([total for t, total in sums if t in steps], dtype=torch.float64).var(correction=0)
+        torch.testing.assert_close(scaled[window], reward[window] / (variance + 1e-4).sqrt(), rtol=1e-10, atol=0)
+
+
+def test_statistics_are_saved_and_frozen_at_evaluation(tmp_path):
+    evaluation = OfficialEvaluation("CartPole-v1", {}, episodes=2)
+    algorithm = make(PPO, make_env("CartPole-v1", 2), evaluation=evaluation, **SMALL["PPO"][1])
+    run(algorithm, tmp_path, 2)
+    saved = read_checkpoint(RunFolder(tmp_path).checkpoint)["state_dict"]
+    assert saved["policy.normalizer.count"] == 2 * 2 * 16 == saved["reward_normalizer.statistics.count"]
+    assert torch.equal(saved["policy.normalizer.mean"], algorithm.policy.normalizer.mean)
+    before = {name: value.clone() for name, value in algorithm.state_dict().items()}
+    result = algorithm.evaluate()
+    assert RunFolder(tmp_path).read_metrics()[-1]["eval/return"] == result["return"] == result["length"]
+    assert all(torch.equal(value, before[name]) for name, value in algorithm.state_dict().items())
+
+
+def test_rates_fall_to_zero(tmp_path):
+    ppo = make(PPO, vector(Target, 4), decay_env_steps=128, **SMALL["PPO"][1])
+    run(ppo, tmp_path, 3)
+    rates = [row["learning_rate"] for row in RunFolder(tmp_path).read_metrics()]
+    assert rates == pytest.approx([3e-4, 1.5e-4, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("cls", "kwargs", "message"),
+    [
+        (PPO, {"horizon": 0}, "horizon must be >= 1, got 0"),
+        (PPO, {"epochs": 0}, "epochs must be >= 1, got 0"),
+        (PPO, {"clip": 0.0}, "clip must be > 0, got 0.0"),
+        (PPO, {"max_kl": 0.0}, "max_kl must be > 0, got 0.0"),
+        (PPO, {"entropy_weight": -1.0}, "entropy_weight must be >= 0, got -1.0"),
+        (PPO, {"lam": 1.1}, r"lam must be in \[0, 1\], got 1.1"),
+        (PPO, {"gamma": 0.0}, r"gamma must be in \(0, 1\], got 0.0"),
+        (ActorCritic, {"steps": 0}, "steps must be >= 1, got 0"),
+        (ActorCritic, {"value_learning_rate": 0.0}, "value_learning_rate must be > 0, got 0.0"),
+        (A2C, {"updates": 0}, "updates must be >= 1, got 0"),
+        (A2C, {"learning_rate": float("nan")}, "learning_rate must be > 0, got nan"),
+        (TRPO, {"shrink": 1.0}, r"shrink must be in \(0, 1\), got 1.0"),
+        (TRPO, {"damping": -0.1}, "damping must be >= 0, got -0.1"),
+        (TRPO, {"cg_iterations": 0}, "cg_iterations must be >= 1, got 0"),
+        (NaturalGradient, {"learning_rate": 0.0}, "learning_rate must be > 0, got 0.0"),
+        (NaturalGradient, {"value_lam": 2.0}, r"value_lam must be in \[0, 1\], got 2.0"),
+        (Reinforce, {"baseline": "best"}, "baseline must be one of none, average, time, optimal, value, got 'best'"),
+        (Reinforce, {"estimator": "mc"}, "estimator must be one of reinforce, gpomdp, got 'mc'"),
+        (Reinforce, {"estimator": "reinforce"}, "estimator must be gpomdp for baseline value, got 'reinforce'"),
+        (Reinforce, {"num_envs": 1, "baseline": "time"}, "num_envs must be >= 2 for baseline time, got 1"),
+        (Reinforce, {"max_norm": 0.0}, "max_norm must be > 0, got 0.0"),
+        (TRPO, {"seed": -1}, "seed must be >= 0, got -1"),
+    ],
+)
+def test_messages_name_argument_rule_and_value(cls, kwargs, message):
+    env = vector(Target, kwargs.pop("num_envs", 2))
+    with pytest.raises(ValueError, match=message):
+        make(cls, env, **{"seed": 0, **kwargs})

@@ -1,0 +1,148 @@
+"""Environments that can be left and found again, to the bit, and how algorithms are given them."""
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from tests.trainers.test_rollout import Counter
+from trainers.cli import main
+from trainers.environments import SeededEnv, episode_seed, make_env, resumable
+from trainers.errors import CheckpointError, OptionError
+from trainers.options import default_policy, official_id
+from trainers.rollout import collect
+
+TASKS = ("CartPole-v1", "Hopper-v5", "diffsim/Hopper-v5")
+
+
+def follow(env, actions):
+    """Observations and rewards under `actions` [H, N, ...], ended copies starting again."""
+    seen = []
+    for action in actions:
+        _, reward, terminated, truncated, _ = env.step(action)
+        if (ended := terminated | truncated).any():
+            env.reset(options={"reset_mask": ended})
+        seen.append((env.obs.copy(), reward.copy(), ended))
+    return [np.stack(parts) for parts in zip(*seen, strict=True)]
+
+
+def draw(env, steps, seed):
+    env.action_space.seed(seed)
+    return [env.action_space.sample() for _ in range(steps)]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_found_again_to_the_bit(task):
+    env = make_env(task, 3, seed=4)
+    ended = follow(env, draw(env, 60, 0))[2]
+    assert ended.any(0).all()
+    saved, other = env.state_dict(), make_env(task, 3, seed=4)
+    other.load_state_dict(saved)
+    assert np.array_equal(other.obs, env.obs)
+    for one, two in zip(*(follow(e, draw(e, 60, 1)) for e in (env, other)), strict=True):
+        assert np.array_equal(one, two)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_same_seed_same_bits_and_another_seed_others(task):
+    runs = [follow(env, draw(env, 20, 0))[0] for env in (make_env(task, 2, seed=s) for s in (1, 1, 2))]
+    assert np.array_equal(runs[0], runs[1]) and not np.array_equal(runs[0], runs[2])
+    assert not np.array_equal(runs[0][:, 0], runs[0][:, 1]), "copies differ"
+
+
+def test_a_time_limit_is_found_again():
+    env = make_env("CartPole-v1", 2, seed=0, max_episode_steps=9)
+    follow(env, draw(env, 5, 0))
+    other = make_env("CartPole-v1", 2, seed=0, max_episode_steps=9)
+    other.load_state_dict(env.state_dict())
+    ended = follow(other, draw(env, 4, 1))[2]
+    assert ended.tolist() == [[False] * 2] * 3 + [[True] * 2]
+
+
+def test_only_episodes_under_way_are_remembered():
+    env = make_env("CartPole-v1", 2, seed=0)
+    follow(env, draw(env, 300, 0))
+    assert len(env.state_dict()["actions"]) == env.age.max() < 100
+
+
+def test_an_environment_with_hidden_randomness_is_not_resumed_wrongly():
+    class Restless(Counter):
+        def reset(self, *, seed=None, options=None):
+            obs, info = super().reset()
+            return obs + np.random.default_rng().random(), info
+
+    def make():
+        return SeededEnv(SyncVectorEnv([lambda: Restless(9)] * 2, autoreset_mode=AutoresetMode.DISABLED), 0)
+
+    env = make()
+    follow(env, np.zeros((3, 2, 1)))
+    with pytest.raises(CheckpointError, match="must be a function of its seed and the actions"):
+        make().load_state_dict(env.state_dict())
+
+
+def test_seeds_of_episodes_are_all_different():
+    seeds = {episode_seed(seed, copy, k) for seed in range(5) for copy in range(20) for k in range(20)}
+    assert len(seeds) >= 1999  # of 2000 draws from 2^32, two agree once in 2,000 times
+
+
+def test_simulated_transitions_are_gymnasiums():
+    """A window of `collect` through our simulator, repeated in Gymnasium from the same states."""
+    env = make_env("diffsim/Hopper-v5", 2, seed=0)
+    official = gymnasium.make("Hopper-v5").unwrapped
+    noise = torch.randn(30, 2, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    state = env.state_dict()["state"][0].numpy()
+    trajectory, _ = collect(env, lambda obs, noise: noise.clamp(-1, 1), env.obs, noise)
+    official.reset(seed=0)
+    official.set_state(state[:6], state[6:])
+    last = trajectory.ended[:, 0].nonzero()[0].item() if trajectory.ended[:, 0].any() else 29
+    for t in range(last + 1):
+        obs, reward, terminated, _, _ = official.step(trajectory.action[t, 0].numpy())
+        np.testing.assert_allclose(trajectory.next_obs[t, 0], obs, rtol=1e-6, atol=1e-7)
+        assert trajectory.reward[t, 0].item() == pytest.approx(reward, rel=1e-6)
+        assert trajectory.terminated[t, 0].item() == terminated
+
+
+def test_any_vector_environment_with_resets_on_demand_is_taken():
+    env = SyncVectorEnv([lambda: Counter(2)], autoreset_mode=AutoresetMode.DISABLED)
+    assert isinstance(resumable(env, 0), SeededEnv)
+    for mode in (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP):
+        with pytest.raises(ValueError, match="autoreset_mode must be DISABLED, got AutoresetMode"):
+            resumable(SyncVectorEnv([lambda: Counter(2)], autoreset_mode=mode), 0)
+    simulated = gymnasium.make_vec("diffsim/Reacher-v5", num_envs=2)
+    assert resumable(simulated, 0).obs.shape == (2, 10)
+
+
+def test_the_policy_follows_from_the_actions():
+    assert default_policy("PPO", "CartPole-v1") == "CategoricalMLP"
+    assert default_policy("PPO", "diffsim/Hopper-v5") == default_policy("PPO", "Hopper-v5") == "GaussianMLP"
+    assert default_policy("BPTT", "Hopper-v5") == "DeterministicMLP"
+    assert official_id("diffsim/Hopper-v5") == official_id("Hopper-v5") == "Hopper-v5"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--task", "Nowhere-v0", "--algorithm", "PPO"], "task must be an id of Gymnasium or diffsim/<id>, got 'Nowhe"),
+        (["--task", "CartPole-v1", "--algorithm", "SHAC"], "task must be one of Ant-v5"),
+        (["--task", "diffsim/CartPole-v1", "--algorithm", "PPO"], "id must be one of Ant-v5"),
+        (["--task", "CartPole-v1", "--algorithm", "PPO", "--policy", "DeterministicMLP"], "must be a gymnasium.spaces"),
+        (["--task", "Hopper-v5", "--algorithm", "PPO", "--policy", "DeterministicMLP"], "policy must be a stochastic"),
+        (["--task", "Hopper-v5", "--algorithm", "PPO", "--policy", "CategoricalMLP"], "must be Discrete or MultiDisc"),
+        (
+            ["--task", "Hopper-v5", "--algorithm", "PPO", "--process_noise", "0.1"],
+            "process_noise must be 0 for an environment of Gymn",
+        ),
+        (["--task", "FrozenLake-v1", "--algorithm", "PPO"], "observation_space must be a vector Box, got shape ()"),
+        (["--task", "CartPole-v1", "--algorithm", "TRPO", "--shrink", "1"], "shrink must be in (0, 1), got 1.0"),
+    ],
+)
+def test_mistakes_end_in_one_line(words, message, tmp_path, capsys):
+    assert main(["fit", *words, "--run", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1 and not (tmp_path / "run").exists()
+
+
+def test_noise_is_refused_where_there_is_none():
+    with pytest.raises(OptionError, match="reward_noise must be 0"):
+        make_env("CartPole-v1", 1, reward_noise=0.5)

@@ -1,0 +1,185 @@
+"""Fisher-vector products, conjugate gradient and the checked step, in double precision against autograd."""
+
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box
+from torch.func import functional_call, hessian
+
+from tests.policies.test_distributions import KINDS, make
+from trainers.estimators import per_sample_gradients
+from trainers.likelihood_ratio.natural_step import (
+    conjugate_gradient,
+    fisher_vector_product,
+    flat,
+    line_search,
+    surrogate,
+    surrogate_gradient,
+    trained,
+    trust_region_step,
+)
+from trainers.likelihood_ratio.on_policy import Batch
+from trainers.likelihood_ratio.reinforce import raw_objective
+
+OBS = Box(-np.inf, np.inf, (3,), np.float64)
+
+
+def experience(policy, count=64, seed=0):
+    """A batch [B] that the policy made, with random advantages."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    obs = normal(count, 3)
+    with torch.no_grad():
+        distribution = policy.raw_distribution(obs)
+        raw = distribution.sample(normal(count, 2))
+        zeros = torch.zeros(count, dtype=torch.float64)
+        return Batch(obs, raw, distribution.log_prob(raw), zeros, normal(count), zeros)
+
+
+def matrix(product, size):
+    return torch.stack([product(row) for row in torch.eye(size, dtype=torch.float64)])
+
+
+def fisher(policy, obs):
+    """The matrix itself, as the Hessian of the mean divergence, by forward-over-reverse differentiation."""
+    names = [name for name, value in policy.named_parameters() if value.requires_grad]
+    values = dict(policy.named_parameters())
+    old = policy.raw_distribution(obs).detach()
+    sizes = [values[name].numel() for name in names]
+
+    class Divergence(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.policy = policy
+
+        def forward(self):
+            return old.kl(self.policy.raw_distribution(obs)).mean()
+
+    module = Divergence()
+
+    def divergence(vector):
+        new = {f"policy.{n}": part.view_as(values[n]) for n, part in zip(names, vector.split(sizes), strict=True)}
+        return functional_call(module, new, ())
+
+    return hessian(divergence)(flat(trained(policy)).detach())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fisher_vector_products_are_the_hessian_of_the_divergence(kind):
+    policy = make(kind)
+    obs = experience(policy, 10).obs
+    expected = fisher(policy, obs)
+    size = len(expected)
+    torch.testing.assert_close(matrix(fisher_vector_product(policy, obs), size), expected, rtol=1e-9, atol=1e-11)
+    damped = matrix(fisher_vector_product(policy, obs, 0.3), size)
+    torch.testing.assert_close(damped - expected, 0.3 * torch.eye(size, dtype=torch.float64), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_fisher_information_is_the_second_moment_of_the_score(kind):
+    """v' F v = E[(score . v)^2] over 20,000 choices at each of 2 observations: within 4 standard errors."""
+    policy, count = make(kind), 20_000
+    batch = experience(policy, 2 * count)
+    obs = batch.obs[:2].repeat_interleave(count, 0)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        noise = torch.randn(2 * count, 2, generator=generator, dtype=torch.float64)
+        raw = policy.raw_distribution(obs).sample(noise)
+    ones = torch.ones(1, 2 * count, dtype=torch.float64)
+    score = per_sample_gradients(policy, raw_objective, obs[None], raw[None], ones)
+    direction = torch.randn(score.shape[1], generator=generator, dtype=torch.float64)
+    squares = (score @ direction).square()
+    expected = direction @ fisher_vector_product(policy, batch.obs[:2])(direction)
+    within = squares.view(2, count).std(1).square().mean().sqrt()
+    assert abs(squares.mean() - expected) < 4 * within / (2 * count) ** 0.5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_surrogate_gradient_is_the_policy_gradient(kind):
+    policy = make(kind)
+    batch = experience(policy)
+    log_prob = policy.raw_distribution(batch.obs).log_prob(batch.raw)
+    expected = flat(torch.autograd.grad((log_prob * batch.advantage).mean(), trained(policy)))
+    torch.testing.assert_close(surrogate_gradient(policy, batch), expected, rtol=1e-10, atol=1e-13)
+
+
+def test_conjugate_gradient_solves_in_as_many_steps_as_there_are_unknowns():
+    generator = torch.Generator().manual_seed(0)
+    half = torch.randn(6, 6, generator=generator, dtype=torch.float64)
+    target = torch.randn(6, generator=generator, dtype=torch.float64)
+    A = half @ half.T + torch.eye(6, dtype=torch.float64)
+    solution = conjugate_gradient(lambda x: A @ x, target, 6, tolerance=0.0)
+    torch.testing.assert_close(solution, torch.linalg.solve(A, target), rtol=1e-8, atol=1e-10)
+    early = conjugate_gradient(lambda x: A @ x, target, 3)
+    assert (early - solution).norm() > 1e-3 * solution.norm(), "negative control"
+    assert not conjugate_gradient(lambda x: A @ x, torch.zeros_like(target), 6).any()
+
+
+def test_the_step_has_the_divergence_it_was_asked_for():
+    """To second order: the true divergence agrees better, the shorter the step."""
+    policy = make("learned")
+    batch = experience(policy)
+    product = fisher_vector_product(policy, batch.obs)
+    direction = conjugate_gradient(product, surrogate_gradient(policy, batch), 10)
+    errors = []
+    for max_kl in (1e-2, 1e-4, 1e-6):
+        step = trust_region_step(direction, product(direction), max_kl)
+        assert (step @ product(step) / 2).item() == pytest.approx(max_kl, rel=1e-9)
+        moved = make("learned")
+        assert line_search(moved, batch, step, max_kl=1.0, backtracks=1, shrink=0.5)[0] == 1.0
+        kl = policy.raw_distribution(batch.obs).kl(moved.raw_distribution(batch.obs)).mean().item()
+        errors.append(abs(kl / max_kl - 1))
+    assert errors[2] < errors[1] < errors[0] and errors[2] < 1e-2
+    assert not trust_region_step(torch.zeros(5), torch.zeros(5), 0.01).any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("factor", [1.0, 100.0])
+def test_the_line_search_meets_bound_and_gain_or_does_not_move(kind, factor):
+    policy, max_kl = make(kind), 0.01
+    batch = experience(policy)
+    product = fisher_vector_product(policy, batch.obs, 0.1)
+    direction = conjugate_gradient(product, surrogate_gradient(policy, batch), 10)
+    step = factor * trust_region_step(direction, product(direction), max_kl)
+    before, old = surrogate(policy, batch).item(), policy.raw_distribution(batch.obs).detach()
+    taken, gain, kl = line_search(policy, batch, step, max_kl=max_kl, backtracks=60, shrink=0.8)
+    assert 0 < taken <= 1 and (factor == 1.0 or taken < 0.1)
+    assert surrogate(policy, batch).item() - before == pytest.approx(gain.item(), rel=1e-9) and gain > 0
+    measured = old.kl(policy.raw_distribution(batch.obs)).mean().item()
+    assert measured == pytest.approx(kl.item(), rel=1e-9) and measured <= max_kl
+
+
+@pytest.mark.parametrize("spoil", ["too far", "downhill"])
+def test_a_bad_step_is_not_taken(spoil):
+    policy = make("learned")
+    batch = experience(policy)
+    gradient = surrogate_gradient(policy, batch)
+    step = 1e3 * gradient if spoil == "too far" else -1e-3 * gradient
+    start = flat(trained(policy)).clone()
+    taken, gain, kl = line_search(policy, batch, step, max_kl=0.01, backtracks=3, shrink=0.8)
+    assert (taken, gain.item(), kl.item()) == (0.0, 0.0, 0.0)
+    assert torch.equal(flat(trained(policy)), start)
+
+
+def test_products_are_those_of_a_natural_gradient_in_closed_form():
+    """Of a normal number with fixed deviation and mean theta, F = 1 / std^2: here through one bias."""
+    policy = make("fixed")
+    obs = experience(policy, 5).obs
+    bias = policy.network[-1].bias
+    size = len(flat(trained(policy)))
+    product = matrix(fisher_vector_product(policy, obs), size)
+    place = size - bias.numel()
+    variance = policy.log_std.exp().square()
+    torch.testing.assert_close(product[place:, place:], torch.diag(1 / variance), rtol=1e-12, atol=1e-12)
+
+
+def test_vmap_of_the_score_is_the_score_of_each():
+    policy = make("categorical")
+    batch = experience(policy, 3)
+    each = per_sample_gradients(policy, raw_objective, *(x[None] for x in (batch.obs, batch.raw, batch.advantage)))
+    for n in range(3):
+        loss = policy.raw_distribution(batch.obs[n]).log_prob(batch.raw[n]) * batch.advantage[n]
+        torch.testing.assert_close(each[n], flat(torch.autograd.grad(loss, trained(policy))), rtol=1e-10, atol=1e-13)

@@ -1,0 +1,122 @@
+"""Advantage actor-critic, synchronous."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from gymnasium.vector import VectorEnv
+from torch import Tensor
+from torch.optim import Optimizer, RMSprop
+
+from policies import Policy
+from trainers.algorithm import Evaluation
+from trainers.likelihood_ratio.on_policy import Batch, OnPolicy, check_ranges, explained_variance, standardized
+
+
+class A2C(OnPolicy):
+    """Takes one step for every few time steps of many copies, with the value in place of what comes after them.
+
+        maximise mean_t log p(u_t | o_t) A_t - value_weight (V(o_t) - G_t)^2 + entropy_weight H(p(. | o_t))
+
+    With lam = 1, A_t is the n-step advantage, r_t + ... + gamma^(H-t) V(o_H) - V(o_t): the form in which A3C is used
+    today. The defaults are those of Stable-Baselines3's A2C, with Tianshou's 16 copies.
+
+    Args:
+        env: N copies to learn in.
+        policy: what is trained.
+        horizon: H, steps of each copy per update.
+        updates: per iteration. Observations are seen with new statistics from one iteration to the next.
+        gamma: discount, in (0, 1].
+        lam: of advantages and of the value's targets, in [0, 1].
+        learning_rate: of RMSprop.
+        decay_env_steps: env steps over which the learning rate falls linearly to 0; constant if None.
+        value_weight: of the value's error in the loss, above 0.
+        entropy_weight: of the entropy, at least 0.
+        max_norm: gradients of all parameters are scaled down to this norm.
+        normalize_advantage: shift and scale advantages to mean 0 and deviation 1 within each update.
+        normalize_reward: learn from rewards in units of the return's running deviation.
+        value_hidden_sizes: widths of the value's hidden layers.
+        seed: of choices and of the environments, at least 0.
+        evaluation: from the policy to metrics.
+
+    Source: Mnih et al. (2016), "Asynchronous Methods for Deep Reinforcement Learning".
+    """
+
+    run_defaults = {"num_envs": 16}
+
+    def __init__(
+        self,
+        env: VectorEnv,
+        policy: Policy,
+        *,
+        horizon: int = 5,
+        updates: int = 25,
+        gamma: float = 0.99,
+        lam: float = 1.0,
+        learning_rate: float = 7e-4,
+        decay_env_steps: int | None = None,
+        value_weight: float = 0.5,
+        entropy_weight: float = 0.0,
+        max_norm: float = 0.5,
+        normalize_advantage: bool = False,
+        normalize_reward: bool = True,
+        value_hidden_sizes: Sequence[int] = (64, 64),
+        seed: int = 0,
+        evaluation: Evaluation | None = None,
+    ) -> None:
+        check_ranges(
+            counts={"horizon": horizon, "updates": updates, "decay_env_steps": decay_env_steps},
+            positive={"learning_rate": learning_rate, "value_weight": value_weight, "max_norm": max_norm},
+            nonnegative={"entropy_weight": entropy_weight},
+            unit={"lam": lam},
+        )
+        super().__init__(
+            env,
+            policy,
+            gamma=gamma,
+            normalize_reward=normalize_reward,
+            value_hidden_sizes=value_hidden_sizes,
+            seed=seed,
+            evaluation=evaluation,
+        )
+        self.horizon, self.updates, self.lam = horizon, updates, lam
+        self.learning_rate, self.decay_env_steps, self.max_norm = learning_rate, decay_env_steps, max_norm
+        self.value_weight, self.entropy_weight = value_weight, entropy_weight
+        self.normalize_advantage = normalize_advantage
+
+    def configure_optimizers(self) -> Optimizer:
+        """One RMSprop for policy and value."""
+        parameters = [*self.actor.parameters(), *self.value.parameters()]
+        return RMSprop(parameters, lr=self.learning_rate, alpha=0.99, eps=1e-5)
+
+    def iterate(self) -> dict[str, Tensor | float]:
+        """Acts for a few short windows, with a step after each."""
+        optimizer = self.only_optimizer()
+        obs, batches, norms = [], [], []
+        for _ in range(self.updates):
+            learning_rate = self.decayed(optimizer, self.learning_rate, self.decay_env_steps)
+            trajectory, raw = self.window(self.horizon)
+            batch = self.judged(trajectory, raw, self.lam, self.lam).flatten()
+            norms.append(self.descend(partial(self.loss, batch), optimizer, self.max_norm)[1])
+            obs.append(trajectory.obs)
+            batches.append(batch)
+        self.see(torch.stack(obs))
+        value, returns = (torch.cat([getattr(batch, name) for batch in batches]) for name in ("value", "returns"))
+        return {
+            **self.episode_metrics(),
+            "explained_variance": explained_variance(value, returns),
+            "value_loss": (value - returns).square().mean(),
+            "grad_norm": torch.stack(norms).mean(),
+            "entropy": self.entropy(batch.obs),
+            "learning_rate": learning_rate,
+        }
+
+    def loss(self, batch: Batch) -> Tensor:
+        """What every update reduces, from steps [B]."""
+        distribution = self.actor.raw_distribution(batch.obs)
+        advantage = standardized(batch.advantage) if self.normalize_advantage else batch.advantage
+        objective = (distribution.log_prob(batch.raw) * advantage).mean()
+        objective = objective + self.entropy_weight * distribution.entropy().mean()
+        return self.value_weight * self.value_loss(batch.obs, batch.returns) - objective

@@ -1,0 +1,237 @@
+"""What algorithms have in common that learn from what the present policy does, and throw it away after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from gymnasium.vector import VectorEnv
+from torch import Tensor
+from torch.optim import Optimizer
+
+from policies import Policy, StochasticPolicy, ValueMLP
+from trainers.algorithm import Algorithm, Evaluation
+from trainers.environments import resumable
+from trainers.likelihood_ratio.reward_normalizer import RewardNormalizer
+from trainers.returns import episode_returns, generalized_advantages, lambda_returns
+from trainers.rollout import Trajectory, collect
+
+
+class Batch(NamedTuple):
+    """Steps of experience, [H, N, ...], or [B, ...] in any order.
+
+    Attributes:
+        obs: [..., O].
+        raw: [..., F], the policy's choices before squashing.
+        log_prob: [...], of the choices, under the policy that made them.
+        value: [...], of the observations, when the steps were judged.
+        advantage: [...], how much better the choices were than expected.
+        returns: [...], targets for the value.
+    """
+
+    obs: Tensor
+    raw: Tensor
+    log_prob: Tensor
+    value: Tensor
+    advantage: Tensor
+    returns: Tensor
+
+    def flatten(self) -> Batch:
+        """All steps in one row: [H * N, ...]."""
+        return Batch(*(part.flatten(0, 1) for part in self))
+
+    def minibatches(self, count: int, generator: torch.Generator) -> Iterator[Batch]:
+        """The steps [B, ...] in random order, in `count` parts."""
+        order = torch.randperm(len(self.obs), generator=generator, device=self.obs.device)
+        for index in order.chunk(count):
+            yield Batch(*(part[index] for part in self))
+
+
+class OnPolicy(Algorithm):
+    """Collects windows of experience from a vector environment, and judges every action in them.
+
+    Copies go on from window to window. The value stands in for what a time-out or the window's end cut off; a
+    terminal state is worth nothing. Policy and value see observations through one pair of statistics, which changes
+    between iterations only.
+
+    Args:
+        env: N copies, of any kind that Gymnasium has, whose autoreset mode is DISABLED; or our simulator's.
+        policy: what is trained.
+        gamma: discount, in (0, 1].
+        normalize_reward: learn from rewards in units of the return's running deviation.
+        value_hidden_sizes: widths of the value's hidden layers.
+        seed: of choices and of the environments, at least 0.
+        evaluation: from the policy to metrics.
+    """
+
+    running_return: Tensor
+
+    def __init__(
+        self,
+        env: VectorEnv,
+        policy: Policy,
+        *,
+        gamma: float,
+        normalize_reward: bool,
+        value_hidden_sizes: Sequence[int],
+        seed: int,
+        evaluation: Evaluation | None,
+    ) -> None:
+        if not isinstance(policy, StochasticPolicy):
+            raise TypeError(
+                "policy must be a stochastic one, such as GaussianMLP, FullGaussianMLP or CategoricalMLP, "
+                f"got {type(policy).__name__}"
+            )
+        weight = next(policy.parameters())
+        super().__init__(policy, seed=seed, device=weight.device, evaluation=evaluation)
+        if not 0 < gamma <= 1:
+            raise ValueError(f"gamma must be in (0, 1], got {gamma}")
+        self.actor, self.gamma = policy, gamma
+        self.env = resumable(env, seed)
+        self.value = ValueMLP(
+            policy.obs_size, policy.normalizer, hidden_sizes=value_hidden_sizes, activation="tanh", layer_norm=False
+        ).to(weight)
+        self.reward_normalizer = RewardNormalizer(env.num_envs, gamma).to(weight) if normalize_reward else None
+        self.register_buffer("running_return", weight.new_zeros(env.num_envs))
+        self.finished: list[Tensor] = []
+
+    def window(self, horizon: int) -> tuple[Trajectory, Tensor]:
+        """Acts for `horizon` steps in every copy: what happened, and the raw choices, [H, N, F]."""
+        weight = next(self.actor.parameters())
+        shape = (horizon, self.env.num_envs, self.actor.noise_size)
+        noise = torch.randn(shape, generator=self.generator, device=weight.device, dtype=weight.dtype)
+        trajectory, _ = collect(self.env, self.actor, self.env.obs, noise)
+        finished, self.running_return = episode_returns(trajectory.reward, trajectory.ended, self.running_return)
+        self.finished.append(finished)
+        self.env_steps += trajectory.reward.numel()
+        with torch.no_grad():
+            return trajectory, self.actor.raw_distribution(trajectory.obs).sample(noise)
+
+    @torch.no_grad()
+    def judged(self, trajectory: Trajectory, raw: Tensor, lam: float, value_lam: float) -> Batch:
+        """Advantages by GAE(lam), and targets of the value by TD(value_lam): a batch [H, N, ...]."""
+        reward, ended, gamma = self.scaled_reward(trajectory), trajectory.ended, self.gamma
+        value = self.value(trajectory.obs)
+        next_value = torch.where(trajectory.terminated, 0.0, self.value(trajectory.next_obs))
+        advantage = generalized_advantages(reward, value, next_value, ended, gamma, lam)
+        returns = lambda_returns(reward, next_value, ended, gamma, value_lam)
+        log_prob = self.actor.raw_distribution(trajectory.obs).log_prob(raw)
+        return Batch(trajectory.obs, raw, log_prob, value, advantage, returns)
+
+    def scaled_reward(self, trajectory: Trajectory) -> Tensor:
+        """Rewards as they are learned from, [H, N]."""
+        if self.reward_normalizer is None:
+            return trajectory.reward
+        return self.reward_normalizer(trajectory.reward, trajectory.ended)
+
+    def fit_value(
+        self, batch: Batch, optimizer: Optimizer, epochs: int, minibatches: int, proximal: float = 0.0
+    ) -> Tensor:
+        """Regresses the value on its targets, holding on to what it was.
+
+            minimise mean_t (V_phi(o_t) - G_t)^2 + proximal * |phi - phi_i|^2
+
+        Args:
+            batch: steps [B].
+            optimizer: of the value's parameters, phi.
+            epochs: passes over the steps.
+            minibatches: updates per pass.
+            proximal: weight of the squared distance from the parameters before, phi_i.
+
+        Returns: the last update's loss.
+        """
+        anchor = [parameter.detach().clone() for parameter in self.value.parameters()]
+
+        def loss(part: Batch) -> Tensor:
+            error = self.value_loss(part.obs, part.returns)
+            if proximal == 0.0:
+                return error
+            pairs = zip(self.value.parameters(), anchor, strict=True)
+            return error + proximal * torch.stack([(new - old).square().sum() for new, old in pairs]).sum()
+
+        last = batch.returns.new_zeros(())
+        for _ in range(epochs):
+            for part in batch.minibatches(minibatches, self.generator):
+                last, _ = self.descend(partial(loss, part), optimizer)
+        return last
+
+    def value_loss(self, obs: Tensor, returns: Tensor) -> Tensor:
+        """Mean squared error of the values of `obs` [..., O] against `returns` [...]."""
+        return (self.value(obs) - returns).square().mean()
+
+    @torch.no_grad()
+    def entropy(self, obs: Tensor) -> Tensor:
+        """Mean entropy of the raw choices at `obs` [..., O], in nats."""
+        return self.actor.raw_distribution(obs).entropy().mean()
+
+    def only_optimizer(self) -> Optimizer:
+        """The optimizer, of an algorithm with one."""
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, Optimizer)
+        return optimizer
+
+    def decayed(self, optimizer: Optimizer, learning_rate: float, env_steps: int | None) -> float:
+        """Sets and returns the optimizer's rate: `learning_rate`, falling linearly to 0 over `env_steps` if given."""
+        progress = 0.0 if env_steps is None else self.env_steps / env_steps
+        rate = learning_rate * max(1.0 - progress, 0.0)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        return rate
+
+    def see(self, obs: Tensor) -> None:
+        """Lets policy and value see with newer statistics, from the next iteration on. `obs`: [..., O]."""
+        if self.actor.normalizer is not None:
+            self.actor.normalizer.update(obs)
+
+    def episode_metrics(self) -> dict[str, Tensor]:
+        """Mean return of the episodes that ended since the last call, if any did."""
+        finished, self.finished = torch.cat(self.finished), []
+        return {"return": finished.mean()} if len(finished) else {}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds where the environments stand."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["diffsim"]["env"] = self.env.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Puts the environments where they stood."""
+        super().on_load_checkpoint(checkpoint)
+        saved: Mapping[str, Tensor] = checkpoint["diffsim"]["env"]
+        self.env.load_state_dict({name: value.cpu() for name, value in saved.items()})
+
+
+def check_ranges(
+    *,
+    counts: Mapping[str, int | None] | None = None,
+    positive: Mapping[str, float | None] | None = None,
+    nonnegative: Mapping[str, float] | None = None,
+    unit: Mapping[str, float] | None = None,
+) -> None:
+    """Checks options, each by its name: counts >= 1, numbers > 0, numbers >= 0, numbers in [0, 1]. None passes.
+
+    Raises: ValueError that names the first option that is out of range, the rule and the value.
+    """
+    for name, count in (counts or {}).items():
+        if count is not None and count < 1:
+            raise ValueError(f"{name} must be >= 1, got {count}")
+    for name, number in (positive or {}).items():
+        if number is not None and not number > 0:
+            raise ValueError(f"{name} must be > 0, got {number}")
+    for name, number in (nonnegative or {}).items():
+        if not number >= 0:
+            raise ValueError(f"{name} must be >= 0, got {number}")
+    for name, number in (unit or {}).items():
+        if not 0 <= number <= 1:
+            raise ValueError(f"{name} must be in [0, 1], got {number}")
+
+
+def standardized(advantage: Tensor) -> Tensor:
+    """Shifted and scaled to mean 0 and deviation 1, over all steps. A constant becomes 0."""
+    return (advantage - advantage.mean()) / (advantage.std(correction=0) + 1e-8)
+
+
+def explained_variance(value: Tensor, returns: Tensor) -> Tensor:
+    """1 - var(returns - value) / var(returns): 1 for a perfect prediction, 0 for a constant."""
+    return 1.0 - (returns - value).var(correction=0) / returns.var(correction=0).clamp_min(1e-12)

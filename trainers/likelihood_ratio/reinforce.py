@@ -1,0 +1,215 @@
+"""Monte Carlo policy gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from gymnasium.vector import VectorEnv
+from torch import Tensor
+from torch.nn.utils import parameters_to_vector
+from torch.optim import Adam, Optimizer
+
+from policies import Policy, StochasticPolicy
+from trainers.algorithm import Evaluation
+from trainers.estimators import (
+    average_baseline,
+    likelihood_ratio_objective,
+    optimal_baseline,
+    per_sample_gradients,
+    time_baseline,
+)
+from trainers.likelihood_ratio.natural_step import trained
+from trainers.likelihood_ratio.on_policy import Batch, OnPolicy, check_ranges, explained_variance
+from trainers.returns import first_episode, reward_to_go
+from trainers.rollout import Trajectory
+
+ESTIMATORS = ("reinforce", "gpomdp")
+BASELINES = ("none", "average", "time", "optimal", "value")
+STRIDE = 16  # steps between looks whether all episodes have ended
+
+
+class Reinforce(OnPolicy):
+    """Makes choices likelier by what came of them, from whole episodes.
+
+        reinforce   g = mean over episodes of sum_t score_t (G_0 - b),   G_0 the whole return
+        gpomdp      g = mean over episodes of sum_t score_t (G_t - b),   G_t what came after the choice
+
+    Every copy plays one episode per iteration from a fresh start; what it does after its end, waiting for the others,
+    is counted in env steps and not learned from. A time-out ends an episode like any other end, but for the baseline
+    "value", where the value of what was reached stands in for the rest. With gamma < 1 each step's term would
+    have a factor gamma^t; it is left out, as nearly everywhere.
+
+    Args:
+        env: N copies to learn in; all of them must have a time limit or end by themselves.
+        policy: what is trained.
+        estimator: "reinforce" or "gpomdp".
+        baseline: b, from the other copies: "none"; "average", a constant; "time", one per time step; "optimal",
+            the constant of least variance for each parameter; or "value", a learned function of the observation, for
+            gpomdp only.
+        gamma: discount, in (0, 1].
+        learning_rate: of the policy's Adam.
+        decay_env_steps: env steps over which it falls linearly to 0; constant if None.
+        scale_weights: divide the weights G - b by their deviation, so that the reward's unit does not matter.
+        max_norm: the gradient is scaled down to this norm; None for no bound.
+        value_learning_rate: of the value's Adam.
+        value_lam: of the value's targets, in [0, 1]: 1 for Monte Carlo, 0 for one-step TD.
+        value_epochs: passes over the episodes to fit the value.
+        value_minibatches: updates per pass.
+        value_proximal: weight of the value's squared distance from the last iteration's, at least 0.
+        normalize_reward: let the value learn from rewards in units of the return's running deviation.
+        value_hidden_sizes: widths of the value's hidden layers.
+        seed: of choices and of the environments, at least 0.
+        evaluation: from the policy to metrics.
+
+    Source: Williams (1992), "Simple Statistical Gradient-Following Algorithms"; Baxter & Bartlett (2001), GPOMDP;
+    Greensmith et al. (2004) for the optimal baseline. Rates after Tianshou's MuJoCo benchmark.
+    """
+
+    run_defaults = {"num_envs": 10}
+
+    def __init__(
+        self,
+        env: VectorEnv,
+        policy: Policy,
+        *,
+        estimator: Literal["reinforce", "gpomdp"] = "gpomdp",
+        baseline: Literal["none", "average", "time", "optimal", "value"] = "value",
+        gamma: float = 0.99,
+        learning_rate: float = 1e-3,
+        decay_env_steps: int | None = None,
+        scale_weights: bool = True,
+        max_norm: float | None = None,
+        value_learning_rate: float = 1e-3,
+        value_lam: float = 1.0,
+        value_epochs: int = 10,
+        value_minibatches: int = 16,
+        value_proximal: float = 0.0,
+        normalize_reward: bool = True,
+        value_hidden_sizes: Sequence[int] = (64, 64),
+        seed: int = 0,
+        evaluation: Evaluation | None = None,
+    ) -> None:
+        check_ranges(
+            counts={
+                "decay_env_steps": decay_env_steps,
+                "value_epochs": value_epochs,
+                "value_minibatches": value_minibatches,
+            },
+            positive={
+                "learning_rate": learning_rate,
+                "max_norm": max_norm,
+                "value_learning_rate": value_learning_rate,
+            },
+            nonnegative={"value_proximal": value_proximal},
+            unit={"value_lam": value_lam},
+        )
+        for name, word, words in (("estimator", estimator, ESTIMATORS), ("baseline", baseline, BASELINES)):
+            if word not in words:
+                raise ValueError(f"{name} must be one of {', '.join(words)}, got {word!r}")
+        if baseline == "value" and estimator != "gpomdp":
+            raise ValueError(f"estimator must be gpomdp for baseline value, got {estimator!r}")
+        if baseline in ("average", "time", "optimal") and env.num_envs < 2:
+            raise ValueError(f"num_envs must be >= 2 for baseline {baseline}, got {env.num_envs}")
+        super().__init__(
+            env,
+            policy,
+            gamma=gamma,
+            normalize_reward=normalize_reward,
+            value_hidden_sizes=value_hidden_sizes,
+            seed=seed,
+            evaluation=evaluation,
+        )
+        self.estimator, self.baseline, self.scale_weights = estimator, baseline, scale_weights
+        self.learning_rate, self.decay_env_steps = learning_rate, decay_env_steps
+        self.max_norm = float("inf") if max_norm is None else max_norm
+        self.value_learning_rate, self.value_lam = value_learning_rate, value_lam
+        self.value_epochs, self.value_minibatches = value_epochs, value_minibatches
+        self.value_proximal = value_proximal
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        """Adam for the policy and for the value."""
+        rates = ((self.actor, self.learning_rate), (self.value, self.value_learning_rate))
+        return [Adam(net.parameters(), lr=rate, fused=True) for net, rate in rates]
+
+    def iterate(self) -> dict[str, Tensor | float]:
+        """Plays an episode in every copy, takes one step, and fits the value if there is one."""
+        optimizers = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizers, list)
+        learning_rate = self.decayed(optimizers[0], self.learning_rate, self.decay_env_steps)
+        trajectory, raw = self.episodes()
+        alive = first_episode(trajectory.ended)
+        batch = self.judged(trajectory, raw, 1.0, self.value_lam)
+
+        weights = self.weights(trajectory, batch, alive)
+        gradient = self.gradient(batch, weights, alive)
+        _, grad_norm = self.descend(
+            lambda: -(gradient @ parameters_to_vector(trained(self.actor))), optimizers[0], self.max_norm
+        )
+        metrics = {"return": (trajectory.reward * alive).sum(0).mean(), "length": alive.to(weights).sum(0).mean()}
+        if self.baseline == "value":
+            steps = Batch(*(part[alive] for part in batch))
+            metrics["explained_variance"] = explained_variance(steps.value, steps.returns)
+            metrics["value_loss"] = self.fit_value(
+                steps, optimizers[1], self.value_epochs, self.value_minibatches, self.value_proximal
+            )
+        self.see(trajectory.obs[alive])
+        return {**metrics, "grad_norm": grad_norm, "entropy": self.entropy(batch.obs), "learning_rate": learning_rate}
+
+    def episodes(self) -> tuple[Trajectory, Tensor]:
+        """Acts from fresh starts until every copy's first episode has ended: what happened, and the raw choices."""
+        self.env.reset()
+        self.running_return = torch.zeros_like(self.running_return)
+        if self.reward_normalizer is not None:
+            self.reward_normalizer.running.zero_()
+        parts = [self.window(STRIDE)]
+        while not torch.cat([trajectory.ended for trajectory, _ in parts]).any(0).all():
+            parts.append(self.window(STRIDE))
+        trajectories, raws = zip(*parts, strict=True)
+        return Trajectory(*map(torch.cat, zip(*trajectories, strict=True))), torch.cat(raws)
+
+    def weights(self, trajectory: Trajectory, batch: Batch, alive: Tensor) -> Tensor:
+        """What each choice's log probability is multiplied by, [H, N]: return minus baseline, 0 after the episode."""
+        if self.baseline == "value":
+            weights = batch.advantage  # by GAE(1): all that came after, minus the value
+        else:
+            weights = whole_returns(trajectory.reward, trajectory.ended, self.gamma, self.estimator)
+            if self.baseline in ("average", "time"):
+                baseline = average_baseline if self.baseline == "average" else time_baseline
+                weights = weights - baseline(weights, alive)
+        if self.scale_weights:
+            weights = weights / (weights[alive].std(correction=0) + 1e-8)
+        return weights * alive
+
+    @torch.no_grad()
+    def gradient(self, batch: Batch, weights: Tensor, alive: Tensor) -> Tensor:
+        """The estimate to climb, [D], as a mean over steps: g divided by the mean length of an episode."""
+        share = len(alive[0]) / alive.sum()
+        if self.baseline != "optimal":
+            with torch.enable_grad():
+                log_prob = self.actor.raw_distribution(batch.obs).log_prob(batch.raw)
+                objective = likelihood_ratio_objective(log_prob, weights).mean()
+                return share * parameters_to_vector(torch.autograd.grad(objective, trained(self.actor)))
+        inputs = (batch.obs, batch.raw)
+        each = per_sample_gradients(self.actor, raw_objective, *inputs, weights)
+        score = per_sample_gradients(self.actor, raw_objective, *inputs, alive.to(weights))
+        return share * (each - optimal_baseline(each, score) * score).mean(0)
+
+
+def whole_returns(reward: Tensor, ended: Tensor, gamma: float, estimator: str) -> Tensor:
+    """What weighs the choices of each copy's first episode, without a baseline: [H, N].
+
+    Args:
+        reward: [H, N].
+        ended: bool [H, N], whether an episode ended on each step.
+        gamma: discount, in (0, 1].
+        estimator: "reinforce" for the discounted return from the start, for all steps; "gpomdp" for what came after.
+    """
+    returns = reward_to_go(reward, ended, gamma)
+    return returns if estimator == "gpomdp" else returns[:1].expand_as(returns)
+
+
+def raw_objective(policy: StochasticPolicy, obs: Tensor, raw: Tensor, weights: Tensor) -> Tensor:
+    """For `per_sample_gradients`: the likelihood-ratio objective of one copy, from [H, O], [H, F] and [H]."""
+    return likelihood_ratio_objective(policy.raw_distribution(obs).log_prob(raw), weights)
