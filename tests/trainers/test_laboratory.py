@@ -46,7 +46,7 @@ def test_a_bias_is_found_with_its_size_and_none_where_there_is_none():
     for bias in (0.0, 1.0):
         comparison = compare(moments(noisy(TRUTH + torch.tensor([0.0, bias, 0.0]), 3.0, 5000, seed=2)), reference)
         assert comparison.bias == pytest.approx(bias / 5, rel=0.1)
-        assert comparison.bias_floor == pytest.approx(2 * (27 / 5000 + 12 / 20_000) ** 0.5 / 5, rel=0.05)
+        assert comparison.bias_floor == pytest.approx(3 * (27 / 5000 + 12 / 20_000) ** 0.5 / 5, rel=0.05)
         assert comparison.variance == pytest.approx(27, rel=0.05)
         assert comparison.noise == pytest.approx(27 / (100 * 25), rel=0.05)
         assert comparison.error(2.0) == pytest.approx(comparison.bias**2 + 2 * comparison.noise)
