@@ -59,7 +59,7 @@ class Comparison(NamedTuple):
     Attributes:
         variance: of one sample, E|g - E g|^2.
         bias: |E g - g_ref| / |g_ref|, without what noise adds; 0 where it is below the floor.
-        bias_floor: twice the distance that noise alone shows, over |g_ref|.
+        bias_floor: three times the distance that noise alone shows, over |g_ref|.
         cosine: between the mean of one batch and the reference, averaged over batches, the reference's own noise taken
             out.
         noise: variance of the mean of one batch of N, over |g_ref|^2: variance / (N |g_ref|^2).
@@ -83,17 +83,17 @@ def compare(moments: Moments, reference: Moments) -> Comparison:
 
         bias^2 = |mean - mean_ref|^2 - noise,    noise = variance / n + variance_ref / n_ref
 
-    It counts only if the distance is twice what noise alone shows: two standard errors where all noise lies in one
-    direction, and more the more directions there are.
+    It counts only if the distance is three times what noise alone shows: three standard errors where all noise lies in
+    one direction, and more the more directions there are.
     """
     norm = reference.norm
     noise = moments.squared_noise + reference.squared_noise
     distance = (moments.mean - reference.mean).square().sum().item()
-    bias = math.sqrt(distance - noise) if distance > 4 * noise else 0.0
+    bias = math.sqrt(distance - noise) if distance > 9 * noise else 0.0
     return Comparison(
         variance=moments.variance,
         bias=bias / norm,
-        bias_floor=2 * math.sqrt(noise) / norm,
+        bias_floor=3 * math.sqrt(noise) / norm,
         cosine=_mean_cosine(moments, reference.mean, norm),
         noise=moments.variance * len(moments.batch_means) / (moments.count * norm**2),
     )
