@@ -211,13 +211,16 @@ def save(rows: Sequence[Row], runs: Path, output: Path, jobs: int) -> None:
     (output / "pathwise.md").write_text(report(rows, jobs))
     for task in sorted({row.task for row in rows}):
         budget = max(row.budget for row in rows if row.task == task)
-        found = [Job(task, budget, row.seed).folder(runs) for row in rows if (row.task, row.budget) == (task, budget)]
-        curves = [
-            [(line["env_steps"], line["eval/return"]) for line in folder.read_metrics() if "eval/return" in line]
-            for folder in found
-        ]
-        if any(curves):
-            draw(task, [curve for curve in curves if curve], output / f"{task}.png")
+        curves = [curve(row, runs) for row in rows if (row.task, row.budget) == (task, budget)]
+        if all(map(len, curves)):
+            draw(task, curves, output / f"{task}.png")
+
+
+def curve(row: Row, runs: Path) -> list[tuple[float, float]]:
+    """Official returns (env steps, return) during a run, and of its final policy; empty if its folder is not here."""
+    lines = Job(row.task, row.budget, row.seed).folder(runs).read_metrics()
+    points = [(line["env_steps"], line["eval/return"]) for line in lines if "eval/return" in line]
+    return [*points, (row.env_steps, row.mean)] if lines else []
 
 
 def main(arguments: list[str] | None = None) -> None:
