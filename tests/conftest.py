@@ -7,11 +7,6 @@ os.environ.setdefault("DIFFSIM_X64", "1")
 
 import pytest
 import torch
-import warp as wp
-
-# Overwrites of arrays that a backward pass still needs become warnings, and warnings are errors here.
-wp.config.verify_autograd_array_access = True
-wp.config.quiet = True
 
 torch.set_num_threads(1)
 

@@ -203,11 +203,14 @@ def _panel(axes: Axes, results: Results, label: str, quantity: Callable[[Row], f
         if label.startswith("bias") and name in (PATHWISE, "GPOMDP, value"):
             floor = results.median(name, lambda row: row.comparison.bias_floor)
             axes.plot(results.horizons, floor, ":", color=COLORS[name], linewidth=1)
+    axes.set_title(label, fontsize=9)
+    axes.set_xlim(results.horizons[0] / 1.2, results.horizons[-1] * 1.2)
     axes.set_xscale("log", base=2)
     axes.set_xticks(results.horizons, [str(horizon) for horizon in results.horizons])
-    if not cosine and any((np.asarray(line.get_ydata()) > 0).any() for line in axes.lines):
+    if not any(np.isfinite(np.asarray(line.get_ydata())).any() for line in axes.lines):
+        axes.text(0.5, 0.5, "lost in the reference's noise", transform=axes.transAxes, ha="center", fontsize=9)
+    elif not cosine:
         axes.set_yscale("log")
-    axes.set_title(label, fontsize=9)
     axes.set_xlabel("horizon", fontsize=8)
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
