@@ -2,13 +2,13 @@
 
 Both learn in Gymnasium's environments (C MuJoCo), on one core, with the same number of copies and of steps of each
 between updates, and with normalised observations and rewards; what else there is to choose is each library's own
-default, but for the configs named below. The trained policies' mean actions are judged in 10 episodes that training
+default. The trained policies' mean actions are judged in 10 episodes that training
 never saw. Speed is env steps per second of training, without evaluation. Runs that are finished are not repeated.
 
     python -m benchmarks.model_free --tasks HalfCheetah-v5 --algorithms TRPO PPO --budgets 100000 --seeds 0 1 2
 
-Stable-Baselines3 comes with `pip install -e ".[bench]"`; where it needs other versions than ours, install it in an
-environment of its own, and name that one's interpreter with --peer_python.
+Stable-Baselines3 comes with `pip install -e ".[bench]"`. Where it should have an environment of its own (`pip install
+stable-baselines3 sb3-contrib mujoco imageio packaging`), name that one's interpreter with --peer_python.
 """
 
 from __future__ import annotations
