@@ -123,9 +123,10 @@ def test_ctrl_c_leaves_a_checkpoint_and_resume_goes_on(tmp_path):
     assert weights(folder.path)["diffsim"]["iteration"] == done + 1
 
 
-def test_fit_on_black_box_dynamics_with_noise(tmp_path):
+@pytest.mark.parametrize("algorithm", ["BPTT", "SHAC", "Pegasus"])
+def test_fit_on_black_box_dynamics_with_noise(tmp_path, algorithm):
     """The same options, the same learning: finite differences agree with the simulator's gradients."""
-    words = [*SMALL, "--iterations", 2, "--process_noise", 0.01, "--reward_noise", 0.1]
+    words = [*SMALL, "--algorithm", algorithm, "--iterations", 2, "--process_noise", 0.01, "--reward_noise", 0.1]
     assert diffsim("fit", *words, "--run", tmp_path / "one") == 0
     words += ["--dynamics", "finite_differences", "--num_workers", 0]
     assert diffsim("fit", *words, "--run", tmp_path / "other") == 0
