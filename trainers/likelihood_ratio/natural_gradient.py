@@ -12,11 +12,9 @@ from torch.optim import Adam, Optimizer
 from policies import Policy
 from trainers.algorithm import Evaluation
 from trainers.likelihood_ratio.natural_step import (
-    conjugate_gradient,
-    fisher_vector_product,
     flat,
     move,
-    surrogate_gradient,
+    natural_direction,
     trained,
     trust_region_step,
 )
@@ -125,11 +123,9 @@ class NaturalGradient(OnPolicy):
         if self.normalize_advantage:
             batch = batch._replace(advantage=standardized(batch.advantage))
 
-        gradient = surrogate_gradient(self.actor, batch)
-        product = fisher_vector_product(self.actor, batch.obs, self.damping)
-        direction = conjugate_gradient(product, gradient, self.cg_iterations)
+        gradient, direction, image = natural_direction(self.actor, batch, self.damping, self.cg_iterations)
         if self.learning_rate is None:
-            step = trust_region_step(direction, product(direction), self.max_kl)
+            step = trust_region_step(direction, image, self.max_kl)
         else:
             step = self.learning_rate * direction
 

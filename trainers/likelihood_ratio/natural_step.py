@@ -100,6 +100,25 @@ def conjugate_gradient(product: Product, target: Tensor, iterations: int, tolera
     return x
 
 
+def natural_direction(
+    policy: StochasticPolicy, batch: Batch, damping: float, iterations: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The natural gradient x of the surrogate: F x = g by conjugate gradient.
+
+    Args:
+        policy: at the parameters that chose the actions of the batch.
+        batch: steps [B].
+        damping: added to F's diagonal, at least 0.
+        iterations: of conjugate gradient.
+
+    Returns: g, x and F x, each [D].
+    """
+    gradient = surrogate_gradient(policy, batch)
+    product = fisher_vector_product(policy, batch.obs, damping)
+    direction = conjugate_gradient(product, gradient, iterations)
+    return gradient, direction, product(direction)
+
+
 def trust_region_step(direction: Tensor, image: Tensor, max_kl: float) -> Tensor:
     """The multiple of a direction that changes the policy by `max_kl`, to second order: s' F s / 2 = max_kl.
 

@@ -11,10 +11,8 @@ from torch.optim import Adam, Optimizer
 from policies import Policy
 from trainers.algorithm import Evaluation
 from trainers.likelihood_ratio.natural_step import (
-    conjugate_gradient,
-    fisher_vector_product,
     line_search,
-    surrogate_gradient,
+    natural_direction,
     trust_region_step,
 )
 from trainers.likelihood_ratio.on_policy import OnPolicy, check_ranges, explained_variance, standardized
@@ -125,10 +123,8 @@ class TRPO(OnPolicy):
             batch = batch._replace(advantage=standardized(batch.advantage))
 
         # Where to: uphill, measured by how much the choices change.
-        gradient = surrogate_gradient(self.actor, batch)
-        product = fisher_vector_product(self.actor, batch.obs, self.damping)
-        direction = conjugate_gradient(product, gradient, self.cg_iterations)
-        step = trust_region_step(direction, product(direction), self.max_kl)
+        gradient, direction, image = natural_direction(self.actor, batch, self.damping, self.cg_iterations)
+        step = trust_region_step(direction, image, self.max_kl)
 
         # How far: as far as the surrogate rises and the bound holds.
         taken, gain, kl = line_search(
