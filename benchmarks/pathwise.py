@@ -45,6 +45,13 @@ CONFIGS = {
     "Swimmer-v5": "shac_swimmer",
     "Walker2d-v5": "shac_walker2d",
 }
+SHORT = {
+    ("HalfCheetah-v5", 100_000): "shac_half_cheetah_100k",
+    ("Hopper-v5", 100_000): "shac_hopper_100k",
+    ("Walker2d-v5", 100_000): "shac_walker2d_100k",
+}
+"""Larger steps, for budgets in which small ones do not get far."""
+
 TARGETS = {
     "Ant-v5": {300_000: 2000, 1_000_000: 4000},
     "HalfCheetah-v5": {100_000: 5500, 300_000: 7500, 1_000_000: 9000},
@@ -60,14 +67,14 @@ TARGETS = {
 EPISODES, FIRST_EPISODE = 10, 1_000_000
 
 
-def config(task: str) -> Path:
-    """The YAML file of a task's options."""
-    return ROOT / "configs" / f"{CONFIGS[task]}.yaml"
+def config(task: str, budget: int) -> Path:
+    """The YAML file of the options for a task and a budget."""
+    return ROOT / "configs" / f"{SHORT.get((task, budget), CONFIGS[task])}.yaml"
 
 
-def digest(task: str) -> str:
-    """What the config of a task holds, in a word: a run of another config is another run."""
-    return hashlib.sha256(config(task).read_bytes()).hexdigest()[:8]
+def digest(task: str, budget: int) -> str:
+    """What that file holds, in a word: a run of another config is another run."""
+    return hashlib.sha256(config(task, budget).read_bytes()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,7 @@ class Job:
 
     def folder(self, runs: Path) -> RunFolder:
         """Where it leaves its checkpoint and metrics."""
-        return RunFolder(runs / f"{self.task}-{self.budget}-seed-{self.seed}-{digest(self.task)}")
+        return RunFolder(runs / f"{self.task}-{self.budget}-seed-{self.seed}-{digest(self.task, self.budget)}")
 
 
 @dataclass(frozen=True)
@@ -107,7 +114,7 @@ def run(job: Job, runs: Path) -> Row:
     if not started or folder.read_metrics()[-1]["env_steps"] < job.budget:
         if not started and folder.path.exists():
             shutil.rmtree(folder.path)  # stopped before its first checkpoint
-        fresh = ["--config", config(job.task), "--seed", job.seed, "--run", folder.path]
+        fresh = ["--config", config(job.task, job.budget), "--seed", job.seed, "--run", folder.path]
         fresh += ["--env_steps", job.budget, "--decay_env_steps", job.budget]
         options = ["--resume", folder.path] if started else fresh
         command = [sys.executable, "-m", "trainers.cli", "fit", *map(str, options)]
@@ -120,7 +127,7 @@ def run(job: Job, runs: Path) -> Row:
         job.task,
         job.budget,
         job.seed,
-        digest(job.task),
+        digest(job.task, job.budget),
         float(returns.mean()),
         float(returns.std()),
         int(last["env_steps"]),
@@ -176,10 +183,11 @@ def table(rows: Sequence[Row]) -> list[str]:
 def report(rows: Sequence[Row], jobs: int) -> str:
     """The Markdown page."""
     tasks = sorted({row.task for row in rows})
+    used = sorted({(row.task, config(row.task, row.budget)) for row in rows})
     ends = [
-        f"{task}: `end_beyond: {options['end_beyond']}` of {CONFIGS[task]}.yaml"
-        for task in tasks
-        if "end_beyond" in (options := yaml.safe_load(config(task).read_text()))
+        f"{task}: `end_beyond: {options['end_beyond']}` of {path.name}"
+        for task, path in used
+        if "end_beyond" in (options := yaml.safe_load(path.read_text()))
     ]
     return "\n".join(
         [
@@ -235,7 +243,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     options.output.mkdir(parents=True, exist_ok=True)
     # Rows of another config than there is now say nothing about it.
-    rows = [row for row in read_rows(options.output / "runs.csv") if row.config == digest(row.task)]
+    rows = [row for row in read_rows(options.output / "runs.csv") if row.config == digest(row.task, row.budget)]
     wanted = [
         Job(task, budget, seed)
         for task in options.tasks
