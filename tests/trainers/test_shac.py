@@ -153,6 +153,32 @@ def test_slopes_teach_a_quadratic_value_from_few_samples():
     assert errors[1] < 0.5 * errors[0]
 
 
+@pytest.mark.parametrize("windows", [1, 2])
+def test_the_critic_is_fitted_to_the_latest_windows_and_no_others(windows, tmp_path, monkeypatch):
+    """In one pass over the data each target of the latest windows is seen once, and none of an older one."""
+    targets, seen = [], []
+
+    def record_targets(*arguments):
+        data = returns_data(*arguments)
+        targets.append(data.goal)
+        seen.append([])
+        return data
+
+    def record_loss(value, mdp, data, weight):
+        seen[-1].append(data.goal)
+        return value_loss(value, mdp, data, weight)
+
+    monkeypatch.setattr("trainers.pathwise.shac.returns_data", record_targets)
+    monkeypatch.setattr("trainers.pathwise.shac.value_loss", record_loss)
+    mdp = LinearQuadratic(4)
+    shac = make_shac(mdp, LinearPolicy(), horizon=3, value_windows=windows, value_epochs=1, terminal_gradient=False)
+    run(shac, tmp_path, 3)
+    for last in range(3):
+        expected = torch.cat(targets[max(0, last + 1 - windows) : last + 1])
+        assert torch.equal(torch.cat(seen[last]).sort().values, expected.sort().values)
+    assert len(torch.cat(seen[2])) == windows * 12
+
+
 def test_clipping_by_hand():
     gradient = torch.tensor([[[3.0, 4.0]], [[0.0, 1.0]], [[0.0, 0.0]], [[0.0, -2.0]], [[0.5, 0.0]]])
     clipped, scale = clip_samples(gradient, 2.0)  # norms 5, 1, 0, 2, 0.5: median 1, at most 2
@@ -229,7 +255,7 @@ def test_what_is_kept_is_the_average_of_the_actors(tmp_path):
 @pytest.mark.parametrize("kwargs", [{}, {"normal": 1}], ids=["plain", "all options"])
 def test_resuming_is_exact_to_the_bit(tmp_path, kwargs):
     options = {"truncation_rate": 0.1, "end_beyond": {1: 1.0}, "clip_ratio": 2.0, "decay_env_steps": 200}
-    options |= {"actor_epochs": 2, "value_slope_weight": 0.1}
+    options |= {"actor_epochs": 2, "value_slope_weight": 0.1, "value_windows": 3}
 
     def fresh():
         mdp = LinearQuadratic(3, noise_std=0.1, bound=1.5, max_episode_steps=7)

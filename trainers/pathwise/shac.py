@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +17,7 @@ from policies import Policy, ValueMLP
 from trainers.algorithm import Algorithm, Evaluation
 from trainers.errors import NonFiniteError
 from trainers.nonfinite import explain_nonfinite
-from trainers.pathwise.value_data import add_slopes, returns_data, value_loss
+from trainers.pathwise.value_data import ValueData, add_slopes, join, returns_data, value_loss
 from trainers.pathwise.window import Window, clip_samples, differentiate_window, gradient_metrics
 from trainers.ranges import at_least_one, positive, require, unit_interval
 from trainers.returns import discount_weights, episode_returns, lambda_returns
@@ -63,7 +65,8 @@ class SHAC(Algorithm):
             penalty |g|_median / (2 action_step) |u - u_old|^2 keeps the actions near those it is of.
         action_step: how far, in the action's units, a gradient of median norm then moves an action.
         value_hidden_sizes: widths of the critic's hidden layers.
-        value_epochs: passes over a window's data to fit the critic.
+        value_epochs: passes over the data to fit the critic.
+        value_windows: how many of the latest windows make up the data.
         value_minibatches: critic updates per pass.
         value_slope_weight: fit the slope of the value, too, to those of the returns, with this weight beside the
             values' squared error: see `add_slopes`. The actor follows nothing but slopes. Observation and reward
@@ -104,6 +107,7 @@ class SHAC(Algorithm):
         action_step: float = 0.1,
         value_hidden_sizes: Sequence[int] = (128, 128),
         value_epochs: int = 16,
+        value_windows: int = 1,
         value_minibatches: int = 4,
         value_slope_weight: float = 0.0,
         seed: int = 0,
@@ -112,7 +116,7 @@ class SHAC(Algorithm):
         super().__init__(policy, seed=seed, device=mdp.device, evaluation=evaluation)
         clip_ratio = float("inf") if clip_ratio is None else clip_ratio
         at_least_one(horizon=horizon, decay_env_steps=decay_env_steps, actor_epochs=actor_epochs)
-        at_least_one(value_epochs=value_epochs, value_minibatches=value_minibatches)
+        at_least_one(value_epochs=value_epochs, value_windows=value_windows, value_minibatches=value_minibatches)
         positive(clip_ratio=clip_ratio, action_step=action_step, max_norm=max_norm)
         positive(learning_rate=learning_rate, value_learning_rate=value_learning_rate)
         unit_interval("(]", gamma=gamma, actor_lam=actor_lam)
@@ -128,6 +132,7 @@ class SHAC(Algorithm):
         self.actor_epochs, self.action_step = actor_epochs, action_step
         self.value_epochs, self.value_minibatches = value_epochs, value_minibatches
         self.value_slope_weight = value_slope_weight
+        self.latest: deque[ValueData] = deque(maxlen=value_windows)
         self.actor = copy.deepcopy(policy)
         policy.requires_grad_(False)
         self.value = ValueMLP(mdp.observation_space.shape[0], hidden_sizes=value_hidden_sizes)
@@ -246,12 +251,14 @@ class SHAC(Algorithm):
         return -(gradient * action).sum(-1).mean() + 0.5 * curvature * moved
 
     def fit_value(self, window: Window, optimizer: Optimizer) -> Tensor:
-        """Fits the value to the window's lambda-returns, and to 0 where the MDP terminated. Returns the last loss."""
+        """Fits the value to the latest lambda-returns, and to 0 where the MDP terminated. Returns the last loss."""
         data = returns_data(window, self.target_value, self.gamma, self.lam)
         if self.value_slope_weight > 0:
             data = add_slopes(data, self.mdp, window, self.gamma, self.actor_lam)
         if self.terminal_gradient:
             data = data.with_terminal(window)
+        self.latest.append(data)
+        data = join(self.latest)
         last = data.goal.new_zeros(())
         for _ in range(self.value_epochs):
             order = torch.randperm(len(data.goal), generator=self.generator, device=data.goal.device)
@@ -259,6 +266,17 @@ class SHAC(Algorithm):
                 loss = partial(value_loss, self.value, self.mdp, data.batch(index), self.value_slope_weight)
                 last, _ = self.descend(loss, optimizer, self.max_norm)
         return last
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the latest windows' data."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["diffsim"]["latest"] = [tuple(data) for data in self.latest]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restores what `on_save_checkpoint` added."""
+        super().on_load_checkpoint(checkpoint)
+        saved = checkpoint["diffsim"]["latest"]
+        self.latest.extend(ValueData(*(part.to(self.state.device) for part in data)) for data in saved)
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -44,6 +45,12 @@ class ValueData(NamedTuple):
         goal, known = self.goal.new_zeros(len(obs)), self.known.new_zeros(len(obs))
         added = (state, obs, goal, torch.zeros_like(state), known)
         return ValueData(*(torch.cat(pair) for pair in zip(self[:-1], added, strict=True)), scale=self.scale)
+
+
+def join(windows: Iterable[ValueData]) -> ValueData:
+    """The samples of several windows, the latest of which comes last, and says the scale."""
+    *parts, scales = zip(*windows, strict=True)
+    return ValueData(*map(torch.cat, parts), scale=scales[-1])
 
 
 @torch.no_grad()
