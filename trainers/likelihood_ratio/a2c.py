@@ -14,6 +14,8 @@ from policies import Policy
 from trainers.algorithm import Evaluation
 from trainers.likelihood_ratio.on_policy import Batch, OnPolicy, check_ranges, explained_variance, standardized
 
+RMSPROP = {"alpha": 0.99, "eps": 1e-5}
+
 
 class A2C(OnPolicy):
     """Takes one step for every few time steps of many copies, with the value in place of what comes after them.
@@ -89,7 +91,7 @@ class A2C(OnPolicy):
     def configure_optimizers(self) -> Optimizer:
         """One RMSprop for policy and value."""
         parameters = [*self.actor.parameters(), *self.value.parameters()]
-        return RMSprop(parameters, lr=self.learning_rate, alpha=0.99, eps=1e-5)
+        return RMSprop(parameters, lr=self.learning_rate, **RMSPROP)
 
     def iterate(self) -> dict[str, Tensor | float]:
         """Acts for a few short windows, with a step after each."""
