@@ -96,6 +96,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=RESULTS / "discrete", help="folder of the table")
     options = parser.parse_args(arguments)
     options.output.mkdir(parents=True, exist_ok=True)
+    runs_folder = options.runs.resolve()
     record = options.output / "runs.json"
     rows = [Row(**part) for part in json.loads(record.read_text())] if record.exists() else []
     finished = {(row.task, row.algorithm, row.seed) for row in rows}
@@ -104,7 +105,7 @@ def main(arguments: list[str] | None = None) -> None:
             for algorithm in options.algorithms:
                 if (task, algorithm, seed) in finished:
                     continue
-                rows.append(run(task, algorithm, seed, options.env_steps or BUDGETS[task], options.runs))
+                rows.append(run(task, algorithm, seed, options.env_steps or BUDGETS[task], runs_folder))
                 record.write_text(json.dumps([asdict(row) for row in rows], indent=1))
                 (options.output / "discrete.md").write_text(report(rows))
                 print(rows[-1], flush=True)

@@ -4,8 +4,8 @@ Both learn in Gymnasium's environments (C MuJoCo), with normalised observations 
 64 tanh units, constant learning rates, and the options below, equal on both sides. The distribution of the actions and
 the initial weights are each library's own: ours squashes by tanh, from a deviation of 0.5; theirs clips, from 1. One
 run gives the returns after each budget: the trained policies' mean actions, in 10 episodes that training never saw.
-The two runs of a pair go on at the same time, each on one core, and change cores from seed to seed. Speed is env steps
-per second of training, without evaluation. Runs that are finished are not repeated.
+Two runs go on at the same time, a pair if there is one, each on one core, and change cores from seed to seed. Speed is
+env steps per second of training, without evaluation. Runs that are finished are not repeated.
 
     python -m benchmarks.model_free --tasks HalfCheetah-v5 --algorithms TRPO PPO --seeds 0 1 2
 
@@ -109,10 +109,10 @@ def words(options: Mapping[str, Any]) -> list[str]:
 
 
 def run_together(jobs: Sequence[Job], budgets: Sequence[int], runs: Path, peer_python: str) -> list[Row]:
-    """Runs of one task, algorithm and seed, at the same time, each on a core of its own as long as there are enough."""
+    """Runs at the same time, each on a core of its own as long as there are enough."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     with ThreadPoolExecutor(len(jobs)) as pool:
-        chosen = [cores[(job.seed + k) % len(cores)] if cores else None for k, job in enumerate(jobs)]
+        chosen = [cores[(jobs[0].seed + k) % len(cores)] if cores else None for k in range(len(jobs))]
         parts = pool.map(lambda job, core: run(job, budgets, runs, peer_python, core), jobs, chosen)
         return [row for part in parts for row in part]
 
@@ -256,15 +256,14 @@ def main(arguments: list[str] | None = None) -> None:
         for task in options.tasks
         for algorithm in options.algorithms
     ]
-    groups = [jobs for jobs in groups if jobs]
+    alone = [jobs[0] for jobs in groups if len(jobs) == 1]
+    pairs = [alone[start : start + 2] for start in range(0, len(alone), 2)]
+    groups = [jobs for jobs in groups if len(jobs) > 1] + pairs
     minutes = sum(max(max(options.budgets) / RATE[job.library] for job in jobs) for jobs in groups) / 60
     count = sum(map(len, groups))
-    print(
-        f"{count} runs to do, {len(groups)} at a time of their own, about {minutes:.0f} minutes on idle cores",
-        flush=True,
-    )
+    print(f"{count} runs to do, in {len(groups)} groups, about {minutes:.0f} minutes on idle cores", flush=True)
     for jobs in groups:
-        new = run_together(jobs, options.budgets, options.runs, options.peer_python)
+        new = run_together(jobs, options.budgets, options.runs.resolve(), options.peer_python)
         replaced = {(row.library, row.task, row.algorithm, row.seed, row.budget) for row in new}
         rows = [
             row for row in rows if (row.library, row.task, row.algorithm, row.seed, row.budget) not in replaced

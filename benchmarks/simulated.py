@@ -115,16 +115,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     options.output.mkdir(parents=True, exist_ok=True)
+    runs_folder = options.runs.resolve()
     record = options.output / "runs.json"
     runs: dict[str, dict[str, Any]] = json.loads(record.read_text()) if record.exists() else {}
     for seed in options.seeds:
         for world in WORLDS:
             if f"{world} {seed}" not in runs:
-                folder = options.runs / f"{world.replace('/', '-')}-seed-{seed}"
+                folder = runs_folder / f"{world.replace('/', '-')}-seed-{seed}"
                 runs[f"{world} {seed}"] = train(world, options.budget, seed, folder)
                 record.write_text(json.dumps(runs, indent=1))
                 print(f"{world}, seed {seed}: {runs[f'{world} {seed}']}", flush=True)
-    policy = trained_policy(RunFolder(options.runs / f"Hopper-v5-seed-{options.seeds[0]}"))
+    policy = trained_policy(RunFolder(runs_folder / f"Hopper-v5-seed-{options.seeds[0]}"))
     speeds = {num_envs: collecting(policy, num_envs) for num_envs in options.copies}
     (options.output / "simulated.md").write_text(report(runs, speeds))
     print((options.output / "simulated.md").read_text())

@@ -93,17 +93,15 @@ def test_pongs_small_image_by_hand():
 def test_pong_shows_what_moves_and_plays_up_and_down():
     pytest.importorskip("ale_py")
     env = gymnasium.make("trainers.pong:PongDifference-v5")
-    assert env.unwrapped.spec.kwargs["repeat_action_probability"] == 0.25
-    columns = {}
-    for action, rows in ((0, -1), (1, 1)):
+    assert env.unwrapped.ale.getFloat("repeat_action_probability") == 0.25  # sticky, as ALE's version 5 has it
+    for action, way in ((0, -1), (1, 1)):
         obs, _ = env.reset(seed=3)
         assert env.observation_space.contains(obs) and not obs.any()
         seen = [env.step(action)[0] for _ in range(4)]
         assert all(env.observation_space.contains(image) for image in seen) and set(np.unique(seen)) == {-1, 0, 1}
         paddle = np.stack([image[:, 70] for image in seen])
-        appears, goes = np.argwhere(paddle == 1)[:, 1], np.argwhere(paddle == -1)[:, 1]
-        columns[action] = (appears.mean() - goes.mean()) * rows
-    assert all(moved > 0 for moved in columns.values()), "the paddle appears where it goes, up or down the screen"
+        appears, goes = (np.argwhere(paddle == change)[:, 1].mean() for change in (1, -1))
+        assert (appears - goes) * way > 5, "rows go down the screen"
     env.close()
 
 

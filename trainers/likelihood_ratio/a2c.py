@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from gymnasium.vector import VectorEnv
@@ -14,7 +15,7 @@ from policies import Policy
 from trainers.algorithm import Evaluation
 from trainers.likelihood_ratio.on_policy import Batch, OnPolicy, check_ranges, explained_variance, standardized
 
-RMSPROP = {"alpha": 0.99, "eps": 1e-5}
+RMSPROP: dict[str, Any] = {"alpha": 0.99, "eps": 1e-5}
 
 
 class A2C(OnPolicy):

@@ -88,7 +88,7 @@ class SharedRMSprop(Optimizer):
     """
 
     def __init__(
-        self, copied: list[nn.Parameter], shared: list[nn.Parameter], squares: list[Tensor], **options: float
+        self, copied: list[nn.Parameter], shared: list[nn.Parameter], squares: list[Tensor], **options: Any
     ) -> None:
         super().__init__(copied, options)
         self.copied, self.shared = copied, shared
@@ -141,7 +141,7 @@ class Learner(A2C):
 
     def own_state(self) -> dict[str, Any]:
         """All that its next steps depend on, beside what is shared, as plain tensors."""
-        own = {"generator": self.generator.get_state(), "running_return": self.running_return.clone()}
+        own: dict[str, Any] = {"generator": self.generator.get_state(), "running_return": self.running_return.clone()}
         if self.reward_normalizer is not None:
             own["rewards"] = dict(self.reward_normalizer.state_dict())
         return {**own, "env": self.env.state_dict()}
