@@ -1,36 +1,40 @@
 """Our model-free algorithms beside those of Stable-Baselines3 and sb3-contrib: returns and speed at equal env steps.
 
-Both learn in Gymnasium's environments (C MuJoCo), on one core, with the same number of copies and of steps of each
-between updates, and with normalised observations and rewards; what else there is to choose is each library's own
-default. The trained policies' mean actions are judged in 10 episodes that training
-never saw. Speed is env steps per second of training, without evaluation. Runs that are finished are not repeated.
+Both learn in Gymnasium's environments (C MuJoCo), with normalised observations and rewards, networks of two layers of
+64 tanh units, constant learning rates, and the options below, equal on both sides. The distribution of the actions and
+the initial weights are each library's own: ours squashes by tanh, from a deviation of 0.5; theirs clips, from 1. One
+run gives the returns after each budget: the trained policies' mean actions, in 10 episodes that training never saw.
+Two runs go on at the same time, a pair if there is one, each on one core, and change cores from seed to seed. Speed is
+env steps per second of training, without evaluation. Runs that are finished are not repeated.
 
-    python -m benchmarks.model_free --tasks HalfCheetah-v5 --algorithms TRPO PPO --budgets 100000 --seeds 0 1 2
+    python -m benchmarks.model_free --tasks HalfCheetah-v5 --algorithms TRPO PPO --seeds 0 1 2
 
-Stable-Baselines3 comes with `pip install -e ".[bench]"`. Where it should have an environment of its own (`pip install
-stable-baselines3 sb3-contrib mujoco imageio packaging`), name that one's interpreter with --peer_python.
+Reinforce and NaturalGradient have no peer there and stand beside published curves: `--algorithms Reinforce
+NaturalGradient`. Stable-Baselines3 comes with `pip install -e ".[bench]"`. Where it should have an environment of its
+own (`pip install stable-baselines3 sb3-contrib mujoco imageio packaging`), name that one's interpreter with
+--peer_python.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import io
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from benchmarks.machine import RESULTS, describe_machine, positive
+from benchmarks.ours import EPISODES, FIRST_EPISODE
 from benchmarks.published import RETURNS, STEPS
-from trainers.fit import evaluate
-from trainers.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[1]
 TASKS = ("HalfCheetah-v5", "Hopper-v5", "Walker2d-v5", "InvertedDoublePendulum-v5", "Swimmer-v5")
@@ -41,19 +45,26 @@ ALONE = ("Reinforce", "NaturalGradient")
 BUDGETS = (100_000, 300_000)
 COPIES = {"A2C": 16, "Reinforce": 10}
 """Copies of the environment; 8 for the others."""
-EPISODES, FIRST_EPISODE = 10, 1_000_000
+OPTIONS = {
+    "TRPO": "8 copies x 256 steps, gamma 0.99, lam 0.95, KL 0.01, damping 0.1, 15 CG steps, 10 backtracks of 0.8; "
+    "value by Adam 1e-3, 10 epochs of 16 minibatches; advantages standardised",
+    "A2C": "16 copies x 5 steps, gamma 0.99, lam 1, RMSprop 7e-4 (alpha 0.99, eps 1e-5), value weight 0.5, "
+    "gradient norm <= 0.5",
+    "PPO": "8 copies x 256 steps, gamma 0.99, lam 0.95, clip 0.2, 10 epochs of 32 minibatches, Adam 3e-4, value "
+    "weight 0.5, gradient norm <= 0.5; advantages standardised",
+}
+"""Of both sides: the defaults of both."""
 RATE = {"ours": 2000.0, "theirs": 1000.0}
 """Env steps per second to expect, for telling how long it takes."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One training run."""
+    """One training run, which passes all budgets."""
 
     library: str
     task: str
     algorithm: str
-    budget: int
     seed: int
 
 
@@ -72,64 +83,58 @@ class Row:
     seconds: float
 
 
-def run_ours(job: Job, runs: Path) -> Row:
-    """Trains by `diffsim fit`, in a process of its own, and judges what came of it.
+def run(job: Job, budgets: Sequence[int], runs: Path, peer_python: str, core: int | None) -> list[Row]:
+    """Trains and judges in a process of its own: by `benchmarks.ours` or by `benchmarks.stable_baselines`.
 
     Raises: RuntimeError with the command's last words if it failed.
     """
-    folder = RunFolder.fresh(runs / f"{job.task}-{job.algorithm}-{job.budget}-seed-{job.seed}")
-    options = {
-        "task": job.task,
-        "algorithm": job.algorithm,
-        "num_envs": COPIES.get(job.algorithm, 8),
-        "env_steps": job.budget,
-        "seed": job.seed,
-        "evaluate_every": 10**9,
-        "run": folder.path / "run",
-    }
-    words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
-    call([sys.executable, "-m", "trainers.cli", "fit", *words])
-    trained = RunFolder(folder.path / "run")
-    returns = evaluate(str(trained.path), EPISODES, FIRST_EPISODE, False, Console(file=io.StringIO()))
-    last = trained.read_metrics()[-1]
-    return Row(
-        **asdict(job),
-        mean=float(returns.mean()),
-        std=float(returns.std()),
-        env_steps=int(last["env_steps"]),
-        seconds=last["seconds"],
-    )
+    num_envs, budgets = COPIES.get(job.algorithm, 8), sorted(budgets)
+    options = {"task": job.task, "algorithm": job.algorithm, "num_envs": num_envs, "seed": job.seed}
+    if job.library == "ours":
+        folder = runs / f"{job.task}-{job.algorithm}-seed-{job.seed}"
+        command = [sys.executable, "-m", "benchmarks.ours", *words({"run": folder, "budgets": budgets})]
+        command += ["--", *words({**options, "evaluate_every": 10**9})]
+    else:
+        script = str(Path(__file__).with_name("stable_baselines.py"))
+        judging = {"budgets": budgets, "episodes": EPISODES, "first_episode": FIRST_EPISODE}
+        command = [peer_python, script, *words({**options, **judging})]
+    found = json.loads(call(command, core).splitlines()[-1])
+    return [Row(**asdict(job), budget=budget, **part) for budget, part in zip(budgets, found, strict=True)]
 
 
-def run_theirs(job: Job, python: str) -> Row:
-    """Trains and judges by Stable-Baselines3, in a process of `python`.
-
-    Raises: RuntimeError with the command's last words if it failed.
-    """
-    options = {
-        "task": job.task,
-        "algorithm": job.algorithm,
-        "num_envs": COPIES.get(job.algorithm, 8),
-        "env_steps": job.budget,
-        "seed": job.seed,
-        "episodes": EPISODES,
-        "first_episode": FIRST_EPISODE,
-    }
-    words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
-    script = Path(__file__).with_name("stable_baselines.py")
-    found = json.loads(call([python, str(script), *words]).splitlines()[-1])
-    return Row(**asdict(job), **found)
+def words(options: Mapping[str, Any]) -> list[str]:
+    """Options as a command line has them; those with several values have several words."""
+    values = {name: value if isinstance(value, list) else [value] for name, value in options.items()}
+    return [str(word) for name, several in values.items() for word in (f"--{name}", *several)]
 
 
-def call(command: Sequence[str]) -> str:
-    """Output of a command.
+def run_together(jobs: Sequence[Job], budgets: Sequence[int], runs: Path, peer_python: str) -> list[Row]:
+    """Runs at the same time, each on a core of its own as long as there are enough."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        chosen = [cores[(jobs[0].seed + k) % len(cores)] if cores else None for k in range(len(jobs))]
+        parts = pool.map(lambda job, core: run(job, budgets, runs, peer_python, core), jobs, chosen)
+        return [row for part in parts for row in part]
+
+
+def call(command: Sequence[str], core: int | None = None) -> str:
+    """Output of a command, held on a core.
 
     Raises: RuntimeError with its last words if it failed.
     """
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
-    return done.stdout
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    if core is not None:
+        os.sched_setaffinity(process.pid, {core})
+    try:
+        output, errors = process.communicate()
+    finally:
+        process.kill()  # after Ctrl-C
+    if process.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{errors[-2000:]}")
+    return output
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -175,6 +180,11 @@ def table(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
+def by_budget(row: Row) -> int:
+    """For sorting."""
+    return row.budget
+
+
 def score(rows: Sequence[Row]) -> str:
     """Mean and standard deviation over the seeds of the mean returns."""
     means = [row.mean for row in rows]
@@ -194,17 +204,20 @@ def published(task: str, algorithm: str, budget: int) -> str:
 
 def report(rows: Sequence[Row]) -> str:
     """The Markdown page."""
-    hours = sum(row.seconds for row in rows) / 3600
+    last = {(row.library, row.task, row.algorithm, row.seed): row.seconds for row in sorted(rows, key=by_budget)}
+    hours = sum(last.values()) / 3600
     return "\n".join(
         [
             "# Model-free algorithms beside Stable-Baselines3",
             "",
             f"{datetime.now(UTC):%Y-%m-%d}, {describe_machine()}. Made by `python -m benchmarks.model_free`; "
-            f"{len(rows)} runs, {hours:.2f} hours of training.",
+            f"{len(last)} runs, {hours:.2f} hours of training.",
             "",
             *(__doc__ or "").split("\n\n")[1].splitlines(),
             "",
             *table(rows),
+            "",
+            *(f"* {name}: {options}." for name, options in OPTIONS.items()),
             "",
             "Ours, theirs: mean ± standard deviation over the seeds. Not below: our mean is at least theirs minus "
             "their spread. Published: Tianshou's mean of 10 seeds (`benchmarks/published.py`), with other settings.",
@@ -230,25 +243,35 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     options.output.mkdir(parents=True, exist_ok=True)
     rows = read_rows(options.output / "runs.csv")
-    wanted = [
-        Job(library, task, algorithm, budget, seed)
+    finished = {(row.library, row.task, row.algorithm, row.seed, row.budget) for row in rows}
+    groups = [
+        [
+            job
+            for library in options.libraries
+            if library == "ours" or algorithm in PEERS
+            for job in [Job(library, task, algorithm, seed)]
+            if not {(*asdict(job).values(), budget) for budget in options.budgets} <= finished
+        ]
         for seed in options.seeds
-        for budget in options.budgets
         for task in options.tasks
         for algorithm in options.algorithms
-        for library in options.libraries
-        if library == "ours" or algorithm in PEERS
     ]
-    finished = {(row.library, row.task, row.algorithm, row.budget, row.seed) for row in rows}
-    missing = [job for job in wanted if tuple(asdict(job).values()) not in finished]
-    minutes = sum(job.budget / RATE[job.library] for job in missing) / 60
-    print(f"{len(missing)} runs to do, about {minutes:.0f} minutes on one core", flush=True)
-    for job in missing:
-        rows.append(run_ours(job, options.runs) if job.library == "ours" else run_theirs(job, options.peer_python))
+    alone = [jobs[0] for jobs in groups if len(jobs) == 1]
+    pairs = [alone[start : start + 2] for start in range(0, len(alone), 2)]
+    groups = [jobs for jobs in groups if len(jobs) > 1] + pairs
+    minutes = sum(max(max(options.budgets) / RATE[job.library] for job in jobs) for jobs in groups) / 60
+    count = sum(map(len, groups))
+    print(f"{count} runs to do, in {len(groups)} groups, about {minutes:.0f} minutes on idle cores", flush=True)
+    for jobs in groups:
+        new = run_together(jobs, options.budgets, options.runs.resolve(), options.peer_python)
+        replaced = {(row.library, row.task, row.algorithm, row.seed, row.budget) for row in new}
+        rows = [
+            row for row in rows if (row.library, row.task, row.algorithm, row.seed, row.budget) not in replaced
+        ] + new
         write_rows(rows, options.output / "runs.csv")
         (options.output / "model_free.md").write_text(report(rows))
-        row = rows[-1]
-        print(f"{job}: {row.mean:,.1f} ± {row.std:,.1f}, {row.env_steps / row.seconds:,.0f} steps/s", flush=True)
+        for row in new:
+            print(f"{row}: {row.env_steps / row.seconds:,.0f} steps/s", flush=True)
     print("\n".join(table(rows)))
 
 

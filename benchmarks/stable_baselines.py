@@ -1,7 +1,7 @@
-"""One training run of Stable-Baselines3 or sb3-contrib, judged as `benchmarks.model_free` judges ours.
+"""One training run of Stable-Baselines3 or sb3-contrib, judged as `benchmarks.ours` judges ours.
 
 It stands alone, so that it runs where Stable-Baselines3 is installed and this package is not. Its last line of output
-is a JSON object.
+is a JSON list, with an object for each budget.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--task", required=True)
     parser.add_argument("--algorithm", choices=MODULES, required=True)
-    for name in ("num_envs", "env_steps", "seed", "episodes", "first_episode"):
+    parser.add_argument("--budgets", nargs="+", type=int, required=True)
+    for name in ("num_envs", "seed", "episodes", "first_episode"):
         parser.add_argument(f"--{name}", type=int, required=True)
     options = parser.parse_args()
     torch: Any = importlib.import_module("torch")
@@ -35,12 +36,15 @@ def main() -> None:
     env = vec_env.VecNormalize(env_util.make_vec_env(options.task, options.num_envs, seed=options.seed))
     cls = getattr(importlib.import_module(MODULES[options.algorithm]), options.algorithm)
     agent = cls("MlpPolicy", env, n_steps=STEPS[options.algorithm], seed=options.seed, device="cpu")
-    began = time.perf_counter()
-    agent.learn(options.env_steps)
-    seconds = time.perf_counter() - began
-    returns = [episode(options.task, agent, env, options.first_episode + i) for i in range(options.episodes)]
-    found = {"mean": float(np.mean(returns)), "std": float(np.std(returns))}
-    print(json.dumps({**found, "env_steps": int(agent.num_timesteps), "seconds": seconds}))
+    found, seconds = [], 0.0
+    for budget in sorted(options.budgets):
+        began = time.perf_counter()
+        agent.learn(budget - agent.num_timesteps, reset_num_timesteps=not found)
+        seconds += time.perf_counter() - began
+        returns = [episode(options.task, agent, env, options.first_episode + i) for i in range(options.episodes)]
+        counts = {"env_steps": int(agent.num_timesteps), "seconds": seconds}
+        found.append({"mean": float(np.mean(returns)), "std": float(np.std(returns)), **counts})
+    print(json.dumps(found))
 
 
 def episode(task: str, agent: Any, statistics: Any, seed: int) -> float:

@@ -3,6 +3,7 @@
 from policies.categorical import CategoricalMLP
 from policies.deterministic import DeterministicMLP
 from policies.distributions import Categoricals, DiagonalGaussian, Distribution, FullGaussian
+from policies.encoder import ImageEncoder, is_image
 from policies.gaussian import FullGaussianMLP, GaussianMLP
 from policies.network import mlp
 from policies.normalizer import ObservationNormalizer
@@ -20,10 +21,12 @@ __all__ = [
     "FullGaussian",
     "FullGaussianMLP",
     "GaussianMLP",
+    "ImageEncoder",
     "ObservationNormalizer",
     "Policy",
     "StochasticPolicy",
     "TanhBox",
     "ValueMLP",
+    "is_image",
     "mlp",
 ]

@@ -8,6 +8,7 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from torch import Tensor
 
 from policies.distributions import Categoricals
+from policies.encoder import CONVOLUTIONS
 from policies.network import mlp
 from policies.policy import StochasticPolicy
 from policies.squash import Indices
@@ -19,13 +20,15 @@ class CategoricalMLP(StochasticPolicy):
         p(u_f = k | o) = softmax_k(logits_f(o))
 
     Args:
-        observation_space: vector Box [O].
+        observation_space: vector Box [O], or images of integers: see `ImageEncoder`.
         action_space: Discrete, or MultiDiscrete with one axis [F], whose choices are independent given o.
         hidden_sizes: widths of the hidden layers.
         activation: tanh, elu, silu, softplus or relu.
         layer_norm: normalise each hidden layer before its activation.
-        normalize: normalise observations by their running mean and deviation.
+        normalize: normalise observations by their running mean and deviation; images are scaled by their bounds.
         out_scale: factor on the initial weights of the last layer; small starts near equal probabilities.
+        convolutions: channels, kernel and stride of each layer that looks at images, before the hidden ones; empty for
+            none. A vector has none.
     """
 
     def __init__(
@@ -38,9 +41,10 @@ class CategoricalMLP(StochasticPolicy):
         layer_norm: bool = False,
         normalize: bool = True,
         out_scale: float = 0.01,
+        convolutions: Sequence[Sequence[int]] = CONVOLUTIONS,
     ) -> None:
         squash = Indices(action_space)
-        super().__init__(observation_space, action_space, normalize, squash)
+        super().__init__(observation_space, action_space, normalize, squash, convolutions=convolutions)
         self.noise_size, self.counts = squash.size, squash.counts
         self.network = mlp(
             self.obs_size,

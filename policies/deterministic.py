@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from gymnasium.spaces import Box
 from torch import Tensor
 
+from policies.encoder import CONVOLUTIONS
 from policies.network import mlp
 from policies.policy import Policy
 
@@ -17,13 +18,15 @@ class DeterministicMLP(Policy):
         u = center + half_width * tanh(mlp(o))
 
     Args:
-        observation_space: vector Box [O].
+        observation_space: vector Box [O], or images of integers: see `ImageEncoder`.
         action_space: bounded vector Box [A].
         hidden_sizes: widths of the hidden layers.
         activation: tanh, elu, silu, softplus or relu.
         layer_norm: normalise each hidden layer before its activation.
-        normalize: normalise observations by their running mean and deviation.
+        normalize: normalise observations by their running mean and deviation; images are scaled by their bounds.
         out_scale: factor on the initial weights of the last layer; small starts near the middle action.
+        convolutions: channels, kernel and stride of each layer that looks at images, before the hidden ones; empty for
+            none. A vector has none.
     """
 
     noise_size = 0
@@ -38,8 +41,9 @@ class DeterministicMLP(Policy):
         layer_norm: bool = False,
         normalize: bool = True,
         out_scale: float = 0.1,
+        convolutions: Sequence[Sequence[int]] = CONVOLUTIONS,
     ) -> None:
-        super().__init__(observation_space, action_space, normalize)
+        super().__init__(observation_space, action_space, normalize, convolutions=convolutions)
         self.network = mlp(
             self.obs_size,
             hidden_sizes,

@@ -11,6 +11,7 @@ from gymnasium.spaces import Box, Space
 from torch import Tensor, nn
 
 from policies.distributions import DiagonalGaussian, FullGaussian
+from policies.encoder import CONVOLUTIONS
 from policies.network import mlp
 from policies.policy import StochasticPolicy
 from policies.squash import BoundedBox, ClipBox, TanhBox
@@ -34,13 +35,15 @@ class GaussianMLP(StochasticPolicy):
         x = mean(o) + std(o) * z,   z ~ N(0, I)         u = center + half_width * tanh(x)
 
     Args:
-        observation_space: vector Box [O].
+        observation_space: vector Box [O], or images of integers: see `ImageEncoder`.
         action_space: bounded vector Box [A].
         hidden_sizes: widths of the hidden layers.
         activation: tanh, elu, silu, softplus or relu.
         layer_norm: normalise each hidden layer before its activation.
-        normalize: normalise observations by their running mean and deviation.
+        normalize: normalise observations by their running mean and deviation; images are scaled by their bounds.
         out_scale: factor on the initial weights of the last layer; small starts near the middle action.
+        convolutions: channels, kernel and stride of each layer that looks at images, before the hidden ones; empty for
+            none. A vector has none.
         std: "fixed" keeps `initial_std`; "learned" learns one deviation per action dimension; "state" lets
             the network choose it from the observation.
         initial_std: deviation before squashing, at the start of training; above 0, and between exp(-5) and
@@ -58,12 +61,14 @@ class GaussianMLP(StochasticPolicy):
         layer_norm: bool = False,
         normalize: bool = True,
         out_scale: float = 0.1,
+        convolutions: Sequence[Sequence[int]] = CONVOLUTIONS,
         std: Literal["fixed", "learned", "state"] = "learned",
         initial_std: float = 0.5,
         bounds: Literal["tanh", "clip"] = "tanh",
     ) -> None:
         self.squash: BoundedBox
-        super().__init__(observation_space, action_space, normalize, bounded(action_space, bounds))
+        squash = bounded(action_space, bounds)
+        super().__init__(observation_space, action_space, normalize, squash, convolutions=convolutions)
         if std not in ("fixed", "learned", "state"):
             raise ValueError(f"std must be one of fixed, learned, state, got {std!r}")
         if not initial_std > 0:
@@ -127,13 +132,15 @@ class FullGaussianMLP(StochasticPolicy):
         x = mean(o) + L z,   z ~ N(0, I),   L lower triangular: covariance L L', learned, the same for all o
 
     Args:
-        observation_space: vector Box [O].
+        observation_space: vector Box [O], or images of integers: see `ImageEncoder`.
         action_space: bounded vector Box [A].
         hidden_sizes: widths of the hidden layers.
         activation: tanh, elu, silu, softplus or relu.
         layer_norm: normalise each hidden layer before its activation.
-        normalize: normalise observations by their running mean and deviation.
+        normalize: normalise observations by their running mean and deviation; images are scaled by their bounds.
         out_scale: factor on the initial weights of the last layer; small starts near the middle action.
+        convolutions: channels, kernel and stride of each layer that looks at images, before the hidden ones; empty for
+            none. A vector has none.
         initial_std: deviation of each number before squashing, at the start, without correlations; between exp(-5)
             and exp(2). The diagonal of L stays between these.
         bounds: keep actions within their bounds by "tanh", or by "clip" of x to [-1, 1] (see `ClipBox`).
@@ -149,10 +156,12 @@ class FullGaussianMLP(StochasticPolicy):
         layer_norm: bool = False,
         normalize: bool = True,
         out_scale: float = 0.1,
+        convolutions: Sequence[Sequence[int]] = CONVOLUTIONS,
         initial_std: float = 0.5,
         bounds: Literal["tanh", "clip"] = "tanh",
     ) -> None:
-        super().__init__(observation_space, action_space, normalize, bounded(action_space, bounds))
+        squash = bounded(action_space, bounds)
+        super().__init__(observation_space, action_space, normalize, squash, convolutions=convolutions)
         low, high = (math.exp(bound) for bound in LOG_STD_RANGE)
         if not low < initial_std < high:
             raise ValueError(f"initial_std must be within ({low:.4f}, {high:.4f}), got {initial_std}")

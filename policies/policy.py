@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from gymnasium.spaces import Box, Space
 from torch import Tensor, nn
 
 from policies.distributions import Distribution
+from policies.encoder import CONVOLUTIONS, ImageEncoder, is_image
 from policies.normalizer import ObservationNormalizer
 from policies.squash import Squash, TanhBox
 
@@ -16,31 +18,43 @@ class Policy(nn.Module, ABC):
     """An actor whose randomness is an argument, so that its actions can be differentiated.
 
     Args:
-        observation_space: vector Box [O].
+        observation_space: vector Box [O], or images of integers: see `ImageEncoder`.
         action_space: bounded vector Box [A], or what `squash` maps to.
         normalize: see observations through a running `ObservationNormalizer`, which whoever trains the
-            policy updates by `policy.normalizer.update(obs)`; otherwise see them as they are.
+            policy updates by `policy.normalizer.update(obs)`; otherwise see them as they are. Images are scaled by
+            their bounds instead.
         squash: from raw outputs to the action space; tanh if None.
+        convolutions: channels, kernel and stride of each layer that looks at images; a vector has none.
 
     Attributes:
         noise_size: numbers of standard normal noise an action takes; 0 for a deterministic policy.
+        obs_size: numbers that the perceptron reads of an observation: O, or what comes out of the encoder.
         normalizer: the `ObservationNormalizer`, or None.
+        encoder: the `ImageEncoder`, or None for vectors.
         squash: from raw outputs to the action space.
     """
 
     noise_size: int
 
     def __init__(
-        self, observation_space: Space, action_space: Space, normalize: bool, squash: Squash | None = None
+        self,
+        observation_space: Space,
+        action_space: Space,
+        normalize: bool,
+        squash: Squash | None = None,
+        *,
+        convolutions: Sequence[Sequence[int]] = CONVOLUTIONS,
     ) -> None:
         super().__init__()
-        if not isinstance(observation_space, Box) or len(observation_space.shape) != 1:
+        images = is_image(observation_space)
+        if not isinstance(observation_space, Box) or not (images or len(observation_space.shape) == 1):
             kind, shape = type(observation_space).__name__, observation_space.shape
-            raise ValueError(f"observation_space must be a vector Box, got shape {shape} of {kind}")
+            raise ValueError(f"observation_space must be a vector or integer-image Box, got shape {shape} of {kind}")
         self.squash = TanhBox(action_space) if squash is None else squash
-        self.obs_size = observation_space.shape[0]
+        self.encoder = ImageEncoder(observation_space, convolutions) if images else None
+        self.obs_size = observation_space.shape[0] if self.encoder is None else self.encoder.out_size
         self.action_size = self.squash.size
-        self.normalizer = ObservationNormalizer(self.obs_size) if normalize else None
+        self.normalizer = ObservationNormalizer(self.obs_size) if normalize and not images else None
 
     @abstractmethod
     def forward(self, obs: Tensor, noise: Tensor | None = None) -> Tensor:
@@ -55,7 +69,9 @@ class Policy(nn.Module, ABC):
         """
 
     def see(self, obs: Tensor) -> Tensor:
-        """The observation as the network sees it: checked, and normalised if asked. [..., O]."""
+        """What the perceptron reads of an observation: checked, and normalised or encoded. [..., obs_size]."""
+        if self.encoder is not None:
+            return self.encoder(obs)
         if obs.shape[-1] != self.obs_size:
             raise ValueError(f"obs must have {self.obs_size} numbers in its last axis, got {obs.shape[-1]}")
         return obs if self.normalizer is None else self.normalizer(obs)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from policies.encoder import ImageEncoder
 from policies.network import mlp
 from policies.normalizer import ObservationNormalizer
 
@@ -17,6 +18,7 @@ class ValueMLP(nn.Module):
         obs_size: O, numbers in an observation.
         normalizer: through which observations are seen, usually the policy's own; None to see them as they are.
             It is shared, not copied: whoever trains updates it once for both.
+        encoder: of images, whose features are then the O numbers; its weights are the value's own. None for vectors.
         hidden_sizes: widths of the hidden layers.
         activation: tanh, elu, silu, softplus or relu. The actor follows the slope of V, so prefer a smooth one.
         layer_norm: normalise each hidden layer before its activation.
@@ -26,16 +28,18 @@ class ValueMLP(nn.Module):
         self,
         obs_size: int,
         normalizer: ObservationNormalizer | None = None,
+        encoder: ImageEncoder | None = None,
         *,
         hidden_sizes: Sequence[int] = (128, 128),
         activation: str = "elu",
         layer_norm: bool = True,
     ) -> None:
         super().__init__()
-        self.normalizer = normalizer
+        self.normalizer, self.encoder = normalizer, encoder
         self.network = mlp(obs_size, hidden_sizes, 1, activation=activation, layer_norm=layer_norm)
 
     def forward(self, obs: Tensor) -> Tensor:
-        """Values of `obs` [..., O]: [...]."""
-        seen = obs if self.normalizer is None else self.normalizer(obs)
+        """Values of `obs`, [..., O] or images: [...]."""
+        seen = obs if self.encoder is None else self.encoder(obs)
+        seen = seen if self.normalizer is None else self.normalizer(seen)
         return self.network(seen).squeeze(-1)

@@ -30,6 +30,7 @@ ALGORITHMS = {
     "Reinforce": "trainers.likelihood_ratio.reinforce",
     "ActorCritic": "trainers.likelihood_ratio.actor_critic",
     "A2C": "trainers.likelihood_ratio.a2c",
+    "A3C": "trainers.likelihood_ratio.a3c",
     "PPO": "trainers.likelihood_ratio.ppo",
     "NaturalGradient": "trainers.likelihood_ratio.natural_gradient",
     "TRPO": "trainers.likelihood_ratio.trpo",

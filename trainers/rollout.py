@@ -15,6 +15,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from torch import Tensor
 
 from diffsim.mdp import MDP, Scenarios
+from policies import is_image
 from trainers.errors import NonFiniteError
 
 Actor = Callable[[Tensor, Tensor | None], Tensor]
@@ -132,7 +133,8 @@ def collect(env: VectorEnv, policy: Actor, obs: Any, action_noise: Tensor) -> tu
             mode NEXT_STEP one step in each episode is not a transition of the process; it is refused.
         policy: `policy(obs, noise)` to actions; noise is None where `action_noise` is empty.
         obs: [N, O], where the copies stand: what `env.reset` or the last `collect` returned.
-        action_noise: [H, N, Z] standard normal; Z may be 0. Its device and dtype are the trajectory's.
+        action_noise: [H, N, Z] standard normal; Z may be 0. Its device and dtype are the trajectory's; but images of
+            bytes, or other small integers, stay what they are.
 
     Returns: the trajectory, and the observations [N, O] from which the next one goes on.
     Raises: ValueError if the autoreset mode is not one of the two.
@@ -145,7 +147,10 @@ def collect(env: VectorEnv, policy: Actor, obs: Any, action_noise: Tensor) -> tu
         )
 
     def tensor(array: Any) -> Tensor:
-        return torch.as_tensor(np.asarray(array)).to(action_noise)
+        values = torch.as_tensor(np.asarray(array))
+        return values.to(action_noise.device) if images else values.to(action_noise)
+
+    images = is_image(env.single_observation_space)
 
     steps, obs = [], tensor(obs)
     for noise in action_noise:
@@ -159,6 +164,7 @@ def collect(env: VectorEnv, policy: Actor, obs: Any, action_noise: Tensor) -> tu
         elif ended.any():
             following = tensor(env.reset(options={"reset_mask": ended})[0])
         ends = (torch.as_tensor(np.asarray(flag)).to(noise.device) for flag in (terminated, truncated))
-        steps.append((obs, action, tensor(reward), next_obs, *ends))
+        paid = torch.as_tensor(np.asarray(reward)).to(action_noise)
+        steps.append((obs, action, paid, next_obs, *ends))
         obs = following
     return Trajectory(*map(torch.stack, zip(*steps, strict=True))), obs

@@ -1,14 +1,21 @@
 """The benchmarks run as programs and give tables; tiny sizes."""
 
 import csv
+import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from benchmarks import pong
+from benchmarks.discrete import Row as DiscreteRow
+from benchmarks.discrete import table as discrete_table
 from benchmarks.model_free import Row as ModelFreeRow
+from benchmarks.model_free import call
 from benchmarks.model_free import table as model_free_table
 from benchmarks.physics import Row, verdicts
 
@@ -29,7 +36,7 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-@pytest.mark.parametrize("module", ["physics", "gradients", "laboratory", "pathwise", "pegasus", "model_free"])
+@pytest.mark.parametrize("module", ["physics", "gradients", "laboratory", "pathwise", "pegasus", "model_free", "ours"])
 def test_help(module):
     assert f"python -m benchmarks.{module}" in run(module, "--help")
 
@@ -100,14 +107,68 @@ def test_pegasus(tmp_path):
 
 
 def test_model_free(tmp_path):
-    arguments = ["--tasks", "InvertedDoublePendulum-v5", "--algorithms", "A2C", "--budgets", 2000, "--seeds", 3]
+    arguments = ["--tasks", "InvertedDoublePendulum-v5", "--algorithms", "A2C", "--budgets", 4000, 2000, "--seeds", 3]
     arguments += ["--libraries", "ours", "--runs", tmp_path / "runs"]
     output = run("model_free", *arguments, "--output", tmp_path)
     assert "1 runs to do" in output
-    (row,) = records(tmp_path / "runs.csv")
-    assert (row["library"], row["seed"], row["env_steps"]) == ("ours", "3", "2000") and float(row["mean"]) > 20
-    (line,) = re.findall(r"^\| InvertedDoublePendulum-v5 \| A2C .*$", (tmp_path / "model_free.md").read_text(), re.M)
-    assert line in output and cells(line)[3:5] == ["1, 0", f"{float(row['mean']):,.0f} ± 0"]
+    first, second = records(tmp_path / "runs.csv")  # one run passes both budgets
+    assert (first["library"], first["seed"], first["env_steps"], second["env_steps"]) == ("ours", "3", "2000", "4000")
+    assert float(first["mean"]) > 20 and 0 < float(first["seconds"]) < float(second["seconds"])
+    line, _ = re.findall(r"^\| InvertedDoublePendulum-v5 \| A2C .*$", (tmp_path / "model_free.md").read_text(), re.M)
+    assert line in output and cells(line)[3:5] == ["1, 0", f"{float(first['mean']):,.0f} ± 0"]
+    assert cells(line)[-1] == ""  # nothing is published for 2,000 steps
+
+
+def test_a_run_and_its_peer_go_on_two_cores_at_the_same_time(tmp_path):
+    """Two commands that wait for each other: run one after the other they would never end."""
+    wait = "import os,sys,time\nopen(sys.argv[1],'w').close()\nwhile not os.path.exists(sys.argv[2]): time.sleep(0.01)"
+    wait += "\nprint(sorted(os.sched_getaffinity(0)))"
+    one, two = tmp_path / "one", tmp_path / "two"
+    core = min(os.sched_getaffinity(0))
+    with ThreadPoolExecutor(2) as pool:
+        calls = [
+            pool.submit(call, [sys.executable, "-c", wait, *map(str, pair)], core) for pair in ((one, two), (two, one))
+        ]
+        assert [done.result(timeout=60).strip() for done in calls] == [f"[{core}]"] * 2
+    with pytest.raises(RuntimeError, match="(?s)failed:.*ZeroDivisionError"):
+        call([sys.executable, "-c", "1 / 0"])
+
+
+def test_discrete(tmp_path):
+    arguments = ["--tasks", "CartPole-v1", "--algorithms", "A2C", "--seeds", 4, "--env_steps", 2000]
+    arguments += ["--runs", tmp_path / "runs", "--output", tmp_path]
+    output = run("discrete", *arguments)
+    (line,) = re.findall(r"^\| CartPole-v1 \| A2C .*$", (tmp_path / "discrete.md").read_text(), re.M)
+    assert line in output and cells(line)[2] == "2,000" and cells(line)[3].startswith("4: ")
+    before = (tmp_path / "runs.json").read_text()
+    assert "Row(" not in run("discrete", *arguments)  # finished runs are not repeated
+    assert (tmp_path / "runs.json").read_text() == before
+
+
+def test_discrete_counts_the_seeds_that_solve():
+    rows = [
+        DiscreteRow("CartPole-v1", "PPO", seed, mean, 0.0, 1000, 2.0) for seed, mean in enumerate((474.9, 475.0, 500.0))
+    ]
+    assert cells(discrete_table(rows)[-1])[3:] == ["0: 475, 1: 475, 2: 500", "483", "2 of 3", "2"]
+
+
+def test_simulated(tmp_path):
+    arguments = ["--budget", 2048, "--seeds", 0, "--copies", 2, "--runs", tmp_path / "runs", "--output", tmp_path]
+    output = run("simulated", *arguments)
+    rows = {cells(line)[0]: cells(line) for line in re.findall(r"^\| .*$", output, re.M)}
+    assert rows["diffsim/Hopper-v5"][1] == rows["Hopper-v5"][1] == "2,048"
+    speeds = [float(cell.replace(",", "")) for cell in rows["2"][1:]]
+    assert speeds[2] == pytest.approx(speeds[0] / speeds[1], abs=0.02) and min(speeds) > 0
+
+
+def test_pong_tells_the_rise_of_the_mean_of_ten_iterations(tmp_path):
+    score = [-21.0] * 10 + [-20.0] * 10 + [-17.0] * 10
+    rows = [{"return": value, "env_steps": 100 * (i + 1), "seconds": 6.0 * (i + 1)} for i, value in enumerate(score)]
+    (line,) = re.findall(r"^\| 30 \|.*$", pong.report(rows, 4), re.M)
+    assert cells(line) == ["30", "120", "3,000", "3.0", "-21.00", "-17.00", "+4.00", "-17.00"]
+    assert pong.smooth(np.array([1.0, 3.0])).tolist() == [2.0]
+    pong.draw(np.arange(30.0), np.array(score), tmp_path / "pong.png")
+    assert (tmp_path / "pong.png").stat().st_size > 10_000
 
 
 def test_model_free_compares_means_with_their_spread():

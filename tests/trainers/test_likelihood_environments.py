@@ -133,7 +133,10 @@ def test_the_policy_follows_from_the_actions():
             ["--task", "Hopper-v5", "--algorithm", "PPO", "--process_noise", "0.1"],
             "process_noise must be 0 for an environment of Gymn",
         ),
-        (["--task", "FrozenLake-v1", "--algorithm", "PPO"], "observation_space must be a vector Box, got shape ()"),
+        (
+            ["--task", "FrozenLake-v1", "--algorithm", "PPO"],
+            "observation_space must be a vector or integer-image Box, got",
+        ),
         (["--task", "CartPole-v1", "--algorithm", "TRPO", "--shrink", "1"], "shrink must be in (0, 1), got 1.0"),
     ],
 )

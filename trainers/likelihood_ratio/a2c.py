@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from gymnasium.vector import VectorEnv
@@ -13,6 +14,8 @@ from torch.optim import Optimizer, RMSprop
 from policies import Policy
 from trainers.algorithm import Evaluation
 from trainers.likelihood_ratio.on_policy import Batch, OnPolicy, check_ranges, explained_variance, standardized
+
+RMSPROP: dict[str, Any] = {"alpha": 0.99, "eps": 1e-5}
 
 
 class A2C(OnPolicy):
@@ -89,7 +92,7 @@ class A2C(OnPolicy):
     def configure_optimizers(self) -> Optimizer:
         """One RMSprop for policy and value."""
         parameters = [*self.actor.parameters(), *self.value.parameters()]
-        return RMSprop(parameters, lr=self.learning_rate, alpha=0.99, eps=1e-5)
+        return RMSprop(parameters, lr=self.learning_rate, **RMSPROP)
 
     def iterate(self) -> dict[str, Tensor | float]:
         """Acts for a few short windows, with a step after each."""

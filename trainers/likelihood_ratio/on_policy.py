@@ -91,7 +91,12 @@ class OnPolicy(Algorithm):
         self.actor, self.gamma = policy, gamma
         self.env = resumable(env, seed)
         self.value = ValueMLP(
-            policy.obs_size, policy.normalizer, hidden_sizes=value_hidden_sizes, activation="tanh", layer_norm=False
+            policy.obs_size,
+            policy.normalizer,
+            None if policy.encoder is None else policy.encoder.anew(),
+            hidden_sizes=value_hidden_sizes,
+            activation="tanh",
+            layer_norm=False,
         ).to(weight)
         self.reward_normalizer = RewardNormalizer(env.num_envs, gamma).to(weight) if normalize_reward else None
         self.register_buffer("running_return", weight.new_zeros(env.num_envs))
@@ -102,12 +107,18 @@ class OnPolicy(Algorithm):
         weight = next(self.actor.parameters())
         shape = (horizon, self.env.num_envs, self.actor.noise_size)
         noise = torch.randn(shape, generator=self.generator, device=weight.device, dtype=weight.dtype)
-        trajectory, _ = collect(self.env, self.actor, self.env.obs, noise)
+        chosen: list[Tensor] = []
+
+        def act(obs: Tensor, noise: Tensor | None) -> Tensor:
+            assert noise is not None
+            chosen.append(self.actor.raw_distribution(obs).sample(noise))
+            return self.actor.squash(chosen[-1])
+
+        trajectory, _ = collect(self.env, act, self.env.obs, noise)
         finished, self.running_return = episode_returns(trajectory.reward, trajectory.ended, self.running_return)
         self.finished.append(finished)
         self.env_steps += trajectory.reward.numel()
-        with torch.no_grad():
-            return trajectory, self.actor.raw_distribution(trajectory.obs).sample(noise)
+        return trajectory, torch.stack(chosen)
 
     @torch.no_grad()
     def judged(self, trajectory: Trajectory, raw: Tensor, lam: float, value_lam: float) -> Batch:

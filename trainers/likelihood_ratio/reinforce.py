@@ -9,7 +9,7 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector
-from torch.optim import Adam, Optimizer
+from torch.optim import Adam, Optimizer, RMSprop
 
 from policies import Policy, StochasticPolicy
 from trainers.algorithm import Evaluation
@@ -27,7 +27,9 @@ from trainers.rollout import Trajectory
 
 ESTIMATORS = ("reinforce", "gpomdp")
 BASELINES = ("none", "average", "time", "optimal", "value")
+OPTIMIZERS = ("adam", "rmsprop")
 STRIDE = 16  # steps between looks whether all episodes have ended
+PART = 4096  # steps whose gradient is taken at once; more would need much memory where observations are images
 
 
 class Reinforce(OnPolicy):
@@ -49,7 +51,10 @@ class Reinforce(OnPolicy):
             the constant of least variance for each parameter; or "value", a learned function of the observation, for
             gpomdp only.
         gamma: discount, in (0, 1].
-        learning_rate: of the policy's Adam.
+        until_reward: what came after a choice ends with the first reward that is not 0, as in games of many points
+            where one point does not depend on the last; for gpomdp, and not for baseline value.
+        optimizer: of the policy, "adam" or "rmsprop".
+        learning_rate: of that optimizer.
         decay_env_steps: env steps over which it falls linearly to 0; constant if None.
         scale_weights: divide the weights G - b by their deviation, so that the reward's unit does not matter.
         max_norm: the gradient is scaled down to this norm; None for no bound.
@@ -77,6 +82,8 @@ class Reinforce(OnPolicy):
         estimator: Literal["reinforce", "gpomdp"] = "gpomdp",
         baseline: Literal["none", "average", "time", "optimal", "value"] = "value",
         gamma: float = 0.99,
+        until_reward: bool = False,
+        optimizer: Literal["adam", "rmsprop"] = "adam",
         learning_rate: float = 1e-3,
         decay_env_steps: int | None = None,
         scale_weights: bool = True,
@@ -105,11 +112,20 @@ class Reinforce(OnPolicy):
             nonnegative={"value_proximal": value_proximal},
             unit={"value_lam": value_lam},
         )
-        for name, word, words in (("estimator", estimator, ESTIMATORS), ("baseline", baseline, BASELINES)):
+        for name, word, words in (
+            ("estimator", estimator, ESTIMATORS),
+            ("baseline", baseline, BASELINES),
+            ("optimizer", optimizer, OPTIMIZERS),
+        ):
             if word not in words:
                 raise ValueError(f"{name} must be one of {', '.join(words)}, got {word!r}")
         if baseline == "value" and estimator != "gpomdp":
             raise ValueError(f"estimator must be gpomdp for baseline value, got {estimator!r}")
+        if until_reward and (estimator != "gpomdp" or baseline == "value"):
+            raise ValueError(
+                "until_reward must be false unless estimator is gpomdp and baseline is not value, "
+                f"got true with {estimator} and {baseline}"
+            )
         if baseline in ("average", "time", "optimal") and env.num_envs < 2:
             raise ValueError(f"num_envs must be >= 2 for baseline {baseline}, got {env.num_envs}")
         super().__init__(
@@ -122,6 +138,7 @@ class Reinforce(OnPolicy):
             evaluation=evaluation,
         )
         self.estimator, self.baseline, self.scale_weights = estimator, baseline, scale_weights
+        self.until_reward, self.optimizer = until_reward, optimizer
         self.learning_rate, self.decay_env_steps = learning_rate, decay_env_steps
         self.max_norm = float("inf") if max_norm is None else max_norm
         self.value_learning_rate, self.value_lam = value_learning_rate, value_lam
@@ -129,9 +146,11 @@ class Reinforce(OnPolicy):
         self.value_proximal = value_proximal
 
     def configure_optimizers(self) -> list[Optimizer]:
-        """Adam for the policy and for the value."""
-        rates = ((self.actor, self.learning_rate), (self.value, self.value_learning_rate))
-        return [Adam(net.parameters(), lr=rate, fused=True) for net, rate in rates]
+        """Adam or RMSprop for the policy, Adam for the value."""
+        value_optimizer = Adam(self.value.parameters(), lr=self.value_learning_rate, fused=True)
+        if self.optimizer == "rmsprop":
+            return [RMSprop(self.actor.parameters(), lr=self.learning_rate, alpha=0.99, eps=1e-5), value_optimizer]
+        return [Adam(self.actor.parameters(), lr=self.learning_rate, fused=True), value_optimizer]
 
     def iterate(self) -> dict[str, Tensor | float]:
         """Plays an episode in every copy, takes one step, and fits the value if there is one."""
@@ -140,22 +159,22 @@ class Reinforce(OnPolicy):
         learning_rate = self.decayed(optimizers[0], self.learning_rate, self.decay_env_steps)
         trajectory, raw = self.episodes()
         alive = first_episode(trajectory.ended)
-        batch = self.judged(trajectory, raw, 1.0, self.value_lam)
-
-        weights = self.weights(trajectory, batch, alive)
-        gradient = self.gradient(batch, weights, alive)
+        batch = self.judged(trajectory, raw, 1.0, self.value_lam) if self.baseline == "value" else None
+        weights = self.weights(trajectory, alive, batch)
+        gradient = self.gradient(trajectory.obs, raw, weights, alive)
         _, grad_norm = self.descend(
             lambda: -(gradient @ parameters_to_vector(trained(self.actor))), optimizers[0], self.max_norm
         )
         metrics = {"return": (trajectory.reward * alive).sum(0).mean(), "length": alive.to(weights).sum(0).mean()}
-        if self.baseline == "value":
+        if batch is not None:
             steps = Batch(*(part[alive] for part in batch))
             metrics["explained_variance"] = explained_variance(steps.value, steps.returns)
             metrics["value_loss"] = self.fit_value(
                 steps, optimizers[1], self.value_epochs, self.value_minibatches, self.value_proximal
             )
+        entropy = self.entropy(trajectory.obs[::STRIDE])
         self.see(trajectory.obs[alive])
-        return {**metrics, "grad_norm": grad_norm, "entropy": self.entropy(batch.obs), "learning_rate": learning_rate}
+        return {**metrics, "grad_norm": grad_norm, "entropy": entropy, "learning_rate": learning_rate}
 
     def episodes(self) -> tuple[Trajectory, Tensor]:
         """Acts from fresh starts until every copy's first episode has ended: what happened, and the raw choices."""
@@ -169,12 +188,16 @@ class Reinforce(OnPolicy):
         trajectories, raws = zip(*parts, strict=True)
         return Trajectory(*map(torch.cat, zip(*trajectories, strict=True))), torch.cat(raws)
 
-    def weights(self, trajectory: Trajectory, batch: Batch, alive: Tensor) -> Tensor:
-        """What each choice's log probability is multiplied by, [H, N]: return minus baseline, 0 after the episode."""
-        if self.baseline == "value":
-            weights = batch.advantage  # by GAE(1): all that came after, minus the value
+    def weights(self, trajectory: Trajectory, alive: Tensor, batch: Batch | None) -> Tensor:
+        """What each choice's log probability is multiplied by, [H, N]: return minus baseline, 0 after the episode.
+
+        With a `batch`, which knows values, it is the advantage by GAE(1): all that came after, minus the value.
+        """
+        if batch is not None:
+            weights = batch.advantage
         else:
-            weights = whole_returns(trajectory.reward, trajectory.ended, self.gamma, self.estimator)
+            ended = trajectory.ended | (trajectory.reward != 0) if self.until_reward else trajectory.ended
+            weights = whole_returns(trajectory.reward, ended, self.gamma, self.estimator)
             if self.baseline in ("average", "time"):
                 baseline = average_baseline if self.baseline == "average" else time_baseline
                 weights = weights - baseline(weights, alive)
@@ -183,18 +206,19 @@ class Reinforce(OnPolicy):
         return weights * alive
 
     @torch.no_grad()
-    def gradient(self, batch: Batch, weights: Tensor, alive: Tensor) -> Tensor:
+    def gradient(self, obs: Tensor, raw: Tensor, weights: Tensor, alive: Tensor) -> Tensor:
         """The estimate to climb, [D], as a mean over steps: g divided by the mean length of an episode."""
-        share = len(alive[0]) / alive.sum()
-        if self.baseline != "optimal":
-            with torch.enable_grad():
-                log_prob = self.actor.raw_distribution(batch.obs).log_prob(batch.raw)
-                objective = likelihood_ratio_objective(log_prob, weights).mean()
-                return share * parameters_to_vector(torch.autograd.grad(objective, trained(self.actor)))
-        inputs = (batch.obs, batch.raw)
-        each = per_sample_gradients(self.actor, raw_objective, *inputs, weights)
-        score = per_sample_gradients(self.actor, raw_objective, *inputs, alive.to(weights))
-        return share * (each - optimal_baseline(each, score) * score).mean(0)
+        if self.baseline == "optimal":
+            each = per_sample_gradients(self.actor, raw_objective, obs, raw, weights)
+            score = per_sample_gradients(self.actor, raw_objective, obs, raw, alive.to(weights))
+            return (each - optimal_baseline(each, score) * score).sum(0) / alive.sum()
+        parts = zip(*(steps[alive].split(PART) for steps in (obs, raw, weights)), strict=True)
+        with torch.enable_grad():
+            gradients = [
+                parameters_to_vector(torch.autograd.grad(raw_objective(self.actor, *part), trained(self.actor)))
+                for part in parts
+            ]
+        return torch.stack(gradients).sum(0) / alive.sum()
 
 
 def whole_returns(reward: Tensor, ended: Tensor, gamma: float, estimator: str) -> Tensor:
@@ -211,5 +235,5 @@ def whole_returns(reward: Tensor, ended: Tensor, gamma: float, estimator: str) -
 
 
 def raw_objective(policy: StochasticPolicy, obs: Tensor, raw: Tensor, weights: Tensor) -> Tensor:
-    """For `per_sample_gradients`: the likelihood-ratio objective of one copy, from [H, O], [H, F] and [H]."""
+    """The likelihood-ratio objective of some steps, from [B, O], [B, F] and [B]."""
     return likelihood_ratio_objective(policy.raw_distribution(obs).log_prob(raw), weights)

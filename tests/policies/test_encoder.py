@@ -1,0 +1,120 @@
+"""Images: scaling, shapes and gradients, against torch's own functions and hand arithmetic."""
+
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box, Discrete
+from torch.nn.functional import conv2d
+
+from policies import CategoricalMLP, DeterministicMLP, FullGaussianMLP, GaussianMLP, ImageEncoder, ValueMLP, is_image
+
+ACTION = Box(-1.0, 1.0, (2,), np.float32)
+
+
+def bytes_box(*shape):
+    return Box(0, 255, shape, np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("space", "expected"),
+    [
+        (bytes_box(8, 8), True),
+        (bytes_box(8, 8, 3), True),
+        (Box(-1, 1, (8, 8), np.int8), True),
+        (bytes_box(128), False),  # the memory of an Atari: a vector
+        (Box(-1.0, 1.0, (8, 8), np.float32), False),
+        (Discrete(3), False),
+    ],
+)
+def test_what_an_image_is(space, expected):
+    assert is_image(space) == expected
+
+
+def test_bytes_become_zero_to_one_and_differences_stay():
+    encoder = ImageEncoder(bytes_box(2, 2), ())
+    assert encoder(torch.tensor([[0, 51], [102, 255]], dtype=torch.uint8)).tolist() == pytest.approx([0, 0.2, 0.4, 1])
+    difference = ImageEncoder(Box(-1, 1, (1, 3), np.int8), ())
+    assert difference(torch.tensor([[-1, 0, 1]], dtype=torch.int8)).tolist() == [-1.0, 0.0, 1.0]
+    assert encoder.double()(torch.full((5, 4, 2, 2), 255, dtype=torch.uint8)).dtype == torch.float64
+
+
+@pytest.mark.parametrize(("shape", "last"), [((12, 10), False), ((3, 12, 10), False), ((12, 10, 3), True)])
+def test_convolutions_by_hand(shape, last):
+    """12 x 10 under kernel 4, stride 2 is 5 x 4; under kernel 2, stride 1 then 4 x 3: 7 * 4 * 3 features."""
+    torch.manual_seed(0)
+    encoder = ImageEncoder(bytes_box(*shape), [[5, 4, 2], [7, 2, 1]]).double()
+    assert encoder.out_size == 84
+    image = torch.randint(256, (2, 6, *shape), dtype=torch.uint8)
+    x = image.flatten(0, 1).double() / 255
+    x = x.permute(0, 3, 1, 2) if last else x.reshape(12, -1, 12, 10)
+    first, second = encoder.network[0], encoder.network[2]
+    x = conv2d(x, first.weight, first.bias, stride=2).clamp_min(0)
+    x = conv2d(x, second.weight, second.bias).clamp_min(0)
+    found = encoder(image)
+    assert found.shape == (2, 6, 84)
+    torch.testing.assert_close(found, x.reshape(2, 6, 84))
+
+
+def test_the_published_layers_on_a_small_screen():
+    """84 x 84 by 8/4 is 20 x 20, by 4/2 is 9 x 9: 32 * 81 numbers, as in Mnih et al."""
+    assert ImageEncoder(bytes_box(4, 84, 84)).out_size == 2592
+
+
+@pytest.mark.parametrize("cls", [GaussianMLP, FullGaussianMLP, DeterministicMLP, CategoricalMLP])
+def test_policies_see_images_and_pass_gradients_to_every_layer(cls):
+    space = Discrete(3) if cls is CategoricalMLP else ACTION
+    torch.manual_seed(0)
+    policy = cls(bytes_box(9, 9), space, convolutions=[[4, 3, 2]], hidden_sizes=(8,), out_scale=1.0).double()
+    assert policy.normalizer is None  # bounds say what the scale is
+    obs = torch.randint(256, (5, 7, 9, 9), dtype=torch.uint8)
+    assert policy(obs).shape == ((5, 7) if cls is CategoricalMLP else (5, 7, 2))
+    assert torch.equal(policy(obs), policy(obs.double()))  # evaluation brings numbers, training bytes
+    if cls is DeterministicMLP:
+        target = policy(obs).sum()
+    else:
+        distribution = policy.raw_distribution(obs)
+        chosen = distribution.sample(torch.randn(5, 7, policy.noise_size).double()).detach()
+        target = distribution.log_prob(chosen).sum()
+    gradients = torch.autograd.grad(target, list(policy.encoder.parameters()))
+    assert all(gradient.abs().max() > 0 for gradient in gradients)
+
+
+def test_gradient_through_the_encoder_against_differences():
+    torch.manual_seed(0)
+    value = ValueMLP(36, None, ImageEncoder(bytes_box(7, 7), [[4, 3, 2]]), hidden_sizes=(8,)).double()
+    obs = torch.randint(256, (6, 7, 7), dtype=torch.uint8)
+    weight = value.encoder.network[0].weight
+    (gradient,) = torch.autograd.grad(value(obs).square().sum(), weight)
+    for index in ((0, 0, 0, 0), (3, 0, 2, 1)):
+        ends = []
+        for shift in (1e-6, -1e-6):
+            with torch.no_grad():
+                weight[index] += shift
+                ends.append(value(obs).square().sum().item())
+                weight[index] -= shift
+        assert gradient[index].item() == pytest.approx((ends[0] - ends[1]) / 2e-6, rel=1e-6)
+
+
+def test_another_of_its_kind_has_weights_of_its_own():
+    encoder = ImageEncoder(bytes_box(9, 9), [[4, 3, 2]])
+    other = encoder.anew()
+    assert other.out_size == encoder.out_size
+    assert not torch.equal(other.network[0].weight, encoder.network[0].weight)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ImageEncoder(bytes_box(9)), "observation_space must be a Box of integers with 2 or 3 axes, got"),
+        (lambda: ImageEncoder(bytes_box(7, 9)), r"must fit an image of shape \(7, 9\), got a kernel of 8 for \[7, 9\]"),
+        (lambda: ImageEncoder(bytes_box(9, 9), [[4, 3]]), r"must be \[channels, kernel, stride\] >= 1 .* got \[4, 3\]"),
+        (lambda: ImageEncoder(bytes_box(9, 9), [[4, 3, 0]]), r">= 1 for each layer, got \[4, 3, 0\]"),
+        (
+            lambda: ImageEncoder(bytes_box(9, 9), [])(torch.zeros(2, 81)),
+            r"obs must have shape \(9, 9\) in its last axes, got \(2, 81\)",
+        ),
+    ],
+)
+def test_messages(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
