@@ -2,6 +2,7 @@
 
 from policies.categorical import CategoricalMLP
 from policies.deterministic import DeterministicMLP
+from policies.discrete import BernoulliMLP, RelaxedCategoricalMLP
 from policies.distributions import Categoricals, DiagonalGaussian, Distribution, FullGaussian
 from policies.gaussian import FullGaussianMLP, GaussianMLP
 from policies.network import mlp
@@ -11,6 +12,7 @@ from policies.squash import ClipBox, TanhBox
 from policies.value import ValueMLP
 
 __all__ = [
+    "BernoulliMLP",
     "CategoricalMLP",
     "Categoricals",
     "ClipBox",
@@ -22,6 +24,7 @@ __all__ = [
     "GaussianMLP",
     "ObservationNormalizer",
     "Policy",
+    "RelaxedCategoricalMLP",
     "StochasticPolicy",
     "TanhBox",
     "ValueMLP",

@@ -95,6 +95,7 @@ class Algorithm(LightningModule, ABC):
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """Runs `iterate`."""
+        self.policy.anneal(self.env_steps)
         self.metrics = {name: float(value) for name, value in self.iterate().items()}
         self.iteration += 1
         self._log()
