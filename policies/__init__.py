@@ -7,6 +7,7 @@ from policies.gaussian import FullGaussianMLP, GaussianMLP
 from policies.network import mlp
 from policies.normalizer import ObservationNormalizer
 from policies.policy import Policy, StochasticPolicy
+from policies.q_value import QMLP
 from policies.squash import ClipBox, TanhBox
 from policies.value import ValueMLP
 
@@ -22,6 +23,7 @@ __all__ = [
     "GaussianMLP",
     "ObservationNormalizer",
     "Policy",
+    "QMLP",
     "StochasticPolicy",
     "TanhBox",
     "ValueMLP",
