@@ -8,6 +8,7 @@ from policies.gaussian import FullGaussianMLP, GaussianMLP
 from policies.network import mlp
 from policies.normalizer import ObservationNormalizer
 from policies.policy import Policy, StochasticPolicy
+from policies.q_value import QMLP
 from policies.squash import ClipBox, TanhBox
 from policies.value import ValueMLP
 
@@ -24,6 +25,7 @@ __all__ = [
     "GaussianMLP",
     "ObservationNormalizer",
     "Policy",
+    "QMLP",
     "RelaxedCategoricalMLP",
     "StochasticPolicy",
     "TanhBox",

@@ -187,6 +187,7 @@ def official_evaluation(options: RunOptions, episodes: int, seed: int = 0) -> Of
 def train(algorithm: Algorithm, options: RunOptions, folder: RunFolder, console: Console, *, resume: bool) -> Recorder:
     """Runs Lightning's trainer, one epoch per iteration."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    algorithm.folder = folder.checkpoint.parent
     recorder = Recorder(folder, save_every=options.evaluate_every, env_steps=options.env_steps)
     with warnings.catch_warnings(), recorder:
         warnings.filterwarnings("ignore", module="lightning")

@@ -33,6 +33,7 @@ ALGORITHMS = {
     "PPO": "trainers.likelihood_ratio.ppo",
     "NaturalGradient": "trainers.likelihood_ratio.natural_gradient",
     "TRPO": "trainers.likelihood_ratio.trpo",
+    "DDPG": "trainers.value_gradient.ddpg",
 }
 """Module of each algorithm, imported only when it is asked for."""
 
@@ -46,7 +47,9 @@ DEFAULT_ITERATIONS = 200
 SIMULATED = "diffsim/"
 """How ids begin of vector environments that our simulator runs."""
 
-GIVEN: set[str | int] = {"mdp", "env", "policy", "seed", "evaluation", "observation_space", "action_space"}
+GIVEN: set[str | int] = {
+    *("mdp", "env", "policy", "seed", "evaluation", "observation_space", "action_space", "critic", "replay")
+}
 """Constructor arguments that are no options: they are made from others."""
 
 
@@ -148,7 +151,9 @@ def parse_fit(argv: Sequence[str]) -> Namespace:
     algorithm = choose("algorithm", names["algorithm"], ALGORITHMS)
     parser.add_class_arguments(algorithm, skip=GIVEN)
     parser.add_class_arguments(choose("policy", names["policy"], POLICIES), skip=GIVEN)
-    parser.set_defaults({**algorithm.run_defaults, "policy": names["policy"]})
+    known = vars(parser.get_defaults())
+    suited = {name: value for name, value in algorithm.run_defaults.items() if name in known}
+    parser.set_defaults({**suited, "policy": names["policy"]})
     return parse(parser, argv)
 
 
@@ -173,9 +178,10 @@ def takes_env(algorithm: type) -> bool:
 
 
 def default_policy(algorithm: str, task: str | None) -> str:
-    """The policy to train if none is named: for a vector environment, a stochastic one for its kind of actions."""
-    if task is None or not takes_env(choose("algorithm", algorithm, ALGORITHMS)):
-        return RunOptions.policy
+    """The policy to train if none is named: the algorithm's own, or a stochastic one for the task's kind of actions."""
+    cls = choose("algorithm", algorithm, ALGORITHMS)
+    if task is None or not takes_env(cls) or "policy" in cls.run_defaults:
+        return cls.run_defaults.get("policy", RunOptions.policy)
     try:
         env = gymnasium.make(official_id(task))
     except gymnasium.error.Error:
