@@ -3,6 +3,7 @@
 from policies.categorical import CategoricalMLP
 from policies.deterministic import DeterministicMLP
 from policies.discrete import BernoulliMLP, RelaxedCategoricalMLP
+from policies.discrete_q import DiscreteQMLP
 from policies.distributions import Categoricals, DiagonalGaussian, Distribution, FullGaussian
 from policies.gaussian import FullGaussianMLP, GaussianMLP
 from policies.network import mlp
@@ -19,6 +20,7 @@ __all__ = [
     "ClipBox",
     "DeterministicMLP",
     "DiagonalGaussian",
+    "DiscreteQMLP",
     "Distribution",
     "FullGaussian",
     "FullGaussianMLP",

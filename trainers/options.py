@@ -22,6 +22,7 @@ from gymnasium.spaces import Box
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # pyright: ignore[reportPrivateImportUsage]
 
 from trainers.errors import OptionError
+from trainers.goals import make_official
 
 ALGORITHMS = {
     "BPTT": "trainers.pathwise.bptt",
@@ -38,7 +39,7 @@ ALGORITHMS = {
 """Module of each algorithm, imported only when it is asked for."""
 
 POLICIES: dict[str, str] = dict.fromkeys(
-    ("DeterministicMLP", "GaussianMLP", "FullGaussianMLP", "CategoricalMLP"), "policies"
+    ("DeterministicMLP", "GaussianMLP", "FullGaussianMLP", "CategoricalMLP", "DiscreteQMLP"), "policies"
 )
 """Module of each policy."""
 
@@ -69,6 +70,9 @@ class RunOptions:
         num_workers: processes that compute finite differences; with 0, the one that learns.
         algorithm: name of the algorithm; its options stand beside these.
         policy: name of the policy; its options stand beside these.
+        goal_strategy: final, future, episode or random: put other goals into a part of the experience that is learned
+            from (see `HindsightReplay`); for tasks with goals and algorithms that keep experience. None for none.
+        relabel_fraction: that part, in [0, 1].
         num_envs: copies simulated in parallel, at least 1.
         device: where to simulate and learn, such as cpu or cuda.
         threads: of torch on the CPU, at least 1. More help large networks and batches, and hinder small ones.
@@ -91,6 +95,8 @@ class RunOptions:
     num_workers: int = 1
     algorithm: str = "BPTT"
     policy: str = "DeterministicMLP"
+    goal_strategy: Literal["final", "future", "episode", "random"] | None = None
+    relabel_fraction: float = 0.8
     num_envs: int = 32
     device: str = "cpu"
     threads: int = 1
@@ -183,7 +189,7 @@ def default_policy(algorithm: str, task: str | None) -> str:
     if task is None or not takes_env(cls) or "policy" in cls.run_defaults:
         return cls.run_defaults.get("policy", RunOptions.policy)
     try:
-        env = gymnasium.make(official_id(task))
+        env = make_official(official_id(task))
     except gymnasium.error.Error:
         return RunOptions.policy  # that there is no such task will be said where it is made
     continuous = isinstance(env.action_space, Box)
