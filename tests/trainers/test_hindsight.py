@@ -247,6 +247,8 @@ def flip_bits(tmp_path, n, hindsight, iterations):
             obs, _, terminated, truncated, _ = test.step(policy(seen).numpy())
             successes += (terminated & ~over).sum()
             over |= terminated | truncated
+            if (terminated | truncated).any():
+                obs, _ = test.reset(options={"reset_mask": terminated | truncated})
     return successes / 200
 
 
