@@ -18,11 +18,12 @@ from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
-import yaml
 from rich.console import Console
 
 from benchmarks.machine import RESULTS, describe_machine, positive
+from trainers.checkpoint import read_checkpoint
 from trainers.fit import evaluate, fit
+from trainers.options import read_yaml
 from trainers.run_folder import RunFolder
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -101,7 +102,7 @@ def run(name: str, hindsight: bool, seed: int, env_steps: int | None, runs: Path
     if not folder.checkpoint.exists():
         discard(folder.path)
         fit(arguments_of(experiment, hindsight, seed, env_steps, folder.path), console)
-    elif folder.read_metrics()[-1]["env_steps"] < env_steps:
+    elif read_checkpoint(folder.checkpoint)["diffsim"]["env_steps"] < env_steps:
         fit(["--resume", str(folder.path)], console)
     last = folder.read_metrics()[-1]
     return Result(name, hindsight, seed, int(last["env_steps"]), success_of(folder), last["seconds"] / 60)
@@ -149,8 +150,7 @@ def page(results: list[Result], command: str) -> str:
             least, most = experiment.with_success, experiment.without_success
             bar, shown = (f">= {least}", mean >= least) if hindsight else (f"< {most}", mean < (most or math.inf))
             cells = [
-                experiment.options.get("task")
-                or yaml.safe_load((CONFIGS / experiment.options["config"]).read_text())["task"],
+                task_of(experiment),
                 "future, 0.8" if hindsight else "none",
                 f"{rows[0].env_steps:,}",
                 ", ".join(f"{r.success:.2f}" for r in rows),
@@ -160,6 +160,13 @@ def page(results: list[Result], command: str) -> str:
             ]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
+
+
+def task_of(experiment: Experiment) -> str:
+    """The id of what is learned."""
+    config = experiment.options.get("config")
+    values = {} if config is None else read_yaml(CONFIGS / config)
+    return {**values, **experiment.options}["task"]
 
 
 def save(results: list[Result], output: Path, command: str) -> None:

@@ -225,7 +225,10 @@ def make_env(
     try:
         env = SyncVectorEnv([make] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
     except gymnasium.error.Error as error:
-        raise OptionError(f"task must be an id of Gymnasium or {SIMULATED}<id>, got {task!r}: {error}") from None
+        raise OptionError(
+            f"task must be an id of Gymnasium, with the robotics extra also of gymnasium-robotics, or {SIMULATED}<id>, "
+            f"got {task!r}: {error}"
+        ) from None
     return SeededEnv(env, seed)
 
 

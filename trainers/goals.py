@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -64,7 +65,8 @@ def make_official(task: str, **kwargs: Any) -> gymnasium.Env:
 
 def register_extras(task: str) -> None:
     """Lets Gymnasium know the tasks of the `robotics` extra, if `task` may be one of them and the extra is there."""
-    if task not in gymnasium.registry and importlib.util.find_spec("gymnasium_robotics"):
+    name = "gymnasium_robotics"
+    if name in sys.modules or (task not in gymnasium.registry and importlib.util.find_spec(name)):
         from trainers.robotics import register
 
         register()
