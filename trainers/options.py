@@ -34,7 +34,10 @@ ALGORITHMS = {
     "PPO": "trainers.likelihood_ratio.ppo",
     "NaturalGradient": "trainers.likelihood_ratio.natural_gradient",
     "TRPO": "trainers.likelihood_ratio.trpo",
+    "DPG": "trainers.value_gradient.dpg",
     "DDPG": "trainers.value_gradient.ddpg",
+    "TD3": "trainers.value_gradient.td3",
+    "SAC": "trainers.value_gradient.sac",
 }
 """Module of each algorithm, imported only when it is asked for."""
 

@@ -205,12 +205,15 @@ class Replay:
         return self._split(self.rows)[name]
 
     def sample(self, batch_size: int, generator: torch.Generator) -> Batch:
-        """Draws a batch.
+        """Draws a batch: see `batch`."""
+        return self.batch(self.draw(batch_size, generator))
+
+    def batch(self, steps: Steps) -> Batch:
+        """What there is to learn from stored `steps` [B].
 
         reward    sum_{k<m} gamma^k r_{t+k},     m = min(n, steps to the episode's end, or to the newest step)
         discount  gamma^m, or 0 where step t + m - 1 terminated
         """
-        steps = self.draw(batch_size, generator)
         here = self.read(steps)
         if self.num_steps == 1:
             discount = self.gamma * (1.0 - here["terminated"])

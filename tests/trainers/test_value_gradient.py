@@ -7,17 +7,27 @@ import pytest
 import torch
 from rich.console import Console
 
-from policies import DeterministicMLP
+from policies import DeterministicMLP, GaussianMLP
 from trainers.checkpoint import read_checkpoint
 from trainers.environments import make_env
 from trainers.fit import train
 from trainers.options import RunOptions
 from trainers.run_folder import RunFolder
 from trainers.value_gradient.ddpg import DDPG
+from trainers.value_gradient.dpg import DPG
+from trainers.value_gradient.sac import SAC
+from trainers.value_gradient.td3 import TD3
 
 OPTIONS = RunOptions(task="small", evaluate_every=2)
 SMALL = {"steps": 12, "warmup_steps": 9, "batch_size": 8, "replay_size": 30, "critic_hidden_sizes": (8,)}
-CASES = {"DDPG": (DDPG, DeterministicMLP, {}, SMALL)}
+STATE = {"std": "state", "normalize": False}
+CASES = {
+    "DPG": (DPG, DeterministicMLP, {}, SMALL | {"updates_per_step": 1.0}),
+    "on_policy": (DPG, DeterministicMLP, {}, SMALL | {"data": "on_policy"}),
+    "DDPG": (DDPG, DeterministicMLP, {"normalize": False}, SMALL | {"num_steps": 3}),
+    "TD3": (TD3, DeterministicMLP, {}, SMALL | {"updates_per_step": 0.4, "exploration": "ou"}),
+    "SAC": (SAC, GaussianMLP, STATE, SMALL | {"updates_per_step": 2.0}),
+}
 
 
 def run(algorithm, path, iterations, *, resume=False):

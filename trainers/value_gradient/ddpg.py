@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from policies import QMLP, Policy
 from trainers.algorithm import Evaluation
+from trainers.ranges import unit_interval
 from trainers.replay import Batch, Replay
 from trainers.value_gradient.deterministic import Deterministic
-from trainers.value_gradient.networks import descend, follow
+from trainers.value_gradient.networks import descend, follow, slow_copy
 
 
 class DDPG(Deterministic):
@@ -85,6 +86,7 @@ class DDPG(Deterministic):
         seed: int = 0,
         evaluation: Evaluation | None = None,
     ) -> None:
+        unit_interval("[)", target_rate=target_rate)
         if critic is None:
             sizes = policy.obs_size, env.single_action_space
             critic = QMLP(*sizes, policy.normalizer, hidden_sizes=critic_hidden_sizes)
@@ -102,17 +104,19 @@ class DDPG(Deterministic):
             replay_size=replay_size,
             num_steps=num_steps,
             gamma=gamma,
-            target_rate=target_rate,
             learning_rate=learning_rate,
             critic_learning_rate=critic_learning_rate,
             critic_weight_decay=critic_weight_decay,
             seed=seed,
             evaluation=evaluation,
         )
+        self.target_rate = target_rate
+        self.target_critic = slow_copy(self.critic)
+        self.target_policy = slow_copy(policy)
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One step of the critic, one of the policy, and the slow copies follow."""
-        policy_optimizer, critic_optimizer = self.both_optimizers()
+        policy_optimizer, critic_optimizer = self.all_optimizers()
         with torch.no_grad():
             next_value = self.target_critic(batch.next_obs, self.target_policy(batch.next_obs))[0]
             target = batch.reward + batch.discount * next_value

@@ -11,7 +11,6 @@ from torch.optim import Adam, Optimizer
 from policies import Policy
 from trainers.ranges import positive, require
 from trainers.value_gradient.exploration import Exploration
-from trainers.value_gradient.networks import slow_copy
 from trainers.value_gradient.off_policy import OffPolicy
 
 
@@ -52,7 +51,6 @@ class Deterministic(OffPolicy):
         positive(learning_rate=learning_rate, critic_learning_rate=critic_learning_rate)
         require(critic_weight_decay >= 0, "critic_weight_decay", ">= 0", critic_weight_decay)
         super().__init__(env, policy, critic, **options)
-        self.target_policy = slow_copy(policy)
         self.exploration = Exploration(exploration, exploration_std, env.num_envs, policy.action_size)
         self.exploration.to(next(policy.parameters()))
         self.learning_rate, self.critic_learning_rate = learning_rate, critic_learning_rate
@@ -68,9 +66,8 @@ class Deterministic(OffPolicy):
 
     def explore(self, obs: Tensor) -> Tensor:
         """The policy's actions and noise, clipped to the bounds: [N, A]."""
-        bounds = self.bounds
-        noise = bounds.half_width * self.exploration(self.randn(*self.exploration.last.shape))
-        return (self.policy(obs) + noise).clamp(bounds.center - bounds.half_width, bounds.center + bounds.half_width)
+        noise = self.exploration(self.randn(*self.exploration.last.shape))
+        return self.within_bounds(self.policy(obs) + self.bounds.half_width * noise)
 
     def act(self) -> None:
         """Takes one step in every copy, stores it, and begins the noise anew where an episode ended."""

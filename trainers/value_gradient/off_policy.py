@@ -14,9 +14,9 @@ from policies import Policy
 from policies.squash import BoundedBox
 from trainers.algorithm import Evaluation
 from trainers.model_free import ModelFree
-from trainers.ranges import at_least_one, require, unit_interval
+from trainers.ranges import at_least_one, require
 from trainers.replay import Batch, Replay
-from trainers.value_gradient.networks import mean_metrics, slow_copy
+from trainers.value_gradient.networks import mean_metrics
 
 
 class OffPolicy(ModelFree):
@@ -39,7 +39,6 @@ class OffPolicy(ModelFree):
         replay_size: steps kept.
         num_steps: rewards that a target sums before its value, n.
         gamma: discount, in (0, 1].
-        target_rate: part of the target networks kept per update, in [0, 1).
         seed: of choices and of the environments, at least 0.
         evaluation: from the policy to metrics.
     """
@@ -58,7 +57,6 @@ class OffPolicy(ModelFree):
         replay_size: int,
         num_steps: int,
         gamma: float,
-        target_rate: float,
         seed: int,
         evaluation: Evaluation | None,
     ) -> None:
@@ -66,12 +64,10 @@ class OffPolicy(ModelFree):
         at_least_one(steps=steps, batch_size=batch_size, num_steps=num_steps)
         require(warmup_steps >= 0, "warmup_steps", ">= 0", warmup_steps)
         require(updates_per_step > 0, "updates_per_step", "> 0", updates_per_step)
-        unit_interval("[)", target_rate=target_rate)
         self.steps, self.warmup_steps, self.updates_per_step = steps, warmup_steps, updates_per_step
-        self.batch_size, self.target_rate = batch_size, target_rate
+        self.batch_size = batch_size
         weight = next(policy.parameters())
         self.critic = critic.to(weight)
-        self.target_critic = slow_copy(critic)
         self.replay = self.make_replay(replay_size, num_steps) if replay is None else replay
         self.updates = 0
         self.seen: list[Tensor] = []
@@ -92,11 +88,15 @@ class OffPolicy(ModelFree):
             due = int(self.updates_per_step * max(self.env_steps - self.warmup_steps, 0))
             while self.updates < due:
                 self.updates += 1
-                rows.append(self.update(self.replay.sample(self.batch_size, self.generator)))
+                rows.append(self.update(self.batch()))
         if self.seen:
             self.see(torch.cat(self.seen))
             self.seen = []
         return {**self.episode_metrics(), **mean_metrics(rows), "updates": self.updates, "replay": len(self.replay)}
+
+    def batch(self) -> Batch:
+        """What one update learns from."""
+        return self.replay.sample(self.batch_size, self.generator)
 
     def act(self) -> None:
         """Takes one step in every copy, and stores it; `ended`, bool [N], says where an episode then ended."""
@@ -117,7 +117,12 @@ class OffPolicy(ModelFree):
         uniform = torch.rand((len(obs), bounds.size), generator=self.generator, device=obs.device, dtype=obs.dtype)
         return bounds.center + bounds.half_width * (2.0 * uniform - 1.0)
 
-    def both_optimizers(self) -> list[Optimizer]:
+    def within_bounds(self, action: Tensor) -> Tensor:
+        """The nearest actions [..., A] within their bounds."""
+        bounds = self.bounds
+        return action.clamp(bounds.center - bounds.half_width, bounds.center + bounds.half_width)
+
+    def all_optimizers(self) -> list[Optimizer]:
         """The optimizers, of an algorithm with several."""
         optimizers = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizers, list)
