@@ -12,7 +12,7 @@ from policies import DiscreteQMLP, Policy
 from trainers.algorithm import Evaluation
 from trainers.ranges import at_least_one, positive, unit_interval
 from trainers.replay import Batch, Replay
-from trainers.value_gradient.networks import descend, follow
+from trainers.value_gradient.networks import descend, follow, slow_copy
 from trainers.value_gradient.off_policy import OffPolicy
 
 
@@ -74,6 +74,7 @@ class DQN(OffPolicy):
     ) -> None:
         if not isinstance(policy, DiscreteQMLP):
             raise TypeError(f"policy must be a DiscreteQMLP, got {type(policy).__name__}")
+        unit_interval("[)", target_rate=target_rate)
         unit_interval("[]", exploration_rate=exploration_rate, final_exploration_rate=final_exploration_rate)
         at_least_one(exploration_env_steps=exploration_env_steps)
         positive(learning_rate=learning_rate)
@@ -89,10 +90,10 @@ class DQN(OffPolicy):
             replay_size=replay_size,
             num_steps=num_steps,
             gamma=gamma,
-            target_rate=target_rate,
             seed=seed,
             evaluation=evaluation,
         )
+        self.target_rate, self.target_critic = target_rate, slow_copy(policy)
         self.learning_rate = learning_rate
         self.exploration_rates = (exploration_rate, final_exploration_rate)
         self.exploration_env_steps = exploration_env_steps
