@@ -12,7 +12,8 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from diffsim.mdp import MDP
-from diffsim.tasks import TASKS, make
+from diffsim.noisy_reward import NoisyReward
+from diffsim.tasks import TASKS, GoalTask, make
 
 
 class VectorEnv(gymnasium.vector.VectorEnv):
@@ -73,7 +74,7 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         Args:
             actions: [N, A], in the action space's units.
 
-        Returns: observations [N, O], rewards [N], terminations [N], truncations [N], and an empty info.
+        Returns: observations [N, O], rewards [N], terminations [N], truncations [N], and an info.
         Raises: ResetNeeded before the first `reset`; ValueError if actions have the wrong shape or are not
         finite.
         """
@@ -95,7 +96,8 @@ class VectorEnv(gymnasium.vector.VectorEnv):
             terminated = terminated & ~renewed
             truncated = self._age >= self.max_episode_steps
             self._ended = terminated | truncated
-            return self._observation(), np.where(renewed, 0.0, rewards), terminated, truncated, {}
+            rewards = np.where(renewed, 0.0, rewards)
+            return self._observation(), rewards, terminated, truncated, self._info()
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Everything that the next steps depend on, as plain tensors.
@@ -143,10 +145,44 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         """A mask [N] as a tensor [N, 1] on the MDP's device."""
         return torch.as_tensor(mask, device=self.mdp.device)[:, None]
 
-    def _observation(self) -> np.ndarray:
+    def _observation(self) -> Any:
         """Observation of the present state, [N, O]."""
-        obs = self.mdp.observation(self._state).cpu().numpy()
-        return obs.astype(self.single_observation_space.dtype)
+        return self.mdp.observation(self._state).cpu().numpy().astype(np.float64)
+
+    def _info(self) -> dict[str, Any]:
+        """What is said beside, after a step: nothing."""
+        return {}
+
+
+class GoalVectorEnv(VectorEnv):
+    """N copies of a goal task, whose observations are dictionaries, as gymnasium-robotics' environments have them.
+
+    Its keys are "observation", "achieved_goal" and "desired_goal". After a step, the info says "is_success" [N].
+    """
+
+    def __init__(self, mdp: MDP, max_episode_steps: int | None = None) -> None:
+        """Wraps a `GoalTask`, or one with noisy rewards."""
+        super().__init__(mdp, max_episode_steps)
+        task = goal_task(mdp)
+        assert task is not None
+        self.task = task
+        self.single_observation_space = task.goal_observation_space
+        self.observation_space = batch_space(self.single_observation_space, mdp.num_envs)
+
+    def compute_reward(self, achieved_goal: np.ndarray, desired_goal: np.ndarray, info: Mapping[str, Any]) -> Any:
+        """Reward [...] of having reached `achieved_goal` [..., G] when `desired_goal` [..., G] was wanted."""
+        achieved, desired = torch.as_tensor(np.asarray(achieved_goal)), torch.as_tensor(np.asarray(desired_goal))
+        infos = {name: torch.as_tensor(np.asarray(value)) for name, value in info.items()}
+        return self.task.compute_reward(achieved, desired, infos).numpy()
+
+    def _observation(self) -> dict[str, np.ndarray]:
+        size = self.task.goal_size
+        parts = np.split(super()._observation(), [size, 2 * size], axis=1)
+        return dict(zip(("achieved_goal", "desired_goal", "observation"), parts, strict=True))
+
+    def _info(self) -> dict[str, Any]:
+        state = self._state[:, : self.task.state_size]  # without the noise of a noisy reward
+        return {name: value.cpu().numpy() for name, value in self.task.info(state).items()}
 
 
 class Env(gymnasium.Env):
@@ -158,38 +194,61 @@ class Env(gymnasium.Env):
         """Wraps an MDP with num_envs = 1. Gymnasium's TimeLimit counts the steps."""
         if mdp.num_envs != 1:
             raise ValueError(f"mdp.num_envs must be 1, got {mdp.num_envs}")
-        self._vector = VectorEnv(mdp, max_episode_steps=2**62)
-        self.observation_space = mdp.observation_space
+        self._vector = vector_env(mdp, max_episode_steps=2**62)
+        self.observation_space = self._vector.single_observation_space
         self.action_space = mdp.action_space
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Starts a new episode: observation [O], and an empty info."""
         super().reset(seed=seed)
         obs, info = self._vector.reset(seed=seed)
-        return obs[0], info
+        return self._first(obs), info
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Advances by one action [A]: observation [O], reward, terminated, truncated (never), and an empty
-        info.
-        """
+    def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Advances by one action [A]: observation [O], reward, terminated, truncated (never), and an info."""
         obs, reward, terminated, truncated, info = self._vector.step(np.asarray(action)[None])
-        return obs[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), info
+        first = {name: value[0] for name, value in info.items()}
+        return self._first(obs), float(reward[0]), bool(terminated[0]), bool(truncated[0]), first
+
+    @staticmethod
+    def _first(obs: Any) -> Any:
+        """The only copy's observation."""
+        return {name: value[0] for name, value in obs.items()} if isinstance(obs, dict) else obs[0]
+
+
+class GoalEnv(Env):
+    """One copy of a goal task as a plain Gymnasium environment."""
+
+    def compute_reward(self, achieved_goal: np.ndarray, desired_goal: np.ndarray, info: Mapping[str, Any]) -> Any:
+        """Reward [...] of having reached `achieved_goal` [..., G] when `desired_goal` [..., G] was wanted."""
+        assert isinstance(self._vector, GoalVectorEnv)
+        return self._vector.compute_reward(achieved_goal, desired_goal, info)
+
+
+def goal_task(mdp: MDP) -> GoalTask | None:
+    """The goal task that an MDP is, or whose reward it makes noisy; None if it is none."""
+    inner = mdp.mdp if isinstance(mdp, NoisyReward) else mdp
+    return inner if isinstance(inner, GoalTask) else None
+
+
+def vector_env(mdp: MDP, max_episode_steps: int | None = None) -> VectorEnv:
+    """An MDP's vector environment, with dictionaries as observations if it is a goal task."""
+    return (VectorEnv if goal_task(mdp) is None else GoalVectorEnv)(mdp, max_episode_steps)
 
 
 def make_env(task: str, **kwargs: Any) -> Env:
     """Entry point of `gymnasium.make("diffsim/<id>")`."""
-    return Env(make(task, **kwargs))
+    mdp = make(task, **kwargs)
+    return (Env if goal_task(mdp) is None else GoalEnv)(mdp)
 
 
 def make_vector_env(task: str, num_envs: int = 1, max_episode_steps: int | None = None, **kwargs: Any) -> VectorEnv:
     """Entry point of `gymnasium.make_vec("diffsim/<id>")`."""
-    return VectorEnv(make(task, num_envs=num_envs, **kwargs), max_episode_steps)
+    return vector_env(make(task, num_envs=num_envs, **kwargs), max_episode_steps)
 
 
 def register() -> None:
-    """Registers every task as `diffsim/<id>`; nothing is loaded until an environment is made."""
+    """Registers every task as `diffsim/<id>`, and goal tasks in C MuJoCo as `<id>`; nothing is loaded yet."""
     for id, task in TASKS.items():
         if f"diffsim/{id}" not in gymnasium.registry:
             gymnasium.register(
@@ -199,3 +258,6 @@ def register() -> None:
                 max_episode_steps=task.max_episode_steps,
                 kwargs={"task": id},
             )
+        if issubclass(task, GoalTask) and id not in gymnasium.registry:
+            entry_point = f"diffsim.goal_envs:{task.__name__}Env"
+            gymnasium.register(id, entry_point=entry_point, max_episode_steps=task.max_episode_steps)

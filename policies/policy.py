@@ -68,6 +68,22 @@ class Policy(nn.Module, ABC):
         Raises: ValueError if a size is wrong.
         """
 
+    def decode(self, action: Tensor) -> Tensor:
+        """An action [..., A] as `env.step` takes it: itself, unless the policy acts by what a gradient can pass."""
+        return action
+
+    def anneal(self, env_steps: int) -> None:
+        """Sets what changes in the course of training, by the `env_steps` taken so far: nothing, here."""
+
+    def checked(self, noise: Tensor) -> Tensor:
+        """The noise [..., noise_size] itself.
+
+        Raises: ValueError if its size is wrong.
+        """
+        if noise.shape[-1] != self.noise_size:
+            raise ValueError(f"noise must have {self.noise_size} numbers in its last axis, got {noise.shape[-1]}")
+        return noise
+
     def see(self, obs: Tensor) -> Tensor:
         """What the perceptron reads of an observation: checked, and normalised or encoded. [..., obs_size]."""
         if self.encoder is not None:
@@ -88,12 +104,3 @@ class StochasticPolicy(Policy):
         """Maps `obs` [..., O] and `noise` [..., noise_size] to actions; no noise gives the likeliest choice."""
         distribution = self.raw_distribution(obs)
         return self.squash(distribution.mode if noise is None else distribution.sample(self.checked(noise)))
-
-    def checked(self, noise: Tensor) -> Tensor:
-        """The noise [..., noise_size] itself.
-
-        Raises: ValueError if its size is wrong.
-        """
-        if noise.shape[-1] != self.noise_size:
-            raise ValueError(f"noise must have {self.noise_size} numbers in its last axis, got {noise.shape[-1]}")
-        return noise

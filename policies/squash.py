@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 
 import torch
-from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space
+from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
@@ -145,3 +145,52 @@ class Indices(Squash):
         """Maps indices `x`, int64 [..., F], to actions [...] of Discrete, or [..., F] of MultiDiscrete."""
         action = self.start + x
         return action[..., 0] if self.single else action
+
+
+class OneHot(Squash):
+    """One-hot vectors of one or several choices, side by side: [..., K_1 + ... + K_F]. They are left as they are.
+
+    Args:
+        space: Discrete, or MultiDiscrete with one axis.
+
+    Attributes:
+        counts: K_f, the number of values of each choice.
+
+    Raises: TypeError if `space` is neither; ValueError if it has several axes.
+    """
+
+    def __init__(self, space: Space) -> None:
+        super().__init__()
+        self.choices = Indices(space)
+        self.counts = self.choices.counts
+        self.size = sum(self.counts)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The vectors `x` themselves."""
+        return x
+
+    def indices(self, x: Tensor) -> Tensor:
+        """Where each vector of `x` is largest, as the space counts: [...] for Discrete, [..., F] for MultiDiscrete."""
+        return self.choices(torch.stack([part.argmax(-1) for part in x.split(self.counts, dim=-1)], dim=-1))
+
+
+class Bits(Squash):
+    """Zeros and ones [..., A], left as they are.
+
+    Args:
+        space: MultiBinary with one axis.
+
+    Raises: TypeError if `space` is another; ValueError if it has several axes.
+    """
+
+    def __init__(self, space: Space) -> None:
+        super().__init__()
+        if not isinstance(space, MultiBinary):
+            raise TypeError(f"action_space must be MultiBinary, got {type(space).__name__}")
+        if len(space.shape) != 1:
+            raise ValueError(f"action_space must have one axis, got shape {space.shape}")
+        self.size = space.shape[0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The bits `x` themselves."""
+        return x

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -31,7 +32,9 @@ class Algorithm(LightningModule, ABC):
         evaluation: from the policy to metrics; none are taken if None.
 
     Attributes:
-        run_defaults: options of a run that suit this algorithm better than those of `RunOptions`.
+        run_defaults: options of a run, or of its policy, that suit this algorithm better than their own defaults.
+        folder: where a run keeps what is too large to be written anew with every checkpoint; None to keep all of it
+            in the checkpoint. Whoever trains sets it before anything is loaded.
     """
 
     run_defaults: ClassVar[dict[str, Any]] = {}
@@ -45,6 +48,7 @@ class Algorithm(LightningModule, ABC):
         self.automatic_optimization = False
         self.policy = policy
         self.evaluation = evaluation
+        self.folder: Path | None = None
         self.generator = torch.Generator(device).manual_seed(seed)
         self.iteration = 0
         self.env_steps = 0
@@ -95,6 +99,7 @@ class Algorithm(LightningModule, ABC):
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """Runs `iterate`."""
+        self.policy.anneal(self.env_steps)
         self.metrics = {name: float(value) for name, value in self.iterate().items()}
         self.iteration += 1
         self._log()

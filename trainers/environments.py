@@ -11,14 +11,18 @@ import gymnasium
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorWrapper
+from gymnasium.vector.utils import batch_space
 
 import diffsim.gym
 from trainers.errors import CheckpointError, OptionError
+from trainers.goals import flat, flat_space, register_extras
 from trainers.options import SIMULATED
 
 
 class ResumableEnv(VectorWrapper):
     """N copies that are reset only when told (autoreset mode DISABLED), and whose state is plain tensors.
+
+    Observations that are dictionaries, such as those with goals, are made vectors, their parts side by side.
 
     Attributes:
         obs: [N, O], where the copies stand now.
@@ -29,6 +33,12 @@ class ResumableEnv(VectorWrapper):
     def __init__(self, env: gymnasium.vector.VectorEnv) -> None:
         super().__init__(env)
         self.metadata = {**env.metadata, "autoreset_mode": AutoresetMode.DISABLED}
+        self.single_observation_space = flat_space(env.single_observation_space)
+        self.observation_space = batch_space(self.single_observation_space, env.num_envs)
+
+    def flat(self, obs: Any) -> np.ndarray:
+        """The environment's own observations as vectors: [N, O]."""
+        return flat(self.env.single_observation_space, obs)
 
     @abstractmethod
     def state_dict(self) -> dict[str, torch.Tensor]:
@@ -120,13 +130,14 @@ class SeededEnv(ResumableEnv):
         """Resets copies with the seeds of their present episodes."""
         pairs = enumerate(zip(mask, self.episode, strict=True))
         seeds = [episode_seed(self.seed, n, int(k)) if chosen else None for n, (chosen, k) in pairs]
-        self.obs, info = self.env.reset(seed=seeds, options={"reset_mask": mask.copy()})  # pyright: ignore[reportArgumentType]
+        obs, info = self.env.reset(seed=seeds, options={"reset_mask": mask.copy()})  # pyright: ignore[reportArgumentType]
+        self.obs = self.flat(obs)
         return self.obs, info
 
     def _advance(self, actions: np.ndarray) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        result = self.env.step(actions)
-        self.obs = result[0]
-        return result
+        obs, *rest = self.env.step(actions)
+        self.obs = self.flat(obs)
+        return self.obs, *rest  # pyright: ignore[reportReturnType]
 
 
 class SimulatedEnv(ResumableEnv):
@@ -147,14 +158,15 @@ class SimulatedEnv(ResumableEnv):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Starts new episodes, in all copies or in those of options["reset_mask"], bool [N]."""
         assert not isinstance(seed, list)
-        self.obs, info = self.simulated.reset(seed=seed, options=options)
+        obs, info = self.simulated.reset(seed=seed, options=options)
+        self.obs = self.flat(obs)
         return self.obs, info
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Advances every copy."""
-        result = self.simulated.step(actions)
-        self.obs = result[0]
-        return result
+        obs, *rest = self.simulated.step(actions)
+        self.obs = self.flat(obs)
+        return self.obs, *rest  # pyright: ignore[reportReturnType]
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """As the environment's."""
@@ -162,7 +174,7 @@ class SimulatedEnv(ResumableEnv):
 
     def load_state_dict(self, saved: Mapping[str, torch.Tensor]) -> None:
         """As the environment's."""
-        self.obs = self.simulated.load_state_dict(saved)
+        self.obs = self.flat(self.simulated.load_state_dict(saved))
 
 
 def resumable(env: gymnasium.vector.VectorEnv, seed: int) -> ResumableEnv:
@@ -208,11 +220,15 @@ def make_env(
             raise OptionError(
                 f"{name} must be 0 for an environment of Gymnasium, got {value}; {SIMULATED}<id> takes it"
             )
+    register_extras(task)
     make = partial(gymnasium.make, task, disable_env_checker=True, **kwargs)
     try:
         env = SyncVectorEnv([make] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
     except gymnasium.error.Error as error:
-        raise OptionError(f"task must be an id of Gymnasium or {SIMULATED}<id>, got {task!r}: {error}") from None
+        raise OptionError(
+            f"task must be an id of Gymnasium, with the robotics extra also of gymnasium-robotics, or {SIMULATED}<id>, "
+            f"got {task!r}: {error}"
+        ) from None
     return SeededEnv(env, seed)
 
 

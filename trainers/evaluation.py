@@ -9,14 +9,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
-import gymnasium
 import numpy as np
 import torch
 
 from policies import Policy
 from trainers.errors import UsageError
+from trainers.goals import make_official
+
+
+class Episodes(NamedTuple):
+    """What came of each episode.
+
+    Attributes:
+        returns: [episodes], undiscounted.
+        lengths: [episodes], steps.
+        successes: [episodes], whether its last step was a success; None where the environment does not say.
+    """
+
+    returns: np.ndarray
+    lengths: np.ndarray
+    successes: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -42,31 +56,34 @@ class OfficialEvaluation:
             raise ValueError(f"episodes must be >= 1, got {self.episodes}")
 
     def __call__(self, policy: Policy) -> dict[str, float]:
-        """Mean and standard deviation of the return, and the mean length of an episode."""
-        returns, lengths = self.run(policy)
-        return {
+        """Mean and standard deviation of the return, mean length of an episode, and the rate of success, if told."""
+        returns, lengths, successes = self.run(policy)
+        metrics = {
             "return": float(returns.mean()),
             "return_std": float(returns.std()),
             "length": float(lengths.mean()),
         }
+        return metrics if successes is None else {**metrics, "success_rate": float(successes.mean())}
 
     @torch.inference_mode()
-    def run(self, policy: Policy) -> tuple[np.ndarray, np.ndarray]:
-        """Undiscounted return and length of every episode: two arrays [episodes]."""
-        envs = [gymnasium.make(self.task, **self.task_kwargs) for _ in range(self.episodes)]
+    def run(self, policy: Policy) -> Episodes:
+        """Plays every episode. A success is what the environment calls `is_success` in its last info."""
+        envs = [make_official(self.task, **self.task_kwargs) for _ in range(self.episodes)]
         obs = np.stack([env.reset(seed=self.seed + i)[0] for i, env in enumerate(envs)])
-        returns, lengths = np.zeros(self.episodes), np.zeros(self.episodes)
+        returns, lengths, last_info = np.zeros(self.episodes), np.zeros(self.episodes), [{}] * self.episodes
         running = list(range(self.episodes))
         while running:
             for i, action in zip(running, act(policy, obs[running]), strict=True):
-                obs[i], reward, terminated, truncated, _ = envs[i].step(action)
+                obs[i], reward, terminated, truncated, last_info[i] = envs[i].step(action)
                 returns[i] += float(reward)
                 lengths[i] += 1
                 if terminated or truncated:
                     running = [j for j in running if j != i]
         for env in envs:
             env.close()
-        return returns, lengths
+        told = all("is_success" in info for info in last_info)
+        successes = np.array([bool(info["is_success"]) for info in last_info]) if told else None
+        return Episodes(returns, lengths, successes)
 
     @torch.inference_mode()
     def record(self, policy: Policy, path: Path) -> None:
@@ -77,7 +94,7 @@ class OfficialEvaluation:
         ffmpeg = require_video()
         if not {"DISPLAY", "WAYLAND_DISPLAY", "MUJOCO_GL"} & set(os.environ) and sys.platform == "linux":
             os.environ["MUJOCO_GL"] = "egl"  # without a screen, MuJoCo's default cannot draw
-        env = gymnasium.make(self.task, render_mode="rgb_array", **self.task_kwargs)
+        env = make_official(self.task, render_mode="rgb_array", **self.task_kwargs)
         obs, _ = env.reset(seed=self.seed)
         try:
             frame = np.asarray(env.render())
@@ -109,4 +126,4 @@ def require_video() -> ModuleType:
 def act(policy: Policy, obs: Sequence[float] | np.ndarray) -> np.ndarray:
     """The policy's mean action for observations [..., O] of Gymnasium's making: [..., A]."""
     parameter = next(policy.parameters())
-    return policy(torch.as_tensor(np.asarray(obs)).to(parameter)).cpu().numpy()
+    return policy.decode(policy(torch.as_tensor(np.asarray(obs)).to(parameter))).cpu().numpy()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 import torch
 import yaml
@@ -26,9 +26,11 @@ from diffsim.tasks import TASKS, Task
 from policies import Policy
 from trainers.algorithm import Algorithm
 from trainers.checkpoint import load_weights, read_checkpoint
-from trainers.environments import make_env
+from trainers.environments import ResumableEnv, make_env
 from trainers.errors import OptionError
-from trainers.evaluation import OfficialEvaluation, require_video
+from trainers.evaluation import Episodes, OfficialEvaluation, require_video
+from trainers.goals import make_official
+from trainers.hindsight import HindsightReplay
 from trainers.options import (
     ALGORITHMS,
     POLICIES,
@@ -167,10 +169,28 @@ def build(options: RunOptions, values: dict[str, Any]) -> Algorithm:
         )
         spaces = env.single_observation_space, env.single_action_space
         policy = build_policy(*spaces, options, values).to(options.device, diffsim.dtype)
-        return cls(env, policy, **shared_arguments(options), **pick(values, cls))
+        replay = hindsight_replay(env, cls, options, values)
+        return cls(env, policy, **replay, **shared_arguments(options), **pick(values, cls))
+    if options.goal_strategy is not None:
+        raise OptionError(f"goal_strategy must be null for {options.algorithm}, got {options.goal_strategy!r}")
     mdp = build_mdp(options)
     policy = build_policy(mdp.observation_space, mdp.action_space, options, values).to(mdp.device, mdp.dtype)
     return cls(mdp, policy, **shared_arguments(options), **pick(values, cls))
+
+
+def hindsight_replay(env: ResumableEnv, cls: type, options: RunOptions, values: dict[str, Any]) -> dict[str, Any]:
+    """The replay that the options ask for, as an argument of the algorithm; none if it is the algorithm's own.
+
+    Raises: OptionError if the algorithm keeps no experience; ValueError if the task has no goals.
+    """
+    if options.goal_strategy is None:
+        return {}
+    if "replay" not in inspect.signature(cls).parameters:
+        raise OptionError(f"goal_strategy must be null for {options.algorithm}, got {options.goal_strategy!r}")
+    shared = {"device": torch.device(options.device), "dtype": diffsim.dtype}
+    chosen = {"goal_strategy": options.goal_strategy, "relabel_fraction": options.relabel_fraction}
+    own = {name: values[name] for name in ("gamma", "num_steps")}
+    return {"replay": HindsightReplay.of(env, values["replay_size"], **chosen, **own, **shared)}
 
 
 def shared_arguments(options: RunOptions) -> dict[str, Any]:
@@ -187,6 +207,7 @@ def official_evaluation(options: RunOptions, episodes: int, seed: int = 0) -> Of
 def train(algorithm: Algorithm, options: RunOptions, folder: RunFolder, console: Console, *, resume: bool) -> Recorder:
     """Runs Lightning's trainer, one epoch per iteration."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    algorithm.folder = folder.checkpoint.parent
     recorder = Recorder(folder, save_every=options.evaluate_every, env_steps=options.env_steps)
     with warnings.catch_warnings(), recorder:
         warnings.filterwarnings("ignore", module="lightning")
@@ -213,7 +234,7 @@ def report(algorithm: Algorithm, options: RunOptions, folder: RunFolder, console
     last = folder.read_metrics()[-1]
     evaluation = official_evaluation(options, FINAL_EPISODES, FINAL_SEED)
     rows = {
-        **described(evaluation.run(algorithm.policy)[0]),
+        **described(evaluation.run(algorithm.policy)),
         "env steps": f"{algorithm.env_steps:,}",
         "seconds": f"{last['seconds']:.1f}",
         "checkpoint": str(folder.checkpoint),
@@ -234,15 +255,15 @@ def evaluate(run: str, episodes: int, seed: int, video: bool, console: Console) 
     options = RunOptions(**pick(values, RunOptions))
     evaluation = official_evaluation(options, episodes, seed)
     checkpoint = read_checkpoint(folder.checkpoint)
-    env = gymnasium.make(evaluation.task, **options.task_kwargs)
+    env = make_official(evaluation.task, **options.task_kwargs)
     policy = build_policy(env.observation_space, env.action_space, options, values)
     load_weights(policy, checkpoint, "policy.", folder.checkpoint)
-    returns, _ = evaluation.run(policy)
-    rows = {**described(returns), "checkpoint": str(folder.checkpoint)}
+    episodes_played = evaluation.run(policy)
+    rows = {**described(episodes_played), "checkpoint": str(folder.checkpoint)}
     print_table(f"{options.task}, {options.algorithm}, seed {options.seed}", rows, console)
     if video:
         record_video(evaluation, policy, folder, console)
-    return returns
+    return episodes_played.returns
 
 
 def record_video(evaluation: OfficialEvaluation, policy: Policy, folder: RunFolder, console: Console) -> None:
@@ -251,10 +272,11 @@ def record_video(evaluation: OfficialEvaluation, policy: Policy, folder: RunFold
     console.print(f"video  {folder.video}", soft_wrap=True, markup=False, highlight=False)
 
 
-def described(returns: np.ndarray) -> dict[str, str]:
-    """Mean and (population) standard deviation of `returns` [episodes], in words."""
-    name = f"official return, {len(returns)} episodes"
-    return {name: f"{returns.mean():,.1f} ± {returns.std():,.1f}"}
+def described(episodes: Episodes) -> dict[str, str]:
+    """Mean and (population) standard deviation of the return, and the rate of success, in words."""
+    returns, successes = episodes.returns, episodes.successes
+    rows = {f"official return, {len(returns)} episodes": f"{returns.mean():,.1f} ± {returns.std():,.1f}"}
+    return rows if successes is None else {**rows, "success rate": f"{successes.mean():.0%}"}
 
 
 def print_table(title: str, rows: dict[str, str], console: Console) -> None:

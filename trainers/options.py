@@ -22,6 +22,7 @@ from gymnasium.spaces import Box
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # pyright: ignore[reportPrivateImportUsage]
 
 from trainers.errors import OptionError
+from trainers.goals import make_official
 
 ALGORITHMS = {
     "BPTT": "trainers.pathwise.bptt",
@@ -34,11 +35,15 @@ ALGORITHMS = {
     "PPO": "trainers.likelihood_ratio.ppo",
     "NaturalGradient": "trainers.likelihood_ratio.natural_gradient",
     "TRPO": "trainers.likelihood_ratio.trpo",
+    "DPG": "trainers.value_gradient.dpg",
+    "DDPG": "trainers.value_gradient.ddpg",
+    "TD3": "trainers.value_gradient.td3",
+    "SAC": "trainers.value_gradient.sac",
 }
 """Module of each algorithm, imported only when it is asked for."""
 
 POLICIES: dict[str, str] = dict.fromkeys(
-    ("DeterministicMLP", "GaussianMLP", "FullGaussianMLP", "CategoricalMLP"), "policies"
+    ("DeterministicMLP", "GaussianMLP", "FullGaussianMLP", "CategoricalMLP", "DiscreteQMLP"), "policies"
 )
 """Module of each policy."""
 
@@ -47,7 +52,9 @@ DEFAULT_ITERATIONS = 200
 SIMULATED = "diffsim/"
 """How ids begin of vector environments that our simulator runs."""
 
-GIVEN: set[str | int] = {"mdp", "env", "policy", "seed", "evaluation", "observation_space", "action_space"}
+GIVEN: set[str | int] = {
+    *("mdp", "env", "policy", "seed", "evaluation", "observation_space", "action_space", "critic", "replay")
+}
 """Constructor arguments that are no options: they are made from others."""
 
 
@@ -67,6 +74,9 @@ class RunOptions:
         num_workers: processes that compute finite differences; with 0, the one that learns.
         algorithm: name of the algorithm; its options stand beside these.
         policy: name of the policy; its options stand beside these.
+        goal_strategy: final, future, episode or random: put other goals into a part of the experience that is learned
+            from (see `HindsightReplay`); for tasks with goals and algorithms that keep experience. None for none.
+        relabel_fraction: that part, in [0, 1].
         num_envs: copies simulated in parallel, at least 1.
         device: where to simulate and learn, such as cpu or cuda.
         threads: of torch on the CPU, at least 1. More help large networks and batches, and hinder small ones.
@@ -89,6 +99,8 @@ class RunOptions:
     num_workers: int = 1
     algorithm: str = "BPTT"
     policy: str = "DeterministicMLP"
+    goal_strategy: Literal["final", "future", "episode", "random"] | None = None
+    relabel_fraction: float = 0.8
     num_envs: int = 32
     device: str = "cpu"
     threads: int = 1
@@ -149,7 +161,9 @@ def parse_fit(argv: Sequence[str]) -> Namespace:
     algorithm = choose("algorithm", names["algorithm"], ALGORITHMS)
     parser.add_class_arguments(algorithm, skip=GIVEN)
     parser.add_class_arguments(choose("policy", names["policy"], POLICIES), skip=GIVEN)
-    parser.set_defaults({**algorithm.run_defaults, "policy": names["policy"]})
+    known = vars(parser.get_defaults())
+    suited = {name: value for name, value in algorithm.run_defaults.items() if name in known}
+    parser.set_defaults({**suited, "policy": names["policy"]})
     return parse(parser, argv)
 
 
@@ -174,11 +188,12 @@ def takes_env(algorithm: type) -> bool:
 
 
 def default_policy(algorithm: str, task: str | None) -> str:
-    """The policy to train if none is named: for a vector environment, a stochastic one for its kind of actions."""
-    if task is None or not takes_env(choose("algorithm", algorithm, ALGORITHMS)):
-        return RunOptions.policy
+    """The policy to train if none is named: the algorithm's own, or a stochastic one for the task's kind of actions."""
+    cls = choose("algorithm", algorithm, ALGORITHMS)
+    if task is None or not takes_env(cls) or "policy" in cls.run_defaults:
+        return cls.run_defaults.get("policy", RunOptions.policy)
     try:
-        env = gymnasium.make(official_id(task))
+        env = make_official(official_id(task))
     except gymnasium.error.Error:
         return RunOptions.policy  # that there is no such task will be said where it is made
     continuous = isinstance(env.action_space, Box)

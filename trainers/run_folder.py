@@ -4,6 +4,7 @@ config.yaml           every option, resolved
 metrics.csv           one row per iteration
 tensorboard/          the same, for TensorBoard
 checkpoints/last.ckpt
+checkpoints/replay/   experience that the checkpoint refers to, of algorithms that keep it
 learning_curve.png    official and training return against env steps
 video.mp4             when asked for
 """

@@ -18,8 +18,8 @@ CAPTION = "yes: simulation and exact gradients. no: what MuJoCo features are mis
 
 
 def task_table() -> Table:
-    """One row per MuJoCo environment of Gymnasium: sizes, integrator, and what of it is supported."""
-    table = Table(title="Gymnasium's MuJoCo environments", box=SIMPLE, caption=CAPTION, padding=(0, 1, 0, 0))
+    """One row per MuJoCo environment of Gymnasium, and of ours: sizes, integrator, and what of it is supported."""
+    table = Table(title="MuJoCo environments", box=SIMPLE, caption=CAPTION, padding=(0, 1, 0, 0))
     for heading in ("id", *SIZES, "integrator", "supported"):
         table.add_column(heading, justify="right" if heading in SIZES else "left", no_wrap=True)
     for id in official_ids():
@@ -37,9 +37,9 @@ def official_ids() -> list[str]:
 def _describe(id: str) -> list[str]:
     env = gymnasium.make(id)
     mj_model = env.unwrapped.model  # pyright: ignore[reportAttributeAccessIssue]
-    spaces = (env.observation_space.shape or (0,), env.action_space.shape or (0,))
+    spaces = (env.observation_space, env.action_space)
     steps = env.spec.max_episode_steps if env.spec else None
-    sizes = [mj_model.nq, mj_model.nv, *(shape[0] for shape in spaces), steps]
+    sizes = [mj_model.nq, mj_model.nv, *map(gymnasium.spaces.flatdim, spaces), steps]
     integrator = INTEGRATORS[mj_model.opt.integrator]
     env.close()
     return [*map(str, sizes), integrator, _support(id, mj_model)]

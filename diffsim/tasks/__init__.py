@@ -1,4 +1,4 @@
-"""Gymnasium's MuJoCo environments as differentiable MDPs, one file each."""
+"""Gymnasium's MuJoCo environments, and goal tasks of our own, as differentiable MDPs, one file each."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ import torch
 from diffsim.mdp import MDP
 from diffsim.noisy_reward import NoisyReward, check_std
 from diffsim.tasks.ant import Ant
+from diffsim.tasks.goal_task import GoalTask
 from diffsim.tasks.half_cheetah import HalfCheetah
 from diffsim.tasks.hopper import Hopper
 from diffsim.tasks.humanoid import Humanoid
 from diffsim.tasks.humanoid_standup import HumanoidStandup
 from diffsim.tasks.inverted_double_pendulum import InvertedDoublePendulum
 from diffsim.tasks.inverted_pendulum import InvertedPendulum
+from diffsim.tasks.point_push import PointPush
 from diffsim.tasks.pusher import Pusher
 from diffsim.tasks.reacher import Reacher
+from diffsim.tasks.reacher_goal import ReacherGoal
 from diffsim.tasks.swimmer import Swimmer
 from diffsim.tasks.task import Task
 from diffsim.tasks.walker2d import Walker2d
@@ -26,14 +29,17 @@ from diffsim.tasks.walker2d import Walker2d
 __all__ = [
     "TASKS",
     "Ant",
+    "GoalTask",
     "HalfCheetah",
     "Hopper",
     "Humanoid",
     "HumanoidStandup",
     "InvertedDoublePendulum",
     "InvertedPendulum",
+    "PointPush",
     "Pusher",
     "Reacher",
+    "ReacherGoal",
     "Swimmer",
     "Task",
     "Walker2d",
@@ -48,8 +54,10 @@ TASKS: dict[str, type[Task]] = {
     "HumanoidStandup-v5": HumanoidStandup,
     "InvertedDoublePendulum-v5": InvertedDoublePendulum,
     "InvertedPendulum-v5": InvertedPendulum,
+    "PointPush-v0": PointPush,
     "Pusher-v5": Pusher,
     "Reacher-v5": Reacher,
+    "ReacherGoal-v0": ReacherGoal,
     "Swimmer-v5": Swimmer,
     "Walker2d-v5": Walker2d,
 }

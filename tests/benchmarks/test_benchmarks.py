@@ -14,6 +14,9 @@ import pytest
 from benchmarks import pong
 from benchmarks.discrete import Row as DiscreteRow
 from benchmarks.discrete import table as discrete_table
+from benchmarks.goals import EXPERIMENTS, arguments_of
+from benchmarks.goals import Result as GoalResult
+from benchmarks.goals import page as goals_page
 from benchmarks.model_free import Row as ModelFreeRow
 from benchmarks.model_free import call
 from benchmarks.model_free import table as model_free_table
@@ -36,7 +39,10 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-@pytest.mark.parametrize("module", ["physics", "gradients", "laboratory", "pathwise", "pegasus", "model_free", "ours"])
+@pytest.mark.parametrize(
+    "module",
+    ["physics", "gradients", "laboratory", "pathwise", "pegasus", "model_free", "ours", "relaxed", "goals"],
+)
 def test_help(module):
     assert f"python -m benchmarks.{module}" in run(module, "--help")
 
@@ -195,3 +201,43 @@ def test_verdicts_name_what_misses():
         "holds on 1 of 1 tasks",
         "holds on 0 of 1 tasks; missed on a 2.67",
     ]
+
+
+def test_relaxed(tmp_path):
+    rows = {}
+    output = run("relaxed", "--samples", 2000, "--output", tmp_path)
+    assert output.strip() == (tmp_path / "relaxed.md").read_text().strip()
+    for row in records(tmp_path / "relaxed.csv"):
+        rows[row["choice"], row["payoff"], row["estimator"]] = {
+            k: float(row[k]) for k in ("bias", "bias_error", "deviation")
+        }
+    assert len(rows) == 2 * 11 + 2 * 3
+    for choice in ("8 choices", "6 bits"):
+        for payoff in ("linear", "curved"):
+            unbiased = rows[choice, payoff, "likelihood ratio, baseline"]
+            assert unbiased["bias"] < 4 * unbiased["bias_error"]
+        assert rows[choice, "linear", "straight-through"]["bias"] < 1e-9
+        curved = rows[choice, "curved", "straight-through"]
+        assert curved["bias"] > 4 * curved["bias_error"]
+    biases, deviations = (
+        [rows["8 choices", "curved", f"Gumbel-softmax, temperature {t}"][name] for t in (0.5, 1.0, 2.0)]
+        for name in ("bias", "deviation")
+    )
+    assert biases == sorted(biases) and deviations == sorted(deviations, reverse=True)
+
+
+def test_goals_table_says_what_is_shown():
+    results = [GoalResult("bit_flip", True, seed, 40_000, success, 1.0) for seed, success in enumerate((1.0, 0.94))]
+    results += [
+        GoalResult("bit_flip", False, 0, 40_000, 0.2, 1.0),
+        GoalResult("fetch_reach", True, 0, 20_000, 0.9, 9.0),
+    ]
+    lines = [cells(line) for line in goals_page(results, "it").splitlines() if line.startswith("| ") and "0" in line]
+    assert lines == [
+        ["BitFlip15-v0", "future, 0.8", "40,000", "1.00, 0.94", "0.97", ">= 0.9: yes", "2"],
+        ["BitFlip15-v0", "none", "40,000", "0.20", "0.20", "< 0.1: no", "1"],
+        ["FetchReach-v4", "future, 0.8", "20,000", "0.90", "0.90", ">= 0.95: no", "9"],
+    ]
+    words = arguments_of(EXPERIMENTS["fetch_push"], False, 3, 7, Path("there"))
+    assert words[0] == "--config" and Path(words[1]).is_file()
+    assert set(words[2:]) == {"--task=FetchPush-v4", "--seed=3", "--env_steps=7", "--run=there", "--goal_strategy=null"}

@@ -1,4 +1,4 @@
-"""Gymnasium's official environments as the reference for tasks."""
+"""Gymnasium's official environments, and ours in C MuJoCo, as the reference for tasks."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -133,6 +133,13 @@ SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("Pusher-v5", {"frame_skip": 2, "reward_near_weight": 2.0}),
     ("Pusher-v5", {"reward_dist_weight": 3.0}),
     ("Pusher-v5", {"reward_control_weight": 1.0}),
+    ("ReacherGoal-v0", {}),
+    ("ReacherGoal-v0", {"frame_skip": 2, "distance_threshold": 0.1}),
+    ("ReacherGoal-v0", {"reward_type": "dense"}),
+    ("PointPush-v0", {}),
+    ("PointPush-v0", {"frame_skip": 2, "distance_threshold": 0.1}),
+    ("PointPush-v0", {"reward_type": "dense"}),
+    ("PointPush-v0", {"reward_type": "dense", "reward_near_weight": 2.0}),
 ]
 TASKS_WITH_CONTACTS = {
     "Hopper-v5",
@@ -142,6 +149,7 @@ TASKS_WITH_CONTACTS = {
     "Humanoid-v5",
     "HumanoidStandup-v5",
     "Pusher-v5",
+    "PointPush-v0",
 }
 SETTING_NAMES = [f"{id}-{'-'.join(options) or 'default'}" for id, options in SETTINGS]
 
@@ -178,9 +186,9 @@ def random_transitions(env: MujocoEnv, count: int, seed: int = 0) -> Transitions
     steps, each from a state that has been set, so that its past counts no more than ours, to a number our
     precision can hold.
 
-    Carts start anywhere on their rail, so that they also meet its ends, and pushing arms, half of the time, at
-    what they push. In tasks with contacts episodes go on past their end, and three in four of the transitions
-    from states without a contact are left out.
+    Carts start anywhere on their rail, so that they also meet its ends, points at the disc they push, and pushing arms,
+    half of the time, at what they push. In tasks with contacts episodes go on past their end, and three in four of the
+    transitions from states without a contact are left out.
     """
     rng = np.random.default_rng(seed)
     low, high = env.action_space.low.astype(float), env.action_space.high.astype(float)
@@ -199,6 +207,9 @@ def random_transitions(env: MujocoEnv, count: int, seed: int = 0) -> Transitions
             if env.spec.id == "Pusher-v5" and rng.random() < 0.5:
                 env.set_state(pushing_position(env.model, rng), env.data.qvel)
                 left = 3
+            if env.spec.id == "PointPush-v0":
+                env.set_state(touching_disc(env.data.qpos, rng), rng.uniform(-0.5, 0.5, 6) * [1, 1, 1, 1, 0, 0])
+                left = 5
         state = rounded(np.concatenate([env.data.qpos, env.data.qvel]))
         action = rounded(1.2 * rng.uniform(low, high))
         put(env, state)
@@ -206,9 +217,21 @@ def random_transitions(env: MujocoEnv, count: int, seed: int = 0) -> Transitions
         obs, reward, terminated, _, _ = env.step(action)
         if touching or not contacts or rng.random() < 0.25:
             after = np.concatenate([env.data.qpos, env.data.qvel])
-            rows.append((state, action, after, obs, reward, terminated, touching))
+            rows.append((state, action, after, flat(env, obs), reward, terminated, touching))
         left = 0 if terminated and not contacts else left - 1
     return Transitions(*(np.array(column) for column in zip(*rows, strict=True)))
+
+
+def touching_disc(qpos: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Positions [6] of PointPush with the point up to 2 mm into the disc, or just off it; some discs at the walls."""
+    angle, gap = rng.uniform(-np.pi, np.pi), 0.07 + rng.uniform(-2e-3, 2e-3)
+    disc = qpos[2:4] if rng.random() < 0.7 else rng.uniform(-0.26, 0.26, 2)
+    return np.concatenate([disc + gap * np.array([np.cos(angle), np.sin(angle)]), disc, qpos[4:]])
+
+
+def flat(env: gymnasium.Env, obs: Any) -> np.ndarray:
+    """The observation of an environment as one vector."""
+    return gymnasium.spaces.flatten(env.observation_space, obs) if isinstance(obs, dict) else obs
 
 
 def rounded(values: np.ndarray) -> np.ndarray:
@@ -226,4 +249,4 @@ def step_from(env: MujocoEnv, state: np.ndarray, action: np.ndarray) -> np.ndarr
     """Observation and reward after one step from a state [nq + nv], as one vector [O + 1]."""
     put(env, state)
     obs, reward, *_ = env.step(action)
-    return np.append(obs, reward)
+    return np.append(flat(env, obs), reward)

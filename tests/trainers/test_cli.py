@@ -142,8 +142,29 @@ def test_a_reward_without_gradient_is_refused(tmp_path, capsys):
     assert "reward must depend on the actions" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("task", ["ReacherGoal-v0", "diffsim/ReacherGoal-v0"])
+def test_goals_are_learned_with_hindsight_and_success_is_told(tmp_path, capsys, task):
+    words = ["--task", task, "--algorithm", "DDPG", "--goal_strategy", "future", "--relabel_fraction", 0.5]
+    words += ["--num_envs", 4, "--steps", 40, "--warmup_steps", 40, "--batch_size", 8, "--evaluate_every", 1]
+    words += ["--evaluate_episodes", 2, "--iterations", 2, "--hidden_sizes", "[4]", "--critic_hidden_sizes", "[4]"]
+    assert diffsim("fit", *words, "--run", tmp_path / "run") == 0
+    assert all(0 <= float(row["eval/success_rate"]) <= 1 for row in metrics(tmp_path / "run"))
+    assert "success rate" in capsys.readouterr().out
+    assert diffsim("evaluate", tmp_path / "run", "--episodes", 4) == 0
+    rate = capsys.readouterr().out.split("success rate")[1].split()[0]
+    assert rate in ("0%", "25%", "50%", "75%", "100%")
+
+
+def test_a_dense_goal_is_learned_through_the_physics(tmp_path, capsys):
+    words = ["--task", "PointPush-v0", "--training_kwargs", '{"reward_type": "dense"}', "--iterations", 2]
+    assert diffsim("fit", *SMALL, *words, "--run", tmp_path / "run") == 0
+    assert "success rate" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_runs_two_iterations(tmp_path, config):
+    if "fetch" in config.stem:
+        pytest.importorskip("gymnasium_robotics")
     small = ["--iterations", 2, "--num_envs", 2, "--evaluate_episodes", 1]
     if "pong" in config.stem:
         small += ["--task_kwargs", '{"max_num_frames_per_episode": 200}']  # a game has thousands
@@ -208,6 +229,20 @@ def test_help_loads_nothing_heavy():
         (
             ["fit", *SMALL, "--algorithm", "PPO", "--dynamics", "finite_differences"],
             "dynamics must be simulator for PPO, got 'finite_differences'",
+        ),
+        (
+            ["fit", *SMALL, "--algorithm", "PPO", "--goal_strategy", "future"],
+            "goal_strategy must be null for PPO, got 'future'",
+        ),
+        (["fit", *SMALL, "--goal_strategy", "final"], "goal_strategy must be null for BPTT, got 'final'"),
+        (["fit", *SMALL, "--goal_strategy", "next"], "must be one of final, future, episode, random, got 'next'"),
+        (
+            ["fit", "--task", "Pendulum-v1", "--algorithm", "DDPG", "--goal_strategy", "future"],
+            "goal_strategy needs an environment whose observations have an achieved_goal and a desired_goal",
+        ),
+        (
+            ["fit", "--task", "ReacherGoal-v0", "--algorithm", "DDPG", "--goal_strategy", "final", "--num_steps", "2"],
+            "num_steps must be 1 with a goal_strategy, got 2",
         ),
         (["fit", *SMALL, "--device", "abacus"], "device must be one of cpu"),
         (["fit", *SMALL, "--process_noise", "-1"], "process_noise must be finite and >= 0, got -1"),

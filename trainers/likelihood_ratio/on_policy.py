@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from gymnasium.vector import VectorEnv
@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from policies import Policy, StochasticPolicy, ValueMLP
-from trainers.algorithm import Algorithm, Evaluation
-from trainers.environments import resumable
+from trainers.algorithm import Evaluation
 from trainers.likelihood_ratio.reward_normalizer import RewardNormalizer
-from trainers.returns import episode_returns, generalized_advantages, lambda_returns
-from trainers.rollout import Trajectory, collect
+from trainers.model_free import ModelFree
+from trainers.returns import generalized_advantages, lambda_returns
+from trainers.rollout import Trajectory
 
 
 class Batch(NamedTuple):
@@ -49,7 +49,7 @@ class Batch(NamedTuple):
             yield Batch(*(part[index] for part in self))
 
 
-class OnPolicy(Algorithm):
+class OnPolicy(ModelFree):
     """Collects windows of experience from a vector environment, and judges every action in them.
 
     Copies go on from window to window. The value stands in for what a time-out or the window's end cut off; a
@@ -65,8 +65,6 @@ class OnPolicy(Algorithm):
         seed: of choices and of the environments, at least 0.
         evaluation: from the policy to metrics.
     """
-
-    running_return: Tensor
 
     def __init__(
         self,
@@ -84,12 +82,9 @@ class OnPolicy(Algorithm):
                 "policy must be a stochastic one, such as GaussianMLP, FullGaussianMLP or CategoricalMLP, "
                 f"got {type(policy).__name__}"
             )
+        super().__init__(env, policy, gamma=gamma, seed=seed, evaluation=evaluation)
         weight = next(policy.parameters())
-        super().__init__(policy, seed=seed, device=weight.device, evaluation=evaluation)
-        if not 0 < gamma <= 1:
-            raise ValueError(f"gamma must be in (0, 1], got {gamma}")
-        self.actor, self.gamma = policy, gamma
-        self.env = resumable(env, seed)
+        self.actor = policy
         self.value = ValueMLP(
             policy.obs_size,
             policy.normalizer,
@@ -99,14 +94,9 @@ class OnPolicy(Algorithm):
             layer_norm=False,
         ).to(weight)
         self.reward_normalizer = RewardNormalizer(env.num_envs, gamma).to(weight) if normalize_reward else None
-        self.register_buffer("running_return", weight.new_zeros(env.num_envs))
-        self.finished: list[Tensor] = []
 
     def window(self, horizon: int) -> tuple[Trajectory, Tensor]:
         """Acts for `horizon` steps in every copy: what happened, and the raw choices, [H, N, F]."""
-        weight = next(self.actor.parameters())
-        shape = (horizon, self.env.num_envs, self.actor.noise_size)
-        noise = torch.randn(shape, generator=self.generator, device=weight.device, dtype=weight.dtype)
         chosen: list[Tensor] = []
 
         def act(obs: Tensor, noise: Tensor | None) -> Tensor:
@@ -114,10 +104,7 @@ class OnPolicy(Algorithm):
             chosen.append(self.actor.raw_distribution(obs).sample(noise))
             return self.actor.squash(chosen[-1])
 
-        trajectory, _ = collect(self.env, act, self.env.obs, noise)
-        finished, self.running_return = episode_returns(trajectory.reward, trajectory.ended, self.running_return)
-        self.finished.append(finished)
-        self.env_steps += trajectory.reward.numel()
+        trajectory = self.collect(act, self.randn(horizon, self.env.num_envs, self.actor.noise_size))
         return trajectory, torch.stack(chosen)
 
     @torch.no_grad()
@@ -190,27 +177,6 @@ class OnPolicy(Algorithm):
         for group in optimizer.param_groups:
             group["lr"] = rate
         return rate
-
-    def see(self, obs: Tensor) -> None:
-        """Lets policy and value see with newer statistics, from the next iteration on. `obs`: [..., O]."""
-        if self.actor.normalizer is not None:
-            self.actor.normalizer.update(obs)
-
-    def episode_metrics(self) -> dict[str, Tensor]:
-        """Mean return of the episodes that ended since the last call, if any did."""
-        finished, self.finished = torch.cat(self.finished), []
-        return {"return": finished.mean()} if len(finished) else {}
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds where the environments stand."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["diffsim"]["env"] = self.env.state_dict()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Puts the environments where they stood."""
-        super().on_load_checkpoint(checkpoint)
-        saved: Mapping[str, Tensor] = checkpoint["diffsim"]["env"]
-        self.env.load_state_dict({name: value.cpu() for name, value in saved.items()})
 
 
 def check_ranges(

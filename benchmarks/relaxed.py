@@ -1,0 +1,189 @@
+"""Bias and variance of gradients through discrete choices, beside the likelihood ratio, where the truth is known.
+
+The expectation of a payoff over 8 choices, or over 2^6 settings of 6 bits, is a sum, and so is its gradient in the
+logits. Each estimator draws one choice per sample. Two payoffs: one linear in the vector that stands for a choice, one
+curved between the corners. For the relaxed and straight-through estimators only the corners' payoffs are the problem;
+what lies between is the help they take.
+
+    python -m benchmarks.relaxed --samples 100000
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import itertools
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from benchmarks.machine import RESULTS, describe_machine, positive
+from policies.relaxed import (
+    corner,
+    gumbel,
+    gumbel_softmax,
+    straight_through,
+    straight_through_bernoulli,
+    straight_through_gumbel,
+)
+
+TEMPERATURES = (0.1, 0.5, 1.0, 2.0)
+CHOICES, BITS = 8, 6
+
+Payoff = Callable[[Tensor], Tensor]
+Estimator = Callable[[Tensor, Tensor, Payoff], Tensor]
+
+
+class Row(NamedTuple):
+    """One line of the table; sizes are relative to the exact gradient's norm."""
+
+    choice: str
+    payoff: str
+    estimator: str
+    bias: float
+    bias_error: float
+    deviation: float
+    cosine: float
+    enough: float
+
+
+def payoffs(size: int) -> dict[str, Payoff]:
+    """Functions of vectors [..., size] to numbers [...]."""
+    generator = torch.Generator().manual_seed(0)
+    slope, twist = (torch.randn(size, generator=generator, dtype=torch.float64) for _ in range(2))
+    target = torch.rand(size, generator=generator, dtype=torch.float64)
+    return {
+        "linear": lambda u: u @ slope,
+        "curved": lambda u: torch.sin(2.0 * (u @ twist)) - (u - target).square().sum(-1),
+    }
+
+
+def categorical_estimators() -> dict[str, Estimator]:
+    """From logits [N, K], noise [N, K] and a payoff to objectives [N], whose gradients are the estimates."""
+
+    def likelihood_ratio(logits: Tensor, noise: Tensor, payoff: Payoff, baseline: bool) -> Tensor:
+        log_probs = logits.log_softmax(-1)
+        choice = corner((log_probs + gumbel(noise)).detach())
+        return (log_probs * choice).sum(-1) * weights(payoff(choice), baseline)
+
+    def relaxed(draw: Callable[[Tensor, Tensor, float], Tensor], temperature: float) -> Estimator:
+        return lambda logits, noise, payoff: payoff(draw(logits.log_softmax(-1), noise, temperature))
+
+    return {
+        "likelihood ratio": lambda *args: likelihood_ratio(*args, baseline=False),
+        "likelihood ratio, baseline": lambda *args: likelihood_ratio(*args, baseline=True),
+        **{f"Gumbel-softmax, temperature {t}": relaxed(gumbel_softmax, t) for t in TEMPERATURES},
+        **{f"straight-through Gumbel, temperature {t}": relaxed(straight_through_gumbel, t) for t in TEMPERATURES},
+        "straight-through": lambda logits, noise, payoff: payoff(straight_through(logits.log_softmax(-1), noise)),
+    }
+
+
+def bit_estimators() -> dict[str, Estimator]:
+    """As `categorical_estimators`, for logits of bits [N, B]."""
+
+    def likelihood_ratio(logits: Tensor, noise: Tensor, payoff: Payoff, baseline: bool) -> Tensor:
+        bits = straight_through_bernoulli(logits.detach(), noise)
+        log_prob = torch.nn.functional.logsigmoid(torch.where(bits > 0, logits, -logits)).sum(-1)
+        return log_prob * weights(payoff(bits), baseline)
+
+    return {
+        "likelihood ratio": lambda *args: likelihood_ratio(*args, baseline=False),
+        "likelihood ratio, baseline": lambda *args: likelihood_ratio(*args, baseline=True),
+        "straight-through": lambda logits, noise, payoff: payoff(straight_through_bernoulli(logits, noise)),
+    }
+
+
+def weights(paid: Tensor, baseline: bool) -> Tensor:
+    """Payoffs [N], without gradient, minus the mean of the others' if there is a baseline."""
+    others = (paid.sum() - paid) / (len(paid) - 1)
+    return (paid - others if baseline else paid).detach()
+
+
+def exact_gradient(logits: Tensor, payoff: Payoff, bits: bool) -> Tensor:
+    """Gradient of the expected payoff in `logits` [K], by the sum over all choices."""
+    logits = logits.clone().requires_grad_()
+    if bits:
+        corners = torch.tensor(list(itertools.product([0.0, 1.0], repeat=len(logits))), dtype=logits.dtype)
+        probs = torch.where(corners > 0, logits.sigmoid(), 1.0 - logits.sigmoid()).prod(-1)
+    else:
+        corners, probs = torch.eye(len(logits), dtype=logits.dtype), logits.softmax(-1)
+    return torch.autograd.grad(probs @ payoff(corners), logits)[0]
+
+
+def measure(samples: int, seed: int) -> list[Row]:
+    """Every estimator on every payoff, at random logits."""
+    rows = []
+    for choice, size in (("8 choices", CHOICES), ("6 bits", BITS)):
+        bits = size == BITS
+        generator = torch.Generator().manual_seed(seed)
+        logits = torch.randn(size, generator=generator, dtype=torch.float64)
+        for name, payoff in payoffs(size).items():
+            exact = exact_gradient(logits, payoff, bits)
+            for estimator, objective in (bit_estimators() if bits else categorical_estimators()).items():
+                noise = torch.randn(samples, size, generator=generator, dtype=torch.float64)
+                copies = logits.expand(samples, size).clone().requires_grad_()
+                (g,) = torch.autograd.grad(objective(copies, noise, payoff).sum(), copies)
+                rows.append(row(choice, name, estimator, g, exact))
+    return rows
+
+
+def row(choice: str, payoff: str, estimator: str, gradient: Tensor, exact: Tensor) -> Row:
+    """What samples [N, K] of a gradient say of their estimator."""
+    norm, mean = exact.norm(), gradient.mean(0)
+    variance = gradient.var(0).sum()
+    squared_bias = (mean - exact).square().sum()
+    # Its own noise lengthens the difference: what is left over is the bias.
+    bias = (squared_bias - variance / len(gradient)).clamp_min(0.0).sqrt()
+    cosine = torch.nn.functional.cosine_similarity(mean, exact, dim=0)
+    own_error = (variance / len(gradient)).sqrt()
+    seen = bias > 3 * own_error + 1e-9 * norm
+    enough = variance / squared_bias if seen else torch.tensor(float("inf"))
+    sizes = (bias, own_error, variance.sqrt())
+    return Row(choice, payoff, estimator, *(float(size / norm) for size in sizes), float(cosine), float(enough))
+
+
+def page(rows: list[Row], command: str) -> str:
+    """The Markdown page."""
+    lines = [
+        "# Gradients through discrete choices",
+        "",
+        f"{datetime.now(UTC):%Y-%m-%d}, {describe_machine()}. Made by `{command}`.",
+        "",
+        "Bias (its standard error) and standard deviation of one sample, in units of the exact gradient's norm, and "
+        "the cosine of the mean with the exact gradient. The last column: how many samples it takes until the mean's "
+        "bias outweighs its noise; from there on only an unbiased estimator gets better.",
+        "",
+        "| of | payoff | estimator | bias | deviation | cosine | samples worth it |",
+        "|---|---|---|---:|---:|---:|---:|",
+    ]
+    for r in rows:
+        enough = "no bias seen" if r.enough == float("inf") else f"{r.enough:,.0f}"
+        numbers = f"{r.bias:.3f} ({r.bias_error:.3f}) | {r.deviation:.2f} | {r.cosine:.3f} | {enough}"
+        lines.append(f"| {r.choice} | {r.payoff} | {r.estimator} | {numbers} |")
+    return "\n".join([*lines, ""])
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measures, prints and saves."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.relaxed", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--samples", type=positive(int), default=100_000, help="of each estimator, default 100000")
+    parser.add_argument("--seed", type=int, default=0, help="of logits and noise, default 0")
+    parser.add_argument("--output", type=Path, default=RESULTS / "relaxed", help="folder of the table")
+    options = parser.parse_args(arguments)
+    rows = measure(options.samples, options.seed)
+    text = page(rows, f"python -m benchmarks.relaxed --samples {options.samples} --seed {options.seed}")
+    options.output.mkdir(parents=True, exist_ok=True)
+    (options.output / "relaxed.md").write_text(text)
+    with (options.output / "relaxed.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(Row._fields)
+        writer.writerows(rows)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""The goal tasks in C MuJoCo: the official environments, in which policies are evaluated, and the tests' reference."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any
+
+import mujoco
+import numpy as np
+from gymnasium.envs.mujoco import MujocoEnv
+
+from diffsim.tasks.goal_task import check_goal_options, goal_space
+
+
+class GoalMujocoEnv(MujocoEnv):
+    """A goal environment as gymnasium-robotics has them, on an MJCF file of ours whose last two slides are the goal.
+
+    Observations are dictionaries of "observation", "achieved_goal" and "desired_goal". The reward of a step is
+    `compute_reward` of the goals after it, and `info` says "is_success".
+
+    Args:
+        xml_file: MJCF file beside the tasks.
+        num_features: numbers in "observation".
+        frame_skip: physics steps per action.
+        reward_type: "sparse" or "dense".
+        distance_threshold: how near is a success, m.
+        **kwargs: of `MujocoEnv`, such as render_mode.
+    """
+
+    metadata = {"render_modes": ["human", "rgb_array", "depth_array", "rgbd_tuple"]}
+
+    def __init__(
+        self,
+        xml_file: str,
+        num_features: int,
+        frame_skip: int,
+        reward_type: str,
+        distance_threshold: float,
+        **kwargs: Any,
+    ) -> None:
+        check_goal_options(reward_type, distance_threshold)
+        self.reward_type, self.distance_threshold = reward_type, distance_threshold
+        path = str(Path(__file__).parent / "tasks" / xml_file)
+        kwargs = {"camera_name": "above", **kwargs}
+        super().__init__(path, frame_skip, goal_space(2, num_features), **kwargs)
+        self.metadata = {**self.metadata, "render_fps": round(1 / self.dt)}
+
+    @abstractmethod
+    def features(self) -> np.ndarray:
+        """The "observation", [F]."""
+
+    @abstractmethod
+    def achieved_goal(self) -> np.ndarray:
+        """Where what is to be moved is, [2] m."""
+
+    @abstractmethod
+    def draw(self) -> np.ndarray:
+        """Fresh positions [nq] of an episode, in which all begin at rest."""
+
+    def info(self) -> dict[str, Any]:
+        """Whether the goal is reached."""
+        gap = np.linalg.norm(self.achieved_goal() - self.data.qpos[-2:])
+        return {"is_success": bool(gap < self.distance_threshold)}
+
+    def compute_reward(self, achieved_goal: np.ndarray, desired_goal: np.ndarray, info: Any) -> Any:
+        """Reward [...] of having reached `achieved_goal` [..., 2] when `desired_goal` [..., 2] was wanted."""
+        gap = np.linalg.norm(achieved_goal - desired_goal, axis=-1)
+        return -gap if self.reward_type == "dense" else np.where(gap < self.distance_threshold, 0.0, -1.0)
+
+    def step(self, action: np.ndarray) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Advances by one action [A]."""
+        self.do_simulation(action, self.frame_skip)
+        obs, info = self._get_obs(), self.info()
+        reward = float(self.compute_reward(obs["achieved_goal"], obs["desired_goal"], info))
+        if self.render_mode == "human":
+            self.render()
+        return obs, reward, False, False, info
+
+    def reset_model(self) -> Any:
+        """Begins an episode."""
+        self.set_state(self.draw(), np.zeros(self.model.nv))
+        return self._get_obs()
+
+    def uniform_in_ring(self, inner: float, outer: float) -> np.ndarray:
+        """A point between two circles around the origin, uniform in area: [2] m."""
+        radius = np.sqrt(self.np_random.uniform(inner**2, outer**2))
+        angle = self.np_random.uniform(-np.pi, np.pi)
+        return radius * np.array([np.cos(angle), np.sin(angle)])
+
+    def _get_obs(self) -> dict[str, np.ndarray]:
+        # MuJoCo leaves bodies where they were before the last update.
+        mujoco.mj_kinematics(self.model, self.data)
+        goals = {"achieved_goal": self.achieved_goal(), "desired_goal": self.data.qpos[-2:].copy()}
+        return {"observation": self.features(), **goals}
+
+
+class ReacherGoalEnv(GoalMujocoEnv):
+    """See `diffsim.tasks.ReacherGoal`, whose options these are."""
+
+    def __init__(
+        self,
+        frame_skip: int = 5,
+        reward_type: str = "sparse",
+        distance_threshold: float = 0.02,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__("reacher_goal.xml", 6, frame_skip, reward_type, distance_threshold, **kwargs)
+
+    def features(self) -> np.ndarray:
+        """Cosines, sines and velocities of the arm's joints, [6]."""
+        theta = self.data.qpos[:2]
+        return np.concatenate([np.cos(theta), np.sin(theta), self.data.qvel[:2]])
+
+    def achieved_goal(self) -> np.ndarray:
+        """Where the fingertip is."""
+        return self.get_body_com("fingertip")[:2].copy()
+
+    def draw(self) -> np.ndarray:
+        """Angles and a goal."""
+        arm = self.np_random.uniform([-np.pi, -2.0], [np.pi, 2.0])
+        return np.concatenate([arm, self.uniform_in_ring(0.05, 0.2)])
+
+
+class PointPushEnv(GoalMujocoEnv):
+    """See `diffsim.tasks.PointPush`, whose options these are."""
+
+    def __init__(
+        self,
+        frame_skip: int = 5,
+        reward_type: str = "sparse",
+        distance_threshold: float = 0.04,
+        reward_near_weight: float = 0.5,
+        **kwargs: Any,
+    ) -> None:
+        self.reward_near_weight = reward_near_weight
+        super().__init__("point_push.xml", 8, frame_skip, reward_type, distance_threshold, **kwargs)
+
+    def features(self) -> np.ndarray:
+        """Positions of point and disc, and velocities: [8]."""
+        return np.concatenate([self.data.qpos[:4], self.data.qvel[:4]])
+
+    def achieved_goal(self) -> np.ndarray:
+        """Where the disc is."""
+        return self.data.qpos[2:4].copy()
+
+    def info(self) -> dict[str, Any]:
+        """Whether the goal is reached, and how far the point is from the disc."""
+        return {**super().info(), "near_distance": float(np.linalg.norm(self.data.qpos[:2] - self.data.qpos[2:4]))}
+
+    def compute_reward(self, achieved_goal: np.ndarray, desired_goal: np.ndarray, info: Any) -> Any:
+        """As every goal environment's; the dense one also reads the "near_distance" of `info`."""
+        reward = super().compute_reward(achieved_goal, desired_goal, info)
+        return reward if self.reward_type == "sparse" else reward - self.reward_near_weight * info["near_distance"]
+
+    def draw(self) -> np.ndarray:
+        """A disc, a point that does not touch it, and a goal."""
+        disc = self.uniform_in_ring(0.0, 0.1)
+        return np.concatenate([disc + self.uniform_in_ring(0.1, 0.2), disc, self.uniform_in_ring(0.0, 0.15)])

@@ -1,0 +1,70 @@
+"""PointPush-v0: push a disc to a goal, with a sparse reward."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from diffsim.tasks.goal_task import GoalTask, distance
+
+
+class PointPush(GoalTask):
+    """Push a disc to a goal that is drawn anew in each episode, by a point that motors move in the plane.
+
+    Achieved goal: x and y of the disc (m). Features: positions of point and disc (m), and their velocities (m/s). The
+    dense reward is minus the disc's distance from the goal, minus `reward_near_weight` times the point's from the
+    disc: without that nothing pulls the point to a disc that it does not touch. Its official environment is
+    `diffsim.goal_envs.PointPushEnv`.
+    """
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        device: str | torch.device = "cpu",
+        *,
+        frame_skip: int = 5,
+        reward_type: Literal["sparse", "dense"] = "sparse",
+        distance_threshold: float = 0.04,
+        reward_near_weight: float = 0.5,
+    ) -> None:
+        """Makes N copies.
+
+        Args:
+            num_envs: N >= 1.
+            device: where to simulate.
+            frame_skip: physics steps per action.
+            reward_type: "sparse" or "dense".
+            distance_threshold: how near is a success, m.
+            reward_near_weight: weight of the distance from point to disc in the dense reward.
+        """
+        super().__init__("point_push.xml", 8, frame_skip, num_envs, device, reward_type, distance_threshold)
+        self.reward_near_weight = reward_near_weight
+
+    def reset_model(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """All at rest: a disc within 0.1 m of the middle, a point 0.1 to 0.2 m from it, a goal within 0.15 m."""
+        disc = self.uniform_in_ring(0.0, 0.1, generator)
+        point = disc + self.uniform_in_ring(0.1, 0.2, generator)
+        qpos = torch.cat([point, disc, self.uniform_in_ring(0.0, 0.15, generator)], dim=1)
+        return qpos, torch.zeros_like(qpos)
+
+    def achieved_goal(self, state: Tensor) -> Tensor:
+        """Where the disc is, [N, 2] m."""
+        return self.split(state)[0][:, 2:4]
+
+    def features(self, state: Tensor) -> Tensor:
+        """Positions of point and disc, and velocities: [N, 8]."""
+        qpos, qvel, _ = self.split(state)
+        return torch.cat([qpos[:, :4], qvel[:, :4]], dim=1)
+
+    def info(self, state: Tensor) -> dict[str, Tensor]:
+        """Beside "is_success", the "near_distance" from point to disc, m."""
+        qpos = self.split(state)[0]
+        return {**super().info(state), "near_distance": distance(qpos[:, :2], qpos[:, 2:4])}
+
+    def compute_reward(self, achieved_goal: Tensor, desired_goal: Tensor, info: Mapping[str, Any]) -> Tensor:
+        """As every goal task's; the dense one also reads the "near_distance" [...] of `info`."""
+        reward = super().compute_reward(achieved_goal, desired_goal, info)
+        return reward if self.reward_type == "sparse" else reward - self.reward_near_weight * info["near_distance"]

@@ -1,0 +1,54 @@
+"""ReacherGoal-v0: bring the tip of a two-link arm to a goal, with a sparse reward."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from diffsim.tasks.goal_task import GoalTask
+
+
+class ReacherGoal(GoalTask):
+    """Bring the fingertip of a two-link arm to a goal that is drawn anew in each episode.
+
+    Achieved goal: x and y of the fingertip (m). Features: cosines, then sines of the two arm angles, then the arm's
+    velocities (rad/s). Its official environment is `diffsim.goal_envs.ReacherGoalEnv`.
+    """
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        device: str | torch.device = "cpu",
+        *,
+        frame_skip: int = 5,
+        reward_type: Literal["sparse", "dense"] = "sparse",
+        distance_threshold: float = 0.02,
+    ) -> None:
+        """Makes N copies.
+
+        Args:
+            num_envs: N >= 1.
+            device: where to simulate.
+            frame_skip: physics steps per action.
+            reward_type: "sparse" or "dense".
+            distance_threshold: how near is a success, m.
+        """
+        super().__init__("reacher_goal.xml", 6, frame_skip, num_envs, device, reward_type, distance_threshold)
+
+    def reset_model(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The arm at rest in any direction, bent by up to 2 rad; a goal between 0.05 and 0.2 m from the shoulder."""
+        shoulder, elbow = self.uniform(1, torch.pi, generator), self.uniform(1, 2.0, generator)
+        qpos = torch.cat([shoulder, elbow, self.uniform_in_ring(0.05, 0.2, generator)], dim=1)
+        return qpos, torch.zeros_like(qpos)
+
+    def achieved_goal(self, state: Tensor) -> Tensor:
+        """Where the fingertip is, [N, 2] m."""
+        return self.simulator.xpos(self.split(state)[0], ["fingertip"])[:, 0, :2]
+
+    def features(self, state: Tensor) -> Tensor:
+        """Cosines, sines and velocities of the arm's joints, [N, 6]."""
+        qpos, qvel, _ = self.split(state)
+        theta = qpos[:, :2]
+        return torch.cat([theta.cos(), theta.sin(), qvel[:, :2]], dim=1)

@@ -1,0 +1,73 @@
+"""Action-value functions, several at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from gymnasium.spaces import Space
+from torch import Tensor, nn
+
+from policies.network import ACTIVATIONS
+from policies.normalizer import ObservationNormalizer
+from policies.squash import ClipBox
+
+
+class QMLP(nn.Module):
+    """K numbers per observation and action, by K perceptrons: Q_k(o, u), the return to expect after u in o.
+
+    Actions are seen in units of their bounds, as numbers in [-1, 1]. The K perceptrons have nothing in common but
+    their input: each layer is one batched product, so that two cost little more than one.
+
+    Args:
+        obs_size: O, numbers in an observation.
+        action_space: bounded vector Box [A].
+        normalizer: through which observations are seen, usually the policy's own; None to see them as they are. It
+            is shared, not copied.
+        count: K, at least 1.
+        hidden_sizes: widths of the hidden layers of each.
+        activation: tanh, elu, silu, softplus or relu.
+
+    Raises: ValueError if a size is below 1, or the activation is unknown.
+    """
+
+    def __init__(
+        self,
+        obs_size: int,
+        action_space: Space,
+        normalizer: ObservationNormalizer | None = None,
+        *,
+        count: int = 1,
+        hidden_sizes: Sequence[int] = (256, 256),
+        activation: str = "relu",
+    ) -> None:
+        super().__init__()
+        for size in (count, obs_size, *hidden_sizes):
+            if size < 1:
+                raise ValueError(f"hidden_sizes, count and obs_size must be >= 1, got {size}")
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+        self.count, self.normalizer = count, normalizer
+        self.bounds = ClipBox(action_space)
+        self.unit = bool((self.bounds.center == 0).all() and (self.bounds.half_width == 1).all())
+        self.activation = ACTIVATIONS[activation]()
+        sizes = [obs_size + self.bounds.size, *hidden_sizes, 1]
+        pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
+        self.weights = nn.ParameterList(self._orthogonal(*pair) for pair in pairs)
+        self.biases = nn.ParameterList(torch.zeros(count, 1, fan_out) for _, fan_out in pairs)
+
+    def _orthogonal(self, fan_in: int, fan_out: int) -> Tensor:
+        """First weights [K, in, out], orthogonal for each k by itself, as those of `mlp`."""
+        drawn = [nn.init.orthogonal_(torch.empty(fan_out, fan_in)).T for _ in range(self.count)]
+        return torch.stack(drawn)
+
+    def forward(self, obs: Tensor, action: Tensor) -> Tensor:
+        """Values of `action` [..., A] in `obs` [..., O]: [K, ...]."""
+        seen = obs if self.normalizer is None else self.normalizer(obs)
+        x = torch.cat([seen, action if self.unit else self.bounds.inverse(action)], dim=-1)
+        shape, x = x.shape[:-1], x.reshape(1, -1, x.shape[-1])
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            x = torch.baddbmm(bias, x.expand(self.count, -1, -1), weight)
+            if layer < len(self.weights) - 1:
+                x = self.activation(x)
+        return x.reshape(self.count, *shape)

@@ -1,0 +1,76 @@
+"""What algorithms have in common that learn from a vector environment, without its derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from gymnasium.vector import VectorEnv
+from torch import Tensor
+
+from policies import Policy
+from trainers.algorithm import Algorithm, Evaluation
+from trainers.environments import resumable
+from trainers.ranges import unit_interval
+from trainers.returns import episode_returns
+from trainers.rollout import Actor, Trajectory, collect
+
+
+class ModelFree(Algorithm):
+    """Acts in N copies of an environment that go on where they were, and knows the returns of their episodes.
+
+    Args:
+        env: N copies, of any kind that Gymnasium has, whose autoreset mode is DISABLED; or our simulator's.
+        policy: what is trained.
+        gamma: discount, in (0, 1].
+        seed: of choices and of the environments, at least 0.
+        evaluation: from the policy to metrics.
+    """
+
+    running_return: Tensor
+
+    def __init__(
+        self, env: VectorEnv, policy: Policy, *, gamma: float, seed: int, evaluation: Evaluation | None
+    ) -> None:
+        weight = next(policy.parameters())
+        super().__init__(policy, seed=seed, device=weight.device, evaluation=evaluation)
+        unit_interval("(]", gamma=gamma)
+        self.gamma = gamma
+        self.env = resumable(env, seed)
+        self.register_buffer("running_return", weight.new_zeros(env.num_envs))
+        self.finished: list[Tensor] = []
+
+    def collect(self, actor: Actor, noise: Tensor) -> Trajectory:
+        """Follows `actor` from where the copies stand, one step for each of `noise` [H, N, Z]."""
+        trajectory, _ = collect(self.env, actor, self.env.obs, noise)
+        finished, self.running_return = episode_returns(trajectory.reward, trajectory.ended, self.running_return)
+        self.finished.append(finished)
+        self.env_steps += trajectory.reward.numel()
+        return trajectory
+
+    def randn(self, *shape: int) -> Tensor:
+        """Standard normal numbers, as the policy's weights are."""
+        weight = next(self.policy.parameters())
+        return torch.randn(shape, generator=self.generator, device=weight.device, dtype=weight.dtype)
+
+    def see(self, obs: Tensor) -> None:
+        """Lets the policy, and what shares its statistics, see with newer ones from now on. `obs`: [..., O]."""
+        if self.policy.normalizer is not None:
+            self.policy.normalizer.update(obs)
+
+    def episode_metrics(self) -> dict[str, Tensor]:
+        """Mean return of the episodes that ended since the last call, if any did."""
+        finished, self.finished = torch.cat(self.finished), []
+        return {"return": finished.mean()} if len(finished) else {}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds where the environments stand."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["diffsim"]["env"] = self.env.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Puts the environments where they stood."""
+        super().on_load_checkpoint(checkpoint)
+        saved: Mapping[str, Tensor] = checkpoint["diffsim"]["env"]
+        self.env.load_state_dict({name: value.cpu() for name, value in saved.items()})

@@ -1,0 +1,35 @@
+"""The Fetch and other tasks of gymnasium-robotics, with the MuJoCo that we use."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from types import SimpleNamespace
+from typing import Any
+
+import gymnasium
+import mujoco
+
+
+class PlainEnums:
+    """The `mujoco` module with joint and equality types as plain integers.
+
+    Since MuJoCo 3.12, `mjtJoint.mjJNT_HINGE == x` is False for the NumPy integers of a model, though `x ==
+    mjtJoint.mjJNT_HINGE` is True. gymnasium-robotics up to 1.4.2 asks `x in (mjtJoint.mjJNT_HINGE, ...)`, which
+    compares the first way, and its environments cannot be made: an AssertionError in `set_joint_qpos`.
+    """
+
+    mjtJoint = SimpleNamespace(**{name: int(value) for name, value in mujoco.mjtJoint.__members__.items()})  # noqa: N815
+    mjtEq = SimpleNamespace(**{name: int(value) for name, value in mujoco.mjtEq.__members__.items()})  # noqa: N815
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(mujoco, name)
+
+
+def register() -> None:
+    """Registers the tasks of gymnasium-robotics; call it where that is installed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # news about environments that nobody asked for
+        robotics = importlib.import_module("gymnasium_robotics")
+        importlib.import_module("gymnasium_robotics.utils.mujoco_utils").mujoco = PlainEnums()
+        gymnasium.register_envs(robotics)

@@ -1,0 +1,130 @@
+"""Deep deterministic policy gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from gymnasium.vector import VectorEnv
+from torch import Tensor, nn
+
+from policies import QMLP, Policy
+from trainers.algorithm import Evaluation
+from trainers.ranges import unit_interval
+from trainers.replay import Batch, Replay
+from trainers.value_gradient.deterministic import Deterministic
+from trainers.value_gradient.networks import descend, follow, slow_copy
+
+
+class DDPG(Deterministic):
+    """Climbs Q by a deterministic policy's weights; both learn from kept experience, and have slow copies.
+
+        critic   minimise mean (Q(o, u) - y)^2,    y = r + gamma Q'(o', mu'(o')),   y = r where o' is terminal
+        actor    maximise mean Q(o, mu(o))
+        slow     Q', mu' <- target_rate * (Q', mu') + (1 - target_rate) * (Q, mu)
+
+    Acts by u = mu(o) + noise, within the bounds.
+
+    Args:
+        env: N copies to learn in.
+        policy: mu, what is trained: a deterministic one.
+        critic: Q; a `QMLP` if None.
+        replay: where experience is kept; one of `replay_size` steps if None.
+        exploration: "ou" or "gaussian": see `Exploration`.
+        exploration_std: of its noise, in units of the actions' half widths.
+        steps: env steps per iteration.
+        warmup_steps: env steps of random actions to begin with, without updates.
+        updates_per_step: updates per env step of one copy.
+        batch_size: steps drawn for an update.
+        replay_size: steps kept.
+        num_steps: rewards that a target sums before its value, n.
+        gamma: discount, in (0, 1].
+        target_rate: part of the slow copies kept per update, in [0, 1).
+        learning_rate: of the policy's Adam.
+        critic_learning_rate: of the critic's Adam.
+        critic_weight_decay: of the critic's weights, at least 0.
+        critic_hidden_sizes: widths of the critic's hidden layers.
+        seed: of choices and of the environments, at least 0.
+        evaluation: from the policy to metrics.
+
+    Source: Lillicrap et al. (2016), "Continuous control with deep reinforcement learning": algorithm 1, and the
+    settings of section 7 (networks 400-300, both noises' scales, weight decay, rates, batches of 64), without batch
+    normalisation and with a warm-up. `configs/ddpg_half_cheetah.yaml` has the settings of later comparisons.
+    """
+
+    run_defaults = {
+        "num_envs": 1,
+        "evaluate_every": 10,
+        "policy": "DeterministicMLP",
+        "hidden_sizes": (400, 300),
+        "activation": "relu",
+        "normalize": False,
+    }
+
+    def __init__(
+        self,
+        env: VectorEnv,
+        policy: Policy,
+        critic: nn.Module | None = None,
+        replay: Replay | None = None,
+        *,
+        exploration: Literal["gaussian", "ou"] = "ou",
+        exploration_std: float = 0.2,
+        steps: int = 1000,
+        warmup_steps: int = 1000,
+        updates_per_step: float = 1.0,
+        batch_size: int = 64,
+        replay_size: int = 1_000_000,
+        num_steps: int = 1,
+        gamma: float = 0.99,
+        target_rate: float = 0.999,
+        learning_rate: float = 1e-4,
+        critic_learning_rate: float = 1e-3,
+        critic_weight_decay: float = 1e-2,
+        critic_hidden_sizes: Sequence[int] = (400, 300),
+        seed: int = 0,
+        evaluation: Evaluation | None = None,
+    ) -> None:
+        unit_interval("[)", target_rate=target_rate)
+        if critic is None:
+            sizes = policy.obs_size, env.single_action_space
+            critic = QMLP(*sizes, policy.normalizer, hidden_sizes=critic_hidden_sizes)
+        super().__init__(
+            env,
+            policy,
+            critic,
+            replay=replay,
+            exploration=exploration,
+            exploration_std=exploration_std,
+            steps=steps,
+            warmup_steps=warmup_steps,
+            updates_per_step=updates_per_step,
+            batch_size=batch_size,
+            replay_size=replay_size,
+            num_steps=num_steps,
+            gamma=gamma,
+            learning_rate=learning_rate,
+            critic_learning_rate=critic_learning_rate,
+            critic_weight_decay=critic_weight_decay,
+            seed=seed,
+            evaluation=evaluation,
+        )
+        self.target_rate = target_rate
+        self.target_critic = slow_copy(self.critic)
+        self.target_policy = slow_copy(policy)
+
+    def update(self, batch: Batch) -> dict[str, Tensor]:
+        """One step of the critic, one of the policy, and the slow copies follow."""
+        policy_optimizer, critic_optimizer = self.all_optimizers()
+        with torch.no_grad():
+            next_value = self.target_critic(batch.next_obs, self.target_policy(batch.next_obs))[0]
+            target = batch.reward + batch.discount * next_value
+        value = self.critic(batch.obs, batch.action)[0]
+        critic_loss = (value - target).square().mean()
+        descend(critic_loss, critic_optimizer)
+        actor_loss = self.actor_loss(batch.obs)
+        descend(actor_loss, policy_optimizer)
+        follow(self.target_critic, self.critic, self.target_rate)
+        follow(self.target_policy, self.policy, self.target_rate)
+        return {"critic_loss": critic_loss.detach(), "value": -actor_loss.detach()}

@@ -1,0 +1,166 @@
+"""What algorithms have in common that learn a Q function from kept experience, and climb it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from gymnasium.vector import VectorEnv
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from policies import Policy
+from policies.squash import BoundedBox
+from trainers.algorithm import Evaluation
+from trainers.model_free import ModelFree
+from trainers.ranges import at_least_one, require
+from trainers.replay import Batch, Replay
+from trainers.value_gradient.networks import mean_metrics
+
+
+class OffPolicy(ModelFree):
+    """Acts, stores what happened, and learns from what is stored, in turn.
+
+    After every step of the N copies come as many updates as `updates_per_step` says, each from a fresh batch. The
+    first `warmup_steps` are uniformly random actions, without updates. One iteration is `steps` of it.
+
+    A subclass says how to act in training (`explore`) and what an update is (`update`).
+
+    Args:
+        env: N copies, of any kind that Gymnasium has, whose autoreset mode is DISABLED; or our simulator's.
+        policy: what is trained.
+        critic: from observations [B, O] and actions [B, A] to values [K, B].
+        replay: where experience is kept; one of `replay_size` steps if None.
+        steps: env steps per iteration, of all copies together; rounded up to whole steps of all copies.
+        warmup_steps: env steps of random actions to begin with, at least 0.
+        updates_per_step: updates per env step of one copy, above 0; below 1 for fewer updates than steps.
+        batch_size: steps drawn for an update.
+        replay_size: steps kept.
+        num_steps: rewards that a target sums before its value, n.
+        gamma: discount, in (0, 1].
+        seed: of choices and of the environments, at least 0.
+        evaluation: from the policy to metrics.
+    """
+
+    def __init__(
+        self,
+        env: VectorEnv,
+        policy: Policy,
+        critic: nn.Module,
+        *,
+        replay: Replay | None,
+        steps: int,
+        warmup_steps: int,
+        updates_per_step: float,
+        batch_size: int,
+        replay_size: int,
+        num_steps: int,
+        gamma: float,
+        seed: int,
+        evaluation: Evaluation | None,
+    ) -> None:
+        super().__init__(env, policy, gamma=gamma, seed=seed, evaluation=evaluation)
+        at_least_one(steps=steps, batch_size=batch_size, num_steps=num_steps)
+        require(warmup_steps >= 0, "warmup_steps", ">= 0", warmup_steps)
+        require(updates_per_step > 0, "updates_per_step", "> 0", updates_per_step)
+        self.steps, self.warmup_steps, self.updates_per_step = steps, warmup_steps, updates_per_step
+        self.batch_size = batch_size
+        weight = next(policy.parameters())
+        self.critic = critic.to(weight)
+        self.replay = self.make_replay(replay_size, num_steps) if replay is None else replay
+        self.updates = 0
+        self.seen: list[Tensor] = []
+
+    @abstractmethod
+    def explore(self, obs: Tensor) -> Tensor:
+        """Actions [N, A] to take in training in `obs` [N, O]."""
+
+    @abstractmethod
+    def update(self, batch: Batch) -> dict[str, Tensor]:
+        """Takes one step of every optimizer whose turn it is. Returns what to log, each a number on the device."""
+
+    def iterate(self) -> dict[str, Tensor | float]:
+        """Acts and learns, step by step."""
+        rows: list[dict[str, Tensor]] = []
+        for _ in range(-(-self.steps // self.env.num_envs)):
+            self.act()
+            due = int(self.updates_per_step * max(self.env_steps - self.warmup_steps, 0))
+            while self.updates < due:
+                self.updates += 1
+                rows.append(self.update(self.batch()))
+        if self.seen:
+            self.see(torch.cat(self.seen))
+            self.seen = []
+        return {**self.episode_metrics(), **mean_metrics(rows), "updates": self.updates, "replay": len(self.replay)}
+
+    def batch(self) -> Batch:
+        """What one update learns from."""
+        return self.replay.sample(self.batch_size, self.generator)
+
+    def act(self) -> None:
+        """Takes one step in every copy, and stores it; `ended`, bool [N], says where an episode then ended."""
+        warm = self.env_steps >= self.warmup_steps
+
+        def actor(obs: Tensor, noise: Tensor | None) -> Tensor:
+            return self.explore(obs) if warm else self.random_action(obs)
+
+        trajectory = self.collect(actor, self.randn(1, self.env.num_envs, 0))
+        self.replay.add_trajectory(trajectory)
+        self.ended = trajectory.ended[0]
+        if self.policy.normalizer is not None:
+            self.seen.append(trajectory.obs[0])
+
+    def random_action(self, obs: Tensor) -> Tensor:
+        """Actions [N, A], uniform within their bounds, whatever `obs` [N, O] is."""
+        bounds = self.bounds
+        uniform = torch.rand((len(obs), bounds.size), generator=self.generator, device=obs.device, dtype=obs.dtype)
+        return bounds.center + bounds.half_width * (2.0 * uniform - 1.0)
+
+    def within_bounds(self, action: Tensor) -> Tensor:
+        """The nearest actions [..., A] within their bounds."""
+        bounds = self.bounds
+        return action.clamp(bounds.center - bounds.half_width, bounds.center + bounds.half_width)
+
+    def all_optimizers(self) -> list[Optimizer]:
+        """The optimizers, of an algorithm with several."""
+        optimizers = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizers, list)
+        return optimizers  # pyright: ignore[reportReturnType]
+
+    @property
+    def bounds(self) -> BoundedBox:
+        """Middle and half width of the action space."""
+        assert isinstance(self.policy.squash, BoundedBox)
+        return self.policy.squash
+
+    def make_replay(self, replay_size: int, num_steps: int) -> Replay:
+        """An empty replay for what `act` stores."""
+        weight = next(self.policy.parameters())
+        spaces = self.env.single_observation_space, self.env.single_action_space
+        obs, action = (tuple(space.shape or ()) for space in spaces)
+        fields = {"obs": obs, "action": action, "next_obs": obs}
+        return Replay(
+            replay_size,
+            self.env.num_envs,
+            fields,
+            gamma=self.gamma,
+            num_steps=num_steps,
+            device=weight.device,
+            dtype=weight.dtype,
+        )
+
+    def setup(self, stage: str) -> None:
+        """Lets the replay know where the run is kept, before anything is stored or loaded."""
+        self.replay.folder = None if self.folder is None else self.folder / "replay"
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds experience and the count of updates."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["diffsim"] |= {"updates": self.updates, "replay": self.replay.state_dict()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restores them."""
+        super().on_load_checkpoint(checkpoint)
+        self.updates = checkpoint["diffsim"]["updates"]
+        self.replay.load_state_dict(checkpoint["diffsim"]["replay"])
