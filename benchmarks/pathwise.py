@@ -46,7 +46,6 @@ CONFIGS = {
     "Walker2d-v5": "shac_walker2d",
 }
 SHORT = {
-    ("HalfCheetah-v5", 100_000): "shac_half_cheetah_100k",
     ("Hopper-v5", 100_000): "shac_hopper_100k",
     ("Walker2d-v5", 100_000): "shac_walker2d_100k",
 }
