@@ -29,7 +29,9 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-@pytest.mark.parametrize("module", ["physics", "gradients", "laboratory", "pathwise", "pegasus", "model_free"])
+@pytest.mark.parametrize(
+    "module", ["physics", "gradients", "laboratory", "pathwise", "pegasus", "model_free", "off_policy"]
+)
 def test_help(module):
     assert f"python -m benchmarks.{module}" in run(module, "--help")
 

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from policies import Policy
 from policies.squash import BoundedBox
@@ -121,12 +120,6 @@ class OffPolicy(ModelFree):
         """The nearest actions [..., A] within their bounds."""
         bounds = self.bounds
         return action.clamp(bounds.center - bounds.half_width, bounds.center + bounds.half_width)
-
-    def all_optimizers(self) -> list[Optimizer]:
-        """The optimizers, of an algorithm with several."""
-        optimizers = self.optimizers(use_pl_optimizer=False)
-        assert isinstance(optimizers, list)
-        return optimizers  # pyright: ignore[reportReturnType]
 
     @property
     def bounds(self) -> BoundedBox:
