@@ -26,6 +26,7 @@ def test_each_is_its_own_perceptron():
             x = x @ weight[k] + bias[k]
             x = x.relu() if layer < 2 else x
         torch.testing.assert_close(found[k], x[..., 0])
+    torch.testing.assert_close(q.first(obs, action), found[0])
     assert found.shape == (2, 6, 7) and not torch.allclose(found[0], found[1])
 
 

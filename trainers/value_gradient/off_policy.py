@@ -145,7 +145,8 @@ class OffPolicy(ModelFree):
 
     def setup(self, stage: str) -> None:
         """Lets the replay know where the run is kept, before anything is stored or loaded."""
-        self.replay.folder = None if self.folder is None else self.folder / "replay"
+        if self.folder is not None:
+            self.replay.folder = self.folder / "replay"
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds experience and the count of updates."""
