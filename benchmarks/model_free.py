@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -39,7 +40,7 @@ PEERS = ("TRPO", "A2C", "PPO")
 ALONE = ("Reinforce", "NaturalGradient")
 """Ours, to put beside published curves."""
 BUDGETS = (100_000, 300_000)
-COPIES = {"A2C": 16, "Reinforce": 10}
+COPIES = {"A2C": 16, "Reinforce": 10, "DDPG": 1, "TD3": 1, "SAC": 1}
 """Copies of the environment; 8 for the others."""
 EPISODES, FIRST_EPISODE = 10, 1_000_000
 RATE = {"ours": 2000.0, "theirs": 1000.0}
@@ -72,8 +73,8 @@ class Row:
     seconds: float
 
 
-def run_ours(job: Job, runs: Path) -> Row:
-    """Trains by `diffsim fit`, in a process of its own, and judges what came of it.
+def run_ours(job: Job, runs: Path, **more: Any) -> Row:
+    """Trains by `diffsim fit`, with `more` options, in a process of its own, and judges what came of it.
 
     Raises: RuntimeError with the command's last words if it failed.
     """
@@ -86,6 +87,7 @@ def run_ours(job: Job, runs: Path) -> Row:
         "seed": job.seed,
         "evaluate_every": 10**9,
         "run": folder.path / "run",
+        **more,
     }
     words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
     call([sys.executable, "-m", "trainers.cli", "fit", *words])
@@ -101,8 +103,8 @@ def run_ours(job: Job, runs: Path) -> Row:
     )
 
 
-def run_theirs(job: Job, python: str) -> Row:
-    """Trains and judges by Stable-Baselines3, in a process of `python`.
+def run_theirs(job: Job, python: str, **more: Any) -> Row:
+    """Trains and judges by Stable-Baselines3, with `more` options, in a process of `python`.
 
     Raises: RuntimeError with the command's last words if it failed.
     """
@@ -114,6 +116,7 @@ def run_theirs(job: Job, python: str) -> Row:
         "seed": job.seed,
         "episodes": EPISODES,
         "first_episode": FIRST_EPISODE,
+        **more,
     }
     words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
     script = Path(__file__).with_name("stable_baselines.py")

@@ -36,6 +36,7 @@ ALGORITHMS = {
     "TRPO": "trainers.likelihood_ratio.trpo",
     "DPG": "trainers.value_gradient.dpg",
     "DDPG": "trainers.value_gradient.ddpg",
+    "SVG0": "trainers.value_gradient.svg0",
     "TD3": "trainers.value_gradient.td3",
     "SAC": "trainers.value_gradient.sac",
 }

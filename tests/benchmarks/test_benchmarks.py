@@ -33,7 +33,8 @@ def cells(line: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "module", ["physics", "gradients", "laboratory", "pathwise", "pegasus", "model_free", "relaxed", "goals"]
+    "module",
+    ["physics", "gradients", "laboratory", "pathwise", "pegasus", "model_free", "off_policy", "relaxed", "goals"],
 )
 def test_help(module):
     assert f"python -m benchmarks.{module}" in run(module, "--help")
