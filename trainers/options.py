@@ -39,6 +39,7 @@ ALGORITHMS = {
     "SVG0": "trainers.value_gradient.svg0",
     "TD3": "trainers.value_gradient.td3",
     "SAC": "trainers.value_gradient.sac",
+    "DQN": "trainers.value_gradient.dqn",
 }
 """Module of each algorithm, imported only when it is asked for."""
 
