@@ -43,7 +43,7 @@ PEERS = ("TRPO", "A2C", "PPO")
 ALONE = ("Reinforce", "NaturalGradient")
 """Ours, to put beside published curves."""
 BUDGETS = (100_000, 300_000)
-COPIES = {"A2C": 16, "Reinforce": 10}
+COPIES = {"A2C": 16, "Reinforce": 10, "DDPG": 1, "TD3": 1, "SAC": 1}
 """Copies of the environment; 8 for the others."""
 OPTIONS = {
     "TRPO": "8 copies x 256 steps, gamma 0.99, lam 0.95, KL 0.01, damping 0.1, 15 CG steps, 10 backtracks of 0.8; "
@@ -83,8 +83,12 @@ class Row:
     seconds: float
 
 
-def run(job: Job, budgets: Sequence[int], runs: Path, peer_python: str, core: int | None) -> list[Row]:
+def run(
+    job: Job, budgets: Sequence[int], runs: Path, peer_python: str, core: int | None, more: Mapping[str, Any]
+) -> list[Row]:
     """Trains and judges in a process of its own: by `benchmarks.ours` or by `benchmarks.stable_baselines`.
+
+    `more`: options of that side.
 
     Raises: RuntimeError with the command's last words if it failed.
     """
@@ -93,11 +97,11 @@ def run(job: Job, budgets: Sequence[int], runs: Path, peer_python: str, core: in
     if job.library == "ours":
         folder = runs / f"{job.task}-{job.algorithm}-seed-{job.seed}"
         command = [sys.executable, "-m", "benchmarks.ours", *words({"run": folder, "budgets": budgets})]
-        command += ["--", *words({**options, "evaluate_every": 10**9})]
+        command += ["--", *words({**options, "evaluate_every": 10**9, **more})]
     else:
         script = str(Path(__file__).with_name("stable_baselines.py"))
         judging = {"budgets": budgets, "episodes": EPISODES, "first_episode": FIRST_EPISODE}
-        command = [peer_python, script, *words({**options, **judging})]
+        command = [peer_python, script, *words({**options, **judging, **more})]
     found = json.loads(call(command, core).splitlines()[-1])
     return [Row(**asdict(job), budget=budget, **part) for budget, part in zip(budgets, found, strict=True)]
 
@@ -108,12 +112,18 @@ def words(options: Mapping[str, Any]) -> list[str]:
     return [str(word) for name, several in values.items() for word in (f"--{name}", *several)]
 
 
-def run_together(jobs: Sequence[Job], budgets: Sequence[int], runs: Path, peer_python: str) -> list[Row]:
-    """Runs at the same time, each on a core of its own as long as there are enough."""
+def run_together(
+    jobs: Sequence[Job],
+    budgets: Sequence[int],
+    runs: Path,
+    peer_python: str,
+    more: Callable[[Job], Mapping[str, Any]] = lambda _: {},
+) -> list[Row]:
+    """Runs at the same time, each on a core of its own as long as there are enough, with `more` options of each."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     with ThreadPoolExecutor(len(jobs)) as pool:
         chosen = [cores[(jobs[0].seed + k) % len(cores)] if cores else None for k in range(len(jobs))]
-        parts = pool.map(lambda job, core: run(job, budgets, runs, peer_python, core), jobs, chosen)
+        parts = pool.map(lambda job, core: run(job, budgets, runs, peer_python, core, more(job)), jobs, chosen)
         return [row for part in parts for row in part]
 
 

@@ -142,8 +142,9 @@ def row(choice: str, payoff: str, estimator: str, gradient: Tensor, exact: Tenso
     own_error = (variance / len(gradient)).sqrt()
     seen = bias > 3 * own_error + 1e-9 * norm
     enough = variance / squared_bias if seen else torch.tensor(float("inf"))
-    sizes = (bias, own_error, variance.sqrt())
-    return Row(choice, payoff, estimator, *(float(size / norm) for size in sizes), float(cosine), float(enough))
+    sizes = bias, own_error, variance.sqrt()
+    bias, own_error, deviation = (float(size / norm) for size in sizes)
+    return Row(choice, payoff, estimator, bias, own_error, deviation, float(cosine), float(enough))
 
 
 def page(rows: list[Row], command: str) -> str:

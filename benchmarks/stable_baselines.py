@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import sys
 import time
 from typing import Any
 
@@ -16,8 +17,11 @@ import gymnasium
 import numpy as np
 
 MODULES = {"PPO": "stable_baselines3", "A2C": "stable_baselines3", "TRPO": "sb3_contrib"}
+MODULES |= dict.fromkeys(("DDPG", "TD3", "SAC"), "stable_baselines3")
 STEPS = {"PPO": 256, "A2C": 5, "TRPO": 256}
 """Steps of each copy between updates: those of ours."""
+OFF_POLICY = {"DDPG": 1e-3, "TD3": 1e-3, "SAC": 3e-4}
+"""Learning rates of the algorithms with a replay."""
 
 
 def main() -> None:
@@ -28,14 +32,15 @@ def main() -> None:
     parser.add_argument("--budgets", nargs="+", type=int, required=True)
     for name in ("num_envs", "seed", "episodes", "first_episode"):
         parser.add_argument(f"--{name}", type=int, required=True)
+    parser.add_argument("--warmup_steps", type=int, default=0)
+    parser.add_argument("--time_updates", action="store_true", help="for each line read, time so many updates")
     options = parser.parse_args()
     torch: Any = importlib.import_module("torch")
     torch.set_num_threads(1)
-    env_util: Any = importlib.import_module("stable_baselines3.common.env_util")
-    vec_env: Any = importlib.import_module("stable_baselines3.common.vec_env")
-    env = vec_env.VecNormalize(env_util.make_vec_env(options.task, options.num_envs, seed=options.seed))
-    cls = getattr(importlib.import_module(MODULES[options.algorithm]), options.algorithm)
-    agent = cls("MlpPolicy", env, n_steps=STEPS[options.algorithm], seed=options.seed, device="cpu")
+    agent, env = make_agent(options)
+    if options.time_updates:
+        time_updates(agent, max(options.budgets))
+        return
     found, seconds = [], 0.0
     for budget in sorted(options.budgets):
         began = time.perf_counter()
@@ -47,13 +52,43 @@ def main() -> None:
     print(json.dumps(found))
 
 
+def make_agent(options: argparse.Namespace) -> tuple[Any, Any]:
+    """The agent, and its environment or None where observations are not normalised."""
+    env_util: Any = importlib.import_module("stable_baselines3.common.env_util")
+    vec_env: Any = importlib.import_module("stable_baselines3.common.vec_env")
+    cls = getattr(importlib.import_module(MODULES[options.algorithm]), options.algorithm)
+    env = env_util.make_vec_env(options.task, options.num_envs, seed=options.seed)
+    if options.algorithm not in OFF_POLICY:
+        env = vec_env.VecNormalize(env)
+        return cls("MlpPolicy", env, n_steps=STEPS[options.algorithm], seed=options.seed, device="cpu"), env
+    settings: dict[str, Any] = {"learning_rate": OFF_POLICY[options.algorithm], "batch_size": 256}
+    settings |= {"learning_starts": options.warmup_steps, "policy_kwargs": {"net_arch": [256, 256]}}
+    if options.algorithm != "SAC":
+        noise: Any = importlib.import_module("stable_baselines3.common.noise")
+        size = env.action_space.shape[0]
+        settings["action_noise"] = noise.NormalActionNoise(np.zeros(size), 0.1 * np.ones(size))
+    return cls("MlpPolicy", env, seed=options.seed, device="cpu", **settings), None
+
+
+def time_updates(agent: Any, env_steps: int) -> None:
+    """Fills the replay with random steps; then, for every count on a line of input, prints the CPU seconds it took."""
+    agent.learning_starts = env_steps
+    agent.learn(env_steps)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        began = time.process_time()
+        agent.train(int(line), batch_size=256)
+        print(time.process_time() - began, flush=True)
+
+
 def episode(task: str, agent: Any, statistics: Any, seed: int) -> float:
     """Undiscounted return of the mean action, over one official episode."""
     env = gymnasium.make(task)
     obs, _ = env.reset(seed=seed)
     total, ended = 0.0, False
     while not ended:
-        action, _ = agent.predict(statistics.normalize_obs(obs), deterministic=True)
+        seen = obs if statistics is None else statistics.normalize_obs(obs)
+        action, _ = agent.predict(seen, deterministic=True)
         obs, reward, terminated, truncated, _ = env.step(action)
         total, ended = total + float(reward), terminated or truncated
     return total

@@ -63,11 +63,19 @@ class QMLP(nn.Module):
 
     def forward(self, obs: Tensor, action: Tensor) -> Tensor:
         """Values of `action` [..., A] in `obs` [..., O]: [K, ...]."""
+        return self._values(obs, action, self.count)
+
+    def first(self, obs: Tensor, action: Tensor) -> Tensor:
+        """Values by the first alone: [...]."""
+        return self._values(obs, action, 1)[0]
+
+    def _values(self, obs: Tensor, action: Tensor, count: int) -> Tensor:
+        """Values by the first `count`: [count, ...]."""
         seen = obs if self.normalizer is None else self.normalizer(obs)
         x = torch.cat([seen, action if self.unit else self.bounds.inverse(action)], dim=-1)
-        shape, x = x.shape[:-1], x.reshape(1, -1, x.shape[-1])
+        shape, x = x.shape[:-1], x.reshape(1, -1, x.shape[-1]).expand(count, -1, -1)
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            x = torch.baddbmm(bias, x.expand(self.count, -1, -1), weight)
+            x = torch.baddbmm(bias[:count], x, weight[:count])
             if layer < len(self.weights) - 1:
                 x = self.activation(x)
-        return x.reshape(self.count, *shape)
+        return x.reshape(count, *shape)

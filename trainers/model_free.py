@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor
+from torch.optim import Optimizer
 
 from policies import Policy
 from trainers.algorithm import Algorithm, Evaluation
@@ -53,6 +54,12 @@ class ModelFree(Algorithm):
         """Standard normal numbers, as the policy's weights are."""
         weight = next(self.policy.parameters())
         return torch.randn(shape, generator=self.generator, device=weight.device, dtype=weight.dtype)
+
+    def all_optimizers(self) -> list[Optimizer]:
+        """The optimizers, of an algorithm with several."""
+        optimizers = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizers, list)
+        return optimizers  # pyright: ignore[reportReturnType]
 
     def see(self, obs: Tensor) -> None:
         """Lets the policy, and what shares its statistics, see with newer ones from now on. `obs`: [..., O]."""

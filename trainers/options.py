@@ -37,8 +37,10 @@ ALGORITHMS = {
     "TRPO": "trainers.likelihood_ratio.trpo",
     "DPG": "trainers.value_gradient.dpg",
     "DDPG": "trainers.value_gradient.ddpg",
+    "SVG0": "trainers.value_gradient.svg0",
     "TD3": "trainers.value_gradient.td3",
     "SAC": "trainers.value_gradient.sac",
+    "DQN": "trainers.value_gradient.dqn",
 }
 """Module of each algorithm, imported only when it is asked for."""
 

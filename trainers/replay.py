@@ -64,11 +64,11 @@ class Replay:
     checkpoint says up to which: saving costs what is new, and a checkpoint stays readable whatever is cut short after
     it. Without a `folder`, the checkpoint holds the rows.
 
-    Why not TorchRL's: its `ReplayBuffer` does all of this but the last, and more. It would bring tensordict and three
-    more packages, pinned to each other and to torch from 2.11 on, while we support 2.10; a checkpoint writes its whole
-    storage anew; its n-step returns are computed as data come in, for one gamma; and drawing a batch takes several
-    times as long as here, where it is one gather. `python -m benchmarks.off_policy --replay` measures that where
-    TorchRL is installed.
+    Why not TorchRL's `ReplayBuffer`, which does all of this but the last, and more: it is pinned to one minor version
+    of tensordict, and the two bring six more packages; its checkpointers copy a storage as a whole, or leave it mapped
+    in place, where later steps overwrite what the last complete checkpoint needs; and its n-step returns are made as
+    data come in, for one gamma and one n. What is used of it would be one gather per batch, which is shorter here than
+    its wiring.
 
     Args:
         capacity: steps kept, of all copies together; at least one per copy.

@@ -31,5 +31,5 @@ def register() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # news about environments that nobody asked for
         robotics = importlib.import_module("gymnasium_robotics")
-        importlib.import_module("gymnasium_robotics.utils.mujoco_utils").mujoco = PlainEnums()
+        setattr(importlib.import_module("gymnasium_robotics.utils.mujoco_utils"), "mujoco", PlainEnums())  # noqa: B010
         gymnasium.register_envs(robotics)

@@ -74,3 +74,48 @@ class NoisyLinearPolicy(LinearPolicy):
     """The same, asking for noise."""
 
     noise_size = 1
+
+
+class DiscountedLinearQuadratic(LinearQuadratic):
+    """The same for ever, discounted, with bounds so wide that no action meets them. Everything in closed form.
+
+    Under u = K x + std * z, with C = A + BK:
+        V(x) = -(x'Px + c),   P = Q + K'RK + gamma C'PC,   (1 - gamma) c = std^2 (R + gamma B'PB)
+        Q(x, u) = -(x'Qx + u'Ru + gamma (y'Py + c)),   y = Ax + Bu
+        J = E V(x_0),   x_0 ~ N(0, I)
+    """
+
+    gamma = 0.9
+
+    def __init__(self, num_envs=3, **kwargs):
+        super().__init__(num_envs, **kwargs)
+        self.action_space = Box(-50.0, 50.0, (1,), np.float32)
+
+    def cost_to_go(self, K, std, gamma):
+        """P [2, 2] and c [1, 1], differentiable in K and std."""
+        closed, P = self.A + self.B @ K, torch.zeros_like(self.Q)
+        for _ in range(400):
+            P = self.Q + K.T @ self.R @ K + gamma * closed.T @ P @ closed
+        return P, std**2 * (self.R + gamma * self.B.T @ P @ self.B) / (1 - gamma)
+
+    def q_value(self, x, u, K, std=0.0, gamma=None):
+        """Q of the policy (K, std) at `x` [B, 2] and `u` [B, 1]: [B]."""
+        gamma = gamma or self.gamma
+        P, c = self.cost_to_go(K, std, gamma)
+        y = self.transition(x, u)
+        return self.reward(x, u, y) - gamma * (((y @ P) * y).sum(-1) + c.squeeze())
+
+    def objective(self, K, std):
+        """J = -(tr P + c)."""
+        P, c = self.cost_to_go(K, std, self.gamma)
+        return -(P.trace() + c.squeeze())
+
+    def visited(self, K, std, count, generator):
+        """States x_t with t geometric, P(t) = (1 - gamma) gamma^t: [count, 2]; sum_t gamma^t is 1 / (1 - gamma)."""
+        uniform = torch.rand(count, generator=generator, dtype=self.dtype)
+        age = (uniform.log() / np.log(self.gamma)).floor()
+        x = torch.randn(count, 2, generator=generator, dtype=self.dtype)
+        for t in range(int(age.max())):
+            noise = torch.randn(count, 1, generator=generator, dtype=self.dtype)
+            x = torch.where((age > t)[:, None], self.transition(x, x @ K.T + std * noise), x)
+        return x

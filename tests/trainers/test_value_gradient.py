@@ -1,7 +1,12 @@
 """The algorithms that climb a learned Q: against definitions and closed forms, and resumed to the bit."""
 
 import io
+import math
+import signal
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,12 +17,16 @@ from trainers.checkpoint import read_checkpoint
 from trainers.environments import make_env
 from trainers.fit import train
 from trainers.options import RunOptions
+from trainers.replay import Batch, Steps
 from trainers.run_folder import RunFolder
 from trainers.value_gradient.ddpg import DDPG
 from trainers.value_gradient.dpg import DPG
+from trainers.value_gradient.exploration import Exploration
 from trainers.value_gradient.sac import SAC
+from trainers.value_gradient.svg0 import SVG0
 from trainers.value_gradient.td3 import TD3
 
+ROOT = Path(__file__).parents[2]
 OPTIONS = RunOptions(task="small", evaluate_every=2)
 SMALL = {"steps": 12, "warmup_steps": 9, "batch_size": 8, "replay_size": 30, "critic_hidden_sizes": (8,)}
 STATE = {"std": "state", "normalize": False}
@@ -25,6 +34,7 @@ CASES = {
     "DPG": (DPG, DeterministicMLP, {}, SMALL | {"updates_per_step": 1.0}),
     "on_policy": (DPG, DeterministicMLP, {}, SMALL | {"data": "on_policy"}),
     "DDPG": (DDPG, DeterministicMLP, {"normalize": False}, SMALL | {"num_steps": 3}),
+    "SVG0": (SVG0, GaussianMLP, {}, {"horizon": 5, "critic_hidden_sizes": (8,)}),
     "TD3": (TD3, DeterministicMLP, {}, SMALL | {"updates_per_step": 0.4, "exploration": "ou"}),
     "SAC": (SAC, GaussianMLP, STATE, SMALL | {"updates_per_step": 2.0}),
 }
@@ -44,8 +54,7 @@ def make(cls, kind, env, seed=0, policy=None, **options):
     return cls(env, net, seed=seed, **options)
 
 
-@pytest.mark.parametrize("task", ["Pendulum-v1", "diffsim/Hopper-v5"])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(("name", "task"), [*((name, "Pendulum-v1") for name in CASES), ("SAC", "diffsim/Hopper-v5")])
 def test_resuming_is_exact_to_the_bit(tmp_path, name, task):
     cls, kind, policy, options = CASES[name]
 
@@ -56,7 +65,7 @@ def test_resuming_is_exact_to_the_bit(tmp_path, name, task):
     run(fresh(), tmp_path / "parts", 3)
     halfway = read_checkpoint(RunFolder(tmp_path / "parts").checkpoint)["state_dict"]
     parts = run(fresh(), tmp_path / "parts", 6, resume=True)
-    assert whole.env_steps == parts.env_steps > 0 and whole.updates == parts.updates > 0
+    assert whole.env_steps == parts.env_steps > 0
     assert torch.equal(whole.generator.get_state(), parts.generator.get_state())
     for name, value in whole.state_dict().items():
         assert torch.equal(value, parts.state_dict()[name]), name
@@ -66,3 +75,174 @@ def test_resuming_is_exact_to_the_bit(tmp_path, name, task):
     rows = [RunFolder(tmp_path / name).read_metrics() for name in ("whole", "parts")]
     strip = [[{k: v for k, v in row.items() if k != "seconds"} for row in r] for r in rows]
     assert strip[0] == strip[1] and len(strip[0]) == 6
+
+
+CHILD = """
+import os, signal, sys
+from pathlib import Path
+from tests.trainers import test_value_gradient as here
+from trainers.row_log import RowLog
+from trainers.run_folder import os as run_folder_os
+
+place, path = sys.argv[1:]
+plain, calls = (RowLog.write, run_folder_os.replace)[place == "checkpoint"], []
+
+def die(*arguments):
+    calls.append(arguments)
+    if len(calls) < 2:
+        return plain(*arguments)
+    if place == "log":
+        log, first, rows = arguments
+        plain(log, first, rows[: len(rows) // 2])
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if place == "log":
+    RowLog.write = die
+else:
+    run_folder_os.replace = die
+here.run(here.small_sac(), Path(path), 6)
+"""
+
+
+def small_sac():
+    return make(SAC, GaussianMLP, make_env("Pendulum-v1", 2, seed=1), 1, STATE, **SMALL)
+
+
+@pytest.mark.parametrize("place", ["log", "checkpoint"])
+def test_killed_while_a_checkpoint_is_written_it_resumes_from_the_one_before(tmp_path, place):
+    """By SIGKILL, in the second save, after iteration 4: half of the replay's new rows are written, or all of them."""
+    child = subprocess.run([sys.executable, "-c", CHILD, place, str(tmp_path / "parts")], cwd=ROOT, capture_output=True)
+    assert child.returncode == -signal.SIGKILL, child.stderr.decode()[-2000:]
+    folder = RunFolder(tmp_path / "parts")
+    assert read_checkpoint(folder.checkpoint)["diffsim"]["iteration"] == 2 and len(folder.read_metrics()) == 4
+    parts, whole = run(small_sac(), folder.path, 6, resume=True), run(small_sac(), tmp_path / "whole", 6)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, parts.state_dict()[name]), name
+    assert torch.equal(whole.replay.rows, parts.replay.rows) and whole.replay.count > whole.replay.length
+
+
+def batch_of(num, generator, discount=0.9):
+    def numbers(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    action = numbers(num, 1).clamp(-2, 2)
+    return Batch(numbers(num, 3), action, numbers(num), numbers(num, 3), torch.full((num,), discount).double())
+
+
+def small(cls, kind, policy=None, **options):
+    """The algorithm on Pendulum-v1, whose actions are in [-2, 2], with its optimizers."""
+    algorithm = make(cls, kind, make_env("Pendulum-v1", 2), 0, policy, **{**SMALL, **options})
+    optimizers = algorithm.configure_optimizers()
+    algorithm.optimizers = lambda use_pl_optimizer=False: optimizers
+    return algorithm
+
+
+def test_sacs_target_by_its_definition():
+    """y = r + discount (min_k Q_k' - alpha log p): the density by `log_prob`, in units of the half width 2."""
+    sac = small(SAC, GaussianMLP, STATE)
+    batch, temperature = batch_of(60, torch.Generator().manual_seed(1)), torch.tensor(0.3).double()
+    state = sac.generator.get_state()
+    found = sac.target(batch, temperature)
+    sac.generator.set_state(state)
+    with torch.no_grad():
+        action = sac.policy(batch.next_obs, sac.randn(60, 1))
+        log_prob = sac.policy.log_prob(batch.next_obs, action) + math.log(2.0)
+        lower = torch.minimum(*sac.target_critic(batch.next_obs, action))
+        first, second = sac.target_critic(batch.next_obs, action)
+    assert (first < second).any() and (first > second).any(), "each of them is the lower one somewhere"
+    torch.testing.assert_close(found, batch.reward + 0.9 * (lower - 0.3 * log_prob))
+    ended = sac.target(batch._replace(discount=torch.zeros(60).double()), temperature)
+    assert torch.equal(ended, batch.reward)
+
+
+@pytest.mark.parametrize(("target_entropy", "falls"), [(-5.0, True), (5.0, False)])
+def test_the_temperature_falls_where_entropy_is_above_its_target(target_entropy, falls):
+    sac = small(SAC, GaussianMLP, STATE, target_entropy=target_entropy)
+    before = sac.log_temperature.item()
+    sac.update(batch_of(6, torch.Generator().manual_seed(1)))
+    assert (sac.log_temperature.item() < before) == falls
+    fixed = small(SAC, GaussianMLP, STATE, learn_temperature=False, temperature=0.2)
+    fixed.update(batch_of(6, torch.Generator().manual_seed(1)))
+    assert fixed.log_temperature.exp().item() == pytest.approx(0.2)
+
+
+def test_an_update_of_sac_moves_what_it_should():
+    """The actor's loss is differentiated by the actor alone: the critics move by their own loss."""
+    sac = small(SAC, GaussianMLP, STATE, target_rate=0.9)
+    before = {name: value.clone() for name, value in sac.state_dict().items()}
+    metrics = sac.update(batch_of(6, torch.Generator().manual_seed(1)))
+    after = sac.state_dict()
+    for name in ("policy.network.0.weight", "critic.weights.0", "log_temperature"):
+        assert not torch.equal(before[name], after[name]), name
+    slow = 0.9 * before["target_critic.weights.0"] + 0.1 * after["critic.weights.0"]
+    torch.testing.assert_close(after["target_critic.weights.0"], slow)
+    assert {"critic_loss", "value", "entropy", "temperature"} == metrics.keys()
+
+
+def test_td3s_target_and_its_delay():
+    """Without noise y = r + discount min_k Q_k'(o', mu'(o')); with it, within the clip and the bounds [-2, 2]."""
+    td3 = small(TD3, DeterministicMLP, target_noise=0.0, policy_delay=2)
+    batch = batch_of(6, torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        lower = torch.minimum(*td3.target_critic(batch.next_obs, td3.target_policy(batch.next_obs)))
+    torch.testing.assert_close(td3.target(batch), batch.reward + 0.9 * lower)
+    td3.target_noise, td3.target_noise_clip, seen = 100.0, 0.5, []
+    td3.target_critic.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[1]))
+    td3.target(batch)
+    middle = td3.target_policy(batch.next_obs)
+    expected = [(middle + 2.0 * 0.5 * sign).clamp(-2.0, 2.0) for sign in (-1, 1)]
+    assert all(torch.isclose(seen[0], bound).any() for bound in expected)
+    assert (torch.isclose(seen[0], expected[0]) | torch.isclose(seen[0], expected[1])).all()
+    weights = [td3.policy.network[0].weight.clone()]
+    for td3.updates in (1, 2):
+        td3.update(batch)
+        weights.append(td3.policy.network[0].weight.clone())
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[1], weights[2])
+
+
+@pytest.mark.parametrize(("kind", "correlation"), [("gaussian", 0.0), ("ou", 0.85)])
+def test_exploration_noise_has_its_moments(kind, correlation):
+    """Ornstein-Uhlenbeck: variance std^2 / (1 - 0.85^2), correlation of neighbours 0.85; 0 where an episode begins."""
+    exploration = Exploration(kind, 0.2, 500, 4).double()
+    generator = torch.Generator().manual_seed(0)
+    steps = [exploration(torch.randn(500, 4, generator=generator, dtype=torch.float64)) for _ in range(60)]
+    last, one_before = steps[-1].flatten(), steps[-2].flatten()
+    deviation = 0.2 / math.sqrt(1 - correlation**2)
+    assert last.std().item() == pytest.approx(deviation, rel=0.1)
+    assert torch.corrcoef(torch.stack([last, one_before]))[0, 1].item() == pytest.approx(correlation, abs=0.07)
+    exploration.begin(torch.arange(500) < 250)
+    assert not exploration.last[:250].any() and exploration.last[250:].all()
+
+
+def test_updates_per_step_and_warm_up(tmp_path):
+    """11 random steps of 2 copies pass before 0.4 updates per env step begin."""
+    td3 = small(TD3, DeterministicMLP, warmup_steps=11, updates_per_step=0.4, steps=40)
+    seen = []
+    td3.update = lambda batch: seen.append(td3.env_steps) or {}
+    td3.iterate()
+    assert td3.env_steps == 40 and len(seen) == int(0.4 * (40 - 11)) == 11
+    assert seen[0] == 14 and all(int(0.4 * (steps - 11)) >= k + 1 for k, steps in enumerate(seen))
+    actions = td3.replay.read(Steps(torch.arange(6), torch.zeros(6, dtype=torch.int64)))["action"]
+    assert actions.unique().numel() == 6 and actions.abs().max() <= 2.0
+
+
+@pytest.mark.parametrize(
+    ("cls", "kind", "options", "message"),
+    [
+        (DDPG, GaussianMLP, {}, "policy must be a deterministic one, such as DeterministicMLP, got GaussianMLP"),
+        (SAC, DeterministicMLP, {}, "policy must be a GaussianMLP, got DeterministicMLP"),
+        (SVG0, DeterministicMLP, {}, "policy must be one with noise, such as GaussianMLP, got DeterministicMLP"),
+        (DDPG, DeterministicMLP, {"target_rate": 1.0}, r"target_rate must be in \[0, 1\), got 1.0"),
+        (DDPG, DeterministicMLP, {"exploration": "pink"}, "exploration must be one of gaussian, ou, got 'pink'"),
+        (TD3, DeterministicMLP, {"policy_delay": 0}, "policy_delay must be >= 1, got 0"),
+        (TD3, DeterministicMLP, {"updates_per_step": 0.0}, "updates_per_step must be > 0, got 0.0"),
+        (TD3, DeterministicMLP, {"warmup_steps": -1}, "warmup_steps must be >= 0, got -1"),
+        (DPG, DeterministicMLP, {"data": "mine"}, "data must be one of on_policy, off_policy, got 'mine'"),
+        (DPG, DeterministicMLP, {"data": "on_policy", "num_steps": 2}, "num_steps must be 1 for on_policy, got 2"),
+        (SAC, GaussianMLP, {"temperature": 0.0}, "temperature must be > 0, got 0.0"),
+        (SAC, GaussianMLP, {"replay_size": 1}, "replay_size must be >= num_envs = 2, got 1"),
+    ],
+)
+def test_bad_input(cls, kind, options, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        make(cls, kind, make_env("Pendulum-v1", 2), **options)

@@ -8,7 +8,7 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from policies import Policy
+from policies import QMLP, Policy
 from trainers.ranges import positive, require
 from trainers.value_gradient.exploration import Exploration
 from trainers.value_gradient.off_policy import OffPolicy
@@ -76,4 +76,6 @@ class Deterministic(OffPolicy):
 
     def actor_loss(self, obs: Tensor) -> Tensor:
         """What the policy's step reduces: -mean Q_1(o, mu(o)), over `obs` [B, O]."""
-        return -self.critic(obs, self.policy(obs))[0].mean()
+        action = self.policy(obs)
+        value = self.critic.first(obs, action) if isinstance(self.critic, QMLP) else self.critic(obs, action)[0]
+        return -value.mean()

@@ -18,7 +18,7 @@ Net = TypeVar("Net", bound=nn.Module)
 def descend(loss: Tensor, optimizer: Optimizer) -> None:
     """Takes one step down `loss`, whose slope is computed by the optimizer's parameters, and by nothing else."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    for parameter, slope in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+    for parameter, slope in zip(parameters, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
         parameter.grad = slope
     optimizer.step()
 

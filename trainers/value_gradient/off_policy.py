@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from policies import Policy
 from policies.squash import BoundedBox
@@ -122,12 +121,6 @@ class OffPolicy(ModelFree):
         bounds = self.bounds
         return action.clamp(bounds.center - bounds.half_width, bounds.center + bounds.half_width)
 
-    def all_optimizers(self) -> list[Optimizer]:
-        """The optimizers, of an algorithm with several."""
-        optimizers = self.optimizers(use_pl_optimizer=False)
-        assert isinstance(optimizers, list)
-        return optimizers  # pyright: ignore[reportReturnType]
-
     @property
     def bounds(self) -> BoundedBox:
         """Middle and half width of the action space."""
@@ -152,7 +145,8 @@ class OffPolicy(ModelFree):
 
     def setup(self, stage: str) -> None:
         """Lets the replay know where the run is kept, before anything is stored or loaded."""
-        self.replay.folder = None if self.folder is None else self.folder / "replay"
+        if self.folder is not None:
+            self.replay.folder = self.folder / "replay"
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds experience and the count of updates."""

@@ -1,0 +1,174 @@
+"""DDPG, TD3 and SAC beside Stable-Baselines3's: returns at equal env steps, and updates per second.
+
+Both learn in Gymnasium's environments (C MuJoCo), on one core, one copy, one update per step, with the same networks
+(256-256, relu), batches (256), rates, slow copies, warm-up and exploration noise. The trained policies' mean actions
+are judged in 10 episodes that training never saw. Runs that are finished are not repeated, so that it can be stopped
+and called again.
+
+    python -m benchmarks.off_policy                     # all of it: hours
+    python -m benchmarks.off_policy --only updates      # updates per CPU second, minutes
+
+Updates are timed in turns of a few, ours and theirs, on a replay of 2,000 steps of HalfCheetah-v5, by the CPU time of
+each process; of all turns the median counts, and the ratio of these.
+
+Where Stable-Baselines3 has an environment of its own, name that one's interpreter with --peer_python.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.machine import RESULTS, describe_machine, positive
+from benchmarks.model_free import Job, Row, read_rows, run_together, table, words, write_rows
+from trainers.fit import build
+from trainers.options import RunOptions, parse_fit, pick
+from trainers.value_gradient.off_policy import OffPolicy
+
+ALGORITHMS = ("DDPG", "TD3", "SAC")
+TASKS = {"Pendulum-v1": (20_000, 3), "Hopper-v5": (100_000, 2), "HalfCheetah-v5": (100_000, 2)}
+"""Env steps and number of seeds."""
+WARMUP = {"Pendulum-v1": 1000}
+"""Random steps to begin with; 10,000 for the others."""
+SETTINGS: dict[str, Any] = {
+    "hidden_sizes": "[256, 256]",
+    "critic_hidden_sizes": "[256, 256]",
+    "batch_size": 256,
+    "target_rate": 0.995,
+}
+DETERMINISTIC = {"learning_rate": 1e-3, "critic_learning_rate": 1e-3, "exploration": "gaussian", "exploration_std": 0.1}
+OWN: dict[str, dict[str, Any]] = {
+    "DDPG": {**DETERMINISTIC, "critic_weight_decay": 0.0},
+    "TD3": DETERMINISTIC,
+    "SAC": {},
+}
+TIMED_TASK, FILLED = "HalfCheetah-v5", 2000
+
+
+def settings(job: Job) -> dict[str, Any]:
+    """Options that make our run and theirs the same."""
+    warmup = {"warmup_steps": WARMUP.get(job.task, 10_000)}
+    return {**SETTINGS, **OWN[job.algorithm], **warmup} if job.library == "ours" else warmup
+
+
+def our_updates(algorithm: str) -> Callable[[int], float]:
+    """A function from a number of updates to the CPU seconds they take."""
+    job = Job("ours", TIMED_TASK, algorithm, 0)
+    named = {**settings(job), "task": job.task, "algorithm": algorithm, "warmup_steps": FILLED, "steps": FILLED}
+    values = parse_fit(words(named)).as_dict()
+    learner = build(RunOptions(**pick(values, RunOptions)), values)
+    assert isinstance(learner, OffPolicy)
+    optimizers = learner.configure_optimizers()
+    learner.optimizers = lambda use_pl_optimizer=True: optimizers  # pyright: ignore[reportAttributeAccessIssue]
+    learner.iterate()
+
+    def timed(count: int) -> float:
+        began = time.process_time()
+        for _ in range(count):
+            learner.updates += 1
+            learner.update(learner.batch())
+        return time.process_time() - began
+
+    return timed
+
+
+def compare_updates(algorithm: str, python: str, turns: int, count: int) -> tuple[float, float]:
+    """Updates per CPU second, ours and theirs."""
+    options = {"task": TIMED_TASK, "algorithm": algorithm, "num_envs": 1, "budgets": [FILLED], "seed": 0}
+    options |= {"episodes": 1, "first_episode": 0}
+    command = [python, str(Path(__file__).with_name("stable_baselines.py")), *words(options), "--time_updates"]
+    seconds: list[tuple[float, float]] = []
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as peer:
+        assert peer.stdin is not None and peer.stdout is not None
+        ours = our_updates(algorithm)
+        while (line := peer.stdout.readline()).strip() != "ready":
+            if not line:
+                raise RuntimeError(f"{' '.join(command)} ended before it was ready")
+        for _ in range(turns + 1):
+            mine = ours(count)
+            print(count, file=peer.stdin, flush=True)
+            seconds.append((mine, float(peer.stdout.readline())))
+        peer.stdin.close()
+    ours_median, theirs_median = np.median(seconds[1:], axis=0)  # the first turn warms up
+    return count / ours_median, count / theirs_median
+
+
+def updates_table(algorithms: Sequence[str], python: str, turns: int, count: int) -> list[str]:
+    """One line per algorithm."""
+    lines = ["| algorithm | updates per CPU second | theirs | ratio |", "|---|---:|---:|---:|"]
+    for algorithm in algorithms:
+        ours, theirs = compare_updates(algorithm, python, turns, count)
+        lines.append(f"| {algorithm} | {ours:.0f} | {theirs:.0f} | {ours / theirs:.2f} |")
+        print(lines[-1], flush=True)
+    return lines
+
+
+def write_page(folder: Path, rows: Sequence[Row]) -> None:
+    """The Markdown page, of all that was measured so far."""
+    updates = folder / "updates.md"
+    page = [
+        "# Off-policy algorithms beside Stable-Baselines3",
+        "",
+        f"{datetime.now(UTC):%Y-%m-%d}, {describe_machine()}. Made by `python -m benchmarks.off_policy`.",
+        "",
+        *(__doc__ or "").split("\n\n")[1].splitlines(),
+        "",
+        *(table(rows) if rows else ["No runs yet."]),
+        "",
+        *(updates.read_text().splitlines() if updates.exists() else []),
+        "",
+    ]
+    (folder / "off_policy.md").write_text("\n".join(page))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measures what is not there yet, and writes the page after every run."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.off_policy", description=(__doc__ or "").split("\n\n")[0]
+    )
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS), metavar="ID")
+    parser.add_argument("--algorithms", nargs="+", choices=ALGORITHMS, default=ALGORITHMS, metavar="NAME")
+    parser.add_argument("--env_steps", type=positive(int), help="in place of each task's own")
+    parser.add_argument("--only", choices=("returns", "updates"))
+    parser.add_argument("--turns", type=positive(int), default=15, help="of updates to time")
+    parser.add_argument("--updates", type=positive(int), default=20, help="per turn")
+    parser.add_argument("--peer_python", default=sys.executable, help="interpreter with Stable-Baselines3")
+    parser.add_argument("--libraries", nargs="+", choices=("ours", "theirs"), default=["ours", "theirs"])
+    parser.add_argument("--runs", type=Path, default=Path("runs/off_policy"), help="folder of our runs")
+    parser.add_argument("--output", type=Path, default=RESULTS / "off_policy", help="folder of the page")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    options.output.mkdir(parents=True, exist_ok=True)
+    rows = read_rows(options.output / "runs.csv")
+    if options.only != "returns":
+        lines = updates_table(options.algorithms, options.peer_python, options.turns, options.updates)
+        (options.output / "updates.md").write_text("\n".join([*lines, ""]))
+    finished = {(row.library, row.task, row.algorithm, row.seed, row.budget) for row in rows}
+    for task in options.tasks if options.only != "updates" else ():
+        budget, seeds = options.env_steps or TASKS[task][0], range(TASKS[task][1])
+        for seed, algorithm in product(seeds, options.algorithms):
+            jobs = [Job(library, task, algorithm, seed) for library in options.libraries]
+            jobs = [job for job in jobs if (*asdict(job).values(), budget) not in finished]
+            new = run_together(jobs, [budget], options.runs.resolve(), options.peer_python, settings) if jobs else []
+            rows += new
+            write_rows(rows, options.output / "runs.csv")
+            write_page(options.output, rows)
+            for row in new:
+                print(f"{row}: {row.env_steps / row.seconds:,.0f} steps/s", flush=True)
+    write_page(options.output, rows)
+    print((options.output / "off_policy.md").read_text())
+
+
+if __name__ == "__main__":
+    main()

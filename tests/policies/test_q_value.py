@@ -1,0 +1,50 @@
+"""Several Q's at once: each by itself, against its perceptron written out."""
+
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box
+
+from policies import QMLP, ObservationNormalizer
+
+BOUNDS = Box(np.array([-1.0, 0.0], np.float32), np.array([1.0, 4.0], np.float32))
+
+
+def test_each_is_its_own_perceptron():
+    """Actions in [-1, 1] x [0, 4] are seen as (u_1, (u_2 - 2) / 2); observations through the normalizer."""
+    normalizer = ObservationNormalizer(3).double()
+    normalizer.update(torch.randn(50, 3, dtype=torch.float64) * 3.0 + 1.0)
+    q = QMLP(3, BOUNDS, normalizer, count=2, hidden_sizes=(5, 4)).double()
+    for bias in q.biases:
+        torch.nn.init.normal_(bias)
+    obs, action = torch.randn(6, 7, 3, dtype=torch.float64), torch.rand(6, 7, 2, dtype=torch.float64)
+    found = q(obs, action)
+    unit = torch.stack([action[..., 0], (action[..., 1] - 2.0) / 2.0], -1)
+    for k in range(2):
+        x = torch.cat([normalizer(obs), unit], -1)
+        for layer, (weight, bias) in enumerate(zip(q.weights, q.biases, strict=True)):
+            x = x @ weight[k] + bias[k]
+            x = x.relu() if layer < 2 else x
+        torch.testing.assert_close(found[k], x[..., 0])
+    torch.testing.assert_close(q.first(obs, action), found[0])
+    assert found.shape == (2, 6, 7) and not torch.allclose(found[0], found[1])
+
+
+def test_weights_begin_orthogonal_and_different():
+    q = QMLP(3, BOUNDS, count=2, hidden_sizes=(8, 8))
+    for weight in q.weights[1]:
+        torch.testing.assert_close(weight @ weight.T, torch.eye(8), atol=1e-5, rtol=0)
+    assert not torch.allclose(q.weights[1][0], q.weights[1][1])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"count": 0}, "hidden_sizes, count and obs_size must be >= 1, got 0"),
+        ({"hidden_sizes": (4, 0)}, "hidden_sizes, count and obs_size must be >= 1, got 0"),
+        ({"activation": "sin"}, "activation must be one of tanh, .*, got 'sin'"),
+    ],
+)
+def test_bad_input(options, message):
+    with pytest.raises(ValueError, match=message):
+        QMLP(3, BOUNDS, **options)
