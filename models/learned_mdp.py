@@ -24,7 +24,7 @@ class LearnedMDP(MDP):
 
     Args:
         model: dynamics, reward and termination.
-        data: from whose observations imagined episodes start.
+        data: from whose observations imagined episodes start; None if it is to be set before `initial` is called.
         observation_space: of the environment.
         action_space: of the environment.
         num_envs: N, at least 1.
@@ -38,7 +38,7 @@ class LearnedMDP(MDP):
     def __init__(
         self,
         model: WorldModel,
-        data: Data,
+        data: Data | None,
         observation_space: Box,
         action_space: Box,
         *,
@@ -67,7 +67,8 @@ class LearnedMDP(MDP):
         self.obs_size = model.obs_size
         self.state_size = self.obs_size + 1 + model.reward_noise_size
         self.noise_size = model.noise_size + model.reward_noise_size + (member == "step")
-        self.data = data
+        if data is not None:
+            self.data = data
 
     @property
     def data(self) -> Data:
@@ -83,14 +84,12 @@ class LearnedMDP(MDP):
 
     def initial(self, generator: torch.Generator) -> Tensor:
         """Draws observations of the data, and a member of the elites for each: [N, S]."""
-        count = self.num_envs
         if self.starts == "any":
             index = self._integers(len(self.data), generator)
         else:
             first = self.data.episode_starts()
             index = first[self._integers(len(first), generator)]
         chosen = self._integers(len(self.model.elites), generator)
-        assert len(index) == count
         return self.state(self.data.obs[index], self.model.elites[chosen])
 
     def state(self, obs: Tensor, member: Tensor) -> Tensor:

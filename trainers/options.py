@@ -33,6 +33,7 @@ ALGORITHMS = {
     "PPO": "trainers.likelihood_ratio.ppo",
     "NaturalGradient": "trainers.likelihood_ratio.natural_gradient",
     "TRPO": "trainers.likelihood_ratio.trpo",
+    "ModelBased": "trainers.model_based.model_based",
 }
 """Module of each algorithm, imported only when it is asked for."""
 
