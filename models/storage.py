@@ -87,6 +87,7 @@ def save_data(
     held = torch.isin(data.episode, validation)
     if folder.exists():
         raise FileExistsError(f"output must be a folder that does not exist yet, got {str(folder)!r}")
+    folder = folder.resolve()  # Minari joins relative paths twice
     partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
     partial.mkdir(parents=True)
     try:
@@ -116,6 +117,7 @@ def load_data(folder: Path) -> StoredData:
     """
     from minari.dataset.minari_storage import MinariStorage
 
+    folder = folder.resolve()  # Minari joins relative paths twice
     path = folder / "data" if (folder / "data" / "metadata.json").is_file() else folder
     if not (path / "metadata.json").is_file():
         raise DataError(f"data must be a folder that diffsim collect or Minari wrote, got {str(folder)!r}")

@@ -101,7 +101,7 @@ class ModelBased(Algorithm):
             raise ValueError(f"env must observe and act in Boxes, got {observation_space} and {action_space}")
         self.env = resumable(env, seed)
         self.initial_steps, self.steps_per_iteration = initial_steps, steps_per_iteration
-        self.updates_per_iteration, self.every = updates_per_iteration, max(round(1 / validation_share), 2)
+        self.updates_per_iteration, self.validation_share = updates_per_iteration, validation_share
         self.fit_kwargs = accepted("fit_kwargs", fit_kwargs, ModelFit)
         model_kwargs = accepted("model_kwargs", model_kwargs, WorldModel)
         torch.manual_seed(seed)
@@ -154,7 +154,7 @@ class ModelBased(Algorithm):
     def fit_model(self) -> dict[str, float]:
         """Fits the model to all data but the episodes held back: the first, and every so-and-so-many-th after it."""
         assert self.data is not None
-        held = self.data.episode % self.every == 0
+        held = held_back(self.data, self.validation_share)
         if held.all():
             raise UsageError(
                 f"initial_steps must cover >= 2 episodes, one to train and one to validate with, got {len(self.data)}"
@@ -197,6 +197,11 @@ class ModelBased(Algorithm):
         self.env.load_state_dict({name: value.cpu() for name, value in saved["env"].items()})
         if saved["data"]:
             self.data = self.mdp.data = Data(**saved["data"]).to(self.running_return)
+
+
+def held_back(data: Data, share: float) -> Tensor:
+    """Which transitions to validate with, bool [M]: the first episode, and every (1 / share)-th after it."""
+    return data.episode % max(round(1 / share), 2) == 0
 
 
 def accepted(option: str, given: Mapping[str, Any] | None, cls: type) -> dict[str, Any]:
