@@ -39,6 +39,7 @@ from trainers.options import (
     pick,
     read_yaml,
     takes_env,
+    takes_policy,
 )
 from trainers.recorder import Recorder, ReturnBar
 from trainers.run_folder import RunFolder
@@ -165,6 +166,8 @@ def build(options: RunOptions, values: dict[str, Any]) -> Algorithm:
             reward_noise=options.reward_noise,
             **{**options.task_kwargs, **options.training_kwargs},
         )
+        if not takes_policy(cls):
+            return cls(env, **shared_arguments(options), **pick(values, cls))
         spaces = env.single_observation_space, env.single_action_space
         policy = build_policy(*spaces, options, values).to(options.device, diffsim.dtype)
         return cls(env, policy, **shared_arguments(options), **pick(values, cls))
@@ -243,7 +246,10 @@ def evaluate(run: str, episodes: int, seed: int, video: bool, console: Console) 
     evaluation = official_evaluation(options, episodes, seed)
     checkpoint = read_checkpoint(folder.checkpoint)
     env = gymnasium.make(evaluation.task, **options.task_kwargs)
-    policy = build_policy(env.observation_space, env.action_space, options, values)
+    if takes_policy(choose("algorithm", options.algorithm, ALGORITHMS)):
+        policy = build_policy(env.observation_space, env.action_space, options, values)
+    else:
+        policy = build(options, values).policy
     load_weights(policy, checkpoint, "policy.", folder.checkpoint)
     returns, _ = evaluation.run(policy)
     rows = {**described(returns), "checkpoint": str(folder.checkpoint)}

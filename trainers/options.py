@@ -34,6 +34,7 @@ ALGORITHMS = {
     "NaturalGradient": "trainers.likelihood_ratio.natural_gradient",
     "TRPO": "trainers.likelihood_ratio.trpo",
     "ModelBased": "trainers.model_based.model_based",
+    "PETS": "trainers.model_based.pets",
 }
 """Module of each algorithm, imported only when it is asked for."""
 
@@ -171,6 +172,11 @@ def pick(options: Mapping[str, Any], cls: type) -> dict[str, Any]:
 def takes_env(algorithm: type) -> bool:
     """Whether an algorithm learns from a vector environment, `env`, and not through an `mdp`: its constructor says."""
     return "env" in inspect.signature(algorithm).parameters
+
+
+def takes_policy(algorithm: type) -> bool:
+    """Whether an algorithm trains a policy that the options describe, and not one of its own making."""
+    return "policy" in inspect.signature(algorithm).parameters
 
 
 def default_policy(algorithm: str, task: str | None) -> str:

@@ -78,13 +78,13 @@ def fit_model(argv: Sequence[str], console: Console) -> RunFolder:
 
     Raises: OptionError before any work, if an option is wrong or the data cannot be used.
     """
-    parsed = parse_fit_model(argv)
     resumed = None
-    if parsed.resume is not None:
-        if [word for word in argv if word.startswith("--") and word.split("=")[0] != "--resume"]:
-            raise OptionError(f"--resume keeps the options of its run, got {' '.join(argv)}")
-        resumed = existing_folder("--resume", parsed.resume)
-        parsed = parse_fit_model(["--config", str(resumed.config)])
+    if any(word.split("=")[0] == "--resume" for word in argv):
+        if len(argv) > 2 or not argv[0].startswith("--resume"):
+            raise OptionError(f"--resume keeps the options of its run and stands alone, got {' '.join(argv)}")
+        resumed = existing_folder("--resume", argv[-1].removeprefix("--resume="))
+        argv = ["--config", str(resumed.config)]
+    parsed = parse_fit_model(argv)
     values = resolved(parsed)
     options = FitModelOptions(**{name: values[name] for name in FitModelOptions.__dataclass_fields__})
     torch.set_num_threads(options.threads)

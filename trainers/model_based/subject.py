@@ -13,7 +13,7 @@ from trainers.errors import CheckpointError, OptionError
 from trainers.fit import existing_folder
 from trainers.model_based.collect_command import trained_policy, vector_box
 from trainers.model_based.fit_model import build_model
-from trainers.model_based.model_based import held_back
+from trainers.model_based.model_learning import held_back
 from trainers.options import official_id, read_yaml
 from trainers.run_folder import RunFolder
 
@@ -37,7 +37,7 @@ class Subject(NamedTuple):
 
 
 def find_subject(run: str, data: str | None) -> Subject:
-    """The model of a run of `diffsim fit-model`, or of `diffsim fit --algorithm ModelBased`.
+    """The model of a run of `diffsim fit-model`, or of `diffsim fit` with ModelBased or PETS.
 
     Args:
         run: its folder.
@@ -48,15 +48,16 @@ def find_subject(run: str, data: str | None) -> Subject:
     folder = existing_folder("RUN", run)
     values, checkpoint = read_yaml(folder.config), read_checkpoint(folder.checkpoint)
     policy = None
-    if values.get("algorithm") == "ModelBased":
+    if values.get("algorithm") in ("ModelBased", "PETS"):
         stored = collected_data(values, checkpoint, folder)
         options, seed = values.get("model_kwargs") or {}, values["seed"]
-        policy = trained_policy(run, stored.observation_space, stored.action_space)
+        if values["algorithm"] == "ModelBased":
+            policy = trained_policy(run, stored.observation_space, stored.action_space)
     elif "data" in values:
         stored = load_data(Path(data or values["data"]))
         options, seed = values, values["seed"]
     else:
-        raise OptionError(f"RUN must be of fit-model, or of fit with ModelBased, got {run!r}")
+        raise OptionError(f"RUN must be of fit-model, or of fit with ModelBased or PETS, got {run!r}")
     if data is not None:
         stored = load_data(Path(data))
     validation = stored.data if data is not None else stored.split()[1]
