@@ -108,6 +108,7 @@ def test_a_model_is_not_asked_about_another_tasks_observations(work, capsys, tmp
     other = str(tmp_path / "other")
     assert main(["collect", "--task", "Pendulum-v1", "--steps", "401", "--output", other]) == 0
     assert main(["model-report", str(work / "run"), "--data", other]) == 2
+    assert "obs must have 4 numbers, as the model's task has, got 3: another task's" in capsys.readouterr().err
     assert main(["collect", "--task", TASK, "--steps", "9", "--output", other]) == 2
     assert "output must be a folder that does not exist yet" in capsys.readouterr().err
 

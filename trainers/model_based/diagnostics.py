@@ -157,10 +157,16 @@ def gradient_alignment(
         )
         ours = policy_gradient(learned, policy, cut(imagined, horizon), gamma, slice(None))
         found.horizon.append(horizon)
-        found.cosine.append(float(torch.cosine_similarity(ours, real, dim=0)))
-        found.floor.append(float(torch.cosine_similarity(first, second, dim=0)))
-        found.ratio.append(float(ours.norm() / real.norm()))
+        found.cosine.append(cosine(ours, real))
+        found.floor.append(cosine(first, second))
+        found.ratio.append(float(ours.norm() / real.norm()) if real.any() else float("nan"))
     return found
+
+
+def cosine(first: Tensor, second: Tensor) -> float:
+    """Of the angle between two vectors [D]; nan if one is zero."""
+    norms = first.norm() * second.norm()
+    return float(first @ second / norms) if norms > 0 else float("nan")
 
 
 def cut(scenarios: Scenarios, horizon: int) -> Scenarios:

@@ -20,7 +20,7 @@ class CEMPlanner(Policy):
     observation and the model. Nothing is carried over from one observation to the next.
 
     Args:
-        mdp: the model. Its N copies are the C * P roll-outs of one observation's plans.
+        mdp: the model.
         horizon: H, at least 1.
         num_plans: C, at least 2.
         num_best: E, at least 2, at most C.
@@ -75,37 +75,40 @@ class CEMPlanner(Policy):
 
     @torch.no_grad()
     def forward(self, obs: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Actions [N, A] for `obs` [N, O], one plan after the other; `noise` must be None or empty."""
+        """Actions [..., A] for `obs` [..., O]; `noise` must be None or empty."""
         if noise is not None and noise.shape[-1] != 0:
             raise ValueError(f"noise must be None for a planner, got shape {tuple(noise.shape)}")
         rows = self.see(obs).reshape(-1, self.obs_size)
-        return torch.stack([self.plan(row)[0] for row in rows]).reshape(*obs.shape[:-1], self.action_size)
+        return self.plan(rows)[0].reshape(*obs.shape[:-1], self.action_size)
 
     def plan(self, obs: Tensor) -> Tensor:
-        """The plan [H, A] for one observation [O]."""
+        """A plan for each of `obs` [N, O]: [H, N, A]."""
         squash = self.squash
         assert isinstance(squash, TanhBox)
         center, half_width = squash.center, squash.half_width
-        mean = torch.zeros(self.horizon, 1, self.action_size, device=obs.device, dtype=obs.dtype)
+        mean = obs.new_zeros(self.horizon, len(obs), 1, self.action_size)
         std = torch.ones_like(mean)
         for z in self.plan_noise:
-            plans = (mean + std * z).clamp(-1.0, 1.0)
-            best = plans[:, self.returns(obs, center + half_width * plans).topk(self.num_best).indices]
-            mean, std = best.mean(1, keepdim=True), best.std(1, keepdim=True)
-        return (center + half_width * mean).squeeze(1)
+            plans = (mean + std * z.unsqueeze(1)).clamp(-1.0, 1.0)
+            index = self.returns(obs, center + half_width * plans).topk(self.num_best, dim=1).indices
+            best = plans.gather(2, index[None, :, :, None].expand(self.horizon, -1, -1, self.action_size))
+            mean, std = best.mean(2, keepdim=True), best.std(2, keepdim=True)
+        return (center + half_width * mean).squeeze(2)
 
     def returns(self, obs: Tensor, plans: Tensor) -> Tensor:
-        """Mean discounted return of `plans` [H, C, A] from `obs` [O] until their episodes end: [C]."""
-        mdp, count = self.mdp, self.num_plans * self.num_particles
-        elites = self.model.elites
-        member = elites[(self.members * len(elites)).long().clamp(max=len(elites) - 1)].repeat(self.num_plans)
-        state = mdp.state(obs.expand(count, -1), member)
-        total, alive = obs.new_zeros(count), torch.ones(count, dtype=torch.bool, device=obs.device)
-        for time in range(self.horizon):
-            action = plans[time].repeat_interleave(self.num_particles, dim=0)
-            noise = self.model_noise[time].repeat(self.num_plans, 1)
+        """Mean discounted return of `plans` [H, N, C, A] from `obs` [N, O] until their episodes end: [N, C]."""
+        mdp, particles = self.mdp, self.num_particles
+        shape = (len(obs), plans.shape[2], particles)
+        count, elites = shape[0] * shape[1], self.model.elites
+        member = elites[(self.members * len(elites)).long().clamp(max=len(elites) - 1)].repeat(count)
+        state = mdp.state(obs.repeat_interleave(shape[1] * particles, dim=0), member)
+        total = obs.new_zeros(count * particles)
+        alive = torch.ones_like(total, dtype=torch.bool)
+        for time, plan in enumerate(plans):
+            action = plan.reshape(count, -1).repeat_interleave(particles, dim=0)
+            noise = self.model_noise[time].repeat(count, 1)
             reached = mdp.transition(state, action, noise if mdp.noise_size else None)
             total = total + self.gamma**time * torch.where(alive, mdp.reward(state, action, reached), 0.0)
             alive = alive & ~mdp.terminal(reached)
             state = reached
-        return total.reshape(self.num_plans, self.num_particles).mean(1)
+        return total.reshape(shape).mean(2)

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 import diffsim
+from diffsim.mdp import MDP
 from diffsim.tasks import TASKS
 from models import Data, LearnedMDP, WorldModel
 from policies import GaussianMLP, Policy
@@ -24,6 +25,7 @@ from trainers.model_based.diagnostics import (
 )
 from trainers.model_based.options import ReportOptions
 from trainers.model_based.subject import Subject, find_subject
+from trainers.wrappers import ObservedReward
 
 WINDOWS = 512
 POINTS = 500
@@ -73,7 +75,9 @@ def align(subject: Subject, options: ReportOptions, generator: torch.Generator) 
         torch.manual_seed(options.seed)
         policy = GaussianMLP(*spaces, out_scale=1.0)
     policy = policy.to(subject.model.dynamics.in_mean)
-    mdp = diffsim.make(stored.task, num_envs=options.num_envs, **stored.task_kwargs)
+    mdp: MDP = diffsim.make(stored.task, num_envs=options.num_envs, **stored.task_kwargs)
+    if subject.model.known_reward is not None:  # both climb the reward that the policy was trained by
+        mdp = ObservedReward(mdp, subject.model.known_reward)
     count, steps = options.num_envs, mdp.max_episode_steps
     learned = LearnedMDP(subject.model, subject.validation, *spaces, num_envs=count, max_episode_steps=steps)
     return gradient_alignment(mdp, learned, policy, doubling(options.horizons), options.gamma, generator)
@@ -185,7 +189,8 @@ def write_page(subject: Subject, growth: Growth, calibrated: Calibration | None,
     return "\n".join(
         [
             *lines,
-            "Same policy, start states and action noise. The floor is the cosine between two halves of the simulator's "
+            "Same policy, start states and action noise, and the same reward where that is a known function; nan where "
+            "the simulator's reward has no slope. The floor is the cosine between two halves of the simulator's "
             "roll-outs: what the number of roll-outs can tell apart.",
             "",
             *table(

@@ -61,8 +61,8 @@ def find_subject(run: str, data: str | None) -> Subject:
     if data is not None:
         stored = load_data(Path(data))
     validation = stored.data if data is not None else stored.split()[1]
-    sizes = stored.data.obs.shape[1], stored.data.action.shape[1]
-    model = build_model(options, *sizes, seed)
+    seen, given = (checkpoint["state_dict"][f"model.dynamics.{name}_mean"].shape[0] for name in ("out", "in"))
+    model = build_model(options, seen, given - seen, seed)
     load_weights(model, checkpoint, "model.", folder.checkpoint)
     like = model.dynamics.in_mean
     model.check(validation)
