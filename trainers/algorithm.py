@@ -19,35 +19,26 @@ CHECKPOINT_FORMAT = 1
 Evaluation = Callable[[Policy], dict[str, float]]
 
 
-class Algorithm(LightningModule, ABC):
+class Training(LightningModule, ABC):
     """Turns Lightning's hooks into `iterate`, one call per Lightning epoch, and `evaluate`.
 
     Whatever must survive a stop is a parameter, a buffer, an optimizer's state, `env_steps`, `iteration` or
     `generator`, the only source of randomness. All are in the checkpoint: resuming is exact, bit for bit.
 
     Args:
-        policy: what is trained.
         seed: of `generator`, at least 0.
-        device: of `generator`: the MDP's.
-        evaluation: from the policy to metrics; none are taken if None.
+        device: of `generator`.
 
     Attributes:
-        run_defaults: options of a run, or of its policy, that suit this algorithm better than their own defaults.
         folder: where a run keeps what is too large to be written anew with every checkpoint; None to keep all of it
             in the checkpoint. Whoever trains sets it before anything is loaded.
     """
 
-    run_defaults: ClassVar[dict[str, Any]] = {}
-
-    def __init__(
-        self, policy: Policy, *, seed: int, device: torch.device, evaluation: Evaluation | None = None
-    ) -> None:
+    def __init__(self, *, seed: int, device: torch.device) -> None:
         super().__init__()
         if seed < 0:
             raise ValueError(f"seed must be >= 0, got {seed}")
         self.automatic_optimization = False
-        self.policy = policy
-        self.evaluation = evaluation
         self.folder: Path | None = None
         self.generator = torch.Generator(device).manual_seed(seed)
         self.iteration = 0
@@ -59,8 +50,8 @@ class Algorithm(LightningModule, ABC):
         """Does one iteration, counts its `env_steps`, and returns what to log."""
 
     def evaluate(self) -> dict[str, float]:
-        """Measures the policy in the official environment."""
-        return {} if self.evaluation is None else self.evaluation(self.policy)
+        """Measures what has been trained."""
+        return {}
 
     def descend(
         self, loss: Callable[[], Tensor], optimizer: Optimizer, max_norm: float = float("inf")
@@ -99,7 +90,6 @@ class Algorithm(LightningModule, ABC):
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """Runs `iterate`."""
-        self.policy.anneal(self.env_steps)
         self.metrics = {name: float(value) for name, value in self.iterate().items()}
         self.iteration += 1
         self._log()
@@ -128,3 +118,35 @@ class Algorithm(LightningModule, ABC):
         # "step" is the horizontal axis that Lightning hands to its loggers.
         logged = {**self.metrics, "step": float(self.env_steps)}
         self.log_dict(logged, on_step=False, on_epoch=True, batch_size=1)
+
+
+class Algorithm(Training):
+    """Trains a policy, and is measured by it.
+
+    Args:
+        policy: what is trained.
+        seed: of `generator`, at least 0.
+        device: of `generator`: the MDP's.
+        evaluation: from the policy to metrics; none are taken if None.
+
+    Attributes:
+        run_defaults: options of a run, or of its policy, that suit this algorithm better than their own defaults.
+    """
+
+    run_defaults: ClassVar[dict[str, Any]] = {}
+
+    def __init__(
+        self, policy: Policy, *, seed: int, device: torch.device, evaluation: Evaluation | None = None
+    ) -> None:
+        super().__init__(seed=seed, device=device)
+        self.policy = policy
+        self.evaluation = evaluation
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        """Runs `iterate`, with the policy as it is meant to be by now."""
+        self.policy.anneal(self.env_steps)
+        super().training_step(batch, batch_idx)
+
+    def evaluate(self) -> dict[str, float]:
+        """Measures the policy in the official environment."""
+        return {} if self.evaluation is None else self.evaluation(self.policy)

@@ -16,6 +16,10 @@ commands:
   evaluate   measure a trained policy in the official Gymnasium environment
   gradients  compare estimators of the policy gradient: variance, bias and cost by horizon
   tasks      list the environments, and what of each is supported
+  collect    record experience, as data for a model
+  fit-model  fit a model of an environment to data
+  model-report
+             examine a model: errors, calibration, and the policy gradient through it
 
 diffsim COMMAND --help lists the options of one. Example:
   diffsim fit --config configs/quickstart.yaml
@@ -88,11 +92,47 @@ def run_tasks(argv: Sequence[str]) -> None:
     Console(width=max(Console().width, 100)).print(task_table())  # a table cut short is no use
 
 
+def run_collect(argv: Sequence[str]) -> None:
+    """Runs `diffsim collect`."""
+    from trainers.model_based.options import parse_collect
+
+    options = parse_collect(argv)
+    from rich.console import Console
+
+    from trainers.model_based.collect_command import collect_command
+
+    collect_command(options, Console())
+
+
+def run_fit_model(argv: Sequence[str]) -> None:
+    """Runs `diffsim fit-model`."""
+    from rich.console import Console
+
+    from trainers.model_based.fit_model import fit_model
+
+    fit_model(argv, Console())
+
+
+def run_model_report(argv: Sequence[str]) -> None:
+    """Runs `diffsim model-report`."""
+    from trainers.model_based.options import parse_report
+
+    options = parse_report(argv)
+    from rich.console import Console
+
+    from trainers.model_based.report import model_report
+
+    model_report(options, Console())
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "fit": run_fit,
     "evaluate": run_evaluate,
     "gradients": run_gradients,
     "tasks": run_tasks,
+    "collect": run_collect,
+    "fit-model": run_fit_model,
+    "model-report": run_model_report,
 }
 
 

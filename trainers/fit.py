@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import yaml
 from gymnasium.spaces import Space
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 
@@ -41,6 +41,7 @@ from trainers.options import (
     pick,
     read_yaml,
     takes_env,
+    takes_policy,
 )
 from trainers.recorder import Recorder, ReturnBar
 from trainers.run_folder import RunFolder
@@ -167,6 +168,8 @@ def build(options: RunOptions, values: dict[str, Any]) -> Algorithm:
             reward_noise=options.reward_noise,
             **{**options.task_kwargs, **options.training_kwargs},
         )
+        if not takes_policy(cls):
+            return cls(env, **shared_arguments(options), **pick(values, cls))
         spaces = env.single_observation_space, env.single_action_space
         policy = build_policy(*spaces, options, values).to(options.device, diffsim.dtype)
         replay = hindsight_replay(env, cls, options, values)
@@ -211,21 +214,29 @@ def train(algorithm: Algorithm, options: RunOptions, folder: RunFolder, console:
     recorder = Recorder(folder, save_every=options.evaluate_every, env_steps=options.env_steps)
     with warnings.catch_warnings(), recorder:
         warnings.filterwarnings("ignore", module="lightning")
-        device = torch.device(options.device)
-        trainer = Trainer(
-            accelerator="gpu" if device.type == "cuda" else "cpu",
-            devices=[device.index or 0] if device.type == "cuda" else 1,
-            max_epochs=options.max_iterations,
-            check_val_every_n_epoch=options.evaluate_every,
-            num_sanity_val_steps=0,
-            logger=TensorBoardLogger(folder.path, name="tensorboard", version=""),
-            callbacks=[recorder, ReturnBar(console)],
-            enable_progress_bar=False,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-        )
+        every, callbacks = options.evaluate_every, [recorder, ReturnBar(console)]
+        trainer = make_trainer(options.device, options.max_iterations, every, folder, callbacks)
         trainer.fit(algorithm, ckpt_path=folder.checkpoint if resume else None, weights_only=True)
     return recorder
+
+
+def make_trainer(
+    device: str, iterations: int, evaluate_every: int, folder: RunFolder, callbacks: list[Callback]
+) -> Trainer:
+    """Lightning's trainer, for one epoch per iteration; with -1, for any number."""
+    where = torch.device(device)
+    return Trainer(
+        accelerator="gpu" if where.type == "cuda" else "cpu",
+        devices=[where.index or 0] if where.type == "cuda" else 1,
+        max_epochs=iterations,
+        check_val_every_n_epoch=evaluate_every,
+        num_sanity_val_steps=0,
+        logger=TensorBoardLogger(folder.path, name="tensorboard", version=""),
+        callbacks=callbacks,
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+    )
 
 
 def report(algorithm: Algorithm, options: RunOptions, folder: RunFolder, console: Console) -> None:
@@ -256,7 +267,10 @@ def evaluate(run: str, episodes: int, seed: int, video: bool, console: Console) 
     evaluation = official_evaluation(options, episodes, seed)
     checkpoint = read_checkpoint(folder.checkpoint)
     env = make_official(evaluation.task, **options.task_kwargs)
-    policy = build_policy(env.observation_space, env.action_space, options, values)
+    if takes_policy(choose("algorithm", options.algorithm, ALGORITHMS)):
+        policy = build_policy(env.observation_space, env.action_space, options, values)
+    else:
+        policy = build(options, values).policy
     load_weights(policy, checkpoint, "policy.", folder.checkpoint)
     episodes_played = evaluation.run(policy)
     rows = {**described(episodes_played), "checkpoint": str(folder.checkpoint)}

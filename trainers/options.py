@@ -41,6 +41,8 @@ ALGORITHMS = {
     "TD3": "trainers.value_gradient.td3",
     "SAC": "trainers.value_gradient.sac",
     "DQN": "trainers.value_gradient.dqn",
+    "ModelBased": "trainers.model_based.model_based",
+    "PETS": "trainers.model_based.pets",
 }
 """Module of each algorithm, imported only when it is asked for."""
 
@@ -187,6 +189,11 @@ def pick(options: Mapping[str, Any], cls: type) -> dict[str, Any]:
 def takes_env(algorithm: type) -> bool:
     """Whether an algorithm learns from a vector environment, `env`, and not through an `mdp`: its constructor says."""
     return "env" in inspect.signature(algorithm).parameters
+
+
+def takes_policy(algorithm: type) -> bool:
+    """Whether an algorithm trains a policy that the options describe, and not one of its own making."""
+    return "policy" in inspect.signature(algorithm).parameters
 
 
 def default_policy(algorithm: str, task: str | None) -> str:

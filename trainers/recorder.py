@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from trainers.algorithm import Algorithm
+from trainers.algorithm import Training
 from trainers.run_folder import RunFolder
 
 
@@ -33,7 +33,7 @@ class Recorder(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keeps the rows up to the checkpoint that training resumes from, and starts the clock."""
-        assert isinstance(pl_module, Algorithm)
+        assert isinstance(pl_module, Training)
         rows = [row for row in self.folder.read_metrics() if row["iteration"] <= pl_module.iteration]
         self.folder.write_metrics(rows)
         self.seconds_before = rows[-1]["seconds"] if rows else 0.0
@@ -42,7 +42,7 @@ class Recorder(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Records the iteration."""
-        assert isinstance(pl_module, Algorithm)
+        assert isinstance(pl_module, Training)
         counts = {
             "iteration": pl_module.iteration,
             "env_steps": pl_module.env_steps,
@@ -89,7 +89,7 @@ class ReturnBar(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draws the bar."""
-        assert isinstance(pl_module, Algorithm)
+        assert isinstance(pl_module, Training)
         self.bar = self.progress.add_task(
             "fit",
             total=trainer.max_epochs if trainer.max_epochs != -1 else None,
@@ -100,12 +100,15 @@ class ReturnBar(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Moves the bar on."""
-        assert isinstance(pl_module, Algorithm)
+        assert isinstance(pl_module, Training)
         self.shown.update(pl_module.metrics)
+        self.progress.update(self.bar, completed=pl_module.iteration, status=self.status(pl_module))
+
+    def status(self, training: Training) -> str:
+        """What stands beside the bar."""
         labels = {"return": "return", "eval/return": "official"}
         parts = [f"{text} {self.shown[name]:,.1f}" for name, text in labels.items() if name in self.shown]
-        status = "  ".join([*parts, f"{pl_module.env_steps:,} env steps"])
-        self.progress.update(self.bar, completed=pl_module.iteration, status=status)
+        return "  ".join([*parts, f"{training.env_steps:,} env steps"])
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str, **kwargs: Any) -> None:
         """Leaves the bar as it is."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -74,6 +74,23 @@ class BoundedMDP(MDPWrapper):
         obs = self.mdp.observation(state)
         beyond = [obs[:, index].abs() > bound for index, bound in self.bounds.items()]
         return torch.stack([self.mdp.terminal(state), *beyond]).any(0)
+
+
+class ObservedReward(MDPWrapper):
+    """An MDP with another reward, a function of what is observed.
+
+    Args:
+        mdp: whose dynamics and ends stay as they are.
+        function: from obs [N, O], action [N, A] and next_obs [N, O] to rewards [N].
+    """
+
+    def __init__(self, mdp: MDP, function: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
+        super().__init__(mdp)
+        self.function = function
+
+    def reward(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+        """The function's: [N]."""
+        return self.function(self.observation(state), action, self.observation(next_state))
 
 
 class RecordedMDP(MDPWrapper):

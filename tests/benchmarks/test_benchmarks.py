@@ -244,3 +244,24 @@ def test_goals_table_says_what_is_shown():
     words = arguments_of(EXPERIMENTS["fetch_push"], False, 3, 7, Path("there"))
     assert words[0] == "--config" and Path(words[1]).is_file()
     assert set(words[2:]) == {"--task=FetchPush-v4", "--seed=3", "--env_steps=7", "--run=there", "--goal_strategy=null"}
+
+
+def test_the_ensemble_benchmark_gives_a_ratio_for_every_size():
+    lines = [cells(line) for line in run("ensemble", "--members", 2, "--rounds", 1, "--repeats", 1).splitlines()[3:]]
+    assert len(lines) == 4 and all(float(line[2]) > 0 for line in lines)
+
+
+def test_world_model_runs_are_not_repeated_and_make_a_table(tmp_path):
+    from benchmarks.model_free import write_rows
+    from benchmarks.world_models import METHODS, main
+
+    rows = [
+        ModelFreeRow("ours", "Pendulum-v1", "ModelBased", 5000, seed, mean, 10.0, 5000, 60.0)
+        for seed, mean in ((0, -100.0), (1, -200.0))
+    ]
+    write_rows(rows, tmp_path / "runs.csv")
+    main(["--tasks", "Pendulum-v1", "--methods", "ModelBased", "--seeds", "0", "1", "--output", str(tmp_path)])
+    from benchmarks.world_models import table
+
+    assert table(rows)[2] == "| Pendulum-v1 | ModelBased | 5,000 | 2 | -150 ± 50 | -100, -200 |"
+    assert all((ROOT / "configs" / m.config).is_file() for methods in METHODS.values() for m in methods.values())

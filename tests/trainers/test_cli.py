@@ -168,6 +168,13 @@ def test_every_config_runs_two_iterations(tmp_path, config):
     small = ["--iterations", 2, "--num_envs", 2, "--evaluate_episodes", 1]
     if "pong" in config.stem:
         small += ["--task_kwargs", '{"max_num_frames_per_episode": 200}']  # a game has thousands
+    learns_model = config.stem.startswith(("model_based", "pets"))
+    if learns_model:
+        small += ["--initial_steps", 410, "--steps_per_iteration", 2, "--fit_kwargs", "{max_epochs: 1}"]
+    if config.stem.startswith("pets"):
+        small += ["--planner_kwargs", "{horizon: 2, num_plans: 4, num_best: 2, num_particles: 1, rounds: 1}"]
+    elif learns_model:
+        small += ["--updates_per_iteration", 1]
     assert diffsim("fit", "--config", config, *small, "--run", tmp_path / "run") == 0
 
 

@@ -1,0 +1,169 @@
+"""Transitions in the order in which they happened, episode by episode: what models are fitted to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Data:
+    """M transitions. Those of one episode stand together, in order of time.
+
+    An episode here is an unbroken piece of experience: what one window of collecting saw of it.
+
+    Attributes:
+        obs: [M, O].
+        action: [M, A], in the action space's units.
+        reward: [M].
+        next_obs: [M, O], the observation reached, before any reset.
+        terminated: bool [M], whether that is a terminal state. Time-outs are not.
+        episode: int64 [M], never falling.
+        log_prob: [M], log density of the action under whoever chose it; nan where unknown.
+
+    Raises: ValueError if shapes do not fit together, a number is not finite, or episodes are mixed.
+    """
+
+    obs: Tensor
+    action: Tensor
+    reward: Tensor
+    next_obs: Tensor
+    terminated: Tensor
+    episode: Tensor
+    log_prob: Tensor
+
+    def __post_init__(self) -> None:
+        count = len(self.reward)
+        for name, dims in {"obs": 2, "action": 2, "next_obs": 2, "reward": 1}.items():
+            value = getattr(self, name)
+            if value.dim() != dims or len(value) != count:
+                rule = f"[{count}, {'O' if 'obs' in name else 'A'}]" if dims == 2 else f"[{count}]"
+                raise ValueError(f"{name} must have shape {rule}, got {list(value.shape)}")
+            if not value.isfinite().all():
+                row = int((~value.isfinite()).reshape(count, -1).any(1).nonzero()[0])
+                where = f"in transition {row}, in episode {int(self.episode[row])}"
+                raise ValueError(f"{name} must be finite, got {value[row].tolist()} {where}")
+        if self.next_obs.shape != self.obs.shape:
+            raise ValueError(
+                f"next_obs must have the shape of obs, {list(self.obs.shape)}, got {list(self.next_obs.shape)}"
+            )
+        for name in ("terminated", "episode", "log_prob"):
+            if getattr(self, name).shape != (count,):
+                raise ValueError(f"{name} must have shape [{count}], got {list(getattr(self, name).shape)}")
+        if (self.episode.diff() < 0).any():
+            raise ValueError("episode must never fall: transitions of one episode stand together")
+
+    def __len__(self) -> int:
+        return len(self.reward)
+
+    def __getitem__(self, index: Tensor) -> Data:
+        """The transitions at `index`: positions in increasing order, or bool [M]."""
+        return Data(**{name: value[index] for name, value in self.tensors().items()})
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every field, by its name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def to(self, like: Tensor) -> Data:
+        """On the device and in the floating type of `like`."""
+        cast = {name: value.to(like) for name, value in self.tensors().items() if value.is_floating_point()}
+        whole = {name: getattr(self, name).to(like.device) for name in ("terminated", "episode")}
+        return Data(**cast, **whole)
+
+    def starts(self, horizon: int = 1) -> Tensor:
+        """Positions from which at least `horizon` transitions of the same episode follow: int64 [K]."""
+        last = len(self) - horizon + 1
+        if last <= 0:
+            return self.episode.new_zeros(0)
+        return (self.episode[:last] == self.episode[horizon - 1 :]).nonzero()[:, 0]
+
+    def episode_starts(self) -> Tensor:
+        """Positions of the first transition of every episode: int64 [E]."""
+        first = torch.ones_like(self.episode, dtype=torch.bool)
+        first[1:] = self.episode.diff() > 0
+        return first.nonzero()[:, 0]
+
+    def window(self, start: Tensor, horizon: int) -> tuple[dict[str, Tensor], Tensor]:
+        """The `horizon` transitions that begin at each of `start` [...].
+
+        Returns: every field, [H, ..., .], time-major; and whether a step still belongs to the episode that it started
+        in, bool [H, ...]. Steps beyond repeat the data's last ones and mean nothing.
+        """
+        time = torch.arange(horizon, device=start.device).reshape(-1, *[1] * start.dim())
+        index = (start + time).clamp(max=len(self) - 1)
+        valid = (self.episode[index] == self.episode[start]) & (start + time < len(self))
+        return {name: value[index] for name, value in self.tensors().items()}, valid
+
+    def extended(self, other: Data) -> Data:
+        """These transitions, and then `other`'s as episodes of their own."""
+        shift = int(self.episode[-1]) + 1 - int(other.episode[0]) if len(self) and len(other) else 0
+        other = replace(other, episode=other.episode + shift)
+        pairs = zip(self.tensors().items(), other.tensors().values(), strict=True)
+        return Data(**{name: torch.cat([mine, theirs]) for (name, mine), theirs in pairs})
+
+    def in_episodes(self, chosen: Tensor) -> Data:
+        """The transitions whose episode is among `chosen` [K]."""
+        return self[torch.isin(self.episode, chosen)]
+
+    def split(self, share: float, generator: torch.Generator) -> tuple[Data, Data]:
+        """Parts the data by whole episodes, so that nothing in validation resembles its neighbour in training.
+
+        Args:
+            share: of the episodes that go to validation, rounded, but at least one; in (0, 1).
+            generator: which ones, on the CPU.
+
+        Returns: what to train with, and what to validate with.
+        Raises: ValueError if the share is out of range, or one of the two would be empty.
+        """
+        validation = validation_episodes(self.episode, share, generator)
+        held = torch.isin(self.episode, validation)
+        return self[~held], self[held]
+
+
+def validation_episodes(episode: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Which of the episodes named in `episode` [M] to validate with: int64, in increasing order.
+
+    Raises: ValueError if the share is not in (0, 1), or there are fewer than two episodes to share out.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"validation_share must be in (0, 1), got {share}")
+    names = episode.unique()
+    if len(names) < 2:
+        raise ValueError(
+            f"data must have >= 2 episodes, one to train and one to validate with, got {len(names)}; collect more steps"
+        )
+    count = min(max(round(share * len(names)), 1), len(names) - 1)
+    chosen = torch.randperm(len(names), generator=generator)[:count].to(names.device)
+    return names[chosen].sort().values
+
+
+def from_windows(
+    obs: Tensor,
+    action: Tensor,
+    reward: Tensor,
+    next_obs: Tensor,
+    terminated: Tensor,
+    truncated: Tensor,
+    log_prob: Tensor | None = None,
+) -> Data:
+    """Makes data of time-major experience: one copy after the other, a new episode wherever one ended.
+
+    Args:
+        obs: [H, N, O].
+        action: [H, N, A].
+        reward: [H, N].
+        next_obs: [H, N, O].
+        terminated: bool [H, N].
+        truncated: bool [H, N].
+        log_prob: [H, N], of the actions; nan if None.
+    """
+    log_prob = torch.full_like(reward, torch.nan) if log_prob is None else log_prob
+    begins = torch.ones_like(terminated)
+    begins[1:] = (terminated | truncated)[:-1]
+    rows = [
+        part.transpose(0, 1).flatten(0, 1) for part in (obs, action, reward, next_obs, terminated, begins, log_prob)
+    ]
+    *parts, begins, log_prob = rows
+    return Data(*parts, episode=begins.long().cumsum(0) - 1, log_prob=log_prob)

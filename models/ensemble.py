@@ -1,0 +1,182 @@
+"""Several networks of one shape, computed and trained in one batched pass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from models.statistics import Moments
+
+Noise = Literal["state", "constant", "none"]
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"silu": nn.SiLU, "elu": nn.ELU, "tanh": nn.Tanh, "relu": nn.ReLU}
+
+
+class EnsembleLinear(nn.Module):
+    """E linear maps, each of its own batch: y_e = x_e W_e + b_e.
+
+    Args:
+        num_members: E.
+        in_size: I.
+        out_size: O.
+    """
+
+    def __init__(self, num_members: int, in_size: int, out_size: int) -> None:
+        super().__init__()
+        weight = torch.empty(num_members, in_size, out_size)
+        nn.init.trunc_normal_(weight, std=0.5 / math.sqrt(in_size))  # Chua et al. (2018)
+        self.weight = nn.Parameter(weight)
+        self.bias = nn.Parameter(torch.zeros(num_members, 1, out_size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps `x` [E, B, I] to [E, B, O]."""
+        return torch.baddbmm(self.bias, x, self.weight)
+
+
+def ensemble_mlp(
+    num_members: int, in_size: int, hidden_sizes: Sequence[int], out_size: int, activation: str = "silu"
+) -> nn.Sequential:
+    """Builds E perceptrons in one.
+
+    Args:
+        num_members: E, at least 1.
+        in_size: numbers in, at least 1.
+        hidden_sizes: widths of the hidden layers; empty for linear maps.
+        out_size: numbers out, at least 1.
+        activation: silu, elu, tanh or relu. The policy's gradient passes through it: prefer a smooth one.
+
+    Raises: ValueError if a size is below 1, or the activation is unknown.
+    """
+    for name, size in (("num_members", num_members), *(("hidden_sizes", size) for size in hidden_sizes)):
+        if size < 1:
+            raise ValueError(f"{name} must be >= 1, got {size}")
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+    sizes = [in_size, *hidden_sizes]
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+        layers += [EnsembleLinear(num_members, fan_in, fan_out), ACTIVATIONS[activation]()]
+    return nn.Sequential(*layers, EnsembleLinear(num_members, sizes[-1], out_size))
+
+
+def by_member(network: Callable[[Tensor], Tensor], x: Tensor, member: Tensor, num_members: int) -> Tensor:
+    """Sends each row through one member, every member seeing its own rows only.
+
+    Args:
+        network: from [E, B, I] to [E, B, O], row by row.
+        x: [N, I].
+        member: int64 [N].
+        num_members: E.
+
+    Returns: [N, O].
+    """
+    if num_members == 1:
+        return network(x.unsqueeze(0)).squeeze(0)
+    # The rank of a row among those of its member is its place in that member's batch.
+    chosen = torch.nn.functional.one_hot(member, num_members)
+    place = (chosen.cumsum(0) - 1).gather(1, member.unsqueeze(1)).squeeze(1)
+    batch = x.new_zeros(num_members, int(place.max()) + 1, x.shape[-1]).index_put((member, place), x)
+    return network(batch)[member, place]
+
+
+class GaussianEnsemble(nn.Module):
+    """E models of y given x, each a perceptron's mean and a deviation.
+
+        y = m(x) + s(x) * w,   w ~ N(0, I)
+
+    x and y are seen in units of their deviations in the data. Every parameter has the member as its first axis, so
+    members are fitted side by side without touching each other.
+
+    Args:
+        in_size: I.
+        out_size: O.
+        num_members: E, at least 1.
+        hidden_sizes: widths of the hidden layers; empty for a linear mean.
+        activation: silu, elu, tanh or relu.
+        noise: what s is: "state" for a function of x, whose logarithm is kept between two learned bounds; "constant"
+            for one number per output; "none" for 0, and a fit by squared error.
+
+    Source: Chua et al. (2018), "Deep reinforcement learning in a handful of trials using probabilistic dynamics
+    models", appendix A.1.
+    """
+
+    in_mean: Tensor
+    in_std: Tensor
+    out_mean: Tensor
+    out_std: Tensor
+
+    def __init__(
+        self,
+        in_size: int,
+        out_size: int,
+        *,
+        num_members: int = 1,
+        hidden_sizes: Sequence[int] = (200, 200),
+        activation: str = "silu",
+        noise: Noise = "state",
+    ) -> None:
+        super().__init__()
+        if noise not in ("state", "constant", "none"):
+            raise ValueError(f"noise must be one of state, constant, none, got {noise!r}")
+        self.num_members, self.in_size, self.out_size, self.noise = num_members, in_size, out_size, noise
+        outputs = 2 * out_size if noise == "state" else out_size
+        self.network = ensemble_mlp(num_members, in_size, hidden_sizes, outputs, activation)
+        if noise == "state":
+            self.max_log_std = nn.Parameter(torch.full((num_members, 1, out_size), 0.25))
+            self.min_log_std = nn.Parameter(torch.full((num_members, 1, out_size), -5.0))
+        elif noise == "constant":
+            self.log_std = nn.Parameter(torch.zeros(num_members, 1, out_size))
+        for name, size in (("in", in_size), ("out", out_size)):
+            self.register_buffer(f"{name}_mean", torch.zeros(size))
+            self.register_buffer(f"{name}_std", torch.ones(size))
+
+    def see(self, inputs: Moments, outputs: Moments) -> None:
+        """Sets the units in which x [I] and y [O] are seen."""
+        for name, moments in (("in", inputs), ("out", outputs)):
+            getattr(self, f"{name}_mean").copy_(moments.mean)
+            getattr(self, f"{name}_std").copy_(moments.std)
+
+    def normalised(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log deviation, in units of the data's deviation, of `x` [E, B, I]: [E, B, O] each.
+
+        Without noise the log deviation is 0.
+        """
+        out = self.network((x - self.in_mean) / self.in_std)
+        if self.noise != "state":
+            return out, (self.log_std if self.noise == "constant" else torch.zeros_like(out)).expand_as(out)
+        mean, log_std = out.chunk(2, dim=-1)
+        log_std = self.max_log_std - softplus(self.max_log_std - log_std)
+        return mean, self.min_log_std + softplus(log_std - self.min_log_std)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of y for `x` [E, B, I], in y's units: [E, B, O] each."""
+        mean, log_std = self.normalised(x)
+        std = torch.zeros_like(mean) if self.noise == "none" else log_std.exp() * self.out_std
+        return self.out_mean + self.out_std * mean, std
+
+    def predict(self, x: Tensor, member: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of y for `x` [N, I], each row by its own `member` [N]: [N, O] each."""
+        out = by_member(lambda batch: torch.cat(self(batch), dim=-1), x, member, self.num_members)
+        mean, std = out.chunk(2, dim=-1)
+        return mean, std
+
+    def nll(self, x: Tensor, y: Tensor) -> Tensor:
+        """- log p(y | x), in nats, of `y` [E, B, O]: [E, B].
+
+        Without noise it is that of a deviation of 1 in normalised units: half the squared error, and a constant.
+        """
+        mean, log_std = self.normalised(x)
+        error = ((y - self.out_mean) / self.out_std - mean) * torch.exp(-log_std)
+        constant = torch.log(self.out_std).sum() + 0.5 * math.log(2 * math.pi) * self.out_size
+        return (0.5 * error.square() + log_std).sum(-1) + constant
+
+    def bounds_penalty(self) -> Tensor:
+        """What pulls the bounds of the log deviation together: [E]. Zero where there are none."""
+        if self.noise != "state":
+            return torch.zeros(self.num_members, device=self.in_mean.device, dtype=self.in_mean.dtype)
+        return 0.01 * (self.max_log_std - self.min_log_std).sum((1, 2))

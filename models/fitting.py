@@ -1,0 +1,183 @@
+"""Maximum likelihood for all members side by side, each with its own resample of the data and its own best epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Adam
+
+from models.data import Data
+from models.world_model import WorldModel
+
+
+class ModelFit:
+    """Fits a world model by epochs, until no member gains on the validation data.
+
+        minimise mean_t - log p(o_{t+1}, r_t, end_t | o_t, u_t)        horizon 1
+        minimise mean_t mean_{j < k} - log p(o_{t+j+1} | ô_{t+j}, u_{t+j}),    horizon k
+                 ô_t = o_t,   ô_{t+j+1} = ô_{t+j} + m(ô_{t+j}, u_{t+j})
+
+    In the end every member is as it was in its best epoch, and those with the least validation loss are the elites.
+    Validation is by one-step likelihood, or over `horizon` steps; without noise, by the likelihood of the best
+    constant deviation.
+
+    Args:
+        model: to fit, from its present weights on. Its units become those of the training data.
+        train: transitions.
+        validation: transitions held back.
+        generator: of resamples and order, on the model's device.
+        horizon: k, steps that the model predicts from its own predictions, at least 1.
+        batch_size: windows per update and member, at least 1.
+        learning_rate: Adam's step size, above 0.
+        weight_decay: weight of the parameters' squared norm beside the loss, at least 0.
+        patience: epochs without a gain before a member is done, at least 1.
+        min_gain: validation loss, in nats, that counts as a gain, at least 0.
+        bootstrap: draw each member's data with replacement; otherwise all members see all of them.
+        max_epochs: no more than these, at least 1.
+
+    Raises: ValueError if an argument is out of range, or the data are of another task, or have no window.
+    Source: Chua et al. (2018), PETS; Janner et al. (2019), MBPO, for the early stop and the elites.
+    """
+
+    def __init__(
+        self,
+        model: WorldModel,
+        train: Data,
+        validation: Data,
+        generator: torch.Generator,
+        *,
+        horizon: int = 1,
+        batch_size: int = 256,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 1e-5,
+        patience: int = 5,
+        min_gain: float = 0.01,
+        bootstrap: bool = True,
+        max_epochs: int = 200,
+    ) -> None:
+        counts = {"horizon": horizon, "batch_size": batch_size, "patience": patience, "max_epochs": max_epochs}
+        for name, count in counts.items():
+            if count < 1:
+                raise ValueError(f"{name} must be >= 1, got {count}")
+        if not learning_rate > 0:
+            raise ValueError(f"learning_rate must be > 0, got {learning_rate}")
+        for name, number in {"weight_decay": weight_decay, "min_gain": min_gain}.items():
+            if not number >= 0:
+                raise ValueError(f"{name} must be >= 0, got {number}")
+        like = model.dynamics.in_mean
+        self.model, self.generator = model, generator
+        self.train, self.validation = train.to(like), validation.to(like)
+        self.horizon, self.batch_size, self.patience = horizon, batch_size, patience
+        self.min_gain, self.max_epochs = min_gain, max_epochs
+        for name, data in (("train", self.train), ("validation", self.validation)):
+            model.check(data)
+            if not len(data.starts(horizon)):
+                raise ValueError(f"{name} data must have >= 1 window of {horizon} steps, got {len(data)} transitions")
+        model.see(self.train)
+        self.optimizer = Adam(model.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
+        self.epoch_count, members = 0, model.num_members
+        self.best = {name: value.detach().clone() for name, value in model.named_parameters()}
+        self.best_loss = torch.full((members,), math.inf, device=like.device, dtype=like.dtype)
+        self.waited = torch.zeros(members, dtype=torch.int64, device=like.device)
+        starts = self.train.starts(horizon)
+        shape = (members, len(starts))
+        self.starts = starts.expand(shape)
+        if bootstrap:
+            self.starts = starts[torch.randint(len(starts), shape, generator=generator, device=like.device)]
+
+    @property
+    def finished(self) -> bool:
+        """Whether another epoch would be in vain."""
+        return self.epoch_count >= self.max_epochs or bool((self.waited >= self.patience).all())
+
+    def epoch(self) -> dict[str, float]:
+        """Goes once through the training data, and validates. Returns both losses, in nats per step."""
+        order = torch.rand(self.starts.shape, generator=self.generator, device=self.starts.device).argsort(1)
+        losses = []
+        for index in self.starts.gather(1, order).split(self.batch_size, dim=1):
+            loss = self.model.loss(*self.train.window(index, self.horizon))
+            total = loss.sum() + self.model.penalty()
+            self.optimizer.zero_grad()
+            total.backward()
+            if not total.isfinite():
+                raise FloatingPointError(f"loss of the model must be finite, got {loss.tolist()} by member")
+            self.optimizer.step()
+            losses.append(loss.detach().mean())
+        validation = validation_loss(self.model, self.validation, self.horizon)
+        self._remember(validation)
+        self.epoch_count += 1
+        return {
+            "train_loss": float(torch.stack(losses).mean()),
+            "validation_loss": float(validation.mean()),
+            "best_validation_loss": float(self.best_loss.mean()),
+        }
+
+    def run(self) -> dict[str, float]:
+        """Epochs until it is finished. Returns the last one's losses and the number of epochs."""
+        losses: dict[str, float] = {}
+        while not self.finished:
+            losses = self.epoch()
+        self.finish()
+        return {**losses, "epochs": float(self.epoch_count)}
+
+    @torch.no_grad()
+    def finish(self) -> None:
+        """Puts every member where it was best, and names the elites."""
+        for name, value in self.model.named_parameters():
+            value.copy_(self.best[name])
+        count = len(self.model.elites)
+        self.model.elites.copy_(self.best_loss.argsort(stable=True)[:count].sort().values)
+
+    @torch.no_grad()
+    def _remember(self, loss: Tensor) -> None:
+        """Keeps the members that are better than ever, and counts the epochs since a real gain."""
+        better, gained = loss < self.best_loss, loss < self.best_loss - self.min_gain
+        self.waited = torch.where(gained, 0, self.waited + 1)
+        self.best_loss = torch.where(gained | better, loss, self.best_loss)
+        for name, value in self.model.named_parameters():
+            self.best[name][better] = value[better]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next epochs depend on, beside the model's weights and the generator."""
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "best": self.best,
+            "best_loss": self.best_loss,
+            "waited": self.waited,
+            "epoch_count": self.epoch_count,
+            "starts": self.starts,
+        }
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Goes back to where `state_dict` was called."""
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.best = {name: value.clone() for name, value in saved["best"].items()}
+        self.best_loss, self.waited = saved["best_loss"].clone(), saved["waited"].clone()
+        self.epoch_count, self.starts = saved["epoch_count"], saved["starts"].clone()
+
+
+@torch.no_grad()
+def validation_loss(model: WorldModel, data: Data, horizon: int, chunk: int = 4096) -> Tensor:
+    """Mean negative log-likelihood of all windows of `data`, in nats per step, of each member: [E].
+
+    Dynamics without noise are judged as if they had the best constant one: by sum_i log rms_i of their errors.
+    """
+    total, count, squares = 0.0, 0, 0.0
+    for start in data.starts(horizon).split(chunk):
+        batch, valid = data.window(start.expand(model.num_members, -1), horizon)
+        total = total + model.loss(batch, valid) * len(start)
+        count += len(start)
+        if model.dynamics.noise == "none":
+            x = torch.cat([batch["obs"][0], batch["action"][0]], dim=-1)
+            error = batch["next_obs"][0] - batch["obs"][0] - model.dynamics(x)[0]
+            squares = squares + (error / model.dynamics.out_std).square().sum(1)
+    loss = total / count
+    assert isinstance(loss, Tensor)
+    if isinstance(squares, Tensor):
+        mean_square = (squares / count).clamp_min(1e-20)
+        loss = loss + (0.5 * mean_square.log() - 0.5 * mean_square).sum(-1)
+    return loss

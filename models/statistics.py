@@ -1,0 +1,61 @@
+"""Means and deviations by which a model sees its data."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from models.data import Data
+
+LEAST_STD = 1e-6  # relative to the largest magnitude: a number that varies less is a constant
+
+
+class Moments(NamedTuple):
+    """Mean and standard deviation of each number, [F] both. A constant has deviation 1, to be divided by."""
+
+    mean: Tensor
+    std: Tensor
+
+    @classmethod
+    def of(cls, values: Tensor) -> Moments:
+        """Of the rows of `values` [M, F]."""
+        wide = values.double()
+        mean, std = wide.mean(0), wide.std(0, correction=0)
+        constant = std <= LEAST_STD * wide.abs().amax(0).clamp_min(1e-12)
+        return cls(mean.to(values), torch.where(constant, 1.0, std).to(values))
+
+
+class Statistics(NamedTuple):
+    """Moments of everything that a model takes or gives."""
+
+    obs: Moments
+    action: Moments
+    change: Moments
+    reward: Moments
+
+    @classmethod
+    def of(cls, data: Data) -> Statistics:
+        """Of all transitions; `change` is next_obs - obs.
+
+        Raises: ValueError if there is none.
+        """
+        if not len(data):
+            raise ValueError("data must have >= 1 transition, got 0")
+        parts = (data.obs, data.action, data.next_obs - data.obs, data.reward[:, None])
+        return cls(*map(Moments.of, parts))
+
+    def lists(self) -> dict[str, Any]:
+        """As plain numbers."""
+        return {name: {"mean": m.mean.tolist(), "std": m.std.tolist()} for name, m in self._asdict().items()}
+
+    @property
+    def step_inputs(self) -> Moments:
+        """Of [obs, action]."""
+        return Moments(*(torch.cat(pair) for pair in zip(self.obs, self.action, strict=True)))
+
+    @property
+    def reward_inputs(self) -> Moments:
+        """Of [obs, action, next_obs]: next observations are seen as observations are."""
+        return Moments(*(torch.cat(parts) for parts in zip(self.obs, self.action, self.obs, strict=True)))

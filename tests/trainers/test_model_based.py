@@ -1,0 +1,168 @@
+"""The outer loop on a linear system: every improver runs unchanged, and resuming is exact."""
+
+import io
+from dataclasses import replace
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box
+from rich.console import Console
+
+from models import REWARDS
+from policies import GaussianMLP
+from tests.models.linear_system import quadratic_reward
+from tests.trainers.small_envs import vector
+from trainers.checkpoint import read_checkpoint
+from trainers.errors import UsageError
+from trainers.fit import train
+from trainers.model_based.collection import UniformActor, collect_window
+from trainers.model_based.model_based import IMPROVERS, ModelBased
+from trainers.options import RunOptions
+from trainers.run_folder import RunFolder
+
+
+class LinearEnv(gymnasium.Env):
+    """The linear system of the tests, ten steps an episode."""
+
+    observation_space = Box(-np.inf, np.inf, (2,), np.float64)
+    action_space = Box(-2.0, 2.0, (1,), np.float32)
+    A, B = np.array([[1.0, 0.1], [0.3, 1.0]]), np.array([[0.0], [0.1]])
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.age, self.x = 0, self.np_random.normal(size=2)
+        return self.x, {}
+
+    def step(self, action):
+        old, self.age = self.x, self.age + 1
+        self.x = self.A @ old + self.B @ action + 0.1 * self.np_random.normal(size=2)
+        cost = quadratic_reward(torch.as_tensor(old)[None], torch.as_tensor(action, dtype=torch.float64)[None], None)
+        return self.x, float(cost[0]), False, self.age >= 10, {}
+
+
+OPTIONS = {
+    "BPTT": {"horizon": 4, "start": "per_iteration"},
+    "SHAC": {"horizon": 4, "value_epochs": 1, "value_hidden_sizes": (8,)},
+    "Pegasus": {"horizon": 4, "num_fresh": 4},
+    "SVGInf": {"horizon": 4},
+    "SVG1": {"value_hidden_sizes": (8,)},
+    "SVGk": {"horizon": 3, "value_hidden_sizes": (8,), "importance_weights": False},
+}
+
+
+@pytest.fixture(autouse=True)
+def known_reward(monkeypatch):
+    monkeypatch.setitem(REWARDS, "linear", quadratic_reward)
+
+
+def fresh(improver, env=None, **kwargs):
+    torch.manual_seed(3)
+    env = vector(LinearEnv, 2) if env is None else env
+    spaces = env.single_observation_space, env.single_action_space
+    policy = GaussianMLP(*spaces, hidden_sizes=(8,), out_scale=1.0).double()
+    model = {"num_members": 2, "num_elites": 1, "hidden_sizes": (), "noise": "constant", "reward": "linear"}
+    options = {
+        "improver_kwargs": OPTIONS[improver],
+        "model_kwargs": model,
+        "fit_kwargs": {"max_epochs": 2, "batch_size": 16},
+        "initial_steps": 60,
+        "steps_per_iteration": 20,
+        "updates_per_iteration": 2,
+        "num_branches": 4,
+        "imagined_steps": 6,
+        **kwargs,
+    }
+    return ModelBased(env, policy, improver=improver, seed=4, **options)
+
+
+def run(algorithm, path, iterations, *, resume=False):
+    options = replace(RunOptions(task="linear", evaluate_every=5), iterations=iterations)
+    train(algorithm, options, RunFolder(path), Console(file=io.StringIO()), resume=resume)
+    return algorithm
+
+
+@pytest.mark.parametrize("improver", IMPROVERS)
+def test_every_improver_runs_unchanged_and_resumes_to_the_bit(tmp_path, improver):
+    whole = run(fresh(improver), tmp_path / "whole", 3)
+    assert whole.env_steps == 60 + 20 + 20 and len(whole.data) == 100
+    assert not torch.equal(whole.policy.network[0].weight, fresh(improver).policy.network[0].weight)
+    run(fresh(improver), tmp_path / "parts", 2)
+    assert read_checkpoint(RunFolder(tmp_path / "parts").checkpoint)["diffsim"]["iteration"] == 2
+    parts = run(fresh(improver), tmp_path / "parts", 3, resume=True)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, parts.state_dict()[name]), name
+    for name, value in whole.data.tensors().items():
+        assert torch.equal(value.nan_to_num(), parts.data.tensors()[name].nan_to_num()), name
+    assert torch.equal(whole.generator.get_state(), parts.generator.get_state())
+
+
+def test_bptt_through_the_model_learns_the_linear_system(tmp_path):
+    """It starts near zero action; what it finds costs much less, in the system itself."""
+
+    def cost(policy):
+        env, total = vector(LinearEnv, 50), 0.0
+        obs, _ = env.reset(seed=9)
+        for _ in range(10):
+            with torch.no_grad():
+                obs, reward, *_ = env.step(policy(torch.as_tensor(obs)).numpy())
+            total += reward.mean()
+        return -total
+
+    algorithm = fresh(
+        "BPTT",
+        improver_kwargs={"horizon": 10, "start": "per_iteration", "learning_rate": 0.04},
+        fit_kwargs={"max_epochs": 20, "batch_size": 64, "learning_rate": 0.05},
+        initial_steps=400,
+        updates_per_iteration=40,
+        num_branches=32,
+        starts="episodes",
+    )
+    before = cost(algorithm.policy)
+    run(algorithm, tmp_path, 1)
+    assert cost(algorithm.policy) < 0.75 * before
+
+
+def test_uniform_actions_fill_the_space_evenly():
+    like = torch.zeros(1, dtype=torch.float64)
+    actor = UniformActor(Box(np.array([-1.0, 0.0]), np.array([3.0, 10.0]), dtype=np.float64), like)
+    action = actor(like, torch.randn(20_000, 2, dtype=torch.float64))
+    torch.testing.assert_close(action.mean(0), torch.tensor([1.0, 5.0]).double(), rtol=0, atol=0.1)
+    torch.testing.assert_close(action.std(0), torch.tensor([4.0, 10.0]).double() / 12**0.5, rtol=0.02, atol=0)
+    assert actor.log_prob(like, action)[0].item() == pytest.approx(-np.log(40.0))
+    with pytest.raises(ValueError, match="action_space must be a vector Box with finite bounds"):
+        UniformActor(Box(-np.inf, np.inf, (2,)), like)
+
+
+def test_collected_densities_are_the_policys():
+    algorithm = fresh("SVG1")
+    data, trajectory = collect_window(
+        algorithm.env, algorithm.policy, 10, algorithm.generator, algorithm.running_return
+    )
+    assert len(data) == 10 and trajectory.reward.shape == (5, 2)
+    expected = algorithm.policy.log_prob(data.obs, data.action)
+    torch.testing.assert_close(data.log_prob, expected.detach())
+
+
+def test_too_few_steps_to_validate_with(tmp_path):
+    with pytest.raises(UsageError, match="initial_steps must cover >= 2 episodes, .*got 5"):
+        run(fresh("BPTT", env=vector(LinearEnv, 1), initial_steps=5), tmp_path, 1)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"improver_kwargs": {"horizn": 3}}, "improver_kwargs must be among horizon, .*, got horizn"),
+        ({"model_kwargs": {"width": 3}}, "model_kwargs must be among num_members, .*, got width"),
+        ({"fit_kwargs": {"epochs": 3}}, "fit_kwargs must be among horizon, .*, got epochs"),
+        ({"initial_steps": 0}, "initial_steps must be >= 1, got 0"),
+        ({"validation_share": 0.6}, r"validation_share must be in \(0, 0.5\], got 0.6"),
+        ({"num_branches": 0}, "num_envs must be >= 1, got 0"),
+    ],
+)
+def test_messages_name_argument_rule_and_value(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        fresh("BPTT", **kwargs)
+    with pytest.raises(ValueError, match="improver must be one of BPTT, .*, got 'Dreamer'"):
+        ModelBased(vector(LinearEnv, 1), fresh("BPTT").policy, improver="Dreamer")

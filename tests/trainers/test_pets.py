@@ -1,0 +1,106 @@
+"""Planning by the cross-entropy method: against the best action known, and as a function of its seed."""
+
+import pytest
+import torch
+
+from models import LearnedMDP
+from tests.models.linear_system import LinearGaussianSystem, perfect_model, system_data
+from tests.trainers.small_envs import vector
+from tests.trainers.test_model_based import LinearEnv, run
+from trainers.checkpoint import read_checkpoint
+from trainers.model_based.pets import PETS
+from trainers.model_based.planner import CEMPlanner
+from trainers.run_folder import RunFolder
+
+SYSTEM = LinearGaussianSystem(1)
+
+
+def planner(**kwargs):
+    spaces = SYSTEM.observation_space, SYSTEM.action_space
+    mdp = LearnedMDP(perfect_model(), system_data(50), *spaces)
+    return CEMPlanner(mdp, **kwargs)
+
+
+def best_first_action(x, horizon):
+    """Of the LQR with H rewards -(x'Qx + u'Ru):  u = -(R + B'PB)^-1 B'PA x,  P from the Riccati recursion."""
+    A, B, Q, R = SYSTEM.A, SYSTEM.B, SYSTEM.Q, SYSTEM.R
+    P, gain = torch.zeros_like(Q), torch.zeros(1, 2, dtype=torch.float64)
+    for _ in range(horizon):
+        gain = -torch.linalg.solve(R + B.T @ P @ B, B.T @ P @ A)
+        closed = A + B @ gain
+        P = Q + gain.T @ R @ gain + closed.T @ P @ closed
+    return x @ gain.T
+
+
+def test_plans_begin_with_the_best_action():
+    """Certainty equivalence: with additive noise the best action is the same as without."""
+    obs = torch.tensor([[0.8, -0.5], [-0.4, 0.9]], dtype=torch.float64)
+    model = planner(horizon=6, num_plans=400, num_best=20, rounds=6, num_particles=2)
+    model.model_noise.zero_()
+    torch.testing.assert_close(model(obs), best_first_action(obs, 6), rtol=0, atol=0.05)
+    assert best_first_action(obs, 6).abs().min() > 0.1
+
+
+def test_returns_are_the_mdps():
+    model = planner(horizon=3, num_plans=2, num_best=2, num_particles=2, gamma=0.5)
+    obs, plans = torch.tensor([0.5, 0.2], dtype=torch.float64), torch.randn(3, 2, 1, dtype=torch.float64)
+    expected = []
+    for plan in range(2):
+        total = 0.0
+        for particle in range(2):
+            x = obs[None]
+            for t in range(3):
+                u = plans[t, plan][None]
+                reached = SYSTEM.transition(x, u, model.model_noise[t, particle][None])
+                total += 0.5**t * SYSTEM.reward(x, u, reached).item() / 2
+                x = reached
+        expected.append(total)
+    found = model.returns(torch.stack([obs, -obs]), torch.stack([plans, plans], dim=1))
+    assert found[0].tolist() == pytest.approx(expected) and found.shape == (2, 2)
+
+
+def test_an_action_is_a_function_of_observation_and_seed():
+    obs = torch.tensor([[0.8, -0.5], [-0.4, 0.9]], dtype=torch.float64)
+    small = {"horizon": 3, "num_plans": 20, "num_best": 4, "rounds": 2}
+    assert torch.equal(planner(**small)(obs), planner(**small)(obs))
+    torch.testing.assert_close(planner(**small)(obs)[1:], planner(**small)(obs[1:]))
+    assert not torch.equal(planner(**small)(obs), planner(**small, seed=1)(obs))
+    bounded = planner(**small)(obs * 1e3)
+    assert (bounded.abs() <= 2.0).all()
+
+
+def test_it_runs_and_resumes_to_the_bit(tmp_path):
+    from models import REWARDS
+    from tests.models.linear_system import quadratic_reward
+
+    REWARDS["linear"] = quadratic_reward
+    model = {"num_members": 2, "num_elites": 2, "hidden_sizes": (), "noise": "constant", "reward": "linear"}
+
+    def fresh():
+        plans = {"horizon": 3, "num_plans": 8, "num_best": 2, "rounds": 2, "num_particles": 2}
+        fit = {"max_epochs": 2}
+        kwargs = {"planner_kwargs": plans, "model_kwargs": model, "fit_kwargs": fit}
+        return PETS(vector(LinearEnv, 2), initial_steps=60, steps_per_iteration=20, seed=4, **kwargs)
+
+    try:
+        whole = run(fresh(), tmp_path / "whole", 3)
+        run(fresh(), tmp_path / "parts", 2)
+        assert read_checkpoint(RunFolder(tmp_path / "parts").checkpoint)["diffsim"]["env_steps"] == 80
+        parts = run(fresh(), tmp_path / "parts", 3, resume=True)
+    finally:
+        del REWARDS["linear"]
+    assert whole.env_steps == 100 and len(whole.data) == 100
+    assert all(torch.equal(value, parts.state_dict()[name]) for name, value in whole.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"horizon": 0}, "horizon must be >= 1, got 0"),
+        ({"num_best": 101}, "num_best must be <= num_plans = 100, got 101"),
+        ({"gamma": 0.0}, r"gamma must be in \(0, 1\], got 0.0"),
+    ],
+)
+def test_messages_name_argument_rule_and_value(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        planner(**kwargs)

@@ -1,0 +1,1 @@
+"""Learning a model of the environment, and improving a policy by it."""

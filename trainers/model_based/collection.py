@@ -1,0 +1,71 @@
+"""Real experience, as data for a model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from gymnasium.spaces import Box, Space
+from torch import Tensor
+
+from models import Data, from_windows
+from policies import GaussianMLP, Policy
+from trainers.environments import ResumableEnv
+from trainers.rollout import Trajectory, collect
+
+
+class UniformActor:
+    """Actions that are equally likely anywhere within their bounds.
+
+        u = low + (high - low) * Phi(z),   z ~ N(0, I)
+
+    Args:
+        action_space: bounded vector Box [A].
+        like: a tensor of the device and floating type of actions.
+
+    Raises: ValueError if the space is not a bounded vector.
+    """
+
+    def __init__(self, action_space: Space, like: Tensor) -> None:
+        if not isinstance(action_space, Box) or len(action_space.shape) != 1 or not action_space.is_bounded():
+            raise ValueError(f"action_space must be a vector Box with finite bounds, got {action_space}")
+        self.low = torch.as_tensor(action_space.low).to(like)
+        self.width = torch.as_tensor(action_space.high).to(like) - self.low
+        self.noise_size = action_space.shape[0]
+
+    def __call__(self, obs: Tensor, noise: Tensor | None) -> Tensor:
+        """Actions [N, A] by `noise` [N, A], whatever `obs` is."""
+        assert noise is not None
+        return self.low + self.width * torch.special.ndtr(noise)
+
+    def log_prob(self, obs: Tensor, action: Tensor) -> Tensor:
+        """Minus the logarithm of the volume within bounds, for every `action` [..., A]: [...]."""
+        return torch.full_like(action[..., 0], -math.log(float(self.width.double().prod())))
+
+
+def collect_window(
+    env: ResumableEnv, actor: UniformActor | Policy, steps: int, generator: torch.Generator, like: Tensor
+) -> tuple[Data, Trajectory]:
+    """Acts for `steps` env steps, of all copies together, rounded up to whole ones of each.
+
+    Args:
+        env: N copies, which go on from where they stand.
+        actor: who acts.
+        steps: at least 1.
+        generator: of the actor's noise, on the device of `like`.
+        like: a tensor of the data's device and floating type.
+
+    Returns: the transitions, with the actions' log densities if the actor has any, and the same as a trajectory.
+    """
+    horizon = -(-steps // env.num_envs)
+    shape = (horizon, env.num_envs, actor.noise_size)
+    noise = torch.randn(shape, generator=generator, device=like.device, dtype=like.dtype)
+    trajectory, _ = collect(env, actor, env.obs, noise)
+    density: Callable[[Tensor, Tensor], Tensor] | None = None
+    if isinstance(actor, UniformActor | GaussianMLP):
+        density = actor.log_prob
+    with torch.no_grad():
+        log_prob = None if density is None else density(trajectory.obs, trajectory.action)
+    obs, action, reward, next_obs, terminated, truncated = trajectory
+    return from_windows(obs, action, reward, next_obs, terminated, truncated, log_prob), trajectory

@@ -1,0 +1,114 @@
+"""Model predictive control: actions by planning, without a policy that is learned."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from models import LearnedMDP
+from policies import Policy, TanhBox
+
+
+class CEMPlanner(Policy):
+    """Plans H steps ahead in a learned model at every observation, and takes the first action.
+
+        sample   C plans u_{0:H-1} = mean + std * z, clipped to the bounds
+        judge    each by its mean return over P imagined particles, each in its own member of the ensemble
+        refit    mean and std to the best plans, E of them; repeat
+
+    The random numbers are drawn once and serve every plan, so that an action is a deterministic function of the
+    observation and the model. Nothing is carried over from one observation to the next.
+
+    Args:
+        mdp: the model.
+        horizon: H, at least 1.
+        num_plans: C, at least 2.
+        num_best: E, at least 2, at most C.
+        num_particles: P, at least 1.
+        rounds: how often it samples, at least 1.
+        gamma: discount, in (0, 1].
+        seed: of the random numbers, at least 0.
+
+    Source: Chua et al. (2018), PETS, with trajectory sampling TS-infinity; de Boer et al. (2005), "A tutorial on the
+    cross-entropy method".
+    """
+
+    noise_size = 0
+    plan_noise: Tensor
+    model_noise: Tensor
+    members: Tensor
+
+    def __init__(
+        self,
+        mdp: LearnedMDP,
+        *,
+        horizon: int = 15,
+        num_plans: int = 100,
+        num_best: int = 10,
+        num_particles: int = 4,
+        rounds: int = 3,
+        gamma: float = 1.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(mdp.observation_space, mdp.action_space, normalize=False)
+        least = {"horizon": 1, "num_plans": 2, "num_best": 2, "num_particles": 1, "rounds": 1, "seed": 0}
+        given = (horizon, num_plans, num_best, num_particles, rounds, seed)
+        for (name, bound), value in zip(least.items(), given, strict=True):
+            if value < bound:
+                raise ValueError(f"{name} must be >= {bound}, got {value}")
+        if num_best > num_plans:
+            raise ValueError(f"num_best must be <= num_plans = {num_plans}, got {num_best}")
+        if not 0 < gamma <= 1:
+            raise ValueError(f"gamma must be in (0, 1], got {gamma}")
+        self.horizon, self.num_plans, self.num_best = horizon, num_plans, num_best
+        self.num_particles, self.rounds, self.gamma = num_particles, rounds, gamma
+        self.mdp, self.model = mdp, mdp.model
+        self.squash.to(mdp.device, mdp.dtype)
+        generator = torch.Generator().manual_seed(seed)
+
+        def draw(*shape: int) -> Tensor:
+            return torch.randn(shape, generator=generator).to(mdp.device, mdp.dtype)
+
+        self.register_buffer("plan_noise", draw(rounds, horizon, num_plans, self.action_size))
+        self.register_buffer("model_noise", draw(horizon, num_particles, mdp.noise_size))
+        self.register_buffer("members", torch.rand(num_particles, generator=generator).to(mdp.device))
+
+    @torch.no_grad()
+    def forward(self, obs: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Actions [..., A] for `obs` [..., O]; `noise` must be None or empty."""
+        if noise is not None and noise.shape[-1] != 0:
+            raise ValueError(f"noise must be None for a planner, got shape {tuple(noise.shape)}")
+        rows = self.see(obs).reshape(-1, self.obs_size)
+        return self.plan(rows)[0].reshape(*obs.shape[:-1], self.action_size)
+
+    def plan(self, obs: Tensor) -> Tensor:
+        """A plan for each of `obs` [N, O]: [H, N, A]."""
+        squash = self.squash
+        assert isinstance(squash, TanhBox)
+        center, half_width = squash.center, squash.half_width
+        mean = obs.new_zeros(self.horizon, len(obs), 1, self.action_size)
+        std = torch.ones_like(mean)
+        for z in self.plan_noise:
+            plans = (mean + std * z.unsqueeze(1)).clamp(-1.0, 1.0)
+            index = self.returns(obs, center + half_width * plans).topk(self.num_best, dim=1).indices
+            best = plans.gather(2, index[None, :, :, None].expand(self.horizon, -1, -1, self.action_size))
+            mean, std = best.mean(2, keepdim=True), best.std(2, keepdim=True)
+        return (center + half_width * mean).squeeze(2)
+
+    def returns(self, obs: Tensor, plans: Tensor) -> Tensor:
+        """Mean discounted return of `plans` [H, N, C, A] from `obs` [N, O] until their episodes end: [N, C]."""
+        mdp, particles = self.mdp, self.num_particles
+        shape = (len(obs), plans.shape[2], particles)
+        count, elites = shape[0] * shape[1], self.model.elites
+        member = elites[(self.members * len(elites)).long().clamp(max=len(elites) - 1)].repeat(count)
+        state = mdp.state(obs.repeat_interleave(shape[1] * particles, dim=0), member)
+        total = obs.new_zeros(count * particles)
+        alive = torch.ones_like(total, dtype=torch.bool)
+        for time, plan in enumerate(plans):
+            action = plan.reshape(count, -1).repeat_interleave(particles, dim=0)
+            noise = self.model_noise[time].repeat(count, 1)
+            reached = mdp.transition(state, action, noise if mdp.noise_size else None)
+            total = total + self.gamma**time * torch.where(alive, mdp.reward(state, action, reached), 0.0)
+            alive = alive & ~mdp.terminal(reached)
+            state = reached
+        return total.reshape(shape).mean(2)
