@@ -23,7 +23,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +156,7 @@ def main(arguments: list[str] | None = None) -> None:
     finished = {(row.library, row.task, row.algorithm, row.seed, row.budget) for row in rows}
     for task in options.tasks if options.only != "updates" else ():
         budget, seeds = options.env_steps or TASKS[task][0], range(TASKS[task][1])
-        for seed, algorithm in product(seeds, options.algorithms):
+        for seed, algorithm in ((seed, name) for seed in seeds for name in options.algorithms):
             jobs = [Job(library, task, algorithm, seed) for library in options.libraries]
             jobs = [job for job in jobs if (*asdict(job).values(), budget) not in finished]
             new = run_together(jobs, [budget], options.runs.resolve(), options.peer_python, settings) if jobs else []

@@ -96,7 +96,7 @@ METHODS: dict[str, dict[str, Method]] = {
     },
     "Hopper-v5": {
         "ModelBased": branched("learned", 100_000),
-        "SHAC": through_simulator("shac_hopper.yaml", 100_000),
+        "SHAC": through_simulator("shac_hopper_100k.yaml", 100_000),
         "SAC": without_model("SAC", 100_000),
     },
 }

@@ -28,7 +28,7 @@ def fitted():
     for rate in (0.1, 0.01, 0.001):  # each goes on from where the last one stopped
         options = {"batch_size": len(train), "learning_rate": rate, "weight_decay": 0.0, "bootstrap": False}
         stop = {"patience": 20, "min_gain": 1e-6, "max_epochs": 50}
-        ModelFit(model, train, validation, torch.Generator().manual_seed(0), **options, **stop).run()
+        ModelFit(model, train, train, torch.Generator().manual_seed(0), **options, **stop).run()  # as a regression is
     return model, train, validation
 
 

@@ -69,6 +69,9 @@ class LinearPolicy(nn.Module):
         action = obs @ self.K.T
         return action if noise is None else action + noise
 
+    def anneal(self, env_steps):
+        """Nothing changes by itself."""
+
 
 class NoisyLinearPolicy(LinearPolicy):
     """The same, asking for noise."""

@@ -207,7 +207,10 @@ def test_help_loads_nothing_heavy():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["fti"], "command must be one of fit, evaluate, gradients, tasks, got 'fti'"),
+        (
+            ["fti"],
+            "command must be one of fit, evaluate, gradients, tasks, collect, fit-model, model-report, got 'fti'",
+        ),
         (["fit"], "option --task is required"),
         (
             ["fit", *SMALL, "--horizn", "4"],

@@ -123,7 +123,7 @@ def test_the_policy_follows_from_the_actions():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--task", "Nowhere-v0", "--algorithm", "PPO"], "task must be an id of Gymnasium or diffsim/<id>, got 'Nowhe"),
+        (["--task", "Nowhere-v0", "--algorithm", "PPO"], "or diffsim/<id>, got 'Nowhe"),
         (["--task", "CartPole-v1", "--algorithm", "SHAC"], "task must be one of Ant-v5"),
         (["--task", "diffsim/CartPole-v1", "--algorithm", "PPO"], "id must be one of Ant-v5"),
         (["--task", "CartPole-v1", "--algorithm", "PPO", "--policy", "DeterministicMLP"], "must be a gymnasium.spaces"),
