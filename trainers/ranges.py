@@ -17,10 +17,16 @@ def at_least_one(**counts: int | None) -> None:
         require(count is None or count >= 1, name, ">= 1", count)
 
 
-def positive(**numbers: float) -> None:
-    """Each of the named numbers must be > 0."""
+def positive(**numbers: float | None) -> None:
+    """Each of the named numbers must be > 0, or None."""
     for name, number in numbers.items():
-        require(number > 0, name, "> 0", number)
+        require(number is None or number > 0, name, "> 0", number)
+
+
+def nonnegative(**numbers: float) -> None:
+    """Each of the named numbers must be >= 0."""
+    for name, number in numbers.items():
+        require(number >= 0, name, ">= 0", number)
 
 
 def unit_interval(brackets: str, **numbers: float) -> None:

@@ -8,9 +8,9 @@ from diffsim.gym import VectorEnv
 from policies import Policy
 from policies.squash import ClipBox
 from tests.trainers.linear import DiscountedLinearQuadratic
+from trainers.slow_copies import follow
 from trainers.value_gradient.ddpg import DDPG
 from trainers.value_gradient.dpg import DPG
-from trainers.value_gradient.networks import follow
 from trainers.value_gradient.svg0 import SVG0
 
 GAIN, GAMMA = [[-4.0, -3.0]], DiscountedLinearQuadratic.gamma

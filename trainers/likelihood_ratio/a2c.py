@@ -13,7 +13,8 @@ from torch.optim import Optimizer, RMSprop
 
 from policies import Policy
 from trainers.algorithm import Evaluation
-from trainers.likelihood_ratio.on_policy import Batch, OnPolicy, check_ranges, explained_variance, standardized
+from trainers.likelihood_ratio.on_policy import Batch, OnPolicy, explained_variance, standardized
+from trainers.ranges import at_least_one, nonnegative, positive, unit_interval
 
 RMSPROP: dict[str, Any] = {"alpha": 0.99, "eps": 1e-5}
 
@@ -69,12 +70,10 @@ class A2C(OnPolicy):
         seed: int = 0,
         evaluation: Evaluation | None = None,
     ) -> None:
-        check_ranges(
-            counts={"horizon": horizon, "updates": updates, "decay_env_steps": decay_env_steps},
-            positive={"learning_rate": learning_rate, "value_weight": value_weight, "max_norm": max_norm},
-            nonnegative={"entropy_weight": entropy_weight},
-            unit={"lam": lam},
-        )
+        at_least_one(horizon=horizon, updates=updates, decay_env_steps=decay_env_steps)
+        positive(learning_rate=learning_rate, value_weight=value_weight, max_norm=max_norm)
+        nonnegative(entropy_weight=entropy_weight)
+        unit_interval("[]", lam=lam)
         super().__init__(
             env,
             policy,

@@ -16,7 +16,7 @@ from trainers.environments import SeededEnv
 from trainers.likelihood_ratio.a2c import A2C
 from trainers.likelihood_ratio.a3c_crew import Crew
 from trainers.likelihood_ratio.a3c_worker import Shared
-from trainers.likelihood_ratio.on_policy import check_ranges
+from trainers.ranges import at_least_one
 
 
 class A3C(A2C):
@@ -77,7 +77,7 @@ class A3C(A2C):
         seed: int = 0,
         evaluation: Evaluation | None = None,
     ) -> None:
-        check_ranges(counts={"learners": learners})
+        at_least_one(learners=learners)
         if env.num_envs % learners:
             raise ValueError(f"num_envs must be a multiple of learners = {learners}, got {env.num_envs}")
         options: dict[str, Any] = {

@@ -12,7 +12,8 @@ from torch.optim import Adam, Optimizer
 
 from policies import Policy
 from trainers.algorithm import Evaluation
-from trainers.likelihood_ratio.on_policy import Batch, OnPolicy, check_ranges, explained_variance
+from trainers.likelihood_ratio.on_policy import Batch, OnPolicy, explained_variance
+from trainers.ranges import at_least_one, nonnegative, positive
 
 
 class ActorCritic(OnPolicy):
@@ -63,15 +64,9 @@ class ActorCritic(OnPolicy):
         seed: int = 0,
         evaluation: Evaluation | None = None,
     ) -> None:
-        check_ranges(
-            counts={"steps": steps, "decay_env_steps": decay_env_steps},
-            positive={
-                "learning_rate": learning_rate,
-                "value_learning_rate": value_learning_rate,
-                "max_norm": max_norm,
-            },
-            nonnegative={"entropy_weight": entropy_weight},
-        )
+        at_least_one(steps=steps, decay_env_steps=decay_env_steps)
+        positive(learning_rate=learning_rate, value_learning_rate=value_learning_rate, max_norm=max_norm)
+        nonnegative(entropy_weight=entropy_weight)
         super().__init__(
             env,
             policy,

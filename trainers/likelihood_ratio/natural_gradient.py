@@ -18,7 +18,8 @@ from trainers.likelihood_ratio.natural_step import (
     trained,
     trust_region_step,
 )
-from trainers.likelihood_ratio.on_policy import OnPolicy, check_ranges, explained_variance, standardized
+from trainers.likelihood_ratio.on_policy import OnPolicy, explained_variance, standardized
+from trainers.ranges import at_least_one, nonnegative, positive, unit_interval
 
 
 class NaturalGradient(OnPolicy):
@@ -81,21 +82,12 @@ class NaturalGradient(OnPolicy):
         seed: int = 0,
         evaluation: Evaluation | None = None,
     ) -> None:
-        check_ranges(
-            counts={
-                "horizon": horizon,
-                "cg_iterations": cg_iterations,
-                "value_epochs": value_epochs,
-                "value_minibatches": value_minibatches,
-            },
-            positive={
-                "max_kl": max_kl,
-                "learning_rate": learning_rate,
-                "value_learning_rate": value_learning_rate,
-            },
-            nonnegative={"damping": damping, "value_proximal": value_proximal},
-            unit={"lam": lam, "value_lam": value_lam},
+        at_least_one(
+            horizon=horizon, cg_iterations=cg_iterations, value_epochs=value_epochs, value_minibatches=value_minibatches
         )
+        positive(max_kl=max_kl, learning_rate=learning_rate, value_learning_rate=value_learning_rate)
+        nonnegative(damping=damping, value_proximal=value_proximal)
+        unit_interval("[]", lam=lam, value_lam=value_lam)
         super().__init__(
             env,
             policy,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -177,31 +177,6 @@ class OnPolicy(ModelFree):
         for group in optimizer.param_groups:
             group["lr"] = rate
         return rate
-
-
-def check_ranges(
-    *,
-    counts: Mapping[str, int | None] | None = None,
-    positive: Mapping[str, float | None] | None = None,
-    nonnegative: Mapping[str, float] | None = None,
-    unit: Mapping[str, float] | None = None,
-) -> None:
-    """Checks options, each by its name: counts >= 1, numbers > 0, numbers >= 0, numbers in [0, 1]. None passes.
-
-    Raises: ValueError that names the first option that is out of range, the rule and the value.
-    """
-    for name, count in (counts or {}).items():
-        if count is not None and count < 1:
-            raise ValueError(f"{name} must be >= 1, got {count}")
-    for name, number in (positive or {}).items():
-        if number is not None and not number > 0:
-            raise ValueError(f"{name} must be > 0, got {number}")
-    for name, number in (nonnegative or {}).items():
-        if not number >= 0:
-            raise ValueError(f"{name} must be >= 0, got {number}")
-    for name, number in (unit or {}).items():
-        if not 0 <= number <= 1:
-            raise ValueError(f"{name} must be in [0, 1], got {number}")
 
 
 def standardized(advantage: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ from torch.optim import Adam, Optimizer
 
 from policies import Policy
 from trainers.algorithm import Evaluation
-from trainers.likelihood_ratio.on_policy import Batch, OnPolicy, check_ranges, explained_variance, standardized
+from trainers.likelihood_ratio.on_policy import Batch, OnPolicy, explained_variance, standardized
+from trainers.ranges import at_least_one, nonnegative, positive, unit_interval
 
 
 class PPO(OnPolicy):
@@ -74,23 +75,10 @@ class PPO(OnPolicy):
         seed: int = 0,
         evaluation: Evaluation | None = None,
     ) -> None:
-        check_ranges(
-            counts={
-                "horizon": horizon,
-                "epochs": epochs,
-                "minibatches": minibatches,
-                "decay_env_steps": decay_env_steps,
-            },
-            positive={
-                "clip": clip,
-                "max_kl": max_kl,
-                "learning_rate": learning_rate,
-                "value_weight": value_weight,
-                "max_norm": max_norm,
-            },
-            nonnegative={"entropy_weight": entropy_weight},
-            unit={"lam": lam},
-        )
+        at_least_one(horizon=horizon, epochs=epochs, minibatches=minibatches, decay_env_steps=decay_env_steps)
+        positive(clip=clip, max_kl=max_kl, learning_rate=learning_rate, value_weight=value_weight, max_norm=max_norm)
+        nonnegative(entropy_weight=entropy_weight)
+        unit_interval("[]", lam=lam)
         super().__init__(
             env,
             policy,

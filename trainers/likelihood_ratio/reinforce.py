@@ -21,7 +21,8 @@ from trainers.estimators import (
     time_baseline,
 )
 from trainers.likelihood_ratio.natural_step import trained
-from trainers.likelihood_ratio.on_policy import Batch, OnPolicy, check_ranges, explained_variance
+from trainers.likelihood_ratio.on_policy import Batch, OnPolicy, explained_variance
+from trainers.ranges import at_least_one, nonnegative, positive, unit_interval
 from trainers.returns import first_episode, reward_to_go
 from trainers.rollout import Trajectory
 
@@ -98,20 +99,10 @@ class Reinforce(OnPolicy):
         seed: int = 0,
         evaluation: Evaluation | None = None,
     ) -> None:
-        check_ranges(
-            counts={
-                "decay_env_steps": decay_env_steps,
-                "value_epochs": value_epochs,
-                "value_minibatches": value_minibatches,
-            },
-            positive={
-                "learning_rate": learning_rate,
-                "max_norm": max_norm,
-                "value_learning_rate": value_learning_rate,
-            },
-            nonnegative={"value_proximal": value_proximal},
-            unit={"value_lam": value_lam},
-        )
+        at_least_one(decay_env_steps=decay_env_steps, value_epochs=value_epochs, value_minibatches=value_minibatches)
+        positive(learning_rate=learning_rate, max_norm=max_norm, value_learning_rate=value_learning_rate)
+        nonnegative(value_proximal=value_proximal)
+        unit_interval("[]", value_lam=value_lam)
         for name, word, words in (
             ("estimator", estimator, ESTIMATORS),
             ("baseline", baseline, BASELINES),

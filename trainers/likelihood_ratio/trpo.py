@@ -15,7 +15,8 @@ from trainers.likelihood_ratio.natural_step import (
     natural_direction,
     trust_region_step,
 )
-from trainers.likelihood_ratio.on_policy import OnPolicy, check_ranges, explained_variance, standardized
+from trainers.likelihood_ratio.on_policy import OnPolicy, explained_variance, standardized
+from trainers.ranges import at_least_one, nonnegative, positive, unit_interval
 
 
 class TRPO(OnPolicy):
@@ -80,20 +81,17 @@ class TRPO(OnPolicy):
         seed: int = 0,
         evaluation: Evaluation | None = None,
     ) -> None:
-        check_ranges(
-            counts={
-                "horizon": horizon,
-                "cg_iterations": cg_iterations,
-                "backtracks": backtracks,
-                "value_epochs": value_epochs,
-                "value_minibatches": value_minibatches,
-            },
-            positive={"max_kl": max_kl, "value_learning_rate": value_learning_rate},
-            nonnegative={"damping": damping, "value_proximal": value_proximal},
-            unit={"lam": lam, "value_lam": value_lam},
+        at_least_one(
+            horizon=horizon,
+            cg_iterations=cg_iterations,
+            backtracks=backtracks,
+            value_epochs=value_epochs,
+            value_minibatches=value_minibatches,
         )
-        if not 0 < shrink < 1:
-            raise ValueError(f"shrink must be in (0, 1), got {shrink}")
+        positive(max_kl=max_kl, value_learning_rate=value_learning_rate)
+        nonnegative(damping=damping, value_proximal=value_proximal)
+        unit_interval("[]", lam=lam, value_lam=value_lam)
+        unit_interval("()", shrink=shrink)
         super().__init__(
             env,
             policy,

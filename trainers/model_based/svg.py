@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,9 +14,9 @@ from diffsim.mdp import Scenarios
 from models import LearnedMDP
 from policies import DiagonalGaussian, GaussianMLP, Policy, StochasticPolicy, ValueMLP
 from trainers.algorithm import Algorithm, Evaluation
-from trainers.pathwise.shac import follow
 from trainers.ranges import at_least_one, positive, require, unit_interval
 from trainers.rollout import rollout
+from trainers.slow_copies import follow, slow_copy
 from trainers.wrappers import MDPWrapper
 
 
@@ -119,8 +118,7 @@ class SVG(Algorithm):
         if use_value:
             size = mdp.observation_space.shape[0]
             self.value = ValueMLP(size, policy.normalizer, hidden_sizes=value_hidden_sizes).to(mdp.device, mdp.dtype)
-            self.target_value = copy.deepcopy(self.value).requires_grad_(False)
-            self.target_value.normalizer = policy.normalizer  # one pair of spectacles for all
+            self.target_value = slow_copy(self.value)
 
     def configure_optimizers(self) -> list[Optimizer]:
         """Adam, for the policy and for the value if there is one."""

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 from diffsim.mdp import MDP, Scenarios
@@ -19,9 +19,10 @@ from trainers.errors import NonFiniteError
 from trainers.nonfinite import explain_nonfinite
 from trainers.pathwise.value_data import ValueData, add_slopes, join, returns_data, value_loss
 from trainers.pathwise.window import Window, clip_samples, differentiate_window, gradient_metrics
-from trainers.ranges import at_least_one, positive, require, unit_interval
+from trainers.ranges import at_least_one, nonnegative, positive, unit_interval
 from trainers.returns import discount_weights, episode_returns, lambda_returns
 from trainers.rollout import Trajectory
+from trainers.slow_copies import follow, slow_copy
 from trainers.wrappers import BoundedMDP
 
 LEAST_RATE = 0.02  # part of the learning rates that is left in the end
@@ -122,7 +123,7 @@ class SHAC(Algorithm):
         unit_interval("(]", gamma=gamma, actor_lam=actor_lam)
         unit_interval("[]", lam=lam)
         unit_interval("[)", truncation_rate=truncation_rate, average=average, target_rate=target_rate)
-        require(value_slope_weight >= 0, "value_slope_weight", ">= 0", value_slope_weight)
+        nonnegative(value_slope_weight=value_slope_weight)
         self.mdp = BoundedMDP(mdp, end_beyond) if end_beyond else mdp
         self.horizon, self.gamma, self.lam, self.actor_lam = horizon, gamma, lam, actor_lam
         self.undiscount, self.terminal_gradient, self.clip_ratio = undiscount, terminal_gradient, clip_ratio
@@ -137,9 +138,8 @@ class SHAC(Algorithm):
         policy.requires_grad_(False)
         self.value = ValueMLP(mdp.observation_space.shape[0], hidden_sizes=value_hidden_sizes)
         self.value.to(mdp.device, mdp.dtype)
-        self.target_value = copy.deepcopy(self.value).requires_grad_(False)
-        for net in (self.actor, self.value, self.target_value):
-            net.normalizer = policy.normalizer  # one pair of spectacles for all
+        self.actor.normalizer = self.value.normalizer = policy.normalizer  # one pair of spectacles for all
+        self.target_value = slow_copy(self.value)
         zeros = torch.zeros(mdp.num_envs, device=mdp.device, dtype=mdp.dtype)
         self.register_buffer("state", zeros[:, None].repeat(1, mdp.state_size))
         self.register_buffer("age", zeros.long())
@@ -277,10 +277,3 @@ class SHAC(Algorithm):
         super().on_load_checkpoint(checkpoint)
         saved = checkpoint["diffsim"]["latest"]
         self.latest.extend(ValueData(*(part.to(self.state.device) for part in data)) for data in saved)
-
-
-@torch.no_grad()
-def follow(slow: nn.Module, fast: nn.Module, keep: float) -> None:
-    """Moves the parameters of `slow` towards those of `fast`, keeping the part `keep` of them."""
-    for old, new in zip(slow.parameters(), fast.parameters(), strict=True):
-        old.lerp_(new, 1.0 - keep)

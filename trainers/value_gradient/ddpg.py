@@ -13,8 +13,9 @@ from policies import QMLP, Policy
 from trainers.algorithm import Evaluation
 from trainers.ranges import unit_interval
 from trainers.replay import Batch, Replay
+from trainers.slow_copies import follow, slow_copy
 from trainers.value_gradient.deterministic import Deterministic
-from trainers.value_gradient.networks import descend, follow, slow_copy
+from trainers.value_gradient.networks import descend
 
 
 class DDPG(Deterministic):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from policies import QMLP, Policy
-from trainers.ranges import positive, require
+from trainers.ranges import nonnegative, positive
 from trainers.value_gradient.exploration import Exploration
 from trainers.value_gradient.off_policy import OffPolicy
 
@@ -49,7 +49,7 @@ class Deterministic(OffPolicy):
                 f"policy must be a deterministic one, such as DeterministicMLP, got {type(policy).__name__}"
             )
         positive(learning_rate=learning_rate, critic_learning_rate=critic_learning_rate)
-        require(critic_weight_decay >= 0, "critic_weight_decay", ">= 0", critic_weight_decay)
+        nonnegative(critic_weight_decay=critic_weight_decay)
         super().__init__(env, policy, critic, **options)
         self.exploration = Exploration(exploration, exploration_std, env.num_envs, policy.action_size)
         self.exploration.to(next(policy.parameters()))

@@ -12,7 +12,8 @@ from policies import DiscreteQMLP, Policy
 from trainers.algorithm import Evaluation
 from trainers.ranges import at_least_one, positive, unit_interval
 from trainers.replay import Batch, Replay
-from trainers.value_gradient.networks import descend, follow, slow_copy
+from trainers.slow_copies import follow, slow_copy
+from trainers.value_gradient.networks import descend
 from trainers.value_gradient.off_policy import OffPolicy
 
 

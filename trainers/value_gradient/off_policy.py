@@ -13,7 +13,7 @@ from policies import Policy
 from policies.squash import BoundedBox
 from trainers.algorithm import Evaluation
 from trainers.model_free import ModelFree
-from trainers.ranges import at_least_one, require
+from trainers.ranges import at_least_one, nonnegative, require
 from trainers.replay import Batch, Replay
 from trainers.value_gradient.networks import mean_metrics
 
@@ -61,7 +61,7 @@ class OffPolicy(ModelFree):
     ) -> None:
         super().__init__(env, policy, gamma=gamma, seed=seed, evaluation=evaluation)
         at_least_one(steps=steps, batch_size=batch_size, num_steps=num_steps)
-        require(warmup_steps >= 0, "warmup_steps", ">= 0", warmup_steps)
+        nonnegative(warmup_steps=warmup_steps)
         require(updates_per_step > 0, "updates_per_step", "> 0", updates_per_step)
         self.steps, self.warmup_steps, self.updates_per_step = steps, warmup_steps, updates_per_step
         self.batch_size = batch_size

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from policies import QMLP, Policy
 from trainers.algorithm import Evaluation
-from trainers.ranges import at_least_one, require, unit_interval
+from trainers.ranges import at_least_one, nonnegative, unit_interval
 from trainers.replay import Batch, Replay
+from trainers.slow_copies import follow, slow_copy
 from trainers.value_gradient.deterministic import Deterministic
-from trainers.value_gradient.networks import descend, follow, slow_copy
+from trainers.value_gradient.networks import descend
 
 
 class TD3(Deterministic):
@@ -92,8 +93,8 @@ class TD3(Deterministic):
         evaluation: Evaluation | None = None,
     ) -> None:
         at_least_one(policy_delay=policy_delay)
-        require(target_noise >= 0, "target_noise", ">= 0", target_noise)
-        require(target_noise_clip >= 0, "target_noise_clip", ">= 0", target_noise_clip)
+        nonnegative(target_noise=target_noise)
+        nonnegative(target_noise_clip=target_noise_clip)
         unit_interval("[)", target_rate=target_rate)
         if critic is None:
             sizes = policy.obs_size, env.single_action_space
