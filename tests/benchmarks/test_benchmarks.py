@@ -8,9 +8,11 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import mujoco
 import numpy as np
 import pytest
 
+import diffsim
 from benchmarks import pong
 from benchmarks.discrete import Row as DiscreteRow
 from benchmarks.discrete import table as discrete_table
@@ -20,6 +22,7 @@ from benchmarks.goals import page as goals_page
 from benchmarks.model_free import Row as ModelFreeRow
 from benchmarks.model_free import call
 from benchmarks.model_free import table as model_free_table
+from benchmarks.onset import soften
 from benchmarks.physics import Row, verdicts
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +45,7 @@ def cells(line: str) -> list[str]:
 @pytest.mark.parametrize(
     "module",
     [
-        *("physics", "gradients", "laboratory", "pathwise", "pegasus"),
+        *("physics", "gradients", "laboratory", "onset", "pathwise", "pegasus"),
         *("model_free", "off_policy", "ours", "relaxed", "goals"),
     ],
 )
@@ -89,6 +92,26 @@ def test_laboratory(tmp_path):
         assert line in output
     assert {row["estimator"] for row in records(tmp_path / "Reacher-v5.csv")} >= {"pathwise", "GPOMDP, value"}
     assert (tmp_path / "Reacher-v5.png").stat().st_size > 10_000
+
+
+def test_onset(tmp_path):
+    run("onset", "--samples", 8, "--num_envs", 4, "--horizons", "1,2", "--output", tmp_path)
+    lines = (tmp_path / "onset-Hopper-v5.md").read_text().splitlines()
+    rows = [cells(line) for line in lines if re.search(r"\| [12] \|", line)]
+    variants = ["none: the task as it is", "contacts", "limits", "both"]
+    assert [row[:2] for row in rows] == [[name, str(horizon)] for name in variants for horizon in (1, 2)]
+
+
+@pytest.mark.parametrize(("contacts", "limits"), [(True, False), (False, True)])
+def test_soft_variants_differ_in_nothing_but_where_their_forces_begin(tmp_path, contacts, limits):
+    soften("Hopper-v5", contacts, limits, tmp_path / "soft.xml")
+    soft, hard = mujoco.MjModel.from_xml_path(str(tmp_path / "soft.xml")), diffsim.make("Hopper-v5", 1).mj_model
+    assert (soft.geom_solimp[:, 0] == (0.0 if contacts else hard.geom_solimp[:, 0])).all()
+    assert (soft.jnt_solimp[:, 0] == (0.0 if limits else hard.jnt_solimp[:, 0])).all()
+    for name in ("geom_solimp", "jnt_solimp"):
+        np.testing.assert_allclose(getattr(soft, name)[:, 1:], getattr(hard, name)[:, 1:])
+    for name in ("body_mass", "body_inertia", "geom_size", "geom_margin", "jnt_range", "dof_damping", "actuator_gear"):
+        np.testing.assert_allclose(getattr(soft, name), getattr(hard, name), atol=1e-5)
 
 
 def test_pathwise(tmp_path):

@@ -147,3 +147,23 @@ def test_gradient_of_free_fall():
     expected = np.zeros(13)
     expected[2], expected[9] = 1, 0.1
     np.testing.assert_allclose(grad[0].numpy(), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("first_impedance", [0.9, 0.5, 0.0])
+def test_a_derivative_does_not_see_the_onset_of_a_limit(first_impedance):
+    # The mean of the next velocity over positions spread evenly about the limit, and its slope by their middle. From
+    # the last motion that misses the limit to the first that touches it the velocity jumps by h d0 b |v|, for MuJoCo
+    # damps the approach, b = 2 / (dmax timeconst), with impedance d0 from the first moment on.
+    h, dmax, timeconst, velocity, width, n = 2e-3, 0.95, 0.02, -1.5, 2e-4, 4001
+    limit = f'solimplimit="{first_impedance} {dmax} 0.001" solreflimit="{timeconst} 1"'
+    mj_model = single(
+        f'<joint type="slide" limited="true" range="0 9" {limit}/>', POINT, integrator="Euler", timestep=h
+    )
+    mj_model.opt.gravity[:] = 0.0
+    position = torch.linspace(-width / 2, width / 2, n, dtype=diffsim.dtype, requires_grad=True)
+    state = torch.stack([position, torch.full_like(position, velocity)], dim=1)
+    after = diffsim.Simulator(diffsim.Model(mj_model), n).step(state, torch.zeros(n, 0, dtype=diffsim.dtype))[:, 1]
+    (slope,) = torch.autograd.grad(after.sum(), position)
+    truth = (after[-1] - after[0]).item() / width
+    jump = -h * first_impedance * 2 / (dmax * timeconst) * -velocity
+    assert slope.mean().item() - truth == pytest.approx(-jump / width, rel=2e-3, abs=1.0)

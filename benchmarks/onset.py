@@ -1,0 +1,103 @@
+"""How far off a pathwise gradient is because the force of a constraint jumps as it begins.
+
+MuJoCo damps a joint that runs into its limit, and bodies that touch, from the first moment on: at depth 0 the force is
+already the approaching speed times the damping, in the part d0 of `solimp`. Between motions that end just before and
+just after that moment lies a jump. It moves the mean of the return, and no derivative sees it. With d0 = 0 the force
+begins at 0, and there is no jump.
+
+Here a random Gaussian policy's gradient through the dynamics is set beside its likelihood ratio's, which is unbiased,
+in the task as it is and with d0 = 0 in contacts, in limits of joints, or in both. A bias below its floor, three times
+what noise alone would show, is given as 0.
+
+    python -m benchmarks.onset --task Hopper-v5 --horizons 4,8
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import mujoco
+import torch
+
+import diffsim
+from benchmarks.machine import RESULTS, describe_machine, positive
+from diffsim.tasks import TASKS
+from trainers.laboratory.experiment import Experiment
+from trainers.laboratory.options import GradientOptions, build
+from trainers.laboratory.pathwise import pathwise_gradients
+from trainers.laboratory.statistics import Comparison, Moments, compare
+
+VARIANTS = {"as it is": (False, False), "contacts": (True, False), "limits": (False, True), "both": (True, True)}
+"""Whether the force begins at 0: of contacts, of limits."""
+
+
+def soften(task: str, contacts: bool, limits: bool, path: Path) -> None:
+    """Writes the MJCF of a task to `path`, with forces that begin at 0."""
+    mujoco.mj_saveLastXML(str(path), diffsim.make(task, num_envs=1).mj_model)
+    spec = mujoco.MjSpec.from_file(str(path))
+    for geom in spec.geoms if contacts else ():
+        geom.solimp[0] = 0.0
+    for joint in spec.joints if limits else ():
+        joint.solimp_limit[0] = 0.0
+    spec.compile()
+    path.write_text(spec.to_xml())
+
+
+def measure(task: str, variant: str, horizons: list[int], samples: int, num_envs: int) -> list[Comparison]:
+    """The pathwise gradient beside the reference, for each horizon."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "soft.xml"
+        soften(task, *VARIANTS[variant], path)
+        mdp, policies = build(GradientOptions(task, num_envs=num_envs, task_kwargs={"xml_file": str(path)}))
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(1)
+    experiment = Experiment(mdp, policies[0], 0.99, 8, 0.1, samples, samples, generator)
+    found = []
+    for horizon in horizons:
+        value, pathwise, reference = experiment.fit_value(horizon), Moments(), Moments()
+        for batch in range(samples // num_envs):
+            scenarios = experiment.draw(horizon)
+            trajectory = experiment.roll_out(scenarios)
+            reference.add(experiment.likelihood_ratio(trajectory, scenarios, "GPOMDP, value", value))
+            if batch % 8 == 0:  # far less noisy
+                pathwise.add(pathwise_gradients(mdp, experiment.policy, experiment.draw(horizon), 0.99))
+        found.append(compare(pathwise, reference))
+    return found
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measures every variant, and writes the page."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.onset", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--task", choices=list(TASKS), default="Hopper-v5", metavar="ID")
+    parser.add_argument("--horizons", default="4,8", help="numbers with commas between")
+    parser.add_argument("--samples", type=positive(int), default=32_768, help="of the reference")
+    parser.add_argument("--num_envs", type=positive(int), default=512)
+    parser.add_argument("--output", type=Path, default=RESULTS / "laboratory", help="folder of the page")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    horizons = [int(word) for word in options.horizons.split(",")]
+    lines = [
+        f"# What the onset of forces does to the pathwise gradient: {options.task}",
+        "",
+        f"{datetime.now(UTC):%Y-%m-%d}, {describe_machine()}. Made by `python -m benchmarks.onset --task {options.task}"
+        f" --horizons {options.horizons} --samples {options.samples} --num_envs {options.num_envs}`.",
+        "",
+        *(line for text in (__doc__ or "").split("\n\n")[1:3] for line in (*text.splitlines(), "")),
+        "| forces that begin at 0 | horizon | relative bias | floor | cosine |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for variant in VARIANTS:
+        found = measure(options.task, variant, horizons, options.samples, options.num_envs)
+        for horizon, one in zip(horizons, found, strict=True):
+            name = "none: the task as it is" if variant == "as it is" else variant
+            lines.append(f"| {name} | {horizon} | {one.bias:.3f} | {one.bias_floor:.3f} | {one.cosine:.4f} |")
+            print(lines[-1], flush=True)
+    options.output.mkdir(parents=True, exist_ok=True)
+    (options.output / f"onset-{options.task}.md").write_text("\n".join([*lines, ""]))
+
+
+if __name__ == "__main__":
+    main()
