@@ -18,7 +18,7 @@ from trainers.likelihood_ratio.natural_step import (
     trained,
     trust_region_step,
 )
-from trainers.likelihood_ratio.on_policy import OnPolicy, explained_variance, standardized
+from trainers.likelihood_ratio.on_policy import Batch, OnPolicy, explained_variance, standardized
 from trainers.ranges import at_least_one, nonnegative, positive, unit_interval
 
 
@@ -114,18 +114,15 @@ class NaturalGradient(OnPolicy):
         explained = explained_variance(batch.value, batch.returns)
         if self.normalize_advantage:
             batch = batch._replace(advantage=standardized(batch.advantage))
+        entropy = self.entropy(batch.obs)
 
         gradient, direction, image = natural_direction(self.actor, batch, self.damping, self.cg_iterations)
         if self.learning_rate is None:
             step = trust_region_step(direction, image, self.max_kl)
         else:
             step = self.learning_rate * direction
+        taken = self.take(batch, step)
 
-        with torch.no_grad():
-            old = self.actor.raw_distribution(batch.obs)
-            parameters = trained(self.actor)
-            move(parameters, flat(parameters), step)
-            kl = old.kl(self.actor.raw_distribution(batch.obs)).mean()
         value_loss = self.fit_value(
             batch, self.only_optimizer(), self.value_epochs, self.value_minibatches, self.value_proximal
         )
@@ -134,7 +131,14 @@ class NaturalGradient(OnPolicy):
             **self.episode_metrics(),
             "value_loss": value_loss,
             "explained_variance": explained,
-            "kl": kl,
+            **taken,
             "grad_norm": gradient.norm(),
-            "entropy": old.entropy().mean(),
+            "entropy": entropy,
         }
+
+    @torch.no_grad()
+    def take(self, batch: Batch, step: Tensor) -> dict[str, Tensor | float]:
+        """Moves the policy by `step` [D]; `batch` is what it did before. Returns what to log of it."""
+        old, parameters = self.actor.raw_distribution(batch.obs), trained(self.actor)
+        move(parameters, flat(parameters), step)
+        return {"kl": old.kl(self.actor.raw_distribution(batch.obs)).mean()}

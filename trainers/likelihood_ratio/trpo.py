@@ -6,20 +6,16 @@ from collections.abc import Sequence
 
 from gymnasium.vector import VectorEnv
 from torch import Tensor
-from torch.optim import Adam, Optimizer
 
 from policies import Policy
 from trainers.algorithm import Evaluation
-from trainers.likelihood_ratio.natural_step import (
-    line_search,
-    natural_direction,
-    trust_region_step,
-)
-from trainers.likelihood_ratio.on_policy import OnPolicy, explained_variance, standardized
-from trainers.ranges import at_least_one, nonnegative, positive, unit_interval
+from trainers.likelihood_ratio.natural_gradient import NaturalGradient
+from trainers.likelihood_ratio.natural_step import line_search
+from trainers.likelihood_ratio.on_policy import Batch
+from trainers.ranges import at_least_one, unit_interval
 
 
-class TRPO(OnPolicy):
+class TRPO(NaturalGradient):
     """Climbs a surrogate as far as the policy's choices may change, and checks both after the step.
 
         maximise mean_t p(u_t | o_t) / p_old(u_t | o_t) A_t    subject to    mean_t KL(p_old || p) <= max_kl
@@ -55,8 +51,6 @@ class TRPO(OnPolicy):
     Source: Schulman et al. (2015), "Trust Region Policy Optimization".
     """
 
-    run_defaults = {"num_envs": 8}
-
     def __init__(
         self,
         env: VectorEnv,
@@ -81,64 +75,33 @@ class TRPO(OnPolicy):
         seed: int = 0,
         evaluation: Evaluation | None = None,
     ) -> None:
-        at_least_one(
-            horizon=horizon,
-            cg_iterations=cg_iterations,
-            backtracks=backtracks,
-            value_epochs=value_epochs,
-            value_minibatches=value_minibatches,
-        )
-        positive(max_kl=max_kl, value_learning_rate=value_learning_rate)
-        nonnegative(damping=damping, value_proximal=value_proximal)
-        unit_interval("[]", lam=lam, value_lam=value_lam)
+        at_least_one(backtracks=backtracks)
         unit_interval("()", shrink=shrink)
         super().__init__(
             env,
             policy,
+            horizon=horizon,
             gamma=gamma,
+            lam=lam,
+            max_kl=max_kl,
+            damping=damping,
+            cg_iterations=cg_iterations,
+            value_learning_rate=value_learning_rate,
+            value_lam=value_lam,
+            value_epochs=value_epochs,
+            value_minibatches=value_minibatches,
+            value_proximal=value_proximal,
+            normalize_advantage=normalize_advantage,
             normalize_reward=normalize_reward,
             value_hidden_sizes=value_hidden_sizes,
             seed=seed,
             evaluation=evaluation,
         )
-        self.horizon, self.lam, self.max_kl = horizon, lam, max_kl
-        self.damping, self.cg_iterations = damping, cg_iterations
         self.backtracks, self.shrink = backtracks, shrink
-        self.value_learning_rate, self.value_lam = value_learning_rate, value_lam
-        self.value_epochs, self.value_minibatches = value_epochs, value_minibatches
-        self.value_proximal, self.normalize_advantage = value_proximal, normalize_advantage
 
-    def configure_optimizers(self) -> Optimizer:
-        """Adam for the value; the policy needs none."""
-        return Adam(self.value.parameters(), lr=self.value_learning_rate, fused=True)
-
-    def iterate(self) -> dict[str, Tensor | float]:
-        """Acts for a window, takes one checked step, and fits the value."""
-        trajectory, raw = self.window(self.horizon)
-        batch = self.judged(trajectory, raw, self.lam, self.value_lam).flatten()
-        explained = explained_variance(batch.value, batch.returns)
-        if self.normalize_advantage:
-            batch = batch._replace(advantage=standardized(batch.advantage))
-
-        # Where to: uphill, measured by how much the choices change.
-        gradient, direction, image = natural_direction(self.actor, batch, self.damping, self.cg_iterations)
-        step = trust_region_step(direction, image, self.max_kl)
-
-        # How far: as far as the surrogate rises and the bound holds.
+    def take(self, batch: Batch, step: Tensor) -> dict[str, Tensor | float]:
+        """Moves the policy as far along `step` [D] as the surrogate rises and the bound holds."""
         taken, gain, kl = line_search(
             self.actor, batch, step, max_kl=self.max_kl, backtracks=self.backtracks, shrink=self.shrink
         )
-        value_loss = self.fit_value(
-            batch, self.only_optimizer(), self.value_epochs, self.value_minibatches, self.value_proximal
-        )
-        self.see(trajectory.obs)
-        return {
-            **self.episode_metrics(),
-            "value_loss": value_loss,
-            "explained_variance": explained,
-            "kl": kl,
-            "gain": gain,
-            "step_taken": taken,
-            "grad_norm": gradient.norm(),
-            "entropy": self.entropy(batch.obs),
-        }
+        return {"kl": kl, "gain": gain, "step_taken": taken}
