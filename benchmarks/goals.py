@@ -67,7 +67,7 @@ EXPERIMENTS = {
         with_success=0.9,
         without_success=0.1,
     ),
-    "reacher_goal": Experiment({"config": "ddpg_her_reacher_goal.yaml"}, 20_000, 0.9, 0.3),
+    "reacher_goal": Experiment({"config": "ddpg_her_reacher_goal.yaml"}, 40_000, 0.9, 0.3),
     "fetch_reach": Experiment({"config": "ddpg_her_fetch_reach.yaml"}, 20_000, 0.95),
     "fetch_push": Experiment({"config": "ddpg_her_fetch_reach.yaml", "task": "FetchPush-v4"}, 1_000_000, 0.8),
 }
