@@ -1,5 +1,6 @@
 """The algorithms that climb a learned Q: against definitions and closed forms, and resumed to the bit."""
 
+import copy
 import io
 import math
 import signal
@@ -180,6 +181,25 @@ def test_an_update_of_sac_moves_what_it_should():
     slow = 0.9 * before["target_critic.weights.0"] + 0.1 * after["critic.weights.0"]
     torch.testing.assert_close(after["target_critic.weights.0"], slow)
     assert {"critic_loss", "value", "entropy", "temperature"} == metrics.keys()
+
+
+def test_sacs_actor_follows_the_lower_critic_and_entropy():
+    """Its gradient is that of mean (min_k Q_k(o, u) - alpha log p(u | o)), with the density by `log_prob`."""
+    sac = small(SAC, GaussianMLP, STATE, temperature=0.7)
+    batch, before, state = batch_of(60, torch.Generator().manual_seed(1)), copy.deepcopy(sac.policy), sac.generator
+    with torch.no_grad():
+        first, second = sac.critic(batch.obs, batch.action)
+        sac.critic.biases[-1][0] += (second - first).median()
+    start = state.get_state()
+    sac.update(batch)
+    state.set_state(start)
+    action = before(batch.obs, sac.randn(60, 1))
+    first, second = sac.critic(batch.obs, action)  # after its step, which comes first
+    assert (first < second).any() and (first > second).any(), "each of them is the lower one somewhere"
+    log_prob = before.log_prob(batch.obs, action) + math.log(2.0)
+    (0.7 * log_prob - torch.minimum(first, second)).mean().backward()
+    for expected, found in zip(before.parameters(), sac.policy.parameters(), strict=True):
+        torch.testing.assert_close(found.grad, expected.grad)
 
 
 def test_td3s_target_and_its_delay():
