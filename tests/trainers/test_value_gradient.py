@@ -202,6 +202,25 @@ def test_sacs_actor_follows_the_lower_critic_and_entropy():
         torch.testing.assert_close(found.grad, expected.grad)
 
 
+def test_an_update_of_ddpg_by_its_definition():
+    """Critic: (Q - r - discount Q'(o', mu'(o')))^2, by slow copies that are others; actor: Q(o, mu(o)) after it."""
+    ddpg = small(DDPG, DeterministicMLP, target_rate=0.9)
+    with torch.no_grad():
+        for parameter in (*ddpg.target_critic.parameters(), *ddpg.target_policy.parameters()):
+            parameter += 0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)).double()
+    batch, before = batch_of(60, torch.Generator().manual_seed(1)), copy.deepcopy(ddpg)
+    ddpg.update(batch)
+    target = batch.reward + 0.9 * before.target_critic(batch.next_obs, before.target_policy(batch.next_obs))[0]
+    (before.critic(batch.obs, batch.action)[0] - target.detach()).square().mean().backward()
+    (-ddpg.critic(batch.obs, before.policy(batch.obs))[0]).mean().backward(inputs=list(before.policy.parameters()))
+    for net in ("critic", "policy"):
+        for expected, found in zip(getattr(before, net).parameters(), getattr(ddpg, net).parameters(), strict=True):
+            torch.testing.assert_close(found.grad, expected.grad)
+        slow = zip(*(getattr(x, y).parameters() for x, y in ((before, f"target_{net}"), (ddpg, net))), strict=True)
+        for (old, new), found in zip(slow, getattr(ddpg, f"target_{net}").parameters(), strict=True):
+            torch.testing.assert_close(found, 0.9 * old + 0.1 * new)
+
+
 def test_td3s_target_and_its_delay():
     """Without noise y = r + discount min_k Q_k'(o', mu'(o')); with it, within the clip and the bounds [-2, 2]."""
     td3 = small(TD3, DeterministicMLP, target_noise=0.0, policy_delay=2)
