@@ -183,11 +183,13 @@ def report(rows: Sequence[Row], jobs: int) -> str:
     """The Markdown page."""
     tasks = sorted({row.task for row in rows})
     used = sorted({(row.task, config(row.task, row.budget)) for row in rows})
+    chosen = [(task, path, yaml.safe_load(path.read_text())) for task, path in used]
     ends = [
         f"{task}: `end_beyond: {options['end_beyond']}` of {path.name}"
-        for task, path in used
-        if "end_beyond" in (options := yaml.safe_load(path.read_text()))
+        for task, path, options in chosen
+        if "end_beyond" in options
     ]
+    seen = sorted({f"{task}: `{options['task_kwargs']}`" for task, _, options in chosen if "task_kwargs" in options})
     return "\n".join(
         [
             "# Learning by gradients through the dynamics",
@@ -205,6 +207,11 @@ def report(rows: Sequence[Row], jobs: int) -> str:
             "one constant learning rate and one setting for all tasks, and were read off at that step of a longer run.",
             "",
             "Ends of episodes that hold in training only: " + ("; ".join(ends) if ends else "none") + ".",
+            "",
+            "Options of the official environment, in training and evaluation alike: "
+            + ("; ".join(seen) if seen else "none")
+            + ". They say which parts of the observation the policy is given, and change neither dynamics, rewards nor "
+            "ends.",
             "",
             *(f"![{task}]({task}.png)" for task in tasks),
             "",
