@@ -64,7 +64,7 @@ def test_with_value_and_ends_it_is_the_gradient_of_its_objective(terminal_gradie
     def value():
         trajectory, _ = rollout(mdp, shac.actor, scenarios, age=age)
         assert trajectory.terminated.any() and (trajectory.truncated & ~trajectory.terminated).any()
-        reached = shac.target_value(trajectory.next_obs)
+        reached = shac.critic.target(trajectory.next_obs)
         dead = reached - reached.detach() if not torch.is_grad_enabled() else 0.0
         dead = reached - dead_before if terminal_gradient else dead
         reached = torch.where(trajectory.terminated, dead, reached)
@@ -77,11 +77,11 @@ def test_with_value_and_ends_it_is_the_gradient_of_its_objective(terminal_gradie
         return total / 48
 
     with torch.no_grad():
-        dead_before = shac.target_value(rollout(mdp, shac.actor, scenarios, age=age)[0].next_obs)
+        dead_before = shac.critic.target(rollout(mdp, shac.actor, scenarios, age=age)[0].next_obs)
     gradient = parameter_gradient(shac, scenarios, age)
     expected, direction = differences(value, list(shac.actor.parameters()))
     assert gradient @ direction == pytest.approx(expected, rel=1e-6)
-    shac.terminal_gradient = not terminal_gradient
+    shac.critic.terminal = not terminal_gradient
     assert parameter_gradient(shac, scenarios, age) @ direction != pytest.approx(expected, rel=1e-3)
 
 
@@ -97,7 +97,7 @@ def test_undiscounted_each_action_climbs_its_own_return():
     probe = torch.zeros(7, 4, 1, dtype=torch.float64, requires_grad=True)
     pending = iter(probe)
     trajectory, _ = rollout(mdp, lambda o, z: shac.actor(o, z) + next(pending), scenarios, age=torch.arange(4))
-    value = shac.target_value(trajectory.next_obs)
+    value = shac.critic.target(trajectory.next_obs)
     value = value - torch.where(trajectory.terminated, value.detach(), 0.0)
     returns = lambda_returns(trajectory.reward, value, trajectory.ended, 0.99, 0.8)
     for t in range(7):
@@ -112,7 +112,7 @@ def test_slopes_are_derivatives_of_the_returns_by_the_states_they_start_from():
     scenarios, age = shac.draw(torch.Generator().manual_seed(1)), torch.arange(4)
     window = shac.differentiate(scenarios, age)
     ended = window.trajectory.ended
-    data = add_slopes(returns_data(window, shac.target_value, 0.99, 0.8), mdp, window, 0.99, 0.8)
+    data = add_slopes(returns_data(window, shac.critic.target, 0.99, 0.8), mdp, window, 0.99, 0.8)
     known = data.known.view(7, 4)
     assert not known[0].any() and torch.equal(known[1:], ~ended[:-1]) and 0 < ended[:-1].sum() < 24
 
@@ -122,10 +122,10 @@ def test_slopes_are_derivatives_of_the_returns_by_the_states_they_start_from():
         start = window.state[t].requires_grad_(True)
         rest = Scenarios(start, scenarios.resets, scenarios.process_noise[t:], scenarios.action_noise[t:])
         again, _ = rollout(mdp, shac.actor, rest, age=age)
-        value = shac.target_value(again.next_obs)
+        value = shac.critic.target(again.next_obs)
         value = value - torch.where(again.terminated, value.detach(), 0.0)
         returns = lambda_returns(again.reward, value, again.ended, 0.99, 0.8)[0]
-        mixture = 0.2 * shac.target_value(start) + 0.8 * returns
+        mixture = 0.2 * shac.critic.target(start) + 0.8 * returns
         expected.append(torch.autograd.grad(mixture.sum(), start)[0][known[t]])
     clipped, scale = clip_samples(torch.cat(expected) * data.scale, SLOPE_CLIP)
     assert (scale == 1).sum() > 10
@@ -168,8 +168,8 @@ def test_the_critic_is_fitted_to_the_latest_windows_and_no_others(windows, tmp_p
         seen[-1].append(data.goal)
         return value_loss(value, mdp, data, weight)
 
-    monkeypatch.setattr("trainers.pathwise.shac.returns_data", record_targets)
-    monkeypatch.setattr("trainers.pathwise.shac.value_loss", record_loss)
+    monkeypatch.setattr("trainers.pathwise.critic.returns_data", record_targets)
+    monkeypatch.setattr("trainers.pathwise.critic.value_loss", record_loss)
     mdp = LinearQuadratic(4)
     shac = make_shac(mdp, LinearPolicy(), horizon=3, value_windows=windows, value_epochs=1, terminal_gradient=False)
     run(shac, tmp_path, 3)
@@ -198,15 +198,16 @@ def test_the_critic_sees_time_outs_as_going_on_and_terminal_states_as_worth_noth
 
     def fitted(mdp):
         shac = make_shac(mdp, gaussian(mdp), horizon=4, gamma=0.8, terminal_gradient=False)
-        optimizer = torch.optim.Adam(shac.value.parameters(), lr=1e-2)
+        optimizer = torch.optim.Adam(shac.critic.value.parameters(), lr=1e-2)
         shac.manual_backward = lambda loss: loss.backward()
         generator = torch.Generator().manual_seed(0)
         for _ in range(40):
             window = shac.differentiate(shac.draw(generator), torch.zeros_like(shac.age))
-            shac.fit_value(window, optimizer)
-            shac.target_value.load_state_dict(shac.value.state_dict())
+            for loss in shac.critic.losses(shac.mdp, window, shac.generator):
+                shac.descend(loss, optimizer, 1.0)
+            shac.critic.target.load_state_dict(shac.critic.value.state_dict())
         with torch.no_grad():
-            return shac.value(window.trajectory.obs).mean().item()
+            return shac.critic.value(window.trajectory.obs).mean().item()
 
     assert fitted(Ones(4, max_episode_steps=2)) == pytest.approx(5.0, abs=0.2)
     assert fitted(Ones(4, bound=0.0)) == pytest.approx(1.0, abs=0.2)  # every step is the last

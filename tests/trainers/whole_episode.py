@@ -65,7 +65,7 @@ def check(task):
     options = {"horizon": horizon, "gamma": gamma, "actor_lam": 1.0, "undiscount": False}
     shac = make_shac(mdp, copy.deepcopy(policy), **options)
     with_value = parameter_gradient(shac, scenarios)
-    torch.nn.init.zeros_(shac.target_value.network[-1].weight)
+    torch.nn.init.zeros_(shac.critic.target.network[-1].weight)
     two_passes = parameter_gradient(shac, scenarios)
     torch.testing.assert_close(two_passes, whole, rtol=1e-10, atol=1e-12)
     expected, direction = differences(objective, list(policy.parameters()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -17,12 +16,12 @@ from policies import Policy, ValueMLP
 from trainers.algorithm import Algorithm, Evaluation
 from trainers.errors import NonFiniteError
 from trainers.nonfinite import explain_nonfinite
-from trainers.pathwise.value_data import ValueData, add_slopes, join, returns_data, value_loss
+from trainers.pathwise.critic import Critic
 from trainers.pathwise.window import Window, clip_samples, differentiate_window, gradient_metrics
 from trainers.ranges import at_least_one, nonnegative, positive, unit_interval
 from trainers.returns import discount_weights, episode_returns, lambda_returns
 from trainers.rollout import Trajectory
-from trainers.slow_copies import follow, slow_copy
+from trainers.slow_copies import follow
 from trainers.wrappers import BoundedMDP
 
 LEAST_RATE = 0.02  # part of the learning rates that is left in the end
@@ -125,21 +124,28 @@ class SHAC(Algorithm):
         unit_interval("[)", truncation_rate=truncation_rate, average=average, target_rate=target_rate)
         nonnegative(value_slope_weight=value_slope_weight)
         self.mdp = BoundedMDP(mdp, end_beyond) if end_beyond else mdp
-        self.horizon, self.gamma, self.lam, self.actor_lam = horizon, gamma, lam, actor_lam
-        self.undiscount, self.terminal_gradient, self.clip_ratio = undiscount, terminal_gradient, clip_ratio
-        self.truncation_rate, self.average, self.target_rate = truncation_rate, average, target_rate
+        self.horizon, self.gamma, self.actor_lam = horizon, gamma, actor_lam
+        self.undiscount, self.clip_ratio = undiscount, clip_ratio
+        self.truncation_rate, self.average = truncation_rate, average
         self.learning_rate, self.value_learning_rate = learning_rate, value_learning_rate
         self.decay_env_steps, self.max_norm = decay_env_steps, max_norm
         self.actor_epochs, self.action_step = actor_epochs, action_step
-        self.value_epochs, self.value_minibatches = value_epochs, value_minibatches
-        self.value_slope_weight = value_slope_weight
-        self.latest: deque[ValueData] = deque(maxlen=value_windows)
         self.actor = copy.deepcopy(policy)
         policy.requires_grad_(False)
-        self.value = ValueMLP(mdp.observation_space.shape[0], hidden_sizes=value_hidden_sizes)
-        self.value.to(mdp.device, mdp.dtype)
-        self.actor.normalizer = self.value.normalizer = policy.normalizer  # one pair of spectacles for all
-        self.target_value = slow_copy(self.value)
+        self.actor.normalizer = policy.normalizer  # one pair of spectacles for all
+        value = ValueMLP(mdp.observation_space.shape[0], policy.normalizer, hidden_sizes=value_hidden_sizes)
+        self.critic = Critic(
+            value.to(mdp.device, mdp.dtype),
+            gamma=gamma,
+            lam=lam,
+            slope_lam=actor_lam,
+            terminal=terminal_gradient,
+            target_rate=target_rate,
+            epochs=value_epochs,
+            windows=value_windows,
+            minibatches=value_minibatches,
+            slope_weight=value_slope_weight,
+        )
         zeros = torch.zeros(mdp.num_envs, device=mdp.device, dtype=mdp.dtype)
         self.register_buffer("state", zeros[:, None].repeat(1, mdp.state_size))
         self.register_buffer("age", zeros.long())
@@ -149,7 +155,7 @@ class SHAC(Algorithm):
         """Adam for each of the two; betas below the usual ones follow a moving objective sooner."""
         return [
             Adam(net.parameters(), lr=rate, betas=(0.7, 0.95), fused=True)
-            for net, rate in ((self.actor, self.learning_rate), (self.value, self.value_learning_rate))
+            for net, rate in ((self.actor, self.learning_rate), (self.critic.value, self.value_learning_rate))
         ]
 
     def iterate(self) -> dict[str, Tensor | float]:
@@ -169,8 +175,9 @@ class SHAC(Algorithm):
         gradient, scale = clip_samples(self.ascent(window), self.clip_ratio)
         loss = partial(self.actor_loss, trajectory, scenarios.action_noise, gradient)
         norms = [self.descend(loss, actor_optimizer, self.max_norm)[1] for _ in range(self.actor_epochs)]
-        last_value_loss = self.fit_value(window, value_optimizer)
-        follow(self.target_value, self.value, self.target_rate)
+        losses = self.critic.losses(self.mdp, window, self.generator)
+        value_losses = [self.descend(loss, value_optimizer, self.max_norm)[0] for loss in losses]
+        self.critic.follow()
         follow(self.policy, self.actor, self.average)
 
         # Go on from where the window ended. Only now may the networks see with newer statistics.
@@ -182,7 +189,7 @@ class SHAC(Algorithm):
         return {
             **({"return": finished.mean()} if len(finished) else {}),
             "reward": trajectory.reward.mean(),
-            "value_loss": last_value_loss,
+            "value_loss": value_losses[-1],
             "grad_norm": norms[0],
             "learning_rate": rate * self.learning_rate,
             "terminated": trajectory.terminated.float().mean(),
@@ -229,9 +236,7 @@ class SHAC(Algorithm):
 
     def objective(self, trajectory: Trajectory) -> Tensor:
         """Sum of the lambda-returns of every episode's first step in the window."""
-        value, terminated = self.target_value(trajectory.next_obs), trajectory.terminated
-        dead_value = value - value.detach() if self.terminal_gradient else torch.zeros_like(value)
-        value = torch.where(terminated, dead_value, value)
+        value = self.critic.after(trajectory)
         returns = lambda_returns(trajectory.reward, value, trajectory.ended, self.gamma, self.actor_lam)
         return returns[0].sum() + returns[1:][trajectory.ended[:-1]].sum()
 
@@ -250,30 +255,12 @@ class SHAC(Algorithm):
         moved = (action - trajectory.action).square().sum(-1).mean()
         return -(gradient * action).sum(-1).mean() + 0.5 * curvature * moved
 
-    def fit_value(self, window: Window, optimizer: Optimizer) -> Tensor:
-        """Fits the value to the latest lambda-returns, and to 0 where the MDP terminated. Returns the last loss."""
-        data = returns_data(window, self.target_value, self.gamma, self.lam)
-        if self.value_slope_weight > 0:
-            data = add_slopes(data, self.mdp, window, self.gamma, self.actor_lam)
-        if self.terminal_gradient:
-            data = data.with_terminal(window)
-        self.latest.append(data)
-        data = join(self.latest)
-        last = data.goal.new_zeros(())
-        for _ in range(self.value_epochs):
-            order = torch.randperm(len(data.goal), generator=self.generator, device=data.goal.device)
-            for index in order.chunk(self.value_minibatches):
-                loss = partial(value_loss, self.value, self.mdp, data.batch(index), self.value_slope_weight)
-                last, _ = self.descend(loss, optimizer, self.max_norm)
-        return last
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the latest windows' data."""
         super().on_save_checkpoint(checkpoint)
-        checkpoint["diffsim"]["latest"] = [tuple(data) for data in self.latest]
+        checkpoint["diffsim"]["latest"] = self.critic.saved()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restores what `on_save_checkpoint` added."""
         super().on_load_checkpoint(checkpoint)
-        saved = checkpoint["diffsim"]["latest"]
-        self.latest.extend(ValueData(*(part.to(self.state.device) for part in data)) for data in saved)
+        self.critic.load(checkpoint["diffsim"]["latest"])
