@@ -11,6 +11,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import gymnasium
+import mujoco
 import numpy as np
 import torch
 
@@ -95,6 +97,7 @@ class OfficialEvaluation:
         if not {"DISPLAY", "WAYLAND_DISPLAY", "MUJOCO_GL"} & set(os.environ) and sys.platform == "linux":
             os.environ["MUJOCO_GL"] = "egl"  # without a screen, MuJoCo's default cannot draw
         env = make_official(self.task, render_mode="rgb_array", **self.task_kwargs)
+        keep_in_sight(env)
         obs, _ = env.reset(seed=self.seed)
         try:
             frame = np.asarray(env.render())
@@ -110,6 +113,16 @@ class OfficialEvaluation:
             ended = terminated or truncated
         writer.close()
         env.close()
+
+
+def keep_in_sight(env: gymnasium.Env) -> None:
+    """Lets a MuJoCo environment be seen by the camera that follows the robot, if its model has one.
+
+    Gymnasium 1.4 looks through a camera that stands still, and robots run out of the picture.
+    """
+    renderer = getattr(env.unwrapped, "mujoco_renderer", None)
+    if renderer is not None and renderer.camera_id == -1:
+        renderer.camera_id = mujoco.mj_name2id(renderer.model, mujoco.mjtObj.mjOBJ_CAMERA, "track")
 
 
 def require_video() -> ModuleType:

@@ -1,0 +1,92 @@
+"""A learned value for all that comes after a window."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from diffsim.mdp import MDP
+from policies import ValueMLP
+from trainers.pathwise.value_data import ValueData, add_slopes, join, returns_data, value_loss
+from trainers.pathwise.window import Window
+from trainers.rollout import Trajectory
+from trainers.slow_copies import follow, slow_copy
+
+
+class Critic(nn.Module):
+    """V, fitted to the lambda-returns of the latest windows, and V', a slow copy that speaks for it.
+
+        V     minimise mean_t (V(o_t) - G_t(lam))^2
+        V'    V' <- target_rate * V' + (1 - target_rate) * V
+
+    Args:
+        value: V.
+        gamma: discount, in (0, 1].
+        lam: of the targets, in [0, 1].
+        slope_lam: of the slopes' targets: what the actor's objective has, in (0, 1].
+        terminal: V is fitted to 0 in terminal states, and its slope there is followed.
+        target_rate: part of V' kept per window, in [0, 1).
+        epochs: passes over the data per window.
+        windows: how many of the latest windows make up the data.
+        minibatches: updates per pass.
+        slope_weight: of the slopes' squared errors, see `add_slopes`; 0 for none.
+
+    Attributes:
+        latest: the data of those windows, the latest last.
+    """
+
+    def __init__(
+        self,
+        value: ValueMLP,
+        *,
+        gamma: float,
+        lam: float,
+        slope_lam: float,
+        terminal: bool,
+        target_rate: float,
+        epochs: int,
+        windows: int,
+        minibatches: int,
+        slope_weight: float,
+    ) -> None:
+        super().__init__()
+        self.value, self.target = value, slow_copy(value)
+        self.gamma, self.lam, self.slope_lam = gamma, lam, slope_lam
+        self.terminal, self.target_rate = terminal, target_rate
+        self.epochs, self.minibatches, self.slope_weight = epochs, minibatches, slope_weight
+        self.latest: deque[ValueData] = deque(maxlen=windows)
+
+    def after(self, trajectory: Trajectory) -> Tensor:
+        """V' of what each step reached, [H, N]: 0 where that is terminal, but with a slope if it is to be followed."""
+        value = self.target(trajectory.next_obs)
+        dead = value - value.detach() if self.terminal else torch.zeros_like(value)
+        return torch.where(trajectory.terminated, dead, value)
+
+    def losses(self, mdp: MDP, window: Window, generator: torch.Generator) -> Iterator[Callable[[], Tensor]]:
+        """Takes in a window. For each update of V in turn, what computes the number to reduce."""
+        data = returns_data(window, self.target, self.gamma, self.lam)
+        if self.slope_weight > 0:
+            data = add_slopes(data, mdp, window, self.gamma, self.slope_lam)
+        self.latest.append(data.with_terminal(window) if self.terminal else data)
+        data = join(self.latest)
+        for _ in range(self.epochs):
+            order = torch.randperm(len(data.goal), generator=generator, device=data.goal.device)
+            for index in order.chunk(self.minibatches):
+                yield partial(value_loss, self.value, mdp, data.batch(index), self.slope_weight)
+
+    def follow(self) -> None:
+        """Moves V' towards V."""
+        follow(self.target, self.value, self.target_rate)
+
+    def saved(self) -> list[tuple[Tensor, ...]]:
+        """The latest data, for a checkpoint."""
+        return [tuple(data) for data in self.latest]
+
+    def load(self, saved: Sequence[Sequence[Tensor]]) -> None:
+        """Restores what `saved` gave."""
+        device = next(self.value.parameters()).device
+        self.latest.extend(ValueData(*(part.to(device) for part in data)) for data in saved)
