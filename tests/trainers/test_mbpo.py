@@ -3,7 +3,6 @@
 import io
 from dataclasses import replace
 
-import gymnasium
 import pytest
 import torch
 from gymnasium.envs.mujoco.hopper_v5 import HopperEnv
