@@ -53,7 +53,7 @@ class ModelFit:
         generator: torch.Generator,
         *,
         horizon: int = 1,
-        batch_size: int = 256,
+        batch_size: int = 64,
         learning_rate: float = 1e-3,
         weight_decay: float = 1e-5,
         patience: int = 5,

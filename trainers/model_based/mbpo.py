@@ -29,7 +29,8 @@ LEARNERS: dict[str, type[OffPolicy]] = {"SAC": SAC, "TD3": TD3, "DDPG": DDPG}
 DECIDED = ("steps", "warmup_steps", "updates_per_step", "num_steps")
 """Options of a learner that are decided here."""
 MODEL_DEFAULTS: dict[str, Any] = {"hidden_sizes": (200, 200, 200, 200)}
-"""Where the authors' model differs from `models.WorldModel`'s own defaults."""
+FIT_DEFAULTS: dict[str, Any] = {"batch_size": 256}
+"""Where the authors' model and its fits differ from the defaults of `models.WorldModel` and `models.ModelFit`."""
 
 
 class MBPO(Algorithm):
@@ -50,7 +51,7 @@ class MBPO(Algorithm):
         learner: SAC, TD3 or DDPG.
         learner_kwargs: its options.
         model_kwargs: options of `models.WorldModel`; four hidden layers of 200 if they do not say otherwise.
-        fit_kwargs: options of `models.ModelFit`, of every fit.
+        fit_kwargs: options of `models.ModelFit`, of every fit; batches of 256 if they do not say otherwise.
         initial_steps: env steps at random before the first fit.
         fit_every: env steps from one fit to the next, of all copies together.
         updates_per_step: of the learner, per env step of one copy, above 0.
@@ -98,7 +99,7 @@ class MBPO(Algorithm):
         self.initial_steps, self.fit_every, self.validation_share = initial_steps, fit_every, validation_share
         self.branches = branches_per_step * fit_every
         env = resumable(env, seed)
-        self.fit_kwargs = accepted("fit_kwargs", fit_kwargs, ModelFit)
+        self.fit_kwargs = {**FIT_DEFAULTS, **accepted("fit_kwargs", fit_kwargs, ModelFit)}
         model_kwargs = {**MODEL_DEFAULTS, **(model_kwargs or {})}
         count = min(num_branches, self.branches)
         self.mdp = make_learned_mdp(env, model_kwargs, weight, seed=seed, num_envs=count, member="step")
