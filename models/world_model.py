@@ -106,10 +106,8 @@ class WorldModel(nn.Module):
         self.check(data)
         statistics = Statistics.of(data)
         mean, std = statistics.step_inputs
-        inputs = Moments(
-            *(torch.cat([part, part.new_full((self.memory_size,), fill)]) for part, fill in ((mean, 0.0), (std, 1.0)))
-        )
-        self.dynamics.see(inputs, statistics.change)
+        none = mean.new_zeros(self.memory_size)  # a memory is seen as it is
+        self.dynamics.see(Moments(torch.cat([mean, none]), torch.cat([std, none + 1])), statistics.change)
         if self.reward is not None:
             self.reward.see(statistics.reward_inputs, statistics.reward)
 
@@ -155,11 +153,10 @@ class WorldModel(nn.Module):
                 f"obs and action must have {self.obs_size} and {self.action_size} numbers, as the model's task has, "
                 f"got {obs.shape[-1]} and {action.shape[-1]}"
             )
+        size = 0 if memory is None else memory.shape[-1]
+        if size != self.memory_size:
+            raise ValueError(f"memory must have {self.memory_size} numbers, got {size}")
         parts = [obs, action] if memory is None else [obs, action, memory]
-        if (0 if memory is None else memory.shape[-1]) != self.memory_size:
-            raise ValueError(
-                f"memory must have {self.memory_size} numbers, got {memory if memory is None else memory.shape[-1]}"
-            )
         change, std = self.dynamics.predict(torch.cat(parts, dim=-1), member)
         return obs + change, std
 

@@ -151,7 +151,8 @@ def test_saved_halfway_it_goes_on_to_the_bit():
     first = fresh()
     for _ in range(3):
         first.epoch()
-    second = fresh()
+    train, validation = data.split(0.2, torch.Generator().manual_seed(0))
+    second = ModelFit(small_model(reward="learned"), train, validation, torch.Generator().manual_seed(9), max_epochs=6)
     second.model.load_state_dict(first.model.state_dict())
     second.load_state_dict(first.state_dict())
     second.generator.set_state(first.generator.get_state())

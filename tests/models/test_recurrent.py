@@ -217,7 +217,7 @@ def fit(model, horizon):
         ),
         (
             lambda: small().step(torch.zeros(1, 1), torch.zeros(1, 1), torch.zeros(1).long()),
-            "memory must have 3 numbers, got None",
+            "memory must have 3 numbers, got 0",
         ),
     ],
 )

@@ -65,7 +65,7 @@ def find_subject(run: str, data: str | None) -> Subject:
         stored = load_data(Path(data))
     validation = stored.data if data is not None else stored.split()[1]
     seen, given = (checkpoint["state_dict"][f"model.dynamics.{name}_mean"].shape[0] for name in ("out", "in"))
-    model = build_model(options, seen, given - seen, seed)
+    model = build_model(options, seen, given - seen - options.get("memory_size", 0), seed)
     load_weights(model, checkpoint, "model.", folder.checkpoint)
     like = model.dynamics.in_mean
     model.check(validation)
