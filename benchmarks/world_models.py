@@ -91,7 +91,7 @@ METHODS: dict[str, dict[str, Method]] = {
         "SAC": without_model("SAC", 5_000),
     },
     "CartPoleSwingUp-v0": {
-        "PETS": Method("pets_cart_pole_swing_up.yaml", {}, 2_500),
+        "PETS": Method("pets_cart_pole_swing_up.yaml", {}, 10_000),
         "SAC": without_model("SAC", 10_000),
     },
     "HalfCheetah-v5": {
