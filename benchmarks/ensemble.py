@@ -50,7 +50,7 @@ def updater(num_members: int, hidden_sizes: tuple[int, ...], batch: int) -> Call
     return update
 
 
-def seconds(function: Callable[[], None], repeats: int) -> float:
+def seconds(function: Callable[[], object], repeats: int) -> float:
     """Processor time of `repeats` calls."""
     start = time.process_time()
     for _ in range(repeats):

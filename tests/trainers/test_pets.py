@@ -96,7 +96,7 @@ def test_warm_plans_are_better_where_one_search_is_too_short():
         model = planner(horizon=12, num_plans=40, num_best=4, rounds=1, num_particles=1, warm_start=warm)
         model.model_noise.zero_()
         state, total = torch.tensor([[0.3, 0.2]], dtype=torch.float64), 0.0
-        for _ in range(12):
+        for _ in range(15):
             action = model(state)
             reached = SYSTEM.transition(state, action, torch.zeros(1, 2))
             total, state = total - SYSTEM.reward(state, action, reached).item(), reached
