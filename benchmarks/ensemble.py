@@ -1,7 +1,9 @@
 """An ensemble trained in one batched pass beside its members trained one after the other: a ratio of times.
 
 Both take the same updates (loss, gradient and Adam, in float32) of perceptrons of the same sizes on the same numbers.
-The two are timed in turns, in one process, on one thread; the ratio is of the processor's time.
+The two are timed in turns, in one process, on one thread; the ratio is of the processor's time. What one pass saves is
+what an update costs beside its matrix products, which are as many either way: the last column is the ratio if one pass
+took no longer than its products do at the rate of a large one, so no program can surpass it on this core.
 
     python -m benchmarks.ensemble --members 7
 """
@@ -21,7 +23,15 @@ from models import GaussianEnsemble
 
 IN_SIZE, OUT_SIZE = 23, 17
 """Numbers in and out: those of HalfCheetah-v5's dynamics."""
-SIZES = ((32, (64, 64)), (32, (200, 200)), (256, (64, 64)), (256, (200, 200)))
+SIZES = (
+    (32, (64, 64)),
+    (32, (128, 128)),
+    (32, (200, 200)),
+    (64, (128, 128)),
+    (64, (200, 200)),
+    (256, (64, 64)),
+    (256, (200, 200)),
+)
 """Batch of each member, and widths of its hidden layers."""
 
 
@@ -40,7 +50,7 @@ def updater(num_members: int, hidden_sizes: tuple[int, ...], batch: int) -> Call
     return update
 
 
-def seconds(function: Callable[[], None], repeats: int) -> float:
+def seconds(function: Callable[[], object], repeats: int) -> float:
     """Processor time of `repeats` calls."""
     start = time.process_time()
     for _ in range(repeats):
@@ -48,8 +58,21 @@ def seconds(function: Callable[[], None], repeats: int) -> float:
     return time.process_time() - start
 
 
-def compare(members: int, hidden_sizes: tuple[int, ...], batch: int, rounds: int, repeats: int) -> float:
-    """Time one after the other over time in one pass: the median over rounds."""
+def products(num_members: int, hidden_sizes: tuple[int, ...], batch: int) -> int:
+    """Floating-point operations in the matrix products of one update: of each layer forward, by weights, by inputs."""
+    sizes = [IN_SIZE, *hidden_sizes, 2 * OUT_SIZE]
+    layers = [before * after for before, after in zip(sizes[:-1], sizes[1:], strict=True)]
+    return 2 * batch * num_members * (3 * sum(layers) - layers[0])  # no gradient by the data
+
+
+def operations_per_second(size: int = 512, repeats: int = 20) -> float:
+    """Of a large product of matrices, the best of some."""
+    matrix = torch.randn(size, size)
+    return 2 * size**3 / min(seconds(lambda: matrix @ matrix, 1) for _ in range(repeats))
+
+
+def compare(members: int, hidden_sizes: tuple[int, ...], batch: int, rounds: int, repeats: int) -> tuple[float, float]:
+    """Time one after the other over time in one pass, and over the time of the products alone: medians over rounds."""
     together = updater(members, hidden_sizes, batch)
     alone = [updater(1, hidden_sizes, batch) for _ in range(members)]
 
@@ -57,10 +80,12 @@ def compare(members: int, hidden_sizes: tuple[int, ...], batch: int, rounds: int
         for update in alone:
             update()
 
-    ratios = []
+    rate, rows = operations_per_second(), []
     for _ in range(rounds + 1):
-        ratios.append(seconds(in_turn, repeats) / seconds(together, repeats))
-    return float(torch.tensor(ratios[1:]).median())  # the first round warms up
+        slow, fast = seconds(in_turn, repeats), seconds(together, repeats)
+        rows.append((slow / fast, slow * rate / (repeats * products(members, hidden_sizes, batch))))
+    ratio, bound = torch.tensor(rows[1:]).median(0).values.tolist()  # the first round warms up
+    return ratio, bound
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -72,10 +97,11 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     print(f"{describe_machine()}; {options.members} members, one thread")
-    print("| batch | hidden sizes | one after the other / in one pass |\n|---:|---|---:|")
+    print("| batch | hidden sizes | one after the other / in one pass | / products of one pass |")
+    print("|---:|---|---:|---:|")
     for batch, hidden_sizes in SIZES:
-        ratio = compare(options.members, hidden_sizes, batch, options.rounds, options.repeats)
-        print(f"| {batch} | {', '.join(map(str, hidden_sizes))} | {ratio:.2f} |", flush=True)
+        ratio, bound = compare(options.members, hidden_sizes, batch, options.rounds, options.repeats)
+        print(f"| {batch} | {', '.join(map(str, hidden_sizes))} | {ratio:.2f} | {bound:.1f} |", flush=True)
 
 
 if __name__ == "__main__":

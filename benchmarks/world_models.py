@@ -82,6 +82,7 @@ def branched(termination: str, budget: int) -> Method:
 METHODS: dict[str, dict[str, Method]] = {
     "Pendulum-v1": {
         "ModelBased": Method("model_based_pendulum.yaml", {}, 5_000),
+        "MBPO": Method("mbpo_pendulum.yaml", {}, 2_000),
         "PETS": Method("pets_pendulum.yaml", {}, 2_000),
         "SAC": without_model("SAC", 5_000),
     },
@@ -89,13 +90,19 @@ METHODS: dict[str, dict[str, Method]] = {
         "ModelBased": Method("model_based_inverted_pendulum.yaml", {}, 5_000),
         "SAC": without_model("SAC", 5_000),
     },
+    "CartPoleSwingUp-v0": {
+        "PETS": Method("pets_cart_pole_swing_up.yaml", {}, 10_000),
+        "SAC": without_model("SAC", 10_000),
+    },
     "HalfCheetah-v5": {
         "ModelBased": branched("never", 100_000),
+        "MBPO": Method("mbpo_half_cheetah.yaml", {}, 100_000),
         "SHAC": through_simulator("shac_half_cheetah.yaml", 100_000),
         "SAC": without_model("SAC", 100_000),
     },
     "Hopper-v5": {
         "ModelBased": branched("learned", 100_000),
+        "MBPO": Method("mbpo_hopper.yaml", {}, 100_000),
         "SHAC": through_simulator("shac_hopper_100k.yaml", 100_000),
         "SAC": without_model("SAC", 100_000),
     },

@@ -248,7 +248,7 @@ def make_vector_env(task: str, num_envs: int = 1, max_episode_steps: int | None 
 
 
 def register() -> None:
-    """Registers every task as `diffsim/<id>`, and goal tasks in C MuJoCo as `<id>`; nothing is loaded yet."""
+    """Registers every task as `diffsim/<id>`, and those of our own in C MuJoCo as `<id>`; nothing is loaded yet."""
     for id, task in TASKS.items():
         if f"diffsim/{id}" not in gymnasium.registry:
             gymnasium.register(
@@ -258,6 +258,6 @@ def register() -> None:
                 max_episode_steps=task.max_episode_steps,
                 kwargs={"task": id},
             )
-        if issubclass(task, GoalTask) and id not in gymnasium.registry:
-            entry_point = f"diffsim.goal_envs:{task.__name__}Env"
+        if task.official_module is not None and id not in gymnasium.registry:
+            entry_point = f"{task.official_module}:{task.__name__}Env"
             gymnasium.register(id, entry_point=entry_point, max_episode_steps=task.max_episode_steps)

@@ -5,6 +5,7 @@ from models.ensemble import GaussianEnsemble
 from models.fitting import ModelFit
 from models.known import REWARDS, TERMINATIONS
 from models.learned_mdp import LearnedMDP
+from models.recurrent import EnsembleGRU
 from models.statistics import Moments, Statistics
 from models.storage import DataError, StoredData, load_data, save_data
 from models.world_model import WorldModel
@@ -14,6 +15,7 @@ __all__ = [
     "TERMINATIONS",
     "Data",
     "DataError",
+    "EnsembleGRU",
     "GaussianEnsemble",
     "LearnedMDP",
     "ModelFit",

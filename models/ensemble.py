@@ -128,7 +128,9 @@ class GaussianEnsemble(nn.Module):
         self.network = ensemble_mlp(num_members, in_size, hidden_sizes, outputs, activation)
         if noise == "state":
             self.max_log_std = nn.Parameter(torch.full((num_members, 1, out_size), 0.25))
-            self.min_log_std = nn.Parameter(torch.full((num_members, 1, out_size), -5.0))
+            # Simulators are as good as deterministic: errors fall below exp(-5) of the data's deviation, and a bound
+            # moves by no more than the learning rate per update. The authors' bounds of the log variance are 0.5, -10.
+            self.min_log_std = nn.Parameter(torch.full((num_members, 1, out_size), -10.0))
         elif noise == "constant":
             self.log_std = nn.Parameter(torch.zeros(num_members, 1, out_size))
         for name, size in (("in", in_size), ("out", out_size)):

@@ -20,6 +20,7 @@ class ModelFit:
         minimise mean_t - log p(o_{t+1}, r_t, end_t | o_t, u_t)        horizon 1
         minimise mean_t mean_{j < k} - log p(o_{t+j+1} | ô_{t+j}, u_{t+j}),    horizon k
                  ô_t = o_t,   ô_{t+j+1} = ô_{t+j} + m(ô_{t+j}, u_{t+j})
+        minimise mean_t mean_{j < k} - log p(o_{t+j+1} | o_t, u_t, ..., o_{t+j}, u_{t+j}),    with a memory
 
     In the end every member is as it was in its best epoch, and those with the least validation loss are the elites.
     Validation is by one-step likelihood, or over `horizon` steps; without noise, by the likelihood of the best
@@ -30,7 +31,8 @@ class ModelFit:
         train: transitions.
         validation: transitions held back.
         generator: of resamples and order, on the model's device.
-        horizon: k, steps that the model predicts from its own predictions, at least 1.
+        horizon: k, steps that the model predicts from its own predictions, at least 1; with a memory, steps of a
+            sequence of observations, at least 2.
         batch_size: windows per update and member, at least 1.
         learning_rate: Adam's step size, above 0.
         weight_decay: weight of the parameters' squared norm beside the loss, at least 0.
@@ -51,7 +53,7 @@ class ModelFit:
         generator: torch.Generator,
         *,
         horizon: int = 1,
-        batch_size: int = 256,
+        batch_size: int = 64,
         learning_rate: float = 1e-3,
         weight_decay: float = 1e-5,
         patience: int = 5,
@@ -68,6 +70,8 @@ class ModelFit:
         for name, number in {"weight_decay": weight_decay, "min_gain": min_gain}.items():
             if not number >= 0:
                 raise ValueError(f"{name} must be >= 0, got {number}")
+        if model.memory_size and horizon < 2:
+            raise ValueError(f"horizon must be >= 2 for a model with a memory, got {horizon}")
         like = model.dynamics.in_mean
         self.model, self.generator = model, generator
         self.train, self.validation = train.to(like), validation.to(like)

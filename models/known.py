@@ -35,10 +35,19 @@ def pole_falls(next_obs: Tensor) -> Tensor:
     return next_obs[..., 1].abs() > POLE_LIMIT
 
 
+def hopper_falls(next_obs: Tensor) -> Tensor:
+    """Gymnasium's Hopper-v5, where it is not healthy: height <= 0.7 m, lean >= 0.2 rad, or another number >= 100.
+
+    The observation is [height, lean, three joints, six velocities].
+    """
+    healthy = (next_obs[..., 0] > 0.7) & (next_obs[..., 1].abs() < 0.2) & (next_obs[..., 1:].abs() < 100).all(-1)
+    return ~healthy
+
+
 def never(next_obs: Tensor) -> Tensor:
     """Nowhere."""
     return torch.zeros(next_obs.shape[:-1], dtype=torch.bool, device=next_obs.device)
 
 
 REWARDS: dict[str, Reward] = {"Pendulum-v1": pendulum_reward, "InvertedPendulum-v5/upright": upright_reward}
-TERMINATIONS: dict[str, Termination] = {"never": never, "InvertedPendulum-v5": pole_falls}
+TERMINATIONS: dict[str, Termination] = {"never": never, "InvertedPendulum-v5": pole_falls, "Hopper-v5": hopper_falls}

@@ -16,11 +16,12 @@ from models.world_model import WorldModel
 class LearnedMDP(MDP):
     """N imagined copies of the environment that a model was fitted to.
 
-        state = [o, member, z],   o' = m_k(o, u) + s_k(o, u) * w,   r = R_k(o, u, o') + std * z'
+        state = [o, member, z, h],   o' = m_k(o, u) + s_k(o, u) * w,   r = R_k(o, u, o') + std * z'
 
     The member k is part of the state, drawn with it, so that scenarios fix it: one that is held for an episode is one
-    consistent world. z is the noise of the reward that led here, where the reward has any. Given noises, everything is
-    a deterministic function, differentiable in observations and actions.
+    consistent world. z is the noise of the reward that led here, where the reward has any; h is the memory of a model
+    that has one, at a start what the episode in the data left there. Given noises, everything is a deterministic
+    function, differentiable in observations, memories and actions.
 
     Args:
         model: dynamics, reward and termination.
@@ -59,13 +60,15 @@ class LearnedMDP(MDP):
         ):
             if space.shape != (size,):
                 raise ValueError(f"{name} must have {size} numbers, as the model's task has, got {space.shape}")
+        if model.memory_size and member == "step":
+            raise ValueError("member must be episode for a model with a memory, which is its member's own, got 'step'")
         weight = model.dynamics.in_mean
         self.model, self.starts, self.member = model, starts, member
         self.num_envs, self.max_episode_steps = num_envs, max_episode_steps
         self.device, self.dtype = weight.device, weight.dtype
         self.observation_space, self.action_space = observation_space, action_space
         self.obs_size = model.obs_size
-        self.state_size = self.obs_size + 1 + model.reward_noise_size
+        self.state_size = self.obs_size + 1 + model.reward_noise_size + model.memory_size
         self.noise_size = model.noise_size + model.reward_noise_size + (member == "step")
         if data is not None:
             self.data = data
@@ -89,13 +92,21 @@ class LearnedMDP(MDP):
         else:
             first = self.data.episode_starts()
             index = first[self._integers(len(first), generator)]
-        chosen = self._integers(len(self.model.elites), generator)
-        return self.state(self.data.obs[index], self.model.elites[chosen])
+        member = self.model.elites[self._integers(len(self.model.elites), generator)]
+        return self.state(self.data.obs[index], member, self.model.recall(self.data, index, member))
 
-    def state(self, obs: Tensor, member: Tensor) -> Tensor:
-        """The state [N, S] of copies that are seen as `obs` [N, O], in the worlds of `member`, int64 [N]."""
-        z = obs.new_zeros(len(obs), self.model.reward_noise_size)
-        return torch.cat([obs, member.to(obs)[:, None], z], dim=-1)
+    def state(self, obs: Tensor, member: Tensor, memory: Tensor | None = None) -> Tensor:
+        """The state of copies that are seen as they are, and remember nothing if that is not said: [N, S].
+
+        Args:
+            obs: [N, O].
+            member: int64 [N], their worlds.
+            memory: [N, M].
+        """
+        rest = obs.new_zeros(len(obs), self.model.reward_noise_size + self.model.memory_size)
+        if memory is not None:
+            rest = torch.cat([rest[:, : self.model.reward_noise_size], memory], dim=-1)
+        return torch.cat([obs, member.to(obs)[:, None], rest], dim=-1)
 
     def transition(self, state: Tensor, action: Tensor, noise: Tensor | None = None) -> Tensor:
         """Imagines one step. `noise`: [N, W] standard normal: w, then z, then what chooses the member."""
@@ -106,13 +117,14 @@ class LearnedMDP(MDP):
         if self.member == "step":
             assert noise is not None
             member = self._chosen_by(noise[:, -1])
-        mean, std = self.model.step(obs, action, member)
+        memory = self._remembered(state, action, member)
+        mean, std = self.model.step(obs, action, member, memory)
         next_obs = mean if noise is None or not self.model.noise_size else mean + std * noise[:, : self.obs_size]
         parts = [next_obs, member.to(obs)[:, None]]
         if self.model.reward_noise_size:
             assert noise is not None
             parts.append(noise[:, self.model.noise_size : self.model.noise_size + 1])
-        return torch.cat(parts, dim=-1)
+        return torch.cat(parts if memory is None else [*parts, memory], dim=-1)
 
     def observation(self, state: Tensor) -> Tensor:
         """What is seen of `state` [N, S]: [N, O]."""
@@ -122,7 +134,7 @@ class LearnedMDP(MDP):
         """Reward by the member that made the step: [N]."""
         obs, next_obs = self.observation(state), self.observation(next_state)
         mean, std = self.model.reward_of(obs, action, next_obs, self._member(next_state))
-        return mean + std * next_state[:, -1] if self.model.reward_noise_size else mean
+        return mean + std * next_state[:, self.obs_size + 1] if self.model.reward_noise_size else mean
 
     def terminal(self, state: Tensor) -> Tensor:
         """Whether an episode ends in `state` [N, S]: bool [N]."""
@@ -150,12 +162,19 @@ class LearnedMDP(MDP):
                 f"got noise {self.model.dynamics.noise} and member {self.member}"
             )
         obs, member = self.observation(state), self._member(state)
-        mean, std = self.model.step(obs, action, member)
+        mean, std = self.model.step(obs, action, member, self._remembered(state, action, member))
         parts = [(next_obs - mean) / std]
         if self.model.reward_noise_size:
             mean, std = self.model.reward_of(obs, action, next_obs, member)
             parts.append(((reward - mean) / std)[:, None])
         return torch.cat(parts, dim=-1)
+
+    def _remembered(self, state: Tensor, action: Tensor, member: Tensor) -> Tensor | None:
+        """The memory after `state` [N, S] and `action` [N, A] are seen: [N, M]; None for a model without."""
+        if not self.model.memory_size:
+            return None
+        memory = state[:, -self.model.memory_size :]
+        return self.model.remember(self.observation(state), action, member, memory)
 
     def _member(self, state: Tensor) -> Tensor:
         return state[:, self.obs_size].detach().long()

@@ -11,7 +11,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from models.data import Data
 from models.ensemble import GaussianEnsemble, Noise, by_member, ensemble_mlp
 from models.known import REWARDS, TERMINATIONS, Reward, Termination
-from models.statistics import Statistics
+from models.recurrent import EnsembleGRU
+from models.statistics import Moments, Statistics
 
 
 class WorldModel(nn.Module):
@@ -20,6 +21,11 @@ class WorldModel(nn.Module):
         o' = o + m(o, u) + s(o, u) * w        dynamics
         r  = R(o, u, o')                      known, or mean(o, u, o') + std * w
         an episode ends in o'                 known, or where a logit l(o') > 0
+
+    Where observations do not tell the state, a model may remember: with a memory h, empty at first, it predicts by all
+    that it has seen of an episode, and its state is (o, h):
+
+        h' = GRU(h, [o, u]),   o' = o + m(o, u, h') + s(o, u, h') * w
 
     Everything is learned in the units of the data's deviations, set by `see`.
 
@@ -31,6 +37,7 @@ class WorldModel(nn.Module):
         hidden_sizes: widths of the dynamics' hidden layers.
         activation: silu, elu, tanh or relu.
         noise: of the dynamics, see `GaussianEnsemble`.
+        memory_size: M, numbers in the memory of a recurrent model, which must have noise; 0 for a Markov model.
         reward: "learned", or the name of a known function in `models.known.REWARDS`.
         reward_noise: of a learned reward.
         reward_hidden_sizes: widths of a learned reward's hidden layers.
@@ -53,6 +60,7 @@ class WorldModel(nn.Module):
         hidden_sizes: Sequence[int] = (200, 200),
         activation: str = "silu",
         noise: Noise = "state",
+        memory_size: int = 0,
         reward: str | Reward = "learned",
         reward_noise: Noise = "constant",
         reward_hidden_sizes: Sequence[int] = (128, 128),
@@ -62,13 +70,16 @@ class WorldModel(nn.Module):
         super().__init__()
         if not 1 <= num_elites <= num_members:
             raise ValueError(f"num_elites must be in 1, ..., num_members = {num_members}, got {num_elites}")
+        if memory_size < 0 or (memory_size and noise == "none"):
+            raise ValueError(f"memory_size must be >= 0, and 0 without noise, got {memory_size} and noise {noise!r}")
         self.obs_size, self.action_size, self.num_members = obs_size, action_size, num_members
+        self.memory_size = memory_size
         self.known_reward = known("reward", reward, REWARDS, "learned")
         self.known_termination = known("termination", termination, TERMINATIONS, "learned")
         shared = {"num_members": num_members, "activation": activation}
-        self.dynamics = GaussianEnsemble(
-            obs_size + action_size, obs_size, hidden_sizes=hidden_sizes, noise=noise, **shared
-        )
+        seen = obs_size + action_size
+        self.dynamics = GaussianEnsemble(seen + memory_size, obs_size, hidden_sizes=hidden_sizes, noise=noise, **shared)
+        self.memory = EnsembleGRU(num_members, seen, memory_size) if memory_size else None
         self.reward = self.termination = None
         if self.known_reward is None:
             inputs = 2 * obs_size + action_size
@@ -94,7 +105,9 @@ class WorldModel(nn.Module):
         """
         self.check(data)
         statistics = Statistics.of(data)
-        self.dynamics.see(statistics.step_inputs, statistics.change)
+        mean, std = statistics.step_inputs
+        none = mean.new_zeros(self.memory_size)  # a memory is seen as it is
+        self.dynamics.see(Moments(torch.cat([mean, none]), torch.cat([std, none + 1])), statistics.change)
         if self.reward is not None:
             self.reward.see(statistics.reward_inputs, statistics.reward)
 
@@ -107,15 +120,68 @@ class WorldModel(nn.Module):
             if size != got:
                 raise ValueError(f"{name} must have {size} numbers, as the model's task has, got {got}: another task's")
 
-    def step(self, obs: Tensor, action: Tensor, member: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and deviation of the next observation, [N, O] each, from `obs` [N, O], `action` [N, A], `member` [N]."""
+    def remember(self, obs: Tensor, action: Tensor, member: Tensor, memory: Tensor) -> Tensor:
+        """The next memory, of `obs` [N, O], `action` [N, A] and the `memory` [N, M] of what came before: [N, M]."""
+        if self.memory is None:
+            return memory
+        x = torch.cat([self.told(torch.cat([obs, action], dim=-1)), memory], dim=-1)
+        return by_member(self._remember, x, member, self.num_members)
+
+    def _remember(self, rows: Tensor) -> Tensor:
+        """The next memory [E, B, M] from what is told and remembered, [E, B, O + A + M]."""
+        assert self.memory is not None
+        return self.memory(*rows.split([self.memory.in_size, self.memory_size], dim=-1))
+
+    def told(self, x: Tensor) -> Tensor:
+        """Observations and actions [..., O + A] in the units in which they are seen."""
+        size = x.shape[-1]
+        return (x - self.dynamics.in_mean[:size]) / self.dynamics.in_std[:size]
+
+    def step(self, obs: Tensor, action: Tensor, member: Tensor, memory: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of the next observation, [N, O] each.
+
+        Args:
+            obs: [N, O].
+            action: [N, A].
+            member: int64 [N].
+            memory: [N, M], what `remember` made of them; None for a model without.
+
+        Raises: ValueError if the sizes are another task's, or there is no memory of a model that has one.
+        """
         if obs.shape[-1] != self.obs_size or action.shape[-1] != self.action_size:
             raise ValueError(
                 f"obs and action must have {self.obs_size} and {self.action_size} numbers, as the model's task has, "
                 f"got {obs.shape[-1]} and {action.shape[-1]}"
             )
-        change, std = self.dynamics.predict(torch.cat([obs, action], dim=-1), member)
+        size = 0 if memory is None else memory.shape[-1]
+        if size != self.memory_size:
+            raise ValueError(f"memory must have {self.memory_size} numbers, got {size}")
+        parts = [obs, action] if memory is None else [obs, action, memory]
+        change, std = self.dynamics.predict(torch.cat(parts, dim=-1), member)
         return obs + change, std
+
+    @torch.no_grad()
+    def recall(self, data: Data, index: Tensor, member: Tensor, steps: int = 64) -> Tensor:
+        """The memory before transitions of `data`, of what came before them in their episodes.
+
+        Args:
+            data: with the whole episodes.
+            index: int64 [N], positions of the transitions.
+            member: int64 [N].
+            steps: at most so many transitions are remembered, at least 0.
+
+        Returns: [N, M].
+        """
+        memory = data.obs.new_zeros(len(index), self.memory_size)
+        if not self.memory_size:
+            return memory
+        for back in range(steps, 0, -1):
+            before = (index - back).clamp_min(0)
+            same = (index >= back) & (data.episode[before] == data.episode[index])
+            if same.any():
+                after = self.remember(data.obs[before], data.action[before], member, memory)
+                memory = torch.where(same[:, None], after, memory)
+        return memory
 
     def reward_of(self, obs: Tensor, action: Tensor, next_obs: Tensor, member: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and deviation of the reward, [N] each."""
@@ -143,18 +209,23 @@ class WorldModel(nn.Module):
         """Mean negative log-likelihood of what happened, in nats per step, of each member on its own windows: [E].
 
         With H > 1 the dynamics go on from what they predicted themselves, the mean of the step before, so that the
-        errors that matter are those that build up; the reward is told the true observations.
+        errors that matter are those that build up; the reward is told the true observations. With a memory, which is
+        empty before the first step, the dynamics are told them too: the sum is the likelihood of the whole sequence.
 
         Args:
             batch: fields of `Data`, [H, E, B, ...].
             valid: bool [H, E, B], which steps count.
         """
         obs, total = batch["obs"][0], torch.zeros_like(batch["reward"])
+        memory = obs.new_zeros(*obs.shape[:-1], self.memory_size)
         for time, (action, next_obs) in enumerate(zip(batch["action"], batch["next_obs"], strict=True)):
             x = torch.cat([obs, action], dim=-1)
+            if self.memory is not None:
+                memory = self.memory(self.told(x), memory)
+                x = torch.cat([x, memory], dim=-1)
             total[time] = self.dynamics.nll(x, next_obs - obs)
             if time + 1 < len(valid):
-                obs = obs + self.dynamics(x)[0]
+                obs = batch["obs"][time + 1] if self.memory is not None else obs + self.dynamics(x)[0]
         nll = total + self.side_nll(batch)
         return (nll * valid).sum((0, 2)) / valid.sum((0, 2)).clamp_min(1)
 

@@ -75,6 +75,13 @@ class Policy(nn.Module, ABC):
     def anneal(self, env_steps: int) -> None:
         """Sets what changes in the course of training, by the `env_steps` taken so far: nothing, here."""
 
+    def forget(self, ended: Tensor | None = None) -> None:
+        """Lets go of what is carried from one observation to the next, where episodes `ended`: nothing, here.
+
+        Args:
+            ended: bool [N], by row of the last observations; everywhere if None.
+        """
+
     def checked(self, noise: Tensor) -> Tensor:
         """The noise [..., noise_size] itself.
 

@@ -24,5 +24,14 @@ def test_system_identification(tmp_path):
     assert (tmp_path / "fit.png").stat().st_size > 0
 
 
+def test_partial_observation():
+    """A memory predicts what cannot be seen, even after a short fit."""
+    output = run("examples.partial_observation", "--steps", "2000", "--epochs", "6")
+    rows = re.findall(r"^(without|with) memory +(\S+) +(\S+)$", output, re.M)
+    (_, *without), (_, *memory) = rows
+    assert float(memory[0]) < float(without[0]) - 1.0 and float(memory[1]) < 0.7 * float(without[1])
+
+
 def test_help():
-    assert "usage" in run("examples.system_identification", "--help")
+    for name in ("system_identification", "partial_observation"):
+        assert "usage" in run(f"examples.{name}", "--help")

@@ -74,6 +74,7 @@ class OfficialEvaluation:
         obs = np.stack([env.reset(seed=self.seed + i)[0] for i, env in enumerate(envs)])
         returns, lengths, last_info = np.zeros(self.episodes), np.zeros(self.episodes), [{}] * self.episodes
         running = list(range(self.episodes))
+        policy.forget()
         while running:
             for i, action in zip(running, act(policy, obs[running]), strict=True):
                 obs[i], reward, terminated, truncated, last_info[i] = envs[i].step(action)
@@ -99,6 +100,7 @@ class OfficialEvaluation:
         env = make_official(self.task, render_mode="rgb_array", **self.task_kwargs)
         keep_in_sight(env)
         obs, _ = env.reset(seed=self.seed)
+        policy.forget()
         try:
             frame = np.asarray(env.render())
         except Exception as error:  # each OpenGL library has its own

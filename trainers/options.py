@@ -42,6 +42,7 @@ ALGORITHMS = {
     "SAC": "trainers.value_gradient.sac",
     "DQN": "trainers.value_gradient.dqn",
     "ModelBased": "trainers.model_based.model_based",
+    "MBPO": "trainers.model_based.mbpo",
     "PETS": "trainers.model_based.pets",
 }
 """Module of each algorithm, imported only when it is asked for."""

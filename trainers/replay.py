@@ -204,6 +204,10 @@ class Replay:
         """One part of all rows, in the ring's order: a view [length, N, *shape]."""
         return self._split(self.rows)[name]
 
+    def in_order(self) -> dict[str, Tensor]:
+        """Every field of all that is stored, from the oldest step to the newest: [kept, N, *shape] by name."""
+        return self._split(self._in_order(self.count - self.kept))
+
     def sample(self, batch_size: int, generator: torch.Generator) -> Batch:
         """Draws a batch: see `batch`."""
         return self.batch(self.draw(batch_size, generator))

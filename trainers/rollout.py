@@ -15,7 +15,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from torch import Tensor
 
 from diffsim.mdp import MDP, Scenarios
-from policies import is_image
+from policies import Policy, is_image
 from trainers.errors import NonFiniteError
 
 Actor = Callable[[Tensor, Tensor | None], Tensor]
@@ -158,6 +158,8 @@ def collect(env: VectorEnv, policy: Actor, obs: Any, action_noise: Tensor) -> tu
         reached, reward, terminated, truncated, info = env.step(action.cpu().numpy())
         ended = np.asarray(terminated) | np.asarray(truncated)
         next_obs = following = tensor(reached)
+        if ended.any() and isinstance(policy, Policy):
+            policy.forget(torch.as_tensor(ended))
         if ended.any() and mode == AutoresetMode.SAME_STEP:
             next_obs = next_obs.clone()
             next_obs[torch.as_tensor(ended)] = tensor(np.stack(list(info["final_obs"][ended])))

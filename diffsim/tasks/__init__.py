@@ -1,4 +1,4 @@
-"""Gymnasium's MuJoCo environments, and goal tasks of our own, as differentiable MDPs, one file each."""
+"""Gymnasium's MuJoCo environments, and tasks of our own, as differentiable MDPs, one file each."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from diffsim.mdp import MDP
 from diffsim.noisy_reward import NoisyReward, check_std
 from diffsim.tasks.ant import Ant
+from diffsim.tasks.cart_pole_swing_up import CartPoleSwingUp
 from diffsim.tasks.goal_task import GoalTask
 from diffsim.tasks.half_cheetah import HalfCheetah
 from diffsim.tasks.hopper import Hopper
@@ -29,6 +30,7 @@ from diffsim.tasks.walker2d import Walker2d
 __all__ = [
     "TASKS",
     "Ant",
+    "CartPoleSwingUp",
     "GoalTask",
     "HalfCheetah",
     "Hopper",
@@ -48,6 +50,7 @@ __all__ = [
 
 TASKS: dict[str, type[Task]] = {
     "Ant-v5": Ant,
+    "CartPoleSwingUp-v0": CartPoleSwingUp,
     "HalfCheetah-v5": HalfCheetah,
     "Hopper-v5": Hopper,
     "Humanoid-v5": Humanoid,

@@ -48,6 +48,7 @@ class GoalTask(Task):
     """
 
     max_episode_steps = 50
+    official_module = "diffsim.goal_envs"
     goal_size = 2
 
     def __init__(

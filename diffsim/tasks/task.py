@@ -33,10 +33,13 @@ class Task(MDP):
     A task gives `reset_model`, `observation`, `reward` and `terminal`, and if it has extras, `extras`.
 
     Attributes:
+        official_module: where a task that Gymnasium does not have keeps its environment in C MuJoCo, a class with the
+            task's name and "Env"; None for Gymnasium's tasks.
         simulated: False for a model that the simulator does not support; `FiniteDifferenceMDP` can still run the task.
         process_noise: [nv] standard deviation of the random force on each dof, N or N m; None if there is none.
     """
 
+    official_module: str | None = None
     simulated = True
     process_noise: Tensor | None = None
 

@@ -133,6 +133,8 @@ SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("Pusher-v5", {"frame_skip": 2, "reward_near_weight": 2.0}),
     ("Pusher-v5", {"reward_dist_weight": 3.0}),
     ("Pusher-v5", {"reward_control_weight": 1.0}),
+    ("CartPoleSwingUp-v0", {}),
+    ("CartPoleSwingUp-v0", {"frame_skip": 2, "reset_noise_scale": 0.3}),
     ("ReacherGoal-v0", {}),
     ("ReacherGoal-v0", {"frame_skip": 2, "distance_threshold": 0.1}),
     ("ReacherGoal-v0", {"reward_type": "dense"}),
@@ -203,6 +205,8 @@ def random_transitions(env: MujocoEnv, count: int, seed: int = 0) -> Transitions
                 qpos = env.data.qpos.copy()
                 qpos[0] = rng.uniform(-1.02, 1.02)
                 env.set_state(qpos, env.data.qvel * 5)
+            if "cart_pole" in env.fullpath:
+                env.set_state(rng.uniform([-1.84, -np.pi], [1.84, np.pi]), rng.uniform([-1, -8], [1, 8]))
             left = int(rng.integers(1, 51))
             if env.spec.id == "Pusher-v5" and rng.random() < 0.5:
                 env.set_state(pushing_position(env.model, rng), env.data.qvel)

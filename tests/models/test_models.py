@@ -73,8 +73,26 @@ def test_log_deviation_stays_between_its_bounds():
         model.network[-1].weight.mul_(1e4)
     _, log_std = model.normalised(torch.randn(3, 100, 3, dtype=torch.float64))
     # Softplus bounds overlap by log(1 + exp(low - high)) at most.
-    assert log_std.min() >= -5.0 - 1e-9 and log_std.max() <= 0.25 + math.log1p(math.exp(-5.25)) + 1e-9
-    assert log_std.max() > 0.2 and log_std.min() < -4.9
+    assert log_std.min() >= -10.0 - 1e-9 and log_std.max() <= 0.25 + math.log1p(math.exp(-10.25)) + 1e-9
+    assert log_std.max() > 0.2 and log_std.min() < -9.9
+
+
+def test_a_deviation_of_a_thousandth_can_be_learned():
+    """Dynamics as good as deterministic, from the true mean on: the bound must not hold the deviation up."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(1, 4000, 1, generator=generator, dtype=torch.float64)
+    y = x + 1e-3 * torch.randn(x.shape, generator=generator, dtype=torch.float64)
+    torch.manual_seed(0)
+    model = GaussianEnsemble(1, 1, hidden_sizes=()).double()
+    with torch.no_grad():
+        model.network[0].weight.copy_(torch.tensor([[[1.0, 0.0]]]))
+    optimizer = torch.optim.Adam([model.network[0].bias], lr=0.1)
+    for _ in range(150):
+        optimizer.zero_grad()
+        model.nll(x, y).mean().backward()
+        model.network[0].bias.grad[..., 0] = 0.0
+        optimizer.step()
+    assert model(x)[1].mean().item() == pytest.approx(1e-3, rel=0.05)
 
 
 def fit(model, data, **kwargs):
@@ -133,7 +151,8 @@ def test_saved_halfway_it_goes_on_to_the_bit():
     first = fresh()
     for _ in range(3):
         first.epoch()
-    second = fresh()
+    train, validation = data.split(0.2, torch.Generator().manual_seed(0))
+    second = ModelFit(small_model(reward="learned"), train, validation, torch.Generator().manual_seed(9), max_epochs=6)
     second.model.load_state_dict(first.model.state_dict())
     second.load_state_dict(first.state_dict())
     second.generator.set_state(first.generator.get_state())

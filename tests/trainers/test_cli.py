@@ -171,6 +171,9 @@ def test_every_config_runs_two_iterations(tmp_path, config):
     learns_model = config.stem.startswith(("model_based", "pets"))
     if learns_model:
         small += ["--initial_steps", 410, "--steps_per_iteration", 2, "--fit_kwargs", "{max_epochs: 1}"]
+    if config.stem.startswith("mbpo"):
+        small += ["--initial_steps", 410, "--fit_every", 2, "--branches_per_step", 2, "--fit_kwargs", "{max_epochs: 1}"]
+        small += ["--updates_per_step", 1]
     if config.stem.startswith("pets"):
         small += ["--planner_kwargs", "{horizon: 2, num_plans: 4, num_best: 2, num_particles: 1, rounds: 1}"]
     elif learns_model:

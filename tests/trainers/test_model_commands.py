@@ -84,6 +84,14 @@ def test_the_report_is_a_page_with_pictures(work, capsys):
         assert f"(model_{name}.png)" in page and (work / "run" / f"model_{name}.png").stat().st_size > 1000
 
 
+def test_a_model_with_a_memory_is_fitted_and_examined(work, tmp_path):
+    run = str(tmp_path / "run")
+    words = ["--memory_size", "3", "--horizon", "3", "--max_epochs", "2"]
+    assert main(["fit-model", "--data", str(work / "data"), "--run", run, *SMALL, *words]) == 0
+    assert main(["model-report", run, "--horizons", "2", "--num_envs", "4"]) == 0
+    assert "| cosine |" in (tmp_path / "run" / "model_report.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [

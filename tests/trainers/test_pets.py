@@ -69,6 +69,42 @@ def test_an_action_is_a_function_of_observation_and_seed():
     assert (bounded.abs() <= 2.0).all()
 
 
+def test_a_plan_begins_with_the_last_one_a_step_on():
+    """Without a spread all plans are the first mean: that of the last plan, shifted, and zero at its end."""
+    obs = torch.tensor([[0.8, -0.5], [-0.4, 0.9]], dtype=torch.float64)
+    model = planner(horizon=4, num_plans=20, num_best=4, rounds=2, num_particles=1)
+    first = model.plan(obs)
+    assert first.abs().min() > 0
+    model.initial_std = 1e-12
+    shifted = torch.cat([first[1:], torch.zeros(1, 2, 1)])
+    torch.testing.assert_close(model.plan(obs), shifted)
+    torch.testing.assert_close(model.plan(obs), torch.cat([shifted[1:], torch.zeros(1, 2, 1)]))
+    model.forget(torch.tensor([True, False]))
+    again = model.plan(obs)
+    assert not again[:, 0].any() or again[:, 0].abs().max() < 1e-9
+    torch.testing.assert_close(again[:1, 1], first[3:, 1])
+    model.plan(obs[:1])  # of another number of copies: nothing to start from
+    assert model.last_plan.abs().max() < 1e-9
+    cold = planner(horizon=4, num_plans=20, num_best=4, rounds=2, num_particles=1, warm_start=False)
+    assert torch.equal(cold.plan(obs), cold.plan(obs)) and cold.last_plan is None
+
+
+def test_warm_plans_are_better_where_one_search_is_too_short():
+    """Regulated from far off: with one round of few plans, what is carried on makes up for it."""
+
+    def cost(warm):
+        model = planner(horizon=12, num_plans=40, num_best=4, rounds=1, num_particles=1, warm_start=warm)
+        model.model_noise.zero_()
+        state, total = torch.tensor([[0.3, 0.2]], dtype=torch.float64), 0.0
+        for _ in range(15):
+            action = model(state)
+            reached = SYSTEM.transition(state, action, torch.zeros(1, 2))
+            total, state = total - SYSTEM.reward(state, action, reached).item(), reached
+        return total
+
+    assert cost(True) < 0.9 * cost(False)
+
+
 def test_it_runs_and_resumes_to_the_bit(tmp_path):
     from models import REWARDS
     from tests.models.linear_system import quadratic_reward
@@ -90,6 +126,7 @@ def test_it_runs_and_resumes_to_the_bit(tmp_path):
     finally:
         del REWARDS["linear"]
     assert whole.env_steps == 100 and len(whole.data) == 100
+    assert whole.planner.last_plan is not None and torch.equal(whole.planner.last_plan, parts.planner.last_plan)
     assert all(torch.equal(value, parts.state_dict()[name]) for name, value in whole.state_dict().items())
 
 
@@ -99,6 +136,7 @@ def test_it_runs_and_resumes_to_the_bit(tmp_path):
         ({"horizon": 0}, "horizon must be >= 1, got 0"),
         ({"num_best": 101}, "num_best must be <= num_plans = 100, got 101"),
         ({"gamma": 0.0}, r"gamma must be in \(0, 1\], got 0.0"),
+        ({"initial_std": 0.0}, "initial_std must be > 0, got 0.0"),
     ],
 )
 def test_messages_name_argument_rule_and_value(kwargs, message):

@@ -51,11 +51,23 @@ class Calibration(NamedTuple):
     nll: float
 
 
-def elite_predictions(model: WorldModel, obs: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of the next observation by each elite, [K, M, O] both, for `obs` [M, O]."""
-    parts = [model.step(obs, action, torch.full((len(obs),), int(k), device=obs.device)) for k in model.elites]
+def elite_predictions(model: WorldModel, data: Data) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of the next observation by each elite, [K, M, O] both, for every transition of `data` [M].
+
+    A model with a memory is told what came before in the episode.
+    """
+    index, parts = torch.arange(len(data), device=data.obs.device), []
+    for k in model.elites:
+        member = torch.full_like(index, int(k))
+        memory = remembered(model, data.obs, data.action, member, model.recall(data, index, member))
+        parts.append(model.step(data.obs, data.action, member, memory))
     mean, std = map(torch.stack, zip(*parts, strict=True))
     return mean, std
+
+
+def remembered(model: WorldModel, obs: Tensor, action: Tensor, member: Tensor, memory: Tensor) -> Tensor | None:
+    """The memory [N, M] after `obs` [N, O] and `action` [N, A]; None for a model without."""
+    return model.remember(obs, action, member, memory) if model.memory_size else None
 
 
 @torch.no_grad()
@@ -75,11 +87,15 @@ def open_loop(model: WorldModel, data: Data, horizon: int, count: int, generator
     start = starts[torch.randint(len(starts), (count,), generator=generator).to(starts.device)]
     window, _ = data.window(start, horizon)
     scale = data.obs.std(0, correction=0).clamp_min(1e-12)
-    current = [window["obs"][0] for _ in model.elites]
+    members = [torch.full_like(start, int(k)) for k in model.elites]
+    current = [window["obs"][0] for _ in members]
+    memories = [model.recall(data, start, member) for member in members]
     rows = []
     for action, truth in zip(window["action"], window["next_obs"], strict=True):
-        member = [torch.full((count,), int(k), device=action.device) for k in model.elites]
-        current = [model.step(obs, action, m)[0] for obs, m in zip(current, member, strict=True)]
+        for k, member in enumerate(members):
+            memory = remembered(model, current[k], action, member, memories[k])
+            current[k] = model.step(current[k], action, member, memory)[0]
+            memories[k] = memories[k] if memory is None else memory
         guesses = torch.stack([*current, torch.stack(current).mean(0), window["obs"][0]])
         rows.append(((guesses - truth) / scale).square().mean((1, 2)).sqrt())
     table = torch.stack(rows)
@@ -97,7 +113,7 @@ def calibration(model: WorldModel, data: Data) -> Calibration | None:
     """
     if model.dynamics.noise == "none":
         return None
-    mean, std = elite_predictions(model, data.obs, data.action)
+    mean, std = elite_predictions(model, data)
     # The truth's own quantile in the mixture: uniform, if the model is right.
     quantile = torch.special.ndtr((data.next_obs - mean) / std).mean(0)
     level = LEVELS.to(quantile)

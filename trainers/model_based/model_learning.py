@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -81,15 +81,9 @@ class ModelLearning(Algorithm):
         return finished
 
     def fit_model(self) -> dict[str, float]:
-        """Fits the model to all data but the episodes held back: the first, and every so-and-so-many-th after it."""
+        """Fits the model to all data but the episodes held back, and lets roll-outs start from all of them."""
         assert self.data is not None
-        held = held_back(self.data, self.validation_share)
-        if held.all():
-            raise UsageError(
-                f"initial_steps must cover >= 2 episodes, one to train and one to validate with, got {len(self.data)}"
-            )
-        fit = ModelFit(self.model, self.data[~held], self.data[held], self.generator, **self.fit_kwargs)
-        losses = fit.run()
+        losses = fit_to(self.model, self.data, self.validation_share, self.generator, self.fit_kwargs)
         self.mdp.data = self.data
         return losses
 
@@ -131,18 +125,34 @@ def make_learned_mdp(
     return LearnedMDP(model, None, observation_space, action_space, **kwargs)
 
 
+def fit_to(
+    model: WorldModel, data: Data, share: float, generator: torch.Generator, fit_kwargs: Mapping[str, Any]
+) -> dict[str, float]:
+    """Fits a model to all data but the episodes held back. Returns what `ModelFit.run` does.
+
+    Raises: UsageError if there is but one episode.
+    """
+    held = held_back(data, share)
+    if held.all():
+        raise UsageError(
+            f"initial_steps must cover >= 2 episodes, one to train and one to validate with, got {len(data)}"
+        )
+    return ModelFit(model, data[~held], data[held], generator, **fit_kwargs).run()
+
+
 def held_back(data: Data, share: float) -> Tensor:
     """Which transitions to validate with, bool [M]: the first episode, and every (1 / share)-th after it."""
     return data.episode % max(round(1 / share), 2) == 0
 
 
-def accepted(option: str, given: Mapping[str, Any] | None, cls: type) -> dict[str, Any]:
-    """The keyword arguments themselves, if the constructor of `cls` takes them all.
+def accepted(option: str, given: Mapping[str, Any] | None, cls: type, decided: Collection[str] = ()) -> dict[str, Any]:
+    """The keyword arguments themselves, if the constructor of `cls` takes them all, and none is decided elsewhere.
 
     Raises: ValueError that names the first one that it does not take, and those that it does.
     """
     parameters = inspect.signature(cls).parameters.values()
-    valid = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in ("seed", "evaluation")]
+    taken = {"seed", "evaluation", *decided}
+    valid = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in taken]
     for name in given or {}:
         if name not in valid:
             raise ValueError(f"{option} must be among {', '.join(valid)}, got {name}")

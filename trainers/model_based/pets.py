@@ -33,7 +33,7 @@ class PETS(ModelLearning):
         evaluation: from the planner to metrics.
 
     Source: Chua et al. (2018), "Deep reinforcement learning in a handful of trials using probabilistic dynamics
-    models". Unlike theirs, a plan does not start from the last one.
+    models".
     """
 
     def __init__(
@@ -62,9 +62,32 @@ class PETS(ModelLearning):
             evaluation=evaluation,
         )
 
+    @property
+    def planner(self) -> CEMPlanner:
+        """Who acts."""
+        assert isinstance(self.policy, CEMPlanner)
+        return self.policy
+
     def configure_optimizers(self) -> None:
         """None: the fit has its own."""
 
     def iterate(self) -> dict[str, Tensor | float]:
         """Collects and fits once. The plans are better by themselves then."""
         return self.learn_model()
+
+    def evaluate(self) -> dict[str, float]:
+        """Measures the plans in the official environment, and goes on from those of training."""
+        plan = self.planner.last_plan
+        metrics = super().evaluate()
+        self.planner.last_plan = plan
+        return metrics
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the last plan."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["diffsim"]["plan"] = self.planner.last_plan
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restores it."""
+        super().on_load_checkpoint(checkpoint)
+        self.planner.last_plan = checkpoint["diffsim"]["plan"]

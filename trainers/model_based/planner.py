@@ -16,8 +16,9 @@ class CEMPlanner(Policy):
         judge    each by its mean return over P imagined particles, each in its own member of the ensemble
         refit    mean and std to the best plans, E of them; repeat
 
-    The random numbers are drawn once and serve every plan, so that an action is a deterministic function of the
-    observation and the model. Nothing is carried over from one observation to the next.
+    The first mean is the last plan, one step on, where there is one for each of the observations; else zero. The random
+    numbers are drawn once and serve every plan, so that an action is a deterministic function of the observation, the
+    model and the last plan.
 
     Args:
         mdp: the model.
@@ -27,7 +28,12 @@ class CEMPlanner(Policy):
         num_particles: P, at least 1.
         rounds: how often it samples, at least 1.
         gamma: discount, in (0, 1].
+        initial_std: of the first plans, in units of the actions' half widths, above 0.
+        warm_start: begin from the last plan; otherwise nothing is carried from one observation to the next.
         seed: of the random numbers, at least 0.
+
+    Attributes:
+        last_plan: [H, N, A], in units of the actions' half widths, of the last N observations; None if there is none.
 
     Source: Chua et al. (2018), PETS, with trajectory sampling TS-infinity; de Boer et al. (2005), "A tutorial on the
     cross-entropy method".
@@ -48,6 +54,8 @@ class CEMPlanner(Policy):
         num_particles: int = 4,
         rounds: int = 3,
         gamma: float = 1.0,
+        initial_std: float = 0.5,
+        warm_start: bool = True,
         seed: int = 0,
     ) -> None:
         super().__init__(mdp.observation_space, mdp.action_space, normalize=False)
@@ -56,10 +64,16 @@ class CEMPlanner(Policy):
         for (name, bound), value in zip(least.items(), given, strict=True):
             if value < bound:
                 raise ValueError(f"{name} must be >= {bound}, got {value}")
+        if mdp.model.memory_size:
+            raise ValueError(f"memory_size must be 0 to plan from an observation, got {mdp.model.memory_size}")
         if num_best > num_plans:
             raise ValueError(f"num_best must be <= num_plans = {num_plans}, got {num_best}")
         if not 0 < gamma <= 1:
             raise ValueError(f"gamma must be in (0, 1], got {gamma}")
+        if not initial_std > 0:
+            raise ValueError(f"initial_std must be > 0, got {initial_std}")
+        self.initial_std, self.warm_start = initial_std, warm_start
+        self.last_plan: Tensor | None = None
         self.horizon, self.num_plans, self.num_best = horizon, num_plans, num_best
         self.num_particles, self.rounds, self.gamma = num_particles, rounds, gamma
         self.mdp, self.model = mdp, mdp.model
@@ -82,18 +96,29 @@ class CEMPlanner(Policy):
         return self.plan(rows)[0].reshape(*obs.shape[:-1], self.action_size)
 
     def plan(self, obs: Tensor) -> Tensor:
-        """A plan for each of `obs` [N, O]: [H, N, A]."""
+        """A plan for each of `obs` [N, O]: [H, N, A]. Remembers it, to start from."""
         squash = self.squash
         assert isinstance(squash, TanhBox)
         center, half_width = squash.center, squash.half_width
         mean = obs.new_zeros(self.horizon, len(obs), 1, self.action_size)
-        std = torch.ones_like(mean)
+        if self.last_plan is not None and self.last_plan.shape[1] == len(obs):
+            mean[:-1] = self.last_plan[1:].unsqueeze(2)
+        std = torch.full_like(mean, self.initial_std)
         for z in self.plan_noise:
             plans = (mean + std * z.unsqueeze(1)).clamp(-1.0, 1.0)
             index = self.returns(obs, center + half_width * plans).topk(self.num_best, dim=1).indices
             best = plans.gather(2, index[None, :, :, None].expand(self.horizon, -1, -1, self.action_size))
             mean, std = best.mean(2, keepdim=True), best.std(2, keepdim=True)
-        return (center + half_width * mean).squeeze(2)
+        found = mean.squeeze(2)
+        self.last_plan = found if self.warm_start else None
+        return center + half_width * found
+
+    def forget(self, ended: Tensor | None = None) -> None:
+        """Plans from the start again, in the copies that `ended`, bool [N]; in all if None."""
+        if ended is None or self.last_plan is None:
+            self.last_plan = None
+        else:
+            self.last_plan = torch.where(ended.to(self.last_plan.device)[:, None], 0.0, self.last_plan)
 
     def returns(self, obs: Tensor, plans: Tensor) -> Tensor:
         """Mean discounted return of `plans` [H, N, C, A] from `obs` [N, O] until their episodes end: [N, C]."""

@@ -112,9 +112,9 @@ def draw_calibration(found: Calibration, path: str) -> None:
 
 def draw_scatter(model: WorldModel, data: Data, path: str) -> None:
     """Predicted against true change of each number observed."""
-    some = data[torch.linspace(0, len(data) - 1, min(POINTS, len(data))).long().unique()]
-    mean, _ = elite_predictions(model, some.obs, some.action)
-    predicted, true = mean.mean(0) - some.obs, some.next_obs - some.obs
+    some = torch.linspace(0, len(data) - 1, min(POINTS, len(data))).long().unique()
+    mean, _ = elite_predictions(model, data)
+    predicted, true = (mean.mean(0) - data.obs)[some], (data.next_obs - data.obs)[some]
     columns = min(model.obs_size, 4)
     rows = -(-model.obs_size // columns)
     figure = Figure(figsize=(3 * columns, 3 * rows), layout="constrained")

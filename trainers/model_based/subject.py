@@ -10,11 +10,12 @@ from policies import Policy
 from trainers.checkpoint import load_weights, read_checkpoint
 from trainers.environments import make_env
 from trainers.errors import CheckpointError, OptionError
-from trainers.fit import existing_folder
+from trainers.fit import build, existing_folder
 from trainers.model_based.collect_command import trained_policy, vector_box
 from trainers.model_based.fit_model import build_model
+from trainers.model_based.mbpo import MBPO, MODEL_DEFAULTS, replayed
 from trainers.model_based.model_learning import held_back
-from trainers.options import official_id, read_yaml
+from trainers.options import RunOptions, official_id, pick, read_yaml
 from trainers.run_folder import RunFolder
 
 
@@ -37,7 +38,7 @@ class Subject(NamedTuple):
 
 
 def find_subject(run: str, data: str | None) -> Subject:
-    """The model of a run of `diffsim fit-model`, or of `diffsim fit` with ModelBased or PETS.
+    """The model of a run of `diffsim fit-model`, or of `diffsim fit` with ModelBased, MBPO or PETS.
 
     Args:
         run: its folder.
@@ -48,21 +49,23 @@ def find_subject(run: str, data: str | None) -> Subject:
     folder = existing_folder("RUN", run)
     values, checkpoint = read_yaml(folder.config), read_checkpoint(folder.checkpoint)
     policy = None
-    if values.get("algorithm") in ("ModelBased", "PETS"):
+    if values.get("algorithm") in ("ModelBased", "MBPO", "PETS"):
         stored = collected_data(values, checkpoint, folder)
         options, seed = values.get("model_kwargs") or {}, values["seed"]
-        if values["algorithm"] == "ModelBased":
+        if values["algorithm"] == "MBPO":
+            options = {**MODEL_DEFAULTS, **options}
+        if values["algorithm"] != "PETS":
             policy = trained_policy(run, stored.observation_space, stored.action_space)
     elif "data" in values:
         stored = load_data(Path(data or values["data"]))
         options, seed = values, values["seed"]
     else:
-        raise OptionError(f"RUN must be of fit-model, or of fit with ModelBased or PETS, got {run!r}")
+        raise OptionError(f"RUN must be of fit-model, or of fit with ModelBased, MBPO or PETS, got {run!r}")
     if data is not None:
         stored = load_data(Path(data))
     validation = stored.data if data is not None else stored.split()[1]
     seen, given = (checkpoint["state_dict"][f"model.dynamics.{name}_mean"].shape[0] for name in ("out", "in"))
-    model = build_model(options, seen, given - seen, seed)
+    model = build_model(options, seen, given - seen - options.get("memory_size", 0), seed)
     load_weights(model, checkpoint, "model.", folder.checkpoint)
     like = model.dynamics.in_mean
     model.check(validation)
@@ -70,11 +73,18 @@ def find_subject(run: str, data: str | None) -> Subject:
 
 
 def collected_data(values: dict[str, Any], checkpoint: dict[str, Any], folder: RunFolder) -> StoredData:
-    """The data in a checkpoint of `ModelBased`.
+    """The data in a checkpoint of `ModelBased` or `PETS`, or in the replay beside one of `MBPO`.
 
     Raises: CheckpointError if it has none.
     """
     saved = checkpoint["diffsim"].get("data")
+    if values["algorithm"] == "MBPO":
+        algorithm = build(RunOptions(**pick(values, RunOptions)), values)
+        assert isinstance(algorithm, MBPO)
+        algorithm.folder = folder.checkpoint.parent
+        algorithm.setup("fit")
+        algorithm.on_load_checkpoint(checkpoint)
+        saved = replayed(algorithm.replay).tensors()
     if not saved:
         raise CheckpointError(f"checkpoint must hold data, got none in {str(folder.checkpoint)!r}")
     task, task_kwargs = values["task"], values.get("task_kwargs") or {}

@@ -104,6 +104,7 @@ class SVG(Algorithm):
     ) -> None:
         if not isinstance(mdp, LearnedMDP):
             raise TypeError(f"mdp must be a learned one, whose noise can be inferred, got {type(mdp).__name__}")
+        require(not mdp.model.memory_size, "memory_size", "0 to infer noise along windows", mdp.model.memory_size)
         super().__init__(policy, seed=seed, device=mdp.device, evaluation=evaluation)
         at_least_one(horizon=horizon, recent=recent, value_updates=value_updates)
         positive(learning_rate=learning_rate, max_norm=max_norm, value_learning_rate=value_learning_rate)

@@ -1,0 +1,50 @@
+"""CartPoleSwingUp-v0 in C MuJoCo: where policies are evaluated, and the reference of the tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium.envs.mujoco import MujocoEnv
+from gymnasium.spaces import Box
+
+
+class CartPoleSwingUpEnv(MujocoEnv):
+    """See `diffsim.tasks.CartPoleSwingUp`, whose options these are.
+
+    Args:
+        frame_skip: physics steps per action.
+        reset_noise_scale: standard deviation of the normal noise at reset.
+        **kwargs: of `MujocoEnv`, such as render_mode.
+    """
+
+    metadata = {"render_modes": ["human", "rgb_array", "depth_array", "rgbd_tuple"]}
+
+    def __init__(self, frame_skip: int = 4, reset_noise_scale: float = 0.01, **kwargs: Any) -> None:
+        self.reset_noise_scale = reset_noise_scale
+        path = str(Path(__file__).parent / "tasks" / "cart_pole_swing_up.xml")
+        space = Box(-np.inf, np.inf, (5,), np.float64)
+        super().__init__(path, frame_skip, space, **{"camera_name": "side", **kwargs})
+        self.metadata = {**self.metadata, "render_fps": round(1 / self.dt)}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Advances by one action [1]."""
+        self.do_simulation(action, self.frame_skip)
+        obs = self._get_obs()
+        cart, cosine, _, _, velocity = obs
+        centered, still = (1 + 0.1 ** (cart / 2) ** 2) / 2, (1 + 0.1 ** (velocity / 5) ** 2) / 2
+        calm = (4 + max(0.0, 1 - float(action[0]) ** 2)) / 5
+        if self.render_mode == "human":
+            self.render()
+        return obs, float((1 + cosine) / 2 * centered * still * calm), False, False, {}
+
+    def reset_model(self) -> np.ndarray:
+        """Begins an episode."""
+        noise = self.reset_noise_scale * self.np_random.standard_normal(4)
+        self.set_state(np.array([0.0, np.pi]) + noise[:2], noise[2:])
+        return self._get_obs()
+
+    def _get_obs(self) -> np.ndarray:
+        cart, theta = self.data.qpos
+        return np.array([cart, np.cos(theta), np.sin(theta), *self.data.qvel])
