@@ -29,7 +29,7 @@ def diffsim(*words):
 
 def metrics(folder):
     with RunFolder(folder).metrics.open() as file:
-        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+        return [{k: v for k, v in row.items() if not k.endswith("seconds")} for row in csv.DictReader(file)]
 
 
 def weights(folder):
