@@ -198,7 +198,8 @@ def save_comparison(path: Path, output: Path) -> None:
         return _options(options, "", path.parent, faults)
 
     content["options"] = whole(content.get("options"))
-    content["algorithms"] = {label: whole(given) for label, given in content["algorithms"].items()}
+    content["algorithms"] = {name: whole(given) for name, given in _mapping(content, "algorithms", faults).items()}
+    content["tasks"] = _mapping(content, "tasks", faults)
     for task, entry in content["tasks"].items():
         parts = {name: whole(entry[name]) for name in ("options",) if name in (entry or {})}
         own = {label: whole(given) for label, given in (entry or {}).get("algorithms", {}).items()}

@@ -19,7 +19,9 @@ def require_faultless(comparison: Comparison) -> None:
     """Raises: OptionError that lists all faults of the comparison, of its cells, and of runs that are there already."""
     faults = [*comparison.faults]
     found: dict[str, list[str]] = {}
-    first = {run.cell: run for run in reversed(comparison.runs)}
+    first: dict[tuple[str, str], Run] = {}
+    for run in comparison.runs:
+        first.setdefault(run.cell, run)
     for cell, run in sorted(first.items(), key=lambda item: comparison.labels.index(item[0][1])):
         values, messages = examine(run)
         others = [other for other in comparison.runs if other.cell == cell]

@@ -6,7 +6,7 @@ from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
-from trainers.compare.comparison import find_comparison, read_comparison
+from trainers.compare.comparison import Run, find_comparison, read_comparison
 from trainers.compare.page import Block, Code, Grid, Heading, Pictures, Text, html, markdown
 from trainers.compare.pictures import (
     by_task,
@@ -153,9 +153,10 @@ def protocol(results: Results) -> list[str]:
         f"training, and at the first end of an iteration at or after every {every} env steps (of the task and "
         f"algorithm), by the undiscounted return of {during} whole episodes, whose resets have the same seeds every "
         "time. Env steps are those of training, of all copies together; of learned models, real ones.",
-        "Lines: mean over the seeds of the mean over these episodes, by mean actions (the mode; for Gaussian policies "
-        "the squashed mean). Bands: lowest to highest seed. Dotted: the same by sampled actions. A policy without noise of "
-        "its own has one line only: what exploration adds in training is not part of it. A planner plans every action.",
+        "Lines: mean over the seeds of the mean over these episodes, by mean actions (the mode; of Gaussian policies "
+        "the squashed mean). Bands: lowest to highest seed. Dotted: the same by sampled actions. A policy without noise "
+        "of its own has one line only: what exploration adds in training is not part of it. A planner plans every "
+        "action.",
         f"Final return: the policy at the end of training, not the best one seen, over {final} other episodes with "
         "resets that training never saw: per seed the mean over the episodes, then mean ± (population) deviation over "
         "the seeds. Sampled actions: the same episodes again. Area under curve: mean over env steps of the evaluations "
@@ -191,7 +192,10 @@ def machines(results: Results, output: Path) -> list[Block]:
 
 def configs(results: Results) -> list[Block]:
     """One file of options per setting."""
-    first = {result.run.cell: result.run for result in reversed(results.all) if result.run.folder.config.exists()}
+    first: dict[tuple[str, str], Run] = {}
+    for result in results.all:
+        if result.run.folder.config.exists():
+            first.setdefault(result.run.cell, result.run)
     cells = [cell for task in results.tasks for label in results.labels if (cell := (task, label)) in first]
     return [Code(f"{task}, {label}", first[task, label].folder.config.read_text()) for task, label in cells]
 
