@@ -153,9 +153,9 @@ def protocol(results: Results) -> list[str]:
         f"training, and at the first end of an iteration at or after every {every} env steps (of the task and "
         f"algorithm), by the undiscounted return of {during} whole episodes, whose resets have the same seeds every "
         "time. Env steps are those of training, of all copies together; of learned models, real ones.",
-        "Lines: mean over the seeds of the mean over these episodes, by mean actions (of Gaussian policies the squashed "
-        "mean). Bands: lowest to highest seed. Dotted: the same by sampled actions. A policy without noise of its own "
-        "has one line only: what exploration adds in training is not part of it. A planner plans every action.",
+        "Lines: mean over the seeds of the mean over these episodes, by mean actions. Bands: lowest to highest seed. "
+        "Dotted: the same by sampled actions. A policy without noise of its own has one line only: what exploration "
+        "adds in training is not part of it. A planner plans every action.",
         f"Final return: the policy at the end of training, not the best one seen, over {final} other episodes with "
         "resets that training never saw: per seed the mean over the episodes, then mean ± (population) deviation over "
         "the seeds. Sampled actions: the same episodes again. Area under curve: mean over env steps of the evaluations "
