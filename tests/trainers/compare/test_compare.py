@@ -1,6 +1,7 @@
 """Running a comparison: all that is not there yet, and the same in the end whatever happened on the way."""
 
 import io
+import itertools
 import os
 import signal
 import subprocess
@@ -151,11 +152,12 @@ class Endless:
 def test_ctrl_c_stops_all_that_runs(tmp_path, monkeypatch):
     launcher = Endless()
     monkeypatch.setattr(command, "GRACE", 0.3)
-    sleeps = iter(range(100))
+    sleeps, sleep = itertools.count(), time.sleep
 
     def interrupted(seconds):
         if next(sleeps) == 1:
             raise KeyboardInterrupt
+        sleep(0.01)
 
     monkeypatch.setattr(command.time, "sleep", interrupted)
     with pytest.raises(KeyboardInterrupt):
