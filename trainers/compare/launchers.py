@@ -58,6 +58,12 @@ def open_process(words: Sequence[str], log: Path, threads: int) -> subprocess.Po
         )
 
 
+def close_input(process: subprocess.Popen[bytes]) -> None:
+    """Lets go of the pipe that tells a run that it is wanted: whatever is left of it ends."""
+    assert process.stdin is not None
+    process.stdin.close()
+
+
 class LocalHandle:
     """A process of this machine.
 
@@ -70,7 +76,10 @@ class LocalHandle:
 
     def poll(self) -> int | None:
         """Its exit status, or None while it goes on."""
-        return self.process.poll()
+        status = self.process.poll()
+        if status is not None:
+            close_input(self.process)
+        return status
 
     def interrupt(self) -> None:
         """Asks it to stop after the iteration under way, with a checkpoint."""
@@ -82,6 +91,7 @@ class LocalHandle:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
+        close_input(self.process)
 
 
 class LocalLauncher:

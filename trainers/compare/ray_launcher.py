@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trainers.compare.comparison import Run
-from trainers.compare.launchers import GRACE, open_process
+from trainers.compare.launchers import GRACE, close_input, open_process
 from trainers.errors import UsageError
 
 
@@ -27,8 +27,9 @@ def run_process(words: Sequence[str], log: str, threads: int) -> int:
         try:
             return process.wait(GRACE)
         except subprocess.TimeoutExpired:
-            process.kill()
-            raise
+            raise KeyboardInterrupt from None  # and with the pipe, the run ends
+    finally:
+        close_input(process)
 
 
 class RayHandle:

@@ -29,7 +29,7 @@ def launcher():
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning")
 def test_a_cluster_comes_to_the_same_end_and_an_interrupt_leaves_a_checkpoint(tmp_path, launcher):
     (tmp_path / "small.yaml").write_text(SMALL)
-    (tmp_path / "long.yaml").write_text(LONG.replace("3000", "3000000"))
+    (tmp_path / "long.yaml").write_text(LONG.replace("900", "9000000"))
     there, here = (read_comparison(tmp_path / "small.yaml", tmp_path / name) for name in ("there", "here"))
     long = read_comparison(tmp_path / "long.yaml", tmp_path / "long").runs[0]
     for folder in ("there", "long"):
