@@ -209,8 +209,8 @@ def test_help_loads_nothing_heavy():
     [
         (
             ["fti"],
-            "command must be one of fit, evaluate, compare, report, gradients, tasks, collect, fit-model, model-report, "
-            "got 'fti'",
+            "command must be one of fit, evaluate, compare, report, gradients, tasks, collect, fit-model, "
+            "model-report, got 'fti'",
         ),
         (["fit"], "option --task is required"),
         (

@@ -1,8 +1,10 @@
 """Runs on a local Ray cluster."""
 
+import gc
 import io
 import signal
 import time
+import warnings
 
 import pytest
 from rich.console import Console
@@ -22,7 +24,11 @@ def launcher():
     before = signal.getsignal(signal.SIGTERM)
     launcher = RayLauncher("local")
     yield launcher
-    launcher.close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # Ray leaves its own processes to the garbage collector
+        launcher.close()
+        del launcher
+        gc.collect()
     signal.signal(signal.SIGTERM, before)
 
 
