@@ -54,7 +54,7 @@ class RayHandle:
             return 1
 
     def interrupt(self) -> None:
-        """Asks it to stop after the iteration under way, with a checkpoint."""
+        """Asks Ray to interrupt it. Ray does not wait: the run may go on later from an older checkpoint."""
         self.ray.cancel(self.reference)
 
     def kill(self) -> None:

@@ -214,11 +214,11 @@ window.addEventListener("load", () => {
 
 
 @pytest.mark.skipif(BROWSER is None, reason="needs chromium")
-@pytest.mark.parametrize("width", [1280, 400])
+@pytest.mark.parametrize("width", [1280, 500])
 def test_a_browser_shows_it_without_errors(output, tmp_path, width):
     """All pictures are there, nothing is wider than the window, and the console is silent.
 
-    A script that asks the browser is put in for the test: the page has none.
+    A script that asks the browser is put in for the test: the page has none. Its windows have at least 500 pixels.
     """
     text = write_report(output).read_text()
     probe = tmp_path / "probe.html"
