@@ -1,8 +1,8 @@
 """Measures of Agarwal et al. (2021) over runs and tasks, by scipy's statistics.
 
-Their own package, rliable, was left out: it is not maintained any more, and asks for pandas, statsmodels, arch and
-seaborn. The measures are a trimmed mean, a Mann-Whitney statistic and a survival function, and the intervals are
-percentile bootstraps that draw anew from the seeds of each task, all of which scipy has.
+Their own package, rliable, was left out for what it brings along: pandas, statsmodels, arch and seaborn, and
+because its last release is of 2024. The measures are a trimmed mean, a share of pairs and a survival function, and the
+intervals are scipy's percentile bootstraps, which draw anew from the seeds of each task.
 
 A group of scores is a list of arrays [seeds], one per task.
 """
