@@ -1,41 +1,17 @@
-"""Which machine and versions a result comes from, and where results are kept."""
+"""Where results are kept, and the machine and versions that they come from."""
 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
-
-import diffsim
+from trainers.machine import describe_machine
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("mujoco", "warp-lang", "torch", "gymnasium", "mujoco-warp", "mujoco-mjx", "jax")
 
-
-def describe_machine() -> str:
-    """Processor, accelerator, precision and versions, in one line."""
-    cpu = platform.processor() or platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if os.path.exists("/proc/cpuinfo") else []:
-        if line.startswith("model name"):
-            cpu = line.split(":", 1)[1].strip()
-            break
-    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    versions = ", ".join(f"{name} {found}" for name in PACKAGES if (found := _version(name)))
-    precision = str(diffsim.dtype).removeprefix("torch.")
-    return f"{cpu} ({os.cpu_count()} cores){gpu}; {precision}; Python {platform.python_version()}, {versions}"
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+__all__ = ["RESULTS", "describe_machine", "positive"]
 
 
 def positive(kind: Callable[[str], Any]) -> Callable[[str], Any]:

@@ -32,6 +32,7 @@ class Training(LightningModule, ABC):
     Attributes:
         folder: where a run keeps what is too large to be written anew with every checkpoint; None to keep all of it
             in the checkpoint. Whoever trains sets it before anything is loaded.
+        evaluate_every_steps: env steps between evaluations; None to evaluate whenever Lightning asks for it.
     """
 
     def __init__(self, *, seed: int, device: torch.device) -> None:
@@ -40,9 +41,11 @@ class Training(LightningModule, ABC):
             raise ValueError(f"seed must be >= 0, got {seed}")
         self.automatic_optimization = False
         self.folder: Path | None = None
+        self.evaluate_every_steps: int | None = None
         self.generator = torch.Generator(device).manual_seed(seed)
         self.iteration = 0
         self.env_steps = 0
+        self.env_steps_before = 0
         self.metrics: dict[str, float] = {}
 
     @abstractmethod
@@ -52,6 +55,16 @@ class Training(LightningModule, ABC):
     def evaluate(self) -> dict[str, float]:
         """Measures what has been trained."""
         return {}
+
+    def check(self) -> None:
+        """Looks for what would stop training, without any training.
+
+        Raises: UsageError that says what.
+        """
+
+    def crossed(self, every: int) -> bool:
+        """Whether the last iteration reached, or went beyond, a multiple of `every` env steps."""
+        return self.env_steps // every > self.env_steps_before // every
 
     def descend(
         self, loss: Callable[[], Tensor], optimizer: Optimizer, max_norm: float = float("inf")
@@ -90,12 +103,15 @@ class Training(LightningModule, ABC):
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """Runs `iterate`."""
+        self.env_steps_before = self.env_steps
         self.metrics = {name: float(value) for name, value in self.iterate().items()}
         self.iteration += 1
         self._log()
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Runs `evaluate`."""
+        """Runs `evaluate`, if it is time."""
+        if self.evaluate_every_steps is not None and not self.crossed(self.evaluate_every_steps):
+            return
         self.metrics.update({f"eval/{name}": value for name, value in self.evaluate().items()})
         self._log()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
-from trainers.errors import NonFiniteError, UsageError
+from trainers.errors import FailedRunsError, NonFiniteError, UsageError
 
 USAGE = """usage: diffsim COMMAND [options]
 
@@ -14,6 +14,8 @@ Model-based reinforcement learning through differentiable MuJoCo physics.
 commands:
   fit        train a policy, or go on with a run
   evaluate   measure a trained policy in the official Gymnasium environment
+  compare    train many algorithms on many tasks, and put them on one page
+  report     write that page of what there is so far
   gradients  compare estimators of the policy gradient: variance, bias and cost by horizon
   tasks      list the environments, and what of each is supported
   collect    record experience, as data for a model
@@ -57,6 +59,42 @@ def run_evaluate(argv: Sequence[str]) -> None:
     from trainers.fit import evaluate
 
     evaluate(options.run, options.episodes, options.seed, options.video, Console())
+
+
+def run_compare(argv: Sequence[str]) -> None:
+    """Runs `diffsim compare`."""
+    from jsonargparse import ArgumentParser
+
+    from trainers.compare.compare import CompareOptions, compare
+    from trainers.options import parse
+
+    description = "Train many algorithms on many tasks, each run in a process of its own, and put them on one page."
+    parser = ArgumentParser(prog="diffsim compare", description=description, exit_on_error=False, allow_abbrev=False)
+    parser.add_argument("config", metavar="CONFIG", help="YAML file of the comparison.")
+    parser.add_class_arguments(CompareOptions)
+    values = parse(parser, argv).as_dict()
+    from rich.console import Console
+
+    config = values.pop("config")
+    if failed := compare(config, CompareOptions(**values), Console()):
+        raise FailedRunsError(f"{failed} run(s) failed")
+
+
+def run_report(argv: Sequence[str]) -> None:
+    """Runs `diffsim report`."""
+    from pathlib import Path
+
+    from jsonargparse import ArgumentParser
+
+    from trainers.options import parse
+
+    description = "Write the page of a comparison, of what there is so far."
+    parser = ArgumentParser(prog="diffsim report", description=description, exit_on_error=False, allow_abbrev=False)
+    parser.add_argument("dir", metavar="DIR", help="Folder of the comparison.")
+    folder = Path(parse(parser, argv).dir)
+    from trainers.compare.report import write_report
+
+    print(f"report: {write_report(folder)}")
 
 
 def run_gradients(argv: Sequence[str]) -> None:
@@ -128,6 +166,8 @@ def run_model_report(argv: Sequence[str]) -> None:
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "fit": run_fit,
     "evaluate": run_evaluate,
+    "compare": run_compare,
+    "report": run_report,
     "gradients": run_gradients,
     "tasks": run_tasks,
     "collect": run_collect,
@@ -151,7 +191,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"{name}: error: {error}", file=sys.stderr)
         return 2
-    except (NonFiniteError, OSError, ImportError) as error:
+    except (NonFiniteError, FailedRunsError, OSError, ImportError) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

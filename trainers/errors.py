@@ -17,3 +17,7 @@ class CheckpointError(UsageError):
 
 class NonFiniteError(FloatingPointError):
     """A state, reward or gradient is infinite or not a number; the message says which, where and when."""
+
+
+class FailedRunsError(RuntimeError):
+    """Some runs of a comparison failed; the message says how many."""

@@ -37,13 +37,14 @@ class Episodes(NamedTuple):
 
 @dataclass(frozen=True)
 class OfficialEvaluation:
-    """Runs a policy's mean action for whole episodes of an official environment.
+    """Runs a policy for whole episodes of an official environment: its mean actions, and sampled ones if asked for.
 
     Args:
         task: Gymnasium id.
         task_kwargs: options of the environment.
         episodes: number of them, at least 1.
         seed: episode i is reset with seed `seed + i`, so that every policy meets the same ones.
+        stochastic: play the episodes again with sampled actions. A policy without noise is not played again.
 
     Raises: ValueError if episodes is out of range.
     """
@@ -52,6 +53,7 @@ class OfficialEvaluation:
     task_kwargs: Mapping[str, Any]
     episodes: int = 10
     seed: int = 0
+    stochastic: bool = False
 
     def __post_init__(self) -> None:
         if self.episodes < 1:
@@ -59,24 +61,44 @@ class OfficialEvaluation:
 
     def __call__(self, policy: Policy) -> dict[str, float]:
         """Mean and standard deviation of the return, mean length of an episode, and the rate of success, if told."""
-        returns, lengths, successes = self.run(policy)
+        played = self.both(policy)
+        returns, lengths, successes = played["mean"]
         metrics = {
             "return": float(returns.mean()),
             "return_std": float(returns.std()),
             "length": float(lengths.mean()),
         }
-        return metrics if successes is None else {**metrics, "success_rate": float(successes.mean())}
+        if successes is not None:
+            metrics["success_rate"] = float(successes.mean())
+        if "sampled" in played:
+            sampled = played["sampled"].returns
+            metrics |= {"stochastic_return": float(sampled.mean()), "stochastic_return_std": float(sampled.std())}
+        return metrics
+
+    def both(self, policy: Policy) -> dict[str, Episodes]:
+        """The episodes of "mean" actions and, if asked for, of "sampled" ones: the same, of a policy without noise."""
+        mean = self.run(policy)
+        if not self.stochastic:
+            return {"mean": mean}
+        return {"mean": mean, "sampled": self.run(policy, sampled=True) if policy.noise_size else mean}
 
     @torch.inference_mode()
-    def run(self, policy: Policy) -> Episodes:
-        """Plays every episode. A success is what the environment calls `is_success` in its last info."""
+    def run(self, policy: Policy, *, sampled: bool = False) -> Episodes:
+        """Plays every episode, with mean or with sampled actions, whose noise is the same at every call.
+
+        A success is what the environment calls `is_success` in its last info.
+        """
+        generator = torch.Generator().manual_seed(self.seed)
+        noise = None
         envs = [make_official(self.task, **self.task_kwargs) for _ in range(self.episodes)]
         obs = np.stack([env.reset(seed=self.seed + i)[0] for i, env in enumerate(envs)])
         returns, lengths, last_info = np.zeros(self.episodes), np.zeros(self.episodes), [{}] * self.episodes
         running = list(range(self.episodes))
         policy.forget()
         while running:
-            for i, action in zip(running, act(policy, obs[running]), strict=True):
+            if sampled:  # for all episodes, so that what one meets does not depend on how long others last
+                noise = torch.randn(self.episodes, policy.noise_size, generator=generator)[running]
+            for i, action in zip(running, act(policy, obs[running], noise), strict=True):
                 obs[i], reward, terminated, truncated, last_info[i] = envs[i].step(action)
                 returns[i] += float(reward)
                 lengths[i] += 1
@@ -138,7 +160,8 @@ def require_video() -> ModuleType:
         raise UsageError('a video needs the "video" extra: pip install -e ".[video]"') from error
 
 
-def act(policy: Policy, obs: Sequence[float] | np.ndarray) -> np.ndarray:
-    """The policy's mean action for observations [..., O] of Gymnasium's making: [..., A]."""
+def act(policy: Policy, obs: Sequence[float] | np.ndarray, noise: torch.Tensor | None = None) -> np.ndarray:
+    """The policy's action for observations [..., O] of Gymnasium's making: [..., A]; its mean one without noise."""
     parameter = next(policy.parameters())
-    return policy.decode(policy(torch.as_tensor(np.asarray(obs)).to(parameter))).cpu().numpy()
+    noise = None if noise is None else noise.to(parameter)
+    return policy.decode(policy(torch.as_tensor(np.asarray(obs)).to(parameter), noise)).cpu().numpy()

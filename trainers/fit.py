@@ -31,6 +31,7 @@ from trainers.errors import OptionError
 from trainers.evaluation import Episodes, OfficialEvaluation, require_video
 from trainers.goals import make_official
 from trainers.hindsight import HindsightReplay
+from trainers.machine import describe_machine
 from trainers.options import (
     ALGORITHMS,
     POLICIES,
@@ -44,9 +45,8 @@ from trainers.options import (
     takes_policy,
 )
 from trainers.recorder import Recorder, ReturnBar
-from trainers.run_folder import RunFolder
+from trainers.run_folder import RunFolder, write_table
 
-FINAL_EPISODES = 10
 FINAL_SEED = 1_000_000  # far from the seeds of evaluations during training
 RESUME_OPTIONS = ("--resume", "--iterations", "--env_steps")
 
@@ -64,6 +64,7 @@ def fit(argv: Sequence[str], console: Console) -> RunFolder:
     options = RunOptions(**pick(values, RunOptions))
     try:
         algorithm = build(options, values)
+        algorithm.check()
     except (ValueError, TypeError, OSError, RuntimeError) as error:
         raise OptionError(str(error)) from error
     if resumed is None:
@@ -72,9 +73,13 @@ def fit(argv: Sequence[str], console: Console) -> RunFolder:
     else:
         folder = resumed
         read_checkpoint(folder.checkpoint)  # a clear error, before Lightning reads it
+    folder.final.unlink(missing_ok=True)
+    folder.add_machine(describe_machine())
     recorder = train(algorithm, options, folder, console, resume=resumed is not None)
-    report(algorithm, options, folder, console)
-    if recorder.stopped_early:
+    played = report(algorithm, options, folder, console)
+    if not recorder.stopped_early:
+        write_table(folder.final, final_rows(played))
+    else:
         console.print(f"Stopped. To go on: diffsim fit --resume {folder.path}", soft_wrap=True)
     return folder
 
@@ -198,23 +203,27 @@ def hindsight_replay(env: ResumableEnv, cls: type, options: RunOptions, values: 
 
 def shared_arguments(options: RunOptions) -> dict[str, Any]:
     """What every algorithm's constructor takes beside its world, its policy and its own options."""
-    evaluation = official_evaluation(options, options.evaluate_episodes)
+    evaluation = official_evaluation(options, options.evaluate_episodes, stochastic=options.evaluate_stochastic)
     return {"seed": options.seed, "evaluation": evaluation}
 
 
-def official_evaluation(options: RunOptions, episodes: int, seed: int = 0) -> OfficialEvaluation:
+def official_evaluation(
+    options: RunOptions, episodes: int, seed: int = 0, *, stochastic: bool = False
+) -> OfficialEvaluation:
     """Episodes of the task in Gymnasium, whoever simulated it in training."""
-    return OfficialEvaluation(official_id(options.task), options.task_kwargs, episodes, seed)
+    return OfficialEvaluation(official_id(options.task), options.task_kwargs, episodes, seed, stochastic)
 
 
 def train(algorithm: Algorithm, options: RunOptions, folder: RunFolder, console: Console, *, resume: bool) -> Recorder:
     """Runs Lightning's trainer, one epoch per iteration."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     algorithm.folder = folder.checkpoint.parent
-    recorder = Recorder(folder, save_every=options.evaluate_every, env_steps=options.env_steps)
+    algorithm.evaluate_every_steps = options.evaluate_every_steps
+    recorder = Recorder(folder, options.evaluate_every, options.env_steps, options.seconds)
     with warnings.catch_warnings(), recorder:
         warnings.filterwarnings("ignore", module="lightning")
-        every, callbacks = options.evaluate_every, [recorder, ReturnBar(console)]
+        every = options.evaluate_every if options.evaluate_every_steps is None else 1  # the algorithm says when
+        callbacks = [recorder, ReturnBar(console)]
         trainer = make_trainer(options.device, options.max_iterations, every, folder, callbacks)
         trainer.fit(algorithm, ckpt_path=folder.checkpoint if resume else None, weights_only=True)
     return recorder
@@ -239,13 +248,16 @@ def make_trainer(
     )
 
 
-def report(algorithm: Algorithm, options: RunOptions, folder: RunFolder, console: Console) -> None:
-    """Evaluates the trained policy, draws its pictures, and prints the table."""
+def report(algorithm: Algorithm, options: RunOptions, folder: RunFolder, console: Console) -> dict[str, Episodes]:
+    """Evaluates the trained policy, draws its pictures, and prints the table. Returns the episodes."""
     folder.draw_curve(f"{options.task}, {options.algorithm}, seed {options.seed}")
     last = folder.read_metrics()[-1]
-    evaluation = official_evaluation(options, FINAL_EPISODES, FINAL_SEED)
+    evaluation = official_evaluation(
+        options, options.final_episodes, FINAL_SEED, stochastic=options.evaluate_stochastic
+    )
+    played = evaluation.both(algorithm.policy)
     rows = {
-        **described(evaluation.run(algorithm.policy)),
+        **described(played["mean"]),
         "env steps": f"{algorithm.env_steps:,}",
         "seconds": f"{last['seconds']:.1f}",
         "checkpoint": str(folder.checkpoint),
@@ -254,6 +266,16 @@ def report(algorithm: Algorithm, options: RunOptions, folder: RunFolder, console
     print_table(f"{options.task}, {options.algorithm}, seed {options.seed}", rows, console)
     if options.video:
         record_video(evaluation, algorithm.policy, folder, console)
+    return played
+
+
+def final_rows(played: dict[str, Episodes]) -> list[dict[str, float | str]]:
+    """The episodes that a trained policy is judged by, one per row."""
+    return [
+        {"actions": actions, "seed": FINAL_SEED + i, "return": float(total), "length": int(length)}
+        for actions, episodes in played.items()
+        for i, (total, length) in enumerate(zip(episodes.returns, episodes.lengths, strict=True))
+    ]
 
 
 def evaluate(run: str, episodes: int, seed: int, video: bool, console: Console) -> np.ndarray:

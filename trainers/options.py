@@ -86,11 +86,18 @@ class RunOptions:
         device: where to simulate and learn, such as cpu or cuda.
         threads: of torch on the CPU, at least 1. More help large networks and batches, and hinder small ones.
         seed: of initial weights, initial states and noises, at least 0.
-        iterations: number of iterations of the algorithm, at least 1. If None, 200, or as many as env_steps need.
+        iterations: number of iterations of the algorithm, at least 1. If None, 200, or as many as env_steps or seconds
+            need.
         env_steps: training ends with the first iteration that has taken so many, of all copies together, at least 1;
             None for no such end.
+        seconds: training ends with the first iteration that ends after so many, evaluations not counted, above 0; None
+            for no such end.
         evaluate_every: iterations between official evaluations, each followed by a checkpoint, at least 1.
+        evaluate_every_steps: env steps between them, at least 1, in place of iterations: the first iteration to reach a
+            multiple of it is followed by one, and one comes before training. None for `evaluate_every`.
         evaluate_episodes: episodes of each evaluation during training, at least 1.
+        evaluate_stochastic: evaluate sampled actions too, beside the mean ones.
+        final_episodes: episodes, others than those, by which the trained policy is judged in the end, at least 1.
         run: folder of the run; runs/TASK-ALGORITHM-seed-SEED if None. If it exists, a number is added.
         video: record an episode of the trained policy (needs the video extra).
     """
@@ -112,25 +119,32 @@ class RunOptions:
     seed: int = 0
     iterations: int | None = None
     env_steps: int | None = None
+    seconds: float | None = None
     evaluate_every: int = 20
+    evaluate_every_steps: int | None = None
     evaluate_episodes: int = 3
+    evaluate_stochastic: bool = False
+    final_episodes: int = 10
     run: str | None = None
     video: bool = False
 
     def __post_init__(self) -> None:
-        at_least_one = ("num_envs", "threads", "iterations", "env_steps", "evaluate_every", "evaluate_episodes")
+        at_least_one = ("num_envs", "threads", "iterations", "env_steps", "evaluate_every", "evaluate_every_steps")
+        at_least_one += ("evaluate_episodes", "final_episodes")
         for name, least in {**dict.fromkeys(at_least_one, 1), "seed": 0}.items():
             if getattr(self, name) is not None and getattr(self, name) < least:
                 raise OptionError(f"{name} must be >= {least}, got {getattr(self, name)}")
+        if self.seconds is not None and not self.seconds > 0:
+            raise OptionError(f"seconds must be > 0, got {self.seconds}")
         choose("algorithm", self.algorithm, ALGORITHMS)
         choose("policy", self.policy, POLICIES)
 
     @property
     def max_iterations(self) -> int:
-        """Iterations after which training ends, or -1 if env steps alone decide."""
+        """Iterations after which training ends, or -1 if env steps or seconds alone decide."""
         if self.iterations is not None:
             return self.iterations
-        return DEFAULT_ITERATIONS if self.env_steps is None else -1
+        return DEFAULT_ITERATIONS if self.env_steps is None and self.seconds is None else -1
 
     @property
     def folder(self) -> Path:

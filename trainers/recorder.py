@@ -18,42 +18,81 @@ from trainers.run_folder import RunFolder
 class Recorder(Callback):
     """After every iteration, writes metrics; after every evaluation, and at the end, a checkpoint.
 
+    Of a row's `seconds` since training began, `eval_seconds` were spent in evaluations.
+
     Args:
         folder: where to.
-        save_every: iterations between checkpoints.
+        save_every: iterations between checkpoints, unless evaluations go by env steps.
         env_steps: after so many, training ends; None for no such end.
+        seconds: after so many, evaluations not counted, training ends; None for no such end.
     """
 
-    def __init__(self, folder: RunFolder, save_every: int, env_steps: int | None = None) -> None:
+    def __init__(
+        self, folder: RunFolder, save_every: int, env_steps: int | None = None, seconds: float | None = None
+    ) -> None:
         self.folder, self.save_every = folder, save_every
         self.env_steps = float("inf") if env_steps is None else env_steps
+        self.seconds = float("inf") if seconds is None else seconds
         self.stopped_early = False
         self.stop_requested = False
-        self.seconds_before = 0.0
+        self.seconds_before = self.eval_seconds = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keeps the rows up to the checkpoint that training resumes from, and starts the clock."""
+        """Keeps the rows up to the checkpoint that training resumes from, starts the clock, and evaluates a first time.
+
+        This first time is for evaluations by env steps only: there it gives all curves the same beginning.
+        """
         assert isinstance(pl_module, Training)
         rows = [row for row in self.folder.read_metrics() if row["iteration"] <= pl_module.iteration]
         self.folder.write_metrics(rows)
-        self.seconds_before = rows[-1]["seconds"] if rows else 0.0
+        self.seconds_before, self.eval_seconds = (
+            rows[-1].get(name, 0.0) if rows else 0.0 for name in ("seconds", "eval_seconds")
+        )
         self.started = time.perf_counter()
-        trainer.should_stop = pl_module.env_steps >= self.env_steps  # nothing is left of the budget
+        if pl_module.evaluate_every_steps is not None and pl_module.iteration == 0 and not rows:
+            self.on_validation_start(trainer, pl_module)
+            metrics = {f"eval/{name}": value for name, value in pl_module.evaluate().items()}
+            self.on_validation_end(trainer, pl_module)
+            self.folder.append_metrics({**self.counts(pl_module), **metrics})
+        trainer.should_stop = self.complete(trainer, pl_module)  # nothing is left of the budget
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Records the iteration."""
         assert isinstance(pl_module, Training)
-        counts = {
-            "iteration": pl_module.iteration,
-            "env_steps": pl_module.env_steps,
-            "seconds": self.seconds_before + time.perf_counter() - self.started,
-        }
-        self.folder.append_metrics({**counts, **pl_module.metrics})
-        complete = pl_module.iteration == trainer.max_epochs or pl_module.env_steps >= self.env_steps
+        self.folder.append_metrics({**self.counts(pl_module), **pl_module.metrics})
+        complete = self.complete(trainer, pl_module)
         self.stopped_early = self.stop_requested and not complete
         trainer.should_stop = trainer.should_stop or self.stop_requested or complete
-        if trainer.should_stop or pl_module.iteration % self.save_every == 0:
+        every = pl_module.evaluate_every_steps
+        due = pl_module.iteration % self.save_every == 0 if every is None else pl_module.crossed(every)
+        if trainer.should_stop or due:
             self.folder.save_checkpoint(trainer)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begins to count the seconds of an evaluation."""
+        self.evaluation_started = time.perf_counter()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Adds them up."""
+        self.eval_seconds += time.perf_counter() - self.evaluation_started
+
+    def elapsed(self) -> float:
+        """Seconds since training began, in this process and in those before it."""
+        return self.seconds_before + time.perf_counter() - self.started
+
+    def counts(self, training: Training) -> dict[str, float]:
+        """What every row begins with."""
+        return {
+            "iteration": training.iteration,
+            "env_steps": training.env_steps,
+            "seconds": self.elapsed(),
+            "eval_seconds": self.eval_seconds,
+        }
+
+    def complete(self, trainer: Trainer, training: Training) -> bool:
+        """Whether nothing is left of the budget."""
+        spent = training.env_steps >= self.env_steps or self.elapsed() - self.eval_seconds >= self.seconds
+        return spent or training.iteration == trainer.max_epochs
 
     def __enter__(self) -> Recorder:
         """From now on, a first Ctrl-C ends training after the iteration under way."""

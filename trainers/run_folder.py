@@ -1,10 +1,12 @@
 """What a training run leaves on disk.
 
 config.yaml           every option, resolved
+machine.txt           what it ran on, a line for every time it was begun or resumed elsewhere
 metrics.csv           one row per iteration
 tensorboard/          the same, for TensorBoard
 checkpoints/last.ckpt
 checkpoints/replay/   experience that the checkpoint refers to, of algorithms that keep it
+final.csv             one row per official episode of the trained policy; there once training is complete
 learning_curve.png    official and training return against env steps
 video.mp4             when asked for
 """
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.figure
@@ -29,7 +32,9 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config = path / "config.yaml"
+        self.machine = path / "machine.txt"
         self.metrics = path / "metrics.csv"
+        self.final = path / "final.csv"
         self.checkpoint = path / "checkpoints" / "last.ckpt"
         self.curve = path / "learning_curve.png"
         self.video = path / "video.mp4"
@@ -63,11 +68,7 @@ class RunFolder:
 
     def write_metrics(self, rows: list[dict[str, float]]) -> None:
         """Writes `rows` anew, with a column for every name that any of them has."""
-        self._columns = list(dict.fromkeys(name for row in rows for name in row))
-        with self.metrics.open("w", newline="") as file:
-            writer = csv.DictWriter(file, self._columns, restval="")
-            writer.writeheader()
-            writer.writerows(rows)
+        self._columns = write_table(self.metrics, rows)
 
     def append_metrics(self, row: dict[str, float]) -> None:
         """Adds a row. Values are written so that reading them back gives the same number."""
@@ -76,6 +77,12 @@ class RunFolder:
             return
         with self.metrics.open("a", newline="") as file:
             csv.DictWriter(file, self._columns, restval="").writerow(row)
+
+    def add_machine(self, line: str) -> None:
+        """Notes what the run goes on with, unless that is what it has gone on with so far."""
+        lines = self.machine.read_text().splitlines() if self.machine.exists() else []
+        if lines[-1:] != [line]:
+            self.machine.write_text("\n".join([*lines, line, ""]))
 
     def draw_curve(self, title: str) -> None:
         """Draws the learning curve from the metrics file."""
@@ -93,6 +100,18 @@ class RunFolder:
         axes.set(title=title, xlabel="environment steps", ylabel="return per episode")
         axes.grid(alpha=0.3)
         figure.savefig(self.curve, dpi=150)
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, float | str]]) -> list[str]:
+    """Writes rows as CSV, at one stroke, with a column for every name that any of them has: these names."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    partial = path.with_suffix(".partial")
+    with partial.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(partial, path)
+    return columns
 
 
 def _number(text: str) -> float:

@@ -1,9 +1,112 @@
-"""Official episodes, and how they are filmed."""
+"""Evaluations: of mean and of sampled actions, at fixed numbers of env steps, and the time they take."""
 
+import numpy as np
 import pytest
+import torch
+from gymnasium.spaces import Box
 
-from trainers.evaluation import keep_in_sight
+from policies import DeterministicMLP, GaussianMLP
+from policies.policy import Policy
+from trainers.cli import main
+from trainers.evaluation import OfficialEvaluation, keep_in_sight
 from trainers.goals import make_official
+from trainers.recorder import Recorder
+from trainers.run_folder import RunFolder
+
+SPACES = Box(-np.inf, np.inf, (10,)), Box(-1.0, 1.0, (2,))
+
+
+class Noise(Policy):
+    """Acts by nothing but its noise; remembers it."""
+
+    noise_size = 2
+
+    def __init__(self):
+        super().__init__(*SPACES, normalize=False)
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.seen = []
+
+    def forward(self, obs, noise=None):
+        self.seen.append(None if noise is None else noise.clone())
+        return torch.zeros(*obs.shape[:-1], 2) if noise is None else 0.1 * noise.clamp(-1, 1).to(obs)
+
+
+def test_mean_actions_have_no_noise_and_sampled_ones_the_same_at_every_call():
+    policy, evaluation = Noise(), OfficialEvaluation("Reacher-v5", {}, episodes=2, stochastic=True)
+    first = evaluation(policy)
+    mean, sampled = policy.seen[:50], policy.seen[50:]
+    assert all(noise is None for noise in mean) and len(sampled) == 50
+    drawn = torch.cat(sampled)
+    assert drawn.std() == pytest.approx(1.0, abs=0.15) and drawn.mean() == pytest.approx(0.0, abs=0.2)
+    assert first["return"] != first["stochastic_return"] and evaluation(policy) == first
+    assert "stochastic_return" not in OfficialEvaluation("Reacher-v5", {}, episodes=1)(Noise())
+
+
+def test_a_policy_without_noise_is_not_played_twice():
+    policy = DeterministicMLP(*SPACES)
+    metrics = OfficialEvaluation("Reacher-v5", {}, episodes=2, stochastic=True)(policy)
+    assert metrics["return"] == metrics["stochastic_return"]
+    gaussian = GaussianMLP(*SPACES)
+    metrics = OfficialEvaluation("Reacher-v5", {}, episodes=2, stochastic=True)(gaussian)
+    assert metrics["return"] > metrics["stochastic_return"] + 1, "control: deviation 0.5 costs"
+
+
+def test_by_env_steps_the_first_iteration_beyond_a_multiple_is_evaluated(tmp_path):
+    """Iterations of 6 steps, evaluations every 10: at 12, 24, 30 and 42, and before training."""
+    words = ["fit", "--task", "Reacher-v5", "--num_envs", "2", "--horizon", "3", "--hidden_sizes", "[4]"]
+    words += ["--evaluate_episodes", "1", "--final_episodes", "3", "--evaluate_every_steps", "10", "--env_steps", "42"]
+    assert main([*words, "--run", str(tmp_path / "run")]) == 0
+    folder = RunFolder(tmp_path / "run")
+    rows = folder.read_metrics()
+    assert [row["env_steps"] for row in rows if "eval/return" in row] == [0, 12, 24, 30, 42]
+    spent = [row["eval_seconds"] for row in rows]
+    assert 0 < spent[0] and spent == sorted(spent)
+    assert spent[1] - spent[0] < 0.2 * (spent[2] - spent[1]), "nothing is evaluated after the first iteration"
+    assert all(row["eval_seconds"] <= row["seconds"] for row in rows)
+    assert len(folder.final.read_text().splitlines()) == 4
+    torch_saved = torch.load(folder.checkpoint, weights_only=True)["diffsim"]["env_steps"]
+    assert torch_saved == 42
+
+
+def test_evaluations_are_not_counted_in_a_budget_of_seconds(tmp_path, monkeypatch):
+    """A clock of which every look takes a second: training ends once 20 of its seconds have been training's."""
+    ticks = iter(range(10_000))
+    monkeypatch.setattr("trainers.recorder.time.perf_counter", lambda: float(next(ticks)))
+    words = ["fit", "--task", "Reacher-v5", "--num_envs", "2", "--horizon", "3", "--hidden_sizes", "[4]"]
+    words += ["--evaluate_episodes", "1", "--final_episodes", "1", "--evaluate_every", "3", "--seconds", "20"]
+    assert main([*words, "--run", str(tmp_path / "run")]) == 0
+    rows = RunFolder(tmp_path / "run").read_metrics()
+    trained = [row["seconds"] - row["eval_seconds"] for row in rows]
+    assert trained[-2] < 20 <= trained[-1] + 1 and rows[-1]["eval_seconds"] > 0
+
+
+def test_a_budget_is_spent_by_seconds_of_training_only(tmp_path):
+    recorder = Recorder(RunFolder(tmp_path), 1, seconds=5.0)
+    recorder.elapsed = lambda: 10.0
+
+    class Trainer:
+        max_epochs = -1
+
+    class Training:
+        env_steps = iteration = 0
+
+    recorder.eval_seconds = 5.1
+    assert not recorder.complete(Trainer(), Training())
+    recorder.eval_seconds = 5.0
+    assert recorder.complete(Trainer(), Training())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--evaluate_every_steps", "0"], "evaluate_every_steps must be >= 1, got 0"),
+        (["--final_episodes", "0"], "final_episodes must be >= 1, got 0"),
+        (["--seconds", "0"], "seconds must be > 0, got 0"),
+    ],
+)
+def test_ranges(words, message, capsys):
+    assert main(["fit", "--task", "Reacher-v5", *words]) == 2
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

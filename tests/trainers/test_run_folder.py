@@ -31,6 +31,8 @@ def test_no_metrics_no_rows(tmp_path):
     assert RunFolder(tmp_path).read_metrics() == []
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "metrics.csv", "learning_curve.png", "video.mp4"])
+@pytest.mark.parametrize(
+    "name", ["config.yaml", "machine.txt", "metrics.csv", "final.csv", "learning_curve.png", "video.mp4"]
+)
 def test_names_are_as_documented(tmp_path, name):
     assert tmp_path / name in vars(RunFolder(tmp_path)).values()

@@ -13,6 +13,7 @@ from policies import Policy
 from trainers.algorithm import Algorithm, Evaluation
 from trainers.errors import NonFiniteError, UsageError
 from trainers.nonfinite import explain_nonfinite
+from trainers.pathwise.reward_slope import NO_SLOPE, require_sloped_reward
 from trainers.returns import discount_weights, episode_returns, first_episode
 from trainers.rollout import Trajectory, rollout
 
@@ -85,6 +86,10 @@ class BPTT(Algorithm):
         self.register_buffer("age", zeros.long())
         self.register_buffer("running_return", zeros)
 
+    def check(self) -> None:
+        """The reward must have a gradient."""
+        require_sloped_reward(self.mdp)
+
     def configure_optimizers(self) -> Optimizer:
         """Adam."""
         return Adam(self.policy.parameters(), lr=self.learning_rate)
@@ -103,7 +108,7 @@ class BPTT(Algorithm):
         trajectory, worlds = rollout(self.mdp, self.policy, scenarios, age=age, max_age=self.max_age)
         self.env_steps += trajectory.reward.numel()
         if not trajectory.reward.requires_grad:
-            raise UsageError("the reward must depend on the actions; this task's has no gradient")
+            raise UsageError(NO_SLOPE)
         try:
             loss, grad_norm = self.descend(lambda: -self.objective(trajectory), optimizer, self.max_norm)
         except NonFiniteError as error:

@@ -14,6 +14,7 @@ from trainers.algorithm import Algorithm, Evaluation
 from trainers.errors import NonFiniteError, UsageError
 from trainers.nonfinite import explain_nonfinite
 from trainers.pathwise.derivative_free import central_differences, coordinate_sweep, with_gradient
+from trainers.pathwise.reward_slope import NO_SLOPE, require_sloped_reward
 from trainers.returns import discount_weights, first_episode
 from trainers.rollout import Trajectory, rollout
 
@@ -116,6 +117,11 @@ class Pegasus(Algorithm):
         numbers = sum(p.numel() for p in self.parameters_climbed)
         self.register_buffer("coordinate_steps", torch.full((numbers,), self.learning_rate, device=mdp.device))
 
+    def check(self) -> None:
+        """The reward must have a gradient, if that is what is climbed."""
+        if self.gradient == "pathwise" and self.optimizer != "coordinate":
+            require_sloped_reward(self.mdp)
+
     def configure_optimizers(self) -> Optimizer | None:
         """Adam, or L-BFGS with one direction and one line search per iteration; none for coordinate ascent."""
         if self.optimizer == "adam":
@@ -154,7 +160,7 @@ class Pegasus(Algorithm):
         for scenarios in self.own_scenarios():  # one graph at a time
             value = self.objective(self.follow(scenarios))
             if not value.requires_grad:
-                raise UsageError("the reward must depend on the actions; this task's has no gradient")
+                raise UsageError(NO_SLOPE)
             slope = torch.autograd.grad(value, self.parameters_climbed, materialize_grads=True)
             if not all(g.isfinite().all() for g in slope):
                 where = explain_nonfinite(self.mdp, self.policy, scenarios, self.objective)

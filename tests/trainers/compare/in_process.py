@@ -1,0 +1,37 @@
+"""Runs of a comparison in the process of the test, one after the other: what starting a process costs is saved."""
+
+from trainers.cli import main
+
+
+class Done:
+    """A run that has ended."""
+
+    def __init__(self, status):
+        self.status = status
+
+    def poll(self):
+        return self.status
+
+    def interrupt(self):
+        pass
+
+    def kill(self):
+        pass
+
+
+class InProcess:
+    """A launcher that comes back when the run has ended. Notes what it was told, for each run."""
+
+    def __init__(self, capsys=None):
+        self.started, self.capsys = {}, capsys
+
+    def start(self, run, words):
+        self.started[run.folder.path.name] = list(words)
+        status = main(["fit", *words])
+        if self.capsys is not None:
+            captured = self.capsys.readouterr()
+            run.log.write_text(captured.out + captured.err)
+        return Done(status)
+
+    def close(self):
+        pass

@@ -1,0 +1,239 @@
+"""Running a comparison: all that is not there yet, and the same in the end whatever happened on the way."""
+
+import io
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from tests.trainers.compare.in_process import Done, InProcess
+from trainers.cli import main
+from trainers.compare import compare as command
+from trainers.compare.compare import CompareOptions, compare, run_all, start
+from trainers.compare.comparison import read_comparison
+from trainers.compare.launchers import LocalLauncher
+from trainers.errors import OptionError
+
+ROOT = Path(__file__).parents[3]
+SMALL = """
+seeds: [0, 1]
+options: {env_steps: 24, evaluate_every_steps: 12, evaluate_episodes: 1, final_episodes: 2, hidden_sizes: [4]}
+tasks: [Reacher-v5]
+algorithms:
+  BPTT: {num_envs: 2, horizon: 3}
+  TD3: {steps: 6, warmup_steps: 6, batch_size: 4, critic_hidden_sizes: [4]}
+"""
+
+
+def console():
+    return Console(file=io.StringIO())
+
+
+def written(tmp_path, text=SMALL):
+    path = tmp_path / "small.yaml"
+    path.write_text(text)
+    return path
+
+
+def outcome(folder):
+    """All that a run came to, but for the time it took."""
+    rows = [{k: v for k, v in row.items() if not k.endswith("seconds")} for row in folder.read_metrics()]
+    return rows, folder.final.read_text(), torch.load(folder.checkpoint, weights_only=True)["state_dict"]
+
+
+def assert_same(first, second):
+    one, other = outcome(first), outcome(second)
+    assert one[:2] == other[:2]
+    assert one[2].keys() == other[2].keys()
+    for name, value in one[2].items():
+        assert torch.equal(value, other[2][name]), name
+
+
+def test_everything_runs_once_is_evaluated_alike_and_ends_in_a_report(tmp_path, monkeypatch):
+    launcher = InProcess()
+    monkeypatch.setattr(command, "make_launcher", lambda name: launcher)
+    options = CompareOptions(output=str(tmp_path / "out"))
+    assert compare(str(written(tmp_path)), options, console()) == 0
+    assert list(launcher.started) == [f"Reacher-v5-{name}-seed-{seed}" for seed in (0, 1) for name in ("BPTT", "TD3")]
+    assert (tmp_path / "out" / "report" / "index.html").exists()
+    for run in read_comparison(tmp_path / "small.yaml", tmp_path / "out").runs:
+        rows = run.folder.read_metrics()
+        evaluated = [row["env_steps"] for row in rows if "eval/return" in row]
+        assert evaluated == [0, 12, 24], "before training and at every multiple, for every algorithm"
+        assert all("eval/stochastic_return" in row for row in rows if "eval/return" in row)
+        assert rows[-1]["eval_seconds"] < rows[-1]["seconds"]
+        kinds = [line.split(",")[0] for line in run.folder.final.read_text().splitlines()[1:]]
+        assert kinds == ["mean", "mean", "sampled", "sampled"]
+    launcher.started.clear()
+    assert compare(str(tmp_path / "small.yaml"), options, console()) == 0
+    assert not launcher.started, "nothing is run twice"
+
+
+def test_an_interrupted_run_goes_on_to_the_same_end(tmp_path):
+    whole = read_comparison(written(tmp_path), tmp_path / "whole")
+    parts = read_comparison(tmp_path / "small.yaml", tmp_path / "parts")
+    run_all(whole, InProcess(), 1, console())
+    for run in parts.runs:
+        budget = [word for word in run.words() if not word.startswith("--env_steps")]
+        assert main(["fit", *budget, "--env_steps=12"]) == 0
+        run.folder.final.unlink()  # as if stopped there
+    launcher = InProcess()
+    for run in parts.runs:  # a run that is resumed keeps its own budget, which here is the shortened one
+        config = run.folder.config
+        config.write_text(config.read_text().replace("env_steps: 12\n", "env_steps: 24\n", 1))
+    assert not run_all(parts, launcher, 1, console())
+    assert all(words[0] == "--resume" for words in launcher.started.values())
+    for one, other in zip(whole.runs, parts.runs, strict=True):
+        assert_same(one.folder, other.folder)
+    with pytest.raises(AssertionError):  # negative control: other seeds come to another end
+        assert_same(whole.runs[0].folder, whole.runs[2].folder)
+
+
+FAILING = """
+options: {env_steps: 40, evaluate_episodes: 1, final_episodes: 1}
+tasks: [Reacher-v5]
+algorithms:
+  PETS: {initial_steps: 30, planner_kwargs: {horizon: 1, num_plans: 2, num_best: 2, num_particles: 1, rounds: 1}}
+  BPTT: {num_envs: 2, horizon: 10, hidden_sizes: [4]}
+"""
+
+
+def test_a_failed_run_is_told_and_tried_again_and_stops_no_other(tmp_path, monkeypatch, capsys):
+    """30 steps of episodes of 50 are too few to fit a model: found in training only."""
+    path = written(tmp_path, FAILING)
+    monkeypatch.setattr(command, "make_launcher", lambda name: InProcess(capsys))
+    for _ in range(2):
+        assert main(["compare", str(path), "--output", str(tmp_path / "out")]) == 1
+        captured = capsys.readouterr()
+        told = "PETS-seed-0: diffsim fit: error: initial_steps must cover >= 2 episodes"
+        assert told in captured.out.replace("failed: Reacher-v5-", "") and "1 run(s) failed" in captured.err
+    comparison = read_comparison(path, tmp_path / "out")
+    failed, finished = comparison.runs
+    assert finished.finished and not failed.finished
+    assert "initial_steps must cover" in failed.error.read_text()
+    assert "initial_steps must cover" in (tmp_path / "out" / "report" / "report.md").read_text()
+
+
+def test_a_run_with_other_options_is_not_taken_for_this_one(tmp_path, capsys):
+    path = written(tmp_path)
+    comparison = read_comparison(path, tmp_path / "out")
+    start(comparison.runs[0], InProcess())
+    path.write_text(SMALL.replace("horizon: 3", "horizon: 4"))
+    assert main(["compare", str(path), "--output", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr().err
+    assert "BPTT-seed-0 holds a run with horizon 3, not 4; delete it, or choose another --output" in told
+    path.write_text(SMALL)
+    assert main(["compare", str(path), "--output", str(tmp_path / "out"), "--check", "true"]) == 0
+
+
+class Endless:
+    """A launcher of runs that only an interrupt ends, the first of them; others must be killed."""
+
+    def __init__(self):
+        self.handles = []
+
+    def start(self, run, words):
+        handle = Done(None)
+        handle.killed = False
+        if not self.handles:
+            handle.interrupt = lambda: setattr(handle, "status", 0)
+        handle.kill = lambda: setattr(handle, "killed", True)
+        self.handles.append(handle)
+        return handle
+
+
+def test_ctrl_c_stops_all_that_runs(tmp_path, monkeypatch):
+    launcher = Endless()
+    monkeypatch.setattr(command, "GRACE", 0.3)
+    sleeps, sleep = itertools.count(), time.sleep
+
+    def interrupted(seconds):
+        if next(sleeps) == 1:
+            raise KeyboardInterrupt
+        sleep(0.01)
+
+    monkeypatch.setattr(command.time, "sleep", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_all(read_comparison(written(tmp_path), tmp_path / "out"), launcher, 2, console())
+    first, second = launcher.handles
+    assert len(launcher.handles) == 2 and first.status == 0 and second.killed
+
+
+def test_jobs_out_of_range_are_refused():
+    with pytest.raises(OptionError, match="jobs must be >= 1, got 0"):
+        CompareOptions(jobs=0)
+
+
+LONG = """
+seeds: [0, 1]
+options: {env_steps: 900, evaluate_every_steps: 60, evaluate_episodes: 1, final_episodes: 1, hidden_sizes: [4]}
+tasks: [Reacher-v5]
+algorithms: {BPTT: {num_envs: 2, horizon: 3}}
+"""
+
+
+def alive(word):
+    """Processes whose command line has `word` in it."""
+    return [
+        path.parent.name
+        for path in Path("/proc").glob("[0-9]*/cmdline")
+        if path.parent.name != str(os.getpid()) and word in read_bytes(path).decode(errors="replace")
+    ]
+
+
+def read_bytes(path):
+    try:
+        return path.read_bytes()
+    except OSError:  # it has just ended
+        return b""
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
+def test_after_kill_9_no_process_is_left_and_a_restart_comes_to_the_same_end(tmp_path):
+    """The real command and real processes, killed in the middle of a run."""
+    path, output = written(tmp_path, LONG), tmp_path / "killed"
+    words = [sys.executable, "-m", "trainers.cli", "compare", str(path), "--jobs", "2", "--output", str(output)]
+    killed = read_comparison(path, output)
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 240
+        while time.monotonic() < deadline and process.poll() is None:
+            if any(run.folder.checkpoint.exists() for run in killed.runs):
+                break
+            time.sleep(0.02)
+        assert process.poll() is None, "it must be under way"
+        process.send_signal(signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while alive(str(output)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not alive(str(output)), "its runs have ended with it"
+    assert not all(run.finished for run in killed.runs)
+    assert not run_all(killed, InProcess(), 1, console())
+    whole = read_comparison(path, tmp_path / "whole")
+    assert not run_all(whole, InProcess(), 1, console())
+    for one, other in zip(killed.runs, whole.runs, strict=True):
+        assert_same(one.folder, other.folder)
+
+
+def test_a_local_run_is_a_process_of_its_own_that_an_interrupt_ends_with_a_checkpoint(tmp_path):
+    run = read_comparison(written(tmp_path, LONG.replace("900", "9000000")), tmp_path / "out").runs[0]
+    run.folder.path.parent.mkdir(parents=True)
+    handle = start(run, LocalLauncher())
+    try:
+        deadline = time.monotonic() + 120
+        while len(run.folder.read_metrics()) < 3 and time.monotonic() < deadline and handle.poll() is None:
+            time.sleep(0.05)
+        assert handle.poll() is None, run.log.read_text()
+        handle.interrupt()
+        while handle.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert handle.poll() == 0 and "To go on" in run.log.read_text()
+        assert run.folder.checkpoint.exists() and not run.finished
+    finally:
+        handle.kill()

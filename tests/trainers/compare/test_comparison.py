@@ -1,0 +1,167 @@
+"""The YAML of a comparison, and that all its faults are listed before anything runs."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from trainers.cli import main
+from trainers.compare.comparison import find_comparison, read_comparison, save_comparison
+from trainers.errors import UsageError
+from trainers.options import ALGORITHMS, parse_fit
+
+ROOT = Path(__file__).parents[3]
+READY = sorted(path for path in (ROOT / "configs" / "compare").glob("*.yaml") if path.name != "references.yaml")
+
+
+def read(tmp_path, text):
+    (tmp_path / "c.yaml").write_text(text)
+    return read_comparison(tmp_path / "c.yaml", tmp_path / "out")
+
+
+GOOD = """
+seeds: [3, 4]
+options: {env_steps: 200, gamma: 0.9, num_envs: 2}
+tasks:
+  Reacher-v5:
+    thresholds: [-5]
+    score_range: [-40, -4]
+    options: {num_envs: 3, gamma: 0.8}
+    algorithms: {SHAC: {gamma: 0.6}}
+  Swimmer-v5: {skip: [long]}
+algorithms:
+  SHAC: {gamma: 0.7, config: own.yaml}
+  long: {algorithm: BPTT, horizon: 50}
+"""
+
+
+def test_later_places_win_and_a_config_file_gives_way_to_all_that_stands_beside_it(tmp_path):
+    own = {"task": "Hopper-v5", "env_steps": 9, "evaluate_every": 7, "seed": 5, "gamma": 0.1, "lam": 0.2}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump({**own, "decay_env_steps": "budget"}))
+    found = read(tmp_path, GOOD)
+    assert not found.faults
+    cells = {run.cell: dict(run.options) for run in found.runs}
+    shac = {"gamma": 0.6, "lam": 0.2, "num_envs": 3, "env_steps": 200, "decay_env_steps": 200}
+    assert cells["Reacher-v5", "SHAC"] == {**shac, "evaluate_every_steps": 20, "evaluate_stochastic": True}
+    assert cells["Swimmer-v5", "SHAC"]["gamma"] == 0.7 and cells["Swimmer-v5", "SHAC"]["num_envs"] == 2
+    assert cells["Reacher-v5", "long"]["gamma"] == 0.8, "the task's before the whole comparison's"
+    assert ("Swimmer-v5", "long") not in cells
+    assert [(run.seed, run.label) for run in found.runs] == [(3, "SHAC"), (3, "long"), (3, "SHAC")] + [
+        (4, "SHAC"),
+        (4, "long"),
+        (4, "SHAC"),
+    ]
+    assert found.thresholds["Reacher-v5"] == [-5] and found.score_range == {"Reacher-v5": [-40, -4]}
+    assert found.runs[1].algorithm == "BPTT" and found.baseline == "SHAC"
+
+
+def test_fit_understands_what_a_run_is_told(tmp_path):
+    text = "options: {env_steps: 200}\ntasks: [Reacher-v5]\nalgorithms:\n  SAC: {hidden_sizes: [8, 9], num_envs: 2}\n"
+    (run,) = read(tmp_path, text).runs
+    values = parse_fit(run.words())
+    assert (values.task, values.algorithm, values.seed, values.hidden_sizes) == ("Reacher-v5", "SAC", 0, [8, 9])
+    assert (values.env_steps, values.evaluate_every_steps, values.evaluate_stochastic) == (200, 20, True)
+
+
+def test_a_copy_reads_as_the_file_does_without_the_configs_it_names(tmp_path):
+    (tmp_path / "own.yaml").write_text("lam: 0.2\ndecay_env_steps: budget\n")
+    before = read(tmp_path, GOOD)
+    (tmp_path / "out").mkdir()
+    save_comparison(tmp_path / "c.yaml", tmp_path / "out")
+    after = read_comparison(find_comparison(tmp_path / "out"), tmp_path / "out")
+    assert not after.faults
+    assert [(run.cell, run.seed, run.options) for run in before.runs] == [
+        (run.cell, run.seed, run.options) for run in after.runs
+    ]
+
+
+def test_a_folder_without_a_comparison_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"DIR must be the folder of a comparison, with its comparison\.yaml"):
+        find_comparison(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("seeds: [1, 1]\n", "seeds must be a list of different integers >= 0, got [1, 1]"),
+        ("seeds: [-1]\n", "seeds must be a list of different integers >= 0, got [-1]"),
+        ("seed: [1]\n", "unknown key seed; valid: seeds, options"),
+        ("tasks: 3\n", "tasks must be a mapping or a list of names, got 3"),
+        ("algorithms: {}\n", "algorithms must name at least one, got none"),
+        ("tasks: {Reacher-v5: {score_range: [1, 0]}}\n", "Reacher-v5: score_range must be two rising numbers"),
+        ("tasks: {Reacher-v5: {thresholds: 3}}\n", "Reacher-v5: thresholds must be a list of numbers, got 3"),
+        ("tasks: {Reacher-v5: {budget: 3}}\n", "Reacher-v5: unknown key budget; valid: thresholds"),
+        ("tasks: {Reacher-v5: {skip: [TD3]}}\n", "Reacher-v5: skip must be among the comparison's, got 'TD3'"),
+        ("tasks: {Reacher-v5: {algorithms: {PPO: {}}}}\n", "Reacher-v5: algorithms must be among the comparison's"),
+        ("options: {seed: 3}\n", "options: seed is not an option of a comparison"),
+        ("algorithms: {BPTT: {config: none.yaml}}\n", "BPTT: config must be a file, got 'none.yaml'"),
+        ("algorithms: {BPTT: 3}\n", "BPTT: must be a mapping of options, got 3"),
+        ("algorithms: {a b: {}, a-b: {}}\n", "two runs would be called Reacher-v5-a-b-seed-0"),
+        ("baseline: PPO\n", "baseline must be one of BPTT, got 'PPO'"),
+        ("references: none.yaml\n", "references must be a file beside the comparison, got 'none.yaml'"),
+    ],
+)
+def test_faults_of_the_file(tmp_path, text, fault):
+    whole = {"tasks": ["Reacher-v5"], "algorithms": ["BPTT"], **yaml.safe_load(text)}
+    assert any(found.startswith(fault) for found in read(tmp_path, yaml.safe_dump(whole)).faults)
+    good = {"tasks": ["Reacher-v5"], "algorithms": ["BPTT"]}
+    assert not read(tmp_path, yaml.safe_dump(good)).faults, "negative control"
+
+
+FAULTY = """
+options: {env_steps: 100}
+tasks: {InvertedPendulum-v5: {}, Pendulum-v1: {}, Reacher-v5: {}}
+algorithms:
+  PPPO: {}
+  PPO: {policy: CategoricalMLP}
+  BPTT: {}
+  A2C: {env_steps: 0}
+  TD3: {tao: 3, horizn: 4}
+  TRPO: {gamma: 1.5}
+  fine: {algorithm: Reinforce}
+"""
+
+
+def test_all_faults_are_listed_at_once_and_nothing_is_started(tmp_path, capsys):
+    """Those that the issue of a comparison most often meets: names, kinds of actions, gradients, budgets, options."""
+    (tmp_path / "c.yaml").write_text(FAULTY)
+    assert main(["compare", str(tmp_path / "c.yaml"), "--output", str(tmp_path / "out")]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    everywhere = "InvertedPendulum-v5, Pendulum-v1, Reacher-v5: "
+    for start in (
+        f"{everywhere}PPPO: algorithm must be one of BPTT, ",
+        f"{everywhere}PPO: action_space must be ",
+        "InvertedPendulum-v5: BPTT: the reward must depend on the actions; this task's has no gradient",
+        "Pendulum-v1: BPTT: task must be one of ",
+        f"{everywhere}A2C: env_steps must be a budget > 0, got 0",
+        f"{everywhere}TD3: unknown option tao",
+        f"{everywhere}TD3: unknown option horizn",
+        f"{everywhere}TRPO: gamma must be in (0, 1], got 1.5",
+    ):
+        assert sum(line.startswith(f"  - {start}") for line in lines) == 1, (start, lines)
+    assert "8 fault(s), and nothing was started" in lines[0] and len(lines) == 9
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_faults_check_says_so(tmp_path, capsys):
+    text = "options: {env_steps: 100}\ntasks: [Reacher-v5]\nalgorithms: [BPTT, PPO]\n"
+    (tmp_path / "c.yaml").write_text(text)
+    words = ["compare", str(tmp_path / "c.yaml"), "--output", str(tmp_path / "out"), "--check", "true"]
+    assert main(words) == 0 and "2 runs, no fault" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("path", READY, ids=lambda path: path.stem)
+def test_ready_comparisons_have_every_algorithm_for_continuous_actions(path, tmp_path):
+    found = read_comparison(path, tmp_path)
+    assert not found.faults and len(found.tasks) == 3
+    assert {run.algorithm for run in found.runs} == set(ALGORITHMS) - {"DQN"}
+    assert len({run.cell for run in found.runs}) == 3 * (len(ALGORITHMS) - 1)
+
+
+@pytest.mark.parametrize("path", READY, ids=lambda path: path.stem)
+def test_ready_comparisons_are_understood(path, tmp_path):
+    """Every cell's options are known ones, of the right types. `diffsim compare --check true` builds them as well."""
+    for run in read_comparison(path, tmp_path).runs:
+        if run.seed == 0:
+            assert parse_fit(run.words()).env_steps == run.env_steps

@@ -1,0 +1,233 @@
+"""The page of a comparison whose runs are made up, so that every number on it is known."""
+
+import html.parser
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import yaml
+
+from trainers.cli import main
+from trainers.compare.comparison import find_comparison, read_comparison
+from trainers.compare.pictures import common_range, mean_curve
+from trainers.compare.references import matching, read_references
+from trainers.compare.report import write_report
+from trainers.compare.results import Curve, Results, area, load
+from trainers.compare.tables import improvement_table, overall_table, progress_tables, score_table, threshold_table
+from trainers.run_folder import write_table
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+COMPARISON = {
+    "seeds": [0, 1],
+    "options": {"env_steps": 100, "evaluate_every_steps": 50, "evaluate_episodes": 2, "final_episodes": 2},
+    "tasks": {
+        "Reacher-v5": {"thresholds": [4, 100], "score_range": [0, 10]},
+        "Swimmer-v5": {"score_range": [0, 20]},
+    },
+    "algorithms": {"SHAC": {}, "SAC": {}, "slow <PPO>": {"algorithm": "PPO"}},
+    "references": "references.yaml",
+}
+REFERENCES = {
+    "sources": {
+        "paper": {
+            "title": "A paper",
+            "where": "table 3",
+            "seeds": 5,
+            "protocol": "of the best policy",
+            "returns": {"Reacher-v5": {"SAC": {100: [9, 1], 200: [11, 1]}, "PPO": {300: [8, 1]}}},
+        }
+    }
+}
+
+
+def row(steps, seconds, height, **more):
+    told = {"eval/return": height, "eval/stochastic_return": height - 1.0} if height is not None else {}
+    counts = {"iteration": steps, "env_steps": steps, "seconds": seconds + 5.0, "eval_seconds": 5.0}
+    return {**counts, **told, **more}
+
+
+@pytest.fixture
+def output(tmp_path):
+    """SHAC is finished, SAC on one task only, PPO has failed once and was else not begun."""
+    output = tmp_path / "made-up"
+    (output / "runs").mkdir(parents=True)
+    (output / "comparison.yaml").write_text(yaml.safe_dump(COMPARISON, sort_keys=False))
+    (output / "references.yaml").write_text(yaml.safe_dump(REFERENCES))
+    for run in read_comparison(find_comparison(output), output).runs:
+        if run.label.startswith("slow"):
+            if run.seed == 0 and run.task == "Reacher-v5":
+                run.error.write_text("it fell | over <b>\n")
+            continue
+        run.folder.path.mkdir()
+        run.folder.config.write_text(f"task: {run.task}\nmark: <{run.label}>\n")
+        run.folder.machine.write_text("an abacus\n")
+        top = 4.0 + 4.0 * run.seed if run.label == "SHAC" else 6.0
+        rows = [row(0, 0, 0.0), row(25, 10, None, grad_norm=2.0), row(50, 20, top / 2), row(100, 40, top)]
+        unfinished = run.label == "SAC" and run.task == "Swimmer-v5"
+        run.folder.write_metrics(rows[:3] if unfinished else rows)
+        if not unfinished:
+            episodes = [("mean", top), ("mean", top + 2), ("sampled", top - 1), ("sampled", top - 3)]
+            columns = [{"actions": kind, "seed": i, "return": total} for i, (kind, total) in enumerate(episodes)]
+            write_table(run.folder.final, columns)
+    return output
+
+
+@pytest.fixture
+def results(output):
+    comparison = read_comparison(find_comparison(output), output)
+    return Results(comparison, load(comparison))
+
+
+def cells(grid, name):
+    """What the row of an algorithm says, by heading."""
+    (found,) = [row for row in grid.rows if row[0] == name]
+    return dict(zip(grid.header, found, strict=True))
+
+
+def test_states_are_told_apart(results):
+    states = {result.run.folder.path.name: result.state for result in results.all if result.run.seed == 0}
+    assert list(states.values()) == ["finished", "finished", "failed", "finished", "unfinished", "not begun"]
+
+
+def test_scores_by_hand(results):
+    """SHAC's seeds end at 4 and 8; its two final episodes at 4, 6 and 8, 10: mean 7, deviation 2 over the seeds."""
+    references, _ = read_references(results.comparison.references)
+    found = cells(score_table(results, "Reacher-v5", matching(references, "Reacher-v5", {"SHAC": 100})), "SHAC")
+    assert found["final return"] == "7.00 ± 2.00" and found["runs"] == "2/2" and found["seconds"] == "40.0 ± 0.00"
+    assert found["sampled actions"] == "4.00 ± 2.00"
+    assert found["area under curve"] == "3.00 ± 1.00", "straight from 0 to 4 and to 8: means 2 and 4"
+    assert found["interquartile mean"].startswith("7.00 [5.00, 9.00]")
+
+
+def test_area_counts_what_is_below_the_curve_up_to_the_budget():
+    """0 to 10 over 50 steps, then 10: (5 * 50 + 10 * 50) / 100 = 7.5; what lies beyond the budget does not count."""
+    steps, heights = np.array([0.0, 50, 100, 150]), np.array([0.0, 10, 10, 1000])
+    assert area(Curve(steps, steps, heights, heights), 100) == pytest.approx(7.5)
+    uneven = np.array([0.0, 50, 150, 200])
+    assert area(Curve(uneven, steps, heights, heights), 100) == pytest.approx(7.5), "a last evaluation beyond it"
+
+
+def test_tasks_are_put_together_on_the_scale_of_each(results):
+    """SHAC's final returns 5, 9 count 0.5, 0.9 of 10 and 0.25, 0.45 of 20. The middle half: 0.45, 0.5."""
+    grid = overall_table(results)
+    assert [line[0] for line in grid.rows] == ["SHAC"], "only who has finished on every task"
+    found = cells(grid, "SHAC")
+    assert found["runs"] == "4" and found["final score"].startswith(f"{(0.45 + 0.5) / 2:.2f}"[:3])
+    assert improvement_table(results).rows == [["SHAC", ""]]
+
+
+def test_steps_and_seconds_to_a_threshold_are_of_the_first_evaluation_there(results):
+    grid = threshold_table(results, "Reacher-v5")
+    assert grid is not None and threshold_table(results, "Swimmer-v5") is None
+    found = cells(grid, "SHAC")  # seed 0 gets to 4 at 100 steps, seed 1 at 50
+    assert (found["env steps to 4"], found["seconds to 4"], found["seeds that got to 4"]) == ("75", "30.0", "2/2")
+    assert (found["env steps to 100"], found["seeds that got to 100"]) == ("-", "0/2")
+
+
+def test_returns_after_steps_and_after_seconds(results):
+    steps, seconds = progress_tables(results, "Reacher-v5")
+    assert cells(steps, "SHAC")["100 env steps"] == "6.00 ± 2.00"
+    assert cells(seconds, "SHAC")["10 s"] == "0.00 ± 0.00" and cells(seconds, "SHAC")["30 s"] == "3.00 ± 1.00"
+    swimmer, _ = progress_tables(results, "Swimmer-v5")
+    assert cells(swimmer, "SHAC")["100 env steps"] and "SAC" not in [line[0] for line in swimmer.rows]
+
+
+def test_published_numbers_are_taken_where_task_and_budget_match(results):
+    references, sources = read_references(results.comparison.references)
+    budgets = {"SAC": 100, "PPO": 100}
+    assert [r.mean for r in matching(references, "Reacher-v5", budgets)] == [9.0]
+    assert matching(references, "diffsim/Reacher-v5", {"SAC": 200})[0].mean == 11.0
+    assert not matching(references, "Swimmer-v5", budgets) and list(sources) == ["paper"]
+    assert common_range(results, "Reacher-v5", references)[1] > 11
+
+
+def test_curves_of_seeds_are_averaged_where_all_have_been(results):
+    at, means, sampled = mean_curve(results, "Swimmer-v5", "SAC", "env_steps")
+    np.testing.assert_array_equal(at, [0, 50])
+    np.testing.assert_allclose(means.mean(0), [0, 3])
+    np.testing.assert_allclose(sampled.mean(0), [-1, 2])
+    assert mean_curve(results, "Swimmer-v5", "slow <PPO>", "env_steps") is None
+
+
+class Page(html.parser.HTMLParser):
+    """Collects what a page refers to, and whether its elements close in order."""
+
+    def __init__(self):
+        super().__init__()
+        self.pictures, self.links, self.tags, self.open = [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        attributes = dict(attrs)
+        if tag == "img":
+            self.pictures.append(attributes)
+        if tag in ("a", "link"):
+            self.links.append(attributes["href"])
+        if tag not in ("img", "meta", "link"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_stands_alone_and_says_everything(output, capsys):
+    assert main(["report", str(output)]) == 0
+    assert "index.html" in capsys.readouterr().out
+    text = (output / "report" / "index.html").read_text()
+    page = Page()
+    page.feed(text)
+    assert not page.open and "script" not in page.tags
+    assert len(page.pictures) >= 14
+    assert all(picture["src"].startswith("data:image/png;base64,") and picture["alt"] for picture in page.pictures)
+    assert not re.findall(r"https?://", text), "no network"
+    folders = [link for link in page.links if link.startswith("../")]
+    assert len(folders) == 8 and all((output / "report" / link).resolve().is_dir() for link in folders)
+    for words in ("an abacus: 8 runs", "mark: &lt;SHAC&gt;", "it fell | over &lt;b&gt;", "whole episodes", "A paper"):
+        assert words in text, words
+    markdown = (output / "report" / "report.md").read_text()
+    assert "it fell \\| over" in markdown and "| SHAC | 100 | 2/2 | 7.00 ± 2.00 |" in markdown
+    for name in re.findall(r"!\[.*?\]\((.*?)\)", markdown):
+        assert (output / "report" / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_comparison_of_which_nothing_is_there_has_a_page(tmp_path):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "comparison.yaml").write_text("options: {env_steps: 9}\ntasks: [Reacher-v5]\nalgorithms: [BPTT]\n")
+    text = write_report(tmp_path).read_text()
+    assert "1 not begun" in text and "once an algorithm has finished runs on all of them" in text
+
+
+def test_what_is_no_comparison_is_refused(tmp_path, capsys):
+    assert main(["report", str(tmp_path)]) == 2
+    assert "DIR must be the folder of a comparison" in capsys.readouterr().err
+
+
+PROBE = """<script>
+window.addEventListener("load", () => {
+  const wide = document.documentElement.scrollWidth, images = [...document.images];
+  const shown = images.filter(image => image.complete && image.naturalWidth > 300).length;
+  document.title = `probe width ${wide} of ${window.innerWidth} images ${shown} of ${images.length}`;
+});
+</script>"""
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs chromium")
+@pytest.mark.parametrize("width", [1280, 500])
+def test_a_browser_shows_it_without_errors(output, tmp_path, width):
+    """All pictures are there, nothing is wider than the window, and the console is silent.
+
+    A script that asks the browser is put in for the test: the page has none. Its windows have at least 500 pixels.
+    """
+    text = write_report(output).read_text()
+    probe = tmp_path / "probe.html"
+    probe.write_text(text.replace("</body>", PROBE + "</body>"))
+    command = [str(BROWSER), "--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0"]
+    command += [f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},900", "--virtual-time-budget=2000"]
+    done = subprocess.run([*command, "--dump-dom", probe.as_uri()], capture_output=True, text=True, timeout=120)
+    assert "CONSOLE" not in done.stderr, done.stderr
+    found = re.search(r"<title>probe width (\d+) of (\d+) images (\d+) of (\d+)</title>", done.stdout)
+    assert found, done.stderr[-2000:]
+    wide, window, shown, images = map(int, found.groups())
+    assert window == width >= wide and shown == images >= 14

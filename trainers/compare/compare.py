@@ -1,0 +1,182 @@
+"""`diffsim compare`: runs all that is not there yet, as many at a time as asked, and writes the report."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+
+from trainers.compare.comparison import Comparison, Run, read_comparison, save_comparison
+from trainers.compare.faults import require_faultless
+from trainers.compare.launchers import GRACE, Handle, Launcher, LocalLauncher
+from trainers.compare.progress import Progress
+from trainers.compare.report import HISTORY, write_report
+from trainers.errors import OptionError, UsageError
+
+PAUSE = 0.2  # seconds between looks at the runs
+PATIENCE = 10.0  # seconds in which the runs of a comparison that was killed end
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """A comparison of algorithms.
+
+    Args:
+        jobs: runs at a time, at least 1.
+        output: folder of the runs and the report; runs/compare/NAME if None.
+        launcher: "local" for processes of this machine, "ray" for a Ray cluster (needs the ray extra), all of whose
+            machines must see the output folder under the same path.
+        check: say what is wrong with the comparison, if anything, and start nothing.
+    """
+
+    jobs: int = 1
+    output: str | None = None
+    launcher: Literal["local", "ray"] = "local"
+    check: bool = False
+
+    def __post_init__(self) -> None:
+        if self.jobs < 1:
+            raise OptionError(f"jobs must be >= 1, got {self.jobs}")
+
+
+def compare(config: str, options: CompareOptions, console: Console) -> int:
+    """Runs the comparison in the file `config`. Returns how many runs failed.
+
+    Raises: OptionError that lists all faults, before any run starts; KeyboardInterrupt once all runs have stopped.
+    """
+    path = Path(config)
+    output = Path(options.output or Path("runs") / "compare" / path.stem).absolute()
+    comparison = read_comparison(path, output)
+    require_faultless(comparison)
+    if options.check:
+        console.print(f"{len(comparison.runs)} runs, no fault.")
+        return 0
+    launcher = make_launcher(options.launcher)
+    (output / "runs").mkdir(parents=True, exist_ok=True)
+    with only_one(output):
+        save_comparison(path, output)
+        with (output / HISTORY).open("a") as file:
+            when, how = (
+                f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+                f"--jobs {options.jobs} --launcher {options.launcher}",
+            )
+            finished = sum(run.finished for run in comparison.runs)
+            file.write(f"{when}\t{how}\t{finished} of {len(comparison.runs)} runs\n")
+        try:
+            failed = run_all(comparison, launcher, options.jobs, console)
+        finally:
+            launcher.close()
+        page = write_report(output)
+    for run, error in failed.items():
+        console.print(f"failed: {run.folder.path.name}: {error}; see {run.log}", soft_wrap=True, markup=False)
+    console.print(f"report: {page}", soft_wrap=True, markup=False)
+    return len(failed)
+
+
+def make_launcher(name: str) -> Launcher:
+    """The launcher called `name`.
+
+    Raises: UsageError without the extra that it needs.
+    """
+    if name == "local":
+        return LocalLauncher()
+    from trainers.compare.ray_launcher import RayLauncher
+
+    return RayLauncher()
+
+
+@contextmanager
+def only_one(output: Path) -> Iterator[None]:
+    """Holds the folder: two comparisons at once would write into the same runs.
+
+    Raises: UsageError if another holds it.
+    """
+    with (output / ".lock").open("w") as file:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise UsageError(f"output must not be in use by another comparison, got {str(output)!r}") from None
+                time.sleep(PAUSE)
+        yield
+
+
+def run_all(comparison: Comparison, launcher: Launcher, jobs: int, console: Console) -> dict[Run, str]:
+    """Runs what is not finished, `jobs` at a time. Returns those that failed, and why.
+
+    Raises: KeyboardInterrupt, once all runs under way have stopped.
+    """
+    waiting: deque[Run] = deque()
+    active: dict[Run, Handle] = {}
+    failed: dict[Run, str] = {}
+    with Progress(comparison, console) as progress:
+        for run in comparison.runs:
+            progress.set(run, "finished" if run.finished else "waiting")
+            if not run.finished:
+                waiting.append(run)
+        try:
+            while waiting or active:
+                while waiting and len(active) < jobs:
+                    run = waiting.popleft()
+                    active[run] = start(run, launcher)
+                    progress.set(run, "running")
+                for run, handle in list(active.items()):
+                    status = handle.poll()
+                    if status is None:
+                        continue
+                    del active[run]
+                    if run.finished:
+                        progress.set(run, "finished")
+                    else:
+                        failed[run] = explain_failure(run, status)
+                        progress.set(run, "failed", failed[run])
+                progress.look()
+                time.sleep(PAUSE)
+        except KeyboardInterrupt:
+            console.print("stopping: runs end after the iteration under way; Ctrl-C again to stop at once")
+            stop(active)
+            raise
+        finally:
+            for handle in active.values():
+                handle.kill()
+    return failed
+
+
+def start(run: Run, launcher: Launcher) -> Handle:
+    """Starts a run, or goes on with one that has left a checkpoint."""
+    run.error.unlink(missing_ok=True)
+    if run.folder.checkpoint.exists():
+        return launcher.start(run, ["--resume", str(run.folder.path)])
+    shutil.rmtree(run.folder.path, ignore_errors=True)  # stopped before its first checkpoint
+    run.log.unlink(missing_ok=True)
+    return launcher.start(run, run.words())
+
+
+def stop(active: dict[Run, Handle]) -> None:
+    """Lets the runs under way end after their iteration; those that take too long are killed by whoever called."""
+    for handle in active.values():
+        handle.interrupt()
+    deadline = time.monotonic() + GRACE
+    while time.monotonic() < deadline and any(handle.poll() is None for handle in active.values()):
+        time.sleep(PAUSE)
+
+
+def explain_failure(run: Run, status: int) -> str:
+    """The last line that the run printed, kept beside it."""
+    lines = run.log.read_text(errors="replace").split("\n") if run.log.exists() else []
+    said: Sequence[str] = [line.strip() for line in lines if line.strip()]
+    error = said[-1] if status and said else f"ended with status {status} before it was complete"
+    run.error.write_text(f"{error}\n")
+    return error

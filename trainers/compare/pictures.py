@@ -1,0 +1,218 @@
+"""Pictures of a comparison: learning curves, scores, profiles and gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from trainers.compare.measures import Estimate, iqm, profile
+from trainers.compare.references import Reference
+from trainers.compare.results import FAMILIES, Results
+
+COLORS = ("#2a6f97", "#e07a1f", "#2f8f5b", "#b01e2e", "#7a4fa3", "#8a6d00", "#d2569b", "#3f3f3f", "#39b5b0", "#7f7f7f")
+MARKERS = "osD^vPX*<>"
+FAMILY_COLORS: dict[str, str] = dict(zip(FAMILIES.values(), COLORS, strict=False))
+PANEL, DPI = (5.0, 3.7), 140
+LEVELS = np.linspace(0.0, 1.0, 101)
+POINTS = 200  # of a mean over seeds whose evaluations are not at the same places
+
+
+def draw_curves(
+    results: Results,
+    task: str,
+    labels: Sequence[str],
+    against: str,
+    references: Sequence[Reference],
+    path: Path,
+    title: str,
+) -> None:
+    """Official returns of some algorithms on a task, against "env_steps" or "seconds"; writes a PNG.
+
+    Line: mean over the seeds, by mean actions; dotted by sampled ones. Band: from the lowest seed to the highest.
+    Grey: means of all other algorithms. Dashed: what is published for that task and budget.
+    """
+    figure, axes = panel(title)
+    for label in results.labels:
+        if label not in labels and (line := mean_curve(results, task, label, against)):
+            axes.plot(line[0], line[1].mean(0), color="#c9ced4", linewidth=0.8, zorder=1)
+    for i, label in enumerate(labels):
+        line = mean_curve(results, task, label, against)
+        if line is None:
+            continue
+        at, heights, sampled = line
+        style = {
+            "color": COLORS[i % len(COLORS)],
+            "marker": MARKERS[i % len(MARKERS)],
+            "markevery": max(len(at) // 6, 1),
+        }
+        axes.plot(at, heights.mean(0), linewidth=1.8, markersize=4, label=label, zorder=3, **style)
+        axes.fill_between(at, heights.min(0), heights.max(0), color=style["color"], alpha=0.13, linewidth=0)
+        axes.plot(at, sampled.mean(0), ":", color=style["color"], linewidth=1.0, zorder=2)
+        for reference in references if against == "env_steps" else ():
+            if reference.algorithm == results.algorithm[label]:
+                words = f"{reference.algorithm}, {reference.source}"
+                axes.axhline(reference.mean, color=style["color"], linestyle="--", linewidth=1.1, label=words)
+    axes.set_xlabel("env steps" if against == "env_steps" else "seconds of training")
+    axes.set_ylabel("official return")
+    axes.set_ylim(*common_range(results, task, references))
+    if against == "seconds":
+        axes.set_xscale("symlog", linthresh=1.0)
+    elif budgets_differ(results, task, labels):
+        axes.set_xscale("symlog", linthresh=1000.0)
+    finish(figure, axes, path)
+
+
+def common_range(results: Results, task: str, references: Sequence[Reference]) -> tuple[float, float]:
+    """Ends of the vertical axis, the same for all pictures of a task: whatever is evaluated by mean actions."""
+    curves = [result.curve.mean for result in results.all if result.run.task == task]
+    heights = np.concatenate([*curves, [reference.mean for reference in references], np.zeros(0)])
+    if not len(heights):
+        return 0.0, 1.0
+    low, high = heights.min(), heights.max()
+    margin = 0.05 * (high - low) or 1.0
+    return float(low - margin), float(high + margin)
+
+
+def budgets_differ(results: Results, task: str, labels: Sequence[str]) -> bool:
+    """Whether one budget is more than four times another."""
+    budgets = [result.run.env_steps or 0 for label in labels for result in results.of(task, label)]
+    return bool(budgets) and max(budgets) > 4 * max(min(budgets), 1)
+
+
+def mean_curve(
+    results: Results, task: str, label: str, against: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Where, [P], and returns by mean and by sampled actions, [seeds, P], as far as all seeds that have begun go."""
+    curves = [curve for result in results.of(task, label) if len((curve := result.curve).mean) > 1]
+    if not curves:
+        return None
+    places = [getattr(curve, against) for curve in curves]
+    end = min(place[-1] for place in places)
+    at = np.unique(np.concatenate(places)) if against == "env_steps" else np.linspace(0.0, end, POINTS)
+    at = at[at <= end]
+    means, samples = (
+        np.array([np.interp(at, place, getattr(curve, name)) for place, curve in zip(places, curves, strict=True)])
+        for name in ("mean", "sampled")
+    )
+    return at, means, samples
+
+
+def draw_scores(rows: Sequence[tuple[str, str, Estimate]], title: str, label: str, path: Path) -> None:
+    """Estimates and their intervals, one row per algorithm, the best on top; writes a PNG.
+
+    Args:
+        rows: label, family and estimate of each algorithm.
+        title: of the picture.
+        label: of the axis.
+        path: of the picture.
+    """
+    figure = Figure(figsize=(5.0, 0.9 + 0.22 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    score_panel(axes, rows, title, label)
+    figure.savefig(path, dpi=DPI)
+
+
+def draw_summary(panels: Sequence[tuple[str, str, Sequence[tuple[str, str, Estimate]]]], path: Path) -> None:
+    """Several pictures of `draw_scores` side by side: title, label and rows of each."""
+    height = 0.9 + 0.24 * max(len(rows) for _, _, rows in panels)
+    figure = Figure(figsize=(3.9 * len(panels), height), layout="constrained")
+    grid = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (title, label, rows) in zip(grid, panels, strict=True):
+        score_panel(axes, rows, title, label)
+    figure.savefig(path, dpi=DPI)
+
+
+def score_panel(axes: Axes, rows: Sequence[tuple[str, str, Estimate]], title: str, label: str) -> None:
+    """One picture of `draw_scores`."""
+    rows = sorted(rows, key=lambda row: row[2].value)
+    for height, (_, family, found) in enumerate(rows):
+        color = FAMILY_COLORS[family]
+        if np.isfinite(found.low):
+            axes.plot([found.low, found.high], [height, height], color=color, linewidth=5, alpha=0.3)
+        axes.plot(found.value, height, "o", color=color, markersize=5)
+    axes.set_yticks(range(len(rows)), [row[0] for row in rows], fontsize=8)
+    axes.set_ylim(-0.7, max(len(rows), 1) - 0.3)
+    axes.set_title(title, fontsize=10, fontweight="bold")
+    axes.set_xlabel(label, fontsize=8)
+    seen = dict.fromkeys(family for _, family, _ in rows)
+    for family in seen:
+        axes.plot([], [], "o", color=FAMILY_COLORS[family], label=family)
+    axes.legend(fontsize=7, frameon=True, framealpha=0.8, edgecolor="none", loc="best")
+    clean(axes)
+
+
+def draw_profiles(results: Results, labels: Sequence[str], title: str, path: Path) -> None:
+    """Share of runs above each score, tasks put together; writes a PNG."""
+    figure, axes = panel(title)
+    for i, label in enumerate(labels):
+        share, low, high = profile(results.normalized(label), LEVELS)
+        color = COLORS[i % len(COLORS)]
+        style = {"marker": MARKERS[i % len(MARKERS)], "markevery": (5 * i, 40)}
+        axes.plot(LEVELS, share, color=color, label=label, linewidth=1.8, markersize=4, **style)
+        axes.fill_between(LEVELS, low, high, color=color, alpha=0.1, linewidth=0)
+    axes.set(xlabel="score s", ylabel="share of runs with a score above s", ylim=(-0.03, 1.03), xlim=(0, 1))
+    finish(figure, axes, path)
+
+
+def draw_gradients(results: Results, task: str, path: Path) -> bool:
+    """Norms of the gradient against env steps, one seed of each algorithm that logs it; a PNG, if there are any."""
+    figure, axes = panel(task)
+    number = 0
+    for label in results.labels:
+        for result in results.of(task, label)[:1]:
+            points = [(row["env_steps"], row["grad_norm"]) for row in result.rows if row.get("grad_norm", 0) > 0]
+            if len(points) > 1:
+                at, norm = np.array(points).T
+                width = max(len(norm) // 40, 1)
+                smooth = [np.median(norm[max(0, k - width) : k + width + 1]) for k in range(len(norm))]
+                style = "-" if number < len(COLORS) else "--"
+                axes.plot(at, smooth, style, color=COLORS[number % len(COLORS)], linewidth=1.4, label=label)
+                number += 1
+    if not number:
+        return False
+    axes.set(xlabel="env steps", ylabel="norm of the gradient", yscale="log")
+    finish(figure, axes, path)
+    return True
+
+
+def panel(title: str) -> tuple[Figure, Axes]:
+    """An empty picture."""
+    figure = Figure(figsize=PANEL, layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(title, fontsize=10, fontweight="bold")
+    return figure, axes
+
+
+def finish(figure: Figure, axes: Axes, path: Path) -> None:
+    """Legend below, grid, and onto disk."""
+    clean(axes)
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=7.5, frameon=False)
+    figure.savefig(path, dpi=DPI)
+
+
+def clean(axes: Axes) -> None:
+    """No frame, a faint grid."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25, linewidth=0.6)
+
+
+def overall(results: Results, quantity: str = "score") -> list[tuple[str, str, Estimate]]:
+    """Interquartile means over all tasks, of the algorithms that have finished runs on every one."""
+    family = {label: name for name, labels in results.families().items() for label in labels}
+    return [(label, family[label], iqm(results.normalized(label, quantity))) for label in results.complete()]
+
+
+def by_task(results: Results, task: str, quantity: str = "score") -> list[tuple[str, str, Estimate]]:
+    """Interquartile means over the seeds of one task, in units of return."""
+    family = {label: name for name, labels in results.families().items() for label in labels}
+    found = {
+        label: np.array([getattr(result, quantity) for result in results.finished(task, label)])
+        for label in results.labels
+    }
+    return [(label, family[label], iqm([values])) for label, values in found.items() if len(values)]

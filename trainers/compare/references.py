@@ -1,0 +1,53 @@
+"""Published returns, from a YAML file, to put beside a comparison's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from trainers.options import official_id, read_yaml
+
+
+class Reference(NamedTuple):
+    """A published number.
+
+    Attributes:
+        task: id, of the newest version.
+        algorithm: name.
+        env_steps: budget.
+        mean: return, averaged over the seeds.
+        std: deviation over the seeds.
+        source: name in the file.
+    """
+
+    task: str
+    algorithm: str
+    env_steps: int
+    mean: float
+    std: float
+    source: str
+
+
+def read_references(path: Path | None) -> tuple[list[Reference], dict[str, dict[str, Any]]]:
+    """All numbers of a file, and what it says of their sources; none without a file."""
+    if path is None:
+        return [], {}
+    sources: dict[str, dict[str, Any]] = read_yaml(path)["sources"]
+    found = [
+        Reference(task, algorithm, steps, float(mean), float(std), name)
+        for name, source in sources.items()
+        for task, curves in source["returns"].items()
+        for algorithm, points in curves.items()
+        for steps, (mean, std) in points.items()
+    ]
+    return found, sources
+
+
+def matching(references: Sequence[Reference], task: str, budgets: dict[str, int | None]) -> list[Reference]:
+    """Those of the task and of each algorithm's own budget, as `budgets` has them by algorithm."""
+    return [
+        reference
+        for reference in references
+        if reference.task == official_id(task) and budgets.get(reference.algorithm) == reference.env_steps
+    ]
