@@ -271,7 +271,7 @@ def test_goals_table_says_what_is_shown():
 
 def test_the_ensemble_benchmark_gives_a_ratio_for_every_size():
     lines = [cells(line) for line in run("ensemble", "--members", 2, "--rounds", 1, "--repeats", 1).splitlines()[3:]]
-    assert len(lines) == 4 and all(float(line[2]) > 0 for line in lines)
+    assert len(lines) == 7 and all(float(line[2]) > 0 for line in lines)
 
 
 def test_world_model_runs_are_not_repeated_and_make_a_table(tmp_path):

@@ -183,7 +183,10 @@ def test_evaluation_tells_the_rate_of_success():
             super().__init__()
             self.gain = torch.nn.Parameter(torch.tensor(gain, dtype=torch.float64))
 
-        def forward(self, obs):
+        def forget(self, ended=None):
+            pass
+
+        def forward(self, obs, noise=None):
             tip, goal, (c1, c2, s1, s2) = obs[..., :2], obs[..., 2:4], obs[..., 4:8].unbind(-1)
             along = 0.11 * torch.stack([c1 * c2 - s1 * s2, s1 * c2 + c1 * s2], -1)
             columns = [torch.stack([-arm[..., 1], arm[..., 0]], -1) for arm in (tip, along)]
@@ -205,7 +208,10 @@ class Still(torch.nn.Module):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(1))
 
-    def forward(self, obs):
+    def forget(self, ended=None):
+        pass
+
+    def forward(self, obs, noise=None):
         return torch.zeros(*obs.shape[:-1], 1)
 
     def decode(self, action):

@@ -89,6 +89,8 @@ place, path = sys.argv[1:]
 plain, calls = (RowLog.write, run_folder_os.replace)[place == "checkpoint"], []
 
 def die(*arguments):
+    if place == "checkpoint" and Path(arguments[1]).suffix != ".ckpt":
+        return plain(*arguments)
     calls.append(arguments)
     if len(calls) < 2:
         return plain(*arguments)

@@ -13,6 +13,8 @@ from trainers.compare.comparison import Run
 from trainers.compare.launchers import GRACE, close_input, open_process
 from trainers.errors import UsageError
 
+PAUSE = 0.5  # seconds
+
 
 def run_process(words: Sequence[str], log: str, threads: int) -> int:
     """Runs `diffsim fit` on the machine that Ray has chosen. Returns its exit status.
@@ -21,7 +23,11 @@ def run_process(words: Sequence[str], log: str, threads: int) -> int:
     """
     process = open_process(words, Path(log), threads)
     try:
-        return process.wait()
+        while True:  # an interrupt by Ray comes between two lines of Python, not into a wait
+            try:
+                return process.wait(PAUSE)
+            except subprocess.TimeoutExpired:
+                pass
     except KeyboardInterrupt:
         process.send_signal(signal.SIGINT)
         try:

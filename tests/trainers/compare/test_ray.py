@@ -50,6 +50,7 @@ def test_a_cluster_comes_to_the_same_end_and_a_run_can_be_cancelled(tmp_path, la
         time.sleep(0.05)
     assert handle.poll() is None, long.log.read_text()
     handle.interrupt()
+    deadline = time.monotonic() + 60
     while handle.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     assert handle.poll() == 1 and long.folder.checkpoint.exists() and not long.finished
