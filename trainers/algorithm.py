@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from policies import Policy
 from trainers.errors import NonFiniteError
 
-CHECKPOINT_FORMAT = 1
+CHECKPOINT_FORMAT = 2
 Evaluation = Callable[[Policy], dict[str, float]]
 
 

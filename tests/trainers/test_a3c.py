@@ -1,12 +1,10 @@
 """Asynchronous learners: one of them is A2C to the bit; several learn together, and end cleanly whatever happens."""
 
-import io
 import os
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,15 +13,14 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from rich.console import Console
 from torch.optim import RMSprop
 
 from policies import CategoricalMLP, GaussianMLP
+from tests.trainers.running import runner
 from tests.trainers.small_envs import Chain, Target, vector
 from trainers.cli import main
 from trainers.environments import make_env
 from trainers.errors import NonFiniteError
-from trainers.fit import train
 from trainers.likelihood_ratio.a2c import A2C
 from trainers.likelihood_ratio.a3c import A3C
 from trainers.likelihood_ratio.a3c_worker import SharedRMSprop
@@ -42,10 +39,7 @@ def make(cls, env, **kwargs):
     return cls(env, net, **{**SMALL, **kwargs})
 
 
-def run(algorithm, path, iterations, *, resume=False):
-    options = replace(OPTIONS, iterations=iterations)
-    train(algorithm, options, RunFolder(path), Console(file=io.StringIO()), resume=resume)
-    return algorithm
+run = runner(OPTIONS)
 
 
 def test_one_learner_is_a2c_to_the_bit_and_resumes_exactly(tmp_path):

@@ -1,18 +1,14 @@
 """BPTT on a linear system: what it climbs, where its worlds start, and that resuming is exact."""
 
-import io
-from dataclasses import replace
-
 import pytest
 import torch
-from rich.console import Console
 
 from diffsim.mdp import Scenarios
 from policies import GaussianMLP
 from tests.trainers.linear import LinearPolicy, LinearQuadratic
+from tests.trainers.running import runner
 from trainers.checkpoint import read_checkpoint
 from trainers.errors import NonFiniteError
-from trainers.fit import train
 from trainers.options import RunOptions
 from trainers.pathwise.bptt import BPTT
 from trainers.rollout import Trajectory, rollout
@@ -21,11 +17,7 @@ from trainers.run_folder import RunFolder
 OPTIONS = RunOptions(task="linear", evaluate_every=5)
 
 
-def run(algorithm, path, iterations, *, resume=False):
-    """Trains in `path` without a screen."""
-    options = replace(OPTIONS, iterations=iterations)
-    train(algorithm, options, RunFolder(path), Console(file=io.StringIO()), resume=resume)
-    return algorithm
+run = runner(OPTIONS)
 
 
 def test_objective_is_the_mean_discounted_reward_by_hand():

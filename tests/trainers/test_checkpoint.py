@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import nn
 
+from trainers.algorithm import CHECKPOINT_FORMAT
 from trainers.checkpoint import load_weights, read_checkpoint
 from trainers.errors import CheckpointError
 
 GOOD = {
-    "diffsim": {"format": 1},
+    "diffsim": {"format": CHECKPOINT_FORMAT},
     "state_dict": {"policy.weight": torch.ones(1, 2), "policy.bias": torch.zeros(1)},
 }
 
@@ -67,14 +68,16 @@ def test_hostile_code_does_not_run(tmp_path):
     assert trace.exists(), "the test's own attack must work where it is let in"
 
 
-@pytest.mark.parametrize("content", [{"state_dict": {}}, [1, 2], {"diffsim": {"format": 1}}, {"diffsim": 3}])
+@pytest.mark.parametrize(
+    "content", [{"state_dict": {}}, [1, 2], {"diffsim": {"format": CHECKPOINT_FORMAT}}, {"diffsim": 3}]
+)
 def test_not_ours(tmp_path, content):
     with pytest.raises(CheckpointError, match="must have been written by diffsim fit"):
         read_checkpoint(saved(tmp_path / "x.ckpt", content))
 
 
 def test_other_format(tmp_path):
-    with pytest.raises(CheckpointError, match="checkpoint format must be 1, got 7"):
+    with pytest.raises(CheckpointError, match=f"checkpoint format must be {CHECKPOINT_FORMAT}, got 7"):
         read_checkpoint(saved(tmp_path / "x.ckpt", {**GOOD, "diffsim": {"format": 7}}))
 
 

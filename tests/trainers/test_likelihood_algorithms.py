@@ -1,18 +1,14 @@
 """The algorithms: against definitions and each other, on problems whose answer is known, and resumed to the bit."""
 
-import io
-from dataclasses import replace
-
 import pytest
 import torch
-from rich.console import Console
 
 from policies import CategoricalMLP, GaussianMLP
+from tests.trainers.running import runner
 from tests.trainers.small_envs import Chain, Target, vector
 from trainers.checkpoint import read_checkpoint
 from trainers.environments import make_env
 from trainers.evaluation import OfficialEvaluation
-from trainers.fit import train
 from trainers.laboratory.black_box import likelihood_ratio_gradients
 from trainers.likelihood_ratio.a2c import A2C
 from trainers.likelihood_ratio.actor_critic import ActorCritic
@@ -38,11 +34,7 @@ SMALL = {
 }
 
 
-def run(algorithm, path, iterations, *, resume=False):
-    """Trains in `path` without a screen."""
-    options = replace(OPTIONS, iterations=iterations)
-    train(algorithm, options, RunFolder(path), Console(file=io.StringIO()), resume=resume)
-    return algorithm
+run = runner(OPTIONS)
 
 
 def make(cls, env, seed=0, policy=None, **kwargs):

@@ -1,22 +1,18 @@
 """MBPO: what is imagined, what a batch is made of, and that resuming is exact."""
 
-import io
-from dataclasses import replace
-
 import pytest
 import torch
 from gymnasium.envs.mujoco.hopper_v5 import HopperEnv
-from rich.console import Console
 
 import diffsim
 from models import REWARDS, TERMINATIONS
 from policies import DeterministicMLP, GaussianMLP
 from tests.models.linear_system import quadratic_reward
+from tests.trainers.running import runner
 from tests.trainers.small_envs import vector
 from tests.trainers.test_model_based import LinearEnv
 from trainers.checkpoint import read_checkpoint
 from trainers.cli import main
-from trainers.fit import train
 from trainers.model_based.imagined_replay import ImaginedReplay
 from trainers.model_based.mbpo import LEARNERS, MBPO, replayed
 from trainers.options import RunOptions
@@ -51,10 +47,7 @@ def fresh(learner="SAC", **kwargs):
     return MBPO(env, policy, learner=learner, seed=4, **options)
 
 
-def run(algorithm, path, iterations, *, resume=False):
-    options = replace(RunOptions(task="linear", evaluate_every=1), iterations=iterations)
-    train(algorithm, options, RunFolder(path), Console(file=io.StringIO()), resume=resume)
-    return algorithm
+run = runner(RunOptions(task="linear", evaluate_every=1))
 
 
 @pytest.mark.parametrize("learner", LEARNERS)

@@ -1,22 +1,18 @@
 """The outer loop on a linear system: every improver runs unchanged, and resuming is exact."""
 
-import io
-from dataclasses import replace
-
 import gymnasium
 import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box
-from rich.console import Console
 
 from models import REWARDS
 from policies import GaussianMLP
 from tests.models.linear_system import quadratic_reward
+from tests.trainers.running import runner
 from tests.trainers.small_envs import vector
 from trainers.checkpoint import read_checkpoint
 from trainers.errors import UsageError
-from trainers.fit import train
 from trainers.model_based.collection import UniformActor, collect_window
 from trainers.model_based.model_based import IMPROVERS, ModelBased
 from trainers.options import RunOptions
@@ -77,10 +73,7 @@ def fresh(improver, env=None, **kwargs):
     return ModelBased(env, policy, improver=improver, seed=4, **options)
 
 
-def run(algorithm, path, iterations, *, resume=False):
-    options = replace(RunOptions(task="linear", evaluate_every=5), iterations=iterations)
-    train(algorithm, options, RunFolder(path), Console(file=io.StringIO()), resume=resume)
-    return algorithm
+run = runner(RunOptions(task="linear", evaluate_every=5))
 
 
 @pytest.mark.parametrize("improver", IMPROVERS)

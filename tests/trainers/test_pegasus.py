@@ -1,6 +1,5 @@
 """PEGASUS on a linear system and on simulated tasks: what it climbs, how, and on which scenarios."""
 
-import io
 import os
 import subprocess
 import sys
@@ -9,14 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from rich.console import Console
 
 import diffsim
 from policies import DeterministicMLP, GaussianMLP
 from tests.trainers.linear import LinearPolicy, LinearQuadratic, NoisyLinearPolicy
+from tests.trainers.running import runner
 from trainers.checkpoint import read_checkpoint
 from trainers.errors import NonFiniteError, UsageError
-from trainers.fit import train
 from trainers.options import RunOptions
 from trainers.pathwise.derivative_free import central_differences, coordinate_sweep, with_gradient
 from trainers.pathwise.pegasus import Pegasus
@@ -28,11 +26,7 @@ ROOT = Path(__file__).parents[2]
 OPTIONS = RunOptions(task="linear", evaluate_every=5)
 
 
-def run(algorithm, path, iterations, *, resume=False):
-    """Trains in `path` without a screen."""
-    options = replace(OPTIONS, iterations=iterations)
-    train(algorithm, options, RunFolder(path), Console(file=io.StringIO()), resume=resume)
-    return algorithm
+run = runner(OPTIONS)
 
 
 def column(path, name):

@@ -4,7 +4,6 @@ import io
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from rich.console import Console
 from diffsim.mdp import Scenarios
 from policies import GaussianMLP, ValueMLP
 from tests.trainers.linear import LinearPolicy, LinearQuadratic
+from tests.trainers.running import runner
 from tests.trainers.whole_episode import differences, make_shac, parameter_gradient
 from trainers.checkpoint import read_checkpoint
 from trainers.errors import NonFiniteError
@@ -31,11 +31,7 @@ ROOT = Path(__file__).parents[2]
 OPTIONS = RunOptions(task="linear", evaluate_every=5)
 
 
-def run(algorithm, path, iterations, *, resume=False):
-    """Trains in `path` without a screen."""
-    options = replace(OPTIONS, iterations=iterations)
-    train(algorithm, options, RunFolder(path), Console(file=io.StringIO()), resume=resume)
-    return algorithm
+run = runner(OPTIONS)
 
 
 def gaussian(mdp, seed=3):

@@ -1,22 +1,19 @@
 """The algorithms that climb a learned Q: against definitions and closed forms, and resumed to the bit."""
 
 import copy
-import io
 import math
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from rich.console import Console
 
 from policies import DeterministicMLP, GaussianMLP
+from tests.trainers.running import runner
 from trainers.checkpoint import read_checkpoint
 from trainers.environments import make_env
-from trainers.fit import train
 from trainers.options import RunOptions
 from trainers.replay import Batch, Steps
 from trainers.run_folder import RunFolder
@@ -41,11 +38,7 @@ CASES = {
 }
 
 
-def run(algorithm, path, iterations, *, resume=False):
-    """Trains in `path` without a screen."""
-    options = replace(OPTIONS, iterations=iterations)
-    train(algorithm, options, RunFolder(path), Console(file=io.StringIO()), resume=resume)
-    return algorithm
+run = runner(OPTIONS)
 
 
 def make(cls, kind, env, seed=0, policy=None, **options):
