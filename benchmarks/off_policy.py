@@ -31,7 +31,7 @@ import torch
 
 from benchmarks.machine import RESULTS, describe_machine, positive
 from benchmarks.model_free import Job, Row, read_rows, run_together, table, words, write_rows
-from trainers.fit import build
+from trainers.build import build
 from trainers.options import RunOptions, parse_fit, pick
 from trainers.value_gradient.off_policy import OffPolicy
 

@@ -56,7 +56,7 @@ def measure(num_scenarios: int, seed: int, iterations: int) -> Result:
     algorithm = Pegasus(mdp, policy, seed=seed, gap_every=iterations + 1, num_fresh=1)
     options = RunOptions(task=TASK, iterations=iterations, evaluate_every=iterations)
     with tempfile.TemporaryDirectory() as folder:
-        train(algorithm, options, RunFolder(Path(folder)), Console(file=io.StringIO()), resume=False)
+        train(algorithm, options, RunFolder(Path(folder)), Console(file=io.StringIO()))
     env_steps, own = algorithm.env_steps, algorithm.value().item()
     fresh_mdp = diffsim.make(TASK, num_envs=NUM_FRESH, process_noise=PROCESS_NOISE)
     fresh = Pegasus(fresh_mdp, policy, seed=FRESH_SEED).value().item()

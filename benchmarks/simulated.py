@@ -25,9 +25,9 @@ import diffsim
 from benchmarks.machine import RESULTS, describe_machine, positive
 from benchmarks.model_free import call
 from policies import StochasticPolicy
+from trainers.build import build_policy
 from trainers.checkpoint import load_weights, read_checkpoint
 from trainers.environments import ResumableEnv, make_env
-from trainers.fit import build_policy
 from trainers.options import RunOptions, pick, read_yaml
 from trainers.rollout import collect
 from trainers.run_folder import RunFolder

@@ -12,6 +12,7 @@ from diffsim.launch import ContactOverflowError
 from diffsim.mdp import MDP, Scenarios
 from diffsim.model import Model
 from diffsim.noisy_reward import NoisyReward
+from diffsim.sharded import shard
 from diffsim.simulator import Evaluation, Simulator
 from diffsim.tasks import make
 from diffsim.types import dtype
@@ -29,6 +30,7 @@ __all__ = [
     "UnsupportedModelError",
     "dtype",
     "make",
+    "shard",
 ]
 
 register()

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from policies import Policy
 from trainers.errors import NonFiniteError
+from trainers.ranks import average_gradients
 
 CHECKPOINT_FORMAT = 2
 Evaluation = Callable[[Policy], dict[str, float]]
@@ -86,6 +87,7 @@ class Training(LightningModule, ABC):
             optimizer.zero_grad()
             value = loss()
             self.manual_backward(value)
+            average_gradients(parameters)
             norm = torch.nn.utils.clip_grad_norm_(parameters, max_norm)
             if not norm.isfinite():
                 raise NonFiniteError(f"gradient norm must be finite, got {norm.item()}")

@@ -2,48 +2,39 @@
 
 from __future__ import annotations
 
-import difflib
-import inspect
 import logging
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
 import yaml
-from gymnasium.spaces import Space
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 
-import diffsim
-from diffsim.finite_difference import FiniteDifferenceMDP
-from diffsim.mdp import MDP
-from diffsim.noisy_reward import NoisyReward
-from diffsim.tasks import TASKS, Task
 from policies import Policy
 from trainers.algorithm import Algorithm
+from trainers.build import build, build_policy, official_evaluation
 from trainers.checkpoint import load_weights, read_checkpoint
-from trainers.environments import ResumableEnv, make_env
 from trainers.errors import OptionError
-from trainers.evaluation import Episodes, OfficialEvaluation, require_video
+from trainers.evaluation import Episodes, OfficialEvaluation
 from trainers.goals import make_official
-from trainers.hindsight import HindsightReplay
 from trainers.machine import describe_machine
 from trainers.options import (
     ALGORITHMS,
-    POLICIES,
     RunOptions,
     choose,
-    official_id,
     parse_fit,
     pick,
     read_yaml,
-    takes_env,
     takes_policy,
 )
+from trainers.ranks import joined, own_device, rank
 from trainers.recorder import Recorder, ReturnBar
 from trainers.run_folder import RunFolder, write_table
 
@@ -62,25 +53,38 @@ def fit(argv: Sequence[str], console: Console) -> RunFolder:
     parsed = parse_fit(argv)
     values = resolved(parsed)
     options = RunOptions(**pick(values, RunOptions))
-    try:
-        algorithm = build(options, values)
-        algorithm.check()
-    except (ValueError, TypeError, OSError, RuntimeError) as error:
-        raise OptionError(str(error)) from error
-    if resumed is None:
-        folder = RunFolder.fresh(options.folder)
-        folder.config.write_text(yaml.safe_dump(values, sort_keys=False))
-    else:
-        folder = resumed
-        read_checkpoint(folder.checkpoint)  # a clear error, before Lightning reads it
-    folder.final.unlink(missing_ok=True)
-    folder.add_machine(describe_machine())
-    recorder = train(algorithm, options, folder, console, resume=resumed is not None)
+    options = replace(options, device=own_device(options.device))
+    with joined(options.device):
+        try:
+            algorithm = build(options, values)
+            algorithm.check()
+        except (ValueError, TypeError, OSError, RuntimeError) as error:
+            raise OptionError(str(error)) from error
+        if resumed is not None:
+            read_checkpoint(resumed.checkpoint)  # a clear error, before Lightning reads it
+        checkpoint = None if resumed is None else resumed.checkpoint
+        if rank() > 0:
+            return accompany(algorithm, options, checkpoint)
+        folder = RunFolder.fresh(options.folder) if resumed is None else resumed
+        if resumed is None:
+            folder.config.write_text(yaml.safe_dump(values, sort_keys=False))
+        folder.final.unlink(missing_ok=True)
+        folder.add_machine(describe_machine())
+        recorder = train(algorithm, options, folder, console, checkpoint)
     played = report(algorithm, options, folder, console)
     if not recorder.stopped_early:
         write_table(folder.final, final_rows(played))
     else:
         console.print(f"Stopped. To go on: diffsim fit --resume {folder.path}", soft_wrap=True)
+    return folder
+
+
+def accompany(algorithm: Algorithm, options: RunOptions, checkpoint: Path | None) -> RunFolder:
+    """Trains as a rank that the first one speaks for. Returns the folder of its own, which is gone."""
+    algorithm.evaluation = None
+    with TemporaryDirectory() as path:
+        folder = RunFolder(Path(path))
+        train(algorithm, options, folder, Console(quiet=True), checkpoint)
     return folder
 
 
@@ -119,103 +123,10 @@ def resolved(parsed: Any) -> dict[str, Any]:
     return {name: value for name, value in parsed.as_dict().items() if name not in ("config", "resume")}
 
 
-def build_policy(observation_space: Space, action_space: Space, options: RunOptions, values: dict[str, Any]) -> Policy:
-    """The policy that the options describe, with weights drawn from their seed."""
-    cls = choose("policy", options.policy, POLICIES)
-    torch.manual_seed(options.seed)
-    return cls(observation_space, action_space, **pick(values, cls))
-
-
-def build_mdp(options: RunOptions) -> MDP:
-    """The task that the options describe, with its noises, simulated or as a black box.
-
-    Raises: OptionError if there is none of that name; ValueError or TypeError if a value is out of range.
-    """
-    if options.task not in TASKS:
-        close = difflib.get_close_matches(options.task, TASKS, n=1)
-        meant = f"; did you mean {close[0]}?" if close else ""
-        raise OptionError(f"task must be one of {', '.join(TASKS)}, got {options.task!r}{meant}")
-    mdp = task = diffsim.make(
-        options.task,
-        num_envs=options.num_envs,
-        device=options.device,
-        process_noise=options.process_noise,
-        **{**options.task_kwargs, **options.training_kwargs},
-    )
-    if not isinstance(task, Task):
-        raise OptionError("reward_noise must stand beside task_kwargs and training_kwargs, got it within")
-    if options.dynamics == "finite_differences":
-        mdp = FiniteDifferenceMDP(task, num_workers=options.num_workers)
-    return NoisyReward(mdp, options.reward_noise) if options.reward_noise else mdp
-
-
-def build(options: RunOptions, values: dict[str, Any]) -> Algorithm:
-    """The algorithm that the options describe, ready to train.
-
-    Raises: ValueError or TypeError if a value is out of range.
-    """
-    devices = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-    if options.device not in [*devices, *(["cuda"] if len(devices) > 1 else [])]:
-        raise OptionError(f"device must be one of {', '.join(devices)}, got {options.device!r}")
-    if options.video:
-        require_video()
-    cls = choose("algorithm", options.algorithm, ALGORITHMS)
-    torch.set_num_threads(options.threads)
-    if takes_env(cls):
-        if options.dynamics != "simulator":
-            raise OptionError(f"dynamics must be simulator for {options.algorithm}, got {options.dynamics!r}")
-        env = make_env(
-            options.task,
-            options.num_envs,
-            seed=options.seed,
-            device=options.device,
-            process_noise=options.process_noise,
-            reward_noise=options.reward_noise,
-            **{**options.task_kwargs, **options.training_kwargs},
-        )
-        if not takes_policy(cls):
-            return cls(env, **shared_arguments(options), **pick(values, cls))
-        spaces = env.single_observation_space, env.single_action_space
-        policy = build_policy(*spaces, options, values).to(options.device, diffsim.dtype)
-        replay = hindsight_replay(env, cls, options, values)
-        return cls(env, policy, **replay, **shared_arguments(options), **pick(values, cls))
-    if options.goal_strategy is not None:
-        raise OptionError(f"goal_strategy must be null for {options.algorithm}, got {options.goal_strategy!r}")
-    mdp = build_mdp(options)
-    policy = build_policy(mdp.observation_space, mdp.action_space, options, values).to(mdp.device, mdp.dtype)
-    return cls(mdp, policy, **shared_arguments(options), **pick(values, cls))
-
-
-def hindsight_replay(env: ResumableEnv, cls: type, options: RunOptions, values: dict[str, Any]) -> dict[str, Any]:
-    """The replay that the options ask for, as an argument of the algorithm; none if it is the algorithm's own.
-
-    Raises: OptionError if the algorithm keeps no experience; ValueError if the task has no goals.
-    """
-    if options.goal_strategy is None:
-        return {}
-    if "replay" not in inspect.signature(cls).parameters:
-        raise OptionError(f"goal_strategy must be null for {options.algorithm}, got {options.goal_strategy!r}")
-    shared = {"device": torch.device(options.device), "dtype": diffsim.dtype}
-    chosen = {"goal_strategy": options.goal_strategy, "relabel_fraction": options.relabel_fraction}
-    own = {name: values[name] for name in ("gamma", "num_steps")}
-    return {"replay": HindsightReplay.of(env, values["replay_size"], **chosen, **own, **shared)}
-
-
-def shared_arguments(options: RunOptions) -> dict[str, Any]:
-    """What every algorithm's constructor takes beside its world, its policy and its own options."""
-    evaluation = official_evaluation(options, options.evaluate_episodes, stochastic=options.evaluate_stochastic)
-    return {"seed": options.seed, "evaluation": evaluation}
-
-
-def official_evaluation(
-    options: RunOptions, episodes: int, seed: int = 0, *, stochastic: bool = False
-) -> OfficialEvaluation:
-    """Episodes of the task in Gymnasium, whoever simulated it in training."""
-    return OfficialEvaluation(official_id(options.task), options.task_kwargs, episodes, seed, stochastic)
-
-
-def train(algorithm: Algorithm, options: RunOptions, folder: RunFolder, console: Console, *, resume: bool) -> Recorder:
-    """Runs Lightning's trainer, one epoch per iteration."""
+def train(
+    algorithm: Algorithm, options: RunOptions, folder: RunFolder, console: Console, checkpoint: Path | None = None
+) -> Recorder:
+    """Runs Lightning's trainer, one epoch per iteration, going on from a checkpoint if there is one."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     algorithm.folder = folder.checkpoint.parent
     algorithm.evaluate_every_steps = options.evaluate_every_steps
@@ -225,7 +136,7 @@ def train(algorithm: Algorithm, options: RunOptions, folder: RunFolder, console:
         every = options.evaluate_every if options.evaluate_every_steps is None else 1  # the algorithm says when
         callbacks = [recorder, ReturnBar(console)]
         trainer = make_trainer(options.device, options.max_iterations, every, folder, callbacks)
-        trainer.fit(algorithm, ckpt_path=folder.checkpoint if resume else None, weights_only=True)
+        trainer.fit(algorithm, ckpt_path=checkpoint, weights_only=True)
     return recorder
 
 

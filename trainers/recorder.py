@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from trainers.algorithm import Training
+from trainers.ranks import any_rank
 from trainers.run_folder import RunFolder
 
 
@@ -61,8 +62,9 @@ class Recorder(Callback):
         assert isinstance(pl_module, Training)
         self.folder.append_metrics({**self.counts(pl_module), **pl_module.metrics})
         complete = self.complete(trainer, pl_module)
-        self.stopped_early = self.stop_requested and not complete
-        trainer.should_stop = trainer.should_stop or self.stop_requested or complete
+        stop_requested = any_rank(self.stop_requested, pl_module.generator.device)
+        self.stopped_early = stop_requested and not complete
+        trainer.should_stop = trainer.should_stop or stop_requested or complete
         every = pl_module.evaluate_every_steps
         due = pl_module.iteration % self.save_every == 0 if every is None else pl_module.crossed(every)
         if trainer.should_stop or due:
@@ -92,7 +94,7 @@ class Recorder(Callback):
     def complete(self, trainer: Trainer, training: Training) -> bool:
         """Whether nothing is left of the budget."""
         spent = training.env_steps >= self.env_steps or self.elapsed() - self.eval_seconds >= self.seconds
-        return spent or training.iteration == trainer.max_epochs
+        return any_rank(spent or training.iteration == trainer.max_epochs, training.generator.device)
 
     def __enter__(self) -> Recorder:
         """From now on, a first Ctrl-C ends training after the iteration under way."""

@@ -16,8 +16,9 @@ def runner(options: RunOptions):
     """A function that trains an algorithm in a folder, by these options, up to a number of iterations."""
 
     def run(algorithm: Algorithm, path: Path, iterations: int, *, resume: bool = False) -> Algorithm:
-        silent = Console(file=io.StringIO())
-        train(algorithm, replace(options, iterations=iterations), RunFolder(path), silent, resume=resume)
+        folder, silent = RunFolder(path), Console(file=io.StringIO())
+        checkpoint = folder.checkpoint if resume else None
+        train(algorithm, replace(options, iterations=iterations), folder, silent, checkpoint)
         return algorithm
 
     return run

@@ -11,8 +11,8 @@ import pytest
 import torch
 import yaml
 
+from trainers.build import build
 from trainers.cli import main
-from trainers.fit import build
 from trainers.options import RunOptions
 from trainers.run_folder import RunFolder
 

@@ -282,7 +282,7 @@ def test_learning_rates_fall_to_two_percent(tmp_path):
 def test_a_budget_of_env_steps_ends_training(tmp_path):
     options = RunOptions(task="linear", evaluate_every=5, env_steps=25)
     shac = make_shac(LinearQuadratic(2), LinearPolicy(), horizon=5)
-    recorder = train(shac, options, RunFolder(tmp_path), Console(file=io.StringIO()), resume=False)
+    recorder = train(shac, options, RunFolder(tmp_path), Console(file=io.StringIO()))
     assert shac.env_steps == 30 and not recorder.stopped_early
     assert read_checkpoint(RunFolder(tmp_path).checkpoint)["diffsim"]["env_steps"] == 30
 

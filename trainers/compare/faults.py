@@ -9,9 +9,10 @@ from typing import Any
 
 import yaml
 
+from trainers.build import build
 from trainers.compare.comparison import Comparison, Run
 from trainers.errors import OptionError
-from trainers.fit import build, resolved
+from trainers.fit import resolved
 from trainers.options import ALGORITHMS, GIVEN, POLICIES, RunOptions, choose, default_policy, parse_fit, pick, read_yaml
 
 

@@ -13,9 +13,10 @@ import diffsim
 from diffsim.mdp import MDP
 from diffsim.tasks import TASKS
 from policies import DeterministicMLP, GaussianMLP
+from trainers.build import build_policy
 from trainers.checkpoint import load_weights, read_checkpoint
 from trainers.errors import OptionError, UsageError
-from trainers.fit import build_policy, existing_folder
+from trainers.fit import existing_folder
 from trainers.options import RunOptions, pick, read_yaml
 
 

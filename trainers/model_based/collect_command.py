@@ -9,10 +9,11 @@ from rich.console import Console
 import diffsim
 from models import save_data
 from policies import Policy
+from trainers.build import build_policy
 from trainers.checkpoint import load_weights, read_checkpoint
 from trainers.environments import make_env
 from trainers.errors import OptionError
-from trainers.fit import build_policy, existing_folder, print_table
+from trainers.fit import existing_folder, print_table
 from trainers.model_based.collection import UniformActor, collect_window
 from trainers.model_based.options import CollectOptions
 from trainers.options import RunOptions, official_id, pick, read_yaml

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 from models import Data, StoredData, WorldModel, load_data
 from policies import Policy
+from trainers.build import build
 from trainers.checkpoint import load_weights, read_checkpoint
 from trainers.environments import make_env
 from trainers.errors import CheckpointError, OptionError
-from trainers.fit import build, existing_folder
+from trainers.fit import existing_folder
 from trainers.model_based.collect_command import trained_policy, vector_box
 from trainers.model_based.fit_model import build_model
 from trainers.model_based.mbpo import MBPO, MODEL_DEFAULTS, replayed

@@ -1,0 +1,90 @@
+"""One run by two ranks against the same run by one."""
+
+import csv
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+import diffsim
+from trainers.build import build
+from trainers.checkpoint import read_checkpoint
+from trainers.errors import OptionError
+from trainers.fit import fit, resolved
+from trainers.options import RunOptions, parse_fit, pick
+from trainers.run_folder import RunFolder
+
+SETTINGS = {
+    "BPTT": ["--horizon=6"],
+    "SHAC": ["--horizon=6", "--policy=GaussianMLP", "--value_windows=2", "--truncation_rate=0.1", "--clip_ratio=2"],
+    "Pegasus": ["--horizon=6"],
+}
+SHARED = ["--task=Hopper-v5", "--num_envs=6", "--evaluate_every=2", "--evaluate_episodes=1", "--final_episodes=1"]
+
+
+def torchrun(module, words):
+    """What two processes printed, if both ended well."""
+    command = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "--", module, *words]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", *command], capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def trained(folder):
+    """Weights, buffers and optimizers' states, and the metrics that are no times."""
+    state = read_checkpoint(folder.checkpoint)
+    moments = [optimizer["state"] for optimizer in state["optimizer_states"]]
+    with folder.metrics.open(newline="") as file:
+        rows = [{name: float(text) for name, text in row.items() if text} for row in csv.DictReader(file)]
+    return state["state_dict"], moments, [{k: v for k, v in row.items() if "seconds" not in k} for row in rows]
+
+
+def test_two_processes_share_worlds():
+    checks = str(Path(__file__).with_name("ranks_checks.py"))
+    assert torchrun("pytest", ["-q", "-p", "no:cacheprovider", "-n", "0", checks]).count("9 passed") == 2
+
+
+def test_sharing_needs_a_process_group():
+    with pytest.raises(ValueError, match="process group"):
+        diffsim.shard(diffsim.make("Hopper-v5", num_envs=2))
+
+
+@pytest.mark.parametrize("algorithm", SETTINGS)
+def test_two_ranks_train_as_one_and_resume(algorithm, tmp_path):
+    one, two = RunFolder(tmp_path / "one"), RunFolder(tmp_path / "two")
+    words = [*SHARED, *SETTINGS[algorithm], f"--algorithm={algorithm}"]
+    fit([*words, "--iterations=4", f"--run={one.path}"], Console(file=io.StringIO()))
+    first = 2 if algorithm == "SHAC" else 4
+    said = torchrun("trainers.cli", ["fit", *words, f"--iterations={first}", f"--run={two.path}"])
+    assert said.count("official return, 1 episodes") == 1  # one of them speaks
+    if first < 4:
+        torchrun("trainers.cli", ["fit", f"--resume={two.path}", "--iterations=4"])
+    *found, rows = trained(two)
+    *expected, expected_rows = trained(one)
+    torch.testing.assert_close(found, expected)
+    for row, expected_row in zip(rows, expected_rows, strict=True):
+        assert row == pytest.approx(expected_row, rel=1e-4)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--num_envs=7"], "num_envs must be a multiple of 2 to be shared by 2 ranks, got 7"),
+        (["--algorithm=PPO"], "algorithm must learn through the simulator to be shared by 2 ranks, got 'PPO'"),
+        (["--dynamics=finite_differences"], "dynamics must be simulator to be shared by 2 ranks"),
+    ],
+)
+def test_what_ranks_cannot_share_is_told(words, message, monkeypatch):
+    monkeypatch.setattr("trainers.build.num_ranks", lambda: 2)
+    values = resolved(parse_fit(["--task=Hopper-v5", *words]))
+    with pytest.raises(OptionError, match=message):
+        build(RunOptions(**pick(values, RunOptions)), values)
