@@ -15,6 +15,7 @@ from trainers.checkpoint import read_checkpoint
 from trainers.errors import UsageError
 from trainers.model_based.collection import UniformActor, collect_window
 from trainers.model_based.model_based import IMPROVERS, ModelBased
+from trainers.model_based.model_learning import held_back, in_pieces
 from trainers.options import RunOptions
 from trainers.run_folder import RunFolder
 
@@ -138,9 +139,19 @@ def test_collected_densities_are_the_policys():
     torch.testing.assert_close(data.log_prob, expected.detach())
 
 
+def test_a_single_episode_is_cut_in_two():
+    algorithm = fresh("BPTT", env=vector(LinearEnv, 1))
+    data, _ = collect_window(algorithm.env, algorithm.policy, 10, algorithm.generator, algorithm.running_return)
+    assert data.episode.tolist() == [0] * 10
+    cut = in_pieces(data, 0.2)
+    assert cut.episode.tolist() == [0, 0] + [1] * 8 and held_back(cut, 0.2).tolist() == [True, True] + [False] * 8
+    assert in_pieces(cut, 0.2) is cut
+    assert in_pieces(data[:2], 0.1).episode.tolist() == [0, 1]
+
+
 def test_too_few_steps_to_validate_with(tmp_path):
-    with pytest.raises(UsageError, match="initial_steps must cover >= 2 episodes, .*got 5"):
-        run(fresh("BPTT", env=vector(LinearEnv, 1), initial_steps=5), tmp_path, 1)
+    with pytest.raises(UsageError, match="initial_steps must cover >= 2 transitions, .*got 1"):
+        run(fresh("BPTT", env=vector(LinearEnv, 1), initial_steps=1), tmp_path, 1)
 
 
 @pytest.mark.parametrize(

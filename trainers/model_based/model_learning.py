@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -130,14 +131,24 @@ def fit_to(
 ) -> dict[str, float]:
     """Fits a model to all data but the episodes held back. Returns what `ModelFit.run` does.
 
-    Raises: UsageError if there is but one episode.
+    Raises: UsageError if there is but one transition.
     """
+    data = in_pieces(data, share)
     held = held_back(data, share)
-    if held.all():
-        raise UsageError(
-            f"initial_steps must cover >= 2 episodes, one to train and one to validate with, got {len(data)}"
-        )
     return ModelFit(model, data[~held], data[held], generator, **fit_kwargs).run()
+
+
+def in_pieces(data: Data, share: float) -> Data:
+    """The data; if they are a single episode, cut in two after `share` of it.
+
+    Raises: UsageError if there is but one transition.
+    """
+    if len(data) < 2:
+        raise UsageError(f"initial_steps must cover >= 2 transitions, one to validate with, got {len(data)}")
+    if data.episode[0] != data.episode[-1]:
+        return data
+    later = torch.arange(len(data), device=data.episode.device) >= max(round(share * len(data)), 1)
+    return replace(data, episode=data.episode + later)
 
 
 def held_back(data: Data, share: float) -> Tensor:

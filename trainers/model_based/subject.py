@@ -15,7 +15,7 @@ from trainers.fit import existing_folder
 from trainers.model_based.collect_command import trained_policy, vector_box
 from trainers.model_based.fit_model import build_model
 from trainers.model_based.mbpo import MBPO, MODEL_DEFAULTS, replayed
-from trainers.model_based.model_learning import held_back
+from trainers.model_based.model_learning import held_back, in_pieces
 from trainers.options import RunOptions, official_id, pick, read_yaml
 from trainers.run_folder import RunFolder
 
@@ -92,6 +92,6 @@ def collected_data(values: dict[str, Any], checkpoint: dict[str, Any], folder: R
     env = make_env(task, 1, **task_kwargs)
     observation_space = vector_box("observations", env.single_observation_space, task)
     action_space = vector_box("actions", env.single_action_space, task)
-    data = Data(**saved)
+    data = in_pieces(Data(**saved), values["validation_share"])
     held = data.episode[held_back(data, values["validation_share"])].unique()
     return StoredData(data, held, official_id(task), task_kwargs, observation_space, action_space)

@@ -100,19 +100,19 @@ FAILING = """
 options: {env_steps: 40, evaluate_episodes: 1, final_episodes: 1}
 tasks: [Reacher-v5]
 algorithms:
-  PETS: {initial_steps: 30, planner_kwargs: {horizon: 1, num_plans: 2, num_best: 2, num_particles: 1, rounds: 1}}
+  PETS: {initial_steps: 1, planner_kwargs: {horizon: 1, num_plans: 2, num_best: 2, num_particles: 1, rounds: 1}}
   BPTT: {num_envs: 2, horizon: 10, hidden_sizes: [4]}
 """
 
 
 def test_a_failed_run_is_told_and_tried_again_and_stops_no_other(tmp_path, monkeypatch, capsys):
-    """30 steps of episodes of 50 are too few to fit a model: found in training only."""
+    """One step is too few to fit a model: found in training only."""
     path = written(tmp_path, FAILING)
     monkeypatch.setattr(command, "make_launcher", lambda name: InProcess(capsys))
     for _ in range(2):
         assert main(["compare", str(path), "--output", str(tmp_path / "out")]) == 1
         captured = capsys.readouterr()
-        told = "PETS-seed-0: diffsim fit: error: initial_steps must cover >= 2 episodes"
+        told = "PETS-seed-0: diffsim fit: error: initial_steps must cover >= 2 transitions"
         assert told in captured.out.replace("failed: Reacher-v5-", "") and "1 run(s) failed" in captured.err
     comparison = read_comparison(path, tmp_path / "out")
     failed, finished = comparison.runs
