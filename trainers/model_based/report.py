@@ -139,7 +139,6 @@ def draw_alignment(found: Alignment, path: str) -> None:
 
 def write_page(subject: Subject, growth: Growth, calibrated: Calibration | None, alignment: Alignment | None) -> str:
     """The page, in Markdown."""
-    steps = doubling(len(growth.error))
     lines = [
         f"# Model of {subject.stored.task or 'unnamed data'}",
         "",
@@ -148,6 +147,28 @@ def write_page(subject: Subject, growth: Growth, calibrated: Calibration | None,
         "",
         "## Open-loop error",
         "",
+        *growth_lines(growth),
+        "",
+        "## One step",
+        "",
+        "![Predicted against true](model_scatter.png)",
+        "",
+        "## Calibration",
+        "",
+        *calibration_lines(calibrated),
+        "",
+        "## The policy gradient through the model and through the simulator",
+        "",
+        *alignment_lines(alignment),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def growth_lines(growth: Growth) -> list[str]:
+    """What becomes of predictions that go on from predictions."""
+    steps = doubling(len(growth.error))
+    return [
         f"Rms over {growth.windows} windows, in deviations of the observations.",
         "",
         *table(
@@ -159,51 +180,46 @@ def write_page(subject: Subject, growth: Growth, calibrated: Calibration | None,
         ),
         "",
         "![Open-loop error](model_errors.png)",
-        "",
-        "## One step",
-        "",
-        "![Predicted against true](model_scatter.png)",
-        "",
-        "## Calibration",
-        "",
     ]
+
+
+def calibration_lines(calibrated: Calibration | None) -> list[str]:
+    """How often the truth lies where the model says."""
     if calibrated is None:
-        lines += ["The dynamics have no noise: nothing to calibrate."]
-    else:
-        chosen = [i for i, level in enumerate(calibrated.level.tolist()) if round(level, 2) in (0.5, 0.8, 0.9, 0.95)]
-        found = calibrated.coverage.mean(1)
-        lines += [
-            f"Negative log-likelihood {calibrated.nll:.4f} nats per step; expected calibration error "
-            f"{calibrated.expected_error:.4f}.",
-            "",
-            *table(
-                ["nominal coverage", *(f"{calibrated.level[i]:.2f}" for i in chosen)],
-                ["found, mean over dimensions", *(f"{found[i]:.3f}" for i in chosen)],
-            ),
-            "",
-            "![Calibration](model_calibration.png)",
-        ]
-    lines += ["", "## The policy gradient through the model and through the simulator", ""]
+        return ["The dynamics have no noise: nothing to calibrate."]
+    chosen = [i for i, level in enumerate(calibrated.level.tolist()) if round(level, 2) in (0.5, 0.8, 0.9, 0.95)]
+    found = calibrated.coverage.mean(1)
+    return [
+        f"Negative log-likelihood {calibrated.nll:.4f} nats per step; expected calibration error "
+        f"{calibrated.expected_error:.4f}.",
+        "",
+        *table(
+            ["nominal coverage", *(f"{calibrated.level[i]:.2f}" for i in chosen)],
+            ["found, mean over dimensions", *(f"{found[i]:.3f}" for i in chosen)],
+        ),
+        "",
+        "![Calibration](model_calibration.png)",
+    ]
+
+
+def alignment_lines(alignment: Alignment | None) -> list[str]:
+    """Whether the two gradients point the same way."""
     if alignment is None:
-        return "\n".join([*lines, "There is no simulator of this task to compare with.", ""])
-    return "\n".join(
-        [
-            *lines,
-            "Same policy, start states and action noise, and the same reward where that is a known function; nan where "
-            "the simulator's reward has no slope. The floor is the cosine between two halves of the simulator's "
-            "roll-outs: what the number of roll-outs can tell apart.",
-            "",
-            *table(
-                ["horizon", *map(str, alignment.horizon)],
-                ["cosine", *(f"{value:.3f}" for value in alignment.cosine)],
-                ["floor", *(f"{value:.3f}" for value in alignment.floor)],
-                ["norm, model / simulator", *(f"{value:.3g}" for value in alignment.ratio)],
-            ),
-            "",
-            "![Gradients](model_gradients.png)",
-            "",
-        ]
-    )
+        return ["There is no simulator of this task to compare with."]
+    return [
+        "Same policy, start states and action noise, and the same reward where that is a known function; nan where "
+        "the simulator's reward has no slope. The floor is the cosine between two halves of the simulator's "
+        "roll-outs: what the number of roll-outs can tell apart.",
+        "",
+        *table(
+            ["horizon", *map(str, alignment.horizon)],
+            ["cosine", *(f"{value:.3f}" for value in alignment.cosine)],
+            ["floor", *(f"{value:.3f}" for value in alignment.floor)],
+            ["norm, model / simulator", *(f"{value:.3g}" for value in alignment.ratio)],
+        ),
+        "",
+        "![Gradients](model_gradients.png)",
+    ]
 
 
 def table(head: list[str], *rows: list[str]) -> list[str]:
