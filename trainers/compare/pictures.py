@@ -138,9 +138,10 @@ def score_panel(axes: Axes, rows: Sequence[tuple[str, str, Estimate]], title: st
     axes.set_ylim(-0.7, max(len(rows), 1) - 0.3)
     axes.set_title(title, fontsize=10, fontweight="bold")
     axes.set_xlabel(label, fontsize=8)
-    seen = dict.fromkeys(family for _, family, _ in rows)
-    for family in seen:
-        axes.plot([], [], "o", color=FAMILY_COLORS[family], label=family)
+    seen = {family for _, family, _ in rows}
+    for family, color in FAMILY_COLORS.items():
+        if family in seen:
+            axes.plot([], [], "o", color=color, label=family)
     axes.legend(fontsize=7, frameon=True, framealpha=0.8, edgecolor="none", loc="best")
     clean(axes)
 
