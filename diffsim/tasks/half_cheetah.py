@@ -7,10 +7,10 @@ from os import PathLike
 import torch
 from torch import Tensor
 
-from diffsim.tasks.task import Task, unbounded
+from diffsim.tasks.forward_task import ForwardTask
 
 
-class HalfCheetah(Task):
+class HalfCheetah(ForwardTask):
     """Run forward along x on two legs of three hinges each, in the plane of x and z.
 
     Observation: qpos without the first (m, rad), qvel. Reward: mean velocity along x over the step (m/s),
@@ -43,27 +43,18 @@ class HalfCheetah(Task):
             reset_noise_scale: half-width of the uniform noise on qpos, standard deviation of that on qvel.
             exclude_current_positions_from_observation: leave x out of the observation.
         """
-        super().__init__(xml_file, frame_skip, num_envs, device)
-        self.forward_reward_weight = forward_reward_weight
-        self.ctrl_cost_weight = ctrl_cost_weight
-        self.reset_noise_scale = reset_noise_scale
-        self.skipped_qpos = int(exclude_current_positions_from_observation)
-        self.observation_space = unbounded(self.mj_model.nq + self.mj_model.nv - self.skipped_qpos)
+        super().__init__(
+            xml_file,
+            frame_skip,
+            num_envs,
+            device,
+            forward_reward_weight=forward_reward_weight,
+            ctrl_cost_weight=ctrl_cost_weight,
+            reset_noise_scale=reset_noise_scale,
+            skipped_qpos=int(exclude_current_positions_from_observation),
+        )
 
     def reset_model(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Uniform noise on qpos, normal noise on qvel."""
         qpos = self.init_qpos + self.uniform(self.mj_model.nq, self.reset_noise_scale, generator)
         return qpos, self.normal(self.mj_model.nv, self.reset_noise_scale, generator)
-
-    def observation(self, state: Tensor) -> Tensor:
-        """Positions, unless excluded without x, and velocities: [N, 17]."""
-        return state[:, self.skipped_qpos :]
-
-    def reward(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
-        """Weighted velocity along x less the weighted squared action, [N]."""
-        velocity = (next_state[:, 0] - state[:, 0]) / self.dt
-        return self.forward_reward_weight * velocity - self.ctrl_cost_weight * action.square().sum(dim=1)
-
-    def terminal(self, state: Tensor) -> Tensor:
-        """Never."""
-        return torch.zeros(len(state), dtype=torch.bool, device=state.device)

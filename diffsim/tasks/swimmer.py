@@ -5,12 +5,11 @@ from __future__ import annotations
 from os import PathLike
 
 import torch
-from torch import Tensor
 
-from diffsim.tasks.task import Task, unbounded
+from diffsim.tasks.forward_task import ForwardTask
 
 
-class Swimmer(Task):
+class Swimmer(ForwardTask):
     """Swim along x with a chain of three links in a viscous fluid.
 
     Observation: qpos without the first two (m), qvel. Reward: mean velocity along x over the step (m/s), less
@@ -43,27 +42,13 @@ class Swimmer(Task):
             reset_noise_scale: half-width of the uniform noise on qpos and qvel at reset.
             exclude_current_positions_from_observation: leave x and y out of the observation.
         """
-        super().__init__(xml_file, frame_skip, num_envs, device)
-        self.forward_reward_weight = forward_reward_weight
-        self.ctrl_cost_weight = ctrl_cost_weight
-        self.reset_noise_scale = reset_noise_scale
-        self.skipped_qpos = 2 if exclude_current_positions_from_observation else 0
-        self.observation_space = unbounded(self.mj_model.nq + self.mj_model.nv - self.skipped_qpos)
-
-    def reset_model(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Uniform noise on the model's rest state."""
-        qpos = self.init_qpos + self.uniform(self.mj_model.nq, self.reset_noise_scale, generator)
-        return qpos, self.uniform(self.mj_model.nv, self.reset_noise_scale, generator)
-
-    def observation(self, state: Tensor) -> Tensor:
-        """Positions, unless excluded without x and y, and velocities: [N, 8]."""
-        return state[:, self.skipped_qpos :]
-
-    def reward(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
-        """Weighted velocity along x less the weighted squared action, [N]."""
-        velocity = (next_state[:, 0] - state[:, 0]) / self.dt
-        return self.forward_reward_weight * velocity - self.ctrl_cost_weight * action.square().sum(dim=1)
-
-    def terminal(self, state: Tensor) -> Tensor:
-        """Never."""
-        return torch.zeros(len(state), dtype=torch.bool, device=state.device)
+        super().__init__(
+            xml_file,
+            frame_skip,
+            num_envs,
+            device,
+            forward_reward_weight=forward_reward_weight,
+            ctrl_cost_weight=ctrl_cost_weight,
+            reset_noise_scale=reset_noise_scale,
+            skipped_qpos=2 if exclude_current_positions_from_observation else 0,
+        )

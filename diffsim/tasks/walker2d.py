@@ -5,12 +5,11 @@ from __future__ import annotations
 from os import PathLike
 
 import torch
-from torch import Tensor
 
-from diffsim.tasks.task import Task, unbounded, within
+from diffsim.tasks.forward_task import UprightTask
 
 
-class Walker2d(Task):
+class Walker2d(UprightTask):
     """Walk forward along x on two legs of three hinges each, in the plane of x and z.
 
     Observation: qpos without the first (m, rad), qvel clipped to [-10, 10]. Reward: mean velocity along x
@@ -52,37 +51,17 @@ class Walker2d(Task):
             reset_noise_scale: half-width of the uniform noise on qpos and qvel at reset.
             exclude_current_positions_from_observation: leave x out of the observation.
         """
-        super().__init__(xml_file, frame_skip, num_envs, device)
-        self.forward_reward_weight = forward_reward_weight
-        self.ctrl_cost_weight = ctrl_cost_weight
-        self.healthy_reward = healthy_reward
-        self.terminate_when_unhealthy = terminate_when_unhealthy
-        self.healthy_z_range = healthy_z_range
-        self.healthy_angle_range = healthy_angle_range
-        self.reset_noise_scale = reset_noise_scale
-        self.skipped_qpos = int(exclude_current_positions_from_observation)
-        self.observation_space = unbounded(self.mj_model.nq + self.mj_model.nv - self.skipped_qpos)
-
-    def reset_model(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Uniform noise on the model's rest state."""
-        qpos = self.init_qpos + self.uniform(self.mj_model.nq, self.reset_noise_scale, generator)
-        return qpos, self.uniform(self.mj_model.nv, self.reset_noise_scale, generator)
-
-    def observation(self, state: Tensor) -> Tensor:
-        """Positions, unless excluded without x, and clipped velocities: [N, 17]."""
-        qpos, qvel, _ = self.split(state)
-        return torch.cat([qpos[:, self.skipped_qpos :], qvel.clamp(-10, 10)], dim=1)
-
-    def reward(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
-        """Weighted velocity along x, plus the bonus for health, less the weighted squared action: [N]."""
-        velocity = (next_state[:, 0] - state[:, 0]) / self.dt
-        gain = self.forward_reward_weight * velocity + self.healthy_reward * self.healthy(next_state)
-        return gain - self.ctrl_cost_weight * action.square().sum(dim=1)
-
-    def healthy(self, state: Tensor) -> Tensor:
-        """Whether height and angle lie within their open intervals: bool [N]."""
-        return within(state[:, 1], self.healthy_z_range) & within(state[:, 2], self.healthy_angle_range)
-
-    def terminal(self, state: Tensor) -> Tensor:
-        """Not healthy, if that ends episodes."""
-        return ~self.healthy(state) & self.terminate_when_unhealthy
+        super().__init__(
+            xml_file,
+            frame_skip,
+            num_envs,
+            device,
+            forward_reward_weight=forward_reward_weight,
+            ctrl_cost_weight=ctrl_cost_weight,
+            healthy_reward=healthy_reward,
+            terminate_when_unhealthy=terminate_when_unhealthy,
+            healthy_z_range=healthy_z_range,
+            healthy_angle_range=healthy_angle_range,
+            reset_noise_scale=reset_noise_scale,
+            skipped_qpos=int(exclude_current_positions_from_observation),
+        )

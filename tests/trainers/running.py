@@ -1,12 +1,14 @@
-"""Training runs without a screen."""
+"""Training runs without a screen, and what holds of any that is resumed."""
 
 import io
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from rich.console import Console
 
 from trainers.algorithm import Algorithm
+from trainers.checkpoint import read_checkpoint
 from trainers.fit import train
 from trainers.options import RunOptions
 from trainers.run_folder import RunFolder
@@ -22,3 +24,21 @@ def runner(options: RunOptions):
         return algorithm
 
     return run
+
+
+def assert_resumes_exactly(run, fresh, tmp_path: Path, trained: str) -> None:
+    """Six iterations, whole or with a stop after three, end in the same bits. Weights called `trained` moved on."""
+    whole = run(fresh(), tmp_path / "whole", 6)
+    run(fresh(), tmp_path / "parts", 3)
+    halfway = read_checkpoint(RunFolder(tmp_path / "parts").checkpoint)["state_dict"]
+    parts = run(fresh(), tmp_path / "parts", 6, resume=True)
+    assert whole.env_steps == parts.env_steps > 0
+    assert torch.equal(whole.generator.get_state(), parts.generator.get_state())
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, parts.state_dict()[name]), name
+        assert trained not in name or not torch.equal(value, halfway[name]), name
+    for name, value in whole.env.state_dict().items():
+        assert torch.equal(value, parts.env.state_dict()[name]), name
+    rows = [RunFolder(tmp_path / name).read_metrics() for name in ("whole", "parts")]
+    strip = [[{k: v for k, v in row.items() if not k.endswith("seconds")} for row in r] for r in rows]
+    assert strip[0] == strip[1] and len(strip[0]) == 6

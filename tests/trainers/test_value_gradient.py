@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from policies import DeterministicMLP, GaussianMLP
-from tests.trainers.running import runner
+from tests.trainers.running import assert_resumes_exactly, runner
 from trainers.checkpoint import read_checkpoint
 from trainers.environments import make_env
 from trainers.options import RunOptions
@@ -55,20 +55,7 @@ def test_resuming_is_exact_to_the_bit(tmp_path, name, task):
     def fresh():
         return make(cls, kind, make_env(task, 2, seed=1), 1, policy, **options)
 
-    whole = run(fresh(), tmp_path / "whole", 6)
-    run(fresh(), tmp_path / "parts", 3)
-    halfway = read_checkpoint(RunFolder(tmp_path / "parts").checkpoint)["state_dict"]
-    parts = run(fresh(), tmp_path / "parts", 6, resume=True)
-    assert whole.env_steps == parts.env_steps > 0
-    assert torch.equal(whole.generator.get_state(), parts.generator.get_state())
-    for name, value in whole.state_dict().items():
-        assert torch.equal(value, parts.state_dict()[name]), name
-        assert "weight" not in name or not torch.equal(value, halfway[name]), name
-    for name, value in whole.env.state_dict().items():
-        assert torch.equal(value, parts.env.state_dict()[name]), name
-    rows = [RunFolder(tmp_path / name).read_metrics() for name in ("whole", "parts")]
-    strip = [[{k: v for k, v in row.items() if not k.endswith("seconds")} for row in r] for r in rows]
-    assert strip[0] == strip[1] and len(strip[0]) == 6
+    assert_resumes_exactly(run, fresh, tmp_path, "weight")
 
 
 CHILD = """
