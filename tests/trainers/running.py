@@ -26,19 +26,22 @@ def runner(options: RunOptions):
     return run
 
 
-def assert_resumes_exactly(run, fresh, tmp_path: Path, trained: str) -> None:
-    """Six iterations, whole or with a stop after three, end in the same bits. Weights called `trained` moved on."""
-    whole = run(fresh(), tmp_path / "whole", 6)
-    run(fresh(), tmp_path / "parts", 3)
-    halfway = read_checkpoint(RunFolder(tmp_path / "parts").checkpoint)["state_dict"]
-    parts = run(fresh(), tmp_path / "parts", 6, resume=True)
-    assert whole.env_steps == parts.env_steps > 0
+def assert_resumes_exactly(run, fresh, tmp_path: Path, trained: str, iterations: int = 6) -> list[dict[str, float]]:
+    """Whole or with a stop halfway, it ends in the same bits; weights called `trained` moved on. The metrics."""
+    whole = run(fresh(), tmp_path / "whole", iterations)
+    run(fresh(), tmp_path / "parts", iterations // 2)
+    halfway = read_checkpoint(RunFolder(tmp_path / "parts").checkpoint)
+    assert halfway["diffsim"]["iteration"] == iterations // 2
+    parts = run(fresh(), tmp_path / "parts", iterations, resume=True)
+    assert whole.env_steps == parts.env_steps > 0 and whole.iteration == parts.iteration == iterations
     assert torch.equal(whole.generator.get_state(), parts.generator.get_state())
     for name, value in whole.state_dict().items():
         assert torch.equal(value, parts.state_dict()[name]), name
-        assert trained not in name or not torch.equal(value, halfway[name]), name
-    for name, value in whole.env.state_dict().items():
-        assert torch.equal(value, parts.env.state_dict()[name]), name
+        assert trained not in name or not torch.equal(value, halfway["state_dict"][name]), name
+    if hasattr(whole, "env"):
+        for name, value in whole.env.state_dict().items():
+            assert torch.equal(value, parts.env.state_dict()[name]), name
     rows = [RunFolder(tmp_path / name).read_metrics() for name in ("whole", "parts")]
     strip = [[{k: v for k, v in row.items() if not k.endswith("seconds")} for row in r] for r in rows]
-    assert strip[0] == strip[1] and len(strip[0]) == 6
+    assert strip[0] == strip[1] and len(strip[0]) == iterations
+    return rows[0]

@@ -6,7 +6,7 @@ import torch
 from diffsim.mdp import Scenarios
 from policies import GaussianMLP
 from tests.trainers.linear import LinearPolicy, LinearQuadratic
-from tests.trainers.running import runner
+from tests.trainers.running import assert_resumes_exactly, runner
 from trainers.checkpoint import read_checkpoint
 from trainers.errors import NonFiniteError
 from trainers.options import RunOptions
@@ -96,20 +96,7 @@ def test_resuming_is_exact_to_the_bit(tmp_path, kwargs):
         policy = GaussianMLP(mdp.observation_space, mdp.action_space, hidden_sizes=(8,)).double()
         return BPTT(mdp, policy, horizon=5, seed=4, **kwargs)
 
-    whole = run(fresh(), tmp_path / "whole", 20)
-    run(fresh(), tmp_path / "parts", 10)
-    halfway = read_checkpoint(RunFolder(tmp_path / "parts").checkpoint)
-    assert halfway["diffsim"]["iteration"] == 10
-    parts = run(fresh(), tmp_path / "parts", 20, resume=True)
-
-    assert whole.env_steps == parts.env_steps and whole.iteration == parts.iteration == 20
-    assert torch.equal(whole.generator.get_state(), parts.generator.get_state())
-    for name, value in whole.state_dict().items():
-        assert torch.equal(value, parts.state_dict()[name]), name
-        assert "network" not in name or not torch.equal(value, halfway["state_dict"][name]), name
-    rows = [RunFolder(tmp_path / name).read_metrics() for name in ("whole", "parts")]
-    strip = [[{k: v for k, v in row.items() if not k.endswith("seconds")} for row in r] for r in rows]
-    assert strip[0] == strip[1] and len(strip[0]) == 20
+    assert_resumes_exactly(run, fresh, tmp_path, "network", iterations=20)
 
 
 def test_resume_needs_the_generator_too(tmp_path):

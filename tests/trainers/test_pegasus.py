@@ -12,8 +12,7 @@ import torch
 import diffsim
 from policies import DeterministicMLP, GaussianMLP
 from tests.trainers.linear import LinearPolicy, LinearQuadratic, NoisyLinearPolicy
-from tests.trainers.running import runner
-from trainers.checkpoint import read_checkpoint
+from tests.trainers.running import assert_resumes_exactly, runner
 from trainers.errors import NonFiniteError, UsageError
 from trainers.options import RunOptions
 from trainers.pathwise.derivative_free import central_differences, coordinate_sweep, with_gradient
@@ -273,20 +272,8 @@ def test_resuming_is_exact_to_the_bit(tmp_path, kwargs):
         policy = GaussianMLP(mdp.observation_space, mdp.action_space, hidden_sizes=(4,)).double()
         return Pegasus(mdp, policy, horizon=5, seed=4, num_fresh=6, **kwargs)
 
-    whole = run(fresh(), tmp_path / "whole", 10)
-    run(fresh(), tmp_path / "parts", 5)
-    halfway = read_checkpoint(RunFolder(tmp_path / "parts").checkpoint)
-    parts = run(fresh(), tmp_path / "parts", 10, resume=True)
-    assert whole.env_steps == parts.env_steps and whole.iteration == parts.iteration == 10
-    assert torch.equal(whole.generator.get_state(), parts.generator.get_state())
-    for name, value in whole.state_dict().items():
-        assert torch.equal(value, parts.state_dict()[name]), name
-    weight = "policy.network.0.weight"
-    assert not torch.equal(whole.state_dict()[weight], halfway["state_dict"][weight])
-    rows = [RunFolder(tmp_path / name).read_metrics() for name in ("whole", "parts")]
-    strip = [[{k: v for k, v in row.items() if not k.endswith("seconds")} for row in r] for r in rows]
-    assert strip[0] == strip[1]
-    assert "max_gap" not in kwargs or rows[0][-1]["scenarios"] > 3
+    rows = assert_resumes_exactly(run, fresh, tmp_path, "policy.network.0.weight", iterations=10)
+    assert "max_gap" not in kwargs or rows[-1]["scenarios"] > 3
 
 
 def test_a_nonfinite_gradient_is_traced(tmp_path):

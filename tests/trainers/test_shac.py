@@ -13,7 +13,7 @@ from rich.console import Console
 from diffsim.mdp import Scenarios
 from policies import GaussianMLP, ValueMLP
 from tests.trainers.linear import LinearPolicy, LinearQuadratic
-from tests.trainers.running import runner
+from tests.trainers.running import assert_resumes_exactly, runner
 from tests.trainers.whole_episode import differences, make_shac, parameter_gradient
 from trainers.checkpoint import read_checkpoint
 from trainers.errors import NonFiniteError
@@ -258,19 +258,8 @@ def test_resuming_is_exact_to_the_bit(tmp_path, kwargs):
         mdp = LinearQuadratic(3, noise_std=0.1, bound=1.5, max_episode_steps=7)
         return make_shac(mdp, gaussian(mdp), horizon=5, seed=4, value_epochs=2, **(options if kwargs else {}))
 
-    whole = run(fresh(), tmp_path / "whole", 20)
-    run(fresh(), tmp_path / "parts", 10)
-    halfway = read_checkpoint(RunFolder(tmp_path / "parts").checkpoint)
-    parts = run(fresh(), tmp_path / "parts", 20, resume=True)
-
-    assert whole.env_steps == parts.env_steps == 300 and whole.iteration == parts.iteration == 20
-    assert torch.equal(whole.generator.get_state(), parts.generator.get_state())
-    for name, value in whole.state_dict().items():
-        assert torch.equal(value, parts.state_dict()[name]), name
-        assert "network" not in name or not torch.equal(value, halfway["state_dict"][name]), name
-    rows = [RunFolder(tmp_path / name).read_metrics() for name in ("whole", "parts")]
-    strip = [[{k: v for k, v in row.items() if not k.endswith("seconds")} for row in r] for r in rows]
-    assert strip[0] == strip[1] and len(strip[0]) == 20
+    rows = assert_resumes_exactly(run, fresh, tmp_path, "network", iterations=20)
+    assert rows[-1]["env_steps"] == 300
 
 
 def test_learning_rates_fall_to_two_percent(tmp_path):
