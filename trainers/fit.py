@@ -34,7 +34,7 @@ from trainers.options import (
     read_yaml,
     takes_policy,
 )
-from trainers.ranks import joined, own_device, rank
+from trainers.ranks import joined, num_ranks, own_device, rank
 from trainers.recorder import Recorder, ReturnBar
 from trainers.run_folder import RunFolder, write_table
 
@@ -69,7 +69,8 @@ def fit(argv: Sequence[str], console: Console) -> RunFolder:
         if resumed is None:
             folder.config.write_text(yaml.safe_dump(values, sort_keys=False))
         folder.final.unlink(missing_ok=True)
-        folder.add_machine(describe_machine())
+        shared = f"; {num_ranks()} ranks" if num_ranks() > 1 else ""
+        folder.add_machine(describe_machine() + shared)
         recorder = train(algorithm, options, folder, console, checkpoint)
     played = report(algorithm, options, folder, console)
     if not recorder.stopped_early:

@@ -37,8 +37,8 @@ def joined(device: str) -> Iterator[None]:
     if num_ranks() == 1:
         yield
         return
-    where = torch.device(device)
-    distributed.init_process_group("nccl" if where.type == "cuda" else "gloo", device_id=where if where.index else None)
+    gpu = torch.device(device) if device.startswith("cuda") else None
+    distributed.init_process_group("gloo" if gpu is None else "nccl", device_id=gpu)
     try:
         yield
     finally:

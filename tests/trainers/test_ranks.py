@@ -68,6 +68,7 @@ def test_two_ranks_train_as_one_and_resume(algorithm, tmp_path):
     if first < 4:  # by two again, and then by one
         torchrun("trainers.cli", ["fit", f"--resume={two.path}", "--iterations=3"])
         fit([f"--resume={two.path}", "--iterations=4"], Console(file=io.StringIO()))
+    assert two.machine.read_text().splitlines()[0].endswith("; 2 ranks")
     *found, rows = trained(two)
     *expected, expected_rows = trained(one)
     torch.testing.assert_close(found, expected)
