@@ -16,6 +16,7 @@ from trainers.checkpoint import read_checkpoint
 from trainers.environments import make_env
 from trainers.options import RunOptions
 from trainers.replay import Batch, Steps
+from trainers.rollout import Trajectory
 from trainers.run_folder import RunFolder
 from trainers.value_gradient.ddpg import DDPG
 from trainers.value_gradient.dpg import DPG
@@ -201,6 +202,49 @@ def test_an_update_of_ddpg_by_its_definition():
         slow = zip(*(getattr(x, y).parameters() for x, y in ((before, f"target_{net}"), (ddpg, net))), strict=True)
         for (old, new), found in zip(slow, getattr(ddpg, f"target_{net}").parameters(), strict=True):
             torch.testing.assert_close(found, 0.9 * old + 0.1 * new)
+
+
+def test_an_update_of_dpg_by_its_definition():
+    """Critic: (Q - r - discount Q(o', mu(o')))^2, with discount 0 where o' is terminal; actor: Q(o, mu(o)) after it."""
+    dpg = small(DPG, DeterministicMLP)
+    batch, before = batch_of(60, torch.Generator().manual_seed(1)), copy.deepcopy(dpg)
+    batch = batch._replace(discount=torch.where(torch.arange(60) % 3 == 0, 0.0, batch.discount))
+    dpg.update(batch)
+    target = batch.reward + batch.discount * before.critic(batch.next_obs, before.policy(batch.next_obs))[0]
+    (before.critic(batch.obs, batch.action)[0] - target.detach()).square().mean().backward()
+    (-dpg.critic(batch.obs, before.policy(batch.obs))[0]).mean().backward(inputs=list(before.policy.parameters()))
+    for net in ("critic", "policy"):
+        for expected, found in zip(getattr(before, net).parameters(), getattr(dpg, net).parameters(), strict=True):
+            torch.testing.assert_close(found.grad, expected.grad)
+
+
+def test_svg0s_targets_by_their_definition():
+    """G_t = r_t + gamma ((1 - lam) Q(o', pi(o', z')) + lam G_{t+1}), with fresh z', and nothing after a terminal o'."""
+    svg0 = make(SVG0, GaussianMLP, make_env("Pendulum-v1", 2), horizon=4, gamma=0.9, lam=0.6)
+    random = torch.Generator().manual_seed(3)
+
+    def numbers(*shape):
+        return torch.randn(*shape, generator=random, dtype=torch.float64)
+
+    terminated, truncated = torch.zeros(2, 4, 2, dtype=torch.bool)
+    terminated[1, 0], truncated[2, 1] = True, True
+    played = Trajectory(numbers(4, 2, 3), numbers(4, 2, 1), numbers(4, 2), numbers(4, 2, 3), terminated, truncated)
+    svg0.collect = lambda actor, noise: played
+    start = svg0.generator.get_state()
+    window = svg0.window()
+    svg0.generator.set_state(start)
+    noise, fresh = svg0.randn(4, 2, 1), svg0.randn(4, 2, 1)
+    with torch.no_grad():
+        value = svg0.critic(played.next_obs, svg0.policy(played.next_obs, fresh))[0]
+    assert not torch.allclose(svg0.policy(played.next_obs, fresh), svg0.policy(played.next_obs, noise))
+    expected = torch.zeros(4, 2).double()
+    for n in range(2):
+        for t in (3, 2, 1, 0):
+            after = 0.0 if terminated[t, n] else value[t, n]
+            further = after if t == 3 or (terminated | truncated)[t, n] else expected[t + 1, n]
+            expected[t, n] = played.reward[t, n] + 0.9 * (0.4 * after + 0.6 * further)
+    torch.testing.assert_close(window.returns, expected.flatten())
+    assert torch.equal(window.noise, noise.flatten(0, 1))
 
 
 def test_td3s_target_and_its_delay():
