@@ -39,7 +39,7 @@ def fresh(learner="SAC", **kwargs):
         "fit_kwargs": {"max_epochs": 2, "batch_size": 16},
         "initial_steps": 60,
         "fit_every": 10,
-        "updates_per_step": 1.0,
+        "updates_per_step": 2.0,
         "branches_per_step": 2,
         "num_branches": 10,
         **kwargs,
@@ -53,7 +53,7 @@ run = runner(RunOptions(task="linear", evaluate_every=1))
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_every_learner_runs_unchanged_and_resumes_to_the_bit(tmp_path, learner):
     whole = run(fresh(learner), tmp_path / "whole", 4)
-    assert whole.env_steps == 60 + 3 * 10 and whole.learner.updates == 30
+    assert whole.env_steps == 60 + 3 * 10 and whole.learner.updates == 60
     run(fresh(learner), tmp_path / "parts", 2)
     assert read_checkpoint(RunFolder(tmp_path / "parts").checkpoint)["diffsim"]["env_steps"] == 70
     parts = run(fresh(learner), tmp_path / "parts", 4, resume=True)

@@ -41,10 +41,12 @@ def test_plans_begin_with_the_best_action():
     assert best_first_action(obs, 6).abs().min() > 0.1
 
 
-def test_returns_are_the_mdps():
+@pytest.mark.parametrize("bound", [torch.inf, 0.6])
+def test_returns_are_the_mdps_until_their_episodes_end(bound):
     model = planner(horizon=3, num_plans=2, num_best=2, num_particles=2, gamma=0.5)
-    obs, plans = torch.tensor([0.5, 0.2], dtype=torch.float64), torch.randn(3, 2, 1, dtype=torch.float64)
-    expected = []
+    model.model.known_termination = lambda obs: obs[:, 0].abs() > bound
+    obs, plans = torch.tensor([0.5, 0.2], dtype=torch.float64), torch.tensor([[0.4, -1.0], [1.0, 0.2], [-0.5, 0.7]])
+    plans, expected, lengths = plans[:, :, None].double(), [], []
     for plan in range(2):
         total = 0.0
         for particle in range(2):
@@ -54,9 +56,13 @@ def test_returns_are_the_mdps():
                 reached = SYSTEM.transition(x, u, model.model_noise[t, particle][None])
                 total += 0.5**t * SYSTEM.reward(x, u, reached).item() / 2
                 x = reached
+                if x[0, 0].abs() > bound:
+                    break
+            lengths.append(t + 1)
         expected.append(total)
     found = model.returns(torch.stack([obs, -obs]), torch.stack([plans, plans], dim=1))
     assert found[0].tolist() == pytest.approx(expected) and found.shape == (2, 2)
+    assert len(set(lengths)) > 1 or bound == torch.inf, lengths
 
 
 def test_an_action_is_a_function_of_observation_and_seed():
