@@ -1,6 +1,6 @@
 """One training run by several processes, ranks, that `torchrun` has started: each simulates its share of the worlds.
 
-    torchrun --nproc-per-node 2 -m trainers.cli fit --config configs/quickstart.yaml
+    torchrun --nproc-per-node 2 --no-python -- diffsim fit --config configs/quickstart.yaml
 
 All ranks train the same networks on the same numbers (see `diffsim.sharded`); the first one alone keeps the run's
 folder, evaluates, and speaks.
@@ -33,11 +33,11 @@ def own_device(device: str) -> str:
 
 @contextmanager
 def joined(device: str) -> Iterator[None]:
-    """Meanwhile, the ranks can talk to each other. `device` is this one's."""
+    """Meanwhile, the ranks can talk to each other. `device` is this one's; whether it exists is for others to say."""
     if num_ranks() == 1:
         yield
         return
-    gpu = torch.device(device) if device.startswith("cuda") else None
+    gpu = torch.device(device) if device.startswith("cuda") and torch.cuda.is_available() else None
     distributed.init_process_group("gloo" if gpu is None else "nccl", device_id=gpu)
     try:
         yield
