@@ -59,10 +59,10 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
             parameter.grad /= num_ranks()
 
 
-def any_rank(flag: bool, device: torch.device) -> bool:
+def any_rank(flag: bool) -> bool:
     """Whether it holds on any of them: so that what depends on a clock or a signal is decided by all alike."""
     if num_ranks() == 1:
         return flag
-    told = torch.tensor(float(flag), device=device)
+    told = torch.tensor(float(flag), device="cuda" if distributed.get_backend() == "nccl" else "cpu")
     distributed.all_reduce(told, op=distributed.ReduceOp.MAX)
     return bool(told)

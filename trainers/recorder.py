@@ -62,7 +62,7 @@ class Recorder(Callback):
         assert isinstance(pl_module, Training)
         self.folder.append_metrics({**self.counts(pl_module), **pl_module.metrics})
         complete = self.complete(trainer, pl_module)
-        stop_requested = any_rank(self.stop_requested, pl_module.generator.device)
+        stop_requested = any_rank(self.stop_requested)
         self.stopped_early = stop_requested and not complete
         trainer.should_stop = trainer.should_stop or stop_requested or complete
         every = pl_module.evaluate_every_steps
@@ -94,7 +94,7 @@ class Recorder(Callback):
     def complete(self, trainer: Trainer, training: Training) -> bool:
         """Whether nothing is left of the budget."""
         spent = training.env_steps >= self.env_steps or self.elapsed() - self.eval_seconds >= self.seconds
-        return any_rank(spent or training.iteration == trainer.max_epochs, training.generator.device)
+        return any_rank(spent or training.iteration == trainer.max_epochs)
 
     def __enter__(self) -> Recorder:
         """From now on, a first Ctrl-C ends training after the iteration under way."""
