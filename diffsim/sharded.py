@@ -26,10 +26,12 @@ def shard(task: Task) -> Task:
     numbers. World n belongs to process n // task.num_envs.
 
     Args:
-        task: as many copies as every other process has; itself left as it is.
+        task: as many copies as every other process has, on the simulator; itself left as it is.
 
-    Raises: ValueError if there is no process group.
+    Raises: ValueError if there is no process group, or the simulator does not run the task.
     """
+    if not task.simulated:
+        raise ValueError(f"task must be one that the simulator runs, got {type(task).__name__}")
     if not distributed.is_initialized():
         raise ValueError("shard needs a process group: see torch.distributed.init_process_group")
     whole = copy(task)
