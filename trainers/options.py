@@ -48,7 +48,11 @@ ALGORITHMS = {
 """Module of each algorithm, imported only when it is asked for."""
 
 POLICIES: dict[str, str] = dict.fromkeys(
-    ("DeterministicMLP", "GaussianMLP", "FullGaussianMLP", "CategoricalMLP", "DiscreteQMLP"), "policies"
+    (
+        *("DeterministicMLP", "GaussianMLP", "FullGaussianMLP"),
+        *("CategoricalMLP", "RelaxedCategoricalMLP", "BernoulliMLP", "DiscreteQMLP"),
+    ),
+    "policies",
 )
 """Module of each policy."""
 

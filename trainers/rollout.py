@@ -26,7 +26,7 @@ class Trajectory(NamedTuple):
 
     Attributes:
         obs: [H, N, O], what the policy saw.
-        action: [H, N, A], in the action space's units.
+        action: [H, N, A], as the policy chose it: in the action space's units, or what the policy decodes to that.
         reward: [H, N].
         next_obs: [H, N, O], the observation reached, before any reset.
         terminated: bool [H, N], the episode ended in a terminal state.
@@ -131,7 +131,8 @@ def collect(env: VectorEnv, policy: Actor, obs: Any, action_noise: Tensor) -> tu
     Args:
         env: N copies, whose autoreset mode is SAME_STEP or DISABLED (then ended copies are reset here). In
             mode NEXT_STEP one step in each episode is not a transition of the process; it is refused.
-        policy: `policy(obs, noise)` to actions; noise is None where `action_noise` is empty.
+        policy: `policy(obs, noise)` to actions; noise is None where `action_noise` is empty. The environment takes them
+            as a `Policy` decodes them.
         obs: [N, O], where the copies stand: what `env.reset` or the last `collect` returned.
         action_noise: [H, N, Z] standard normal; Z may be 0. Its device and dtype are the trajectory's; but images of
             bytes, or other small integers, stay what they are.
@@ -155,7 +156,8 @@ def collect(env: VectorEnv, policy: Actor, obs: Any, action_noise: Tensor) -> tu
     steps, obs = [], tensor(obs)
     for noise in action_noise:
         action = policy(obs, noise if noise.shape[-1] else None)
-        reached, reward, terminated, truncated, info = env.step(action.cpu().numpy())
+        taken = policy.decode(action) if isinstance(policy, Policy) else action
+        reached, reward, terminated, truncated, info = env.step(taken.cpu().numpy())
         ended = np.asarray(terminated) | np.asarray(truncated)
         next_obs = following = tensor(reached)
         if ended.any() and isinstance(policy, Policy):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
+from gymnasium.spaces import Box
 from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
@@ -53,7 +54,8 @@ class SVG0(ModelFree):
 
     Args:
         env: N copies to learn in.
-        policy: pi, what is trained: one with noise, through which it can be differentiated.
+        policy: pi, what is trained: one with noise, through which it can be differentiated; for discrete actions a
+            `RelaxedCategoricalMLP` or `BernoulliMLP`, whose Q is that of one-hot vectors or bits.
         critic: Q; a `QMLP` if None.
         horizon: T, steps of every copy per window.
         gamma: discount, in (0, 1].
@@ -67,8 +69,7 @@ class SVG0(ModelFree):
         evaluation: from the policy to metrics.
 
     Source: Heess et al. (2015), "Learning continuous control policies by stochastic value gradients", section 4, with
-    TD(lambda) for fitted Q evaluation. Rates and sizes are a first guess,
-    not tuned.
+    TD(lambda) for fitted Q evaluation. Rates and sizes are a first guess, not tuned.
     """
 
     run_defaults = {
@@ -102,8 +103,11 @@ class SVG0(ModelFree):
             raise TypeError(f"policy must be one with noise, such as GaussianMLP, got {type(policy).__name__}")
         super().__init__(env, policy, gamma=gamma, seed=seed, evaluation=evaluation)
         if critic is None:
-            sizes = policy.obs_size, env.single_action_space
-            critic = QMLP(*sizes, policy.normalizer, hidden_sizes=critic_hidden_sizes, activation="elu")
+            space = env.single_action_space
+            if not isinstance(space, Box):
+                space = Box(-1.0, 1.0, (policy.action_size,))  # one-hot vectors and bits, seen as they are
+            sizes = {"hidden_sizes": critic_hidden_sizes, "activation": "elu"}
+            critic = QMLP(policy.obs_size, space, policy.normalizer, **sizes)
         self.critic = critic.to(next(policy.parameters()))
         self.horizon, self.lam, self.epochs, self.minibatches = horizon, lam, epochs, minibatches
         self.learning_rate, self.critic_learning_rate = learning_rate, critic_learning_rate
