@@ -14,8 +14,6 @@ import pytest
 
 import diffsim
 from benchmarks import pong
-from benchmarks.discrete import Row as DiscreteRow
-from benchmarks.discrete import table as discrete_table
 from benchmarks.goals import EXPERIMENTS, arguments_of
 from benchmarks.goals import Result as GoalResult
 from benchmarks.goals import page as goals_page
@@ -166,24 +164,6 @@ def test_a_run_and_its_peer_go_on_two_cores_at_the_same_time(tmp_path):
         call([sys.executable, "-c", "1 / 0"])
 
 
-def test_discrete(tmp_path):
-    arguments = ["--tasks", "CartPole-v1", "--algorithms", "A2C", "--seeds", 4, "--env_steps", 2000]
-    arguments += ["--runs", tmp_path / "runs", "--output", tmp_path]
-    output = run("discrete", *arguments)
-    (line,) = re.findall(r"^\| CartPole-v1 \| A2C .*$", (tmp_path / "discrete.md").read_text(), re.M)
-    assert line in output and cells(line)[2] == "2,000" and cells(line)[3].startswith("4: ")
-    before = (tmp_path / "runs.json").read_text()
-    assert "Row(" not in run("discrete", *arguments)  # finished runs are not repeated
-    assert (tmp_path / "runs.json").read_text() == before
-
-
-def test_discrete_counts_the_seeds_that_solve():
-    rows = [
-        DiscreteRow("CartPole-v1", "PPO", seed, mean, 0.0, 1000, 2.0) for seed, mean in enumerate((474.9, 475.0, 500.0))
-    ]
-    assert cells(discrete_table(rows)[-1])[3:] == ["0: 475, 1: 475, 2: 500", "483", "2 of 3", "2"]
-
-
 def test_simulated(tmp_path):
     arguments = ["--budget", 2048, "--seeds", 0, "--copies", 2, "--runs", tmp_path / "runs", "--output", tmp_path]
     output = run("simulated", *arguments)
@@ -272,20 +252,3 @@ def test_goals_table_says_what_is_shown():
 def test_the_ensemble_benchmark_gives_a_ratio_for_every_size():
     lines = [cells(line) for line in run("ensemble", "--members", 2, "--rounds", 1, "--repeats", 1).splitlines()[3:]]
     assert len(lines) == 7 and all(float(line[2]) > 0 for line in lines)
-
-
-def test_world_model_runs_are_not_repeated_and_make_a_table(tmp_path):
-    from benchmarks.model_free import write_rows
-    from benchmarks.world_models import METHODS, main
-
-    rows = [
-        ModelFreeRow("ours", "Pendulum-v1", "ModelBased", 5000, seed, mean, 10.0, 5000, 60.0)
-        for seed, mean in ((0, -100.0), (1, -200.0))
-    ]
-    write_rows(rows, tmp_path / "runs.csv")
-    main(["--tasks", "Pendulum-v1", "--methods", "ModelBased", "--seeds", "0", "1", "--output", str(tmp_path)])
-    from benchmarks.world_models import table
-
-    assert table(rows)[2] == "| Pendulum-v1 | ModelBased | 5,000 | 2 | -150 ± 50 | -100, -200 |"
-    configs = {method.config for methods in METHODS.values() for method in methods.values() if method.config}
-    assert len(configs) > 3 and all((ROOT / "configs" / config).is_file() for config in configs)
