@@ -31,7 +31,7 @@ class A2C(OnPolicy):
         env: N copies to learn in.
         policy: what is trained.
         horizon: H, steps of each copy per update.
-        updates: per iteration. Observations are seen with new statistics from one iteration to the next.
+        updates: per iteration.
         gamma: discount, in (0, 1].
         lam: of advantages and of the value's targets, in [0, 1].
         learning_rate: of RMSprop.
@@ -48,7 +48,7 @@ class A2C(OnPolicy):
     Source: Mnih et al. (2016), "Asynchronous Methods for Deep Reinforcement Learning".
     """
 
-    run_defaults = {"num_envs": 16}
+    run_defaults = {"num_envs": 16, "initial_std": 1.0}
 
     def __init__(
         self,
@@ -96,15 +96,14 @@ class A2C(OnPolicy):
     def iterate(self) -> dict[str, Tensor | float]:
         """Acts for a few short windows, with a step after each."""
         optimizer = self.only_optimizer()
-        obs, batches, norms = [], [], []
+        batches, norms = [], []
         for _ in range(self.updates):
             learning_rate = self.decayed(optimizer, self.learning_rate, self.decay_env_steps)
             trajectory, raw = self.window(self.horizon)
             batch = self.judged(trajectory, raw, self.lam, self.lam).flatten()
             norms.append(self.descend(partial(self.loss, batch), optimizer, self.max_norm)[1])
-            obs.append(trajectory.obs)
+            self.see(trajectory.obs)
             batches.append(batch)
-        self.see(torch.stack(obs))
         value, returns = (torch.cat([getattr(batch, name) for batch in batches]) for name in ("value", "returns"))
         return {
             **self.episode_metrics(),

@@ -26,7 +26,7 @@ class A3C(A2C):
         s <- alpha s + (1 - alpha) g^2,    theta <- theta - learning_rate * g / (sqrt(s) + eps)
 
     Each learner does this `updates` times per iteration, on its own share of the copies and with a generator of its
-    own; theta and s are everybody's. Then they wait for each other, and observations are seen with new statistics.
+    own; theta and s are everybody's. Then they wait for each other, and go on with the statistics of all observations.
 
     With one learner this is A2C, to the bit. With more, who is first is up to the machine: no two runs are equal, and a
     resumed run goes on from the same parameters, statistics, generators and environments, but not in the same way.
@@ -54,7 +54,7 @@ class A3C(A2C):
     learner has one copy of the environment, and the rates are searched for; here they are A2C's.
     """
 
-    run_defaults = {"num_envs": 16}
+    run_defaults = {"num_envs": 16, "initial_std": 1.0}
 
     def __init__(
         self,
@@ -110,13 +110,15 @@ class A3C(A2C):
         self.crew: Crew | None = None
 
     def iterate(self) -> dict[str, Tensor | float]:
-        """Lets every learner act and learn, and lets all see with new statistics."""
+        """Lets every learner act and learn, and lets all see with the statistics of all."""
         if self.crew is None:
             self.crew = Crew(self.shared(), self.shares, self.options, self.states)
         reports = self.crew.work(self.env_steps)
         self.env_steps += sum(report.env_steps for report in reports)
         self.states = [report.state for report in reports]
-        self.see(torch.cat([report.obs.flatten(0, 1) for report in reports]))
+        for report in reports:
+            for obs in report.obs:
+                self.see(obs)
         names = dict.fromkeys(name for report in reports for name in report.metrics)
         told = {name: [report.metrics[name] for report in reports if name in report.metrics] for name in names}
         return {name: sum(numbers) / len(numbers) for name, numbers in told.items()}

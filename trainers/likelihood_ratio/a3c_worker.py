@@ -46,13 +46,13 @@ class Report(NamedTuple):
     Attributes:
         env_steps: taken.
         metrics: as A2C's.
-        obs: [..., O], for the normaliser, which is everybody's.
+        obs: [..., O] of each window, for the normaliser, which is everybody's.
         state: what its next steps depend on, beside what is shared.
     """
 
     env_steps: int
     metrics: dict[str, float]
-    obs: Tensor
+    obs: list[Tensor]
     state: dict[str, Any]
 
 
@@ -129,13 +129,13 @@ class Learner(A2C):
         self.common, self.learners = shared, learners
         own = [*self.actor.parameters(), *self.value.parameters()]
         self.optimizer = SharedRMSprop(own, shared.parameters(), shared.squares, lr=self.learning_rate, **RMSPROP)
-        self.seen = torch.zeros(0)
+        self.seen: list[Tensor] = []
 
     def work(self, env_steps: int) -> Report:
         """Does its part of an iteration that begins after `env_steps` of all processes."""
         self.actor.load_state_dict(self.common.actor.state_dict())
         self.value.load_state_dict(self.common.value.state_dict())
-        self.begun = self.env_steps = env_steps
+        self.begun, self.env_steps, self.seen = env_steps, env_steps, []
         metrics = {name: float(value) for name, value in self.iterate().items()}
         return Report(self.env_steps - env_steps, metrics, self.seen, self.own_state())
 
@@ -171,8 +171,9 @@ class Learner(A2C):
         loss.backward()
 
     def see(self, obs: Tensor) -> None:
-        """Keeps `obs` for all."""
-        self.seen = obs
+        """As A2C, and keeps `obs` for all, who begin the next iteration with one pair of statistics."""
+        super().see(obs)
+        self.seen.append(obs)
 
 
 def serve(connection: Connection, shared: Shared, env_fns: list[Callable[[], Any]], options: dict[str, Any]) -> None:

@@ -29,8 +29,7 @@ class ActorCritic(OnPolicy):
     Args:
         env: N copies to learn in.
         policy: what is trained.
-        steps: of acting and learning per iteration. Observations are seen with new statistics from one iteration to
-            the next.
+        steps: of acting and learning per iteration.
         gamma: discount, in (0, 1].
         learning_rate: of the policy's Adam.
         value_learning_rate: of the value's Adam.
@@ -45,7 +44,7 @@ class ActorCritic(OnPolicy):
     Source: Barto, Sutton & Anderson (1983); Sutton & Barto (2018), section 13.5. Rates set by hand on CartPole-v1.
     """
 
-    run_defaults = {"num_envs": 16}
+    run_defaults = {"num_envs": 16, "initial_std": 1.0}
 
     def __init__(
         self,
@@ -97,8 +96,8 @@ class ActorCritic(OnPolicy):
             self.descend(partial(self.value_loss, batch.obs, batch.returns), value_optimizer, self.max_norm)
             self.descend(partial(self.loss, batch), actor_optimizer, self.max_norm)
             batches.append(batch)
+            self.see(batch.obs)
         together = Batch(*map(torch.cat, zip(*batches, strict=True)))
-        self.see(together.obs)
         return {
             **self.episode_metrics(),
             "explained_variance": explained_variance(together.value, together.returns),

@@ -57,7 +57,7 @@ class NaturalGradient(OnPolicy):
     for Continuous Control" (TNPG). The defaults are those of our TRPO.
     """
 
-    run_defaults = {"num_envs": 8}
+    run_defaults = {"num_envs": 8, "initial_std": 1.0}
 
     def __init__(
         self,

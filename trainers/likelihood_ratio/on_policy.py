@@ -54,7 +54,7 @@ class OnPolicy(ModelFree):
 
     Copies go on from window to window. The value stands in for what a time-out or the window's end cut off; a
     terminal state is worth nothing. Policy and value see observations through one pair of statistics, which changes
-    between iterations only.
+    between a window's last update and the next window only.
 
     Args:
         env: N copies, of any kind that Gymnasium has, whose autoreset mode is DISABLED; or our simulator's.

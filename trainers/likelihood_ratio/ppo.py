@@ -50,7 +50,7 @@ class PPO(OnPolicy):
     Implementation Details of Proximal Policy Optimization".
     """
 
-    run_defaults = {"num_envs": 8}
+    run_defaults = {"num_envs": 8, "initial_std": 1.0}
 
     def __init__(
         self,

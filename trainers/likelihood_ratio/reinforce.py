@@ -73,7 +73,7 @@ class Reinforce(OnPolicy):
     Greensmith et al. (2004) for the optimal baseline. Rates after Tianshou's MuJoCo benchmark.
     """
 
-    run_defaults = {"num_envs": 10}
+    run_defaults = {"num_envs": 10, "initial_std": 1.0}
 
     def __init__(
         self,
