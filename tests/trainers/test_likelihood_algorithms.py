@@ -161,6 +161,17 @@ def test_the_online_step_by_hand():
         torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-13)
 
 
+@pytest.mark.parametrize(("cls", "count"), [(A2C, "updates"), (ActorCritic, "steps")])
+def test_an_iteration_of_three_updates_is_three_of_one(tmp_path, cls, count):
+    """So that observations are seen with new statistics after every update, also within an iteration."""
+    one, three = (make(cls, make_env("Hopper-v5", 2), **{count: number}) for number in (1, 3))
+    run(one, tmp_path / "one", 6)
+    run(three, tmp_path / "three", 2)
+    assert one.env_steps == three.env_steps == one.policy.normalizer.count > 0
+    for name, value in one.state_dict().items():
+        assert torch.equal(value, three.state_dict()[name]), name
+
+
 @pytest.mark.parametrize("discrete", [False, True])
 def test_the_first_update_of_ppo_is_that_of_a2c(discrete):
     options = {"value_weight": 0.3, "entropy_weight": 0.1, "normalize_advantage": False}
