@@ -3,11 +3,11 @@
 Both learn in Gymnasium's environments (C MuJoCo), with normalised observations and rewards, networks of two layers of
 64 tanh units, constant learning rates, and the options below, equal on both sides. Stable-Baselines3's TRPO takes the
 mean of the KL divergence over the numbers of an action, where ours takes the sum, so ours gets their bound and damping
-times that many numbers. The distribution of the actions and the initial weights are each library's own: ours squashes
-by tanh, theirs clips; both start from a deviation of 1, ours of 0.5 on HalfCheetah-v5, as in configs/. One run gives
-the returns after each budget: the trained policies' mean actions, in 10 episodes that training never saw. Two runs go
-on at the same time, a pair if there is one, each on one core, and change cores from seed to seed. Speed is env steps
-per second of training, without evaluation. Runs that are finished are not repeated.
+times that many numbers. Both clip actions and start from a deviation of 1; on HalfCheetah-v5 ours squashes by tanh and
+starts from 0.5, as in configs/. One run gives the returns after each budget: the trained policies' mean actions, in 10
+episodes that training never saw. Two runs go on at the same time, a pair if there is one, each on one core, and change
+cores from seed to seed. Speed is env steps per second of training, without evaluation. Runs that are finished are not
+repeated.
 
     python -m benchmarks.model_free --tasks HalfCheetah-v5 --algorithms TRPO PPO --seeds 0 1 2
 
@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import os
 import subprocess
 import sys
@@ -32,6 +33,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 
 from benchmarks.machine import RESULTS, describe_machine, positive
@@ -58,7 +60,6 @@ OPTIONS = {
 """Of both sides: the defaults of both."""
 RATE = {"ours": 2000.0, "theirs": 1000.0}
 """Env steps per second to expect, for telling how long it takes."""
-ACTION_SIZE = {"HalfCheetah-v5": 6, "Hopper-v5": 3, "Walker2d-v5": 6, "InvertedDoublePendulum-v5": 1, "Swimmer-v5": 2}
 
 
 @dataclass(frozen=True)
@@ -113,9 +114,10 @@ def settings(job: Job) -> dict[str, Any]:
     """Options that make our run and theirs the same, and those of our configs."""
     if job.library != "ours":
         return {}
-    options: dict[str, Any] = {"initial_std": 0.5} if job.task == "HalfCheetah-v5" else {}
+    options: dict[str, Any] = {"bounds": "tanh", "initial_std": 0.5} if job.task == "HalfCheetah-v5" else {}
     if job.algorithm == "TRPO":
-        options |= {"max_kl": 0.01 * ACTION_SIZE[job.task], "damping": 0.1 * ACTION_SIZE[job.task]}
+        size = math.prod(gymnasium.make(job.task).action_space.shape or ())
+        options |= {"max_kl": 0.01 * size, "damping": 0.1 * size}
     return options
 
 

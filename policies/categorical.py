@@ -26,6 +26,8 @@ class CategoricalMLP(StochasticPolicy):
         activation: tanh, elu, silu, softplus or relu.
         layer_norm: normalise each hidden layer before its activation.
         normalize: normalise observations by their running mean and deviation; images are scaled by their bounds.
+        clip_obs: keep normalised observations within this distance of 0; None for no bound.
+        hidden_scale: factor on the initial weights of the hidden layers.
         out_scale: factor on the initial weights of the last layer; small starts near equal probabilities.
         convolutions: channels, kernel and stride of each layer that looks at images, before the hidden ones; empty for
             none. A vector has none.
@@ -40,11 +42,15 @@ class CategoricalMLP(StochasticPolicy):
         activation: str = "tanh",
         layer_norm: bool = False,
         normalize: bool = True,
+        clip_obs: float | None = None,
+        hidden_scale: float = 1.0,
         out_scale: float = 0.01,
         convolutions: Sequence[Sequence[int]] = CONVOLUTIONS,
     ) -> None:
         squash = Indices(action_space)
-        super().__init__(observation_space, action_space, normalize, squash, convolutions=convolutions)
+        super().__init__(
+            observation_space, action_space, normalize, squash, clip_obs=clip_obs, convolutions=convolutions
+        )
         self.noise_size, self.counts = squash.size, squash.counts
         self.network = mlp(
             self.obs_size,
@@ -52,6 +58,7 @@ class CategoricalMLP(StochasticPolicy):
             sum(self.counts),
             activation=activation,
             layer_norm=layer_norm,
+            hidden_scale=hidden_scale,
             out_scale=out_scale,
         )
 

@@ -41,6 +41,8 @@ class GaussianMLP(StochasticPolicy):
         activation: tanh, elu, silu, softplus or relu.
         layer_norm: normalise each hidden layer before its activation.
         normalize: normalise observations by their running mean and deviation; images are scaled by their bounds.
+        clip_obs: keep normalised observations within this distance of 0; None for no bound.
+        hidden_scale: factor on the initial weights of the hidden layers.
         out_scale: factor on the initial weights of the last layer; small starts near the middle action.
         convolutions: channels, kernel and stride of each layer that looks at images, before the hidden ones; empty for
             none. A vector has none.
@@ -60,6 +62,8 @@ class GaussianMLP(StochasticPolicy):
         activation: str = "tanh",
         layer_norm: bool = False,
         normalize: bool = True,
+        clip_obs: float | None = None,
+        hidden_scale: float = 1.0,
         out_scale: float = 0.1,
         convolutions: Sequence[Sequence[int]] = CONVOLUTIONS,
         std: Literal["fixed", "learned", "state"] = "learned",
@@ -68,7 +72,9 @@ class GaussianMLP(StochasticPolicy):
     ) -> None:
         self.squash: BoundedBox
         squash = bounded(action_space, bounds)
-        super().__init__(observation_space, action_space, normalize, squash, convolutions=convolutions)
+        super().__init__(
+            observation_space, action_space, normalize, squash, clip_obs=clip_obs, convolutions=convolutions
+        )
         if std not in ("fixed", "learned", "state"):
             raise ValueError(f"std must be one of fixed, learned, state, got {std!r}")
         if not initial_std > 0:
@@ -81,7 +87,13 @@ class GaussianMLP(StochasticPolicy):
         self.std = std
         out_size = 2 * self.action_size if std == "state" else self.action_size
         self.network = mlp(
-            self.obs_size, hidden_sizes, out_size, activation=activation, layer_norm=layer_norm, out_scale=out_scale
+            self.obs_size,
+            hidden_sizes,
+            out_size,
+            activation=activation,
+            layer_norm=layer_norm,
+            hidden_scale=hidden_scale,
+            out_scale=out_scale,
         )
         offset = torch.full((self.action_size,), log_std)
         if std == "learned":
@@ -138,6 +150,8 @@ class FullGaussianMLP(StochasticPolicy):
         activation: tanh, elu, silu, softplus or relu.
         layer_norm: normalise each hidden layer before its activation.
         normalize: normalise observations by their running mean and deviation; images are scaled by their bounds.
+        clip_obs: keep normalised observations within this distance of 0; None for no bound.
+        hidden_scale: factor on the initial weights of the hidden layers.
         out_scale: factor on the initial weights of the last layer; small starts near the middle action.
         convolutions: channels, kernel and stride of each layer that looks at images, before the hidden ones; empty for
             none. A vector has none.
@@ -155,19 +169,29 @@ class FullGaussianMLP(StochasticPolicy):
         activation: str = "tanh",
         layer_norm: bool = False,
         normalize: bool = True,
+        clip_obs: float | None = None,
+        hidden_scale: float = 1.0,
         out_scale: float = 0.1,
         convolutions: Sequence[Sequence[int]] = CONVOLUTIONS,
         initial_std: float = 0.5,
         bounds: Literal["tanh", "clip"] = "tanh",
     ) -> None:
         squash = bounded(action_space, bounds)
-        super().__init__(observation_space, action_space, normalize, squash, convolutions=convolutions)
+        super().__init__(
+            observation_space, action_space, normalize, squash, clip_obs=clip_obs, convolutions=convolutions
+        )
         low, high = (math.exp(bound) for bound in LOG_STD_RANGE)
         if not low < initial_std < high:
             raise ValueError(f"initial_std must be within ({low:.4f}, {high:.4f}), got {initial_std}")
         size = self.noise_size = self.action_size
         self.network = mlp(
-            self.obs_size, hidden_sizes, size, activation=activation, layer_norm=layer_norm, out_scale=out_scale
+            self.obs_size,
+            hidden_sizes,
+            size,
+            activation=activation,
+            layer_norm=layer_norm,
+            hidden_scale=hidden_scale,
+            out_scale=out_scale,
         )
         self.log_diagonal = nn.Parameter(torch.full((size,), math.log(initial_std)))
         self.below_diagonal = nn.Parameter(torch.zeros(size, size))

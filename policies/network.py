@@ -22,6 +22,7 @@ def mlp(
     *,
     activation: str = "tanh",
     layer_norm: bool = False,
+    hidden_scale: float = 1.0,
     out_scale: float = 1.0,
 ) -> nn.Sequential:
     """Builds a fully connected network with a linear last layer.
@@ -32,6 +33,7 @@ def mlp(
         out_size: numbers out, at least 1.
         activation: name of the function between layers; a smooth one where gradients of gradients matter.
         layer_norm: normalise each hidden layer before its activation.
+        hidden_scale: factor on the initial weights of the hidden layers, which are orthogonal.
         out_scale: factor on the initial weights of the last layer. A small one starts near output zero.
 
     Raises: ValueError if a size is below 1, or the activation is unknown.
@@ -45,7 +47,7 @@ def mlp(
     layers: list[nn.Module] = []
     for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
         linear = nn.Linear(fan_in, fan_out)
-        nn.init.orthogonal_(linear.weight)
+        nn.init.orthogonal_(linear.weight, gain=hidden_scale)
         nn.init.zeros_(linear.bias)
         layers += [linear, *([nn.LayerNorm(fan_out)] if layer_norm else []), ACTIVATIONS[activation]()]
     last = nn.Linear(sizes[-1], out_size)

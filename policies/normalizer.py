@@ -9,7 +9,7 @@ from torch import Tensor, nn
 class ObservationNormalizer(nn.Module):
     """Maps observations to zero mean and unit variance, by statistics that change only when asked.
 
-        normalised = (o - mean) / sqrt(variance + epsilon)
+        normalised = (o - mean) / sqrt(variance + epsilon)    within [-clip_obs, clip_obs]
 
     The statistics are buffers: saved with the policy, constant in every gradient, and frozen between calls of
     `update`, so that one window of experience is seen through one pair of spectacles. Before the first update,
@@ -17,26 +17,32 @@ class ObservationNormalizer(nn.Module):
 
     Args:
         size: O, numbers in an observation.
-        epsilon: added to the variance, so that a constant observation is not blown up. The default suits
-            observations in SI units of order one.
+        epsilon: added to the variance, so that a constant observation is not blown up. None for 1e-4, which suits
+            observations in SI units of order one, or for 1e-8 where clip_obs bounds them.
+        clip_obs: keep normalised observations within this distance of 0, above 0; None for no bound.
+
+    Raises: ValueError if epsilon or clip_obs is not above 0.
     """
 
     mean: Tensor
     variance: Tensor
     count: Tensor
 
-    def __init__(self, size: int, epsilon: float = 1e-4) -> None:
+    def __init__(self, size: int, epsilon: float | None = None, clip_obs: float | None = None) -> None:
         super().__init__()
-        if epsilon <= 0:
-            raise ValueError(f"epsilon must be > 0, got {epsilon}")
-        self.epsilon = epsilon
+        for name, value in (("epsilon", epsilon), ("clip_obs", clip_obs)):
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be > 0, got {value}")
+        self.epsilon = epsilon or (1e-4 if clip_obs is None else 1e-8)
+        self.clip_obs = clip_obs
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("variance", torch.ones(size))
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
 
     def forward(self, obs: Tensor) -> Tensor:
         """Normalises `obs` [..., O]."""
-        return (obs - self.mean) / torch.sqrt(self.variance + self.epsilon)
+        normalised = (obs - self.mean) / torch.sqrt(self.variance + self.epsilon)
+        return normalised if self.clip_obs is None else normalised.clamp(-self.clip_obs, self.clip_obs)
 
     @torch.no_grad()
     def update(self, obs: Tensor) -> None:

@@ -24,6 +24,7 @@ class Policy(nn.Module, ABC):
             policy updates by `policy.normalizer.update(obs)`; otherwise see them as they are. Images are scaled by
             their bounds instead.
         squash: from raw outputs to the action space; tanh if None.
+        clip_obs: keep normalised observations within this distance of 0; None for no bound.
         convolutions: channels, kernel and stride of each layer that looks at images; a vector has none.
 
     Attributes:
@@ -43,6 +44,7 @@ class Policy(nn.Module, ABC):
         normalize: bool,
         squash: Squash | None = None,
         *,
+        clip_obs: float | None = None,
         convolutions: Sequence[Sequence[int]] = CONVOLUTIONS,
     ) -> None:
         super().__init__()
@@ -54,7 +56,7 @@ class Policy(nn.Module, ABC):
         self.encoder = ImageEncoder(observation_space, convolutions) if images else None
         self.obs_size = observation_space.shape[0] if self.encoder is None else self.encoder.out_size
         self.action_size = self.squash.size
-        self.normalizer = ObservationNormalizer(self.obs_size) if normalize and not images else None
+        self.normalizer = ObservationNormalizer(self.obs_size, clip_obs=clip_obs) if normalize and not images else None
 
     @abstractmethod
     def forward(self, obs: Tensor, noise: Tensor | None = None) -> Tensor:

@@ -22,6 +22,7 @@ class ValueMLP(nn.Module):
         hidden_sizes: widths of the hidden layers.
         activation: tanh, elu, silu, softplus or relu. The actor follows the slope of V, so prefer a smooth one.
         layer_norm: normalise each hidden layer before its activation.
+        hidden_scale: factor on the initial weights of the hidden layers.
     """
 
     def __init__(
@@ -33,10 +34,13 @@ class ValueMLP(nn.Module):
         hidden_sizes: Sequence[int] = (128, 128),
         activation: str = "elu",
         layer_norm: bool = True,
+        hidden_scale: float = 1.0,
     ) -> None:
         super().__init__()
         self.normalizer, self.encoder = normalizer, encoder
-        self.network = mlp(obs_size, hidden_sizes, 1, activation=activation, layer_norm=layer_norm)
+        self.network = mlp(
+            obs_size, hidden_sizes, 1, activation=activation, layer_norm=layer_norm, hidden_scale=hidden_scale
+        )
 
     def forward(self, obs: Tensor) -> Tensor:
         """Values of `obs`, [..., O] or images: [...]."""

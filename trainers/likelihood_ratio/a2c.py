@@ -13,7 +13,7 @@ from torch.optim import Optimizer, RMSprop
 
 from policies import Policy
 from trainers.algorithm import Evaluation
-from trainers.likelihood_ratio.on_policy import Batch, OnPolicy, explained_variance, standardized
+from trainers.likelihood_ratio.on_policy import POLICY_DEFAULTS, Batch, OnPolicy, explained_variance, standardized
 from trainers.ranges import at_least_one, nonnegative, positive, unit_interval
 
 RMSPROP: dict[str, Any] = {"alpha": 0.99, "eps": 1e-5}
@@ -48,7 +48,7 @@ class A2C(OnPolicy):
     Source: Mnih et al. (2016), "Asynchronous Methods for Deep Reinforcement Learning".
     """
 
-    run_defaults = {"num_envs": 16, "initial_std": 1.0}
+    run_defaults = {"num_envs": 16, **POLICY_DEFAULTS}
 
     def __init__(
         self,

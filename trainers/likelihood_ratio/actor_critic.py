@@ -12,7 +12,7 @@ from torch.optim import Adam, Optimizer
 
 from policies import Policy
 from trainers.algorithm import Evaluation
-from trainers.likelihood_ratio.on_policy import Batch, OnPolicy, explained_variance
+from trainers.likelihood_ratio.on_policy import POLICY_DEFAULTS, Batch, OnPolicy, explained_variance
 from trainers.ranges import at_least_one, nonnegative, positive
 
 
@@ -44,7 +44,7 @@ class ActorCritic(OnPolicy):
     Source: Barto, Sutton & Anderson (1983); Sutton & Barto (2018), section 13.5. Rates set by hand on CartPole-v1.
     """
 
-    run_defaults = {"num_envs": 16, "initial_std": 1.0}
+    run_defaults = {"num_envs": 16, **POLICY_DEFAULTS}
 
     def __init__(
         self,

@@ -18,7 +18,7 @@ from trainers.likelihood_ratio.natural_step import (
     trained,
     trust_region_step,
 )
-from trainers.likelihood_ratio.on_policy import Batch, OnPolicy, explained_variance, standardized
+from trainers.likelihood_ratio.on_policy import POLICY_DEFAULTS, Batch, OnPolicy, explained_variance, standardized
 from trainers.ranges import at_least_one, nonnegative, positive, unit_interval
 
 
@@ -57,7 +57,7 @@ class NaturalGradient(OnPolicy):
     for Continuous Control" (TNPG). The defaults are those of our TRPO.
     """
 
-    run_defaults = {"num_envs": 8, "initial_std": 1.0}
+    run_defaults = {"num_envs": 8, **POLICY_DEFAULTS}
 
     def __init__(
         self,

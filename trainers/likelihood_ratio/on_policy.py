@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from gymnasium.vector import VectorEnv
@@ -17,6 +17,16 @@ from trainers.likelihood_ratio.reward_normalizer import RewardNormalizer
 from trainers.model_free import ModelFree
 from trainers.returns import generalized_advantages, lambda_returns
 from trainers.rollout import Trajectory
+
+HIDDEN_SCALE = 2**0.5
+POLICY_DEFAULTS: dict[str, Any] = {
+    "bounds": "clip",
+    "initial_std": 1.0,
+    "clip_obs": 10.0,
+    "hidden_scale": HIDDEN_SCALE,
+    "out_scale": 0.01,
+}
+"""Details of implementation that matter (Huang et al., 2022), and as Stable-Baselines3 has them."""
 
 
 class Batch(NamedTuple):
@@ -92,6 +102,7 @@ class OnPolicy(ModelFree):
             hidden_sizes=value_hidden_sizes,
             activation="tanh",
             layer_norm=False,
+            hidden_scale=HIDDEN_SCALE,
         ).to(weight)
         self.reward_normalizer = RewardNormalizer(env.num_envs, gamma).to(weight) if normalize_reward else None
 

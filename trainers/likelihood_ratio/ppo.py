@@ -12,7 +12,7 @@ from torch.optim import Adam, Optimizer
 
 from policies import Policy
 from trainers.algorithm import Evaluation
-from trainers.likelihood_ratio.on_policy import Batch, OnPolicy, explained_variance, standardized
+from trainers.likelihood_ratio.on_policy import POLICY_DEFAULTS, Batch, OnPolicy, explained_variance, standardized
 from trainers.ranges import at_least_one, nonnegative, positive, unit_interval
 
 
@@ -50,7 +50,7 @@ class PPO(OnPolicy):
     Implementation Details of Proximal Policy Optimization".
     """
 
-    run_defaults = {"num_envs": 8, "initial_std": 1.0}
+    run_defaults = {"num_envs": 8, **POLICY_DEFAULTS}
 
     def __init__(
         self,

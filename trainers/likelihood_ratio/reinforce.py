@@ -21,7 +21,7 @@ from trainers.estimators import (
     time_baseline,
 )
 from trainers.likelihood_ratio.natural_step import trained
-from trainers.likelihood_ratio.on_policy import Batch, OnPolicy, explained_variance
+from trainers.likelihood_ratio.on_policy import POLICY_DEFAULTS, Batch, OnPolicy, explained_variance
 from trainers.ranges import at_least_one, nonnegative, positive, unit_interval
 from trainers.returns import first_episode, reward_to_go
 from trainers.rollout import Trajectory
@@ -73,7 +73,7 @@ class Reinforce(OnPolicy):
     Greensmith et al. (2004) for the optimal baseline. Rates after Tianshou's MuJoCo benchmark.
     """
 
-    run_defaults = {"num_envs": 10, "initial_std": 1.0}
+    run_defaults = {"num_envs": 10, **POLICY_DEFAULTS}
 
     def __init__(
         self,
