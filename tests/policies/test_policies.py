@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.distributions import AffineTransform, Independent, Normal, TanhTransform, TransformedDistribution
 
-from policies import DeterministicMLP, GaussianMLP, ObservationNormalizer, TanhBox, ValueMLP, mlp
+from policies import (
+    CategoricalMLP,
+    DeterministicMLP,
+    FullGaussianMLP,
+    GaussianMLP,
+    ObservationNormalizer,
+    TanhBox,
+    ValueMLP,
+    mlp,
+)
 
 OBS = Box(-np.inf, np.inf, (3,), np.float64)
 ACTION = Box(np.array([-1.0, -3.0], np.float32), np.array([2.0, 1.0], np.float32))
@@ -129,6 +138,24 @@ def test_normalizer_has_the_statistics_of_all_batches():
     torch.testing.assert_close(normalised.var(0, correction=0), torch.ones(3).double(), rtol=1e-4, atol=0)
 
 
+def test_clipped_observations_take_their_true_deviation_however_small():
+    normalizer = ObservationNormalizer(2, clip_obs=3.0).double()
+    normalizer.update(torch.tensor([[0.999, 5.0], [1.001, 5.0]]).double())  # deviations 0.001 and 0
+    seen = normalizer(torch.tensor([[1.0005, 5.0], [1.1, 5.1], [0.9, 4.9]]).double())
+    torch.testing.assert_close(seen, torch.tensor([[0.5, 0.0], [3.0, 3.0], [-3.0, -3.0]]).double(), rtol=0.01, atol=0)
+
+
+@pytest.mark.parametrize("kind", [GaussianMLP, FullGaussianMLP, CategoricalMLP])
+def test_first_weights_are_orthogonal_and_scaled(kind):
+    space = Discrete(3) if kind is CategoricalMLP else ACTION
+    policy = kind(OBS, space, hidden_sizes=(16, 16), clip_obs=10.0, hidden_scale=2**0.5, out_scale=0.01)
+    first, second, last = (layer.weight for layer in policy.network if hasattr(layer, "weight"))
+    torch.testing.assert_close(first.T @ first, 2.0 * torch.eye(3))
+    torch.testing.assert_close(second @ second.T, 2.0 * torch.eye(16))
+    torch.testing.assert_close(last @ last.T, 1e-4 * torch.eye(len(last)), rtol=1e-5, atol=1e-9)
+    assert policy.normalizer is not None and policy.normalizer.clip_obs == 10.0
+
+
 def test_normalizer_changes_only_when_asked():
     policy = DeterministicMLP(OBS, ACTION)
     assert policy.normalizer is not None
@@ -144,6 +171,7 @@ def test_normalizer_changes_only_when_asked():
         (lambda: mlp(3, (0,), 1), "must be >= 1, got 0"),
         (lambda: mlp(3, (), 1, activation="sin"), "activation must be one of tanh, .*, got 'sin'"),
         (lambda: ObservationNormalizer(3, epsilon=0.0), "epsilon must be > 0, got 0.0"),
+        (lambda: GaussianMLP(OBS, ACTION, clip_obs=0.0), "clip_obs must be > 0, got 0.0"),
         (
             lambda: TanhBox(Box(-np.inf, np.inf, (2,))),
             "action_space must be a vector with finite bounds, got",

@@ -13,7 +13,7 @@ import yaml
 
 from trainers.build import build
 from trainers.cli import main
-from trainers.options import RunOptions
+from trainers.options import RunOptions, parse_fit
 from trainers.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
@@ -84,6 +84,15 @@ def test_resume_is_exact_to_the_bit_and_config_files_say_the_same_as_options(tmp
     assert first["diffsim"]["generator"].equal(second["diffsim"]["generator"])
     for name, value in first["state_dict"].items():
         assert torch.equal(value, second["state_dict"][name]), name
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "start"), [("PPO", ("clip", 1.0, 10.0, 2**0.5)), ("SHAC", ("tanh", 0.5, None, 1.0))]
+)
+def test_policies_start_as_suits_the_algorithm(algorithm, start):
+    """Likelihood ratios as in Huang et al. (2022), whose details are those of the published implementations."""
+    options = parse_fit(["--task", "Hopper-v5", "--algorithm", algorithm, "--policy", "GaussianMLP"])
+    assert (options.bounds, options.initial_std, options.clip_obs, options.hidden_scale) == start
 
 
 def test_other_seeds_give_other_policies(tmp_path):
