@@ -15,7 +15,8 @@ from typing import Literal
 
 from rich.console import Console
 
-from trainers.compare.comparison import Comparison, Run, read_comparison, save_comparison
+from trainers.compare.comparison import Comparison, Run
+from trainers.compare.comparison_file import read_comparison, save_comparison
 from trainers.compare.faults import require_faultless
 from trainers.compare.launchers import GRACE, Handle, Launcher, LocalLauncher
 from trainers.compare.progress import Progress

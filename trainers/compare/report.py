@@ -6,7 +6,8 @@ from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
-from trainers.compare.comparison import Run, find_comparison, read_comparison
+from trainers.compare.comparison import Run
+from trainers.compare.comparison_file import find_comparison, read_comparison
 from trainers.compare.page import Block, Code, Grid, Heading, Pictures, Text, html, markdown
 from trainers.compare.pictures import (
     by_task,

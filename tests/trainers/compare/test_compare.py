@@ -17,7 +17,7 @@ from tests.trainers.compare.in_process import Done, InProcess
 from trainers.cli import main
 from trainers.compare import compare as command
 from trainers.compare.compare import CompareOptions, compare, run_all, start
-from trainers.compare.comparison import read_comparison
+from trainers.compare.comparison_file import read_comparison
 from trainers.compare.launchers import LocalLauncher
 from trainers.errors import OptionError
 

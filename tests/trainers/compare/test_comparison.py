@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from trainers.cli import main
-from trainers.compare.comparison import find_comparison, read_comparison, save_comparison
+from trainers.compare.comparison_file import find_comparison, read_comparison, save_comparison
 from trainers.errors import UsageError
 from trainers.options import ALGORITHMS, parse_fit
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from tests.trainers.compare.in_process import InProcess
 from tests.trainers.compare.test_compare import LONG, SMALL, assert_same
 from trainers.compare.compare import run_all, start
-from trainers.compare.comparison import read_comparison
+from trainers.compare.comparison_file import read_comparison
 
 ray = pytest.importorskip("ray")
 

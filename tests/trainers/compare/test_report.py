@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from trainers.cli import main
-from trainers.compare.comparison import find_comparison, read_comparison
+from trainers.compare.comparison_file import find_comparison, read_comparison
 from trainers.compare.pictures import common_range, mean_curve
 from trainers.compare.references import matching, read_references
 from trainers.compare.report import write_report
