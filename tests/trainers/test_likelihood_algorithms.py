@@ -57,6 +57,14 @@ def test_resuming_is_exact_to_the_bit(tmp_path, name, task):
     assert_resumes_exactly(run, fresh, tmp_path, "network")
 
 
+def test_values_start_orthogonal_with_gain_sqrt_2():
+    algorithm = make(PPO, make_env("Hopper-v5", 1), value_hidden_sizes=(16, 16))
+    first, second, last = (layer.weight for layer in algorithm.value.network if hasattr(layer, "weight"))
+    torch.testing.assert_close(first.T @ first, 2.0 * torch.eye(11).double(), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(second @ second.T, 2.0 * torch.eye(16).double(), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(last @ last.T, torch.eye(1).double(), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("value_lam", [0.0, 0.7, 1.0])
 def test_time_outs_go_on_and_ends_are_worth_nothing(value_lam):
     """Reward 1 for ever is worth 1 / (1 - 0.8) = 5, whatever the time limit. Negative control: time-outs as ends."""
