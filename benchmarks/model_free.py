@@ -6,7 +6,8 @@ mean of the KL divergence over the numbers of an action, where ours takes the su
 longer. Both clip actions and start from a deviation of 1; on HalfCheetah-v5 ours squashes by tanh and starts from 0.5,
 as in configs/. One run gives the returns after each budget: the trained policies' mean actions, in 10 episodes that
 training never saw. Two runs go on at the same time, a pair if there is one, each on one core, and change cores from
-seed to seed. Speed is env steps per second of training, without evaluation. Runs that are finished are not repeated.
+seed to seed. Speed is env steps per second of training, without evaluation; of two runs that were not made as a pair it
+compares different hours of a machine. Runs that are finished are not repeated.
 
     python -m benchmarks.model_free --tasks HalfCheetah-v5 --algorithms TRPO PPO --seeds 0 1 2
 

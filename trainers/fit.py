@@ -50,7 +50,7 @@ def fit(argv: Sequence[str], console: Console) -> RunFolder:
     resumed = resumed_folder(argv)
     if resumed is not None:
         argv = ["--config", str(resumed.config), *argv]
-    parsed = parse_fit(argv)
+    parsed = parse_fit(argv, resumed is not None)
     values = resolved(parsed)
     options = RunOptions(**pick(values, RunOptions))
     options = replace(options, device=own_device(options.device))

@@ -166,8 +166,11 @@ def choose(option: str, name: str, modules: dict[str, str]) -> type:
     return getattr(importlib.import_module(modules[name]), name)
 
 
-def parse_fit(argv: Sequence[str]) -> Namespace:
+def parse_fit(argv: Sequence[str], resumed: bool = False) -> Namespace:
     """Reads the options of `diffsim fit`, all of them flat.
+
+    A resumed run's file says every option; one that it does not know is newer, and was not there: its constructor's own
+    default stands for that, not what suits the algorithm now.
 
     Raises: OptionError if one is misspelled or of the wrong type; SystemExit after --help.
     """
@@ -185,7 +188,7 @@ def parse_fit(argv: Sequence[str]) -> Namespace:
     parser.add_class_arguments(algorithm, skip=GIVEN)
     parser.add_class_arguments(choose("policy", names["policy"], POLICIES), skip=GIVEN)
     known = vars(parser.get_defaults())
-    suited = {name: value for name, value in algorithm.run_defaults.items() if name in known}
+    suited = {} if resumed else {name: value for name, value in algorithm.run_defaults.items() if name in known}
     parser.set_defaults({**suited, "policy": names["policy"]})
     return parse(parser, argv)
 

@@ -95,6 +95,15 @@ def test_policies_start_as_suits_the_algorithm(algorithm, start):
     assert (options.bounds, options.initial_std, options.clip_obs, options.hidden_scale) == start
 
 
+def test_a_resumed_run_does_not_take_up_options_that_it_did_not_have(tmp_path):
+    old = tmp_path / "config.yaml"
+    known = {"task": "Hopper-v5", "algorithm": "PPO", "policy": "GaussianMLP", "initial_std": 1.0}
+    old.write_text(yaml.safe_dump(known))
+    options = parse_fit(["--config", str(old)], resumed=True)
+    assert (options.initial_std, options.clip_obs) == (1.0, None)
+    assert parse_fit(["--config", str(old)]).clip_obs == 10.0
+
+
 def test_other_seeds_give_other_policies(tmp_path):
     """Negative control of the test above."""
     for seed in (0, 1):

@@ -16,7 +16,6 @@ from trainers.environments import SeededEnv
 from trainers.likelihood_ratio.a2c import A2C
 from trainers.likelihood_ratio.a3c_crew import Crew
 from trainers.likelihood_ratio.a3c_worker import Shared
-from trainers.likelihood_ratio.on_policy import POLICY_DEFAULTS
 from trainers.ranges import at_least_one
 
 
@@ -54,8 +53,6 @@ class A3C(A2C):
     Source: Mnih et al. (2016), "Asynchronous Methods for Deep Reinforcement Learning", algorithm S3. There each
     learner has one copy of the environment, and the rates are searched for; here they are A2C's.
     """
-
-    run_defaults = {"num_envs": 16, **POLICY_DEFAULTS}
 
     def __init__(
         self,
