@@ -62,10 +62,10 @@ class BoundedMDP(MDPWrapper):
         super().__init__(mdp)
         (size,) = mdp.observation_space.shape
         for index, bound in bounds.items():
-            if not 0 <= index < size or not bound > 0:
+            if not (isinstance(index, int) and 0 <= index < size) or not bound > 0:
                 raise ValueError(
                     f"end_beyond must map indices of observed numbers, 0 to {size - 1}, to bounds > 0, "
-                    f"got {index}: {bound}"
+                    f"got {index!r}: {bound}"
                 )
         self.bounds = dict(bounds)
 

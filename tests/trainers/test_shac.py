@@ -309,6 +309,7 @@ def test_a_nonfinite_gradient_stops_before_the_step():
         ({"value_learning_rate": -1.0}, "value_learning_rate must be > 0, got -1.0"),
         ({"max_norm": -1.0}, "max_norm must be > 0, got -1.0"),
         ({"value_hidden_sizes": (0,)}, "hidden_sizes, in_size and out_size must be >= 1, got 0"),
+        ({"end_beyond": {"1": 1.0}}, "end_beyond must map indices of observed numbers, 0 to 1, .*got '1': 1.0"),
         ({"end_beyond": {2: 1.0}}, "end_beyond must map indices of observed numbers, 0 to 1, .*got 2: 1.0"),
         ({"end_beyond": {1: 0.0}}, "end_beyond must map .* to bounds > 0, got 1: 0.0"),
         ({"seed": -1}, "seed must be >= 0, got -1"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from trainers.run_folder import RunFolder
 
@@ -63,7 +65,14 @@ class Run:
         """What `diffsim fit` is told, from scratch."""
         own = {"task": self.task, "algorithm": self.algorithm, "seed": self.seed, "run": str(self.folder.path)}
         named = {**own, **{name: value for name, value in self.options.items() if name not in own}}
-        return [f"--{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in named.items()]
+        return [f"--{name}={said(value)}" for name, value in named.items()]
+
+
+def said(value: Any) -> str:
+    """A value as it is said on the command line: YAML on one line, whose mappings keep keys that are numbers."""
+    if isinstance(value, str):
+        return value
+    return yaml.safe_dump(value, default_flow_style=True, width=math.inf).removesuffix("...\n").strip()
 
 
 @dataclass(frozen=True)
