@@ -1,18 +1,23 @@
 """Estimators of the policy gradient, on problems whose gradient is known: unbiased, and as noisy as theory says."""
 
-from functools import cache
-
 import pytest
 import torch
 
 from diffsim.mdp import Scenarios
-from tests.trainers.linear_gaussian import Bandit, LinearGaussian, NoisyLinearQuadratic
+from tests.trainers.known_gradients import (
+    BASELINES,
+    FORMS,
+    NAMES,
+    PROBLEMS,
+    SAMPLES,
+    bandit,
+    errors_in_standard_errors,
+    lqr,
+)
+from tests.trainers.linear_gaussian import LinearGaussian, NoisyLinearQuadratic
 from trainers.estimators import (
-    OffsetPolicy,
     average_baseline,
     counted_rewards,
-    difference_gradients,
-    draw_directions,
     importance_objective,
     likelihood_ratio_objective,
     log_prob_of_noise,
@@ -24,79 +29,10 @@ from trainers.estimators import (
     surrogate_objective,
     time_baseline,
 )
-from trainers.laboratory.black_box import finite_difference_gradients, likelihood_ratio_gradients
-from trainers.laboratory.pathwise import pathwise_gradients, total_propagation, windowed_gradients
+from trainers.laboratory.black_box import finite_difference_gradients
+from trainers.laboratory.pathwise import pathwise_gradients, windowed_gradients
 from trainers.returns import reward_to_go
 from trainers.rollout import rollout
-
-SAMPLES = 100_000
-FORMS = ("reinforce", "gpomdp")
-BASELINES = ("none", "average", "optimal", "time", "value")
-LIKELIHOOD_RATIOS = [f"{form} {baseline}" for form in FORMS for baseline in BASELINES]
-DIFFERENCES = ["differences common", "differences independent", "differences common coordinates"]
-NAMES = ["pathwise", "windows", *LIKELIHOOD_RATIOS, *DIFFERENCES, "mixture", "total propagation"]
-
-
-class Problem:
-    """An MDP, a policy, their exact gradient and value, and one estimate of each kind per copy."""
-
-    def __init__(self, mdp, policy, horizon, exact, value, seed=0):
-        self.mdp, self.policy, self.exact, self.value = mdp, policy, exact, value
-        self.generator = torch.Generator().manual_seed(seed)
-        self.scenarios, self.others = (Scenarios.draw(mdp, horizon, self.generator, action_noise_size=1) for _ in "ab")
-        with torch.no_grad():
-            self.trajectory, _ = rollout(mdp, policy, self.scenarios)
-
-    @cache  # noqa: B019 the problems live as long as the tests
-    def estimate(self, name):
-        """[N, D]."""
-        setting = (self.mdp, self.policy, self.scenarios)
-        if name == "pathwise":
-            return pathwise_gradients(*setting, 1.0)
-        if name == "windows":
-            return windowed_gradients(*setting, 1.0, 1, self.value)
-        if name == "mixture":
-            return mix_by_variance(self.estimate("pathwise"), self.estimate("gpomdp time"))
-        if name == "total propagation":
-            return total_propagation(*setting, 1.0)
-        kind, *words = name.split()
-        if kind in FORMS:
-            noise = self.scenarios.action_noise
-            return likelihood_ratio_gradients(self.policy, self.trajectory, noise, 1.0, kind, words[0], self.value)
-        others = self.scenarios if words[0] == "common" else self.others
-        size = sum(p.numel() for p in self.policy.parameters())
-        directions = draw_directions((*words, "sphere")[1], self.mdp.num_envs, size, self.generator, torch.float64)
-        return finite_difference_gradients(*setting, others, 1.0, directions, 0.05)
-
-    def variance(self, name):
-        return self.estimate(name).var(0).sum().item()
-
-
-@cache
-def bandit(offset=-3.0):
-    mdp, policy = Bandit(SAMPLES, offset=offset), LinearGaussian([[0.5]])
-
-    def value(obs, time):
-        return (time < 1) * (offset - (0.5 - mdp.target) ** 2 - 0.25).expand_as(time)
-
-    offset = torch.tensor(offset, dtype=torch.float64)
-    return Problem(mdp, policy, 1, mdp.exact_gradient(policy), value)
-
-
-@cache
-def lqr(horizon=3, samples=SAMPLES, noise_std=0.3, offset=0.0, gain=(-1.0, -1.5)):
-    mdp, policy = NoisyLinearQuadratic(samples, noise_std=noise_std, offset=offset), LinearGaussian([gain])
-    exact, value = mdp.exact_gradient(policy, horizon), mdp.exact_value(policy, horizon)
-    return Problem(mdp, policy, horizon, exact, value)
-
-
-PROBLEMS = {"bandit": bandit, "3-step LQR": lqr, "10-step LQR": lambda: lqr(10, 40_000)}
-
-
-def errors_in_standard_errors(gradients, exact):
-    """How far the mean of [N, D] is from `exact` [D], in standard errors of the mean: the largest of D."""
-    standard_error = gradients.std(0) / len(gradients) ** 0.5
-    return ((gradients.mean(0) - exact).abs() / standard_error).max().item()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -294,15 +230,6 @@ def test_windows_after_the_first_end_do_not_count():
     assert not torch.isclose(windows[~early], whole[~early]).all(), "the others are cut between windows"
 
 
-def test_mixing_by_hand():
-    # Second half: variances 2 and 8, so the first half takes alpha = 8 / 10. First half: 0 and 2, so alpha = 1.
-    pathwise = torch.tensor([[1.0], [1.0], [3.0], [5.0]])
-    ratio = torch.tensor([[0.0], [2.0], [2.0], [6.0]])
-    assert mix_by_variance(pathwise, ratio).flatten().tolist() == pytest.approx([0.8, 1.2, 3.0, 5.0])
-    with pytest.raises(ValueError, match="copies must be >= 4 to mix by variance, got 3"):
-        mix_by_variance(pathwise[:3], ratio[:3])
-
-
 def test_per_sample_gradients_are_the_gradients_of_samples():
     problem = lqr(samples=5)
     objective, _ = counted_rewards(*rollout_with_graph(problem), 1.0)
@@ -359,62 +286,3 @@ def test_importance_sampling_tells_return_and_gradient_of_other_parameters():
     estimates, truth = importance_estimates(problem, other), rollout(problem.mdp, other, problem.others)[0]
     returns = truth.reward.sum(0)
     assert (estimates.mean() - returns.mean()).abs() < 4 * ((estimates.var() + returns.var()) / SAMPLES).sqrt()
-
-
-def test_only_the_first_episode_counts():
-    reward = torch.tensor([[1.0], [2.0], [4.0], [8.0]])
-    ended = torch.tensor([[False], [True], [False], [False]])
-    counted, alive = counted_rewards(reward, ended, 0.5)
-    assert counted.flatten().tolist() == [1, 1, 0, 0] and alive.flatten().tolist() == [True, True, False, False]
-
-
-def test_the_value_stands_at_the_first_end_by_hand():
-    reward, next_value = torch.tensor([[1.0, 1.0], [2.0, 2.0]]), torch.tensor([[10.0, 10.0], [20.0, 20.0]])
-    ended = torch.tensor([[True, False], [False, False]])
-    # Copy 0 is cut short at t = 0: 1 + 0.5 * 10. Copy 1 goes on to the window's end: 1 + 0.5 * 2 + 0.25 * 20.
-    assert pathwise_objective(reward, ended, 0.5, next_value).tolist() == [6.0, 7.0]
-
-
-def test_baselines_leave_the_own_copy_and_the_dead_out():
-    returns = torch.tensor([[3.0, 6.0, 9.0], [1.0, 2.0, 50.0]])
-    alive = torch.tensor([[True, True, True], [True, True, False]])
-    assert time_baseline(returns, alive).tolist() == [[7.5, 6.0, 4.5], [2.0, 1.0, 1.5]]
-    # Sums of the living: 4, 8, 9; steps: 2, 2, 1.
-    assert average_baseline(returns, alive).flatten().tolist() == pytest.approx([17 / 3, 13 / 3, 12 / 4])
-    assert time_baseline(returns[:, :1], alive[:, :1]).tolist() == [[0.0], [0.0]]
-
-
-def test_the_score_is_exact_where_squashing_saturates():
-    from policies import GaussianMLP
-
-    mdp = NoisyLinearQuadratic(1)
-    policy = GaussianMLP(mdp.observation_space, mdp.action_space, hidden_sizes=(), std="fixed", initial_std=0.5)
-    policy.network[0].bias.data[:] = 40.0  # far beyond what tanh can tell from 1
-    obs, noise = torch.zeros(1, 2), torch.tensor([[0.7]])
-    (gradient,) = torch.autograd.grad(log_prob_of_noise(policy, obs, noise).sum(), policy.network[0].bias)
-    assert gradient.item() == pytest.approx(0.7 / 0.5, rel=1e-5)
-
-
-def test_offset_policies_move_their_own_copy_only():
-    policy = LinearGaussian([[1.0, 2.0]])
-    offsets = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
-    actions = OffsetPolicy(policy, offsets)(torch.ones(3, 2).double(), torch.ones(3, 1).double())
-    assert actions.flatten().tolist() == pytest.approx([3.5, 4.5, 3 + 0.5 * 2.718281828])
-    with pytest.raises(ValueError, match=r"offsets must be \[N, 3\], one number per parameter, got \(3, 2\)"):
-        OffsetPolicy(policy, offsets[:, :2])
-
-
-def test_directions_see_every_parameter_alike():
-    generator = torch.Generator().manual_seed(0)
-    for kind in ("sphere", "coordinates"):
-        directions = draw_directions(kind, 50_000, 4, generator, torch.float64)
-        torch.testing.assert_close(4 * directions.T @ directions / 50_000, torch.eye(4).double(), rtol=0, atol=0.05)
-        assert directions.norm(dim=1).sub(1).abs().max() < 1e-12
-    with pytest.raises(ValueError, match="kind must be one of sphere, coordinates, got 'cube'"):
-        draw_directions("cube", 2, 2, generator, torch.float64)
-
-
-def test_differences_by_hand():
-    # 2 * (5 - 3) / (2 * 0.5) * [0.6, 0.8]
-    gradient = difference_gradients(torch.tensor([5.0]), torch.tensor([3.0]), torch.tensor([[0.6, 0.8]]), 0.5)
-    assert gradient.flatten().tolist() == pytest.approx([2.4, 3.2])
