@@ -20,7 +20,6 @@ from trainers.rollout import Trajectory
 from trainers.run_folder import RunFolder
 from trainers.value_gradient.ddpg import DDPG
 from trainers.value_gradient.dpg import DPG
-from trainers.value_gradient.exploration import Exploration
 from trainers.value_gradient.sac import SAC
 from trainers.value_gradient.svg0 import SVG0
 from trainers.value_gradient.td3 import TD3
@@ -268,20 +267,6 @@ def test_td3s_target_and_its_delay():
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[1], weights[2])
 
 
-@pytest.mark.parametrize(("kind", "correlation"), [("gaussian", 0.0), ("ou", 0.85)])
-def test_exploration_noise_has_its_moments(kind, correlation):
-    """Ornstein-Uhlenbeck: variance std^2 / (1 - 0.85^2), correlation of neighbours 0.85; 0 where an episode begins."""
-    exploration = Exploration(kind, 0.2, 500, 4).double()
-    generator = torch.Generator().manual_seed(0)
-    steps = [exploration(torch.randn(500, 4, generator=generator, dtype=torch.float64)) for _ in range(60)]
-    last, one_before = steps[-1].flatten(), steps[-2].flatten()
-    deviation = 0.2 / math.sqrt(1 - correlation**2)
-    assert last.std().item() == pytest.approx(deviation, rel=0.1)
-    assert torch.corrcoef(torch.stack([last, one_before]))[0, 1].item() == pytest.approx(correlation, abs=0.07)
-    exploration.begin(torch.arange(500) < 250)
-    assert not exploration.last[:250].any() and exploration.last[250:].all()
-
-
 def test_updates_per_step_and_warm_up(tmp_path):
     """11 random steps of 2 copies pass before 0.4 updates per env step begin."""
     td3 = small(TD3, DeterministicMLP, warmup_steps=11, updates_per_step=0.4, steps=40)
@@ -302,6 +287,8 @@ def test_updates_per_step_and_warm_up(tmp_path):
         (SVG0, DeterministicMLP, {}, "policy must be one with noise, such as GaussianMLP, got DeterministicMLP"),
         (DDPG, DeterministicMLP, {"target_rate": 1.0}, r"target_rate must be in \[0, 1\), got 1.0"),
         (DDPG, DeterministicMLP, {"exploration": "pink"}, "exploration must be one of gaussian, ou, got 'pink'"),
+        (DDPG, DeterministicMLP, {"random_action_rate": 1.1}, r"random_action_rate must be in \[0, 1\], got 1.1"),
+        (DDPG, DeterministicMLP, {"action_penalty": -1.0}, "action_penalty must be >= 0, got -1.0"),
         (TD3, DeterministicMLP, {"policy_delay": 0}, "policy_delay must be >= 1, got 0"),
         (TD3, DeterministicMLP, {"updates_per_step": 0.0}, "updates_per_step must be > 0, got 0.0"),
         (TD3, DeterministicMLP, {"warmup_steps": -1}, "warmup_steps must be >= 0, got -1"),

@@ -22,10 +22,12 @@ class DDPG(Deterministic):
     """Climbs Q by a deterministic policy's weights; both learn from kept experience, and have slow copies.
 
         critic   minimise mean (Q(o, u) - y)^2,    y = r + gamma Q'(o', mu'(o')),   y = r where o' is terminal
-        actor    maximise mean Q(o, mu(o))
+        actor    maximise mean Q(o, mu(o)) - action_penalty * mean mu(o)^2, the action in units of half widths
         slow     Q', mu' <- target_rate * (Q', mu') + (1 - target_rate) * (Q, mu)
 
-    Acts by u = mu(o) + noise, within the bounds.
+    Acts by u = mu(o) + noise, within the bounds, but for a part `random_action_rate` of steps, which are random. The
+    penalty keeps tanh from saturating, which ends all learning, where Q's slope in u hardly changes its sign: with
+    sparse rewards.
 
     Args:
         env: N copies to learn in.
@@ -34,6 +36,8 @@ class DDPG(Deterministic):
         replay: where experience is kept; one of `replay_size` steps if None.
         exploration: "ou" or "gaussian": see `Exploration`.
         exploration_std: of its noise, in units of the actions' half widths.
+        random_action_rate: probability that a copy's action is uniformly random instead, in [0, 1].
+        action_penalty: at least 0.
         steps: env steps per iteration.
         warmup_steps: env steps of random actions to begin with, without updates.
         updates_per_step: updates per env step of one copy.
@@ -72,6 +76,8 @@ class DDPG(Deterministic):
         *,
         exploration: Literal["gaussian", "ou"] = "ou",
         exploration_std: float = 0.2,
+        random_action_rate: float = 0.0,
+        action_penalty: float = 0.0,
         steps: int = 1000,
         warmup_steps: int = 1000,
         updates_per_step: float = 1.0,
@@ -98,6 +104,8 @@ class DDPG(Deterministic):
             replay=replay,
             exploration=exploration,
             exploration_std=exploration_std,
+            random_action_rate=random_action_rate,
+            action_penalty=action_penalty,
             steps=steps,
             warmup_steps=warmup_steps,
             updates_per_step=updates_per_step,

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from policies import QMLP, Policy
-from trainers.ranges import nonnegative, positive
+from trainers.ranges import nonnegative, positive, unit_interval
 from trainers.value_gradient.exploration import Exploration
 from trainers.value_gradient.off_policy import OffPolicy
 
 
 class Deterministic(OffPolicy):
-    """Acts by u = mu(o) + noise, within the bounds.
+    """Acts by u = mu(o) + noise, within the bounds; now and then, where that is asked for, at random.
 
     Args:
         env: N copies to learn in.
@@ -23,6 +24,8 @@ class Deterministic(OffPolicy):
         critic: from observations [B, O] and actions [B, A] to values [K, B].
         exploration: "gaussian" or "ou": see `Exploration`.
         exploration_std: of its noise, in units of the actions' half widths.
+        random_action_rate: probability that a copy's action is uniformly random instead, in [0, 1].
+        action_penalty: of the mean squared action, in units of half widths, in what the policy climbs; at least 0.
         learning_rate: of the policy's Adam.
         critic_learning_rate: of the critic's Adam.
         critic_weight_decay: of the critic's weights, at least 0.
@@ -42,6 +45,8 @@ class Deterministic(OffPolicy):
         learning_rate: float,
         critic_learning_rate: float,
         critic_weight_decay: float = 0.0,
+        random_action_rate: float = 0.0,
+        action_penalty: float = 0.0,
         **options: Any,
     ) -> None:
         if policy.noise_size != 0:
@@ -50,11 +55,14 @@ class Deterministic(OffPolicy):
             )
         positive(learning_rate=learning_rate, critic_learning_rate=critic_learning_rate)
         nonnegative(critic_weight_decay=critic_weight_decay)
+        nonnegative(action_penalty=action_penalty)
+        unit_interval("[]", random_action_rate=random_action_rate)
         super().__init__(env, policy, critic, **options)
         self.exploration = Exploration(exploration, exploration_std, env.num_envs, policy.action_size)
         self.exploration.to(next(policy.parameters()))
         self.learning_rate, self.critic_learning_rate = learning_rate, critic_learning_rate
         self.critic_weight_decay = critic_weight_decay
+        self.random_action_rate, self.action_penalty = random_action_rate, action_penalty
 
     def configure_optimizers(self) -> list[Optimizer]:
         """Adam for the policy and for the critic."""
@@ -67,7 +75,11 @@ class Deterministic(OffPolicy):
     def explore(self, obs: Tensor) -> Tensor:
         """The policy's actions and noise, clipped to the bounds: [N, A]."""
         noise = self.exploration(self.randn(*self.exploration.last.shape))
-        return self.within_bounds(self.policy(obs) + self.bounds.half_width * noise)
+        action = self.within_bounds(self.policy(obs) + self.bounds.half_width * noise)
+        if self.random_action_rate == 0.0:
+            return action
+        chance = torch.rand(len(obs), 1, generator=self.generator, device=obs.device, dtype=obs.dtype)
+        return torch.where(chance < self.random_action_rate, self.random_action(obs), action)
 
     def act(self) -> None:
         """Takes one step in every copy, stores it, and begins the noise anew where an episode ended."""
@@ -75,7 +87,10 @@ class Deterministic(OffPolicy):
         self.exploration.begin(self.ended)
 
     def actor_loss(self, obs: Tensor) -> Tensor:
-        """What the policy's step reduces: -mean Q_1(o, mu(o)), over `obs` [B, O]."""
+        """What the policy's step reduces: the penalty of mu(o) less mean Q_1(o, mu(o)), over `obs` [B, O]."""
         action = self.policy(obs)
         value = self.critic.first(obs, action) if isinstance(self.critic, QMLP) else self.critic(obs, action)[0]
-        return -value.mean()
+        if self.action_penalty == 0.0:
+            return -value.mean()
+        unit = (action - self.bounds.center) / self.bounds.half_width
+        return self.action_penalty * unit.square().mean() - value.mean()

@@ -1,0 +1,62 @@
+"""How a deterministic policy explores, and what keeps its actions away from their bounds."""
+
+import math
+
+import pytest
+import torch
+
+from policies import DeterministicMLP
+from trainers.environments import make_env
+from trainers.value_gradient.ddpg import DDPG
+from trainers.value_gradient.exploration import Exploration
+
+
+def make(num_envs=2, **options):
+    """DDPG on Pendulum-v1, whose actions are in [-2, 2]."""
+    torch.manual_seed(0)
+    env = make_env("Pendulum-v1", num_envs)
+    spaces = env.single_observation_space, env.single_action_space
+    policy = DeterministicMLP(*spaces, hidden_sizes=(8,), out_scale=1.0).double()
+    return DDPG(env, policy, critic_hidden_sizes=(8,), **options)
+
+
+@pytest.mark.parametrize(("kind", "correlation"), [("gaussian", 0.0), ("ou", 0.85)])
+def test_exploration_noise_has_its_moments(kind, correlation):
+    """Ornstein-Uhlenbeck: variance std^2 / (1 - 0.85^2), correlation of neighbours 0.85; 0 where an episode begins."""
+    exploration = Exploration(kind, 0.2, 500, 4).double()
+    generator = torch.Generator().manual_seed(0)
+    steps = [exploration(torch.randn(500, 4, generator=generator, dtype=torch.float64)) for _ in range(60)]
+    last, one_before = steps[-1].flatten(), steps[-2].flatten()
+    deviation = 0.2 / math.sqrt(1 - correlation**2)
+    assert last.std().item() == pytest.approx(deviation, rel=0.1)
+    assert torch.corrcoef(torch.stack([last, one_before]))[0, 1].item() == pytest.approx(correlation, abs=0.07)
+    exploration.begin(torch.arange(500) < 250)
+    assert not exploration.last[:250].any() and exploration.last[250:].all()
+
+
+def test_random_actions_come_as_often_as_asked_for_and_are_uniform():
+    """Of 4,000 copies; binomial and uniform moments within 4 standard errors. Others are the policy's own."""
+    ddpg = make(4000, exploration_std=0.0, random_action_rate=0.3)
+    obs = torch.randn(1, 3, dtype=torch.float64).expand(4000, 3)
+    own = ddpg.policy(obs[:1])
+    action = ddpg.explore(obs)
+    random = action[(action - own).abs().squeeze(-1) > 1e-9]
+    assert abs(len(random) / 4000 - 0.3) < 4 * math.sqrt(0.3 * 0.7 / 4000)
+    assert random.abs().max() <= 2.0
+    error = 2.0 / math.sqrt(3 * len(random))
+    assert abs(random.mean().item()) < 4 * error
+    assert random.std().item() == pytest.approx(2.0 / math.sqrt(3), rel=0.05)
+
+
+def test_the_penalty_is_the_mean_squared_action_in_units_of_half_widths():
+    """By hand, and by its slope; the half width is 2."""
+    plain, penalised = make(action_penalty=0.0), make(action_penalty=0.7)
+    obs = torch.randn(50, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    losses = [ddpg.actor_loss(obs) for ddpg in (plain, penalised)]
+    expected = 0.7 * (penalised.policy(obs) / 2.0).square().mean()
+    torch.testing.assert_close(losses[1] - losses[0], expected)
+    slopes = [
+        torch.autograd.grad(loss, next(iter(ddpg.policy.parameters())))[0]
+        for loss, ddpg in zip((*losses, expected), (plain, penalised, penalised), strict=True)
+    ]
+    torch.testing.assert_close(slopes[1] - slopes[0], slopes[2])
