@@ -184,15 +184,19 @@ def test_sacs_actor_follows_the_lower_critic_and_entropy():
         torch.testing.assert_close(found.grad, expected.grad)
 
 
-def test_an_update_of_ddpg_by_its_definition():
+@pytest.mark.parametrize("target_range", [None, (-0.5, 0.25)])
+def test_an_update_of_ddpg_by_its_definition(target_range):
     """Critic: (Q - r - discount Q'(o', mu'(o')))^2, by slow copies that are others; actor: Q(o, mu(o)) after it."""
-    ddpg = small(DDPG, DeterministicMLP, target_rate=0.9)
+    ddpg = small(DDPG, DeterministicMLP, target_rate=0.9, target_range=target_range)
     with torch.no_grad():
         for parameter in (*ddpg.target_critic.parameters(), *ddpg.target_policy.parameters()):
             parameter += 0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)).double()
     batch, before = batch_of(60, torch.Generator().manual_seed(1)), copy.deepcopy(ddpg)
     ddpg.update(batch)
     target = batch.reward + 0.9 * before.target_critic(batch.next_obs, before.target_policy(batch.next_obs))[0]
+    if target_range is not None:
+        assert (target < -0.5).any() and (target > 0.25).any(), "both bounds matter"
+        target = target.clamp(*target_range)
     (before.critic(batch.obs, batch.action)[0] - target.detach()).square().mean().backward()
     (-ddpg.critic(batch.obs, before.policy(batch.obs))[0]).mean().backward(inputs=list(before.policy.parameters()))
     for net in ("critic", "policy"):
@@ -289,6 +293,7 @@ def test_updates_per_step_and_warm_up(tmp_path):
         (DDPG, DeterministicMLP, {"exploration": "pink"}, "exploration must be one of gaussian, ou, got 'pink'"),
         (DDPG, DeterministicMLP, {"random_action_rate": 1.1}, r"random_action_rate must be in \[0, 1\], got 1.1"),
         (DDPG, DeterministicMLP, {"action_penalty": -1.0}, "action_penalty must be >= 0, got -1.0"),
+        (DDPG, DeterministicMLP, {"target_range": (0, 0)}, r"target_range must be a lower .* bound, got \(0, 0\)"),
         (TD3, DeterministicMLP, {"policy_delay": 0}, "policy_delay must be >= 1, got 0"),
         (TD3, DeterministicMLP, {"updates_per_step": 0.0}, "updates_per_step must be > 0, got 0.0"),
         (TD3, DeterministicMLP, {"warmup_steps": -1}, "warmup_steps must be >= 0, got -1"),

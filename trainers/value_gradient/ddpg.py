@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from policies import QMLP, Policy
 from trainers.algorithm import Evaluation
-from trainers.ranges import unit_interval
+from trainers.ranges import require, unit_interval
 from trainers.replay import Batch, Replay
 from trainers.slow_copies import follow, slow_copy
 from trainers.value_gradient.deterministic import Deterministic
@@ -44,6 +45,7 @@ class DDPG(Deterministic):
         batch_size: steps drawn for an update.
         replay_size: steps kept.
         num_steps: rewards that a target sums before its value, n.
+        target_range: bounds that y is clipped to, where returns are known to lie within them; None for none.
         gamma: discount, in (0, 1].
         target_rate: part of the slow copies kept per update, in [0, 1).
         learning_rate: of the policy's Adam.
@@ -84,6 +86,7 @@ class DDPG(Deterministic):
         batch_size: int = 64,
         replay_size: int = 1_000_000,
         num_steps: int = 1,
+        target_range: tuple[float, float] | None = None,
         gamma: float = 0.99,
         target_rate: float = 0.999,
         learning_rate: float = 1e-4,
@@ -94,6 +97,8 @@ class DDPG(Deterministic):
         evaluation: Evaluation | None = None,
     ) -> None:
         unit_interval("[)", target_rate=target_rate)
+        low, high = (-math.inf, math.inf) if target_range is None else target_range
+        require(low < high, "target_range", "a lower and a higher bound", target_range)
         if critic is None:
             sizes = policy.obs_size, env.single_action_space
             critic = QMLP(*sizes, policy.normalizer, hidden_sizes=critic_hidden_sizes)
@@ -119,7 +124,7 @@ class DDPG(Deterministic):
             seed=seed,
             evaluation=evaluation,
         )
-        self.target_rate = target_rate
+        self.target_rate, self.target_range = target_rate, (low, high)
         self.target_critic = slow_copy(self.critic)
         self.target_policy = slow_copy(policy)
 
@@ -128,7 +133,7 @@ class DDPG(Deterministic):
         policy_optimizer, critic_optimizer = self.all_optimizers()
         with torch.no_grad():
             next_value = self.target_critic(batch.next_obs, self.target_policy(batch.next_obs))[0]
-            target = batch.reward + batch.discount * next_value
+            target = (batch.reward + batch.discount * next_value).clamp(*self.target_range)
         value = self.critic(batch.obs, batch.action)[0]
         critic_loss = (value - target).square().mean()
         descend(critic_loss, critic_optimizer)
