@@ -4,6 +4,8 @@ Every run is one of `diffsim fit`, in a folder of its own under `--runs`. A run 
 that was stopped goes on from its last checkpoint: repeat the command until it prints the whole table.
 
     python -m benchmarks.goals --tasks bit_flip reacher_goal --seeds 3
+
+The page keeps the rows of earlier calls, for other tasks and seeds.
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ import argparse
 import csv
 import io
 import math
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -129,12 +133,13 @@ def register_bit_flip() -> None:
         gymnasium.register(f"BitFlip{BITS}-v0", "tests.trainers.small_envs:BitFlip", kwargs={"n": BITS})
 
 
-def page(results: list[Result], command: str) -> str:
+def page(results: Iterable[Result]) -> str:
     """The Markdown page: a row per task, with and without hindsight."""
+    results = sorted(results, key=attrgetter("seed"))
     lines = [
         "# Goals and hindsight",
         "",
-        f"{datetime.now(UTC):%Y-%m-%d}, {describe_machine()}. Made by `{command}`.",
+        f"{datetime.now(UTC):%Y-%m-%d}, {describe_machine()}. Made by `python -m benchmarks.goals`.",
         "",
         f"Rate of success of the final policy in {EPISODES} episodes of the official environment, by seed.",
         "",
@@ -169,10 +174,23 @@ def task_of(experiment: Experiment) -> str:
     return {**values, **experiment.options}["task"]
 
 
-def save(results: list[Result], output: Path, command: str) -> None:
+def read(output: Path) -> dict[tuple[str, bool, int], Result]:
+    """Results of earlier calls, by task, hindsight and seed."""
+    path = output / "runs.csv"
+    if not path.exists():
+        return {}
+    with path.open(newline="") as file:
+        results = [
+            Result(name, hindsight == "True", int(seed), int(env_steps), float(success), float(minutes))
+            for name, hindsight, seed, env_steps, success, minutes in list(csv.reader(file))[1:]
+        ]
+    return {result[:3]: result for result in results}
+
+
+def save(results: Iterable[Result], output: Path) -> None:
     """Writes the page, and a CSV row per run."""
     output.mkdir(parents=True, exist_ok=True)
-    (output / "goals.md").write_text(page(results, command))
+    (output / "goals.md").write_text(page(results))
     with (output / "runs.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(Result._fields)
@@ -191,17 +209,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=RESULTS / "goals", help="folder of the table")
     options = parser.parse_args(arguments)
     register_bit_flip()
-    words = f"--tasks {' '.join(options.tasks)} --seeds {options.seeds}"
-    steps = "" if options.env_steps is None else f" --env_steps {options.env_steps}"
-    results = []
+    results = read(options.output)
     for seed in range(options.seeds):
         for name in options.tasks:
             for hindsight in (True, False):
                 if hindsight or EXPERIMENTS[name].without_success is not None:
-                    results.append(run(name, hindsight, seed, options.env_steps, options.runs))
-                    save(results, options.output, f"python -m benchmarks.goals {words}{steps}")
-                    print(results[-1], flush=True)
-    print(page(results, f"python -m benchmarks.goals {words}{steps}"))
+                    result = run(name, hindsight, seed, options.env_steps, options.runs)
+                    results[result[:3]] = result
+                    save(results.values(), options.output)
+                    print(result, flush=True)
+    print(page(results.values()))
 
 
 if __name__ == "__main__":
