@@ -72,6 +72,7 @@ EXPERIMENTS = {
         without_success=0.1,
     ),
     "reacher_goal": Experiment({"config": "ddpg_her_reacher_goal.yaml"}, 40_000, 0.9, 0.3),
+    "point_push": Experiment({"config": "ddpg_her_point_push.yaml"}, 150_000, 0.9, 0.3),
     "fetch_reach": Experiment({"config": "ddpg_her_fetch_reach.yaml"}, 20_000, 0.95),
     "fetch_push": Experiment({"config": "ddpg_her_fetch_push.yaml"}, 500_000, 0.8),
 }
