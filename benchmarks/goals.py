@@ -5,7 +5,7 @@ that was stopped goes on from its last checkpoint: repeat the command until it p
 
     python -m benchmarks.goals --tasks bit_flip reacher_goal --seeds 3
 
-The page keeps the rows of earlier calls, for other tasks and seeds.
+The page keeps the rows of earlier calls, for other tasks, seeds and budgets.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def register_bit_flip() -> None:
 
 
 def page(results: Iterable[Result]) -> str:
-    """The Markdown page: a row per task, with and without hindsight."""
+    """The Markdown page: a row per task and budget, with and without hindsight."""
     results = sorted(results, key=attrgetter("seed"))
     lines = [
         "# Goals and hindsight",
@@ -148,17 +148,16 @@ def page(results: Iterable[Result]) -> str:
         "|---|---|---:|---|---:|---|---:|",
     ]
     for name, experiment in EXPERIMENTS.items():
-        for hindsight in (True, False):
-            rows = [r for r in results if r.name == name and r.hindsight == hindsight]
-            if not rows:
-                continue
+        for plain, env_steps in sorted({(not r.hindsight, r.env_steps) for r in results if r.name == name}):
+            hindsight = not plain
+            rows = [r for r in results if (r.name, r.hindsight, r.env_steps) == (name, hindsight, env_steps)]
             mean = float(np.mean([r.success for r in rows]))
             least, most = experiment.with_success, experiment.without_success
             bar, shown = (f">= {least}", mean >= least) if hindsight else (f"< {most}", mean < (most or math.inf))
             cells = [
                 task_of(experiment),
                 "future, 0.8" if hindsight else "none",
-                f"{rows[0].env_steps:,}",
+                f"{env_steps:,}",
                 ", ".join(f"{r.success:.2f}" for r in rows),
                 f"{mean:.2f}",
                 f"{bar}: {'yes' if shown else 'no'}",
@@ -175,8 +174,8 @@ def task_of(experiment: Experiment) -> str:
     return {**values, **experiment.options}["task"]
 
 
-def read(output: Path) -> dict[tuple[str, bool, int], Result]:
-    """Results of earlier calls, by task, hindsight and seed."""
+def read(output: Path) -> dict[tuple[str, bool, int, int], Result]:
+    """Results of earlier calls, by task, hindsight, seed and env steps."""
     path = output / "runs.csv"
     if not path.exists():
         return {}
@@ -185,7 +184,7 @@ def read(output: Path) -> dict[tuple[str, bool, int], Result]:
             Result(name, hindsight == "True", int(seed), int(env_steps), float(success), float(minutes))
             for name, hindsight, seed, env_steps, success, minutes in list(csv.reader(file))[1:]
         ]
-    return {result[:3]: result for result in results}
+    return {result[:4]: result for result in results}
 
 
 def save(results: Iterable[Result], output: Path) -> None:
@@ -216,7 +215,7 @@ def main(arguments: list[str] | None = None) -> None:
             for hindsight in (True, False):
                 if hindsight or EXPERIMENTS[name].without_success is not None:
                     result = run(name, hindsight, seed, options.env_steps, options.runs)
-                    results[result[:3]] = result
+                    results[result[:4]] = result
                     save(results.values(), options.output)
                     print(result, flush=True)
     print(page(results.values()))

@@ -239,11 +239,13 @@ def test_goals_table_says_what_is_shown(tmp_path):
     results += [
         GoalResult("bit_flip", False, 0, 40_000, 0.2, 1.0),
         GoalResult("fetch_reach", True, 0, 20_000, 0.9, 9.0),
+        GoalResult("fetch_reach", True, 0, 500, 0.1, 1.0),
     ]
     lines = [cells(line) for line in goals_page(results).splitlines() if line.startswith("| ") and "0" in line]
     assert lines == [
         ["BitFlip15-v0", "future, 0.8", "40,000", "1.00, 0.94", "0.97", ">= 0.9: yes", "2"],
         ["BitFlip15-v0", "none", "40,000", "0.20", "0.20", "< 0.1: no", "1"],
+        ["FetchReach-v4", "future, 0.8", "500", "0.10", "0.10", ">= 0.95: no", "1"],
         ["FetchReach-v4", "future, 0.8", "20,000", "0.90", "0.90", ">= 0.95: no", "9"],
     ]
     save_goals(results, tmp_path)

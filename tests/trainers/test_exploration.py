@@ -35,7 +35,10 @@ def test_exploration_noise_has_its_moments(kind, correlation):
 
 
 def test_random_actions_come_as_often_as_asked_for_and_are_uniform():
-    """Of 4,000 copies; binomial and uniform moments within 4 standard errors. Others are the policy's own."""
+    """Of 4,000 copies; binomial and uniform moments within 4 standard errors. Others are the policy's own.
+
+    A uniform deviation of 1,200 numbers has a relative error of sqrt(0.2 / 1200) = 0.013.
+    """
     ddpg = make(4000, exploration_std=0.0, random_action_rate=0.3)
     obs = torch.randn(1, 3, dtype=torch.float64).expand(4000, 3)
     own = ddpg.policy(obs[:1])

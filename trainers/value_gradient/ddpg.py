@@ -22,7 +22,8 @@ from trainers.value_gradient.networks import descend
 class DDPG(Deterministic):
     """Climbs Q by a deterministic policy's weights; both learn from kept experience, and have slow copies.
 
-        critic   minimise mean (Q(o, u) - y)^2,    y = r + gamma Q'(o', mu'(o')),   y = r where o' is terminal
+        critic   minimise mean (Q(o, u) - y)^2,    y = r + gamma Q'(o', mu'(o')),   y = r where o' is terminal;
+                 within `target_range`
         actor    maximise mean Q(o, mu(o)) - action_penalty * mean mu(o)^2, the action in units of half widths
         slow     Q', mu' <- target_rate * (Q', mu') + (1 - target_rate) * (Q, mu)
 
@@ -38,7 +39,7 @@ class DDPG(Deterministic):
         exploration: "ou" or "gaussian": see `Exploration`.
         exploration_std: of its noise, in units of the actions' half widths.
         random_action_rate: probability that a copy's action is uniformly random instead, in [0, 1].
-        action_penalty: at least 0.
+        action_penalty: weight of the mean squared action in what the policy climbs, at least 0.
         steps: env steps per iteration.
         warmup_steps: env steps of random actions to begin with, without updates.
         updates_per_step: updates per env step of one copy.
@@ -57,7 +58,8 @@ class DDPG(Deterministic):
 
     Source: Lillicrap et al. (2016), "Continuous control with deep reinforcement learning": algorithm 1, and the
     settings of section 7 (networks 400-300, both noises' scales, weight decay, rates, batches of 64), without batch
-    normalisation and with a warm-up. `configs/ddpg_half_cheetah.yaml` has the settings of later comparisons.
+    normalisation and with a warm-up. `configs/ddpg_half_cheetah.yaml` has the settings of later comparisons. Random
+    actions, penalty and bounds of targets: Plappert et al. (2018), "Multi-goal reinforcement learning", appendix A.
     """
 
     run_defaults = {
