@@ -56,10 +56,9 @@ class ModelFree(Algorithm):
         return torch.randn(shape, generator=self.generator, device=weight.device, dtype=weight.dtype)
 
     def all_optimizers(self) -> list[Optimizer]:
-        """The optimizers, of an algorithm with several."""
-        optimizers = self.optimizers(use_pl_optimizer=False)
-        assert isinstance(optimizers, list)
-        return optimizers  # pyright: ignore[reportReturnType]
+        """The optimizers, in the order of `configure_optimizers`."""
+        found: Any = self.optimizers(use_pl_optimizer=False)
+        return found if isinstance(found, list) else [found]
 
     def see(self, obs: Tensor) -> None:
         """Lets the policy, and what shares its statistics, see with newer ones from now on. `obs`: [..., O]."""

@@ -127,17 +127,16 @@ def test_sacs_target_by_its_definition():
     with torch.no_grad():  # let each critic be the lower one for about half of the batch
         first, second = sac.target_critic(batch.next_obs, batch.action)
         sac.target_critic.biases[-1][0] += (second - first).median()
-    state = sac.generator.get_state()
-    found = sac.target(batch, temperature)
-    sac.generator.set_state(state)
+    noise = sac.randn(60, 1)
+    found = sac.target(batch, noise, temperature)
     with torch.no_grad():
-        action = sac.policy(batch.next_obs, sac.randn(60, 1))
+        action = sac.policy(batch.next_obs, noise)
         log_prob = sac.policy.log_prob(batch.next_obs, action) + math.log(2.0)
         lower = torch.minimum(*sac.target_critic(batch.next_obs, action))
         first, second = sac.target_critic(batch.next_obs, action)
     assert (first < second).any() and (first > second).any(), "each of them is the lower one somewhere"
     torch.testing.assert_close(found, batch.reward + 0.9 * (lower - 0.3 * log_prob))
-    ended = sac.target(batch._replace(discount=torch.zeros(60).double()), temperature)
+    ended = sac.target(batch._replace(discount=torch.zeros(60).double()), noise, temperature)
     assert torch.equal(ended, batch.reward)
 
 
@@ -253,13 +252,13 @@ def test_svg0s_targets_by_their_definition():
 def test_td3s_target_and_its_delay():
     """Without noise y = r + discount min_k Q_k'(o', mu'(o')); with it, within the clip and the bounds [-2, 2]."""
     td3 = small(TD3, DeterministicMLP, target_noise=0.0, policy_delay=2)
-    batch = batch_of(6, torch.Generator().manual_seed(1))
+    batch, noise = batch_of(6, torch.Generator().manual_seed(1)), td3.randn(6, 1)
     with torch.no_grad():
         lower = torch.minimum(*td3.target_critic(batch.next_obs, td3.target_policy(batch.next_obs)))
-    torch.testing.assert_close(td3.target(batch), batch.reward + 0.9 * lower)
+    torch.testing.assert_close(td3.target(batch, noise), batch.reward + 0.9 * lower)
     td3.target_noise, td3.target_noise_clip, seen = 100.0, 0.5, []
     td3.target_critic.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[1]))
-    td3.target(batch)
+    td3.target(batch, noise)
     middle = td3.target_policy(batch.next_obs)
     expected = [(middle + 2.0 * 0.5 * sign).clamp(-2.0, 2.0) for sign in (-1, 1)]
     assert all(torch.isclose(seen[0], bound).any() for bound in expected)

@@ -110,6 +110,10 @@ class MBPO(Algorithm):
         self.learner: OffPolicy = cls(env, policy, seed=seed, **counts, **chosen)
         self.learner.replay = self.replay = ImaginedReplay.of(self.learner.replay, real_fraction)
 
+    def check(self) -> None:
+        """What the learner needs."""
+        self.learner.check()
+
     def configure_optimizers(self) -> Any:
         """The learner's. It finds them as its own."""
         return self.learner.configure_optimizers()

@@ -16,7 +16,7 @@ from trainers.ranges import require, unit_interval
 from trainers.replay import Batch, Replay
 from trainers.slow_copies import follow, slow_copy
 from trainers.value_gradient.deterministic import Deterministic
-from trainers.value_gradient.networks import descend
+from trainers.value_gradient.networks import Descent
 
 
 class DDPG(Deterministic):
@@ -53,6 +53,7 @@ class DDPG(Deterministic):
         critic_learning_rate: of the critic's Adam.
         critic_weight_decay: of the critic's weights, at least 0.
         critic_hidden_sizes: widths of the critic's hidden layers.
+        compile_updates: let torch compile updates when the first is due, which takes half a minute and a C++ compiler.
         seed: of choices and of the environments, at least 0.
         evaluation: from the policy to metrics.
 
@@ -95,6 +96,7 @@ class DDPG(Deterministic):
         critic_learning_rate: float = 1e-3,
         critic_weight_decay: float = 1e-2,
         critic_hidden_sizes: Sequence[int] = (400, 300),
+        compile_updates: bool = False,
         seed: int = 0,
         evaluation: Evaluation | None = None,
     ) -> None:
@@ -120,6 +122,7 @@ class DDPG(Deterministic):
             replay_size=replay_size,
             num_steps=num_steps,
             gamma=gamma,
+            compile_updates=compile_updates,
             learning_rate=learning_rate,
             critic_learning_rate=critic_learning_rate,
             critic_weight_decay=critic_weight_decay,
@@ -130,17 +133,17 @@ class DDPG(Deterministic):
         self.target_critic = slow_copy(self.critic)
         self.target_policy = slow_copy(policy)
 
-    def update(self, batch: Batch) -> dict[str, Tensor]:
+    def learn(self, steps: Sequence[Descent], batch: Batch) -> dict[str, Tensor]:
         """One step of the critic, one of the policy, and the slow copies follow."""
-        policy_optimizer, critic_optimizer = self.all_optimizers()
+        policy_step, critic_step = steps
         with torch.no_grad():
             next_value = self.target_critic(batch.next_obs, self.target_policy(batch.next_obs))[0]
             target = (batch.reward + batch.discount * next_value).clamp(*self.target_range)
         value = self.critic(batch.obs, batch.action)[0]
         critic_loss = (value - target).square().mean()
-        descend(critic_loss, critic_optimizer)
+        critic_step(critic_loss)
         actor_loss = self.actor_loss(batch.obs)
-        descend(actor_loss, policy_optimizer)
+        policy_step(actor_loss)
         follow(self.target_critic, self.critic, self.target_rate)
         follow(self.target_policy, self.policy, self.target_rate)
         return {"critic_loss": critic_loss.detach(), "value": -actor_loss.detach()}

@@ -14,7 +14,7 @@ from trainers.algorithm import Evaluation
 from trainers.ranges import require
 from trainers.replay import Batch, Replay, Steps
 from trainers.value_gradient.deterministic import Deterministic
-from trainers.value_gradient.networks import descend
+from trainers.value_gradient.networks import Descent
 
 
 class DPG(Deterministic):
@@ -46,6 +46,7 @@ class DPG(Deterministic):
         learning_rate: of the policy's Adam.
         critic_learning_rate: of the critic's Adam.
         critic_hidden_sizes: widths of the critic's hidden layers.
+        compile_updates: let torch compile updates when the first is due, which takes half a minute and a C++ compiler.
         seed: of choices and of the environments, at least 0.
         evaluation: from the policy to metrics.
 
@@ -81,6 +82,7 @@ class DPG(Deterministic):
         learning_rate: float = 1e-4,
         critic_learning_rate: float = 1e-3,
         critic_hidden_sizes: Sequence[int] = (64, 64),
+        compile_updates: bool = False,
         seed: int = 0,
         evaluation: Evaluation | None = None,
     ) -> None:
@@ -104,6 +106,7 @@ class DPG(Deterministic):
             replay_size=env.num_envs if self.on_policy else replay_size,
             num_steps=num_steps,
             gamma=gamma,
+            compile_updates=compile_updates,
             learning_rate=learning_rate,
             critic_learning_rate=critic_learning_rate,
             seed=seed,
@@ -116,14 +119,14 @@ class DPG(Deterministic):
             return super().batch()
         return self.replay.batch(Steps(torch.full_like(self.replay.copies, self.replay.count - 1), self.replay.copies))
 
-    def update(self, batch: Batch) -> dict[str, Tensor]:
+    def learn(self, steps: Sequence[Descent], batch: Batch) -> dict[str, Tensor]:
         """One step of the critic, and one of the policy."""
-        policy_optimizer, critic_optimizer = self.all_optimizers()
+        policy_step, critic_step = steps
         with torch.no_grad():
             next_value = self.critic(batch.next_obs, self.policy(batch.next_obs))[0]
         value = self.critic(batch.obs, batch.action)[0]
         critic_loss = (value - batch.reward - batch.discount * next_value).square().mean()
-        descend(critic_loss, critic_optimizer)
+        critic_step(critic_loss)
         actor_loss = self.actor_loss(batch.obs)
-        descend(actor_loss, policy_optimizer)
+        policy_step(actor_loss)
         return {"critic_loss": critic_loss.detach(), "value": -actor_loss.detach()}

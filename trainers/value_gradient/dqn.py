@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor
@@ -13,7 +15,7 @@ from trainers.algorithm import Evaluation
 from trainers.ranges import at_least_one, positive, unit_interval
 from trainers.replay import Batch, Replay
 from trainers.slow_copies import follow, slow_copy
-from trainers.value_gradient.networks import descend
+from trainers.value_gradient.networks import Descent
 from trainers.value_gradient.off_policy import OffPolicy
 
 
@@ -42,6 +44,7 @@ class DQN(OffPolicy):
         gamma: discount, in (0, 1].
         target_rate: part of the slow copy kept per update, in [0, 1).
         learning_rate: of Adam.
+        compile_updates: let torch compile updates when the first is due, which takes half a minute and a C++ compiler.
         seed: of choices and of the environments, at least 0.
         evaluation: from the policy to metrics.
 
@@ -70,6 +73,7 @@ class DQN(OffPolicy):
         gamma: float = 0.99,
         target_rate: float = 0.995,
         learning_rate: float = 1e-3,
+        compile_updates: bool = False,
         seed: int = 0,
         evaluation: Evaluation | None = None,
     ) -> None:
@@ -91,6 +95,7 @@ class DQN(OffPolicy):
             replay_size=replay_size,
             num_steps=num_steps,
             gamma=gamma,
+            compile_updates=compile_updates,
             seed=seed,
             evaluation=evaluation,
         )
@@ -127,7 +132,7 @@ class DQN(OffPolicy):
         index = torch.randint(self.q.num_actions, shape, generator=self.generator, device=obs.device)
         return self.q.first_action + index
 
-    def update(self, batch: Batch) -> dict[str, Tensor]:
+    def learn(self, steps: Sequence[Descent], batch: Batch) -> dict[str, Tensor]:
         """One step of Q, and the slow copy follows."""
         with torch.no_grad():
             best = self.q.values(batch.next_obs).argmax(-1, keepdim=True)
@@ -136,8 +141,6 @@ class DQN(OffPolicy):
         index = batch.action.long()[:, None] - self.q.first_action
         value = self.q.values(batch.obs).gather(-1, index)[:, 0]
         loss = smooth_l1_loss(value, target)
-        optimizer = self.optimizers(use_pl_optimizer=False)
-        assert isinstance(optimizer, Optimizer)
-        descend(loss, optimizer)
+        steps[0](loss)
         follow(self.target_critic, self.q, self.target_rate)
         return {"critic_loss": loss.detach(), "value": value.detach().mean()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from trainers.algorithm import Evaluation
 from trainers.model_free import ModelFree
 from trainers.ranges import at_least_one, nonnegative, require
 from trainers.replay import Batch, Replay
-from trainers.value_gradient.networks import mean_metrics
+from trainers.value_gradient.networks import Descent, GraphDescent, compiled, mean_metrics, require_compiler
 
 
 class OffPolicy(ModelFree):
@@ -24,7 +25,8 @@ class OffPolicy(ModelFree):
     After every step of the N copies come as many updates as `updates_per_step` says, each from a fresh batch. The
     first `warmup_steps` are uniformly random actions, without updates. One iteration is `steps` of it.
 
-    A subclass says how to act in training (`explore`) and what an update is (`update`).
+    A subclass says how to act in training (`explore`), what an update is (`learn`), and what it takes beside a batch
+    (`draw`): all of `learn` can be compiled.
 
     Args:
         env: N copies, of any kind that Gymnasium has, whose autoreset mode is DISABLED; or our simulator's.
@@ -38,6 +40,7 @@ class OffPolicy(ModelFree):
         replay_size: steps kept.
         num_steps: rewards that a target sums before its value, n.
         gamma: discount, in (0, 1].
+        compile_updates: let torch compile updates when the first is due, which takes half a minute and a C++ compiler.
         seed: of choices and of the environments, at least 0.
         evaluation: from the policy to metrics.
     """
@@ -56,6 +59,7 @@ class OffPolicy(ModelFree):
         replay_size: int,
         num_steps: int,
         gamma: float,
+        compile_updates: bool,
         seed: int,
         evaluation: Evaluation | None,
     ) -> None:
@@ -70,14 +74,31 @@ class OffPolicy(ModelFree):
         self.replay = self.make_replay(replay_size, num_steps) if replay is None else replay
         self.updates = 0
         self.seen: list[Tensor] = []
+        self.compile_updates = compile_updates
+        if compile_updates:
+            self.learn = compiled(self.learn)
+
+    def check(self) -> None:
+        """There must be a compiler, if updates are to be compiled."""
+        if self.compile_updates:
+            require_compiler(next(self.policy.parameters()).device)
 
     @abstractmethod
     def explore(self, obs: Tensor) -> Tensor:
         """Actions [N, A] to take in training in `obs` [N, O]."""
 
     @abstractmethod
+    def learn(self, steps: Sequence[Descent], batch: Batch, *drawn: Any) -> dict[str, Tensor]:
+        """Takes a step of every optimizer whose turn it is. Returns what to log, each a number on the device."""
+
+    def draw(self, batch: Batch) -> tuple[Any, ...]:
+        """What `learn` takes beside its batch: noise, and what changes from update to update."""
+        return ()
+
     def update(self, batch: Batch) -> dict[str, Tensor]:
-        """Takes one step of every optimizer whose turn it is. Returns what to log, each a number on the device."""
+        """Learns from one batch."""
+        kind = GraphDescent if self.compile_updates else Descent
+        return self.learn([kind(optimizer) for optimizer in self.all_optimizers()], batch, *self.draw(batch))
 
     def iterate(self) -> dict[str, Tensor | float]:
         """Acts and learns, step by step."""

@@ -14,7 +14,7 @@ from trainers.algorithm import Evaluation
 from trainers.ranges import positive, unit_interval
 from trainers.replay import Batch, Replay
 from trainers.slow_copies import follow, slow_copy
-from trainers.value_gradient.networks import descend
+from trainers.value_gradient.networks import Descent
 from trainers.value_gradient.off_policy import OffPolicy
 
 
@@ -48,6 +48,7 @@ class SAC(OffPolicy):
         learning_rate: of the Adams of policy and temperature.
         critic_learning_rate: of the critics' Adam.
         critic_hidden_sizes: widths of each critic's hidden layers.
+        compile_updates: let torch compile updates when the first is due, which takes half a minute and a C++ compiler.
         seed: of choices and of the environments, at least 0.
         evaluation: from the policy to metrics.
 
@@ -87,6 +88,7 @@ class SAC(OffPolicy):
         learning_rate: float = 3e-4,
         critic_learning_rate: float = 3e-4,
         critic_hidden_sizes: Sequence[int] = (256, 256),
+        compile_updates: bool = False,
         seed: int = 0,
         evaluation: Evaluation | None = None,
     ) -> None:
@@ -109,6 +111,7 @@ class SAC(OffPolicy):
             replay_size=replay_size,
             num_steps=num_steps,
             gamma=gamma,
+            compile_updates=compile_updates,
             seed=seed,
             evaluation=evaluation,
         )
@@ -134,24 +137,29 @@ class SAC(OffPolicy):
         """The policy's actions, with its own noise: [N, A]."""
         return self.policy(obs, self.randn(*obs.shape[:-1], self.actor.noise_size))
 
-    def sample(self, obs: Tensor) -> tuple[Tensor, Tensor]:
-        """Actions [B, A] for `obs` [B, O], and the log densities [B] of these in units of their half widths."""
-        action, log_prob = self.actor.sample(obs, self.randn(*obs.shape[:-1], self.actor.noise_size))
+    def sample(self, obs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Actions [B, A] for `obs` [B, O] and `noise`, and the log densities [B] of these in units of half widths."""
+        action, log_prob = self.actor.sample(obs, noise)
         return action, log_prob + self.bounds.half_width.log().sum()
 
-    def update(self, batch: Batch) -> dict[str, Tensor]:
+    def draw(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Noise [B, A] for actions in `obs`, and for those in `next_obs`."""
+        shape = len(batch.obs), self.actor.noise_size
+        return self.randn(*shape), self.randn(*shape)
+
+    def learn(self, steps: Sequence[Descent], batch: Batch, noise: Tensor, next_noise: Tensor) -> dict[str, Tensor]:
         """One step of the temperature, one of the critics, one of the policy; and the slow critics follow."""
-        policy_optimizer, critic_optimizer, *temperature_optimizer = self.all_optimizers()
-        action, log_prob = self.sample(batch.obs)
+        policy_step, critic_step, *temperature_step = steps
+        action, log_prob = self.sample(batch.obs, noise)
         temperature = self.log_temperature.detach().exp()
-        for optimizer in temperature_optimizer:
-            descend(-self.log_temperature * (log_prob.detach().mean() + self.target_entropy), optimizer)
-        target = self.target(batch, temperature)
+        for step in temperature_step:
+            step(-self.log_temperature * (log_prob.detach().mean() + self.target_entropy))
+        target = self.target(batch, next_noise, temperature)
         critic_loss = (self.critic(batch.obs, batch.action) - target).square().mean(-1).sum()
-        descend(critic_loss, critic_optimizer)
+        critic_step(critic_loss)
         value = self.critic(batch.obs, action).amin(0).mean()
         entropy = -log_prob.mean()
-        descend(-(value + temperature * entropy), policy_optimizer)
+        policy_step(-(value + temperature * entropy))
         follow(self.target_critic, self.critic, self.target_rate)
         return {
             "critic_loss": critic_loss.detach(),
@@ -161,8 +169,8 @@ class SAC(OffPolicy):
         }
 
     @torch.no_grad()
-    def target(self, batch: Batch, temperature: Tensor) -> Tensor:
+    def target(self, batch: Batch, noise: Tensor, temperature: Tensor) -> Tensor:
         """y: [B]."""
-        next_action, next_log_prob = self.sample(batch.next_obs)
+        next_action, next_log_prob = self.sample(batch.next_obs, noise)
         next_value = self.target_critic(batch.next_obs, next_action).amin(0) - temperature * next_log_prob
         return batch.reward + batch.discount * next_value

@@ -16,7 +16,7 @@ from trainers.algorithm import Evaluation
 from trainers.model_free import ModelFree
 from trainers.ranges import at_least_one, positive, unit_interval
 from trainers.returns import lambda_returns
-from trainers.value_gradient.networks import descend, mean_metrics
+from trainers.value_gradient.networks import Descent, mean_metrics
 
 
 class Window(NamedTuple):
@@ -119,17 +119,17 @@ class SVG0(ModelFree):
 
     def iterate(self) -> dict[str, Tensor | float]:
         """Collects one window, and improves actor and critic by it."""
-        policy_optimizer, critic_optimizer = self.all_optimizers()
+        policy_step, critic_step = map(Descent, self.all_optimizers())
         window, rows = self.window(), []
         for _ in range(self.epochs):
             for part in window.minibatches(self.minibatches, self.generator):
                 actor_loss = self.actor_loss(part.obs, part.noise)
-                descend(actor_loss, policy_optimizer)
+                policy_step(actor_loss)
                 rows.append({"value": -actor_loss.detach()})
         for _ in range(self.epochs):
             for part in window.minibatches(self.minibatches, self.generator):
                 critic_loss = (self.critic(part.obs, part.action)[0] - part.returns).square().mean()
-                descend(critic_loss, critic_optimizer)
+                critic_step(critic_loss)
                 rows.append({"critic_loss": critic_loss.detach()})
         self.see(window.obs)
         return {**self.episode_metrics(), **mean_metrics(rows)}

@@ -15,7 +15,7 @@ from trainers.ranges import at_least_one, nonnegative, unit_interval
 from trainers.replay import Batch, Replay
 from trainers.slow_copies import follow, slow_copy
 from trainers.value_gradient.deterministic import Deterministic
-from trainers.value_gradient.networks import descend
+from trainers.value_gradient.networks import Descent
 
 
 class TD3(Deterministic):
@@ -49,6 +49,7 @@ class TD3(Deterministic):
         learning_rate: of the policy's Adam.
         critic_learning_rate: of the critics' Adam.
         critic_hidden_sizes: widths of each critic's hidden layers.
+        compile_updates: let torch compile updates when the first is due, which takes half a minute and a C++ compiler.
         seed: of choices and of the environments, at least 0.
         evaluation: from the policy to metrics.
 
@@ -89,6 +90,7 @@ class TD3(Deterministic):
         learning_rate: float = 3e-4,
         critic_learning_rate: float = 3e-4,
         critic_hidden_sizes: Sequence[int] = (256, 256),
+        compile_updates: bool = False,
         seed: int = 0,
         evaluation: Evaluation | None = None,
     ) -> None:
@@ -113,6 +115,7 @@ class TD3(Deterministic):
             replay_size=replay_size,
             num_steps=num_steps,
             gamma=gamma,
+            compile_updates=compile_updates,
             learning_rate=learning_rate,
             critic_learning_rate=critic_learning_rate,
             seed=seed,
@@ -123,24 +126,27 @@ class TD3(Deterministic):
         self.target_policy = slow_copy(policy)
         self.target_noise, self.target_noise_clip, self.policy_delay = target_noise, target_noise_clip, policy_delay
 
-    def update(self, batch: Batch) -> dict[str, Tensor]:
+    def draw(self, batch: Batch) -> tuple[Tensor, bool]:
+        """Noise [B, A] for the targets' actions, and whether it is the policy's turn."""
+        return self.randn(*batch.action.shape), self.updates % self.policy_delay == 0
+
+    def learn(self, steps: Sequence[Descent], batch: Batch, noise: Tensor, policys_turn: bool) -> dict[str, Tensor]:
         """One step of the critics; in its turn one of the policy, which the slow copies follow."""
-        policy_optimizer, critic_optimizer = self.all_optimizers()
-        target = self.target(batch)
+        policy_step, critic_step = steps
+        target = self.target(batch, noise)
         critic_loss = (self.critic(batch.obs, batch.action) - target).square().mean(-1).sum()
-        descend(critic_loss, critic_optimizer)
-        if self.updates % self.policy_delay != 0:
+        critic_step(critic_loss)
+        if not policys_turn:
             return {"critic_loss": critic_loss.detach()}
         actor_loss = self.actor_loss(batch.obs)
-        descend(actor_loss, policy_optimizer)
+        policy_step(actor_loss)
         follow(self.target_critic, self.critic, self.target_rate)
         follow(self.target_policy, self.policy, self.target_rate)
         return {"critic_loss": critic_loss.detach(), "value": -actor_loss.detach()}
 
     @torch.no_grad()
-    def target(self, batch: Batch) -> Tensor:
-        """y: [B]."""
-        noise = self.target_noise * self.randn(*batch.action.shape)
-        noise = noise.clamp(-self.target_noise_clip, self.target_noise_clip)
+    def target(self, batch: Batch, noise: Tensor) -> Tensor:
+        """y: [B], by standard normal `noise` [B, A]."""
+        noise = (self.target_noise * noise).clamp(-self.target_noise_clip, self.target_noise_clip)
         next_action = self.within_bounds(self.target_policy(batch.next_obs) + self.bounds.half_width * noise)
         return batch.reward + batch.discount * self.target_critic(batch.next_obs, next_action).amin(0)

@@ -1,0 +1,115 @@
+"""Updates as compiled graphs: they do what they do uncompiled, and go on with one another's runs."""
+
+import copy
+import types
+
+import pytest
+import torch
+
+from policies import DeterministicMLP, DiscreteQMLP, GaussianMLP
+from tests.trainers.running import assert_resumes_exactly, runner
+from trainers.environments import make_env
+from trainers.errors import UsageError
+from trainers.options import RunOptions
+from trainers.value_gradient.ddpg import DDPG
+from trainers.value_gradient.dpg import DPG
+from trainers.value_gradient.dqn import DQN
+from trainers.value_gradient.networks import GraphDescent, compiled
+from trainers.value_gradient.sac import SAC
+from trainers.value_gradient.td3 import TD3
+
+SMALL = {"steps": 12, "warmup_steps": 9, "batch_size": 8, "replay_size": 30}
+CRITIC = {"critic_hidden_sizes": (8,), "updates_per_step": 1.0}
+STATE = {"std": "state", "normalize": False}
+CASES = {
+    "DPG": (DPG, DeterministicMLP, {}, CRITIC),
+    "DDPG": (DDPG, DeterministicMLP, {}, CRITIC | {"critic_weight_decay": 0.1, "target_range": (-9.0, 0.0)}),
+    "TD3": (TD3, DeterministicMLP, {"normalize": False}, CRITIC),
+    "SAC": (SAC, GaussianMLP, STATE, CRITIC),
+    "DQN": (DQN, DiscreteQMLP, {}, {}),
+}
+
+
+def make(name, **options):
+    cls, kind, policy, own = CASES[name]
+    torch.manual_seed(0)
+    env = make_env("CartPole-v1" if name == "DQN" else "Pendulum-v1", 2, seed=1)
+    net = kind(env.single_observation_space, env.single_action_space, hidden_sizes=(8,), **policy).double()
+    return cls(env, net, seed=0, **SMALL, **own, **options)
+
+
+def ready(name, **options):
+    """With optimizers, and experience in its replay."""
+    algorithm = make(name, **options)
+    optimizers = algorithm.configure_optimizers()
+    algorithm.optimizers = lambda use_pl_optimizer=False: optimizers
+    algorithm.warmup_steps = 10**9
+    algorithm.iterate()
+    return algorithm
+
+
+@pytest.fixture
+def traced(monkeypatch):
+    """Graphs are traced as ever, gradients and optimizers with them, but not turned into machine code."""
+    compile_by = torch.compile
+    monkeypatch.setattr(
+        torch, "compile", lambda function, **options: compile_by(function, backend="aot_eager", **options)
+    )
+
+
+def assert_same_updates(algorithm, other, count):
+    for algorithm.updates in range(count):
+        other.updates = algorithm.updates
+        metrics, expected = (each.update(each.batch()) for each in (algorithm, other))
+        torch.testing.assert_close(metrics, expected)
+    state = other.state_dict()
+    for name, value in algorithm.state_dict().items():
+        torch.testing.assert_close(value, state[name], msg=lambda text, name=name: f"{name}: {text}")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_traced_update_is_the_update(traced, name):
+    """Six of them, in both of TD3's turns."""
+    first = copy.deepcopy(dict(ready(name).state_dict()))
+    algorithm = ready(name, compile_updates=True)
+    assert_same_updates(algorithm, ready(name), 6)
+    assert any(not torch.equal(value, first[key]) for key, value in algorithm.state_dict().items())
+
+
+def test_a_compiled_update_is_the_update():
+    """In machine code, after two updates that were not compiled: moments and counts are shared."""
+    algorithm, other = ready("SAC"), ready("SAC")
+    assert_same_updates(algorithm, other, 2)
+    algorithm.learn, algorithm.compile_updates = compiled(algorithm.learn), True
+    assert_same_updates(algorithm, other, 4)
+
+
+def test_a_loss_that_leaves_a_parameter_out(traced):
+    """It stays where it is, and so do its moments."""
+    weights = [torch.nn.Parameter(torch.tensor(value).double()) for value in (1.0, 2.0)]
+    optimizer = torch.optim.Adam(weights, lr=0.1)
+    compiled(lambda step, weight: step((3.0 * weight).square()))(GraphDescent(optimizer), weights[0])
+    assert weights[0].item() == pytest.approx(0.9) and weights[1].item() == 2.0
+    assert [optimizer.state[weight]["step"].item() for weight in weights] == [1.0, 0.0]
+
+
+def test_a_compiled_run_resumes_to_the_bit(traced, tmp_path):
+    run = runner(RunOptions(task="small", evaluate_every=2))
+    assert_resumes_exactly(run, lambda: make("SAC", compile_updates=True), tmp_path, "weight")
+
+
+def test_without_a_compiler_it_is_refused_before_any_work(monkeypatch):
+    def fails(function):
+        raise RuntimeError("no compiler here\nand more\nof a trace")
+
+    algorithm = make("TD3", compile_updates=True)
+    monkeypatch.setattr(torch, "compile", fails)
+    with pytest.raises(UsageError, match="compile_updates must be false.*no compiler here and more$"):
+        algorithm.check()
+    make("TD3").check()
+
+
+def test_a_torch_that_cannot_trace_gradients_is_refused(monkeypatch):
+    monkeypatch.setattr("torch._dynamo.config", types.SimpleNamespace())
+    with pytest.raises(ValueError, match=r"compile_updates needs .* got 2"):
+        make("DDPG", compile_updates=True)
