@@ -9,7 +9,8 @@ and called again.
     python -m benchmarks.off_policy --only updates      # updates per CPU second, minutes
 
 Updates are timed in turns of a few, ours and theirs, on a replay of 2,000 steps of HalfCheetah-v5, by the CPU time of
-each process; of all turns the median counts, and the ratio of these.
+each process; of all turns the median counts, and the ratio of these. Ours are timed as they are, and with
+`--compile_updates true`. Returns are those of updates that are not compiled.
 
 Where Stable-Baselines3 has an environment of its own, name that one's interpreter with --peer_python.
 """
@@ -23,6 +24,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +63,11 @@ def settings(job: Job) -> dict[str, Any]:
     return {**SETTINGS, **OWN[job.algorithm], **warmup} if job.library == "ours" else warmup
 
 
-def our_updates(algorithm: str) -> Callable[[int], float]:
+def our_updates(algorithm: str, compile_updates: bool) -> Callable[[int], float]:
     """A function from a number of updates to the CPU seconds they take."""
     job = Job("ours", TIMED_TASK, algorithm, 0)
     named = {**settings(job), "task": job.task, "algorithm": algorithm, "warmup_steps": FILLED, "steps": FILLED}
+    named["compile_updates"] = compile_updates
     values = parse_fit(words(named)).as_dict()
     learner = build(RunOptions(**pick(values, RunOptions)), values)
     assert isinstance(learner, OffPolicy)
@@ -82,7 +85,9 @@ def our_updates(algorithm: str) -> Callable[[int], float]:
     return timed
 
 
-def compare_updates(algorithm: str, python: str, turns: int, count: int) -> tuple[float, float]:
+def compare_updates(
+    algorithm: str, python: str, turns: int, count: int, *, compile_updates: bool
+) -> tuple[float, float]:
     """Updates per CPU second, ours and theirs."""
     options = {"task": TIMED_TASK, "algorithm": algorithm, "num_envs": 1, "budgets": [FILLED], "seed": 0}
     options |= {"episodes": 1, "first_episode": 0}
@@ -90,7 +95,7 @@ def compare_updates(algorithm: str, python: str, turns: int, count: int) -> tupl
     seconds: list[tuple[float, float]] = []
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as peer:
         assert peer.stdin is not None and peer.stdout is not None
-        ours = our_updates(algorithm)
+        ours = our_updates(algorithm, compile_updates)
         while (line := peer.stdout.readline()).strip() != "ready":
             if not line:
                 raise RuntimeError(f"{' '.join(command)} ended before it was ready")
@@ -104,11 +109,12 @@ def compare_updates(algorithm: str, python: str, turns: int, count: int) -> tupl
 
 
 def updates_table(algorithms: Sequence[str], python: str, turns: int, count: int) -> list[str]:
-    """One line per algorithm."""
-    lines = ["| algorithm | updates per CPU second | theirs | ratio |", "|---|---:|---:|---:|"]
-    for algorithm in algorithms:
-        ours, theirs = compare_updates(algorithm, python, turns, count)
-        lines.append(f"| {algorithm} | {ours:.0f} | {theirs:.0f} | {ours / theirs:.2f} |")
+    """Two lines per algorithm."""
+    lines = ["| algorithm | compiled | updates per CPU second | theirs | ratio |", "|---|---|---:|---:|---:|"]
+    for algorithm, compiled in product(algorithms, (False, True)):
+        ours, theirs = compare_updates(algorithm, python, turns, count, compile_updates=compiled)
+        word = "yes" if compiled else "no"
+        lines.append(f"| {algorithm} | {word} | {ours:.0f} | {theirs:.0f} | {ours / theirs:.2f} |")
         print(lines[-1], flush=True)
     return lines
 

@@ -50,6 +50,16 @@ def fresh(learner="SAC", **kwargs):
 run = runner(RunOptions(task="linear", evaluate_every=1))
 
 
+def test_a_learner_that_cannot_be_compiled_is_refused_before_any_work(monkeypatch):
+    def fails(function):
+        raise RuntimeError("no compiler")
+
+    mbpo = fresh(learner_kwargs={"critic_hidden_sizes": (8,), "compile_updates": True})
+    monkeypatch.setattr(torch, "compile", fails)
+    with pytest.raises(ValueError, match="compile_updates must be false, since torch cannot compile here: no compiler"):
+        mbpo.check()
+
+
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_every_learner_runs_unchanged_and_resumes_to_the_bit(tmp_path, learner):
     whole = run(fresh(learner), tmp_path / "whole", 4)
