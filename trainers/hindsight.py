@@ -85,8 +85,7 @@ class HindsightReplay(Replay):
         if count:
             chosen = self.choose(Steps(steps.time[:count], steps.copy[:count]), generator)
             self.relabel(row, self.read(chosen)["next_obs"][:, self.goals.achieved])
-        discount = self.gamma * (1.0 - row["terminated"])
-        return Batch(row["obs"], row["action"], row["reward"], row["next_obs"], discount)
+        return self.one_step(row)
 
     def choose(self, steps: Steps, generator: torch.Generator) -> Steps:
         """After which step the new goal of each of `steps` [C] was achieved: [C]."""

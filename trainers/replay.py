@@ -174,14 +174,18 @@ class Replay:
         for step in zip(*trajectory, strict=True):
             self.add(dict(zip(Trajectory._fields, step, strict=True)))
 
-    def draw(self, batch_size: int, generator: torch.Generator) -> Steps:
-        """Chooses stored steps [B], each as likely as any other, with repetition.
+    def draw_index(self, batch_size: int, generator: torch.Generator) -> Tensor:
+        """Chooses stored rows [B], counted along the ring, each as likely as any other, with repetition.
 
         Raises: ValueError if nothing is stored.
         """
         if not self.count:
             raise ValueError("replay must hold at least one step, got none")
-        row = torch.randint(len(self), (batch_size,), generator=generator, device=self.device)
+        return torch.randint(len(self), (batch_size,), generator=generator, device=self.device)
+
+    def draw(self, batch_size: int, generator: torch.Generator) -> Steps:
+        """Chooses as `draw_index`, and says which steps [B] these are."""
+        row = self.draw_index(batch_size, generator)
         slot = row // self.num_envs
         newest = self.count - 1
         return Steps(newest - (newest - slot) % self.length, row % self.num_envs)
@@ -197,7 +201,10 @@ class Replay:
 
     def read(self, steps: Steps) -> dict[str, Tensor]:
         """Every field of `steps` [B], by name: [B, *shape]. They must be stored."""
-        index = steps.time % self.length * self.num_envs + steps.copy
+        return self.read_index(steps.time % self.length * self.num_envs + steps.copy)
+
+    def read_index(self, index: Tensor) -> dict[str, Tensor]:
+        """Every field of the rows `index` [B], counted along the ring, by name: [B, *shape]."""
         return self._split(self.rows.view(-1, self.width).index_select(0, index))
 
     def field(self, name: str) -> Tensor:
@@ -210,7 +217,9 @@ class Replay:
 
     def sample(self, batch_size: int, generator: torch.Generator) -> Batch:
         """Draws a batch: see `batch`."""
-        return self.batch(self.draw(batch_size, generator))
+        if self.num_steps > 1:
+            return self.batch(self.draw(batch_size, generator))
+        return self.one_step(self.read_index(self.draw_index(batch_size, generator)))
 
     def batch(self, steps: Steps) -> Batch:
         """What there is to learn from stored `steps` [B].
@@ -220,8 +229,7 @@ class Replay:
         """
         here = self.read(steps)
         if self.num_steps == 1:
-            discount = self.gamma * (1.0 - here["terminated"])
-            return Batch(here["obs"], here["action"], here["reward"], here["next_obs"], discount)
+            return self.one_step(here)
         ahead = (self.bounds(steps)[1] - steps.time).clamp_max(self.num_steps - 1)
         there = self.read(Steps(steps.time + ahead, steps.copy))
         reach = torch.arange(self.num_steps, device=self.device)
@@ -230,6 +238,11 @@ class Replay:
         weights = torch.where(reach <= ahead[:, None], self.gamma ** reach.to(self.dtype), 0.0)
         discount = self.gamma ** (ahead + 1).to(self.dtype) * (1.0 - there["terminated"])
         return Batch(here["obs"], here["action"], (weights * rewards).sum(1), there["next_obs"], discount)
+
+    def one_step(self, rows: dict[str, Tensor]) -> Batch:
+        """What there is to learn from `rows` [B] for n = 1."""
+        discount = self.gamma * (1.0 - rows["terminated"])
+        return Batch(rows["obs"], rows["action"], rows["reward"], rows["next_obs"], discount)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint must hold. With a folder, writes to the log what is new.

@@ -40,12 +40,14 @@ class Descent:
 
 
 class GraphDescent(Descent):
-    """One step down a loss by an Adam, that can be part of a compiled graph, which cannot hold `Adam.step`.
+    """Steps down losses by an Adam, that can be part of a compiled graph, which cannot hold `Adam.step`.
 
     The same is done to the same parameters, moments and counts:
 
         m <- beta1 m + (1 - beta1) g,    v <- beta2 v + (1 - beta2) g^2,    g: slope + weight_decay * x
         x <- x - lr / (1 - beta1^t) * m / (sqrt(v / (1 - beta2^t)) + eps)
+
+    What depends on t alone is computed outside the graph, by `prepare`: within, it would be for every weight again.
 
     Args:
         optimizer: an Adam with one group of parameters, of which a loss depends always on the same.
@@ -63,15 +65,24 @@ class GraphDescent(Descent):
         names = ("exp_avg", "exp_avg_sq", "step")
         self.state = [[torch.atleast_1d(optimizer.state[x][name]) for name in names] for x in self.parameters]
         self.betas, self.eps, self.weight_decay = (self.group[name] for name in ("betas", "eps", "weight_decay"))
-        # Numbers of the whole step, outside the graph: there they would be computed again for every weight.
-        count = torch.cat([count for _, _, count in self.state]).amax().double() + 1.0
-        first, second = ((1.0 - beta**count).to(self.parameters[0].dtype) for beta in self.betas)
-        self.rate, self.inverse_root = self.group["lr"] / first, second.rsqrt()
+        self.count = max(int(count) for _, _, count in self.state)
+        self.stepped = True
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Gets ready for the next step, if there was one since the last call."""
+        if self.stepped:
+            first, second = (1.0 - beta ** (self.count + 1) for beta in self.betas)
+            like = self.parameters[0]
+            self.scales = torch.tensor([self.group["lr"] / first, second**-0.5], dtype=like.dtype, device=like.device)
+            self.count += 1
+        self.stepped = False
 
     @torch.no_grad()
     def step(self, slopes: Sequence[Tensor | None]) -> None:
         """What `Adam.step` does."""
         beta1, beta2 = self.betas
+        rate, inverse_root = self.scales
         for parameter, slope, (mean, square, count) in zip(self.parameters, slopes, self.state, strict=True):
             if slope is None:
                 continue
@@ -80,8 +91,9 @@ class GraphDescent(Descent):
                 climb = climb + self.weight_decay * vector
             mean.lerp_(climb, 1.0 - beta1)
             square.lerp_(climb.square(), 1.0 - beta2)
-            vector.sub_(self.rate * mean / (square.sqrt() * self.inverse_root + self.eps))
+            vector.sub_(rate * mean / (square.sqrt() * inverse_root + self.eps))
             count.add_(1.0)
+        self.stepped = True
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:

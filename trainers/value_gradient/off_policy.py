@@ -75,6 +75,7 @@ class OffPolicy(ModelFree):
         self.updates = 0
         self.seen: list[Tensor] = []
         self.compile_updates = compile_updates
+        self.kept_descents: list[GraphDescent] = []
         if compile_updates:
             self.learn = compiled(self.learn)
 
@@ -97,8 +98,17 @@ class OffPolicy(ModelFree):
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """Learns from one batch."""
-        kind = GraphDescent if self.compile_updates else Descent
-        return self.learn([kind(optimizer) for optimizer in self.all_optimizers()], batch, *self.draw(batch))
+        return self.learn(self.descents(), batch, *self.draw(batch))
+
+    def descents(self) -> list[Descent]:
+        """Steps by each optimizer; those of a graph are kept from update to update."""
+        if not self.compile_updates:
+            return [Descent(optimizer) for optimizer in self.all_optimizers()]
+        if not self.kept_descents:
+            self.kept_descents = [GraphDescent(optimizer) for optimizer in self.all_optimizers()]
+        for descent in self.kept_descents:
+            descent.prepare()
+        return [*self.kept_descents]
 
     def iterate(self) -> dict[str, Tensor | float]:
         """Acts and learns, step by step."""
@@ -177,5 +187,6 @@ class OffPolicy(ModelFree):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restores them."""
         super().on_load_checkpoint(checkpoint)
+        self.kept_descents = []
         self.updates = checkpoint["diffsim"]["updates"]
         self.replay.load_state_dict(checkpoint["diffsim"]["replay"])
