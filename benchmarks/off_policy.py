@@ -2,15 +2,16 @@
 
 Both learn in Gymnasium's environments (C MuJoCo), on one core, one copy, one update per step, with the same networks
 (256-256, relu), batches (256), rates, slow copies, warm-up and exploration noise. The trained policies' mean actions
-are judged in 10 episodes that training never saw. Runs that are finished are not repeated, so that it can be stopped
-and called again.
+are judged in 10 episodes that training never saw. Both of a pair run at the same time, and updates are not compiled;
+other work beside them slows both, so of their speeds only the ratio counts. Runs that are finished are not repeated, so
+that it can be stopped and called again.
 
     python -m benchmarks.off_policy                     # all of it: hours
     python -m benchmarks.off_policy --only updates      # updates per CPU second, minutes
 
 Updates are timed in turns of a few, ours and theirs, on a replay of 2,000 steps of HalfCheetah-v5, by the CPU time of
 each process; of all turns the median counts, and the ratio of these. Ours are timed as they are, and with
-`--compile_updates true`. Returns are those of updates that are not compiled.
+`--compile_updates true`.
 
 Where Stable-Baselines3 has an environment of its own, name that one's interpreter with --peer_python.
 """

@@ -17,7 +17,7 @@ class QMLP(nn.Module):
     """K numbers per observation and action, by K perceptrons: Q_k(o, u), the return to expect after u in o.
 
     Actions are seen in units of their bounds, as numbers in [-1, 1]. The K perceptrons have nothing in common but
-    their input: each layer is one batched product, so that two cost little more than one.
+    their input: each hidden layer is one batched product, so that two cost little more than one.
 
     Args:
         obs_size: O, numbers in an observation.

@@ -18,7 +18,7 @@ ALLOWED = {
 }
 NO_LIGHTNING = {"diffsim", "models", "policies"}
 MATHS = ("trainers/returns.py", "trainers/estimators.py", "trainers/rollout.py", "trainers/nonfinite.py")
-MATHS += ("trainers/replay.py", "trainers/value_gradient/networks.py", "trainers/value_gradient/exploration.py")
+MATHS += ("trainers/replay.py", "trainers/value_gradient/descent.py", "trainers/value_gradient/exploration.py")
 PACKAGE_FILES = sorted(path for package in ALLOWED for path in (ROOT / package).rglob("*.py"))
 
 

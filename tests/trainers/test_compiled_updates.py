@@ -12,9 +12,9 @@ from trainers.environments import make_env
 from trainers.errors import UsageError
 from trainers.options import RunOptions
 from trainers.value_gradient.ddpg import DDPG
+from trainers.value_gradient.descent import GraphDescent, compiled
 from trainers.value_gradient.dpg import DPG
 from trainers.value_gradient.dqn import DQN
-from trainers.value_gradient.networks import GraphDescent, compiled
 from trainers.value_gradient.sac import SAC
 from trainers.value_gradient.td3 import TD3
 
@@ -82,6 +82,17 @@ def test_a_compiled_update_is_the_update():
     assert_same_updates(algorithm, other, 2)
     algorithm.learn, algorithm.compile_updates = compiled(algorithm.learn), True
     assert_same_updates(algorithm, other, 4)
+
+
+def test_another_fit_steps_by_optimizers_of_its_own(traced):
+    """Lightning makes new ones for every fit, after `setup`: their moments begin at zero."""
+    algorithm, other = ready("DDPG", compile_updates=True), ready("DDPG")
+    assert_same_updates(algorithm, other, 2)
+    for each in (algorithm, other):
+        fresh = each.configure_optimizers()
+        each.optimizers = lambda use_pl_optimizer=False, fresh=fresh: fresh
+        each.setup("fit")
+    assert_same_updates(algorithm, other, 3)
 
 
 def test_a_loss_that_leaves_a_parameter_out(traced):

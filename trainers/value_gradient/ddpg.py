@@ -15,8 +15,8 @@ from trainers.algorithm import Evaluation
 from trainers.ranges import require, unit_interval
 from trainers.replay import Batch, Replay
 from trainers.slow_copies import follow, slow_copy
+from trainers.value_gradient.descent import Descent
 from trainers.value_gradient.deterministic import Deterministic
-from trainers.value_gradient.networks import Descent
 
 
 class DDPG(Deterministic):

@@ -13,8 +13,8 @@ from policies import QMLP, Policy
 from trainers.algorithm import Evaluation
 from trainers.ranges import require
 from trainers.replay import Batch, Replay, Steps
+from trainers.value_gradient.descent import Descent
 from trainers.value_gradient.deterministic import Deterministic
-from trainers.value_gradient.networks import Descent
 
 
 class DPG(Deterministic):

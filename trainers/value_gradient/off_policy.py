@@ -16,7 +16,7 @@ from trainers.algorithm import Evaluation
 from trainers.model_free import ModelFree
 from trainers.ranges import at_least_one, nonnegative, require
 from trainers.replay import Batch, Replay
-from trainers.value_gradient.networks import Descent, GraphDescent, compiled, mean_metrics, require_compiler
+from trainers.value_gradient.descent import Descent, GraphDescent, compiled, mean_metrics, require_compiler
 
 
 class OffPolicy(ModelFree):
@@ -175,7 +175,8 @@ class OffPolicy(ModelFree):
         )
 
     def setup(self, stage: str) -> None:
-        """Lets the replay know where the run is kept, before anything is stored or loaded."""
+        """Begins with optimizers of its own; lets the replay know where the run is kept, before anything is loaded."""
+        self.kept_descents = []
         if self.folder is not None:
             self.replay.folder = self.folder / "replay"
 
@@ -187,6 +188,5 @@ class OffPolicy(ModelFree):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restores them."""
         super().on_load_checkpoint(checkpoint)
-        self.kept_descents = []
         self.updates = checkpoint["diffsim"]["updates"]
         self.replay.load_state_dict(checkpoint["diffsim"]["replay"])

@@ -14,7 +14,7 @@ from trainers.algorithm import Evaluation
 from trainers.ranges import positive, unit_interval
 from trainers.replay import Batch, Replay
 from trainers.slow_copies import follow, slow_copy
-from trainers.value_gradient.networks import Descent
+from trainers.value_gradient.descent import Descent
 from trainers.value_gradient.off_policy import OffPolicy
 
 

@@ -16,7 +16,7 @@ from trainers.algorithm import Evaluation
 from trainers.model_free import ModelFree
 from trainers.ranges import at_least_one, positive, unit_interval
 from trainers.returns import lambda_returns
-from trainers.value_gradient.networks import Descent, mean_metrics
+from trainers.value_gradient.descent import Descent, mean_metrics
 
 
 class Window(NamedTuple):

@@ -1,4 +1,4 @@
-"""Steps of optimizers, without what is not needed of them."""
+"""Steps of optimizers without what is not needed of them, in compiled graphs as well, and what they tell."""
 
 from __future__ import annotations
 
@@ -65,17 +65,17 @@ class GraphDescent(Descent):
         names = ("exp_avg", "exp_avg_sq", "step")
         self.state = [[torch.atleast_1d(optimizer.state[x][name]) for name in names] for x in self.parameters]
         self.betas, self.eps, self.weight_decay = (self.group[name] for name in ("betas", "eps", "weight_decay"))
-        self.count = max(int(count) for _, _, count in self.state)
+        self.count = max(int(count) for _, _, count in self.state)  # t of the next step, once it is prepared
         self.stepped = True
         self.prepare()
 
     def prepare(self) -> None:
         """Gets ready for the next step, if there was one since the last call."""
         if self.stepped:
-            first, second = (1.0 - beta ** (self.count + 1) for beta in self.betas)
+            self.count += 1
+            first, second = (1.0 - beta**self.count for beta in self.betas)
             like = self.parameters[0]
             self.scales = torch.tensor([self.group["lr"] / first, second**-0.5], dtype=like.dtype, device=like.device)
-            self.count += 1
         self.stepped = False
 
     @torch.no_grad()
