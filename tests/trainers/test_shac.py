@@ -23,7 +23,7 @@ from trainers.pathwise.shac import SHAC
 from trainers.pathwise.value_data import SLOPE_CLIP, ValueData, add_slopes, returns_data, value_loss
 from trainers.pathwise.window import clip_samples
 from trainers.returns import lambda_returns
-from trainers.rollout import rollout
+from trainers.rollout import Trajectory, rollout
 from trainers.run_folder import RunFolder
 from trainers.wrappers import BoundedMDP
 
@@ -99,6 +99,34 @@ def test_undiscounted_each_action_climbs_its_own_return():
     for t in range(7):
         (own,) = torch.autograd.grad(returns[t].sum(), probe, retain_graph=True)
         torch.testing.assert_close(gradient[t], own[t], rtol=1e-10, atol=1e-12)
+
+
+def test_the_entropy_of_actions_is_that_of_their_density():
+    """Its weight times it, and its slope by the mean, against the integral of -p log p over the actions."""
+    mdp = LinearQuadratic(1)
+    shac = make_shac(mdp, gaussian(mdp), entropy_weight=0.3)
+    bias = shac.actor.network[-1].bias
+    with torch.no_grad():
+        bias += 1.3
+    u = torch.linspace(-2, 2, 400_003, dtype=torch.float64)[1:-1]
+
+    def entropy(mean):
+        x = torch.atanh(u / 2)
+        density = torch.exp(-((x - mean) ** 2) / 0.5) / (0.5 * (2 * torch.pi) ** 0.5) / (2 - u**2 / 2)
+        return -torch.trapezoid(torch.special.xlogy(density, density), u).item()
+
+    count = 200_000
+    noise = torch.special.ndtri((torch.arange(count, dtype=torch.float64) + 0.5) / count)[:, None, None]
+    obs = torch.tensor([0.4, -0.2], dtype=torch.float64).expand(count, 1, 2)
+    with torch.no_grad():
+        action, mean = shac.actor(obs, noise), shac.actor.distribution(obs[0])[0].item()
+    nothing = torch.zeros(count, 1)
+    trajectory = Trajectory(obs, action, nothing, obs, nothing > 0, nothing > 0)
+    loss = shac.actor_loss(trajectory, noise, torch.zeros_like(action))
+    assert loss.item() == pytest.approx(-0.3 * entropy(mean), rel=1e-4)
+    (slope,) = torch.autograd.grad(loss, bias)
+    expected = (entropy(mean + 1e-4) - entropy(mean - 1e-4)) / 2e-4
+    assert slope.item() == pytest.approx(-0.3 * expected, rel=1e-4)
 
 
 def test_slopes_are_derivatives_of_the_returns_by_the_states_they_start_from():
@@ -252,7 +280,7 @@ def test_what_is_kept_is_the_average_of_the_actors(tmp_path):
 @pytest.mark.parametrize("kwargs", [{}, {"normal": 1}], ids=["plain", "all options"])
 def test_resuming_is_exact_to_the_bit(tmp_path, kwargs):
     options = {"truncation_rate": 0.1, "end_beyond": {1: 1.0}, "clip_ratio": 2.0, "decay_env_steps": 200}
-    options |= {"actor_epochs": 2, "value_slope_weight": 0.1, "value_windows": 3}
+    options |= {"actor_epochs": 2, "entropy_weight": 0.1, "value_slope_weight": 0.1, "value_windows": 3}
 
     def fresh():
         mdp = LinearQuadratic(3, noise_std=0.1, bound=1.5, max_episode_steps=7)
@@ -296,6 +324,8 @@ def test_a_nonfinite_gradient_stops_before_the_step():
         ({"value_minibatches": 0}, "value_minibatches must be >= 1, got 0"),
         ({"actor_epochs": 0}, "actor_epochs must be >= 1, got 0"),
         ({"action_step": 0.0}, "action_step must be > 0, got 0.0"),
+        ({"entropy_weight": -1.0}, "entropy_weight must be >= 0, got -1.0"),
+        ({"entropy_weight": 0.1}, "entropy_weight must be 0 unless the policy is a GaussianMLP, got 0.1"),
         ({"value_slope_weight": -1.0}, "value_slope_weight must be >= 0, got -1.0"),
         ({"decay_env_steps": 0}, "decay_env_steps must be >= 1, got 0"),
         ({"gamma": 1.2}, r"gamma must be in \(0, 1\], got 1.2"),

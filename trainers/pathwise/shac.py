@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 from diffsim.mdp import MDP, Scenarios
-from policies import Policy, ValueMLP
+from policies import GaussianMLP, Policy, ValueMLP
 from trainers.algorithm import Algorithm, Evaluation
 from trainers.errors import NonFiniteError
 from trainers.nonfinite import explain_nonfinite
@@ -64,6 +64,8 @@ class SHAC(Algorithm):
         actor_epochs: updates of the actor per window. The gradient by the actions is of the first; for later ones, a
             penalty |g|_median / (2 action_step) |u - u_old|^2 keeps the actions near those it is of.
         action_step: how far, in the action's units, a gradient of median norm then moves an action.
+        entropy_weight: of the entropy of each step's action, beside its return and not part of it, at least 0. Keeps
+            actions away from their bounds, where tanh leaves them no slope. Needs a GaussianMLP.
         value_hidden_sizes: widths of the critic's hidden layers.
         value_epochs: passes over the data to fit the critic.
         value_windows: how many of the latest windows make up the data.
@@ -76,7 +78,8 @@ class SHAC(Algorithm):
 
     Source: Xu et al. (2022), "Accelerated policy learning with parallel differentiable simulation"; Heess et al.
     (2015), "Learning continuous control policies by stochastic value gradients"; for the actor's objective, Hafner
-    et al. (2020), "Dream to control".
+    et al. (2020), "Dream to control"; for the entropy, in another form, Xing et al. (2025), "Stabilizing reinforcement
+    learning in differentiable multiphysics simulation".
     """
 
     state: Tensor
@@ -105,6 +108,7 @@ class SHAC(Algorithm):
         max_norm: float = 1.0,
         actor_epochs: int = 1,
         action_step: float = 0.1,
+        entropy_weight: float = 0.0,
         value_hidden_sizes: Sequence[int] = (128, 128),
         value_epochs: int = 16,
         value_windows: int = 1,
@@ -122,14 +126,16 @@ class SHAC(Algorithm):
         unit_interval("(]", gamma=gamma, actor_lam=actor_lam)
         unit_interval("[]", lam=lam)
         unit_interval("[)", truncation_rate=truncation_rate, average=average, target_rate=target_rate)
-        nonnegative(value_slope_weight=value_slope_weight)
+        nonnegative(value_slope_weight=value_slope_weight, entropy_weight=entropy_weight)
+        if entropy_weight > 0 and not isinstance(policy, GaussianMLP):
+            raise ValueError(f"entropy_weight must be 0 unless the policy is a GaussianMLP, got {entropy_weight}")
         self.mdp = BoundedMDP(mdp, end_beyond) if end_beyond else mdp
         self.horizon, self.gamma, self.actor_lam = horizon, gamma, actor_lam
         self.undiscount, self.clip_ratio = undiscount, clip_ratio
         self.truncation_rate, self.average = truncation_rate, average
         self.learning_rate, self.value_learning_rate = learning_rate, value_learning_rate
         self.decay_env_steps, self.max_norm = decay_env_steps, max_norm
-        self.actor_epochs, self.action_step = actor_epochs, action_step
+        self.actor_epochs, self.action_step, self.entropy_weight = actor_epochs, action_step, entropy_weight
         self.actor = copy.deepcopy(policy)
         policy.requires_grad_(False)
         self.actor.normalizer = policy.normalizer  # one pair of spectacles for all
@@ -243,17 +249,23 @@ class SHAC(Algorithm):
     def actor_loss(self, trajectory: Trajectory, noise: Tensor, gradient: Tensor) -> Tensor:
         """A number whose gradient by the parameters is at first that of the objective, averaged over samples.
 
-            -g . u_theta + |g|_median / (2 action_step) |u_theta - u|^2
+            -g . u_theta + |g|_median / (2 action_step) |u_theta - u|^2 + entropy_weight log p_theta(u_theta)
 
         Args:
             trajectory: what was done.
             noise: [H, N, Z]; Z may be 0.
             gradient: g, dJ / du, [H, N, A].
         """
-        action = self.actor(trajectory.obs, noise if noise.shape[-1] else None)
+        obs, entropy = trajectory.obs, 0.0
+        if self.entropy_weight > 0:
+            assert isinstance(self.actor, GaussianMLP)
+            action, log_prob = self.actor.sample(obs, noise)
+            entropy = -log_prob.mean()
+        else:
+            action = self.actor(obs, noise if noise.shape[-1] else None)
         curvature = gradient.norm(dim=-1).median() / self.action_step
         moved = (action - trajectory.action).square().sum(-1).mean()
-        return -(gradient * action).sum(-1).mean() + 0.5 * curvature * moved
+        return -(gradient * action).sum(-1).mean() + 0.5 * curvature * moved - self.entropy_weight * entropy
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the latest windows' data."""
