@@ -30,7 +30,8 @@ LEAST_RATE = 0.02  # part of the learning rates that is left in the end
 class SHAC(Algorithm):
     """Climbs short windows of exact dynamics, with a learned value for all that comes after.
 
-        actor    maximise mean_t G_t(actor_lam),   dG_t / du_t through the dynamics and the target value
+        actor    maximise mean_t G_t(actor_lam) + entropy_weight H(p(. | o_t)),
+                 dG_t / du_t through the dynamics and the target value
         critic   minimise mean_t (V(o_t) - G_t(lam))^2
         target   V' <- target_rate * V' + (1 - target_rate) * V
 
