@@ -67,6 +67,11 @@ class Training(LightningModule, ABC):
         """Whether the last iteration reached, or went beyond, a multiple of `every` env steps."""
         return self.env_steps // every > self.env_steps_before // every
 
+    def all_optimizers(self) -> list[Optimizer]:
+        """The optimizers, in the order of `configure_optimizers`."""
+        found: Any = self.optimizers(use_pl_optimizer=False)
+        return found if isinstance(found, list) else [found]
+
     def descend(
         self, loss: Callable[[], Tensor], optimizer: Optimizer, max_norm: float = float("inf")
     ) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor
-from torch.optim import Optimizer
 
 from policies import Policy
 from trainers.algorithm import Algorithm, Evaluation
@@ -54,11 +53,6 @@ class ModelFree(Algorithm):
         """Standard normal numbers, as the policy's weights are."""
         weight = next(self.policy.parameters())
         return torch.randn(shape, generator=self.generator, device=weight.device, dtype=weight.dtype)
-
-    def all_optimizers(self) -> list[Optimizer]:
-        """The optimizers, in the order of `configure_optimizers`."""
-        found: Any = self.optimizers(use_pl_optimizer=False)
-        return found if isinstance(found, list) else [found]
 
     def see(self, obs: Tensor) -> None:
         """Lets the policy, and what shares its statistics, see with newer ones from now on. `obs`: [..., O]."""

@@ -86,9 +86,7 @@ class ActorCritic(OnPolicy):
 
     def iterate(self) -> dict[str, Tensor | float]:
         """Acts and learns, step by step."""
-        optimizers = self.optimizers(use_pl_optimizer=False)
-        assert isinstance(optimizers, list)
-        actor_optimizer, value_optimizer = optimizers
+        actor_optimizer, value_optimizer = self.all_optimizers()
         batches: list[Batch] = []
         for _ in range(self.steps):
             learning_rate = self.decayed(actor_optimizer, self.learning_rate, self.decay_env_steps)

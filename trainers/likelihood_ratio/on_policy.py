@@ -177,8 +177,7 @@ class OnPolicy(ModelFree):
 
     def only_optimizer(self) -> Optimizer:
         """The optimizer, of an algorithm with one."""
-        optimizer = self.optimizers(use_pl_optimizer=False)
-        assert isinstance(optimizer, Optimizer)
+        (optimizer,) = self.all_optimizers()
         return optimizer
 
     def decayed(self, optimizer: Optimizer, learning_rate: float, env_steps: int | None) -> float:

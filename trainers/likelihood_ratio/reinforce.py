@@ -145,8 +145,7 @@ class Reinforce(OnPolicy):
 
     def iterate(self) -> dict[str, Tensor | float]:
         """Plays an episode in every copy, takes one step, and fits the value if there is one."""
-        optimizers = self.optimizers(use_pl_optimizer=False)
-        assert isinstance(optimizers, list)
+        optimizers = self.all_optimizers()
         learning_rate = self.decayed(optimizers[0], self.learning_rate, self.decay_env_steps)
         trajectory, raw = self.episodes()
         alive = first_episode(trajectory.ended)

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from gymnasium.vector import VectorEnv
 from torch import Tensor
-from torch.optim import Optimizer
 
 from policies import Policy
 from trainers.algorithm import Algorithm, Evaluation
@@ -121,18 +120,13 @@ class ModelBased(ModelLearning):
         """Some iterations of the improver on the present model. Returns the last one's metrics."""
         if isinstance(self.improver, Pegasus):
             self.improver.scenarios = []  # drawn anew from more data, by the same random numbers
-            for optimizer in self.improver_optimizers():
+            for optimizer in self.all_optimizers():
                 optimizer.state.clear()  # L-BFGS must forget the curvature of another model's return
         metrics: dict[str, Tensor | float] = {}
         for _ in range(self.updates_per_iteration):
             metrics = self.improver.iterate()
             self.improver.iteration += 1
         return metrics
-
-    def improver_optimizers(self) -> list[Optimizer]:
-        """Those of `configure_optimizers`, as a list."""
-        found: Any = self.optimizers(use_pl_optimizer=False)
-        return found if isinstance(found, list) else [found]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what the improver adds."""

@@ -130,9 +130,7 @@ class SVG(Algorithm):
 
     def iterate(self) -> dict[str, Tensor | float]:
         """Fits the value, and climbs the return of one batch of windows."""
-        found = self.optimizers(use_pl_optimizer=False)
-        policy_optimizer, *rest = found if isinstance(found, list) else [found]
-        assert isinstance(policy_optimizer, Optimizer)
+        policy_optimizer, *rest = self.all_optimizers()
         metrics = self.fit_value(rest[0]) if rest else {}
         window, valid = self.draw()
         experience = self.infer(window, valid)

@@ -231,6 +231,5 @@ class Pegasus(Algorithm):
             return
         self.num_batches.copy_(torch.clamp(2 * self.num_batches, max=largest))
         if self.optimizer == "lbfgs":
-            optimizer = self.optimizers(use_pl_optimizer=False)
-            assert isinstance(optimizer, Optimizer)
+            (optimizer,) = self.all_optimizers()
             optimizer.state.clear()

@@ -66,7 +66,8 @@ class SHAC(Algorithm):
             penalty |g|_median / (2 action_step) |u - u_old|^2 keeps the actions near those it is of.
         action_step: how far, in the action's units, a gradient of median norm then moves an action.
         entropy_weight: of the entropy of each step's action, beside its return and not part of it, at least 0. Keeps
-            actions away from their bounds, where tanh leaves them no slope. Needs a GaussianMLP.
+            actions away from their bounds, where tanh leaves them no slope; of clipped actions it can only widen a
+            deviation that is learned. Needs a GaussianMLP.
         value_hidden_sizes: widths of the critic's hidden layers.
         value_epochs: passes over the data to fit the critic.
         value_windows: how many of the latest windows make up the data.
@@ -167,9 +168,7 @@ class SHAC(Algorithm):
 
     def iterate(self) -> dict[str, Tensor | float]:
         """Rolls out one window, and improves first the actor by it, then the critic."""
-        optimizers = self.optimizers(use_pl_optimizer=False)
-        assert isinstance(optimizers, list)
-        actor_optimizer, value_optimizer = optimizers
+        actor_optimizer, value_optimizer = self.all_optimizers()
         progress = 0.0 if self.decay_env_steps is None else self.env_steps / self.decay_env_steps
         rate = max(1.0 - progress, LEAST_RATE)
         actor_optimizer.param_groups[0]["lr"] = rate * self.learning_rate
