@@ -2,12 +2,13 @@
 
 Both learn in Gymnasium's environments (C MuJoCo), with normalised observations and rewards, networks of two layers of
 64 tanh units, constant learning rates, and the options below, equal on both sides. Stable-Baselines3's TRPO takes the
-mean of the KL divergence over the numbers of an action, where ours takes the sum: at the same bound its steps are
-longer. Both clip actions and start from a deviation of 1; on HalfCheetah-v5 ours squashes by tanh and starts from 0.5,
-as in configs/. One run gives the returns after each budget: the trained policies' mean actions, in 10 episodes that
-training never saw. Two runs go on at the same time, a pair if there is one, each on one core, and change cores from
-seed to seed. Speed is env steps per second of training, without evaluation; of two runs that were not made as a pair it
-compares different hours of a machine. Runs that are finished are not repeated.
+mean of the KL divergence over the numbers of an action, where ours takes the sum: ours is given that many times the
+bound and the damping, which makes the same step of it. Both clip actions and start from a deviation of 1; on
+HalfCheetah-v5 ours squashes by tanh and starts from 0.5, as in configs/. One run gives the returns after each budget:
+the trained policies' mean actions, in 10 episodes that training never saw. Two runs go on at the same time, a pair if
+there is one, each on one core, and change cores from seed to seed. Speed is env steps per second of training, without
+evaluation; of two runs that were not made as a pair it compares different hours of a machine. Runs that are finished
+are not repeated.
 
     python -m benchmarks.model_free --tasks HalfCheetah-v5 --algorithms TRPO PPO --seeds 0 1 2
 
@@ -45,6 +46,8 @@ PEERS = ("TRPO", "A2C", "PPO")
 ALONE = ("Reinforce", "NaturalGradient")
 """Ours, to put beside published curves."""
 BUDGETS = (100_000, 300_000)
+ACTION_SIZES = {"HalfCheetah-v5": 6, "Hopper-v5": 3, "Walker2d-v5": 6, "InvertedDoublePendulum-v5": 1, "Swimmer-v5": 2}
+"""Numbers in an action."""
 COPIES = {"A2C": 16, "Reinforce": 10, "DDPG": 1, "TD3": 1, "SAC": 1}
 """Copies of the environment; 8 for the others."""
 OPTIONS = {
@@ -109,9 +112,12 @@ def run(
 
 
 def settings(job: Job) -> dict[str, Any]:
-    """Those of our configs, where the defaults are not good."""
-    own = job.library == "ours" and job.task == "HalfCheetah-v5"
-    return {"bounds": "tanh", "initial_std": 0.5} if own else {}
+    """Ours that are not defaults: those of our configs, and what makes TRPO's step theirs."""
+    if job.library != "ours":
+        return {}
+    size = ACTION_SIZES[job.task]
+    region = {"max_kl": 0.01 * size, "damping": 0.1 * size} if job.algorithm == "TRPO" else {}
+    return {**region, **({"bounds": "tanh", "initial_std": 0.5} if job.task == "HalfCheetah-v5" else {})}
 
 
 def words(options: Mapping[str, Any]) -> list[str]:

@@ -1,5 +1,7 @@
 """The algorithms: against definitions and each other, on problems whose answer is known, and resumed to the bit."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -14,7 +16,7 @@ from trainers.likelihood_ratio.a2c import A2C
 from trainers.likelihood_ratio.actor_critic import ActorCritic
 from trainers.likelihood_ratio.natural_gradient import NaturalGradient
 from trainers.likelihood_ratio.natural_step import flat, trained
-from trainers.likelihood_ratio.on_policy import Batch, explained_variance, standardized
+from trainers.likelihood_ratio.on_policy import LOOK_STEPS, Batch, explained_variance, standardized
 from trainers.likelihood_ratio.ppo import PPO
 from trainers.likelihood_ratio.reinforce import Reinforce
 from trainers.likelihood_ratio.reward_normalizer import RewardNormalizer
@@ -92,7 +94,7 @@ NATURAL = {"horizon": 8, "cg_iterations": 5, **FIT}
     ("cls", "options", "discrete"),
     [
         (Reinforce, {"learning_rate": 0.05, "baseline": "average"}, True),
-        (Reinforce, {"learning_rate": 0.02, **FIT}, False),
+        (Reinforce, {"learning_rate": 0.03, **FIT}, False),
         (ActorCritic, {"learning_rate": 0.01, "steps": 12}, True),
         (ActorCritic, {"learning_rate": 0.01, "steps": 12}, False),
         (A2C, {"learning_rate": 0.01, "horizon": 4, "updates": 3}, True),
@@ -108,7 +110,7 @@ NATURAL = {"horizon": 8, "cg_iterations": 5, **FIT}
 def test_the_best_action_is_learned(tmp_path, cls, options, discrete):
     """It is 0.6 times the sign observed, or one of three indices. Without learning: 0, and equal probabilities."""
     algorithm = make(cls, vector(Target, 16, discrete=discrete), gamma=0.9, **options)
-    run(algorithm, tmp_path, 25)
+    run(algorithm, tmp_path, 60 if cls is Reinforce else 25)
     obs = torch.tensor([[1.0, 0.0], [-1.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
     actions = algorithm.policy(obs)
     if discrete:
@@ -153,6 +155,7 @@ def batch_of(algorithm, horizon=8):
 def test_the_online_step_by_hand():
     """delta = r + 0.9 V(o') - V(o), with V(o') = 0 at an end; its gradient is delta times the score."""
     algorithm = make(ActorCritic, vector(Target, 4), gamma=0.9, normalize_reward=False)
+    algorithm.look(1)
     for last in (False, True):
         before = torch.as_tensor(algorithm.env.obs)
         trajectory, raw = algorithm.window(1)
@@ -178,6 +181,26 @@ def test_an_iteration_of_three_updates_is_three_of_one(tmp_path, cls, count):
     assert one.env_steps == three.env_steps == one.policy.normalizer.count > 0
     for name, value in one.state_dict().items():
         assert torch.equal(value, three.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(("look_steps", "steps"), [(2, 16), (100, 50)])
+def test_what_comes_first_is_only_looked_at(look_steps, steps):
+    """A window or `look_steps` of both copies, whichever is longer; never again, and not without statistics."""
+    algorithm, other = (make(PPO, make_env("Hopper-v5", 2, seed=1)) for _ in range(2))
+    algorithm.look_steps = look_steps
+    seen, _ = other.act(steps)
+    first, _ = algorithm.window(16)
+    assert algorithm.env_steps == 2 * (steps + 16) and algorithm.policy.normalizer.count == 2 * steps
+    for name, expected in (("mean", seen.obs.mean((0, 1))), ("variance", seen.obs.var((0, 1), correction=0))):
+        torch.testing.assert_close(getattr(algorithm.policy.normalizer, name), expected, rtol=1e-9, atol=1e-12)
+    ended = seen.ended[-1].unsqueeze(-1)
+    torch.testing.assert_close(torch.where(ended, 0.0, first.obs[0]), torch.where(ended, 0.0, seen.next_obs[-1]))
+    assert torch.equal(algorithm.policy.network[0].weight, other.policy.network[0].weight)
+    algorithm.window(16)
+    assert algorithm.env_steps == 2 * (steps + 32) and algorithm.policy.normalizer.count == 2 * steps
+    raw = make(PPO, make_env("Hopper-v5", 2), policy=partial(GaussianMLP, normalize=False))
+    raw.window(16)
+    assert raw.env_steps == 2 * 16
 
 
 @pytest.mark.parametrize("discrete", [False, True])
@@ -271,7 +294,7 @@ def test_statistics_are_saved_and_frozen_at_evaluation(tmp_path):
     algorithm = make(PPO, make_env("CartPole-v1", 2), evaluation=evaluation, **SMALL["PPO"][1])
     run(algorithm, tmp_path, 2)
     saved = read_checkpoint(RunFolder(tmp_path).checkpoint)["state_dict"]
-    assert saved["policy.normalizer.count"] == 2 * 2 * 16 == saved["reward_normalizer.statistics.count"]
+    assert saved["policy.normalizer.count"] - LOOK_STEPS == 2 * 2 * 16 == saved["reward_normalizer.statistics.count"]
     assert torch.equal(saved["policy.normalizer.mean"], algorithm.policy.normalizer.mean)
     before = {name: value.clone() for name, value in algorithm.state_dict().items()}
     result = algorithm.evaluate()
@@ -280,10 +303,10 @@ def test_statistics_are_saved_and_frozen_at_evaluation(tmp_path):
 
 
 def test_rates_fall_to_zero(tmp_path):
-    ppo = make(PPO, vector(Target, 4), decay_env_steps=128, **SMALL["PPO"][1])
+    ppo = make(PPO, vector(Target, 4), decay_env_steps=LOOK_STEPS + 128, **SMALL["PPO"][1])
     run(ppo, tmp_path, 3)
     rates = [row["learning_rate"] for row in RunFolder(tmp_path).read_metrics()]
-    assert rates == pytest.approx([3e-4, 1.5e-4, 0.0])
+    assert rates == pytest.approx([3e-4, 3e-4 * 64 / (LOOK_STEPS + 128), 0.0])
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from policies import StochasticPolicy
 from trainers.environments import SeededEnv
 from trainers.errors import NonFiniteError
 from trainers.likelihood_ratio.a2c import A2C, RMSPROP
+from trainers.likelihood_ratio.on_policy import LOOK_STEPS
 
 
 class Shared(NamedTuple):
@@ -127,6 +128,7 @@ class Learner(A2C):
         super().__init__(env, copy.deepcopy(shared.actor), seed=seed, **options)
         self.value.load_state_dict(shared.value.state_dict())
         self.common, self.learners = shared, learners
+        self.look_steps = -(-LOOK_STEPS // learners)
         own = [*self.actor.parameters(), *self.value.parameters()]
         self.optimizer = SharedRMSprop(own, shared.parameters(), shared.squares, lr=self.learning_rate, **RMSPROP)
         self.seen: list[Tensor] = []

@@ -27,6 +27,8 @@ POLICY_DEFAULTS: dict[str, Any] = {
     "out_scale": 0.01,
 }
 """Details of implementation that matter (Huang et al., 2022), and as Stable-Baselines3 has them."""
+LOOK_STEPS = 2048
+"""Env steps, of all copies together, that show what observations are like before anything is learned."""
 
 
 class Batch(NamedTuple):
@@ -64,7 +66,8 @@ class OnPolicy(ModelFree):
 
     Copies go on from window to window. The value stands in for what a time-out or the window's end cut off; a
     terminal state is worth nothing. Policy and value see observations through one pair of statistics, which changes
-    between a window's last update and the next window only.
+    between a window's last update and the next window only. So that the first updates see them as later ones do, what
+    happens first, a window of at least 2,048 steps, is for the statistics only; it counts as env steps.
 
     Args:
         env: N copies, of any kind that Gymnasium has, whose autoreset mode is DISABLED; or our simulator's.
@@ -94,7 +97,7 @@ class OnPolicy(ModelFree):
             )
         super().__init__(env, policy, gamma=gamma, seed=seed, evaluation=evaluation)
         weight = next(policy.parameters())
-        self.actor = policy
+        self.actor, self.look_steps = policy, LOOK_STEPS
         self.value = ValueMLP(
             policy.obs_size,
             policy.normalizer,
@@ -108,6 +111,18 @@ class OnPolicy(ModelFree):
 
     def window(self, horizon: int) -> tuple[Trajectory, Tensor]:
         """Acts for `horizon` steps in every copy: what happened, and the raw choices, [H, N, F]."""
+        self.look(horizon)
+        return self.act(horizon)
+
+    def look(self, horizon: int) -> None:
+        """Before anything else, acts for `horizon` steps or more to learn the statistics of observations, if wanted."""
+        normalizer = self.policy.normalizer
+        if self.env_steps == 0 and normalizer is not None and normalizer.count == 0:
+            trajectory, _ = self.act(max(horizon, -(-self.look_steps // self.env.num_envs)))
+            self.see(trajectory.obs)
+
+    def act(self, horizon: int) -> tuple[Trajectory, Tensor]:
+        """What `window` does, without a look before it."""
         chosen: list[Tensor] = []
 
         def act(obs: Tensor, noise: Tensor | None) -> Tensor:

@@ -168,6 +168,7 @@ class Reinforce(OnPolicy):
 
     def episodes(self) -> tuple[Trajectory, Tensor]:
         """Acts from fresh starts until every copy's first episode has ended: what happened, and the raw choices."""
+        self.look(STRIDE)
         self.env.reset()
         self.running_return = torch.zeros_like(self.running_return)
         if self.reward_normalizer is not None:
