@@ -125,12 +125,12 @@ class OnPolicy(ModelFree):
         """What `window` does, without a look before it."""
         chosen: list[Tensor] = []
 
-        def act(obs: Tensor, noise: Tensor | None) -> Tensor:
+        def choose(obs: Tensor, noise: Tensor | None) -> Tensor:
             assert noise is not None
             chosen.append(self.actor.raw_distribution(obs).sample(noise))
             return self.actor.squash(chosen[-1])
 
-        trajectory = self.collect(act, self.randn(horizon, self.env.num_envs, self.actor.noise_size))
+        trajectory = self.collect(choose, self.randn(horizon, self.env.num_envs, self.actor.noise_size))
         return trajectory, torch.stack(chosen)
 
     @torch.no_grad()
