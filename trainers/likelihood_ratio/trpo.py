@@ -23,9 +23,9 @@ class TRPO(NaturalGradient):
     The step is sqrt(2 max_kl / x' F x) x with F x = g by conjugate gradient, shortened until the surrogate rises and
     the divergence holds.
 
-    The defaults are those of sb3-contrib's TRPO, with 8 copies of 256 steps for its 2,048 of one. It has the mean of the
-    divergence over an action's numbers, where this has the sum: for its steps, multiply max_kl and damping by their
-    count.
+    The defaults are those of sb3-contrib's TRPO, with 8 copies of 256 steps for its 2,048 of one. It has the mean of
+    the divergence over an action's numbers, where this has the sum: for its steps, multiply max_kl and damping by
+    their count.
 
     Args:
         env: N copies to learn in.
