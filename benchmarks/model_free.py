@@ -51,14 +51,14 @@ ACTION_SIZES = {"HalfCheetah-v5": 6, "Hopper-v5": 3, "Walker2d-v5": 6, "Inverted
 COPIES = {"A2C": 16, "Reinforce": 10, "DDPG": 1, "TD3": 1, "SAC": 1}
 """Copies of the environment; 8 for the others."""
 OPTIONS = {
-    "TRPO": "8 copies x 256 steps, gamma 0.99, lam 0.95, KL 0.01, damping 0.1, 15 CG steps, "
+    "TRPO": "8 copies x 256 steps, gamma 0.99, lam 0.95, KL 0.01 and damping 0.1 per number of an action, 15 CG steps, "
     "10 backtracks of 0.8; value by Adam 1e-3, 10 epochs of 16 minibatches; advantages standardised",
     "A2C": "16 copies x 5 steps, gamma 0.99, lam 1, RMSprop 7e-4 (alpha 0.99, eps 1e-5), value weight 0.5, "
     "gradient norm <= 0.5",
     "PPO": "8 copies x 256 steps, gamma 0.99, lam 0.95, clip 0.2, 10 epochs of 32 minibatches, Adam 3e-4, value "
     "weight 0.5, gradient norm <= 0.5; advantages standardised",
 }
-"""Of both sides: the defaults of both."""
+"""Of both sides: the defaults of both, but for the KL and damping of our TRPO, whose defaults are per action."""
 RATE = {"ours": 2000.0, "theirs": 1000.0}
 """Env steps per second to expect, for telling how long it takes."""
 

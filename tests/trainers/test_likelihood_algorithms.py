@@ -194,7 +194,7 @@ def test_what_comes_first_is_only_looked_at(look_steps, steps):
     for name, expected in (("mean", seen.obs.mean((0, 1))), ("variance", seen.obs.var((0, 1), correction=0))):
         torch.testing.assert_close(getattr(algorithm.policy.normalizer, name), expected, rtol=1e-9, atol=1e-12)
     ended = seen.ended[-1].unsqueeze(-1)
-    torch.testing.assert_close(torch.where(ended, 0.0, first.obs[0]), torch.where(ended, 0.0, seen.next_obs[-1]))
+    assert torch.equal(torch.where(ended, 0.0, first.obs[0]), torch.where(ended, 0.0, seen.next_obs[-1]))
     assert torch.equal(algorithm.policy.network[0].weight, other.policy.network[0].weight)
     algorithm.window(16)
     assert algorithm.env_steps == 2 * (steps + 32) and algorithm.policy.normalizer.count == 2 * steps

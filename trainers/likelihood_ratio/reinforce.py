@@ -170,7 +170,7 @@ class Reinforce(OnPolicy):
         """Acts from fresh starts until every copy's first episode has ended: what happened, and the raw choices."""
         self.look(STRIDE)
         self.env.reset()
-        self.running_return = torch.zeros_like(self.running_return)
+        self.running_return, self.finished = torch.zeros_like(self.running_return), []
         if self.reward_normalizer is not None:
             self.reward_normalizer.running.zero_()
         parts = [self.window(STRIDE)]
