@@ -51,6 +51,20 @@ def test_same_seed_same_bits_and_another_seed_others(task):
     assert not np.array_equal(runs[0][:, 0], runs[0][:, 1]), "copies differ"
 
 
+def test_copies_step_as_gymnasiums_own_but_merge_no_info():
+    def make():
+        return gymnasium.make("Hopper-v5", disable_env_checker=True)
+
+    own, theirs = make_env("Hopper-v5", 3, seed=5), SyncVectorEnv([make] * 3, autoreset_mode=AutoresetMode.DISABLED)
+    obs, info = theirs.reset(seed=[episode_seed(5, copy, 0) for copy in range(3)])
+    assert info and np.array_equal(obs, own.obs)
+    for action in draw(own, 8, 0):
+        *ours, empty = own.step(action)
+        *gymnasiums, merged = theirs.step(action)
+        assert merged and not empty
+        assert all(np.array_equal(*pair) for pair in zip(ours, gymnasiums, strict=True))
+
+
 def test_a_time_limit_is_found_again():
     env = make_env("CartPole-v1", 2, seed=0, max_episode_steps=9)
     follow(env, draw(env, 5, 0))
