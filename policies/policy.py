@@ -33,6 +33,8 @@ class Policy(nn.Module, ABC):
         normalizer: the `ObservationNormalizer`, or None.
         encoder: the `ImageEncoder`, or None for vectors.
         squash: from raw outputs to the action space.
+
+    Raises: ValueError if a space is of another kind, or clip_obs is not above 0.
     """
 
     noise_size: int
@@ -56,7 +58,8 @@ class Policy(nn.Module, ABC):
         self.encoder = ImageEncoder(observation_space, convolutions) if images else None
         self.obs_size = observation_space.shape[0] if self.encoder is None else self.encoder.out_size
         self.action_size = self.squash.size
-        self.normalizer = ObservationNormalizer(self.obs_size, clip_obs=clip_obs) if normalize and not images else None
+        normalizer = ObservationNormalizer(self.obs_size, clip_obs=clip_obs)
+        self.normalizer = normalizer if normalize and not images else None
 
     @abstractmethod
     def forward(self, obs: Tensor, noise: Tensor | None = None) -> Tensor:

@@ -172,6 +172,7 @@ def test_normalizer_changes_only_when_asked():
         (lambda: mlp(3, (), 1, activation="sin"), "activation must be one of tanh, .*, got 'sin'"),
         (lambda: ObservationNormalizer(3, epsilon=0.0), "epsilon must be > 0, got 0.0"),
         (lambda: GaussianMLP(OBS, ACTION, clip_obs=0.0), "clip_obs must be > 0, got 0.0"),
+        (lambda: GaussianMLP(OBS, ACTION, clip_obs=0.0, normalize=False), "clip_obs must be > 0, got 0.0"),
         (
             lambda: TanhBox(Box(-np.inf, np.inf, (2,))),
             "action_space must be a vector with finite bounds, got",
