@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from gymnasium.spaces import Space
 from torch import Tensor, nn
+from torch.nn.functional import layer_norm as normalised
 
 from policies.network import ACTIVATIONS
 from policies.normalizer import ObservationNormalizer
@@ -27,6 +28,9 @@ class QMLP(nn.Module):
         count: K, at least 1.
         hidden_sizes: widths of the hidden layers of each.
         activation: tanh, elu, silu, softplus or relu.
+        layer_norm: normalise each hidden layer before its activation, which bounds what a perceptron makes of actions
+            and observations unlike those it learned from: Ball et al. (2023), "Efficient online reinforcement learning
+            with offline data", section 4.2.
 
     Raises: ValueError if a size is below 1, or the activation is unknown.
     """
@@ -40,6 +44,7 @@ class QMLP(nn.Module):
         count: int = 1,
         hidden_sizes: Sequence[int] = (256, 256),
         activation: str = "relu",
+        layer_norm: bool = False,
     ) -> None:
         super().__init__()
         for size in (count, obs_size, *hidden_sizes):
@@ -55,6 +60,8 @@ class QMLP(nn.Module):
         pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
         self.weights = nn.ParameterList(self._orthogonal(*pair) for pair in pairs)
         self.biases = nn.ParameterList(torch.zeros(count, 1, fan_out) for _, fan_out in pairs)
+        self.gains = nn.ParameterList(torch.ones(count, 1, fan_out) for _, fan_out in pairs[:-1] if layer_norm)
+        self.shifts = nn.ParameterList(torch.zeros(count, 1, fan_out) for _, fan_out in pairs[:-1] if layer_norm)
 
     def _orthogonal(self, fan_in: int, fan_out: int) -> Tensor:
         """First weights [K, in, out], orthogonal for each k by itself, as those of `mlp`."""
@@ -75,7 +82,10 @@ class QMLP(nn.Module):
         x = torch.cat([seen, action if self.unit else self.bounds.inverse(action)], dim=-1)
         shape, x = x.shape[:-1], x.reshape(1, -1, x.shape[-1]).expand(count, -1, -1)
         *hidden, (weight, bias) = zip(self.weights, self.biases, strict=True)
-        for inner_weight, inner_bias in hidden:
-            x = self.activation(torch.baddbmm(inner_bias[:count], x, inner_weight[:count]))
+        for layer, (inner_weight, inner_bias) in enumerate(hidden):
+            x = torch.baddbmm(inner_bias[:count], x, inner_weight[:count])
+            if self.gains:
+                x = normalised(x, x.shape[-1:]) * self.gains[layer][:count] + self.shifts[layer][:count]
+            x = self.activation(x)
         out = (x * weight[:count].mT).sum(-1) + bias[:count, :, 0]  # a product with one column, which this fuses
         return out.reshape(count, *shape)

@@ -10,13 +10,14 @@ from policies import QMLP, ObservationNormalizer
 BOUNDS = Box(np.array([-1.0, 0.0], np.float32), np.array([1.0, 4.0], np.float32))
 
 
-def test_each_is_its_own_perceptron():
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_each_is_its_own_perceptron(layer_norm):
     """Actions in [-1, 1] x [0, 4] are seen as (u_1, (u_2 - 2) / 2); observations through the normalizer."""
     normalizer = ObservationNormalizer(3).double()
     normalizer.update(torch.randn(50, 3, dtype=torch.float64) * 3.0 + 1.0)
-    q = QMLP(3, BOUNDS, normalizer, count=2, hidden_sizes=(5, 4)).double()
-    for bias in q.biases:
-        torch.nn.init.normal_(bias)
+    q = QMLP(3, BOUNDS, normalizer, count=2, hidden_sizes=(5, 4), layer_norm=layer_norm).double()
+    for parameter in (*q.biases, *q.gains, *q.shifts):
+        torch.nn.init.normal_(parameter)
     obs, action = torch.randn(6, 7, 3, dtype=torch.float64), torch.rand(6, 7, 2, dtype=torch.float64)
     found = q(obs, action)
     unit = torch.stack([action[..., 0], (action[..., 1] - 2.0) / 2.0], -1)
@@ -24,6 +25,9 @@ def test_each_is_its_own_perceptron():
         x = torch.cat([normalizer(obs), unit], -1)
         for layer, (weight, bias) in enumerate(zip(q.weights, q.biases, strict=True)):
             x = x @ weight[k] + bias[k]
+            if layer_norm and layer < 2:
+                deviation = (x.var(-1, correction=0, keepdim=True) + 1e-5).sqrt()
+                x = (x - x.mean(-1, keepdim=True)) / deviation * q.gains[layer][k] + q.shifts[layer][k]
             x = x.relu() if layer < 2 else x
         torch.testing.assert_close(found[k], x[..., 0])
     torch.testing.assert_close(q.first(obs, action), found[0])

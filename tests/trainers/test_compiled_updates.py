@@ -25,7 +25,7 @@ CASES = {
     "DPG": (DPG, DeterministicMLP, {}, CRITIC),
     "DDPG": (DDPG, DeterministicMLP, {}, CRITIC | {"critic_weight_decay": 0.1, "target_range": (-9.0, 0.0)}),
     "TD3": (TD3, DeterministicMLP, {"normalize": False}, CRITIC),
-    "SAC": (SAC, GaussianMLP, STATE, CRITIC),
+    "SAC": (SAC, GaussianMLP, STATE, CRITIC | {"critic_layer_norm": True}),
     "DQN": (DQN, DiscreteQMLP, {}, {}),
 }
 

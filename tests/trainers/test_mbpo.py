@@ -14,7 +14,7 @@ from tests.trainers.test_model_based import LinearEnv
 from trainers.checkpoint import read_checkpoint
 from trainers.cli import main
 from trainers.model_based.imagined_replay import ImaginedReplay
-from trainers.model_based.mbpo import LEARNERS, MBPO, replayed
+from trainers.model_based.mbpo import LEARNERS, MBPO, mean_or_last, replayed
 from trainers.options import RunOptions
 from trainers.rollout import Trajectory
 from trainers.run_folder import RunFolder
@@ -97,6 +97,27 @@ def test_what_is_imagined_branches_from_real_steps_and_obeys_the_model(tmp_path)
     assert 0.7 < noise.abs().amin(0).square().mean().sqrt() < 1.2
 
 
+def test_imagined_anew_between_fits_by_the_present_policy(tmp_path, monkeypatch):
+    """Every 4 of 10 env steps of 2 copies: three times after a fit, for 4, 4 and 2 of them."""
+    acted, imagine, learn = [], MBPO.imagine, MBPO.learn
+    monkeypatch.setattr(
+        MBPO, "imagine", lambda self: (acted.append([p.clone() for p in self.policy.parameters()]), imagine(self))
+    )
+    monkeypatch.setattr(MBPO, "learn", lambda self, steps: (acted.append(steps), learn(self, steps))[1])
+    algorithm = run(fresh(imagine_every=4), tmp_path, 3)
+    assert acted[0] == 60 and acted[2::2] == [4, 4, 2] * 2
+    assert algorithm.env_steps == 60 + 2 * 10 and algorithm.learner.updates == 2 * 20
+    assert len(algorithm.replay.imagined.reward) == 2 * 4  # branches per step, times steps till the next time
+    policies = acted[1::2]
+    for one, next_one in zip(policies[:-1], policies[1:], strict=True):
+        assert any(not torch.equal(*pair) for pair in zip(one, next_one, strict=True))
+
+
+def test_a_row_of_metrics_has_the_mean_over_all_turns():
+    rows = [{"return": torch.tensor(2.0), "updates": 4}, {"updates": 8}, {"return": torch.tensor(5.0), "updates": 12}]
+    assert mean_or_last(rows) == {"return": torch.tensor(3.5), "updates": 12}
+
+
 def test_a_batch_has_its_share_of_real_steps():
     replay = ImaginedReplay(50, 1, {"obs": (1,), "action": (1,), "next_obs": (1,)}, real_fraction=0.25, gamma=0.9)
     for index in range(50):
@@ -173,6 +194,7 @@ def test_the_report_examines_the_model(tmp_path, capsys):
         ({"imagined_steps": (1, 2)}, r"imagined_steps must be 4 numbers, got \[1, 2\]"),
         ({"imagined_steps": (3, 2, 0, 1)}, "imagined_steps must be a shortest k >= 1, a longest, .*, got"),
         ({"fit_every": 0}, "fit_every must be >= 1, got 0"),
+        ({"imagine_every": 11}, "imagine_every must be at most fit_every = 10, got 11"),
         ({"validation_share": 0.0}, r"validation_share must be in \(0, 0.5\], got 0.0"),
     ],
 )

@@ -20,6 +20,7 @@ from trainers.ranges import at_least_one, require
 from trainers.replay import Replay
 from trainers.rollout import rollout
 from trainers.value_gradient.ddpg import DDPG
+from trainers.value_gradient.descent import mean_metrics
 from trainers.value_gradient.off_policy import OffPolicy
 from trainers.value_gradient.sac import SAC
 from trainers.value_gradient.td3 import TD3
@@ -36,12 +37,13 @@ FIT_DEFAULTS: dict[str, Any] = {"batch_size": 256}
 class MBPO(Algorithm):
     """Learns a model, and lets an off-policy algorithm learn from short roll-outs that branch from real steps.
 
-        repeat    fit        the model to all real steps, from its last weights on
-                  imagine    k steps by the present policy from observations of the replay, many times over
-                  learn      act in the environment, and after every step update from imagined and real steps
+        repeat    fit            the model to all real steps, from its last weights on
+              repeat    imagine    k steps by the present policy from observations of the replay, many times over
+                        learn      act in the environment, and after every step update from imagined and real steps
 
     Each imagined step has a member of its own among the elites. A branch that ends goes on from another observation.
-    Unlike the authors, what the last model imagined is thrown away with it.
+    Unlike the authors, what was imagined before is then thrown away. Of actions that nothing imagined has taken, a
+    critic may think too well, and the policy soon takes them: with many updates per step, imagine often.
 
     The learner is the off-policy algorithm, unchanged; it acts, and keeps the real steps in its replay.
 
@@ -55,7 +57,8 @@ class MBPO(Algorithm):
         initial_steps: env steps at random before the first fit.
         fit_every: env steps from one fit to the next, of all copies together.
         updates_per_step: of the learner, per env step of one copy, above 0.
-        branches_per_step: imagined roll-outs per env step, all of them begun after a fit.
+        imagine_every: env steps from one imagination to the next, at most `fit_every`; that many if None.
+        branches_per_step: imagined roll-outs per env step, of all `imagine_every` steps at once.
         num_branches: of these, how many are imagined at a time.
         imagined_steps: k: its shortest value, its longest, and the env steps from which and up to which it grows.
         real_fraction: part of a batch that is real, in [0, 1].
@@ -80,6 +83,7 @@ class MBPO(Algorithm):
         fit_kwargs: Mapping[str, Any] | None = None,
         initial_steps: int = 5000,
         fit_every: int = 250,
+        imagine_every: int | None = None,
         updates_per_step: float = 20.0,
         branches_per_step: int = 400,
         num_branches: int = 5000,
@@ -92,12 +96,15 @@ class MBPO(Algorithm):
         weight = next(policy.parameters())
         super().__init__(policy, seed=seed, device=weight.device, evaluation=evaluation)
         at_least_one(initial_steps=initial_steps, fit_every=fit_every, branches_per_step=branches_per_step)
+        at_least_one(imagine_every=imagine_every)
+        imagine_every = fit_every if imagine_every is None else imagine_every
+        require(imagine_every <= fit_every, "imagine_every", f"at most fit_every = {fit_every}", imagine_every)
         require(0 < validation_share <= 0.5, "validation_share", "in (0, 0.5]", validation_share)
         if learner not in LEARNERS:
             raise ValueError(f"learner must be one of {', '.join(LEARNERS)}, got {learner!r}")
         self.schedule = checked_schedule(imagined_steps)
-        self.initial_steps, self.fit_every, self.validation_share = initial_steps, fit_every, validation_share
-        self.branches = branches_per_step * fit_every
+        self.initial_steps, self.fit_every, self.imagine_every = initial_steps, fit_every, imagine_every
+        self.validation_share, self.branches = validation_share, branches_per_step * imagine_every
         env = resumable(env, seed)
         self.fit_kwargs = {**FIT_DEFAULTS, **accepted("fit_kwargs", fit_kwargs, ModelFit)}
         model_kwargs = {**MODEL_DEFAULTS, **(model_kwargs or {})}
@@ -119,24 +126,27 @@ class MBPO(Algorithm):
         return self.learner.configure_optimizers()
 
     def iterate(self) -> dict[str, Tensor | float]:
-        """Fits, imagines and learns once; at first, only acts at random."""
-        metrics: dict[str, Tensor | float] = {}
-        self.learner.steps = self.fit_every
+        """Fits once, and imagines and learns by turns; at first, only acts at random."""
         if not self.env_steps:
-            self.learner.steps = self.initial_steps
-        else:
-            metrics = self.learn_model()
-        metrics |= self.learner.iterate()
+            return self.learn(self.initial_steps)
+        metrics, rows, end = self.learn_model(), [], self.env_steps + self.fit_every
+        while self.env_steps < end:
+            self.imagine()
+            rows.append(self.learn(min(self.imagine_every, end - self.env_steps)))
+        return {**metrics, **mean_or_last(rows)}
+
+    def learn(self, steps: int) -> dict[str, Tensor | float]:
+        """Lets the learner act and learn for `steps` env steps. Returns its metrics."""
+        self.learner.steps = steps
+        metrics = self.learner.iterate()
         self.learner.iteration += 1
         self.env_steps = self.learner.env_steps
         return metrics
 
     def learn_model(self) -> dict[str, Tensor | float]:
-        """Fits the model to the replay, and imagines steps with it. Returns the fit's losses, and k."""
-        data = replayed(self.replay)
+        """Fits the model to the replay. Returns the fit's losses, and k."""
+        self.mdp.data = data = replayed(self.replay)
         losses = fit_to(self.model, data, self.validation_share, self.generator, self.fit_kwargs)
-        self.mdp.data = data
-        self.imagine()
         return {**{f"model/{name}": value for name, value in losses.items()}, "imagined_steps": float(self.horizon)}
 
     @property
@@ -179,6 +189,13 @@ def replayed(replay: Replay) -> Data:
     parts = replay.in_order()
     ends = {name: parts[name].bool() for name in ("terminated", "truncated")}
     return from_windows(parts["obs"], parts["action"], parts["reward"], parts["next_obs"], **ends)
+
+
+def mean_or_last(rows: Sequence[Mapping[str, Tensor | float]]) -> dict[str, Tensor | float]:
+    """One row for several: the mean of every tensor over those with it, and the last of what is a count."""
+    counts = {name: value for row in rows for name, value in row.items() if not isinstance(value, Tensor)}
+    tensors = [{name: value for name, value in row.items() if isinstance(value, Tensor)} for row in rows]
+    return {**counts, **mean_metrics(tensors)}
 
 
 def checked_schedule(imagined_steps: Sequence[int]) -> tuple[int, int, int, int]:

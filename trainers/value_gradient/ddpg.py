@@ -53,6 +53,7 @@ class DDPG(Deterministic):
         critic_learning_rate: of the critic's Adam.
         critic_weight_decay: of the critic's weights, at least 0.
         critic_hidden_sizes: widths of the critic's hidden layers.
+        critic_layer_norm: normalise these layers: many updates per step then overestimate less.
         compile_updates: let torch compile updates when the first is due, which takes half a minute and a C++ compiler.
         seed: of choices and of the environments, at least 0.
         evaluation: from the policy to metrics.
@@ -96,6 +97,7 @@ class DDPG(Deterministic):
         critic_learning_rate: float = 1e-3,
         critic_weight_decay: float = 1e-2,
         critic_hidden_sizes: Sequence[int] = (400, 300),
+        critic_layer_norm: bool = False,
         compile_updates: bool = False,
         seed: int = 0,
         evaluation: Evaluation | None = None,
@@ -105,7 +107,8 @@ class DDPG(Deterministic):
         require(low < high, "target_range", "a lower and a higher bound", target_range)
         if critic is None:
             sizes = policy.obs_size, env.single_action_space
-            critic = QMLP(*sizes, policy.normalizer, hidden_sizes=critic_hidden_sizes)
+            layers = {"hidden_sizes": critic_hidden_sizes, "layer_norm": critic_layer_norm}
+            critic = QMLP(*sizes, policy.normalizer, **layers)
         super().__init__(
             env,
             policy,

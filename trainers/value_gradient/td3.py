@@ -49,6 +49,7 @@ class TD3(Deterministic):
         learning_rate: of the policy's Adam.
         critic_learning_rate: of the critics' Adam.
         critic_hidden_sizes: widths of each critic's hidden layers.
+        critic_layer_norm: normalise these layers: many updates per step then overestimate less.
         compile_updates: let torch compile updates when the first is due, which takes half a minute and a C++ compiler.
         seed: of choices and of the environments, at least 0.
         evaluation: from the policy to metrics.
@@ -90,6 +91,7 @@ class TD3(Deterministic):
         learning_rate: float = 3e-4,
         critic_learning_rate: float = 3e-4,
         critic_hidden_sizes: Sequence[int] = (256, 256),
+        critic_layer_norm: bool = False,
         compile_updates: bool = False,
         seed: int = 0,
         evaluation: Evaluation | None = None,
@@ -100,7 +102,8 @@ class TD3(Deterministic):
         unit_interval("[)", target_rate=target_rate)
         if critic is None:
             sizes = policy.obs_size, env.single_action_space
-            critic = QMLP(*sizes, policy.normalizer, count=2, hidden_sizes=critic_hidden_sizes)
+            layers = {"hidden_sizes": critic_hidden_sizes, "layer_norm": critic_layer_norm}
+            critic = QMLP(*sizes, policy.normalizer, count=2, **layers)
         super().__init__(
             env,
             policy,
