@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from gymnasium.spaces import Space
 from torch import Tensor, nn
-from torch.nn.functional import layer_norm as normalised
 
 from policies.network import ACTIVATIONS
 from policies.normalizer import ObservationNormalizer
@@ -85,7 +84,7 @@ class QMLP(nn.Module):
         for layer, (inner_weight, inner_bias) in enumerate(hidden):
             x = torch.baddbmm(inner_bias[:count], x, inner_weight[:count])
             if self.gains:
-                x = normalised(x, x.shape[-1:]) * self.gains[layer][:count] + self.shifts[layer][:count]
+                x = nn.functional.layer_norm(x, x.shape[-1:]) * self.gains[layer][:count] + self.shifts[layer][:count]
             x = self.activation(x)
         out = (x * weight[:count].mT).sum(-1) + bias[:count, :, 0]  # a product with one column, which this fuses
         return out.reshape(count, *shape)

@@ -42,8 +42,8 @@ class MBPO(Algorithm):
                         learn      act in the environment, and after every step update from imagined and real steps
 
     Each imagined step has a member of its own among the elites. A branch that ends goes on from another observation.
-    Unlike the authors, what was imagined before is then thrown away. Of actions that nothing imagined has taken, a
-    critic may think too well, and the policy soon takes them: with many updates per step, imagine often.
+    Unlike the authors, what was imagined before is then thrown away. Their algorithm imagines after every env step,
+    their code after every fit; `imagine_every` is what is between.
 
     The learner is the off-policy algorithm, unchanged; it acts, and keeps the real steps in its replay.
 
@@ -56,8 +56,9 @@ class MBPO(Algorithm):
         fit_kwargs: options of `models.ModelFit`, of every fit; batches of 256 if they do not say otherwise.
         initial_steps: env steps at random before the first fit.
         fit_every: env steps from one fit to the next, of all copies together.
+        imagine_every: env steps from one imagination to the next, of all copies together, at most `fit_every`; that
+            many if None.
         updates_per_step: of the learner, per env step of one copy, above 0.
-        imagine_every: env steps from one imagination to the next, at most `fit_every`; that many if None.
         branches_per_step: imagined roll-outs per env step, of all `imagine_every` steps at once.
         num_branches: of these, how many are imagined at a time.
         imagined_steps: k: its shortest value, its longest, and the env steps from which and up to which it grows.

@@ -10,13 +10,14 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
 
-from policies import QMLP, Policy
+from policies import Policy
 from trainers.algorithm import Evaluation
 from trainers.ranges import require, unit_interval
 from trainers.replay import Batch, Replay
 from trainers.slow_copies import follow, slow_copy
 from trainers.value_gradient.descent import Descent
 from trainers.value_gradient.deterministic import Deterministic
+from trainers.value_gradient.off_policy import new_critic
 
 
 class DDPG(Deterministic):
@@ -106,9 +107,7 @@ class DDPG(Deterministic):
         low, high = (-math.inf, math.inf) if target_range is None else target_range
         require(low < high, "target_range", "a lower and a higher bound", target_range)
         if critic is None:
-            sizes = policy.obs_size, env.single_action_space
-            layers = {"hidden_sizes": critic_hidden_sizes, "layer_norm": critic_layer_norm}
-            critic = QMLP(*sizes, policy.normalizer, **layers)
+            critic = new_critic(env, policy, critic_hidden_sizes, layer_norm=critic_layer_norm)
         super().__init__(
             env,
             policy,

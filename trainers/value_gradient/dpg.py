@@ -9,12 +9,13 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
 
-from policies import QMLP, Policy
+from policies import Policy
 from trainers.algorithm import Evaluation
 from trainers.ranges import require
 from trainers.replay import Batch, Replay, Steps
 from trainers.value_gradient.descent import Descent
 from trainers.value_gradient.deterministic import Deterministic
+from trainers.value_gradient.off_policy import new_critic
 
 
 class DPG(Deterministic):
@@ -90,8 +91,7 @@ class DPG(Deterministic):
         self.on_policy = data == "on_policy"
         require(not self.on_policy or num_steps == 1, "num_steps", "1 for on_policy", num_steps)
         if critic is None:
-            sizes = policy.obs_size, env.single_action_space
-            critic = QMLP(*sizes, policy.normalizer, hidden_sizes=critic_hidden_sizes)
+            critic = new_critic(env, policy, critic_hidden_sizes)
         super().__init__(
             env,
             policy,

@@ -10,7 +10,7 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
 
-from policies import Policy
+from policies import QMLP, Policy
 from policies.squash import BoundedBox
 from trainers.algorithm import Evaluation
 from trainers.model_free import ModelFree
@@ -190,3 +190,11 @@ class OffPolicy(ModelFree):
         super().on_load_checkpoint(checkpoint)
         self.updates = checkpoint["diffsim"]["updates"]
         self.replay.load_state_dict(checkpoint["diffsim"]["replay"])
+
+
+def new_critic(
+    env: VectorEnv, policy: Policy, hidden_sizes: Sequence[int], *, count: int = 1, layer_norm: bool = False
+) -> QMLP:
+    """`count` Q functions of what `policy` sees, as it sees it, and of the actions of `env`."""
+    options = {"count": count, "hidden_sizes": hidden_sizes, "layer_norm": layer_norm}
+    return QMLP(policy.obs_size, env.single_action_space, policy.normalizer, **options)

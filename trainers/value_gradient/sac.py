@@ -9,13 +9,13 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from policies import QMLP, GaussianMLP, Policy
+from policies import GaussianMLP, Policy
 from trainers.algorithm import Evaluation
 from trainers.ranges import positive, unit_interval
 from trainers.replay import Batch, Replay
 from trainers.slow_copies import follow, slow_copy
 from trainers.value_gradient.descent import Descent
-from trainers.value_gradient.off_policy import OffPolicy
+from trainers.value_gradient.off_policy import OffPolicy, new_critic
 
 
 class SAC(OffPolicy):
@@ -99,9 +99,7 @@ class SAC(OffPolicy):
         positive(temperature=temperature, learning_rate=learning_rate, critic_learning_rate=critic_learning_rate)
         unit_interval("[)", target_rate=target_rate)
         if critic is None:
-            sizes = policy.obs_size, env.single_action_space
-            layers = {"hidden_sizes": critic_hidden_sizes, "layer_norm": critic_layer_norm}
-            critic = QMLP(*sizes, policy.normalizer, count=2, **layers)
+            critic = new_critic(env, policy, critic_hidden_sizes, count=2, layer_norm=critic_layer_norm)
         super().__init__(
             env,
             policy,

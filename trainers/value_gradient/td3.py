@@ -9,13 +9,14 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
 
-from policies import QMLP, Policy
+from policies import Policy
 from trainers.algorithm import Evaluation
 from trainers.ranges import at_least_one, nonnegative, unit_interval
 from trainers.replay import Batch, Replay
 from trainers.slow_copies import follow, slow_copy
 from trainers.value_gradient.descent import Descent
 from trainers.value_gradient.deterministic import Deterministic
+from trainers.value_gradient.off_policy import new_critic
 
 
 class TD3(Deterministic):
@@ -101,9 +102,7 @@ class TD3(Deterministic):
         nonnegative(target_noise_clip=target_noise_clip)
         unit_interval("[)", target_rate=target_rate)
         if critic is None:
-            sizes = policy.obs_size, env.single_action_space
-            layers = {"hidden_sizes": critic_hidden_sizes, "layer_norm": critic_layer_norm}
-            critic = QMLP(*sizes, policy.normalizer, count=2, **layers)
+            critic = new_critic(env, policy, critic_hidden_sizes, count=2, layer_norm=critic_layer_norm)
         super().__init__(
             env,
             policy,
