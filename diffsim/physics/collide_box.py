@@ -6,7 +6,7 @@ Source: MuJoCo, `mjraw_SphereBox`.
 import warp as wp
 
 from diffsim.physics.contact_frame import MINVAL, ContactGeometry, contact
-from diffsim.physics.gradient_call import differentiable
+from diffsim.physics.gradient_call import differentiable, no_gradient
 from diffsim.types import HALF, ONE, ZERO, mat33, real, vec3
 
 
@@ -20,9 +20,9 @@ def clamped(x: real, limit: real) -> real:
     return x
 
 
-@differentiable
+@no_gradient
 def inward_normal(center: vec3, size: vec3) -> vec3:
-    """Inward normal, an axis or its negative, of the face of a box nearest to a point inside."""
+    """Inward normal, an axis or its negative, of the face of a box nearest to a point inside; a choice."""
     lower = vec3(wp.abs(size[0] + center[0]), wp.abs(size[1] + center[1]), wp.abs(size[2] + center[2]))
     upper = vec3(wp.abs(size[0] - center[0]), wp.abs(size[1] - center[1]), wp.abs(size[2] - center[2]))
     nearest = wp.min(wp.min(lower), wp.min(upper))
@@ -37,12 +37,6 @@ def inward_normal(center: vec3, size: vec3) -> vec3:
     if lower[2] == nearest:
         return vec3(ZERO, ZERO, ONE)
     return vec3(ZERO, ZERO, -ONE)
-
-
-@wp.func_grad(inward_normal)
-def _adj_inward_normal(center: vec3, size: vec3, adj_ret: vec3) -> None:
-    """No gradient: the face is a choice."""
-    pass
 
 
 @differentiable

@@ -16,7 +16,7 @@ from diffsim.physics.box_axes import (
 )
 from diffsim.physics.box_polygon import NONE, crossing, from_face, opposed_faces, side_of, touching_lines
 from diffsim.physics.contact_frame import ContactGeometry, axis_of, contact, no_contact
-from diffsim.physics.gradient_call import differentiable
+from diffsim.physics.gradient_call import differentiable, no_gradient
 from diffsim.types import HALF, mat33, real, vec3
 
 
@@ -29,11 +29,11 @@ class BoxFeature:
     second: int
 
 
-@differentiable
+@no_gradient
 def box_feature(
     rot: mat33, pos21: vec3, pos12: vec3, size1: vec3, size2: vec3, margin: real, candidate: int
 ) -> BoxFeature:
-    """The search, from the axis to the candidate."""
+    """The search, from the axis to the candidate. Features are a choice."""
     axis = touching_axis(rot, pos21, pos12, size1, size2, margin)
     if axis == NO_AXIS:
         return BoxFeature(NO_AXIS, NONE, NONE)
@@ -54,21 +54,6 @@ def box_feature(
     if lines[0] == NONE:
         return BoxFeature(NO_AXIS, NONE, NONE)
     return BoxFeature(axis, lines[0], lines[1])
-
-
-@wp.func_grad(box_feature)
-def _adj_box_feature(
-    rot: mat33,
-    pos21: vec3,
-    pos12: vec3,
-    size1: vec3,
-    size2: vec3,
-    margin: real,
-    candidate: int,
-    adj_ret: BoxFeature,
-) -> None:
-    """No gradient: features are a choice."""
-    pass
 
 
 @differentiable

@@ -11,7 +11,7 @@ import warp as wp
 
 from diffsim.physics.collide_box import clamped, sphere_in_box_frame
 from diffsim.physics.contact_frame import ContactGeometry, axis_of, no_contact
-from diffsim.physics.gradient_call import differentiable
+from diffsim.physics.gradient_call import differentiable, no_gradient
 from diffsim.types import ONE, TWO, X64, ZERO, mat33, real, vec3
 
 TINY = wp.constant(real(1.0e-15))  # in m^2 and m^4
@@ -91,9 +91,9 @@ def edge_points(pos: vec3, half: vec3, size: vec3, corner: int, edge: int) -> Ed
     return EdgePoints(clamped(back, ONE), real(end), side)
 
 
-@differentiable
+@no_gradient
 def nearest_features(pos: vec3, half: vec3, size: vec3) -> Nearest:
-    """The search; in the order, and with the tie-breaking, of MuJoCo."""
+    """The search; in the order, and with the tie-breaking, of MuJoCo. The features are a choice."""
     nearest = Nearest(0, NONE, 0, NONE)
     best = real(1.0) * FAR
     for i in range(2):
@@ -128,12 +128,6 @@ def nearest_features(pos: vec3, half: vec3, size: vec3) -> Nearest:
                     best = distance
                     nearest = Nearest(0, NONE, corner, edge)
     return nearest
-
-
-@wp.func_grad(nearest_features)
-def _adj_nearest_features(pos: vec3, half: vec3, size: vec3, adj_ret: Nearest) -> None:
-    """No gradient: the features are a choice."""
-    pass
 
 
 @differentiable

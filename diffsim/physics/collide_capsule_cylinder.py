@@ -14,7 +14,7 @@ import warp as wp
 
 from diffsim.physics.collide_segment_cylinder import meeting, meeting_contact
 from diffsim.physics.contact_frame import ContactGeometry, axis_of, contact, no_contact
-from diffsim.physics.gradient_call import differentiable
+from diffsim.physics.gradient_call import differentiable, no_gradient
 from diffsim.types import HALF, TWO, ZERO, mat33, real, vec3
 
 LYING = wp.constant(real(math.sin(0.0889)))  # greatest cosine of the angle between the axes
@@ -74,9 +74,9 @@ def walk_on(points: int, walk: int, near_out: int, far_out: int) -> int:
     return bits | (1 << n)
 
 
-@differentiable
+@no_gradient
 def lying_piece(start: vec3, step: vec3, radius: real, half_length: real, up: real, limit: real) -> Piece:
-    """Cuts the axis from start to start + step to the polygon, and drops what is above the limit."""
+    """Cuts the axis from start to start + step to the polygon, and drops what is above the limit; a choice."""
     low = real(0.0)
     high = real(1.0)
     near_side = int(NONE)
@@ -120,14 +120,6 @@ def lying_piece(start: vec3, step: vec3, radius: real, half_length: real, up: re
             elif second == NONE or second == first:
                 second = end
     return Piece(first, second, near_side, far_side)
-
-
-@wp.func_grad(lying_piece)
-def _adj_lying_piece(
-    start: vec3, step: vec3, radius: real, half_length: real, up: real, limit: real, adj_ret: Piece
-) -> None:
-    """No gradient: the ends are a choice."""
-    pass
 
 
 @differentiable

@@ -8,7 +8,7 @@ Detection, section 5.1.9.
 import warp as wp
 
 from diffsim.physics.contact_frame import MINVAL, ContactGeometry, axis_of, contact, direction, no_contact
-from diffsim.physics.gradient_call import differentiable
+from diffsim.physics.gradient_call import differentiable, no_gradient
 from diffsim.types import HALF, ONE, TWO, ZERO, mat33, real, vec2, vec3
 
 POINT = wp.constant(real(1.0e-15))  # squared length, in m^2, of a segment that is a point
@@ -16,16 +16,10 @@ POINT = wp.constant(real(1.0e-15))  # squared length, in m^2, of a segment that 
 PARALLEL = wp.constant(real(1.0e-8))
 
 
-@differentiable
+@no_gradient
 def coincident_normal(axis1: vec3, axis2: vec3) -> vec3:
     """The normal of spheres with one centre: across both geoms' third axes, held fixed by the gradient."""
     return direction(wp.cross(axis1, axis2))
-
-
-@wp.func_grad(coincident_normal)
-def _adj_coincident_normal(axis1: vec3, axis2: vec3, adj_ret: vec3) -> None:
-    """No gradient: the direction is a convention."""
-    pass
 
 
 @differentiable

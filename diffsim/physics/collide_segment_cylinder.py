@@ -17,7 +17,7 @@ from diffsim.physics.collide_cylinder import sphere_cylinder
 from diffsim.physics.collide_plane import plane_point
 from diffsim.physics.collide_round import spheres
 from diffsim.physics.contact_frame import ContactGeometry, axis_of, contact
-from diffsim.physics.gradient_call import differentiable
+from diffsim.physics.gradient_call import differentiable, no_gradient
 from diffsim.types import HALF, ONE, PI, X64, ZERO, mat33, real, vec3
 
 OUTSIDE = wp.constant(0)
@@ -157,9 +157,9 @@ def sign_of(x: real) -> int:
     return 0
 
 
-@differentiable
+@no_gradient
 def meeting(a: vec3, d: vec3, radius: real, half_length: real) -> Meeting:
-    """The search. From inside, the way out that is shortest."""
+    """The search; from inside, the shortest way out. Held fixed: `following_place` then moves the place."""
     t = closest_place(a, d, radius, half_length)
     away = outward(a + t * d, radius, half_length)
     if wp.length(away) > INSIDE:
@@ -183,12 +183,6 @@ def meeting(a: vec3, d: vec3, radius: real, half_length: real) -> Meeting:
                 least = depth
                 best = Meeting(SLANTED, 2 * i - 1, angle)
     return best
-
-
-@wp.func_grad(meeting)
-def _adj_meeting(a: vec3, d: vec3, radius: real, half_length: real, adj_ret: Meeting) -> None:
-    """No gradient: the way is a choice, and a place follows the poses by one step of Newton's method."""
-    pass
 
 
 @differentiable

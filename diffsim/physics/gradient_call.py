@@ -1,4 +1,4 @@
-"""Marks for Warp's code generator on functions that `wp.grad` differentiates, and on those that call it.
+"""Marks for Warp's code generator on functions that `wp.grad` differentiates or holds fixed, or that call it.
 
 Warp 1.19 emits a module's functions in three passes: plain ones, their adjoints, then those that call
 `wp.grad`. It sets the marks itself, but only along the path by which it first meets a function: gradients may
@@ -10,19 +10,33 @@ from collections.abc import Callable
 import warp as wp
 
 
-def _mark(function: wp.Function, name: str) -> wp.Function:
-    """Sets one of the generator's marks."""
-    if not hasattr(function.adj, name):
+def _mark(owner: object, name: str, value: bool) -> None:
+    """Sets one of the generator's marks on a function or on its adjoint."""
+    if not hasattr(owner, name):
         raise RuntimeError(f"Warp {wp.__version__} no longer has the mark {name!r} that gradients of contacts need")
-    setattr(function.adj, name, True)
-    return function
+    setattr(owner, name, value)
 
 
 def differentiable(function: Callable) -> wp.Function:
     """A Warp function whose adjoint is always emitted, so that `wp.grad` can be taken through it."""
-    return _mark(wp.func(function), "force_adjoint_codegen")
+    marked = wp.func(function)
+    _mark(marked.adj, "force_adjoint_codegen", True)
+    return marked
+
+
+def no_gradient(function: Callable) -> wp.Function:
+    """A Warp function that `wp.grad` holds fixed, such as a search whose result is a choice.
+
+    `wp.func_grad` with an empty function does the same, and builds what it decorates when it is imported.
+    """
+    marked = wp.func(function)
+    _mark(marked, "is_differentiable", False)
+    _mark(marked.adj, "skip_reverse_codegen", True)
+    return marked
 
 
 def calls_gradient(function: Callable) -> wp.Function:
     """A Warp function that calls `wp.grad`, itself or through others; its callers must all be such ones."""
-    return _mark(wp.func(function), "uses_grad_call")
+    marked = wp.func(function)
+    _mark(marked.adj, "uses_grad_call", True)
+    return marked
