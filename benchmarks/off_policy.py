@@ -145,6 +145,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS), metavar="ID")
     parser.add_argument("--algorithms", nargs="+", choices=ALGORITHMS, default=ALGORITHMS, metavar="NAME")
+    parser.add_argument("--seeds", nargs="+", type=int, help="in place of each task's own, 0 and up")
     parser.add_argument("--env_steps", type=positive(int), help="in place of each task's own")
     parser.add_argument("--only", choices=("returns", "updates"))
     parser.add_argument("--turns", type=positive(int), default=15, help="of updates to time")
@@ -162,7 +163,7 @@ def main(arguments: list[str] | None = None) -> None:
         (options.output / "updates.md").write_text("\n".join([*lines, ""]))
     finished = {(row.library, row.task, row.algorithm, row.seed, row.budget) for row in rows}
     for task in options.tasks if options.only != "updates" else ():
-        budget, seeds = options.env_steps or TASKS[task][0], range(TASKS[task][1])
+        budget, seeds = options.env_steps or TASKS[task][0], options.seeds or range(TASKS[task][1])
         for seed, algorithm in ((seed, name) for seed in seeds for name in options.algorithms):
             jobs = [Job(library, task, algorithm, seed) for library in options.libraries]
             jobs = [job for job in jobs if (*asdict(job).values(), budget) not in finished]

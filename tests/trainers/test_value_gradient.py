@@ -5,6 +5,7 @@ import math
 import signal
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ CASES = {
     "DDPG": (DDPG, DeterministicMLP, {"normalize": False}, SMALL | {"num_steps": 3}),
     "SVG0": (SVG0, GaussianMLP, {}, {"horizon": 5, "critic_hidden_sizes": (8,)}),
     "TD3": (TD3, DeterministicMLP, {}, SMALL | {"updates_per_step": 0.4, "exploration": "ou"}),
-    "SAC": (SAC, GaussianMLP, STATE, SMALL | {"updates_per_step": 2.0}),
+    "SAC": (SAC, GaussianMLP, STATE, SMALL | {"updates_per_step": 2.0, "decay_env_steps": (12, 60)}),
 }
 
 
@@ -283,6 +284,33 @@ def test_updates_per_step_and_warm_up(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("cls", "kind", "steady"), [(SAC, GaussianMLP, STATE), (TD3, DeterministicMLP, {"normalize": False})]
+)
+def test_learning_rates_fall_between_two_counts_of_env_steps(tmp_path, cls, kind, steady):
+    """Linearly from 0.1 and 0.3 at 20 env steps to 0 at 40; then nothing that is learned changes any more."""
+    rates = {"learning_rate": 0.1, "critic_learning_rate": 0.3, "updates_per_step": 1.0}
+    algorithm = small(cls, kind, steady, warmup_steps=10, steps=10, decay_env_steps=(20, 40), **rates)
+    seen, weights, update = [], [], algorithm.update
+
+    def watched(batch):
+        metrics = update(batch)
+        groups = [optimizer.param_groups[0] for optimizer in algorithm.all_optimizers()]
+        seen.append((algorithm.env_steps, *(group["lr"] for group in groups[:2])))
+        weights.append(torch.cat([p.detach().flatten() for group in groups for p in group["params"]]))
+        return metrics
+
+    algorithm.update = watched
+    for _ in range(6):
+        algorithm.iterate()
+    assert {steps for steps, *_ in seen} == {*range(12, 61, 2)}
+    for steps, policy_rate, critic_rate in seen:
+        left = 1.0 if steps <= 20 else max(40 - steps, 0) / 20
+        assert (policy_rate, critic_rate) == pytest.approx((0.1 * left, 0.3 * left))
+    moved = [not torch.equal(before, after) for before, after in pairwise(weights)]
+    assert moved == [steps < 40 for steps, *_ in seen[1:]]
+
+
+@pytest.mark.parametrize(
     ("cls", "kind", "options", "message"),
     [
         (DDPG, GaussianMLP, {}, "policy must be a deterministic one, such as DeterministicMLP, got GaussianMLP"),
@@ -296,6 +324,8 @@ def test_updates_per_step_and_warm_up(tmp_path):
         (TD3, DeterministicMLP, {"policy_delay": 0}, "policy_delay must be >= 1, got 0"),
         (TD3, DeterministicMLP, {"updates_per_step": 0.0}, "updates_per_step must be > 0, got 0.0"),
         (TD3, DeterministicMLP, {"warmup_steps": -1}, "warmup_steps must be >= 0, got -1"),
+        (TD3, DeterministicMLP, {"decay_env_steps": (5, 5)}, r"decay_env_steps must be two .* counts, got \(5, 5\)"),
+        (SAC, GaussianMLP, {"decay_env_steps": 5}, "decay_env_steps must be two rising counts, got 5"),
         (DPG, DeterministicMLP, {"data": "mine"}, "data must be one of on_policy, off_policy, got 'mine'"),
         (DPG, DeterministicMLP, {"data": "on_policy", "num_steps": 2}, "num_steps must be 1 for on_policy, got 2"),
         (SAC, GaussianMLP, {"temperature": 0.0}, "temperature must be > 0, got 0.0"),

@@ -52,6 +52,7 @@ class DDPG(Deterministic):
         target_rate: part of the slow copies kept per update, in [0, 1).
         learning_rate: of the policy's Adam.
         critic_learning_rate: of the critic's Adam.
+        decay_env_steps: env steps between which all learning rates fall linearly to 0; constant if None.
         critic_weight_decay: of the critic's weights, at least 0.
         critic_hidden_sizes: widths of the critic's hidden layers.
         critic_layer_norm: normalise these layers: many updates per step then overestimate less.
@@ -96,6 +97,7 @@ class DDPG(Deterministic):
         target_rate: float = 0.999,
         learning_rate: float = 1e-4,
         critic_learning_rate: float = 1e-3,
+        decay_env_steps: tuple[int, int] | None = None,
         critic_weight_decay: float = 1e-2,
         critic_hidden_sizes: Sequence[int] = (400, 300),
         critic_layer_norm: bool = False,
@@ -124,6 +126,7 @@ class DDPG(Deterministic):
             replay_size=replay_size,
             num_steps=num_steps,
             gamma=gamma,
+            decay_env_steps=decay_env_steps,
             compile_updates=compile_updates,
             learning_rate=learning_rate,
             critic_learning_rate=critic_learning_rate,

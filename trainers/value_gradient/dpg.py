@@ -46,6 +46,7 @@ class DPG(Deterministic):
         gamma: discount, in (0, 1].
         learning_rate: of the policy's Adam.
         critic_learning_rate: of the critic's Adam.
+        decay_env_steps: env steps between which all learning rates fall linearly to 0; constant if None.
         critic_hidden_sizes: widths of the critic's hidden layers.
         compile_updates: let torch compile updates when the first is due, which takes half a minute and a C++ compiler.
         seed: of choices and of the environments, at least 0.
@@ -82,6 +83,7 @@ class DPG(Deterministic):
         gamma: float = 0.99,
         learning_rate: float = 1e-4,
         critic_learning_rate: float = 1e-3,
+        decay_env_steps: tuple[int, int] | None = None,
         critic_hidden_sizes: Sequence[int] = (64, 64),
         compile_updates: bool = False,
         seed: int = 0,
@@ -106,6 +108,7 @@ class DPG(Deterministic):
             replay_size=env.num_envs if self.on_policy else replay_size,
             num_steps=num_steps,
             gamma=gamma,
+            decay_env_steps=decay_env_steps,
             compile_updates=compile_updates,
             learning_rate=learning_rate,
             critic_learning_rate=critic_learning_rate,

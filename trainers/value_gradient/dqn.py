@@ -44,6 +44,7 @@ class DQN(OffPolicy):
         gamma: discount, in (0, 1].
         target_rate: part of the slow copy kept per update, in [0, 1).
         learning_rate: of Adam.
+        decay_env_steps: env steps between which all learning rates fall linearly to 0; constant if None.
         compile_updates: let torch compile updates when the first is due, which takes half a minute and a C++ compiler.
         seed: of choices and of the environments, at least 0.
         evaluation: from the policy to metrics.
@@ -73,6 +74,7 @@ class DQN(OffPolicy):
         gamma: float = 0.99,
         target_rate: float = 0.995,
         learning_rate: float = 1e-3,
+        decay_env_steps: tuple[int, int] | None = None,
         compile_updates: bool = False,
         seed: int = 0,
         evaluation: Evaluation | None = None,
@@ -95,6 +97,7 @@ class DQN(OffPolicy):
             replay_size=replay_size,
             num_steps=num_steps,
             gamma=gamma,
+            decay_env_steps=decay_env_steps,
             compile_updates=compile_updates,
             seed=seed,
             evaluation=evaluation,

@@ -40,6 +40,7 @@ class OffPolicy(ModelFree):
         replay_size: steps kept.
         num_steps: rewards that a target sums before its value, n.
         gamma: discount, in (0, 1].
+        decay_env_steps: env steps between which all learning rates fall linearly to 0; constant if None.
         compile_updates: let torch compile updates when the first is due, which takes half a minute and a C++ compiler.
         seed: of choices and of the environments, at least 0.
         evaluation: from the policy to metrics.
@@ -59,6 +60,7 @@ class OffPolicy(ModelFree):
         replay_size: int,
         num_steps: int,
         gamma: float,
+        decay_env_steps: tuple[int, int] | None,
         compile_updates: bool,
         seed: int,
         evaluation: Evaluation | None,
@@ -69,6 +71,11 @@ class OffPolicy(ModelFree):
         require(updates_per_step > 0, "updates_per_step", "> 0", updates_per_step)
         self.steps, self.warmup_steps, self.updates_per_step = steps, warmup_steps, updates_per_step
         self.batch_size = batch_size
+        if decay_env_steps is not None:
+            pair = isinstance(decay_env_steps, Sequence) and len(decay_env_steps) == 2
+            rising = pair and 0 <= decay_env_steps[0] < decay_env_steps[1]
+            require(rising, "decay_env_steps", "two rising counts", decay_env_steps)
+        self.decay_env_steps = decay_env_steps
         weight = next(policy.parameters())
         self.critic = critic.to(weight)
         self.replay = self.make_replay(replay_size, num_steps) if replay is None else replay
@@ -98,7 +105,17 @@ class OffPolicy(ModelFree):
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """Learns from one batch."""
+        self.decay()
         return self.learn(self.descents(), batch, *self.draw(batch))
+
+    def decay(self) -> None:
+        """Sets the optimizers' rates to those of now."""
+        if self.decay_env_steps is None:
+            return
+        begin, end = self.decay_env_steps
+        left = min(max((end - self.env_steps) / (end - begin), 0.0), 1.0)
+        for group in (group for optimizer in self.all_optimizers() for group in optimizer.param_groups):
+            group["lr"] = left * group.setdefault("initial_lr", group["lr"])
 
     def descents(self) -> list[Descent]:
         """Steps by each optimizer; those of a graph are kept from update to update."""

@@ -47,6 +47,7 @@ class SAC(OffPolicy):
         target_rate: part of the slow critics kept per update, in [0, 1).
         learning_rate: of the Adams of policy and temperature.
         critic_learning_rate: of the critics' Adam.
+        decay_env_steps: env steps between which all learning rates fall linearly to 0; constant if None.
         critic_hidden_sizes: widths of each critic's hidden layers.
         critic_layer_norm: normalise these layers: many updates per step then overestimate less.
         compile_updates: let torch compile updates when the first is due, which takes half a minute and a C++ compiler.
@@ -88,6 +89,7 @@ class SAC(OffPolicy):
         target_rate: float = 0.995,
         learning_rate: float = 3e-4,
         critic_learning_rate: float = 3e-4,
+        decay_env_steps: tuple[int, int] | None = None,
         critic_hidden_sizes: Sequence[int] = (256, 256),
         critic_layer_norm: bool = False,
         compile_updates: bool = False,
@@ -112,6 +114,7 @@ class SAC(OffPolicy):
             replay_size=replay_size,
             num_steps=num_steps,
             gamma=gamma,
+            decay_env_steps=decay_env_steps,
             compile_updates=compile_updates,
             seed=seed,
             evaluation=evaluation,

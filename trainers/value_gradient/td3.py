@@ -49,6 +49,7 @@ class TD3(Deterministic):
         target_rate: part of the slow copies kept when they follow, in [0, 1).
         learning_rate: of the policy's Adam.
         critic_learning_rate: of the critics' Adam.
+        decay_env_steps: env steps between which all learning rates fall linearly to 0; constant if None.
         critic_hidden_sizes: widths of each critic's hidden layers.
         critic_layer_norm: normalise these layers: many updates per step then overestimate less.
         compile_updates: let torch compile updates when the first is due, which takes half a minute and a C++ compiler.
@@ -91,6 +92,7 @@ class TD3(Deterministic):
         target_rate: float = 0.995,
         learning_rate: float = 3e-4,
         critic_learning_rate: float = 3e-4,
+        decay_env_steps: tuple[int, int] | None = None,
         critic_hidden_sizes: Sequence[int] = (256, 256),
         critic_layer_norm: bool = False,
         compile_updates: bool = False,
@@ -117,6 +119,7 @@ class TD3(Deterministic):
             replay_size=replay_size,
             num_steps=num_steps,
             gamma=gamma,
+            decay_env_steps=decay_env_steps,
             compile_updates=compile_updates,
             learning_rate=learning_rate,
             critic_learning_rate=critic_learning_rate,
