@@ -25,7 +25,7 @@ CASES = {
     "DPG": (DPG, DeterministicMLP, {}, CRITIC),
     "DDPG": (DDPG, DeterministicMLP, {}, CRITIC | {"critic_weight_decay": 0.1, "target_range": (-9.0, 0.0)}),
     "TD3": (TD3, DeterministicMLP, {"normalize": False}, CRITIC),
-    "SAC": (SAC, GaussianMLP, STATE, CRITIC | {"critic_layer_norm": True}),
+    "SAC": (SAC, GaussianMLP, STATE, CRITIC | {"critic_layer_norm": True, "decay_env_steps": (0, 100)}),
     "DQN": (DQN, DiscreteQMLP, {}, {}),
 }
 
@@ -60,6 +60,7 @@ def traced(monkeypatch):
 def assert_same_updates(algorithm, other, count):
     for algorithm.updates in range(count):
         other.updates = algorithm.updates
+        algorithm.env_steps = other.env_steps = algorithm.env_steps + 2  # rates that fall do so
         metrics, expected = (each.update(each.batch()) for each in (algorithm, other))
         torch.testing.assert_close(metrics, expected)
     state = other.state_dict()

@@ -286,7 +286,7 @@ def test_updates_per_step_and_warm_up(tmp_path):
 @pytest.mark.parametrize(
     ("cls", "kind", "steady"), [(SAC, GaussianMLP, STATE), (TD3, DeterministicMLP, {"normalize": False})]
 )
-def test_learning_rates_fall_between_two_counts_of_env_steps(tmp_path, cls, kind, steady):
+def test_learning_rates_fall_between_two_counts_of_env_steps(cls, kind, steady):
     """Linearly from 0.1 and 0.3 at 20 env steps to 0 at 40; then nothing that is learned changes any more."""
     rates = {"learning_rate": 0.1, "critic_learning_rate": 0.3, "updates_per_step": 1.0}
     algorithm = small(cls, kind, steady, warmup_steps=10, steps=10, decay_env_steps=(20, 40), **rates)
