@@ -96,6 +96,15 @@ def test_another_fit_steps_by_optimizers_of_its_own(traced):
     assert_same_updates(algorithm, other, 3)
 
 
+def test_what_changes_between_updates_is_taken_up(traced):
+    """Numbers, and sizes of batches."""
+    algorithm, other = ready("DDPG", compile_updates=True), ready("DDPG")
+    assert_same_updates(algorithm, other, 2)
+    for each in (algorithm, other):
+        each.target_rate, each.action_penalty, each.batch_size = 0.5, 1.0, 6
+    assert_same_updates(algorithm, other, 2)
+
+
 def test_a_loss_that_leaves_a_parameter_out(traced):
     """It stays where it is, and so do its moments."""
     weights = [torch.nn.Parameter(torch.tensor(value).double()) for value in (1.0, 2.0)]

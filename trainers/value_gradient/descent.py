@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,6 +14,19 @@ from trainers.errors import NonFiniteError, UsageError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+TEXT_GUARDS = {
+    "BUILTIN_MATCH",
+    "CLASS_MATCH",
+    "CLOSURE_MATCH",
+    "DICT_KEYS_MATCH",
+    "DICT_NOT_CONTAINS",
+    "DUPLICATE_INPUT",
+    "EMPTY_NN_MODULE_HOOKS_DICT",
+    "MODULE_MATCH",
+    "NOT_PRESENT_IN_GENERIC_DICT",
+    "TYPE_MATCH",
+}
+"""Kinds of torch's guards on classes, functions, modules and their hooks: nearly all of the hundreds of an update."""
 
 
 class Descent:
@@ -99,6 +112,9 @@ class GraphDescent(Descent):
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """`function`, compiled by torch as one graph when it is first called, with the gradients it takes inside.
 
+    It is compiled anew where a number, or a tensor's shape or type, is not what it was. Classes, functions and hooks of
+    modules are taken to stay: to look whether they have takes as long as a twentieth of an update.
+
     Raises: ValueError if this version of torch cannot follow torch.autograd.grad into a graph.
     """
     from torch._dynamo import config  # seconds, and seldom needed
@@ -107,14 +123,20 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
         raise ValueError(
             f"compile_updates needs a version of torch that compiles torch.autograd.grad, got {torch.__version__}"
         )
-    whole = torch.compile(function, fullgraph=True)
+    whole = torch.compile(function, fullgraph=True, options={"guard_filter_fn": of_values})
+    tracing_gradients = config.patch(trace_autograd_ops=True)
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        with config.patch(trace_autograd_ops=True):
+        with tracing_gradients:
             return whole(*args, **kwargs)
 
     return call
+
+
+def of_values(guards: Sequence[Any]) -> list[bool]:
+    """Which of the `guards` of a compiled graph are on what it computes with, and not on the program's text."""
+    return [guard.guard_type not in TEXT_GUARDS for guard in guards]
 
 
 def require_compiler(device: torch.device) -> None:
