@@ -302,11 +302,13 @@ def test_statistics_are_saved_and_frozen_at_evaluation(tmp_path):
     assert all(torch.equal(value, before[name]) for name, value in algorithm.state_dict().items())
 
 
-def test_rates_fall_to_zero(tmp_path):
-    ppo = make(PPO, vector(Target, 4), decay_env_steps=LOOK_STEPS + 128, **SMALL["PPO"][1])
+@pytest.mark.parametrize("begin", [None, LOOK_STEPS, LOOK_STEPS + 64])
+def test_rates_fall_to_zero(tmp_path, begin):
+    end = LOOK_STEPS + 128
+    ppo = make(PPO, vector(Target, 4), decay_env_steps=end if begin is None else (begin, end), **SMALL["PPO"][1])
     run(ppo, tmp_path, 3)
     rates = [row["learning_rate"] for row in RunFolder(tmp_path).read_metrics()]
-    assert rates == pytest.approx([3e-4, 3e-4 * 64 / (LOOK_STEPS + 128), 0.0])
+    assert rates == pytest.approx([3e-4, 3e-4 * 64 / (end - begin if begin else end), 0.0])
 
 
 @pytest.mark.parametrize(

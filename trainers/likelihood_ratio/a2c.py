@@ -13,6 +13,7 @@ from torch.optim import Optimizer, RMSprop
 
 from policies import Policy
 from trainers.algorithm import Evaluation
+from trainers.decay import Decay, check_decay
 from trainers.likelihood_ratio.on_policy import POLICY_DEFAULTS, Batch, OnPolicy, explained_variance, standardized
 from trainers.ranges import at_least_one, nonnegative, positive, unit_interval
 
@@ -35,7 +36,7 @@ class A2C(OnPolicy):
         gamma: discount, in (0, 1].
         lam: of advantages and of the value's targets, in [0, 1].
         learning_rate: of RMSprop.
-        decay_env_steps: env steps over which the learning rate falls linearly to 0; constant if None.
+        decay_env_steps: when it falls linearly to 0, as two counts of env steps or the second; None for never.
         value_weight: of the value's error in the loss, above 0.
         entropy_weight: of the entropy, at least 0.
         max_norm: gradients of all parameters are scaled down to this norm.
@@ -60,7 +61,7 @@ class A2C(OnPolicy):
         gamma: float = 0.99,
         lam: float = 1.0,
         learning_rate: float = 7e-4,
-        decay_env_steps: int | None = None,
+        decay_env_steps: Decay = None,
         value_weight: float = 0.5,
         entropy_weight: float = 0.0,
         max_norm: float = 0.5,
@@ -70,7 +71,8 @@ class A2C(OnPolicy):
         seed: int = 0,
         evaluation: Evaluation | None = None,
     ) -> None:
-        at_least_one(horizon=horizon, updates=updates, decay_env_steps=decay_env_steps)
+        at_least_one(horizon=horizon, updates=updates)
+        check_decay(decay_env_steps)
         positive(learning_rate=learning_rate, value_weight=value_weight, max_norm=max_norm)
         nonnegative(entropy_weight=entropy_weight)
         unit_interval("[]", lam=lam)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from policies import Policy
 from trainers.algorithm import Evaluation
+from trainers.decay import Decay
 from trainers.environments import SeededEnv
 from trainers.likelihood_ratio.a2c import A2C
 from trainers.likelihood_ratio.a3c_crew import Crew
@@ -40,7 +41,7 @@ class A3C(A2C):
         gamma: discount, in (0, 1].
         lam: of advantages and of the value's targets, in [0, 1].
         learning_rate: of the shared RMSprop.
-        decay_env_steps: env steps over which the learning rate falls linearly to 0; constant if None.
+        decay_env_steps: when it falls linearly to 0, as two counts of env steps or the second; None for never.
         value_weight: of the value's error in the loss, above 0.
         entropy_weight: of the entropy, at least 0.
         max_norm: gradients of all parameters are scaled down to this norm.
@@ -65,7 +66,7 @@ class A3C(A2C):
         gamma: float = 0.99,
         lam: float = 1.0,
         learning_rate: float = 7e-4,
-        decay_env_steps: int | None = None,
+        decay_env_steps: Decay = None,
         value_weight: float = 0.5,
         entropy_weight: float = 0.0,
         max_norm: float = 0.5,

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer, RMSprop
 
 from policies import StochasticPolicy
+from trainers.decay import Decay
 from trainers.environments import QuietSyncVectorEnv, SeededEnv
 from trainers.errors import NonFiniteError
 from trainers.likelihood_ratio.a2c import A2C, RMSPROP
@@ -156,11 +157,11 @@ class Learner(A2C):
         if self.reward_normalizer is not None:
             self.reward_normalizer.load_state_dict(state["rewards"])
 
-    def decayed(self, optimizer: Optimizer, learning_rate: float, env_steps: int | None) -> float:
+    def decayed(self, optimizer: Optimizer, learning_rate: float, decay_env_steps: Decay) -> float:
         """As A2C's, by the steps of all processes: the others are taken to be as fast as this one."""
         own = self.env_steps
         self.env_steps = self.begun + self.learners * (own - self.begun)
-        rate = super().decayed(optimizer, learning_rate, env_steps)
+        rate = super().decayed(optimizer, learning_rate, decay_env_steps)
         self.env_steps = own
         return rate
 

@@ -12,6 +12,7 @@ from torch.optim import Adam, Optimizer
 
 from policies import Policy
 from trainers.algorithm import Evaluation
+from trainers.decay import Decay, check_decay
 from trainers.likelihood_ratio.on_policy import POLICY_DEFAULTS, Batch, OnPolicy, explained_variance
 from trainers.ranges import at_least_one, nonnegative, positive
 
@@ -33,7 +34,7 @@ class ActorCritic(OnPolicy):
         gamma: discount, in (0, 1].
         learning_rate: of the policy's Adam.
         value_learning_rate: of the value's Adam.
-        decay_env_steps: env steps over which the policy's rate falls linearly to 0; constant if None.
+        decay_env_steps: when the first falls linearly to 0, as two counts of env steps or the second; None for never.
         entropy_weight: of the entropy, at least 0.
         max_norm: gradients of the policy's or the value's parameters are scaled down to this norm.
         normalize_reward: learn from rewards in units of the return's running deviation.
@@ -55,7 +56,7 @@ class ActorCritic(OnPolicy):
         gamma: float = 0.99,
         learning_rate: float = 3e-4,
         value_learning_rate: float = 1e-3,
-        decay_env_steps: int | None = None,
+        decay_env_steps: Decay = None,
         entropy_weight: float = 0.0,
         max_norm: float = 0.5,
         normalize_reward: bool = True,
@@ -63,7 +64,8 @@ class ActorCritic(OnPolicy):
         seed: int = 0,
         evaluation: Evaluation | None = None,
     ) -> None:
-        at_least_one(steps=steps, decay_env_steps=decay_env_steps)
+        at_least_one(steps=steps)
+        check_decay(decay_env_steps)
         positive(learning_rate=learning_rate, value_learning_rate=value_learning_rate, max_norm=max_norm)
         nonnegative(entropy_weight=entropy_weight)
         super().__init__(

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from policies import Policy, StochasticPolicy, ValueMLP
 from trainers.algorithm import Evaluation
+from trainers.decay import Decay, part_left
 from trainers.likelihood_ratio.reward_normalizer import RewardNormalizer
 from trainers.model_free import ModelFree
 from trainers.returns import generalized_advantages, lambda_returns
@@ -195,10 +196,9 @@ class OnPolicy(ModelFree):
         (optimizer,) = self.all_optimizers()
         return optimizer
 
-    def decayed(self, optimizer: Optimizer, learning_rate: float, env_steps: int | None) -> float:
-        """Sets and returns the optimizer's rate: `learning_rate`, falling linearly to 0 over `env_steps` if given."""
-        progress = 0.0 if env_steps is None else self.env_steps / env_steps
-        rate = learning_rate * max(1.0 - progress, 0.0)
+    def decayed(self, optimizer: Optimizer, learning_rate: float, decay_env_steps: Decay) -> float:
+        """Sets and returns the optimizer's rate: what is left of `learning_rate`."""
+        rate = learning_rate * part_left(decay_env_steps, self.env_steps)
         for group in optimizer.param_groups:
             group["lr"] = rate
         return rate

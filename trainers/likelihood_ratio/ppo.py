@@ -12,6 +12,7 @@ from torch.optim import Adam, Optimizer
 
 from policies import Policy
 from trainers.algorithm import Evaluation
+from trainers.decay import Decay, check_decay
 from trainers.likelihood_ratio.on_policy import POLICY_DEFAULTS, Batch, OnPolicy, explained_variance, standardized
 from trainers.ranges import at_least_one, nonnegative, positive, unit_interval
 
@@ -36,7 +37,7 @@ class PPO(OnPolicy):
         minibatches: updates per pass.
         max_kl: no further pass once the mean KL divergence from the old policy exceeds it; None for no such end.
         learning_rate: of Adam.
-        decay_env_steps: env steps over which the learning rate falls linearly to 0; constant if None.
+        decay_env_steps: when it falls linearly to 0, as two counts of env steps or the second; None for never.
         value_weight: of the value's error in the loss, above 0.
         entropy_weight: of the entropy, at least 0.
         max_norm: gradients of all parameters are scaled down to this norm.
@@ -65,7 +66,7 @@ class PPO(OnPolicy):
         minibatches: int = 32,
         max_kl: float | None = None,
         learning_rate: float = 3e-4,
-        decay_env_steps: int | None = None,
+        decay_env_steps: Decay = None,
         value_weight: float = 0.5,
         entropy_weight: float = 0.0,
         max_norm: float = 0.5,
@@ -75,7 +76,8 @@ class PPO(OnPolicy):
         seed: int = 0,
         evaluation: Evaluation | None = None,
     ) -> None:
-        at_least_one(horizon=horizon, epochs=epochs, minibatches=minibatches, decay_env_steps=decay_env_steps)
+        at_least_one(horizon=horizon, epochs=epochs, minibatches=minibatches)
+        check_decay(decay_env_steps)
         positive(clip=clip, max_kl=max_kl, learning_rate=learning_rate, value_weight=value_weight, max_norm=max_norm)
         nonnegative(entropy_weight=entropy_weight)
         unit_interval("[]", lam=lam)

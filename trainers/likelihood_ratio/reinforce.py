@@ -13,6 +13,7 @@ from torch.optim import Adam, Optimizer, RMSprop
 
 from policies import Policy, StochasticPolicy
 from trainers.algorithm import Evaluation
+from trainers.decay import Decay, check_decay
 from trainers.estimators import (
     average_baseline,
     likelihood_ratio_objective,
@@ -56,7 +57,7 @@ class Reinforce(OnPolicy):
             where one point does not depend on the last; for gpomdp, and not for baseline value.
         optimizer: of the policy, "adam" or "rmsprop".
         learning_rate: of that optimizer.
-        decay_env_steps: env steps over which it falls linearly to 0; constant if None.
+        decay_env_steps: when it falls linearly to 0, as two counts of env steps or the second; None for never.
         scale_weights: divide the weights G - b by their deviation, so that the reward's unit does not matter.
         max_norm: the gradient is scaled down to this norm; None for no bound.
         value_learning_rate: of the value's Adam.
@@ -86,7 +87,7 @@ class Reinforce(OnPolicy):
         until_reward: bool = False,
         optimizer: Literal["adam", "rmsprop"] = "adam",
         learning_rate: float = 1e-3,
-        decay_env_steps: int | None = None,
+        decay_env_steps: Decay = None,
         scale_weights: bool = True,
         max_norm: float | None = None,
         value_learning_rate: float = 1e-3,
@@ -99,7 +100,8 @@ class Reinforce(OnPolicy):
         seed: int = 0,
         evaluation: Evaluation | None = None,
     ) -> None:
-        at_least_one(decay_env_steps=decay_env_steps, value_epochs=value_epochs, value_minibatches=value_minibatches)
+        at_least_one(value_epochs=value_epochs, value_minibatches=value_minibatches)
+        check_decay(decay_env_steps)
         positive(learning_rate=learning_rate, max_norm=max_norm, value_learning_rate=value_learning_rate)
         nonnegative(value_proximal=value_proximal)
         unit_interval("[]", value_lam=value_lam)

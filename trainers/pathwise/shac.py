@@ -14,6 +14,7 @@ from torch.optim import Adam, Optimizer
 from diffsim.mdp import MDP, Scenarios
 from policies import GaussianMLP, Policy, ValueMLP
 from trainers.algorithm import Algorithm, Evaluation
+from trainers.decay import Decay, check_decay, part_left
 from trainers.errors import NonFiniteError
 from trainers.nonfinite import explain_nonfinite
 from trainers.pathwise.critic import Critic
@@ -60,7 +61,7 @@ class SHAC(Algorithm):
         target_rate: part of the target value kept per iteration, in [0, 1).
         learning_rate: of the actor.
         value_learning_rate: of the critic.
-        decay_env_steps: env steps over which both learning rates fall linearly to 2 %; constant if None.
+        decay_env_steps: when both rates fall linearly to 2 %, as two counts of env steps or the second; None for never.
         max_norm: gradients of all of the actor's or the critic's parameters are scaled down to this norm.
         actor_epochs: updates of the actor per window. The gradient by the actions is of the first; for later ones, a
             penalty |g|_median / (2 action_step) |u - u_old|^2 keeps the actions near those it is of.
@@ -106,7 +107,7 @@ class SHAC(Algorithm):
         target_rate: float = 0.2,
         learning_rate: float = 2e-3,
         value_learning_rate: float = 2e-3,
-        decay_env_steps: int | None = None,
+        decay_env_steps: Decay = None,
         max_norm: float = 1.0,
         actor_epochs: int = 1,
         action_step: float = 0.1,
@@ -121,7 +122,8 @@ class SHAC(Algorithm):
     ) -> None:
         super().__init__(policy, seed=seed, device=mdp.device, evaluation=evaluation)
         clip_ratio = float("inf") if clip_ratio is None else clip_ratio
-        at_least_one(horizon=horizon, decay_env_steps=decay_env_steps, actor_epochs=actor_epochs)
+        at_least_one(horizon=horizon, actor_epochs=actor_epochs)
+        check_decay(decay_env_steps)
         at_least_one(value_epochs=value_epochs, value_windows=value_windows, value_minibatches=value_minibatches)
         positive(clip_ratio=clip_ratio, action_step=action_step, max_norm=max_norm)
         positive(learning_rate=learning_rate, value_learning_rate=value_learning_rate)
@@ -169,8 +171,7 @@ class SHAC(Algorithm):
     def iterate(self) -> dict[str, Tensor | float]:
         """Rolls out one window, and improves first the actor by it, then the critic."""
         actor_optimizer, value_optimizer = self.all_optimizers()
-        progress = 0.0 if self.decay_env_steps is None else self.env_steps / self.decay_env_steps
-        rate = max(1.0 - progress, LEAST_RATE)
+        rate = max(part_left(self.decay_env_steps, self.env_steps), LEAST_RATE)
         actor_optimizer.param_groups[0]["lr"] = rate * self.learning_rate
         value_optimizer.param_groups[0]["lr"] = rate * self.value_learning_rate
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from policies import Policy
 from trainers.algorithm import Evaluation
+from trainers.decay import Decay
 from trainers.ranges import require, unit_interval
 from trainers.replay import Batch, Replay
 from trainers.slow_copies import follow, slow_copy
@@ -52,7 +53,7 @@ class DDPG(Deterministic):
         target_rate: part of the slow copies kept per update, in [0, 1).
         learning_rate: of the policy's Adam.
         critic_learning_rate: of the critic's Adam.
-        decay_env_steps: env steps between which all learning rates fall linearly to 0; constant if None.
+        decay_env_steps: when all rates fall linearly to 0, as two counts of env steps or the second; None for never.
         critic_weight_decay: of the critic's weights, at least 0.
         critic_hidden_sizes: widths of the critic's hidden layers.
         critic_layer_norm: normalise these layers: many updates per step then overestimate less.
@@ -97,7 +98,7 @@ class DDPG(Deterministic):
         target_rate: float = 0.999,
         learning_rate: float = 1e-4,
         critic_learning_rate: float = 1e-3,
-        decay_env_steps: tuple[int, int] | None = None,
+        decay_env_steps: Decay = None,
         critic_weight_decay: float = 1e-2,
         critic_hidden_sizes: Sequence[int] = (400, 300),
         critic_layer_norm: bool = False,

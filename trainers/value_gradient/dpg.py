@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from policies import Policy
 from trainers.algorithm import Evaluation
+from trainers.decay import Decay
 from trainers.ranges import require
 from trainers.replay import Batch, Replay, Steps
 from trainers.value_gradient.descent import Descent
@@ -46,7 +47,7 @@ class DPG(Deterministic):
         gamma: discount, in (0, 1].
         learning_rate: of the policy's Adam.
         critic_learning_rate: of the critic's Adam.
-        decay_env_steps: env steps between which all learning rates fall linearly to 0; constant if None.
+        decay_env_steps: when all rates fall linearly to 0, as two counts of env steps or the second; None for never.
         critic_hidden_sizes: widths of the critic's hidden layers.
         compile_updates: let torch compile updates when the first is due, which takes half a minute and a C++ compiler.
         seed: of choices and of the environments, at least 0.
@@ -83,7 +84,7 @@ class DPG(Deterministic):
         gamma: float = 0.99,
         learning_rate: float = 1e-4,
         critic_learning_rate: float = 1e-3,
-        decay_env_steps: tuple[int, int] | None = None,
+        decay_env_steps: Decay = None,
         critic_hidden_sizes: Sequence[int] = (64, 64),
         compile_updates: bool = False,
         seed: int = 0,

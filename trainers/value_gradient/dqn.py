@@ -12,6 +12,7 @@ from torch.optim import Adam, Optimizer
 
 from policies import DiscreteQMLP, Policy
 from trainers.algorithm import Evaluation
+from trainers.decay import Decay
 from trainers.ranges import at_least_one, positive, unit_interval
 from trainers.replay import Batch, Replay
 from trainers.slow_copies import follow, slow_copy
@@ -44,7 +45,7 @@ class DQN(OffPolicy):
         gamma: discount, in (0, 1].
         target_rate: part of the slow copy kept per update, in [0, 1).
         learning_rate: of Adam.
-        decay_env_steps: env steps between which all learning rates fall linearly to 0; constant if None.
+        decay_env_steps: when all rates fall linearly to 0, as two counts of env steps or the second; None for never.
         compile_updates: let torch compile updates when the first is due, which takes half a minute and a C++ compiler.
         seed: of choices and of the environments, at least 0.
         evaluation: from the policy to metrics.
@@ -74,7 +75,7 @@ class DQN(OffPolicy):
         gamma: float = 0.99,
         target_rate: float = 0.995,
         learning_rate: float = 1e-3,
-        decay_env_steps: tuple[int, int] | None = None,
+        decay_env_steps: Decay = None,
         compile_updates: bool = False,
         seed: int = 0,
         evaluation: Evaluation | None = None,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from policies import QMLP, Policy
 from policies.squash import BoundedBox
 from trainers.algorithm import Evaluation
+from trainers.decay import Decay, check_decay, part_left
 from trainers.model_free import ModelFree
 from trainers.ranges import at_least_one, nonnegative, require
 from trainers.replay import Batch, Replay
@@ -40,7 +41,7 @@ class OffPolicy(ModelFree):
         replay_size: steps kept.
         num_steps: rewards that a target sums before its value, n.
         gamma: discount, in (0, 1].
-        decay_env_steps: env steps between which all learning rates fall linearly to 0; constant if None.
+        decay_env_steps: when all rates fall linearly to 0, as two counts of env steps or the second; None for never.
         compile_updates: let torch compile updates when the first is due, which takes half a minute and a C++ compiler.
         seed: of choices and of the environments, at least 0.
         evaluation: from the policy to metrics.
@@ -60,7 +61,7 @@ class OffPolicy(ModelFree):
         replay_size: int,
         num_steps: int,
         gamma: float,
-        decay_env_steps: tuple[int, int] | None,
+        decay_env_steps: Decay,
         compile_updates: bool,
         seed: int,
         evaluation: Evaluation | None,
@@ -71,10 +72,7 @@ class OffPolicy(ModelFree):
         require(updates_per_step > 0, "updates_per_step", "> 0", updates_per_step)
         self.steps, self.warmup_steps, self.updates_per_step = steps, warmup_steps, updates_per_step
         self.batch_size = batch_size
-        if decay_env_steps is not None:
-            pair = isinstance(decay_env_steps, Sequence) and len(decay_env_steps) == 2
-            rising = pair and 0 <= decay_env_steps[0] < decay_env_steps[1]
-            require(rising, "decay_env_steps", "two rising counts", decay_env_steps)
+        check_decay(decay_env_steps)
         self.decay_env_steps = decay_env_steps
         weight = next(policy.parameters())
         self.critic = critic.to(weight)
@@ -112,8 +110,7 @@ class OffPolicy(ModelFree):
         """Sets the optimizers' rates to those of now."""
         if self.decay_env_steps is None:
             return
-        begin, end = self.decay_env_steps
-        left = min(max((end - self.env_steps) / (end - begin), 0.0), 1.0)
+        left = part_left(self.decay_env_steps, self.env_steps)
         for group in (group for optimizer in self.all_optimizers() for group in optimizer.param_groups):
             group["lr"] = left * group.setdefault("initial_lr", group["lr"])
 

@@ -11,6 +11,7 @@ from torch.optim import Adam, Optimizer
 
 from policies import GaussianMLP, Policy
 from trainers.algorithm import Evaluation
+from trainers.decay import Decay
 from trainers.ranges import positive, unit_interval
 from trainers.replay import Batch, Replay
 from trainers.slow_copies import follow, slow_copy
@@ -47,7 +48,7 @@ class SAC(OffPolicy):
         target_rate: part of the slow critics kept per update, in [0, 1).
         learning_rate: of the Adams of policy and temperature.
         critic_learning_rate: of the critics' Adam.
-        decay_env_steps: env steps between which all learning rates fall linearly to 0; constant if None.
+        decay_env_steps: when all rates fall linearly to 0, as two counts of env steps or the second; None for never.
         critic_hidden_sizes: widths of each critic's hidden layers.
         critic_layer_norm: normalise these layers: many updates per step then overestimate less.
         compile_updates: let torch compile updates when the first is due, which takes half a minute and a C++ compiler.
@@ -89,7 +90,7 @@ class SAC(OffPolicy):
         target_rate: float = 0.995,
         learning_rate: float = 3e-4,
         critic_learning_rate: float = 3e-4,
-        decay_env_steps: tuple[int, int] | None = None,
+        decay_env_steps: Decay = None,
         critic_hidden_sizes: Sequence[int] = (256, 256),
         critic_layer_norm: bool = False,
         compile_updates: bool = False,
