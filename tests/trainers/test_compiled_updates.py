@@ -105,6 +105,17 @@ def test_what_changes_between_updates_is_taken_up(traced):
     assert_same_updates(algorithm, other, 2)
 
 
+def test_learners_side_by_side_have_graphs_of_their_own(traced):
+    """They differ in nothing but the class of a module, and in a hook of one."""
+    for activation, hook in ((torch.nn.ReLU, False), (torch.nn.Tanh, False), (torch.nn.Tanh, True)):
+        algorithm, other = ready("DDPG", compile_updates=True), ready("DDPG")
+        for each in (algorithm, other):
+            each.critic.activation = activation()
+            if hook:
+                each.critic.activation.register_forward_hook(lambda module, args, out: 2.0 * out)
+        assert_same_updates(algorithm, other, 2)
+
+
 def test_a_loss_that_leaves_a_parameter_out(traced):
     """It stays where it is, and so do its moments."""
     weights = [torch.nn.Parameter(torch.tensor(value).double()) for value in (1.0, 2.0)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
+from types import FunctionType, MethodType
 from typing import Any, ParamSpec, TypeVar
 
 import torch
@@ -113,7 +114,8 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """`function`, compiled by torch as one graph when it is first called, with the gradients it takes inside.
 
     It is compiled anew where a number, or a tensor's shape or type, is not what it was. Classes, functions and hooks of
-    modules are taken to stay: to look whether they have takes as long as a twentieth of an update.
+    modules are taken to stay: to look whether they have takes as long as a twentieth of an update. So that no other
+    learner's graph is taken for this one's, which torch keeps by code, the code is a copy.
 
     Raises: ValueError if this version of torch cannot follow torch.autograd.grad into a graph.
     """
@@ -123,7 +125,7 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
         raise ValueError(
             f"compile_updates needs a version of torch that compiles torch.autograd.grad, got {torch.__version__}"
         )
-    whole = torch.compile(function, fullgraph=True, options={"guard_filter_fn": of_values})
+    whole = torch.compile(with_own_code(function), fullgraph=True, options={"guard_filter_fn": of_values})
     tracing_gradients = config.patch(trace_autograd_ops=True)
 
     @wraps(function)
@@ -132,6 +134,22 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
             return whole(*args, **kwargs)
 
     return call
+
+
+def with_own_code(function: Callable[P, R]) -> Callable[P, R]:
+    """`function`, or a method of the same object, whose code is equal, and not the same."""
+    if isinstance(function, MethodType):
+        return MethodType(with_own_code(function.__func__), function.__self__)
+    assert isinstance(function, FunctionType)
+    copied = FunctionType(
+        function.__code__.replace(),
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    copied.__kwdefaults__ = function.__kwdefaults__
+    return copied
 
 
 def of_values(guards: Sequence[Any]) -> list[bool]:
