@@ -19,10 +19,10 @@ from trainers.likelihood_ratio.natural_step import flat, trained
 from trainers.likelihood_ratio.on_policy import LOOK_STEPS, Batch, explained_variance, standardized
 from trainers.likelihood_ratio.ppo import PPO
 from trainers.likelihood_ratio.reinforce import Reinforce
-from trainers.likelihood_ratio.reward_normalizer import RewardNormalizer
 from trainers.likelihood_ratio.trpo import TRPO
 from trainers.options import RunOptions
 from trainers.returns import first_episode
+from trainers.reward_normalizer import RewardNormalizer
 from trainers.run_folder import RunFolder
 
 OPTIONS = RunOptions(task="small", evaluate_every=2)

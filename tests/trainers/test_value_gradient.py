@@ -221,9 +221,11 @@ def test_an_update_of_dpg_by_its_definition():
             torch.testing.assert_close(found.grad, expected.grad)
 
 
-def test_svg0s_targets_by_their_definition():
+@pytest.mark.parametrize("normalize_reward", [False, True])
+def test_svg0s_targets_by_their_definition(normalize_reward):
     """G_t = r_t + gamma ((1 - lam) Q(o', pi(o', z')) + lam G_{t+1}), with fresh z', and nothing after a terminal o'."""
-    svg0 = make(SVG0, GaussianMLP, make_env("Pendulum-v1", 2), horizon=4, gamma=0.9, lam=0.6)
+    options = {"horizon": 4, "gamma": 0.9, "lam": 0.6, "normalize_reward": normalize_reward}
+    svg0 = make(SVG0, GaussianMLP, make_env("Pendulum-v1", 2), **options)
     random = torch.Generator().manual_seed(3)
 
     def numbers(*shape):
@@ -240,12 +242,17 @@ def test_svg0s_targets_by_their_definition():
     with torch.no_grad():
         value = svg0.critic(played.next_obs, svg0.policy(played.next_obs, fresh))[0]
     assert not torch.allclose(svg0.policy(played.next_obs, fresh), svg0.policy(played.next_obs, noise))
+    reward, sums = played.reward, [torch.zeros(2).double()]
+    if normalize_reward:  # in units of the deviation of R_t = r_t + gamma R_{t-1}, which begins anew after an end
+        for t in range(4):
+            sums.append(reward[t] + 0.9 * torch.where(played.ended[t - 1] & (t > 0), 0.0, sums[-1]))
+        reward = reward / (torch.stack(sums[1:]).var(correction=0) + svg0.reward_normalizer.statistics.epsilon).sqrt()
     expected = torch.zeros(4, 2).double()
     for n in range(2):
         for t in (3, 2, 1, 0):
             after = 0.0 if terminated[t, n] else value[t, n]
             further = after if t == 3 or (terminated | truncated)[t, n] else expected[t + 1, n]
-            expected[t, n] = played.reward[t, n] + 0.9 * (0.4 * after + 0.6 * further)
+            expected[t, n] = reward[t, n] + 0.9 * (0.4 * after + 0.6 * further)
     torch.testing.assert_close(window.returns, expected.flatten())
     assert torch.equal(window.noise, noise.flatten(0, 1))
 

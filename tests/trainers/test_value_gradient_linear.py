@@ -82,7 +82,7 @@ OFF_POLICY |= {"steps": 160, "updates_per_step": 0.25}
     [
         (DPG, OFF_POLICY),
         (DDPG, OFF_POLICY | {"target_rate": 0.8, "critic_weight_decay": 0.0}),
-        (SVG0, {"horizon": 20, "lam": 0.5}),
+        (SVG0, {"horizon": 20, "lam": 0.5, "normalize_reward": False}),
     ],
 )
 def test_the_critic_converges_to_the_exact_q(cls, options):

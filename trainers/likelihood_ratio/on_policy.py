@@ -14,9 +14,9 @@ from torch.optim import Optimizer
 from policies import Policy, StochasticPolicy, ValueMLP
 from trainers.algorithm import Evaluation
 from trainers.decay import Decay, part_left
-from trainers.likelihood_ratio.reward_normalizer import RewardNormalizer
 from trainers.model_free import ModelFree
 from trainers.returns import generalized_advantages, lambda_returns
+from trainers.reward_normalizer import RewardNormalizer
 from trainers.rollout import Trajectory
 
 HIDDEN_SCALE = 2**0.5

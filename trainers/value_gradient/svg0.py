@@ -16,6 +16,7 @@ from trainers.algorithm import Evaluation
 from trainers.model_free import ModelFree
 from trainers.ranges import at_least_one, positive, unit_interval
 from trainers.returns import lambda_returns
+from trainers.reward_normalizer import RewardNormalizer
 from trainers.value_gradient.descent import Descent, mean_metrics
 
 
@@ -44,10 +45,11 @@ class Window(NamedTuple):
 class SVG0(ModelFree):
     """Climbs Q by a stochastic policy's weights, through its noise, in what the present policy does.
 
-        actor    maximise mean_t Q(o_t, pi(o_t, z_t)),    z_t the noise that was acted with
         critic   minimise mean_t (Q(o_t, u_t) - G_t(lam))^2
                  G_t = r_t + gamma ((1 - lam) Q(o_{t+1}, pi(o_{t+1}, z')) + lam G_{t+1}),    z' fresh
+        actor    maximise mean_t Q(o_t, pi(o_t, z_t)),    z_t the noise that was acted with
 
+    The critic learns Q's slope in u from the noise alone: the actor must be slower than it, and the noise must matter.
     Windows go on where the last ones ended. At the end of a window, and where an episode is cut short, Q stands in for
     the rest; a terminal state is worth nothing. A window is forgotten after its updates; with a replay in place of
     windows, twin critics and an entropy, this is `SAC`. Without noise it is `DPG`.
@@ -60,16 +62,17 @@ class SVG0(ModelFree):
         horizon: T, steps of every copy per window.
         gamma: discount, in (0, 1].
         lam: of the critic's targets, in [0, 1].
-        epochs: passes over a window, by actor and critic alike.
+        epochs: passes over a window, first by the critic, then by the actor.
         minibatches: updates of each per pass.
         learning_rate: of the policy's Adam.
         critic_learning_rate: of the critic's Adam.
+        normalize_reward: learn from rewards in units of the return's running deviation.
         critic_hidden_sizes: widths of the critic's hidden layers.
         seed: of choices and of the environments, at least 0.
         evaluation: from the policy to metrics.
 
     Source: Heess et al. (2015), "Learning continuous control policies by stochastic value gradients", section 4, with
-    TD(lambda) for fitted Q evaluation. Rates and sizes are a first guess, not tuned.
+    TD(lambda) for fitted Q evaluation. Rates and epochs are those that learn Pendulum-v1 with all seeds tried.
     """
 
     run_defaults = {
@@ -88,10 +91,11 @@ class SVG0(ModelFree):
         horizon: int = 32,
         gamma: float = 0.99,
         lam: float = 0.9,
-        epochs: int = 4,
+        epochs: int = 10,
         minibatches: int = 4,
-        learning_rate: float = 3e-4,
+        learning_rate: float = 1e-4,
         critic_learning_rate: float = 1e-3,
+        normalize_reward: bool = True,
         critic_hidden_sizes: Sequence[int] = (128, 128),
         seed: int = 0,
         evaluation: Evaluation | None = None,
@@ -108,7 +112,9 @@ class SVG0(ModelFree):
                 space = Box(-1.0, 1.0, (policy.action_size,))  # one-hot vectors and bits, seen as they are
             sizes = {"hidden_sizes": critic_hidden_sizes, "activation": "elu"}
             critic = QMLP(policy.obs_size, space, policy.normalizer, **sizes)
-        self.critic = critic.to(next(policy.parameters()))
+        weight = next(policy.parameters())
+        self.critic = critic.to(weight)
+        self.reward_normalizer = RewardNormalizer(env.num_envs, gamma).to(weight) if normalize_reward else None
         self.horizon, self.lam, self.epochs, self.minibatches = horizon, lam, epochs, minibatches
         self.learning_rate, self.critic_learning_rate = learning_rate, critic_learning_rate
 
@@ -118,19 +124,19 @@ class SVG0(ModelFree):
         return [Adam(net.parameters(), lr=rate, fused=True) for net, rate in rates]
 
     def iterate(self) -> dict[str, Tensor | float]:
-        """Collects one window, and improves actor and critic by it."""
+        """Collects one window, and improves the critic by it, then the actor."""
         policy_step, critic_step = map(Descent, self.all_optimizers())
         window, rows = self.window(), []
-        for _ in range(self.epochs):
-            for part in window.minibatches(self.minibatches, self.generator):
-                actor_loss = self.actor_loss(part.obs, part.noise)
-                policy_step(actor_loss)
-                rows.append({"value": -actor_loss.detach()})
         for _ in range(self.epochs):
             for part in window.minibatches(self.minibatches, self.generator):
                 critic_loss = (self.critic(part.obs, part.action)[0] - part.returns).square().mean()
                 critic_step(critic_loss)
                 rows.append({"critic_loss": critic_loss.detach()})
+        for _ in range(self.epochs):
+            for part in window.minibatches(self.minibatches, self.generator):
+                actor_loss = self.actor_loss(part.obs, part.noise)
+                policy_step(actor_loss)
+                rows.append({"value": -actor_loss.detach()})
         self.see(window.obs)
         return {**self.episode_metrics(), **mean_metrics(rows)}
 
@@ -143,7 +149,10 @@ class SVG0(ModelFree):
         next_action = self.policy(trajectory.next_obs, self.randn(*shape))
         next_value = self.critic(trajectory.next_obs, next_action)[0]
         next_value = torch.where(trajectory.terminated, 0.0, next_value)
-        returns = lambda_returns(trajectory.reward, next_value, trajectory.ended, self.gamma, self.lam)
+        reward = trajectory.reward
+        if self.reward_normalizer is not None:
+            reward = self.reward_normalizer(reward, trajectory.ended)
+        returns = lambda_returns(reward, next_value, trajectory.ended, self.gamma, self.lam)
         return Window(*(part.flatten(0, 1) for part in (trajectory.obs, noise, trajectory.action, returns)))
 
     def actor_loss(self, obs: Tensor, noise: Tensor) -> Tensor:
