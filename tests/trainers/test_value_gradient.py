@@ -257,6 +257,18 @@ def test_svg0s_targets_by_their_definition(normalize_reward):
     assert torch.equal(window.noise, noise.flatten(0, 1))
 
 
+def test_svg0s_actor_climbs_what_its_critic_has_learned():
+    """Every update of the actor is by the critic that the window's last update left."""
+    svg0 = make(SVG0, GaussianMLP, make_env("Pendulum-v1", 2), horizon=4, epochs=3, minibatches=2)
+    optimizers = svg0.configure_optimizers()
+    svg0.optimizers = lambda use_pl_optimizer=False: optimizers
+    before, seen, loss = svg0.critic.weights[0].clone(), [], svg0.actor_loss
+    svg0.actor_loss = lambda obs, noise: seen.append(svg0.critic.weights[0].clone()) or loss(obs, noise)
+    svg0.iterate()
+    assert len(seen) == 3 * 2 and not torch.equal(seen[0], before)
+    assert all(torch.equal(weight, svg0.critic.weights[0]) for weight in seen)
+
+
 def test_td3s_target_and_its_delay():
     """Without noise y = r + discount min_k Q_k'(o', mu'(o')); with it, within the clip and the bounds [-2, 2]."""
     td3 = small(TD3, DeterministicMLP, target_noise=0.0, policy_delay=2)

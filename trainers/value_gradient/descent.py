@@ -27,7 +27,7 @@ TEXT_GUARDS = {
     "NOT_PRESENT_IN_GENERIC_DICT",
     "TYPE_MATCH",
 }
-"""Kinds of torch's guards on classes, functions, modules and their hooks: nearly all of the hundreds of an update."""
+"""Kinds of torch's guards on classes, functions, modules and their hooks: most of the hundreds of an update."""
 
 
 class Descent:
