@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from trainers.ranges import at_least_one, require
 
 Decay = int | tuple[int, int] | None
@@ -13,7 +15,8 @@ def check_decay(decay_env_steps: Decay) -> None:
     if decay_env_steps is None or isinstance(decay_env_steps, int):
         at_least_one(decay_env_steps=decay_env_steps)
     else:
-        rising = len(decay_env_steps) == 2 and 0 <= decay_env_steps[0] < decay_env_steps[1]
+        pair = isinstance(decay_env_steps, Sequence) and len(decay_env_steps) == 2
+        rising = pair and 0 <= decay_env_steps[0] < decay_env_steps[1]
         require(rising, "decay_env_steps", "two rising counts", decay_env_steps)
 
 

@@ -14,6 +14,7 @@ from trainers.algorithm import Algorithm, Evaluation
 from trainers.environments import resumable
 from trainers.ranges import unit_interval
 from trainers.returns import episode_returns
+from trainers.reward_normalizer import RewardNormalizer
 from trainers.rollout import Actor, Trajectory, collect
 
 
@@ -24,6 +25,7 @@ class ModelFree(Algorithm):
         env: N copies, of any kind that Gymnasium has, whose autoreset mode is DISABLED; or our simulator's.
         policy: what is trained.
         gamma: discount, in (0, 1].
+        normalize_reward: learn from rewards in units of the return's running deviation, where `scaled_reward` is asked.
         seed: of choices and of the environments, at least 0.
         evaluation: from the policy to metrics.
     """
@@ -31,7 +33,14 @@ class ModelFree(Algorithm):
     running_return: Tensor
 
     def __init__(
-        self, env: VectorEnv, policy: Policy, *, gamma: float, seed: int, evaluation: Evaluation | None
+        self,
+        env: VectorEnv,
+        policy: Policy,
+        *,
+        gamma: float,
+        normalize_reward: bool = False,
+        seed: int,
+        evaluation: Evaluation | None,
     ) -> None:
         weight = next(policy.parameters())
         super().__init__(policy, seed=seed, device=weight.device, evaluation=evaluation)
@@ -39,6 +48,7 @@ class ModelFree(Algorithm):
         self.gamma = gamma
         self.env = resumable(env, seed)
         self.register_buffer("running_return", weight.new_zeros(env.num_envs))
+        self.reward_normalizer = RewardNormalizer(env.num_envs, gamma).to(weight) if normalize_reward else None
         self.finished: list[Tensor] = []
 
     def collect(self, actor: Actor, noise: Tensor) -> Trajectory:
@@ -48,6 +58,12 @@ class ModelFree(Algorithm):
         self.finished.append(finished)
         self.env_steps += trajectory.reward.numel()
         return trajectory
+
+    def scaled_reward(self, trajectory: Trajectory) -> Tensor:
+        """Rewards as they are learned from, [H, N]."""
+        if self.reward_normalizer is None:
+            return trajectory.reward
+        return self.reward_normalizer(trajectory.reward, trajectory.ended)
 
     def randn(self, *shape: int) -> Tensor:
         """Standard normal numbers, as the policy's weights are."""

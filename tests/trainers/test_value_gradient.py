@@ -346,6 +346,7 @@ def test_learning_rates_fall_between_two_counts_of_env_steps(cls, kind, steady):
         (TD3, DeterministicMLP, {"decay_env_steps": (5, 5)}, r"decay_env_steps must be two .* counts, got \(5, 5\)"),
         (TD3, DeterministicMLP, {"decay_env_steps": (-1, 5)}, r"must be two rising counts, got \(-1, 5\)"),
         (SAC, GaussianMLP, {"decay_env_steps": (5,)}, r"decay_env_steps must be two rising counts, got \(5,\)"),
+        (SAC, GaussianMLP, {"decay_env_steps": 5.5}, "decay_env_steps must be two rising counts, got 5.5"),
         (SAC, GaussianMLP, {"decay_env_steps": 0}, "decay_env_steps must be >= 1, got 0"),
         (DPG, DeterministicMLP, {"data": "mine"}, "data must be one of on_policy, off_policy, got 'mine'"),
         (DPG, DeterministicMLP, {"data": "on_policy", "num_steps": 2}, "num_steps must be 1 for on_policy, got 2"),

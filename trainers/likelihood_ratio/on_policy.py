@@ -16,7 +16,6 @@ from trainers.algorithm import Evaluation
 from trainers.decay import Decay, part_left
 from trainers.model_free import ModelFree
 from trainers.returns import generalized_advantages, lambda_returns
-from trainers.reward_normalizer import RewardNormalizer
 from trainers.rollout import Trajectory
 
 HIDDEN_SCALE = 2**0.5
@@ -96,7 +95,7 @@ class OnPolicy(ModelFree):
                 "policy must be a stochastic one, such as GaussianMLP, FullGaussianMLP or CategoricalMLP, "
                 f"got {type(policy).__name__}"
             )
-        super().__init__(env, policy, gamma=gamma, seed=seed, evaluation=evaluation)
+        super().__init__(env, policy, gamma=gamma, normalize_reward=normalize_reward, seed=seed, evaluation=evaluation)
         weight = next(policy.parameters())
         self.actor, self.look_steps = policy, LOOK_STEPS
         self.value = ValueMLP(
@@ -108,7 +107,6 @@ class OnPolicy(ModelFree):
             layer_norm=False,
             hidden_scale=HIDDEN_SCALE,
         ).to(weight)
-        self.reward_normalizer = RewardNormalizer(env.num_envs, gamma).to(weight) if normalize_reward else None
 
     def window(self, horizon: int) -> tuple[Trajectory, Tensor]:
         """Acts for `horizon` steps in every copy: what happened, and the raw choices, [H, N, F]."""
@@ -144,12 +142,6 @@ class OnPolicy(ModelFree):
         returns = lambda_returns(reward, next_value, ended, gamma, value_lam)
         log_prob = self.actor.raw_distribution(trajectory.obs).log_prob(raw)
         return Batch(trajectory.obs, raw, log_prob, value, advantage, returns)
-
-    def scaled_reward(self, trajectory: Trajectory) -> Tensor:
-        """Rewards as they are learned from, [H, N]."""
-        if self.reward_normalizer is None:
-            return trajectory.reward
-        return self.reward_normalizer(trajectory.reward, trajectory.ended)
 
     def fit_value(
         self, batch: Batch, optimizer: Optimizer, epochs: int, minibatches: int, proximal: float = 0.0

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from types import FunctionType, MethodType
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,19 +14,6 @@ from trainers.errors import NonFiniteError, UsageError
 
 P = ParamSpec("P")
 R = TypeVar("R")
-TEXT_GUARDS = {
-    "BUILTIN_MATCH",
-    "CLASS_MATCH",
-    "CLOSURE_MATCH",
-    "DICT_KEYS_MATCH",
-    "DICT_NOT_CONTAINS",
-    "DUPLICATE_INPUT",
-    "EMPTY_NN_MODULE_HOOKS_DICT",
-    "MODULE_MATCH",
-    "NOT_PRESENT_IN_GENERIC_DICT",
-    "TYPE_MATCH",
-}
-"""Kinds of torch's guards on classes, functions, modules and their hooks: most of the hundreds of an update."""
 
 
 class Descent:
@@ -113,10 +99,6 @@ class GraphDescent(Descent):
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """`function`, compiled by torch as one graph when it is first called, with the gradients it takes inside.
 
-    It is compiled anew where a number, or a tensor's shape or type, is not what it was. Classes, functions and hooks of
-    modules are taken to stay: to look whether they have takes as long as a twentieth of an update. So that no other
-    learner's graph is taken for this one's, which torch keeps by code, the code is a copy.
-
     Raises: ValueError if this version of torch cannot follow torch.autograd.grad into a graph.
     """
     from torch._dynamo import config  # seconds, and seldom needed
@@ -125,36 +107,14 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
         raise ValueError(
             f"compile_updates needs a version of torch that compiles torch.autograd.grad, got {torch.__version__}"
         )
-    whole = torch.compile(with_own_code(function), fullgraph=True, options={"guard_filter_fn": of_values})
-    tracing_gradients = config.patch(trace_autograd_ops=True)
+    whole = torch.compile(function, fullgraph=True)
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        with tracing_gradients:
+        with config.patch(trace_autograd_ops=True):
             return whole(*args, **kwargs)
 
     return call
-
-
-def with_own_code(function: Callable[P, R]) -> Callable[P, R]:
-    """`function`, or a method of the same object, whose code is equal, and not the same."""
-    if isinstance(function, MethodType):
-        return MethodType(with_own_code(function.__func__), function.__self__)
-    assert isinstance(function, FunctionType)
-    copied = FunctionType(
-        function.__code__.replace(),
-        function.__globals__,
-        function.__name__,
-        function.__defaults__,
-        function.__closure__,
-    )
-    copied.__kwdefaults__ = function.__kwdefaults__
-    return copied
-
-
-def of_values(guards: Sequence[Any]) -> list[bool]:
-    """Which of the `guards` of a compiled graph are on what it computes with, and not on the program's text."""
-    return [guard.guard_type not in TEXT_GUARDS for guard in guards]
 
 
 def require_compiler(device: torch.device) -> None:
