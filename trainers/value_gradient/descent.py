@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
+from types import FunctionType, MethodType
 from typing import ParamSpec, TypeVar
 
 import torch
@@ -99,6 +100,9 @@ class GraphDescent(Descent):
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """`function`, compiled by torch as one graph when it is first called, with the gradients it takes inside.
 
+    torch keeps graphs by code, and takes another object's where it sees no difference; hooks of modules are none to it.
+    So the code is a copy.
+
     Raises: ValueError if this version of torch cannot follow torch.autograd.grad into a graph.
     """
     from torch._dynamo import config  # seconds, and seldom needed
@@ -107,7 +111,7 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
         raise ValueError(
             f"compile_updates needs a version of torch that compiles torch.autograd.grad, got {torch.__version__}"
         )
-    whole = torch.compile(function, fullgraph=True)
+    whole = torch.compile(with_own_code(function), fullgraph=True)
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -115,6 +119,17 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
             return whole(*args, **kwargs)
 
     return call
+
+
+def with_own_code(function: Callable[P, R]) -> Callable[P, R]:
+    """`function`, or a method of the same object, whose code is equal, and not the same."""
+    if isinstance(function, MethodType):
+        return MethodType(with_own_code(function.__func__), function.__self__)
+    assert isinstance(function, FunctionType)
+    code, name = function.__code__.replace(), function.__name__
+    copied = FunctionType(code, function.__globals__, name, function.__defaults__, function.__closure__)
+    copied.__kwdefaults__ = function.__kwdefaults__
+    return copied
 
 
 def require_compiler(device: torch.device) -> None:
