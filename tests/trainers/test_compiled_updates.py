@@ -53,7 +53,9 @@ def traced(monkeypatch):
     """Graphs are traced as ever, gradients and optimizers with them, but not turned into machine code."""
     compile_by = torch.compile
     monkeypatch.setattr(
-        torch, "compile", lambda function, **options: compile_by(function, backend="aot_eager", **options)
+        torch,
+        "compile",
+        lambda function, *, fullgraph, **_: compile_by(function, backend="aot_eager", fullgraph=fullgraph),
     )
 
 

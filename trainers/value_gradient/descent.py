@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from types import FunctionType, MethodType
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -111,7 +111,12 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
         raise ValueError(
             f"compile_updates needs a version of torch that compiles torch.autograd.grad, got {torch.__version__}"
         )
-    whole = torch.compile(with_own_code(function), fullgraph=True)
+    from trainers.value_gradient.onednn import OneDNNProducts
+
+    options: dict[str, Any] = {}
+    if torch.backends.mkldnn.is_available():
+        options["post_grad_custom_post_pass"] = OneDNNProducts()
+    whole = torch.compile(with_own_code(function), fullgraph=True, options=options)
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
