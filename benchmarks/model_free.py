@@ -12,6 +12,9 @@ are not repeated.
 
     python -m benchmarks.model_free --tasks HalfCheetah-v5 --algorithms TRPO PPO --seeds 0 1 2
 
+How long MuJoCo takes depends on what policies do, so of runs that learned differently it compares that as well.
+`--algorithms A2C PPO --learning_rate 1e-12` holds both at what they do at first, and compares the rest.
+
 Reinforce and NaturalGradient have no peer there and stand beside published curves: `--algorithms Reinforce
 NaturalGradient`. Stable-Baselines3 comes with `pip install -e ".[bench]"`. Where it should have an environment of its
 own (`pip install stable-baselines3 sb3-contrib mujoco imageio packaging`), name that one's interpreter with
@@ -226,8 +229,9 @@ def published(task: str, algorithm: str, budget: int) -> str:
     return f"{curve[STEPS.index(budget)]:,}" if curve and budget in STEPS else ""
 
 
-def report(rows: Sequence[Row]) -> str:
+def report(rows: Sequence[Row], learning_rate: float | None) -> str:
     """The Markdown page."""
+    still = f"Learning rates of {learning_rate}, and the same first policies on all tasks: for speed alone."
     last = {(row.library, row.task, row.algorithm, row.seed): row.seconds for row in sorted(rows, key=by_budget)}
     hours = sum(last.values()) / 3600
     return "\n".join(
@@ -239,6 +243,7 @@ def report(rows: Sequence[Row]) -> str:
             "",
             *(__doc__ or "").split("\n\n")[1].splitlines(),
             "",
+            *([] if learning_rate is None else [still, ""]),
             *table(rows),
             "",
             *(f"* {name}: {options}." for name, options in OPTIONS.items()),
@@ -261,10 +266,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--budgets", nargs="+", type=positive(int), default=BUDGETS, help="env steps")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="default 0 1 2")
     parser.add_argument("--libraries", nargs="+", choices=list(RATE), default=list(RATE))
+    parser.add_argument("--learning_rate", type=float, help="of A2C and PPO, on both sides")
     parser.add_argument("--peer_python", default=sys.executable, help="interpreter with Stable-Baselines3")
     parser.add_argument("--runs", type=Path, default=Path("runs/model_free"), help="folder of our runs")
     parser.add_argument("--output", type=Path, default=RESULTS / "model_free", help="folder of the table")
     options = parser.parse_args(arguments)
+    rate, others = options.learning_rate, {*options.algorithms} - {"A2C", "PPO"}
+    if rate is not None and others:
+        parser.error(f"--learning_rate must be left out unless --algorithms are A2C and PPO, got {sorted(others)}")
     options.output.mkdir(parents=True, exist_ok=True)
     rows = read_rows(options.output / "runs.csv")
     finished = {(row.library, row.task, row.algorithm, row.seed, row.budget) for row in rows}
@@ -287,13 +296,14 @@ def main(arguments: list[str] | None = None) -> None:
     count = sum(map(len, groups))
     print(f"{count} runs to do, in {len(groups)} groups, about {minutes:.0f} minutes on idle cores", flush=True)
     for jobs in groups:
-        new = run_together(jobs, options.budgets, options.runs.resolve(), options.peer_python, settings)
+        chosen = settings if rate is None else lambda _: {"learning_rate": rate}
+        new = run_together(jobs, options.budgets, options.runs.resolve(), options.peer_python, chosen)
         replaced = {(row.library, row.task, row.algorithm, row.seed, row.budget) for row in new}
         rows = [
             row for row in rows if (row.library, row.task, row.algorithm, row.seed, row.budget) not in replaced
         ] + new
         write_rows(rows, options.output / "runs.csv")
-        (options.output / "model_free.md").write_text(report(rows))
+        (options.output / "model_free.md").write_text(report(rows, rate))
         for row in new:
             print(f"{row}: {row.env_steps / row.seconds:,.0f} steps/s", flush=True)
     print("\n".join(table(rows)))

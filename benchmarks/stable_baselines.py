@@ -33,6 +33,7 @@ def main() -> None:
     for name in ("num_envs", "seed", "episodes", "first_episode"):
         parser.add_argument(f"--{name}", type=int, required=True)
     parser.add_argument("--warmup_steps", type=int, default=0)
+    parser.add_argument("--learning_rate", type=float, help="in place of the default")
     parser.add_argument("--time_updates", action="store_true", help="for each line read, time so many updates")
     options = parser.parse_args()
     torch: Any = importlib.import_module("torch")
@@ -60,8 +61,11 @@ def make_agent(options: argparse.Namespace) -> tuple[Any, Any]:
     env = env_util.make_vec_env(options.task, options.num_envs, seed=options.seed)
     if options.algorithm not in OFF_POLICY:
         env = vec_env.VecNormalize(env)
-        return cls("MlpPolicy", env, n_steps=STEPS[options.algorithm], seed=options.seed, device="cpu"), env
-    settings: dict[str, Any] = {"learning_rate": OFF_POLICY[options.algorithm], "batch_size": 256}
+        settings: dict[str, Any] = {"n_steps": STEPS[options.algorithm]}
+        if options.learning_rate is not None:
+            settings["learning_rate"] = options.learning_rate
+        return cls("MlpPolicy", env, seed=options.seed, device="cpu", **settings), env
+    settings = {"learning_rate": OFF_POLICY[options.algorithm], "batch_size": 256}
     settings |= {"learning_starts": options.warmup_steps, "policy_kwargs": {"net_arch": [256, 256]}}
     if options.algorithm != "SAC":
         noise: Any = importlib.import_module("stable_baselines3.common.noise")

@@ -1,7 +1,7 @@
 """Matrix products by oneDNN in compiled graphs.
 
-torch leaves products of float32 matrices on the CPU to MKL, which keeps its fastest code to Intel's processors: on a core
-of an AMD EPYC with AVX-512 it makes 105 GFLOP/s of 256 x 256 matrices, and oneDNN, a part of torch as well, 225.
+torch leaves products of float32 matrices on the CPU to MKL, which keeps its fastest code to Intel's processors: on one
+core of an AMD EPYC with AVX-512 it makes 105 GFLOP/s of 256 x 256 matrices, and oneDNN, a part of torch as well, 225.
 """
 
 from __future__ import annotations
