@@ -50,6 +50,18 @@ def fresh(learner="SAC", **kwargs):
 run = runner(RunOptions(task="linear", evaluate_every=1))
 
 
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_critics_are_normalised_unless_told_otherwise(learner):
+    """Layer norm: values are the same for weights twice as large, but for the last layer's."""
+    for options, expected in (({}, True), ({"critic_layer_norm": False}, False)):
+        critic = fresh(learner, learner_kwargs={"critic_hidden_sizes": (8,), **options}).learner.critic
+        inputs = torch.randn(5, critic.weights[0].shape[1] - 1, dtype=torch.float64), torch.rand(5, 1).double()
+        before = critic(*inputs)
+        with torch.no_grad():
+            critic.weights[0].mul_(2.0)
+        assert torch.allclose(before, critic(*inputs), atol=1e-3) == expected
+
+
 def test_a_learner_that_cannot_be_compiled_is_refused_before_any_work(monkeypatch):
     def fails(function):
         raise RuntimeError("no compiler")

@@ -29,6 +29,8 @@ LEARNERS: dict[str, type[OffPolicy]] = {"SAC": SAC, "TD3": TD3, "DDPG": DDPG}
 """Algorithms that can learn from a mixture of real and imagined steps, by name."""
 DECIDED = ("steps", "warmup_steps", "updates_per_step", "num_steps")
 """Options of a learner that are decided here."""
+LEARNER_DEFAULTS: dict[str, Any] = {"critic_layer_norm": True}
+"""Where the learner differs from what it is by itself, and from the authors'."""
 MODEL_DEFAULTS: dict[str, Any] = {"hidden_sizes": (200, 200, 200, 200)}
 FIT_DEFAULTS: dict[str, Any] = {"batch_size": 256}
 """Where the authors' model and its fits differ from the defaults of `models.WorldModel` and `models.ModelFit`."""
@@ -51,7 +53,8 @@ class MBPO(Algorithm):
         env: N copies of the environment, whose autoreset mode is DISABLED; or our simulator's.
         policy: what is trained.
         learner: SAC, TD3 or DDPG.
-        learner_kwargs: its options.
+        learner_kwargs: its options; its critics' layers are normalised if they do not say otherwise: many updates per
+            step, from what is imagined, drive their values beyond what returns can be.
         model_kwargs: options of `models.WorldModel`; four hidden layers of 200 if they do not say otherwise.
         fit_kwargs: options of `models.ModelFit`, of every fit; batches of 256 if they do not say otherwise.
         initial_steps: env steps at random before the first fit.
@@ -68,7 +71,8 @@ class MBPO(Algorithm):
         evaluation: from the policy to metrics.
 
     Source: Janner et al. (2019), "When to trust your model: model-based policy optimization", algorithm 2; numbers
-    of its appendix C and of the authors' code.
+    of its appendix C and of the authors' code. Layer norm: Ball et al. (2023), "Efficient online reinforcement learning
+    with offline data", section 4.2.
     """
 
     run_defaults = {**SAC.run_defaults, "evaluate_every": 4}
@@ -113,7 +117,7 @@ class MBPO(Algorithm):
         self.mdp = make_learned_mdp(env, model_kwargs, weight, seed=seed, num_envs=count, member="step")
         self.model = self.mdp.model
         cls: Any = LEARNERS[learner]
-        chosen = accepted("learner_kwargs", learner_kwargs, cls, DECIDED)
+        chosen = {**LEARNER_DEFAULTS, **accepted("learner_kwargs", learner_kwargs, cls, DECIDED)}
         counts = {"steps": fit_every, "warmup_steps": initial_steps, "updates_per_step": updates_per_step}
         self.learner: OffPolicy = cls(env, policy, seed=seed, **counts, **chosen)
         self.learner.replay = self.replay = ImaginedReplay.of(self.learner.replay, real_fraction)
