@@ -13,7 +13,8 @@ are not repeated.
     python -m benchmarks.model_free --tasks HalfCheetah-v5 --algorithms TRPO PPO --seeds 0 1 2
 
 How long MuJoCo takes depends on what policies do, so of runs that learned differently it compares that as well.
-`--algorithms A2C PPO --learning_rate 1e-12` holds both at what they do at first, and compares the rest.
+`--algorithms A2C PPO --learning_rate 1e-12` holds both at what they do at first, and compares the rest, in a table of
+its own.
 
 Reinforce and NaturalGradient have no peer there and stand beside published curves: `--algorithms Reinforce
 NaturalGradient`. Stable-Baselines3 comes with `pip install -e ".[bench]"`. Where it should have an environment of its
@@ -230,8 +231,8 @@ def published(task: str, algorithm: str, budget: int) -> str:
 
 
 def report(rows: Sequence[Row], learning_rate: float | None) -> str:
-    """The Markdown page."""
-    still = f"Learning rates of {learning_rate}, and the same first policies on all tasks: for speed alone."
+    """The Markdown page; of runs with the `learning_rate`, if it is not None."""
+    still = [f"Learning rates of {learning_rate}, and the same first policies on all tasks: for speed alone.", ""]
     last = {(row.library, row.task, row.algorithm, row.seed): row.seconds for row in sorted(rows, key=by_budget)}
     hours = sum(last.values()) / 3600
     return "\n".join(
@@ -243,7 +244,7 @@ def report(rows: Sequence[Row], learning_rate: float | None) -> str:
             "",
             *(__doc__ or "").split("\n\n")[1].splitlines(),
             "",
-            *([] if learning_rate is None else [still, ""]),
+            *(still if learning_rate is not None else []),
             *table(rows),
             "",
             *(f"* {name}: {options}." for name, options in OPTIONS.items()),
@@ -266,12 +267,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--budgets", nargs="+", type=positive(int), default=BUDGETS, help="env steps")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="default 0 1 2")
     parser.add_argument("--libraries", nargs="+", choices=list(RATE), default=list(RATE))
-    parser.add_argument("--learning_rate", type=float, help="of A2C and PPO, on both sides")
+    parser.add_argument("--learning_rate", type=positive(float), help="of A2C and PPO, on both sides")
     parser.add_argument("--peer_python", default=sys.executable, help="interpreter with Stable-Baselines3")
-    parser.add_argument("--runs", type=Path, default=Path("runs/model_free"), help="folder of our runs")
-    parser.add_argument("--output", type=Path, default=RESULTS / "model_free", help="folder of the table")
+    parser.add_argument("--runs", type=Path, help="folder of our runs; default runs/model_free[/still]")
+    parser.add_argument("--output", type=Path, help="of the table; default benchmarks/results/model_free[/still]")
     options = parser.parse_args(arguments)
     rate, others = options.learning_rate, {*options.algorithms} - {"A2C", "PPO"}
+    name = "model_free" if rate is None else "model_free/still"
+    options.runs, options.output = options.runs or Path("runs") / name, options.output or RESULTS / name
     if rate is not None and others:
         parser.error(f"--learning_rate must be left out unless --algorithms are A2C and PPO, got {sorted(others)}")
     options.output.mkdir(parents=True, exist_ok=True)

@@ -22,6 +22,7 @@ from benchmarks.goals import read as read_goals
 from benchmarks.goals import save as save_goals
 from benchmarks.model_free import Row as ModelFreeRow
 from benchmarks.model_free import call
+from benchmarks.model_free import main as model_free
 from benchmarks.model_free import table as model_free_table
 from benchmarks.onset import soften
 from benchmarks.physics import Row, verdicts
@@ -186,6 +187,19 @@ def test_pong_tells_the_rise_of_the_mean_of_ten_iterations(tmp_path):
     assert pong.smooth(np.array([1.0, 3.0])).tolist() == [2.0]
     pong.draw(np.arange(30.0), np.array(score), tmp_path / "pong.png")
     assert (tmp_path / "pong.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--learning_rate", "1e-12"], "--learning_rate must be left out unless --algorithms are A2C and PPO, got"),
+        (["--learning_rate", "0", "--algorithms", "A2C"], "argument --learning_rate: must be > 0, got 0"),
+    ],
+)
+def test_model_free_takes_a_learning_rate_of_two_algorithms(capsys, arguments, message):
+    with pytest.raises(SystemExit, match="2"):
+        model_free(arguments)
+    assert message in capsys.readouterr().err
 
 
 def test_model_free_compares_means_with_their_spread():

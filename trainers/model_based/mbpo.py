@@ -54,7 +54,7 @@ class MBPO(Algorithm):
         policy: what is trained.
         learner: SAC, TD3 or DDPG.
         learner_kwargs: its options; its critics' layers are normalised if they do not say otherwise: many updates per
-            step, from what is imagined, drive their values beyond what returns can be.
+            step, from what is imagined, can drive their values beyond what returns can be.
         model_kwargs: options of `models.WorldModel`; four hidden layers of 200 if they do not say otherwise.
         fit_kwargs: options of `models.ModelFit`, of every fit; batches of 256 if they do not say otherwise.
         initial_steps: env steps at random before the first fit.
