@@ -10,6 +10,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import torch
+from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 
@@ -87,8 +88,8 @@ class SeededEnv(ResumableEnv):
         if isinstance(seed, int):
             self.seed, self.episode = seed, np.full(self.num_envs, -1)
             self.age, self.actions = np.zeros(self.num_envs, dtype=np.int64), []
-        mask = (options or {}).get("reset_mask", np.ones(self.num_envs, dtype=bool))
-        self.episode, self.age = self.episode + mask, np.where(mask, 0, self.age)
+        mask = options["reset_mask"] if options and "reset_mask" in options else np.ones(self.num_envs, dtype=bool)
+        self.episode, self.age = self.episode + mask, self.age * ~mask
         del self.actions[: len(self.actions) - self.age.max()]
         return self._start(mask)
 
@@ -128,8 +129,9 @@ class SeededEnv(ResumableEnv):
 
     def _start(self, mask: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
         """Resets copies with the seeds of their present episodes."""
-        pairs = enumerate(zip(mask, self.episode, strict=True))
-        seeds = [episode_seed(self.seed, n, int(k)) if chosen else None for n, (chosen, k) in pairs]
+        seeds: list[int | None] = [None] * self.num_envs
+        for n in np.flatnonzero(mask):
+            seeds[n] = episode_seed(self.seed, int(n), int(self.episode[n]))
         obs, info = self.env.reset(seed=seeds, options={"reset_mask": mask.copy()})  # pyright: ignore[reportArgumentType]
         self.obs = self.flat(obs)
         return self.obs, info
@@ -142,6 +144,17 @@ class SeededEnv(ResumableEnv):
 
 class QuietSyncVectorEnv(SyncVectorEnv):
     """Copies one after the other, as Gymnasium's, whose `info` is empty: to merge what nobody reads takes time."""
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """As Gymnasium's; where options["reset_mask"], bool [N], picks copies, only their vectors are put in again."""
+        mask = (options or {}).get("reset_mask")
+        if mask is None or not isinstance(seed, list) or not isinstance(self.single_observation_space, Box):
+            return super().reset(seed=seed, options=options)
+        self._terminations[mask] = self._truncations[mask] = self._autoreset_envs[mask] = False
+        obs: Any = self._observations
+        for n in np.flatnonzero(mask):
+            self._env_obs[n] = obs[n] = self.envs[n].reset(seed=seed[n])[0]
+        return obs.copy(), {}
 
     def _add_info(self, vector_infos: dict[str, Any], env_info: dict[str, Any], env_num: int) -> dict[str, Any]:
         return vector_infos

@@ -41,9 +41,10 @@ class RewardNormalizer(nn.Module):
 
         Returns: [H, N].
         """
-        sums = []
+        sums, running = [], self.running
         for reward_t, ended_t in zip(reward, ended, strict=True):
-            sums.append(self.gamma * self.running + reward_t)
-            self.running = torch.where(ended_t, 0.0, sums[-1])
+            sums.append(self.gamma * running + reward_t)
+            running = torch.where(ended_t, 0.0, sums[-1])
+        self.running = running
         self.statistics.update(torch.stack(sums).unsqueeze(-1))
         return reward / torch.sqrt(self.statistics.variance + self.statistics.epsilon)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import io
 import warnings
+from contextlib import redirect_stderr
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,8 +30,8 @@ class PlainEnums:
 
 def register() -> None:
     """Registers the tasks of gymnasium-robotics; call it where that is installed."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # news about environments that nobody asked for
+    with warnings.catch_warnings(), redirect_stderr(io.StringIO()):  # news about environments that nobody asked for
+        warnings.simplefilter("ignore")
         robotics = importlib.import_module("gymnasium_robotics")
         setattr(importlib.import_module("gymnasium_robotics.utils.mujoco_utils"), "mujoco", PlainEnums())  # noqa: B010
         gymnasium.register_envs(robotics)

@@ -1,5 +1,7 @@
 """Environments that can be left and found again, to the bit, and how algorithms are given them."""
 
+import copy
+
 import gymnasium
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from tests.trainers.test_rollout import Counter
 from trainers.cli import main
-from trainers.environments import SeededEnv, episode_seed, make_env, resumable
+from trainers.environments import QuietSyncVectorEnv, SeededEnv, episode_seed, make_env, resumable
 from trainers.errors import CheckpointError, OptionError
 from trainers.options import default_policy, official_id
 from trainers.rollout import collect
@@ -51,18 +53,35 @@ def test_same_seed_same_bits_and_another_seed_others(task):
     assert not np.array_equal(runs[0][:, 0], runs[0][:, 1]), "copies differ"
 
 
-def test_copies_step_as_gymnasiums_own_but_merge_no_info():
+@pytest.mark.parametrize("task", ["Hopper-v5", "ReacherGoal-v0"])
+def test_copies_step_and_start_again_as_gymnasiums_own_but_merge_no_info(task):
     def make():
-        return gymnasium.make("Hopper-v5", disable_env_checker=True)
+        return gymnasium.make(task, disable_env_checker=True, max_episode_steps=30)
 
-    own, theirs = make_env("Hopper-v5", 3, seed=5), SyncVectorEnv([make] * 3, autoreset_mode=AutoresetMode.DISABLED)
-    obs, info = theirs.reset(seed=[episode_seed(5, copy, 0) for copy in range(3)])
-    assert info and np.array_equal(obs, own.obs)
-    for action in draw(own, 8, 0):
+    own = QuietSyncVectorEnv([make] * 3, autoreset_mode=AutoresetMode.DISABLED)
+    theirs = SyncVectorEnv([make] * 3, autoreset_mode=AutoresetMode.DISABLED)
+    seeds, kept = [3, 4, 5], []
+    first, info = own.reset(seed=seeds)
+    assert same(first, theirs.reset(seed=seeds)[0]) and not info
+    for time, action in enumerate(draw(own, 100, 0)):
         *ours, empty = own.step(action)
         *gymnasiums, merged = theirs.step(action)
         assert merged and not empty
-        assert all(np.array_equal(*pair) for pair in zip(ours, gymnasiums, strict=True))
+        assert all(same(*pair) for pair in zip(ours, gymnasiums, strict=True))
+        ended = ours[2] | ours[3] | (np.arange(3) == 1 if time == 9 else False)
+        if ended.any():
+            seeds = [100 * time + n if chosen else None for n, chosen in enumerate(ended)]
+            fresh, info = own.reset(seed=seeds, options={"reset_mask": ended})
+            assert same(fresh, theirs.reset(seed=seeds, options={"reset_mask": ended.copy()})[0]) and not info
+            kept.append((fresh, copy.deepcopy(fresh)))
+    assert len(kept) > 3 and all(same(*pair) for pair in kept), "what was returned stays as it was"
+
+
+def same(one, two):
+    """Whether two observations, arrays or dictionaries of them, are equal to the bit."""
+    if isinstance(one, dict):
+        return one.keys() == two.keys() and all(np.array_equal(one[name], two[name]) for name in one)
+    return np.array_equal(one, two)
 
 
 def test_a_time_limit_is_found_again():
