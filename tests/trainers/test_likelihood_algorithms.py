@@ -205,11 +205,13 @@ def test_what_comes_first_is_only_looked_at(look_steps, steps):
 
 @pytest.mark.parametrize("discrete", [False, True])
 def test_the_first_update_of_ppo_is_that_of_a2c(discrete):
-    options = {"value_weight": 0.3, "entropy_weight": 0.1, "normalize_advantage": False}
+    options = {"value_weight": 0.3, "entropy_weight": 0.1, "normalize_advantage": False, "lam": 0.9}
     ppo, a2c = (make(cls, vector(Target, 4, discrete=discrete), **options) for cls in (PPO, A2C))
-    batch = batch_of(ppo)
+    trajectory, raw = ppo.window(8)
     a2c.load_state_dict(ppo.state_dict())
-    one, two = (flat(torch.autograd.grad(x.loss(batch), [*trained(x.actor), *trained(x.value)])) for x in (ppo, a2c))
+    losses = ppo.loss(ppo.judged(trajectory, raw, 0.9, 0.9).flatten()), a2c.loss(trajectory, raw)[0]
+    pairs = zip((ppo, a2c), losses, strict=True)
+    one, two = (flat(torch.autograd.grad(loss, [*trained(x.actor), *trained(x.value)])) for x, loss in pairs)
     torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-12)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -14,8 +13,9 @@ from torch.optim import Optimizer, RMSprop
 from policies import Policy
 from trainers.algorithm import Evaluation
 from trainers.decay import Decay, check_decay
-from trainers.likelihood_ratio.on_policy import POLICY_DEFAULTS, Batch, OnPolicy, explained_variance, standardized
+from trainers.likelihood_ratio.on_policy import POLICY_DEFAULTS, OnPolicy, explained_variance, standardized
 from trainers.ranges import at_least_one, nonnegative, positive, unit_interval
+from trainers.rollout import Trajectory
 
 RMSPROP: dict[str, Any] = {"alpha": 0.99, "eps": 1e-5}
 
@@ -98,28 +98,30 @@ class A2C(OnPolicy):
     def iterate(self) -> dict[str, Tensor | float]:
         """Acts for a few short windows, with a step after each."""
         optimizer = self.only_optimizer()
-        batches, norms = [], []
+        judged, norms = [], []
         for _ in range(self.updates):
             learning_rate = self.decayed(optimizer, self.learning_rate, self.decay_env_steps)
             trajectory, raw = self.window(self.horizon)
-            batch = self.judged(trajectory, raw, self.lam, self.lam).flatten()
-            norms.append(self.descend(partial(self.loss, batch), optimizer, self.max_norm)[1])
+            loss, value, returns = self.loss(trajectory, raw)
+            norms.append(self.descend(lambda loss=loss: loss, optimizer, self.max_norm)[1])
             self.see(trajectory.obs)
-            batches.append(batch)
-        value, returns = (torch.cat([getattr(batch, name) for batch in batches]) for name in ("value", "returns"))
+            judged.append((value.detach(), returns))
+        value, returns = map(torch.cat, zip(*judged, strict=True))
         return {
             **self.episode_metrics(),
             "explained_variance": explained_variance(value, returns),
             "value_loss": (value - returns).square().mean(),
             "grad_norm": torch.stack(norms).mean(),
-            "entropy": self.entropy(batch.obs),
+            "entropy": self.entropy(trajectory.obs),
             "learning_rate": learning_rate,
         }
 
-    def loss(self, batch: Batch) -> Tensor:
-        """What every update reduces, from steps [B]."""
-        distribution = self.actor.raw_distribution(batch.obs)
-        advantage = standardized(batch.advantage) if self.normalize_advantage else batch.advantage
-        objective = (distribution.log_prob(batch.raw) * advantage).mean()
+    def loss(self, trajectory: Trajectory, raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What every update reduces, from a window with raw choices [H, N, F]; values [H, N], and their targets."""
+        value, distribution = self.value(trajectory.obs), self.actor.raw_distribution(trajectory.obs)
+        advantage, returns = self.judge(trajectory, value.detach(), self.lam, self.lam)
+        if self.normalize_advantage:
+            advantage = standardized(advantage)
+        objective = (distribution.log_prob(raw) * advantage).mean()
         objective = objective + self.entropy_weight * distribution.entropy().mean()
-        return self.value_weight * self.value_loss(batch.obs, batch.returns) - objective
+        return self.value_weight * (value - returns).square().mean() - objective, value, returns

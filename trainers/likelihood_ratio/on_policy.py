@@ -135,13 +135,18 @@ class OnPolicy(ModelFree):
     @torch.no_grad()
     def judged(self, trajectory: Trajectory, raw: Tensor, lam: float, value_lam: float) -> Batch:
         """Advantages by GAE(lam), and targets of the value by TD(value_lam): a batch [H, N, ...]."""
-        reward, ended, gamma = self.scaled_reward(trajectory), trajectory.ended, self.gamma
         value = self.value(trajectory.obs)
-        next_value = torch.where(trajectory.terminated, 0.0, self.value(trajectory.next_obs))
-        advantage = generalized_advantages(reward, value, next_value, ended, gamma, lam)
-        returns = lambda_returns(reward, next_value, ended, gamma, value_lam)
+        advantage, returns = self.judge(trajectory, value, lam, value_lam)
         log_prob = self.actor.raw_distribution(trajectory.obs).log_prob(raw)
         return Batch(trajectory.obs, raw, log_prob, value, advantage, returns)
+
+    @torch.no_grad()
+    def judge(self, trajectory: Trajectory, value: Tensor, lam: float, value_lam: float) -> tuple[Tensor, Tensor]:
+        """Advantages and targets, as `judged`, for those who know the `value` [H, N] of what was observed."""
+        reward, ended, gamma = self.scaled_reward(trajectory), trajectory.ended, self.gamma
+        next_value = torch.where(trajectory.terminated, 0.0, self.value(trajectory.next_obs))
+        advantage = generalized_advantages(reward, value, next_value, ended, gamma, lam)
+        return advantage, lambda_returns(reward, next_value, ended, gamma, value_lam)
 
     def fit_value(
         self, batch: Batch, optimizer: Optimizer, epochs: int, minibatches: int, proximal: float = 0.0
