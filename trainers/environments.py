@@ -10,14 +10,14 @@ from typing import Any
 import gymnasium
 import numpy as np
 import torch
-from gymnasium.spaces import Box
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorWrapper
+from gymnasium.vector import AutoresetMode, VectorWrapper
 from gymnasium.vector.utils import batch_space
 
 import diffsim.gym
 from trainers.errors import CheckpointError, OptionError
 from trainers.goals import flat, flat_space, register_extras
 from trainers.options import SIMULATED
+from trainers.quiet_sync_env import QuietSyncVectorEnv
 
 
 class ResumableEnv(VectorWrapper):
@@ -142,24 +142,6 @@ class SeededEnv(ResumableEnv):
         return self.obs, *rest  # pyright: ignore[reportReturnType]
 
 
-class QuietSyncVectorEnv(SyncVectorEnv):
-    """Copies one after the other, as Gymnasium's, whose `info` is empty: to merge what nobody reads takes time."""
-
-    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """As Gymnasium's; where options["reset_mask"], bool [N], picks copies, only their vectors are put in again."""
-        mask = (options or {}).get("reset_mask")
-        if mask is None or not isinstance(seed, list) or not isinstance(self.single_observation_space, Box):
-            return super().reset(seed=seed, options=options)
-        self._terminations[mask] = self._truncations[mask] = self._autoreset_envs[mask] = False
-        obs: Any = self._observations
-        for n in np.flatnonzero(mask):
-            self._env_obs[n] = obs[n] = self.envs[n].reset(seed=seed[n])[0]
-        return obs.copy(), {}
-
-    def _add_info(self, vector_infos: dict[str, Any], env_info: dict[str, Any], env_num: int) -> dict[str, Any]:
-        return vector_infos
-
-
 class SimulatedEnv(ResumableEnv):
     """Our simulator's vector environment, which tells its state.
 
@@ -243,7 +225,7 @@ def make_env(
     register_extras(task)
     make = partial(gymnasium.make, task, disable_env_checker=True, **kwargs)
     try:
-        env = QuietSyncVectorEnv([make] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
+        env = QuietSyncVectorEnv([make] * num_envs)
     except gymnasium.error.Error as error:
         raise OptionError(
             f"task must be an id of Gymnasium, with the robotics extra also of gymnasium-robotics, or {SIMULATED}<id>, "

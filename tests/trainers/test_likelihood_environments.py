@@ -10,9 +10,10 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from tests.trainers.test_rollout import Counter
 from trainers.cli import main
-from trainers.environments import QuietSyncVectorEnv, SeededEnv, episode_seed, make_env, resumable
+from trainers.environments import SeededEnv, episode_seed, make_env, resumable
 from trainers.errors import CheckpointError, OptionError
 from trainers.options import default_policy, official_id
+from trainers.quiet_sync_env import QuietSyncVectorEnv
 from trainers.rollout import collect
 
 TASKS = ("CartPole-v1", "Hopper-v5", "diffsim/Hopper-v5")
@@ -58,7 +59,7 @@ def test_copies_step_and_start_again_as_gymnasiums_own_but_merge_no_info(task):
     def make():
         return gymnasium.make(task, disable_env_checker=True, max_episode_steps=30)
 
-    own = QuietSyncVectorEnv([make] * 3, autoreset_mode=AutoresetMode.DISABLED)
+    own = QuietSyncVectorEnv([make] * 3)
     theirs = SyncVectorEnv([make] * 3, autoreset_mode=AutoresetMode.DISABLED)
     seeds, kept = [3, 4, 5], []
     first, info = own.reset(seed=seeds)
@@ -75,6 +76,17 @@ def test_copies_step_and_start_again_as_gymnasiums_own_but_merge_no_info(task):
             assert same(fresh, theirs.reset(seed=seeds, options={"reset_mask": ended.copy()})[0]) and not info
             kept.append((fresh, copy.deepcopy(fresh)))
     assert len(kept) > 3 and all(same(*pair) for pair in kept), "what was returned stays as it was"
+
+
+def test_copies_that_have_ended_must_be_reset():
+    env = QuietSyncVectorEnv([lambda: Counter(2)] * 2)
+    env.reset(seed=[0, 1])
+    env.step(np.zeros((2, 1)))
+    ended = env.step(np.zeros((2, 1)))[2]
+    assert ended.all()
+    env.reset(seed=[2, None], options={"reset_mask": np.array([True, False])})
+    with pytest.raises(AssertionError, match=r"copies that have ended must be reset: \[False  True\]"):
+        env.step(np.zeros((2, 1)))
 
 
 def same(one, two):

@@ -12,16 +12,16 @@ from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 import torch
-from gymnasium.vector import AutoresetMode
 from torch import Tensor, nn
 from torch.optim import Optimizer, RMSprop
 
 from policies import StochasticPolicy
 from trainers.decay import Decay
-from trainers.environments import QuietSyncVectorEnv, SeededEnv
+from trainers.environments import SeededEnv
 from trainers.errors import NonFiniteError
 from trainers.likelihood_ratio.a2c import A2C, RMSPROP
 from trainers.likelihood_ratio.on_policy import LOOK_STEPS
+from trainers.quiet_sync_env import QuietSyncVectorEnv
 
 
 class Shared(NamedTuple):
@@ -125,7 +125,7 @@ class Learner(A2C):
     def __init__(
         self, shared: Shared, env_fns: list[Callable[[], Any]], *, learners: int, seed: int, **options: Any
     ) -> None:
-        env = SeededEnv(QuietSyncVectorEnv(env_fns, autoreset_mode=AutoresetMode.DISABLED), seed)
+        env = SeededEnv(QuietSyncVectorEnv(env_fns), seed)
         super().__init__(env, copy.deepcopy(shared.actor), seed=seed, **options)
         self.value.load_state_dict(shared.value.state_dict())
         self.common, self.learners = shared, learners
