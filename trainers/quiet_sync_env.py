@@ -21,7 +21,7 @@ class QuietSyncVectorEnv(SyncVectorEnv):
         env_fns: what makes each of the copies.
 
     Attributes:
-        plain: whether observations are single arrays; where they are dictionaries, steps and resets are Gymnasium's own.
+        plain: whether observations are single arrays; where they are dictionaries, step and reset are Gymnasium's own.
     """
 
     def __init__(self, env_fns: Sequence[Callable[[], gymnasium.Env]]) -> None:
