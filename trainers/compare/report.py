@@ -135,6 +135,8 @@ def task_blocks(results: Results, task: str, references: list[Reference], folder
     for against, words in (("env_steps", "env steps"), ("seconds", "seconds of training")):
         pictures = []
         for family, labels in results.families().items():
+            if not any(results.of(task, label) for label in labels):
+                continue
             path = folder / f"curves-{slug(task)}-{slug(family)}-{slug(words)}.png"
             draw_curves(results, task, labels, against, references, path, f"{task}: {family}")
             pictures.append((path, f"{task}, {family}: official return against {words}"))

@@ -192,6 +192,16 @@ def test_the_page_stands_alone_and_says_everything(output, capsys):
         assert (output / "report" / name).read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_task_has_no_curves_of_a_family_that_it_skips(output):
+    tasks = {**COMPARISON["tasks"], "Swimmer-v5": {"skip": ["SHAC"]}}
+    (output / "comparison.yaml").write_text(yaml.safe_dump({**COMPARISON, "tasks": tasks}, sort_keys=False))
+    folder = write_report(output).parent
+    found = {path.name for path in folder.glob("curves-*-env-steps.png")}
+    families = {"reacher-v5": ("pathwise", "value-gradient", "likelihood-ratio")}
+    families["swimmer-v5"] = families["reacher-v5"][1:]
+    assert found == {f"curves-{task}-{family}-env-steps.png" for task in families for family in families[task]}
+
+
 def test_a_comparison_of_which_nothing_is_there_has_a_page(tmp_path):
     (tmp_path / "runs").mkdir()
     (tmp_path / "comparison.yaml").write_text("options: {env_steps: 9}\ntasks: [Reacher-v5]\nalgorithms: [BPTT]\n")
