@@ -41,9 +41,9 @@ class QuietSyncVectorEnv(SyncVectorEnv):
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Resets all copies, or those of options["reset_mask"], bool [N], whose vectors alone are put in again."""
-        mask = (options or {}).get("reset_mask")
-        if not self.plain or mask is None or not isinstance(seed, list):
+        if not (self.plain and isinstance(seed, list) and options and options.keys() == {"reset_mask"}):
             return super().reset(seed=seed, options=options)
+        mask = options["reset_mask"]
         self._terminations[mask] = self._truncations[mask] = self._autoreset_envs[mask] = False
         obs: Any = self._observations
         for n in np.flatnonzero(mask):

@@ -117,7 +117,10 @@ class A2C(OnPolicy):
         }
 
     def loss(self, trajectory: Trajectory, raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What every update reduces, from a window with raw choices [H, N, F]; values [H, N], and their targets."""
+        """What every update reduces, from a window with raw choices [H, N, F]; values [H, N], and their targets.
+
+        The window's rewards enter the statistics that scale them: call it once for each.
+        """
         value, distribution = self.value(trajectory.obs), self.actor.raw_distribution(trajectory.obs)
         advantage, returns = self.judge(trajectory, value.detach(), self.lam, self.lam)
         if self.normalize_advantage:

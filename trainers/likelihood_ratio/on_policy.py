@@ -142,7 +142,7 @@ class OnPolicy(ModelFree):
 
     @torch.no_grad()
     def judge(self, trajectory: Trajectory, value: Tensor, lam: float, value_lam: float) -> tuple[Tensor, Tensor]:
-        """Advantages and targets, as `judged`, for those who know the `value` [H, N] of what was observed."""
+        """Advantages and targets [H, N], as in `judged`, for those who know the `value` [H, N] of what was observed."""
         reward, ended, gamma = self.scaled_reward(trajectory), trajectory.ended, self.gamma
         next_value = torch.where(trajectory.terminated, 0.0, self.value(trajectory.next_obs))
         advantage = generalized_advantages(reward, value, next_value, ended, gamma, lam)
