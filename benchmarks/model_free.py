@@ -187,20 +187,22 @@ def write_rows(rows: Sequence[Row], path: Path) -> None:
 def table(rows: Sequence[Row]) -> list[str]:
     """One line per task, algorithm and budget."""
     lines = [
-        "| task | algorithm | env steps | seeds | ours | theirs | not below | steps/s | theirs | ratio | published |",
-        "|---|---|---:|---|---:|---:|---|---:|---:|---:|---:|",
+        "| task | algorithm | env steps | seeds | ours | theirs | difference | not below | steps/s | theirs | ratio | "
+        "published |",
+        "|---|---|---:|---|---:|---:|---:|---|---:|---:|---:|---:|",
     ]
     for task, algorithm, budget in sorted({(row.task, row.algorithm, row.budget) for row in rows}):
         group = [row for row in rows if (row.task, row.algorithm, row.budget) == (task, algorithm, budget)]
         ours, theirs = ([row for row in group if row.library == library] for library in ("ours", "theirs"))
-        verdict = ratio = ""
+        verdict = ratio = apart = ""
         if ours and theirs:
             spread = float(np.std([row.mean for row in theirs]))
             lowest = np.mean([row.mean for row in theirs]) - spread
             verdict = "yes" if np.mean([row.mean for row in ours]) >= lowest else "no"
-            ratio = f"{speed(ours) / speed(theirs):.2f}"
+            ratio, apart = f"{speed(ours) / speed(theirs):.2f}", difference(ours, theirs)
         cells = [
-            *(task, algorithm, f"{budget:,}", f"{len(ours)}, {len(theirs)}", score(ours), score(theirs), verdict),
+            *(task, algorithm, f"{budget:,}", f"{len(ours)}, {len(theirs)}"),
+            *(score(ours), score(theirs), apart, verdict),
             *(f"{speed(part):,.0f}" if part else "" for part in (ours, theirs)),
             *(ratio, published(task, algorithm, budget)),
         ]
@@ -217,6 +219,15 @@ def score(rows: Sequence[Row]) -> str:
     """Mean and standard deviation over the seeds of the mean returns."""
     means = [row.mean for row in rows]
     return f"{np.mean(means):,.0f} ± {np.std(means):,.0f}" if rows else ""
+
+
+def difference(ours: Sequence[Row], theirs: Sequence[Row]) -> str:
+    """Of the means of the seeds, with its standard error where both have several (Welch, 1947)."""
+    groups = [np.array([row.mean for row in rows]) for rows in (ours, theirs)]
+    apart = f"{groups[0].mean() - groups[1].mean():+,.0f}"
+    if min(map(len, groups)) < 2:
+        return apart
+    return f"{apart} ± {np.sqrt(sum(means.var(ddof=1) / len(means) for means in groups)):,.0f}"
 
 
 def speed(rows: Sequence[Row]) -> float:
@@ -249,8 +260,9 @@ def report(rows: Sequence[Row], learning_rate: float | None) -> str:
             "",
             *(f"* {name}: {options}." for name, options in OPTIONS.items()),
             "",
-            "Ours, theirs: mean ± standard deviation over the seeds. Not below: our mean is at least theirs minus "
-            "their spread. Published: Tianshou's mean of 10 seeds (`benchmarks/published.py`), with other settings.",
+            "Ours, theirs: mean ± standard deviation over the seeds. Difference: of these means, ± its standard error. "
+            "Not below: our mean is at least theirs minus their deviation. Published: Tianshou's mean of 10 seeds "
+            "(`benchmarks/published.py`), with other settings.",
             "",
         ]
     )

@@ -208,9 +208,11 @@ def test_model_free_compares_means_with_their_spread():
         return [ModelFreeRow(library, *run, seed, mean, 1.0, 100, seconds) for seed, mean in enumerate(means)]
 
     theirs = rows("theirs", [900.0, 1100.0], 2.0)  # 1000 ± 100, 50 steps per second
-    for ours, verdict in (([890.0, 920.0], "yes"), ([890.0, 900.0], "no")):
+    # errors: root of (450 / 2 + 20000 / 2), and of (50 / 2 + 20000 / 2)
+    for ours, apart, verdict in (([890.0, 920.0], "-95 ± 101", "yes"), ([890.0, 900.0], "-105 ± 100", "no")):
         line = model_free_table([*rows("ours", ours, 1.0), *theirs])[-1]
-        assert cells(line)[6:] == [verdict, "100", "50", "2.00", "910"]
+        assert cells(line)[6:] == [apart, verdict, "100", "50", "2.00", "910"]
+    assert cells(model_free_table([*rows("ours", [1100.0], 1.0), *theirs])[-1])[6] == "+100"  # of one seed no error
 
 
 def test_verdicts_name_what_misses():
