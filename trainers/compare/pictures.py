@@ -60,10 +60,20 @@ def draw_curves(
     axes.set_ylabel("official return")
     axes.set_ylim(*common_range(results, task, references))
     if against == "seconds":
-        axes.set_xscale("symlog", linthresh=1.0)
+        logarithmic_from_zero(axes, 1.0)
     elif budgets_differ(results, task, labels):
-        axes.set_xscale("symlog", linthresh=1000.0)
+        logarithmic_from_zero(axes, 1000.0)
     finish(figure, axes, path)
+
+
+def logarithmic_from_zero(axes: Axes, linear_until: float) -> None:
+    """A horizontal axis for what is drawn and never negative: logarithmic, but for its first part, from 0."""
+    axes.set_xscale("symlog", linthresh=linear_until, linscale=0.5)
+    end = max(axes.dataLim.x1, linear_until)
+    powers = np.arange(np.log10(linear_until), np.log10(end) + 1e-9)
+    axes.set_xticks([0.0, *10.0**powers])
+    axes.minorticks_off()
+    axes.set_xlim(-0.1 * linear_until, 1.1 * end)
 
 
 def common_range(results: Results, task: str, references: Sequence[Reference]) -> tuple[float, float]:

@@ -8,10 +8,11 @@ import subprocess
 import numpy as np
 import pytest
 import yaml
+from matplotlib.figure import Figure
 
 from trainers.cli import main
 from trainers.compare.comparison_file import find_comparison, read_comparison
-from trainers.compare.pictures import common_range, mean_curve
+from trainers.compare.pictures import common_range, logarithmic_from_zero, mean_curve
 from trainers.compare.references import matching, read_references
 from trainers.compare.report import write_report
 from trainers.compare.results import Curve, Results, area, load
@@ -149,6 +150,17 @@ def test_curves_of_seeds_are_averaged_where_all_have_been(results):
     np.testing.assert_allclose(means.mean(0), [0, 3])
     np.testing.assert_allclose(sampled.mean(0), [-1, 2])
     assert mean_curve(results, "Swimmer-v5", "slow <PPO>", "env_steps") is None
+
+
+@pytest.mark.parametrize(("last", "powers"), [(20.0, [1.0, 10.0]), (0.5, [1.0])])
+def test_a_logarithmic_axis_shows_nothing_below_zero(last, powers):
+    axes = Figure().subplots()
+    axes.plot([0.0, last / 2, last], [1.0, 2.0, 3.0])
+    logarithmic_from_zero(axes, 1.0)
+    axes.figure.canvas.draw()
+    assert axes.get_xticks().tolist() == [0.0, *powers] and not len(axes.get_xticks(minor=True))
+    left, end = axes.get_xlim()
+    assert -0.2 < left < 0.0 and end == pytest.approx(1.1 * max(last, 1.0))
 
 
 class Page(html.parser.HTMLParser):
