@@ -3,8 +3,9 @@
 Both learn in Gymnasium's environments (C MuJoCo), on one core, one copy, one update per step, with the same networks
 (256-256, relu), batches (256), rates, slow copies, warm-up and exploration noise. The trained policies' mean actions
 are judged in 10 episodes that training never saw. Both of a pair run at the same time, and updates are not compiled;
-other work beside them slows both, so of their speeds only the ratio counts. Runs that are finished are not repeated, so
-that it can be stopped and called again.
+other work beside them slows both, so of their speeds only the ratio counts. Returns are mean ± deviation over seeds,
+differences of means ± their standard error. Runs that are finished are not repeated, so that it can be stopped and
+called again.
 
     python -m benchmarks.off_policy                     # all of it: hours
     python -m benchmarks.off_policy --only updates      # updates per CPU second, minutes

@@ -67,7 +67,12 @@ def draw_curves(
 
 
 def logarithmic_from_zero(axes: Axes, linear_until: float) -> None:
-    """A horizontal axis for what is drawn and never negative: logarithmic, but for its first part, from 0."""
+    """Makes the horizontal axis of what is drawn, never negative, logarithmic, with 0 at its left end.
+
+    Args:
+        axes: with everything drawn.
+        linear_until: a power of ten, in units of the axis; below it, down to 0, the axis is linear.
+    """
     axes.set_xscale("symlog", linthresh=linear_until, linscale=0.5)
     end = max(axes.dataLim.x1, linear_until)
     powers = np.arange(np.log10(linear_until), np.log10(end) + 1e-9)
