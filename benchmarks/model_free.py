@@ -1,20 +1,18 @@
 """Our model-free algorithms beside those of Stable-Baselines3 and sb3-contrib: returns and speed at equal env steps.
 
 Both learn in Gymnasium's environments (C MuJoCo), with normalised observations and rewards, networks of two layers of
-64 tanh units, constant learning rates, and the options below, equal on both sides. Stable-Baselines3's TRPO takes the
-mean of the KL divergence over the numbers of an action, where ours takes the sum: ours is given that many times the
-bound and the damping, which makes the same step of it. Both clip actions and start from a deviation of 1; on
-HalfCheetah-v5 ours squashes by tanh and starts from 0.5, as in configs/. One run gives the returns after each budget:
-the trained policies' mean actions, in 10 episodes that training never saw. Two runs go on at the same time, a pair if
-there is one, each on one core, and change cores from seed to seed. Speed is env steps per second of training, without
-evaluation; of two runs that were not made as a pair it compares different hours of a machine. Runs that are finished
-are not repeated.
+64 tanh units, constant learning rates and as many copies. One run gives the returns after each budget: the trained
+policies' mean actions, in 10 episodes that training never saw. Two runs go on at the same time, a pair if there is one,
+each on one core, and change cores from seed to seed. Speed is env steps per second of training, without evaluation; of
+two runs that were not made as a pair it compares different hours of a machine. Runs that are finished are not repeated.
 
     python -m benchmarks.model_free --tasks HalfCheetah-v5 --algorithms TRPO PPO --seeds 0 1 2
 
+Ours has the settings of the task's file in configs/, or its defaults where there is none, and theirs has its defaults.
+`--equal` gives ours what theirs has, and compares how they are written, in a table of its own.
+
 How long MuJoCo takes depends on what policies do, so of runs that learned differently it compares that as well.
-`--algorithms A2C PPO --learning_rate 1e-12` holds both at what they do at first, and compares the rest, in a table of
-its own.
+`--equal --algorithms A2C PPO --learning_rate 1e-12` holds both at what they do at first, and compares the rest.
 
 Reinforce and NaturalGradient have no peer there and stand beside published curves: `--algorithms Reinforce
 NaturalGradient`. Stable-Baselines3 comes with `pip install -e ".[bench]"`. Where it should have an environment of its
@@ -28,6 +26,7 @@ import argparse
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +36,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 
 from benchmarks.machine import RESULTS, describe_machine, positive
@@ -50,8 +50,6 @@ PEERS = ("TRPO", "A2C", "PPO")
 ALONE = ("Reinforce", "NaturalGradient")
 """Ours, to put beside published curves."""
 BUDGETS = (100_000, 300_000)
-ACTION_SIZES = {"HalfCheetah-v5": 6, "Hopper-v5": 3, "Walker2d-v5": 6, "InvertedDoublePendulum-v5": 1, "Swimmer-v5": 2}
-"""Numbers in an action."""
 COPIES = {"A2C": 16, "Reinforce": 10, "DDPG": 1, "TD3": 1, "SAC": 1}
 """Copies of the environment; 8 for the others."""
 OPTIONS = {
@@ -62,7 +60,17 @@ OPTIONS = {
     "PPO": "8 copies x 256 steps, gamma 0.99, lam 0.95, clip 0.2, 10 epochs of 32 minibatches, Adam 3e-4, value "
     "weight 0.5, gradient norm <= 0.5; advantages standardised",
 }
-"""Of both sides: the defaults of both, but for the KL and damping of our TRPO, whose defaults are per action."""
+"""Of theirs, and with `--equal` of both: the defaults of both, but for the KL and damping of our TRPO."""
+TUNED = (
+    "Theirs has the options below: its defaults, with 8 copies of 256 steps for 2,048 of one. Ours has the settings of "
+    "the task's file in `configs/` (its defaults where there is none), chosen with seeds that are not among these. So "
+    "it tells what one gets; how the algorithms are written is compared with equal settings (`--equal`)."
+)
+EQUAL = (
+    "Both have the options below. Stable-Baselines3's TRPO takes the mean of the KL divergence over the numbers of an "
+    "action, where ours takes the sum: ours is given that many times the bound and the damping, which makes the same "
+    "step of it."
+)
 RATE = {"ours": 2000.0, "theirs": 1000.0}
 """Env steps per second to expect, for telling how long it takes."""
 
@@ -115,13 +123,21 @@ def run(
     return [Row(**asdict(job), budget=budget, **part) for budget, part in zip(budgets, found, strict=True)]
 
 
-def settings(job: Job) -> dict[str, Any]:
-    """Ours that are not defaults: those of our configs, and what makes TRPO's step theirs."""
-    if job.library != "ours":
+def tuned(job: Job) -> dict[str, Any]:
+    """Ours as one gets it: by the task's file in configs/, if there is one."""
+    names = (job.algorithm, job.task.split("-")[0])
+    stem = "_".join(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name) for name in names).lower()
+    path = ROOT / "configs" / f"{stem}.yaml"
+    return {"config": path} if job.library == "ours" and path.exists() else {}
+
+
+def equal(job: Job) -> dict[str, Any]:
+    """Ours that are not defaults: what makes TRPO's step theirs."""
+    if job.library != "ours" or job.algorithm != "TRPO":
         return {}
-    size = ACTION_SIZES[job.task]
-    region = {"max_kl": 0.01 * size, "damping": 0.1 * size} if job.algorithm == "TRPO" else {}
-    return {**region, **({"bounds": "tanh", "initial_std": 0.5} if job.task == "HalfCheetah-v5" else {})}
+    shape = gymnasium.make(job.task).action_space.shape
+    assert shape is not None
+    return {"max_kl": 0.01 * shape[0], "damping": 0.1 * shape[0]}
 
 
 def words(options: Mapping[str, Any]) -> list[str]:
@@ -241,9 +257,8 @@ def published(task: str, algorithm: str, budget: int) -> str:
     return f"{curve[STEPS.index(budget)]:,}" if curve and budget in STEPS else ""
 
 
-def report(rows: Sequence[Row], learning_rate: float | None) -> str:
-    """The Markdown page; of runs with the `learning_rate`, if it is not None."""
-    still = [f"Learning rates of {learning_rate}, and the same first policies on all tasks: for speed alone.", ""]
+def report(rows: Sequence[Row], told: str) -> str:
+    """The Markdown page, with what is told of the settings."""
     last = {(row.library, row.task, row.algorithm, row.seed): row.seconds for row in sorted(rows, key=by_budget)}
     hours = sum(last.values()) / 3600
     return "\n".join(
@@ -255,7 +270,8 @@ def report(rows: Sequence[Row], learning_rate: float | None) -> str:
             "",
             *(__doc__ or "").split("\n\n")[1].splitlines(),
             "",
-            *(still if learning_rate is not None else []),
+            told,
+            "",
             *table(rows),
             "",
             *(f"* {name}: {options}." for name, options in OPTIONS.items()),
@@ -273,22 +289,30 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.model_free", description=(__doc__ or "").split("\n\n")[0]
     )
-    algorithms = (*PEERS, *ALONE)
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS, metavar="ID")
-    parser.add_argument("--algorithms", nargs="+", choices=algorithms, default=algorithms, metavar="NAME")
+    parser.add_argument("--algorithms", nargs="+", choices=(*PEERS, *ALONE), metavar="NAME", help="default: all")
     parser.add_argument("--budgets", nargs="+", type=positive(int), default=BUDGETS, help="env steps")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="default 0 1 2")
     parser.add_argument("--libraries", nargs="+", choices=list(RATE), default=list(RATE))
-    parser.add_argument("--learning_rate", type=positive(float), help="of A2C and PPO, on both sides")
+    parser.add_argument("--equal", action="store_true", help="ours with the settings of theirs")
+    parser.add_argument("--learning_rate", type=positive(float), help="of A2C and PPO, on both sides, with --equal")
     parser.add_argument("--peer_python", default=sys.executable, help="interpreter with Stable-Baselines3")
-    parser.add_argument("--runs", type=Path, help="folder of our runs; default runs/model_free[/still]")
-    parser.add_argument("--output", type=Path, help="of the table; default benchmarks/results/model_free[/still]")
+    parser.add_argument("--runs", type=Path, help="folder of our runs; default runs/model_free[/equal|/still]")
+    parser.add_argument("--output", type=Path, help="default: benchmarks/results/model_free[/equal|/still]")
     options = parser.parse_args(arguments)
-    rate, others = options.learning_rate, {*options.algorithms} - {"A2C", "PPO"}
-    name = "model_free" if rate is None else "model_free/still"
-    options.runs, options.output = options.runs or Path("runs") / name, options.output or RESULTS / name
-    if rate is not None and others:
+    rate = options.learning_rate
+    options.algorithms = options.algorithms or (PEERS if options.equal else (*PEERS, *ALONE))
+    if rate is not None and not options.equal:
+        parser.error(f"--learning_rate must be left out without --equal, got {rate}")
+    if rate is not None and (others := {*options.algorithms} - {"A2C", "PPO"}):
         parser.error(f"--learning_rate must be left out unless --algorithms are A2C and PPO, got {sorted(others)}")
+    if options.equal and (others := {*options.algorithms} - {*PEERS}):
+        parser.error(f"--equal must be left out unless --algorithms are among {list(PEERS)}, got {sorted(others)}")
+    name = "model_free" + ("" if not options.equal else "/equal" if rate is None else "/still")
+    told = TUNED if not options.equal else EQUAL
+    if rate is not None:
+        told += f"\n\nLearning rates of {rate}, and the same first policies on all tasks: for speed alone."
+    options.runs, options.output = options.runs or Path("runs") / name, options.output or RESULTS / name
     options.output.mkdir(parents=True, exist_ok=True)
     rows = read_rows(options.output / "runs.csv")
     finished = {(row.library, row.task, row.algorithm, row.seed, row.budget) for row in rows}
@@ -311,14 +335,14 @@ def main(arguments: list[str] | None = None) -> None:
     count = sum(map(len, groups))
     print(f"{count} runs to do, in {len(groups)} groups, about {minutes:.0f} minutes on idle cores", flush=True)
     for jobs in groups:
-        chosen = settings if rate is None else lambda _: {"learning_rate": rate}
+        chosen = (equal if options.equal else tuned) if rate is None else lambda _: {"learning_rate": rate}
         new = run_together(jobs, options.budgets, options.runs.resolve(), options.peer_python, chosen)
         replaced = {(row.library, row.task, row.algorithm, row.seed, row.budget) for row in new}
         rows = [
             row for row in rows if (row.library, row.task, row.algorithm, row.seed, row.budget) not in replaced
         ] + new
         write_rows(rows, options.output / "runs.csv")
-        (options.output / "model_free.md").write_text(report(rows, rate))
+        (options.output / "model_free.md").write_text(report(rows, told))
         for row in new:
             print(f"{row}: {row.env_steps / row.seconds:,.0f} steps/s", flush=True)
     print("\n".join(table(rows)))

@@ -20,8 +20,8 @@ from benchmarks.goals import Result as GoalResult
 from benchmarks.goals import page as goals_page
 from benchmarks.goals import read as read_goals
 from benchmarks.goals import save as save_goals
+from benchmarks.model_free import Job, call, equal, tuned
 from benchmarks.model_free import Row as ModelFreeRow
-from benchmarks.model_free import call
 from benchmarks.model_free import main as model_free
 from benchmarks.model_free import table as model_free_table
 from benchmarks.onset import soften
@@ -155,6 +155,23 @@ def test_model_free(tmp_path):
     assert cells(line)[-1] == ""  # nothing is published for 6,000 steps
 
 
+def test_model_free_gives_ours_the_settings_of_a_file_or_those_of_theirs():
+    def settings(kind, *words):
+        return kind(Job(*words, seed=0))
+
+    folder = Path(__file__).parents[2] / "configs"
+    assert settings(tuned, "ours", "HalfCheetah-v5", "NaturalGradient") == {
+        "config": folder / "natural_gradient_half_cheetah.yaml"
+    }
+    assert settings(tuned, "ours", "Walker2d-v5", "TRPO") == {"config": folder / "trpo_walker2d.yaml"}
+    assert settings(tuned, "ours", "Hopper-v5", "Reinforce") == {}  # has no file
+    assert settings(tuned, "theirs", "Walker2d-v5", "TRPO") == settings(equal, "theirs", "Walker2d-v5", "TRPO") == {}
+    # sums over the six and the two numbers of an action, where theirs takes means
+    assert settings(equal, "ours", "Walker2d-v5", "TRPO") == pytest.approx({"max_kl": 0.06, "damping": 0.6})
+    assert settings(equal, "ours", "Swimmer-v5", "TRPO") == pytest.approx({"max_kl": 0.02, "damping": 0.2})
+    assert settings(equal, "ours", "Swimmer-v5", "PPO") == {}
+
+
 def test_a_run_and_its_peer_go_on_two_cores_at_the_same_time(tmp_path):
     """Two commands that wait for each other: run one after the other they would never end."""
     wait = "import os,sys,time\nopen(sys.argv[1],'w').close()\nwhile not os.path.exists(sys.argv[2]): time.sleep(0.01)"
@@ -192,11 +209,13 @@ def test_pong_tells_the_rise_of_the_mean_of_ten_iterations(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--learning_rate", "1e-12"], "--learning_rate must be left out unless --algorithms are A2C and PPO, got"),
+        (["--learning_rate", "1e-12"], "--learning_rate must be left out without --equal, got 1e-12"),
+        (["--equal", "--learning_rate", "1e-12"], "unless --algorithms are A2C and PPO, got ['TRPO']"),
         (["--learning_rate", "0", "--algorithms", "A2C"], "argument --learning_rate: must be > 0, got 0"),
+        (["--equal", "--algorithms", "Reinforce"], "among ['TRPO', 'A2C', 'PPO'], got ['Reinforce']"),
     ],
 )
-def test_model_free_takes_a_learning_rate_of_two_algorithms(capsys, arguments, message):
+def test_model_free_tells_what_does_not_go_together(capsys, arguments, message):
     with pytest.raises(SystemExit, match="2"):
         model_free(arguments)
     assert message in capsys.readouterr().err
