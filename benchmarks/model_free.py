@@ -63,7 +63,7 @@ OPTIONS = {
 """Of theirs, and with `--equal` of both: the defaults of both, but for the KL and damping of our TRPO."""
 TUNED = (
     "Theirs has the options below: its defaults, with 8 copies of 256 steps for 2,048 of one. Ours has the settings of "
-    "the task's file in `configs/` (its defaults where there is none), chosen with seeds that are not among these. So "
+    "the task's file in `configs/` (its defaults where there is none), chosen with other seeds, from 100 on. So "
     "it tells what one gets; how the algorithms are written is compared with equal settings (`--equal`)."
 )
 EQUAL = (
