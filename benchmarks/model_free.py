@@ -63,8 +63,9 @@ OPTIONS = {
 """Of theirs, and with `--equal` of both: the defaults of both, but for the KL and damping of our TRPO."""
 TUNED = (
     "Theirs has the options below: its defaults, with 8 copies of 256 steps for 2,048 of one. Ours has the settings of "
-    "the task's file in `configs/` (its defaults where there is none), chosen with other seeds, from 100 on. So "
-    "it tells what one gets; how the algorithms are written is compared with equal settings (`--equal`)."
+    "the task's file in `configs/` (its defaults where there is none), chosen with seeds from 100 on but for those of "
+    "HalfCheetah-v5, which are older, and what the README names. So it tells what one gets; how the algorithms are "
+    "written is compared with equal settings (`--equal`)."
 )
 EQUAL = (
     "Both have the options below. Stable-Baselines3's TRPO takes the mean of the KL divergence over the numbers of an "
@@ -135,7 +136,8 @@ def equal(job: Job) -> dict[str, Any]:
     """Ours that are not defaults: what makes TRPO's step theirs."""
     if job.library != "ours" or job.algorithm != "TRPO":
         return {}
-    shape = gymnasium.make(job.task).action_space.shape
+    with gymnasium.make(job.task) as env:
+        shape = env.action_space.shape
     assert shape is not None
     return {"max_kl": 0.01 * shape[0], "damping": 0.1 * shape[0]}
 
@@ -267,7 +269,7 @@ def report(rows: Sequence[Row], told: str) -> str:
             "# Model-free algorithms beside Stable-Baselines3",
             "",
             f"{datetime.now(UTC):%Y-%m-%d}, {describe_machine()}. Made by `python -m benchmarks.model_free`; "
-            f"{len(last)} runs, {hours:.2f} hours of training.",
+            f"{len(last)} runs; those that are timed took {hours:.2f} hours.",
             "",
             *(__doc__ or "").split("\n\n")[1].splitlines(),
             "",
@@ -285,8 +287,8 @@ def report(rows: Sequence[Row], told: str) -> str:
     )
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Runs what is not there yet, and writes the table after every run."""
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Options of the command line, checked; `algorithms`, `runs` and `output` are never None."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.model_free", description=(__doc__ or "").split("\n\n")[0]
     )
@@ -310,12 +312,12 @@ def main(arguments: list[str] | None = None) -> None:
     if options.equal and (others := {*options.algorithms} - {*PEERS}):
         parser.error(f"--equal must be left out unless --algorithms are among {list(PEERS)}, got {sorted(others)}")
     name = "model_free" + ("" if not options.equal else "/equal" if rate is None else "/still")
-    told = TUNED if not options.equal else EQUAL
-    if rate is not None:
-        told += f"\n\nLearning rates of {rate}, and the same first policies on all tasks: for speed alone."
     options.runs, options.output = options.runs or Path("runs") / name, options.output or RESULTS / name
-    options.output.mkdir(parents=True, exist_ok=True)
-    rows = read_rows(options.output / "runs.csv")
+    return options
+
+
+def to_do(options: argparse.Namespace, rows: Sequence[Row]) -> list[list[Job]]:
+    """What is not among the rows yet, as groups that run at the same time: first pairs, then runs without a peer."""
     finished = {(row.library, row.task, row.algorithm, row.seed, row.budget) for row in rows}
     groups = [
         [
@@ -330,13 +332,23 @@ def main(arguments: list[str] | None = None) -> None:
         for algorithm in options.algorithms
     ]
     alone = [jobs[0] for jobs in groups if len(jobs) == 1]
-    pairs = [alone[start : start + 2] for start in range(0, len(alone), 2)]
-    groups = [jobs for jobs in groups if len(jobs) > 1] + pairs
+    return [jobs for jobs in groups if len(jobs) > 1] + [alone[k : k + 2] for k in range(0, len(alone), 2)]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs what is not there yet, and writes the table after every run."""
+    options = parse(arguments)
+    rate, told = options.learning_rate, EQUAL if options.equal else TUNED
+    chosen = (equal if options.equal else tuned) if rate is None else lambda _: {"learning_rate": rate}
+    if rate is not None:
+        told += f"\n\nLearning rates of {rate}, and the same first policies on all tasks: for speed alone."
+    options.output.mkdir(parents=True, exist_ok=True)
+    rows = read_rows(options.output / "runs.csv")
+    groups = to_do(options, rows)
     minutes = sum(max(max(options.budgets) / RATE[job.library] for job in jobs) for jobs in groups) / 60
     count = sum(map(len, groups))
     print(f"{count} runs to do, in {len(groups)} groups, about {minutes:.0f} minutes on idle cores", flush=True)
     for jobs in groups:
-        chosen = (equal if options.equal else tuned) if rate is None else lambda _: {"learning_rate": rate}
         new = run_together(jobs, options.budgets, options.runs.resolve(), options.peer_python, chosen)
         for row in new:
             print(f"{row}: {row.env_steps / row.seconds:,.0f} steps/s", flush=True)

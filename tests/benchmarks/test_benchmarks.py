@@ -161,7 +161,7 @@ def test_model_free_gives_ours_the_settings_of_a_file_or_those_of_theirs():
     def settings(kind, *words):
         return kind(Job(*words, seed=0))
 
-    folder = Path(__file__).parents[2] / "configs"
+    folder = ROOT / "configs"
     assert settings(tuned, "ours", "HalfCheetah-v5", "NaturalGradient") == {
         "config": folder / "natural_gradient_half_cheetah.yaml"
     }
