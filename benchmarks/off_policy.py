@@ -3,9 +3,9 @@
 Both learn in Gymnasium's environments (C MuJoCo), on one core, one copy, one update per step, with the same networks
 (256-256, relu), batches (256), rates, slow copies, warm-up and exploration noise. The trained policies' mean actions
 are judged in 10 episodes that training never saw. Both of a pair run at the same time, and updates are not compiled;
-other work beside them slows both, so of their speeds only the ratio counts. Returns are mean ± deviation over seeds,
-differences of means ± their standard error. Runs that are finished are not repeated, so that it can be stopped and
-called again.
+other work beside them slows both, so of their speeds only the ratio counts; a run without its peer has none. Returns
+are mean ± deviation over seeds, differences of means ± their standard error. Runs that are finished are not repeated,
+so that it can be stopped and called again.
 
     python -m benchmarks.off_policy                     # all of it: hours
     python -m benchmarks.off_policy --only updates      # updates per CPU second, minutes
@@ -24,7 +24,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
@@ -169,11 +169,13 @@ def main(arguments: list[str] | None = None) -> None:
             jobs = [Job(library, task, algorithm, seed) for library in options.libraries]
             jobs = [job for job in jobs if (*asdict(job).values(), budget) not in finished]
             new = run_together(jobs, [budget], options.runs.resolve(), options.peer_python, settings) if jobs else []
+            if len(jobs) == 1:  # without its peer it is not slowed as much
+                new = [replace(row, seconds=np.nan) for row in new]
             rows += new
             write_rows(rows, options.output / "runs.csv")
             write_page(options.output, rows)
             for row in new:
-                print(f"{row}: {row.env_steps / row.seconds:,.0f} steps/s", flush=True)
+                print(row, flush=True)
     write_page(options.output, rows)
     print((options.output / "off_policy.md").read_text())
 
