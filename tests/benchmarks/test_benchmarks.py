@@ -157,6 +157,16 @@ def test_model_free(tmp_path):
     assert len(speeds) == 2 and min(speeds) > 0
 
 
+def test_off_policy_runs_without_a_peer_have_no_speed(tmp_path):
+    arguments = ["--only", "returns", "--tasks", "Pendulum-v1", "--algorithms", "DDPG", "--seeds", 3]
+    arguments += ["--env_steps", 1100, "--libraries", "ours", "--runs", tmp_path / "runs"]
+    run("off_policy", *arguments, "--output", tmp_path)
+    (row,) = records(tmp_path / "runs.csv")
+    assert (row["library"], row["seed"], row["seconds"]) == ("ours", "3", "nan")
+    (line,) = re.findall(r"^\| Pendulum-v1 .*$", (tmp_path / "off_policy.md").read_text(), re.M)
+    assert cells(line)[-4:] == [""] * 4  # speeds, and nothing is published for Pendulum-v1
+
+
 def test_model_free_gives_ours_the_settings_of_a_file_or_those_of_theirs():
     def settings(kind, *words):
         return kind(Job(*words, seed=0))
