@@ -40,7 +40,7 @@ from trainers.options import RunOptions, parse_fit, pick
 from trainers.value_gradient.off_policy import OffPolicy
 
 ALGORITHMS = ("DDPG", "TD3", "SAC")
-TASKS = {"Pendulum-v1": (20_000, 3), "Hopper-v5": (100_000, 2), "HalfCheetah-v5": (100_000, 2)}
+TASKS = {"Pendulum-v1": (20_000, 3), "Hopper-v5": (100_000, 4), "HalfCheetah-v5": (100_000, 2)}
 """Env steps and number of seeds."""
 WARMUP = {"Pendulum-v1": 1000}
 """Random steps to begin with; 10,000 for the others."""
