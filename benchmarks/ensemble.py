@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.optim import Adam
 
 from benchmarks.machine import describe_machine, positive
-from models import GaussianEnsemble
+from diffsim.models import GaussianEnsemble
 
 IN_SIZE, OUT_SIZE = 23, 17
 """Numbers in and out: those of HalfCheetah-v5's dynamics."""

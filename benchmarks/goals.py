@@ -25,10 +25,10 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks.machine import RESULTS, describe_machine, positive
-from trainers.checkpoint import read_checkpoint
-from trainers.fit import evaluate, fit
-from trainers.options import read_yaml
-from trainers.run_folder import RunFolder
+from diffsim.trainers.run.arguments import read_yaml
+from diffsim.trainers.run.checkpoint import read_checkpoint
+from diffsim.trainers.run.fit import evaluate, fit
+from diffsim.trainers.run.run_folder import RunFolder
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 BITS = 15

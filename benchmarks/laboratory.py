@@ -16,10 +16,10 @@ from rich.console import Console
 
 from benchmarks.machine import RESULTS, describe_machine, positive
 from diffsim.tasks import TASKS
-from trainers.laboratory.experiment import VALUE_SAMPLES
-from trainers.laboratory.gradients import describe, measure
-from trainers.laboratory.options import GradientOptions, build
-from trainers.laboratory.report import Results, draw, grids, markdown, verdicts, winners, write_csv
+from diffsim.trainers.gradients.experiment import VALUE_SAMPLES
+from diffsim.trainers.gradients.gradients import describe, measure
+from diffsim.trainers.gradients.options import GradientOptions, build
+from diffsim.trainers.gradients.report import Results, draw, grids, markdown, verdicts, winners, write_csv
 
 DEFAULT_TASKS = ["InvertedDoublePendulum-v5", "Hopper-v5", "HalfCheetah-v5"]
 

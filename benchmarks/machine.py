@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from trainers.machine import describe_machine
+from diffsim.trainers.run.machine import describe_machine
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -35,9 +35,9 @@ import torch
 
 from benchmarks.machine import RESULTS, describe_machine, positive
 from benchmarks.model_free import Job, Row, read_rows, run_together, table, words, write_rows
-from trainers.build import build
-from trainers.options import RunOptions, parse_fit, pick
-from trainers.value_gradient.off_policy import OffPolicy
+from diffsim.trainers.run.arguments import RunOptions, parse_fit, pick
+from diffsim.trainers.run.build import build
+from diffsim.trainers.value_gradient.off_policy import OffPolicy
 
 ALGORITHMS = ("DDPG", "TD3", "SAC")
 TASKS = {"Pendulum-v1": (20_000, 3), "Hopper-v5": (100_000, 4), "HalfCheetah-v5": (100_000, 2)}

@@ -25,10 +25,10 @@ import torch
 import diffsim
 from benchmarks.machine import RESULTS, describe_machine, positive
 from diffsim.tasks import TASKS
-from trainers.laboratory.experiment import Experiment
-from trainers.laboratory.options import GradientOptions, build
-from trainers.laboratory.pathwise import pathwise_gradients
-from trainers.laboratory.statistics import Comparison, Moments, compare
+from diffsim.trainers.gradients.experiment import Experiment
+from diffsim.trainers.gradients.options import GradientOptions, build
+from diffsim.trainers.gradients.pathwise import pathwise_gradients
+from diffsim.trainers.gradients.statistics import GradientComparison, GradientMoments, compare_gradients
 
 VARIANTS = {"as it is": (False, False), "contacts": (True, False), "limits": (False, True), "both": (True, True)}
 """Whether the force begins at 0: of contacts, of limits."""
@@ -46,7 +46,7 @@ def soften(task: str, contacts: bool, limits: bool, path: Path) -> None:
     path.write_text(spec.to_xml())
 
 
-def measure(task: str, variant: str, horizons: list[int], samples: int, num_envs: int) -> list[Comparison]:
+def measure(task: str, variant: str, horizons: list[int], samples: int, num_envs: int) -> list[GradientComparison]:
     """The pathwise gradient beside the reference, for each horizon."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "soft.xml"
@@ -57,14 +57,14 @@ def measure(task: str, variant: str, horizons: list[int], samples: int, num_envs
     experiment = Experiment(mdp, policies[0], 0.99, 8, 0.1, samples, samples, generator)
     found = []
     for horizon in horizons:
-        value, pathwise, reference = experiment.fit_value(horizon), Moments(), Moments()
+        value, pathwise, reference = experiment.fit_value(horizon), GradientMoments(), GradientMoments()
         for batch in range(samples // num_envs):
             scenarios = experiment.draw(horizon)
             trajectory = experiment.roll_out(scenarios)
             reference.add(experiment.likelihood_ratio(trajectory, scenarios, "GPOMDP, value", value))
             if batch % 8 == 0:  # far less noisy
                 pathwise.add(pathwise_gradients(mdp, experiment.policy, experiment.draw(horizon), 0.99))
-        found.append(compare(pathwise, reference))
+        found.append(compare_gradients(pathwise, reference))
     return found
 
 

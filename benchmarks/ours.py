@@ -19,7 +19,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.machine import positive
-from trainers.fit import evaluate, fit
+from diffsim.trainers.run.fit import evaluate, fit
 
 EPISODES, FIRST_EPISODE = 10, 1_000_000
 """Of every judgement here and of `benchmarks.stable_baselines`: how many, and the first one's seed."""

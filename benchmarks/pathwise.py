@@ -31,8 +31,8 @@ from rich.console import Console
 from benchmarks.curves import draw
 from benchmarks.machine import RESULTS, describe_machine, positive
 from benchmarks.published import RETURNS, STEPS
-from trainers.fit import evaluate
-from trainers.run_folder import RunFolder
+from diffsim.trainers.run.fit import evaluate
+from diffsim.trainers.run.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = {
@@ -116,7 +116,7 @@ def run(job: Job, runs: Path) -> Row:
         fresh = ["--config", config(job.task, job.budget), "--seed", job.seed, "--run", folder.path]
         fresh += ["--env_steps", job.budget, "--decay_env_steps", job.budget]
         options = ["--resume", folder.path] if started else fresh
-        command = [sys.executable, "-m", "trainers.cli", "fit", *map(str, options)]
+        command = [sys.executable, "-m", "diffsim.trainers.cli", "fit", *map(str, options)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         if done.returncode != 0:
             raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")

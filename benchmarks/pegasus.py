@@ -18,11 +18,11 @@ from rich.console import Console
 import diffsim
 from benchmarks.machine import RESULTS, describe_machine, positive
 from benchmarks.pictures import BLUE, GREY, ORANGE
-from policies import DeterministicMLP
-from trainers.fit import train
-from trainers.options import RunOptions
-from trainers.pathwise.pegasus import Pegasus
-from trainers.run_folder import RunFolder
+from diffsim.policies import DeterministicMLP
+from diffsim.trainers.pathwise.pegasus import Pegasus
+from diffsim.trainers.run.arguments import RunOptions
+from diffsim.trainers.run.fit import train
+from diffsim.trainers.run.run_folder import RunFolder
 
 TASK, PROCESS_NOISE = "Reacher-v5", 0.01
 HIDDEN_SIZES = (32, 32)

@@ -23,8 +23,8 @@ from matplotlib.figure import Figure
 
 from benchmarks.machine import RESULTS, describe_machine
 from benchmarks.pictures import BLUE
-from trainers.options import read_yaml
-from trainers.run_folder import RunFolder
+from diffsim.trainers.run.arguments import read_yaml
+from diffsim.trainers.run.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "configs" / "reinforce_pong.yaml"
@@ -38,7 +38,7 @@ def play(folder: RunFolder, seconds: float, seed: int) -> None:
     """
     began = folder.checkpoint.exists()
     options = ["--resume", folder.path] if began else ["--config", CONFIG, "--seed", seed, "--run", folder.path]
-    command = [sys.executable, "-m", "trainers.cli", "fit", *map(str, options)]
+    command = [sys.executable, "-m", "diffsim.trainers.cli", "fit", *map(str, options)]
     process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"})
     try:
         process.wait(seconds)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.machine import RESULTS, describe_machine, positive
-from policies.relaxed import (
+from diffsim.policies.relaxed import (
     corner,
     gumbel,
     gumbel_softmax,

@@ -24,13 +24,13 @@ import torch
 import diffsim
 from benchmarks.machine import RESULTS, describe_machine, positive
 from benchmarks.model_free import call
-from policies import StochasticPolicy
-from trainers.build import build_policy
-from trainers.checkpoint import load_weights, read_checkpoint
-from trainers.environments import ResumableEnv, make_env
-from trainers.options import RunOptions, pick, read_yaml
-from trainers.rollout import collect
-from trainers.run_folder import RunFolder
+from diffsim.policies import StochasticPolicy
+from diffsim.trainers.experience.rollout import collect
+from diffsim.trainers.experience.vector_env import ResumableEnv, make_env
+from diffsim.trainers.run.arguments import RunOptions, pick, read_yaml
+from diffsim.trainers.run.build import build_policy
+from diffsim.trainers.run.checkpoint import load_weights, read_checkpoint
+from diffsim.trainers.run.run_folder import RunFolder
 
 WORLDS = ("diffsim/Hopper-v5", "Hopper-v5")
 NUM_ENVS, HORIZON = 32, 64

@@ -1,27 +1,47 @@
 """MuJoCo physics that torch can differentiate, and Gymnasium's MuJoCo tasks on it."""
 
+from __future__ import annotations
+
 import gc
+import importlib
+from typing import TYPE_CHECKING, Any
 
-# Reading the kernels makes many objects that stay. To look for garbage among them takes a fifth of the import.
-_collecting = gc.isenabled()
-gc.disable()
+from diffsim.registration import register
 
-from diffsim.finite_difference import FiniteDifferenceMDP
-from diffsim.gym import register
-from diffsim.launch import ContactOverflowError
-from diffsim.mdp import MDP, Scenarios
-from diffsim.model import Model
-from diffsim.noisy_reward import NoisyReward
-from diffsim.sharded import shard
-from diffsim.simulator import Evaluation, Simulator
-from diffsim.tasks import make
-from diffsim.types import dtype
-from diffsim.unsupported import UnsupportedModelError
+if TYPE_CHECKING:
+    from diffsim.compile.model import Model
+    from diffsim.compile.unsupported import UnsupportedModelError
+    from diffsim.engine.finite_difference import FiniteDifferenceMDP
+    from diffsim.engine.launch import ContactOverflowError
+    from diffsim.engine.sharded import shard
+    from diffsim.engine.simulator import DynamicsPoint, Simulator
+    from diffsim.mdp import MDP, Scenarios
+    from diffsim.tasks import make
+    from diffsim.types import dtype
+    from diffsim.wrappers import NoisyReward
+
+_MODULES = {
+    "ContactOverflowError": "diffsim.engine.launch",
+    "DynamicsPoint": "diffsim.engine.simulator",
+    "FiniteDifferenceMDP": "diffsim.engine.finite_difference",
+    "MDP": "diffsim.mdp",
+    "Model": "diffsim.compile.model",
+    "NoisyReward": "diffsim.wrappers",
+    "Scenarios": "diffsim.mdp",
+    "Simulator": "diffsim.engine.simulator",
+    "UnsupportedModelError": "diffsim.compile.unsupported",
+    "dtype": "diffsim.types",
+    "make": "diffsim.tasks",
+    "shard": "diffsim.engine.sharded",
+}
+"""Module of each public name, imported when the name is first used: `diffsim --help` needs none of them."""
+
+_RENAMED = {"Evaluation": "DynamicsPoint"}
 
 __all__ = [
     "MDP",
     "ContactOverflowError",
-    "Evaluation",
+    "DynamicsPoint",
     "FiniteDifferenceMDP",
     "Model",
     "NoisyReward",
@@ -33,6 +53,26 @@ __all__ = [
     "shard",
 ]
 
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name on first use."""
+    if name in _RENAMED:
+        raise AttributeError(f"diffsim.{name} is now diffsim.{_RENAMED[name]}")
+    if name not in _MODULES:
+        raise AttributeError(f"module 'diffsim' has no attribute {name!r}")
+    collecting = gc.isenabled()
+    gc.disable()  # kernels make many objects that stay; the collector takes a fifth of the import's time
+    try:
+        value = getattr(importlib.import_module(_MODULES[name]), name)
+    finally:
+        if collecting:
+            gc.enable()
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 register()
-if _collecting:
-    gc.enable()

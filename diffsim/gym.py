@@ -12,8 +12,8 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from diffsim.mdp import MDP
-from diffsim.noisy_reward import NoisyReward
-from diffsim.tasks import TASKS, GoalTask, make
+from diffsim.tasks import GoalTask, make
+from diffsim.wrappers import NoisyReward
 
 
 class VectorEnv(gymnasium.vector.VectorEnv):
@@ -245,19 +245,3 @@ def make_env(task: str, **kwargs: Any) -> Env:
 def make_vector_env(task: str, num_envs: int = 1, max_episode_steps: int | None = None, **kwargs: Any) -> VectorEnv:
     """Entry point of `gymnasium.make_vec("diffsim/<id>")`."""
     return vector_env(make(task, num_envs=num_envs, **kwargs), max_episode_steps)
-
-
-def register() -> None:
-    """Registers every task as `diffsim/<id>`, and those of our own in C MuJoCo as `<id>`; nothing is loaded yet."""
-    for id, task in TASKS.items():
-        if f"diffsim/{id}" not in gymnasium.registry:
-            gymnasium.register(
-                f"diffsim/{id}",
-                entry_point="diffsim.gym:make_env",
-                vector_entry_point="diffsim.gym:make_vector_env",
-                max_episode_steps=task.max_episode_steps,
-                kwargs={"task": id},
-            )
-        if task.official_module is not None and id not in gymnasium.registry:
-            entry_point = f"{task.official_module}:{task.__name__}Env"
-            gymnasium.register(id, entry_point=entry_point, max_episode_steps=task.max_episode_steps)

@@ -17,9 +17,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from models import Data, ModelFit, WorldModel
-from trainers.environments import make_env
-from trainers.model_based.collection import UniformActor, collect_window
+from diffsim.models import Data, ModelFit, WorldModel
+from diffsim.trainers.experience.vector_env import make_env
+from diffsim.trainers.model_based.collection import UniformActor, collect_window
 
 PAST, AHEAD, SEQUENCE = 10, 10, 20
 

@@ -1,14 +1,14 @@
 """Learned dynamics, rewards and terminations, the data they are fitted to, and the MDP that they make."""
 
-from models.data import Data, from_windows
-from models.ensemble import GaussianEnsemble
-from models.fitting import ModelFit
-from models.known import REWARDS, TERMINATIONS
-from models.learned_mdp import LearnedMDP
-from models.recurrent import EnsembleGRU
-from models.statistics import Moments, Statistics
-from models.storage import DataError, StoredData, load_data, save_data
-from models.world_model import WorldModel
+from diffsim.models.data import Data, from_windows
+from diffsim.models.ensemble import GaussianEnsemble
+from diffsim.models.fitting import ModelFit
+from diffsim.models.known import REWARDS, TERMINATIONS
+from diffsim.models.learned_mdp import LearnedMDP
+from diffsim.models.recurrent import EnsembleGRU
+from diffsim.models.statistics import Moments, Statistics
+from diffsim.models.storage import DataError, StoredData, load_data, save_data
+from diffsim.models.world_model import WorldModel
 
 __all__ = [
     "REWARDS",

@@ -85,7 +85,7 @@ class Data:
         first[1:] = self.episode.diff() > 0
         return first.nonzero()[:, 0]
 
-    def window(self, start: Tensor, horizon: int) -> tuple[dict[str, Tensor], Tensor]:
+    def sequences(self, start: Tensor, horizon: int) -> tuple[dict[str, Tensor], Tensor]:
         """The `horizon` transitions that begin at each of `start` [...].
 
         Returns: every field, [H, ..., .], time-major; and whether a step still belongs to the episode that it started

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from models.statistics import Moments
+from diffsim.models.statistics import Moments
 
 Noise = Literal["state", "constant", "none"]
 
@@ -137,7 +137,7 @@ class GaussianEnsemble(nn.Module):
             self.register_buffer(f"{name}_mean", torch.zeros(size))
             self.register_buffer(f"{name}_std", torch.ones(size))
 
-    def see(self, inputs: Moments, outputs: Moments) -> None:
+    def set_units(self, inputs: Moments, outputs: Moments) -> None:
         """Sets the units in which x [I] and y [O] are seen."""
         for name, moments in (("in", inputs), ("out", outputs)):
             getattr(self, f"{name}_mean").copy_(moments.mean)

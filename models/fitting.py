@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.optim import Adam
 
-from models.data import Data
-from models.world_model import WorldModel
+from diffsim.models.data import Data
+from diffsim.models.world_model import WorldModel
 
 
 class ModelFit:
@@ -81,7 +81,7 @@ class ModelFit:
             model.check(data)
             if not len(data.starts(horizon)):
                 raise ValueError(f"{name} data must have >= 1 window of {horizon} steps, got {len(data)} transitions")
-        model.see(self.train)
+        model.set_units(self.train)
         self.optimizer = Adam(model.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
         self.epoch_count, members = 0, model.num_members
         self.best = {name: value.detach().clone() for name, value in model.named_parameters()}
@@ -103,7 +103,7 @@ class ModelFit:
         order = torch.rand(self.starts.shape, generator=self.generator, device=self.starts.device).argsort(1)
         losses = []
         for index in self.starts.gather(1, order).split(self.batch_size, dim=1):
-            loss = self.model.loss(*self.train.window(index, self.horizon))
+            loss = self.model.loss(*self.train.sequences(index, self.horizon))
             total = loss.sum() + self.model.penalty()
             self.optimizer.zero_grad()
             total.backward()
@@ -172,7 +172,7 @@ def validation_loss(model: WorldModel, data: Data, horizon: int, chunk: int = 40
     """
     total, count, squares = 0.0, 0, 0.0
     for start in data.starts(horizon).split(chunk):
-        batch, valid = data.window(start.expand(model.num_members, -1), horizon)
+        batch, valid = data.sequences(start.expand(model.num_members, -1), horizon)
         total = total + model.loss(batch, valid) * len(start)
         count += len(start)
         if model.dynamics.noise == "none":

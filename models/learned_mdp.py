@@ -9,8 +9,8 @@ from gymnasium.spaces import Box
 from torch import Tensor
 
 from diffsim.mdp import MDP
-from models.data import Data
-from models.world_model import WorldModel
+from diffsim.models.data import Data
+from diffsim.models.world_model import WorldModel
 
 
 class LearnedMDP(MDP):

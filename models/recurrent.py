@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.ensemble import EnsembleLinear
+from diffsim.models.ensemble import EnsembleLinear
 
 
 class EnsembleGRU(nn.Module):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from models.data import Data
+from diffsim.models.data import Data
 
 LEAST_STD = 1e-6  # relative to the largest magnitude: a number that varies less is a constant
 

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box
 
-from models.data import Data, validation_episodes
-from models.statistics import Statistics
+from diffsim.models.data import Data, validation_episodes
+from diffsim.models.statistics import Statistics
 
 
 class DataError(ValueError):

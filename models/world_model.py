@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from models.data import Data
-from models.ensemble import GaussianEnsemble, Noise, by_member, ensemble_mlp
-from models.known import REWARDS, TERMINATIONS, Reward, Termination
-from models.recurrent import EnsembleGRU
-from models.statistics import Moments, Statistics
+from diffsim.models.data import Data
+from diffsim.models.ensemble import GaussianEnsemble, Noise, by_member, ensemble_mlp
+from diffsim.models.known import REWARDS, TERMINATIONS, Reward, Termination
+from diffsim.models.recurrent import EnsembleGRU
+from diffsim.models.statistics import Moments, Statistics
 
 
 class WorldModel(nn.Module):
@@ -38,10 +38,10 @@ class WorldModel(nn.Module):
         activation: silu, elu, tanh or relu.
         noise: of the dynamics, see `GaussianEnsemble`.
         memory_size: M, numbers in the memory of a recurrent model, which must have noise; 0 for a Markov model.
-        reward: "learned", or the name of a known function in `models.known.REWARDS`.
+        reward: "learned", or the name of a known function in `diffsim.models.known.REWARDS`.
         reward_noise: of a learned reward.
         reward_hidden_sizes: widths of a learned reward's hidden layers.
-        termination: "learned", "never", or the name of a known function in `models.known.TERMINATIONS`.
+        termination: "learned", "never", or the name of a known function in `diffsim.models.known.TERMINATIONS`.
         termination_hidden_sizes: widths of a learned termination's hidden layers.
 
     Attributes:
@@ -98,7 +98,7 @@ class WorldModel(nn.Module):
         """Numbers of noise that a step's reward takes: 1, or 0."""
         return 0 if self.reward is None or self.reward.noise == "none" else 1
 
-    def see(self, data: Data) -> None:
+    def set_units(self, data: Data) -> None:
         """Sets the units in which everything is seen to the deviations of `data`.
 
         Raises: ValueError if the data are of another environment, or there are none.
@@ -107,9 +107,9 @@ class WorldModel(nn.Module):
         statistics = Statistics.of(data)
         mean, std = statistics.step_inputs
         none = mean.new_zeros(self.memory_size)  # a memory is seen as it is
-        self.dynamics.see(Moments(torch.cat([mean, none]), torch.cat([std, none + 1])), statistics.change)
+        self.dynamics.set_units(Moments(torch.cat([mean, none]), torch.cat([std, none + 1])), statistics.change)
         if self.reward is not None:
-            self.reward.see(statistics.reward_inputs, statistics.reward)
+            self.reward.set_units(statistics.reward_inputs, statistics.reward)
 
     def check(self, data: Data) -> None:
         """Raises ValueError if the data's sizes are not the model's: they are of another task."""

@@ -1,18 +1,18 @@
 """Actors whose noise is an argument: `action = policy(obs, noise)`, and `noise=None` is the likeliest action."""
 
-from policies.categorical import CategoricalMLP
-from policies.deterministic import DeterministicMLP
-from policies.discrete import BernoulliMLP, RelaxedCategoricalMLP
-from policies.discrete_q import DiscreteQMLP
-from policies.distributions import Categoricals, DiagonalGaussian, Distribution, FullGaussian
-from policies.encoder import ImageEncoder, is_image
-from policies.gaussian import FullGaussianMLP, GaussianMLP
-from policies.network import mlp
-from policies.normalizer import ObservationNormalizer
-from policies.policy import Policy, StochasticPolicy
-from policies.q_value import QMLP
-from policies.squash import ClipBox, TanhBox
-from policies.value import ValueMLP
+from diffsim.policies.categorical import CategoricalMLP
+from diffsim.policies.deterministic import DeterministicMLP
+from diffsim.policies.discrete import BernoulliMLP, RelaxedCategoricalMLP
+from diffsim.policies.discrete_q import DiscreteQMLP
+from diffsim.policies.distributions import Categoricals, DiagonalGaussian, Distribution, FullGaussian
+from diffsim.policies.encoder import ImageEncoder, is_image
+from diffsim.policies.gaussian import FullGaussianMLP, GaussianMLP
+from diffsim.policies.network import mlp
+from diffsim.policies.normalizer import ObservationNormalizer
+from diffsim.policies.policy import Policy, StochasticPolicy
+from diffsim.policies.q_value import QMLP
+from diffsim.policies.squash import ClipBox, TanhBox
+from diffsim.policies.value import ValueMLP
 
 __all__ = [
     "BernoulliMLP",

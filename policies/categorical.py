@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from torch import Tensor
 
-from policies.distributions import Categoricals
-from policies.encoder import CONVOLUTIONS
-from policies.network import mlp
-from policies.policy import StochasticPolicy
-from policies.squash import Indices
+from diffsim.policies.distributions import Categoricals
+from diffsim.policies.encoder import CONVOLUTIONS
+from diffsim.policies.network import mlp
+from diffsim.policies.policy import StochasticPolicy
+from diffsim.policies.squash import Indices
 
 
 class CategoricalMLP(StochasticPolicy):
@@ -64,5 +64,5 @@ class CategoricalMLP(StochasticPolicy):
 
     def raw_distribution(self, obs: Tensor) -> Categoricals:
         """The distribution of the indices, counted from 0."""
-        logits = self.network(self.see(obs)).split(self.counts, dim=-1)
+        logits = self.network(self.features(obs)).split(self.counts, dim=-1)
         return Categoricals(tuple(part.log_softmax(-1) for part in logits))

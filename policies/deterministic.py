@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from gymnasium.spaces import Box
 from torch import Tensor
 
-from policies.encoder import CONVOLUTIONS
-from policies.network import mlp
-from policies.policy import Policy
+from diffsim.policies.encoder import CONVOLUTIONS
+from diffsim.policies.network import mlp
+from diffsim.policies.policy import Policy
 
 
 class DeterministicMLP(Policy):
@@ -57,4 +57,4 @@ class DeterministicMLP(Policy):
         """Maps `obs` [..., O] to actions [..., A]; `noise` must be None or empty."""
         if noise is not None and noise.shape[-1] != 0:
             raise ValueError(f"noise must be None for a deterministic policy, got shape {tuple(noise.shape)}")
-        return self.squash(self.network(self.see(obs)))
+        return self.squash(self.network(self.features(obs)))

@@ -9,10 +9,10 @@ import torch
 from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 from torch import Tensor
 
-from policies.distributions import Categoricals
-from policies.network import mlp
-from policies.policy import Policy
-from policies.relaxed import (
+from diffsim.policies.distributions import Categoricals
+from diffsim.policies.network import mlp
+from diffsim.policies.policy import Policy
+from diffsim.policies.relaxed import (
     corner,
     gumbel_softmax,
     straight_through,
@@ -20,7 +20,7 @@ from policies.relaxed import (
     straight_through_gumbel,
     with_gradient_of,
 )
-from policies.squash import Bits, OneHot
+from diffsim.policies.squash import Bits, OneHot
 
 ESTIMATORS = ("gumbel_softmax", "straight_through_gumbel", "straight_through")
 
@@ -99,7 +99,7 @@ class RelaxedCategoricalMLP(Policy):
 
     def distribution(self, obs: Tensor) -> Categoricals:
         """Probabilities of the indices, counted from 0, for `obs` [..., O]."""
-        logits = self.network(self.see(obs)).split(self.counts, dim=-1)
+        logits = self.network(self.features(obs)).split(self.counts, dim=-1)
         return Categoricals(tuple(part.log_softmax(-1) for part in logits))
 
     def forward(self, obs: Tensor, noise: Tensor | None = None) -> Tensor:
@@ -160,7 +160,7 @@ class BernoulliMLP(Policy):
 
     def forward(self, obs: Tensor, noise: Tensor | None = None) -> Tensor:
         """Maps `obs` [..., O] and `noise` [..., A] to zeros and ones [..., A]; no noise gives the likelier ones."""
-        logits = self.network(self.see(obs))
+        logits = self.network(self.features(obs))
         if noise is None:
             return with_gradient_of(logits.sigmoid(), (logits > 0).to(logits))
         return straight_through_bernoulli(logits, self.checked(noise))

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from gymnasium.spaces import Box, Discrete
 from torch import Tensor
 
-from policies.network import mlp
-from policies.policy import Policy
-from policies.squash import Indices
+from diffsim.policies.network import mlp
+from diffsim.policies.policy import Policy
+from diffsim.policies.squash import Indices
 
 
 class DiscreteQMLP(Policy):
@@ -55,7 +55,7 @@ class DiscreteQMLP(Policy):
 
     def values(self, obs: Tensor) -> Tensor:
         """Q of every action in `obs` [..., O]: [..., K]."""
-        return self.network(self.see(obs))
+        return self.network(self.features(obs))
 
     def forward(self, obs: Tensor, noise: Tensor | None = None) -> Tensor:
         """The best action for each of `obs` [..., O], as `env.step` takes it: int64 [...]; `noise` must be None."""

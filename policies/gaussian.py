@@ -10,11 +10,11 @@ import torch
 from gymnasium.spaces import Box, Space
 from torch import Tensor, nn
 
-from policies.distributions import DiagonalGaussian, FullGaussian
-from policies.encoder import CONVOLUTIONS
-from policies.network import mlp
-from policies.policy import StochasticPolicy
-from policies.squash import BoundedBox, ClipBox, TanhBox
+from diffsim.policies.distributions import DiagonalGaussian, FullGaussian
+from diffsim.policies.encoder import CONVOLUTIONS
+from diffsim.policies.network import mlp
+from diffsim.policies.policy import StochasticPolicy
+from diffsim.policies.squash import BoundedBox, ClipBox, TanhBox
 
 LOG_STD_RANGE = (-5.0, 2.0)  # bounds of a learned log deviation, as in Haarnoja et al. (2018)
 
@@ -103,7 +103,7 @@ class GaussianMLP(StochasticPolicy):
 
     def distribution(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation, before squashing, of each action number: two tensors [..., A]."""
-        out = self.network(self.see(obs))
+        out = self.network(self.features(obs))
         if self.std == "fixed":
             return out, self.log_std.exp().expand_as(out)
         if self.std == "learned":
@@ -199,4 +199,4 @@ class FullGaussianMLP(StochasticPolicy):
     def raw_distribution(self, obs: Tensor) -> FullGaussian:
         """The normal distribution of x, before squashing."""
         diagonal = self.log_diagonal.clamp(*LOG_STD_RANGE).exp()
-        return FullGaussian(self.network(self.see(obs)), self.below_diagonal.tril(-1) + torch.diag(diagonal))
+        return FullGaussian(self.network(self.features(obs)), self.below_diagonal.tril(-1) + torch.diag(diagonal))

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from gymnasium.spaces import Box, Space
 from torch import Tensor, nn
 
-from policies.distributions import Distribution
-from policies.encoder import CONVOLUTIONS, ImageEncoder, is_image
-from policies.normalizer import ObservationNormalizer
-from policies.squash import Squash, TanhBox
+from diffsim.policies.distributions import Distribution
+from diffsim.policies.encoder import CONVOLUTIONS, ImageEncoder, is_image
+from diffsim.policies.normalizer import ObservationNormalizer
+from diffsim.policies.squash import Squash, TanhBox
 
 
 class Policy(nn.Module, ABC):
@@ -96,7 +96,7 @@ class Policy(nn.Module, ABC):
             raise ValueError(f"noise must have {self.noise_size} numbers in its last axis, got {noise.shape[-1]}")
         return noise
 
-    def see(self, obs: Tensor) -> Tensor:
+    def features(self, obs: Tensor) -> Tensor:
         """What the perceptron reads of an observation: checked, and normalised or encoded. [..., obs_size]."""
         if self.encoder is not None:
             return self.encoder(obs)

@@ -8,9 +8,9 @@ import torch
 from gymnasium.spaces import Space
 from torch import Tensor, nn
 
-from policies.network import ACTIVATIONS
-from policies.normalizer import ObservationNormalizer
-from policies.squash import ClipBox
+from diffsim.policies.network import ACTIVATIONS
+from diffsim.policies.normalizer import ObservationNormalizer
+from diffsim.policies.squash import ClipBox
 
 
 class QMLP(nn.Module):

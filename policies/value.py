@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from policies.encoder import ImageEncoder
-from policies.network import mlp
-from policies.normalizer import ObservationNormalizer
+from diffsim.policies.encoder import ImageEncoder
+from diffsim.policies.network import mlp
+from diffsim.policies.normalizer import ObservationNormalizer
 
 
 class ValueMLP(nn.Module):

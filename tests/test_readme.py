@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from trainers.options import parse_fit
+from diffsim.trainers.run.arguments import parse_fit
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -12,12 +12,12 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.optim import Optimizer
 
-from policies import Policy
-from trainers.errors import NonFiniteError
-from trainers.ranks import average_gradients
+from diffsim.policies import Policy
+from diffsim.trainers.errors import NonFiniteError
+from diffsim.trainers.run.ranks import average_gradients
 
 CHECKPOINT_FORMAT = 2
-Evaluation = Callable[[Policy], dict[str, float]]
+Evaluator = Callable[[Policy], dict[str, float]]
 
 
 class Training(LightningModule, ABC):
@@ -72,7 +72,7 @@ class Training(LightningModule, ABC):
         found: Any = self.optimizers(use_pl_optimizer=False)
         return found if isinstance(found, list) else [found]
 
-    def descend(
+    def gradient_step(
         self, loss: Callable[[], Tensor], optimizer: Optimizer, max_norm: float = float("inf")
     ) -> tuple[Tensor, Tensor]:
         """Takes one optimizer step down a loss, its gradient scaled down to at most `max_norm`.
@@ -158,9 +158,7 @@ class Algorithm(Training):
 
     run_defaults: ClassVar[dict[str, Any]] = {}
 
-    def __init__(
-        self, policy: Policy, *, seed: int, device: torch.device, evaluation: Evaluation | None = None
-    ) -> None:
+    def __init__(self, policy: Policy, *, seed: int, device: torch.device, evaluation: Evaluator | None = None) -> None:
         super().__init__(seed=seed, device=device)
         self.policy = policy
         self.evaluation = evaluation

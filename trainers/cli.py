@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from trainers.errors import FailedRunsError, NonFiniteError, UsageError
+from diffsim.trainers.errors import FailedRunsError, NonFiniteError, UsageError
 
 USAGE = """usage: diffsim COMMAND [options]
 
@@ -47,7 +47,7 @@ def run_fit(argv: Sequence[str]) -> None:
     from rich.console import Console
 
     with loading():
-        from trainers.fit import fit
+        from diffsim.trainers.run.fit import fit
 
     fit(argv, Console())
 
@@ -56,7 +56,7 @@ def run_evaluate(argv: Sequence[str]) -> None:
     """Runs `diffsim evaluate`."""
     from jsonargparse import ArgumentParser
 
-    from trainers.options import parse
+    from diffsim.trainers.run.arguments import parse
 
     parser = ArgumentParser(
         prog="diffsim evaluate",
@@ -72,7 +72,7 @@ def run_evaluate(argv: Sequence[str]) -> None:
     from rich.console import Console
 
     with loading():
-        from trainers.fit import evaluate
+        from diffsim.trainers.run.fit import evaluate
 
     evaluate(options.run, options.episodes, options.seed, options.video, Console())
 
@@ -81,8 +81,8 @@ def run_compare(argv: Sequence[str]) -> None:
     """Runs `diffsim compare`."""
     from jsonargparse import ArgumentParser
 
-    from trainers.compare.compare import CompareOptions, compare
-    from trainers.options import parse
+    from diffsim.trainers.compare.compare import CompareOptions, compare
+    from diffsim.trainers.run.arguments import parse
 
     description = "Train many algorithms on many tasks, each run in a process of its own, and put them on one page."
     parser = ArgumentParser(prog="diffsim compare", description=description, exit_on_error=False, allow_abbrev=False)
@@ -102,13 +102,13 @@ def run_report(argv: Sequence[str]) -> None:
 
     from jsonargparse import ArgumentParser
 
-    from trainers.options import parse
+    from diffsim.trainers.run.arguments import parse
 
     description = "Write the page of a comparison, of what there is so far."
     parser = ArgumentParser(prog="diffsim report", description=description, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("dir", metavar="DIR", help="Folder of the comparison.")
     folder = Path(parse(parser, argv).dir)
-    from trainers.compare.report import write_report
+    from diffsim.trainers.compare.report import write_report
 
     print(f"report: {write_report(folder)}")
 
@@ -117,8 +117,8 @@ def run_gradients(argv: Sequence[str]) -> None:
     """Runs `diffsim gradients`."""
     from jsonargparse import ArgumentParser
 
-    from trainers.laboratory.options import GradientOptions
-    from trainers.options import parse
+    from diffsim.trainers.gradients.options import GradientOptions
+    from diffsim.trainers.run.arguments import parse
 
     description = "Compare estimators of the policy gradient: variance, bias, cosine and cost, by horizon."
     parser = ArgumentParser(prog="diffsim gradients", description=description, exit_on_error=False, allow_abbrev=False)
@@ -126,7 +126,7 @@ def run_gradients(argv: Sequence[str]) -> None:
     options = GradientOptions(**parse(parser, argv).as_dict())
     from rich.console import Console
 
-    from trainers.laboratory.gradients import gradients
+    from diffsim.trainers.gradients.gradients import gradients
 
     gradients(options, Console())
 
@@ -135,25 +135,25 @@ def run_tasks(argv: Sequence[str]) -> None:
     """Runs `diffsim tasks`."""
     from jsonargparse import ArgumentParser
 
-    from trainers.options import parse
+    from diffsim.trainers.run.arguments import parse
 
     description = "List the environments, and what of each is supported."
     parse(ArgumentParser(prog="diffsim tasks", description=description, exit_on_error=False, allow_abbrev=False), argv)
     from rich.console import Console
 
-    from trainers.task_table import task_table
+    from diffsim.trainers.run.task_table import task_table
 
     Console(width=max(Console().width, 100)).print(task_table())  # a table cut short is no use
 
 
 def run_collect(argv: Sequence[str]) -> None:
     """Runs `diffsim collect`."""
-    from trainers.model_based.options import parse_collect
+    from diffsim.trainers.run.model_arguments import parse_collect
 
     options = parse_collect(argv)
     from rich.console import Console
 
-    from trainers.model_based.collect_command import collect_command
+    from diffsim.trainers.run.collect_command import collect_command
 
     collect_command(options, Console())
 
@@ -162,19 +162,19 @@ def run_fit_model(argv: Sequence[str]) -> None:
     """Runs `diffsim fit-model`."""
     from rich.console import Console
 
-    from trainers.model_based.fit_model import fit_model
+    from diffsim.trainers.run.fit_model import fit_model
 
     fit_model(argv, Console())
 
 
 def run_model_report(argv: Sequence[str]) -> None:
     """Runs `diffsim model-report`."""
-    from trainers.model_based.options import parse_report
+    from diffsim.trainers.run.model_arguments import parse_report
 
     options = parse_report(argv)
     from rich.console import Console
 
-    from trainers.model_based.report import model_report
+    from diffsim.trainers.examine.report import model_report
 
     model_report(options, Console())
 

@@ -9,13 +9,13 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor
 
-from policies import Policy
-from trainers.algorithm import Algorithm, Evaluation
-from trainers.environments import resumable
-from trainers.ranges import unit_interval
-from trainers.returns import episode_returns
-from trainers.reward_normalizer import RewardNormalizer
-from trainers.rollout import Actor, Trajectory, collect
+from diffsim.policies import Policy
+from diffsim.trainers.algorithm import Algorithm, Evaluator
+from diffsim.trainers.experience.rollout import Actor, Trajectory, collect
+from diffsim.trainers.experience.vector_env import resumable
+from diffsim.trainers.maths.returns import episode_returns
+from diffsim.trainers.maths.reward_normalizer import RewardNormalizer
+from diffsim.trainers.ranges import unit_interval
 
 
 class ModelFree(Algorithm):
@@ -40,7 +40,7 @@ class ModelFree(Algorithm):
         gamma: float,
         normalize_reward: bool = False,
         seed: int,
-        evaluation: Evaluation | None,
+        evaluation: Evaluator | None,
     ) -> None:
         weight = next(policy.parameters())
         super().__init__(policy, seed=seed, device=weight.device, evaluation=evaluation)
@@ -70,7 +70,7 @@ class ModelFree(Algorithm):
         weight = next(self.policy.parameters())
         return torch.randn(shape, generator=self.generator, device=weight.device, dtype=weight.dtype)
 
-    def see(self, obs: Tensor) -> None:
+    def update_normalizer(self, obs: Tensor) -> None:
         """Lets the policy, and what shares its statistics, see with newer ones from now on. `obs`: [..., O]."""
         if self.policy.normalizer is not None:
             self.policy.normalizer.update(obs)

@@ -8,8 +8,8 @@ Source: MuJoCo documentation, Computation, actuation model.
 
 import warp as wp
 
-from diffsim.model import ModelArrays
 from diffsim.physics.kinematics import joint_quat
+from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import quat_log
 from diffsim.physics.scratch import Scratch
 from diffsim.types import ZERO, real, vec3

@@ -6,7 +6,6 @@ coordinates of qpos only where they leave.
 
 import warp as wp
 
-from diffsim.model import ModelArrays
 from diffsim.physics.bias import moving_frames
 from diffsim.physics.constraint import row_forces
 from diffsim.physics.forward import constraint_rows
@@ -20,9 +19,10 @@ from diffsim.physics.integrate import (
     store3,
     tangent_from_raw,
 )
+from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import inverse_right_jacobian, inverse_right_jacobian_gradient
 from diffsim.physics.scratch import Scratch
-from diffsim.physics.step import Trajectory, copy, stage_fraction, stage_weight, tangent_rate
+from diffsim.physics.step import EvaluationPoints, copy, stage_fraction, stage_weight, tangent_rate
 from diffsim.physics.virtual_power import solve_virtual_velocity, virtual_power_gradient
 from diffsim.types import BALL, FREE, RK4, real
 
@@ -44,7 +44,7 @@ def add(n: int, x: wp.array(dtype=real), y: wp.array(dtype=real)):
 
 
 @wp.func
-def load_point(m: ModelArrays, s: Scratch, t: Trajectory, world: int, slot: int):
+def load_point(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int):
     """Makes a slot the evaluation point, with what its gradient needs: frames, mass matrix, constraint rows."""
     copy(m.nq, t.qpos[world, slot], s.qpos[world])
     copy(m.nv, t.qvel[world, slot], s.qvel[world])
@@ -63,7 +63,7 @@ def evaluation_adjoint(m: ModelArrays, s: Scratch, world: int):
 
 
 @calls_gradient
-def euler_adjoint(m: ModelArrays, s: Scratch, t: Trajectory, world: int, slot: int):
+def euler_adjoint(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int):
     """From next_*_bar to state_*_bar, through `euler_step`; adds to what qacc_bar, qpos_bar and qvel_bar hold."""
     load_point(m, s, t, world, slot)
     if m.implicit == 1:
@@ -89,7 +89,7 @@ def euler_adjoint(m: ModelArrays, s: Scratch, t: Trajectory, world: int, slot: i
 
 
 @wp.func
-def stage_rates(m: ModelArrays, s: Scratch, t: Trajectory, world: int, slot: int):
+def stage_rates(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int):
     """Fills stage_rate with the rates of `runge_kutta_step`, and `work` with their weighted sum."""
     copy(m.nv, t.qvel[world, slot], s.stage_rate[world, 0])
     for stage in range(1, 4):
@@ -131,7 +131,7 @@ def tangent_rate_adjoint(
 
 
 @calls_gradient
-def runge_kutta_adjoint(m: ModelArrays, s: Scratch, t: Trajectory, world: int, slot: int):
+def runge_kutta_adjoint(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int):
     """From next_*_bar to state_*_bar, through `runge_kutta_step`.
 
     The fourth stage's adjoint adds to what qacc_bar, qpos_bar and qvel_bar hold. rate_bar and acceleration_step_bar
@@ -216,7 +216,7 @@ def step_adjoint_kernel(
     # in
     ctrl_in: wp.array2d(dtype=real),
     num_steps: int,
-    trajectory_in: Trajectory,
+    trajectory_in: EvaluationPoints,
     # cotangents in: of the next state in the tangent space [world, 2 nv], and of the last evaluation
     next_bar_in: wp.array2d(dtype=real),
     qpos_bar_in: wp.array2d(dtype=real),
@@ -275,7 +275,7 @@ def evaluate_adjoint_kernel(
     s: Scratch,
     # in
     ctrl_in: wp.array2d(dtype=real),
-    point_in: Trajectory,
+    point_in: EvaluationPoints,
     # cotangents in
     qacc_bar_in: wp.array2d(dtype=real),
     constraint_bar_in: wp.array2d(dtype=real),

@@ -9,10 +9,10 @@ Source: Featherstone (2008), section 5.3.
 
 import warp as wp
 
-from diffsim.model import ModelArrays
 from diffsim.physics.fluid import drag
 from diffsim.physics.inertia import body_inertia
 from diffsim.physics.kinematics import kinematics, motion_subspaces
+from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import apply_inertia, cross_force, cross_motion
 from diffsim.types import ZERO, real, vec6

@@ -11,7 +11,7 @@ Source: MuJoCo documentation, Computation, constraint model; Modeling, solver pa
 
 import warp as wp
 
-from diffsim.model import ModelArrays
+from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
 from diffsim.types import HALF, ONE, ZERO, real, vec2
 

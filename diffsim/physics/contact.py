@@ -10,9 +10,9 @@ Source: MuJoCo documentation, Computation, contact and friction cones (pyramidal
 
 import warp as wp
 
-from diffsim.model import ModelArrays
-from diffsim.physics.collision import contact_frame, contact_geometry
+from diffsim.collision.geometry import contact_frame, contact_geometry
 from diffsim.physics.constraint import UNILATERAL, add_row
+from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import quat_mul, quat_to_mat, rotate
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import angular, linear, twist

@@ -11,11 +11,11 @@ the two geoms is the narrow phase's own gradient.
 
 import warp as wp
 
-from diffsim.model import ModelArrays
-from diffsim.physics.collision import contact_geometry_adjoint
+from diffsim.collision.geometry import contact_geometry_adjoint
 from diffsim.physics.constraint import position_slope, row_damping, row_dot
 from diffsim.physics.contact import components, twist_at
 from diffsim.physics.gradient_call import calls_gradient
+from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.parameter_gradient import friction_gradient
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import angular, cross_force, linear, twist

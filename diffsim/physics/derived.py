@@ -5,11 +5,11 @@ All are in world axes, about the centre of mass of the tree that the body belong
 
 import warp as wp
 
-from diffsim.model import ModelArrays
 from diffsim.physics.bias import moving_frames
 from diffsim.physics.equality import joined, turning_torque
 from diffsim.physics.inertia import subtree_inertias
 from diffsim.physics.integrate import load3
+from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import quat_to_mat
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import angular, linear, twist

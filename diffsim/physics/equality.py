@@ -18,10 +18,10 @@ Source: MuJoCo documentation, Computation, equality constraints and dual problem
 
 import warp as wp
 
-from diffsim.model import ModelArrays
 from diffsim.physics.bias import block_twist
 from diffsim.physics.constraint import EQUALITY, add_row
 from diffsim.physics.contact import twist_at
+from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.points import point_position
 from diffsim.physics.rotation import quat_conj, quat_mul, quat_to_mat
 from diffsim.physics.scratch import Scratch

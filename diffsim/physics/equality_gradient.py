@@ -10,12 +10,12 @@ Their cotangents are wrenches at the joined point, torques for a weld; `equality
 
 import warp as wp
 
-from diffsim.model import ModelArrays
 from diffsim.physics.constraint import impedance, row_damping, row_dot
 from diffsim.physics.contact import twist_at
 from diffsim.physics.contact_gradient import wrench_at
 from diffsim.physics.equality import Joined, joined, turning_torque
 from diffsim.physics.integrate import load3
+from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.parameter_gradient import add_to
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import angular, cross_force, linear

@@ -9,7 +9,7 @@ Source: MuJoCo documentation, Computation, passive forces, inertia-based model.
 
 import warp as wp
 
-from diffsim.model import ModelArrays
+from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import quat_conj, quat_mul, rotate
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import angular, linear, twist

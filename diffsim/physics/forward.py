@@ -2,7 +2,6 @@
 
 import warp as wp
 
-from diffsim.model import ModelArrays
 from diffsim.physics.actuation import actuation
 from diffsim.physics.bias import moving_frames, smooth_bias
 from diffsim.physics.constraint import damp_rows
@@ -11,6 +10,7 @@ from diffsim.physics.equality import equality_rows
 from diffsim.physics.inertia import mass_matrix
 from diffsim.physics.joint_equality import joint_equality_rows
 from diffsim.physics.limit import friction_rows, limit_rows
+from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.newton import solve_acceleration
 from diffsim.physics.passive import passive
 from diffsim.physics.scratch import Scratch

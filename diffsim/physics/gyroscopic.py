@@ -12,9 +12,9 @@ Source: MuJoCo documentation, Computation, gyroscopic derivatives for free bodie
 
 import warp as wp
 
-from diffsim.model import ModelArrays
 from diffsim.physics.inertia import factor_solve
 from diffsim.physics.integrate import load3, store3
+from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import quat_conj, rotate
 from diffsim.physics.scratch import Scratch
 from diffsim.types import ONE, ZERO, mat33, real, vec3

@@ -7,7 +7,6 @@ Source: MuJoCo documentation, Computation, numerical integration.
 
 import warp as wp
 
-from diffsim.model import ModelArrays
 from diffsim.physics.actuation import (
     actuator_length,
     clamped_ctrl,
@@ -20,6 +19,7 @@ from diffsim.physics.bias import block_twist
 from diffsim.physics.fluid import drag_derivative, drag_second_derivative, wind_twist
 from diffsim.physics.gyroscopic import gyroscopic_gradient, gyroscopic_solve, gyroscopic_solve_transposed
 from diffsim.physics.inertia import factor, factor_solve, multiply_mass
+from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.parameter_gradient import add_to, drag_parameter_gradient, implicit_parameter_gradient
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import apply_inertia, cross_force

@@ -5,7 +5,7 @@ Source: Featherstone (2008), sections 2.13 and 6.2.
 
 import warp as wp
 
-from diffsim.model import ModelArrays
+from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import quat_to_mat
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import apply_inertia

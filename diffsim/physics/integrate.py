@@ -5,7 +5,7 @@ A quaternion becomes q exp(dq), normalized; every other coordinate q + dq.
 
 import warp as wp
 
-from diffsim.model import ModelArrays
+from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import quat_exp, quat_mul, quat_normalize, right_jacobian, rotate
 from diffsim.types import BALL, FREE, HALF, TWO, quat, real, vec3
 

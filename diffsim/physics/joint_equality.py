@@ -8,9 +8,9 @@ Source: MuJoCo documentation, XML reference, equality/joint.
 
 import warp as wp
 
-from diffsim.model import ModelArrays
 from diffsim.physics.constraint import EQUALITY, add_row, position_slope, row_damping, row_dot
 from diffsim.physics.limit import constant_row_gradient
+from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
 from diffsim.types import ONE, ZERO, real, vec3
 

@@ -5,7 +5,7 @@ Source: MuJoCo documentation, Computation, kinematics and Modeling, joints.
 
 import warp as wp
 
-from diffsim.model import ModelArrays
+from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import quat_from_axis_angle, quat_mul, quat_normalize, rotate
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import twist

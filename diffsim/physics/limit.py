@@ -6,7 +6,6 @@ Source: MuJoCo documentation, Computation, constraint model.
 
 import warp as wp
 
-from diffsim.model import ModelArrays
 from diffsim.physics.constraint import (
     FRICTION,
     TINY,
@@ -18,6 +17,7 @@ from diffsim.physics.constraint import (
 )
 from diffsim.physics.integrate import load3
 from diffsim.physics.kinematics import joint_quat
+from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import inverse_right_jacobian, quat_log
 from diffsim.physics.scratch import Scratch
 from diffsim.types import BALL, ONE, ZERO, real

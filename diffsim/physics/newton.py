@@ -8,7 +8,6 @@ Source: MuJoCo documentation, Computation, constraint model, primal problem.
 
 import warp as wp
 
-from diffsim.model import ModelArrays
 from diffsim.physics.constraint import (
     constraint_force,
     move_rows,
@@ -18,6 +17,7 @@ from diffsim.physics.constraint import (
     row_state,
 )
 from diffsim.physics.inertia import factor, factor_solve, multiply_mass
+from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
 from diffsim.types import EPSILON, ZERO, real, vec2
 

@@ -1,14 +1,14 @@
 """Gradient of the virtual power with respect to physical parameters, at the cost of a few products per body.
 
 P is linear in masses and inertias, so its gradient by them is the bilinear form that they stand in. `parameter_bar` is
-one vector in the order of `diffsim.parameters.KERNEL_FIELDS`; m.at_... say where each field begins.
+one vector in the order of `diffsim.compile.parameters.KERNEL_FIELDS`; m.at_... say where each field begins.
 """
 
 import warp as wp
 
-from diffsim.model import ModelArrays
 from diffsim.physics.fluid import com_arm, inertia_axes, to_box, wind_twist
 from diffsim.physics.integrate import load3
+from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.passive import spring_rotation
 from diffsim.physics.rotation import quat_conj, rotate
 from diffsim.physics.scratch import Scratch

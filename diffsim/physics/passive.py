@@ -2,8 +2,8 @@
 
 import warp as wp
 
-from diffsim.model import ModelArrays
 from diffsim.physics.kinematics import joint_quat
+from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import quat_conj, quat_log, quat_mul, quat_normalize
 from diffsim.physics.scratch import Scratch
 from diffsim.types import BALL, FREE, ZERO, quat, vec3

@@ -2,9 +2,9 @@
 
 import warp as wp
 
-from diffsim.model import ModelArrays
 from diffsim.physics.integrate import raw_from_tangent
 from diffsim.physics.kinematics import kinematics, motion_subspaces
+from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import rotate
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import twist

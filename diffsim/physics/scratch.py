@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import warp as wp
 
-from diffsim.model import Model
+from diffsim.compile.model import Model
 from diffsim.types import dtype, mat33, quat, real, vec3, vec6
 
 # One evaluation's quantities: type and shape of one world. Twists and wrenches are about the root body's origin.
@@ -95,7 +95,7 @@ FIELDS = {
     "constraint_twist_bar": (vec6, ("nbody",)),
     "qacc_twist": (vec6, ("nbody",)),
     "qacc_twist_bar": (vec6, ("nbody",)),
-    "parameter_bar": (real, ("parameter",)),  # of the parameters, as `diffsim.parameters` orders them
+    "parameter_bar": (real, ("parameter",)),  # of the parameters, as `diffsim.compile.parameters` orders them
     # adjoint: integrators
     "state_qpos_bar": (real, ("nv",)),  # at the start of a step
     "state_qvel_bar": (real, ("nv",)),

@@ -5,11 +5,11 @@ Each evaluation's (q, v, a) is written to its slot of a trajectory, which is all
 
 import warp as wp
 
-from diffsim.model import ModelArrays
 from diffsim.physics.derived import contact_wrenches
 from diffsim.physics.forward import evaluate
 from diffsim.physics.implicit import implicit_acceleration
 from diffsim.physics.integrate import integrate_position, load3, store3
+from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import inverse_right_jacobian
 from diffsim.physics.scratch import Scratch
 from diffsim.types import BALL, FREE, RK4, real, vec6
@@ -18,8 +18,8 @@ wp.set_module_options({"enable_backward": False})
 
 
 @wp.struct
-class Trajectory:
-    """Evaluation points of consecutive physics steps: one slot each for Euler, four for Runge-Kutta."""
+class EvaluationPoints:
+    """DynamicsPoint points of consecutive physics steps: one slot each for Euler, four for Runge-Kutta."""
 
     qpos: wp.array3d(dtype=real)  # [world, slot, nq]
     qvel: wp.array3d(dtype=real)  # [world, slot, nv]
@@ -52,7 +52,7 @@ def copy(n: int, source: wp.array(dtype=real), target: wp.array(dtype=real)):
 
 
 @wp.func
-def store_point(m: ModelArrays, s: Scratch, t: Trajectory, world: int, slot: int):
+def store_point(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int):
     """Writes the evaluation point to a slot."""
     copy(m.nq, s.qpos[world], t.qpos[world, slot])
     copy(m.nv, s.qvel[world], t.qvel[world, slot])
@@ -81,7 +81,7 @@ def tangent_rate(
 
 
 @wp.func
-def euler_step(m: ModelArrays, s: Scratch, t: Trajectory, world: int, slot: int):
+def euler_step(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int):
     """V' = v + h w, q' = q (+) h v': w is qacc, or what implicit damping makes of it."""
     evaluate(m, s, world, 0)
     store_point(m, s, t, world, slot)
@@ -96,7 +96,7 @@ def euler_step(m: ModelArrays, s: Scratch, t: Trajectory, world: int, slot: int)
 
 
 @wp.func
-def runge_kutta_step(m: ModelArrays, s: Scratch, t: Trajectory, world: int, slot: int):
+def runge_kutta_step(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int):
     """Four evaluations; increments of position live in the tangent space at the step's start."""
     for stage in range(4):
         if stage > 0:
@@ -177,7 +177,7 @@ def step_kernel(
     ctrl_in: wp.array2d(dtype=real),  # [world, nu], or [world, nu + nv] with applied forces
     num_steps: int,
     # out
-    trajectory_out: Trajectory,
+    trajectory_out: EvaluationPoints,
     state_out: wp.array2d(dtype=real),
     qfrc_constraint_out: wp.array2d(dtype=real),
     qfrc_actuator_out: wp.array2d(dtype=real),

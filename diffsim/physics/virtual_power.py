@@ -19,7 +19,6 @@ where V, A and Y are those of the frame before the joint.
 
 import warp as wp
 
-from diffsim.model import ModelArrays
 from diffsim.physics.actuation import (
     actuator_length,
     clamped_ctrl,
@@ -40,6 +39,7 @@ from diffsim.physics.inertia import factor_solve
 from diffsim.physics.joint_equality import JOINT_EQUALITY, joint_equality_gradient
 from diffsim.physics.kinematics import joint_quat
 from diffsim.physics.limit import DOF_FRICTION, joint_row_gradient
+from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.newton import factor_hessian
 from diffsim.physics.parameter_gradient import (
     actuator_parameter_gradient,

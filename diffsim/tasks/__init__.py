@@ -9,7 +9,6 @@ from typing import Any, overload
 import torch
 
 from diffsim.mdp import MDP
-from diffsim.noisy_reward import NoisyReward, check_std
 from diffsim.tasks.ant import Ant
 from diffsim.tasks.cart_pole_swing_up import CartPoleSwingUp
 from diffsim.tasks.goal_task import GoalTask
@@ -26,6 +25,7 @@ from diffsim.tasks.reacher_goal import ReacherGoal
 from diffsim.tasks.swimmer import Swimmer
 from diffsim.tasks.task import Task
 from diffsim.tasks.walker2d import Walker2d
+from diffsim.wrappers import NoisyReward, check_std
 
 __all__ = [
     "TASKS",

@@ -7,7 +7,7 @@ from os import PathLike
 import torch
 from torch import Tensor
 
-from diffsim.simulator import Evaluation
+from diffsim.engine.simulator import DynamicsPoint
 from diffsim.tasks.task import Task, unbounded
 
 
@@ -86,7 +86,7 @@ class Ant(Task):
         qpos = self.init_qpos + self.uniform(self.mj_model.nq, self.reset_noise_scale, generator)
         return qpos, self.normal(self.mj_model.nv, self.reset_noise_scale, generator)
 
-    def extras(self, evaluation: Evaluation) -> Tensor:
+    def extras(self, evaluation: DynamicsPoint) -> Tensor:
         """X of the main body, and contact forces of all bodies, the world's zeros first: [N, 1 + 6 nbody]."""
         x = self.simulator.xpos(evaluation.qpos, [self.main_body])[:, 0, :1]
         return torch.cat([x, evaluation.cfrc_ext.flatten(1)], dim=1)

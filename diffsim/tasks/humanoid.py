@@ -7,7 +7,7 @@ from os import PathLike
 import torch
 from torch import Tensor
 
-from diffsim.simulator import Evaluation
+from diffsim.engine.simulator import DynamicsPoint
 from diffsim.tasks.humanoid_task import HumanoidTask
 from diffsim.tasks.task import within
 
@@ -96,7 +96,7 @@ class Humanoid(HumanoidTask):
         mass = torch.as_tensor(self.mj_model.body_mass, dtype=self.dtype, device=self.device)
         self.mass_fraction = mass / mass.sum()
 
-    def extras(self, evaluation: Evaluation) -> Tensor:
+    def extras(self, evaluation: DynamicsPoint) -> Tensor:
         """X of the centre of mass, then what every humanoid carries: [N, num_extras]."""
         x = self.simulator.xipos(evaluation.qpos, range(self.mj_model.nbody))[:, :, 0] @ self.mass_fraction
         return torch.cat([x[:, None], super().extras(evaluation)], dim=1)

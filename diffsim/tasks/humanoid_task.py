@@ -7,7 +7,7 @@ from os import PathLike
 import torch
 from torch import Tensor
 
-from diffsim.simulator import Evaluation
+from diffsim.engine.simulator import DynamicsPoint
 from diffsim.tasks.task import Task, unbounded
 
 
@@ -60,7 +60,7 @@ class HumanoidTask(Task):
         qpos = self.init_qpos + self.uniform(self.mj_model.nq, self.reset_noise_scale, generator)
         return qpos, self.uniform(self.mj_model.nv, self.reset_noise_scale, generator)
 
-    def extras(self, evaluation: Evaluation) -> Tensor:
+    def extras(self, evaluation: DynamicsPoint) -> Tensor:
         """Included inertias, velocities and actuator torques, then contact forces: [N, num_extras].
 
         The world's rows and the free joint's torques are left out.

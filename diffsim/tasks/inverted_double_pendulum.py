@@ -7,7 +7,7 @@ from os import PathLike
 import torch
 from torch import Tensor
 
-from diffsim.simulator import Evaluation
+from diffsim.engine.simulator import DynamicsPoint
 from diffsim.tasks.task import Task, unbounded
 
 
@@ -58,7 +58,7 @@ class InvertedDoublePendulum(Task):
         qpos = self.init_qpos + self.uniform(self.mj_model.nq, self.reset_noise_scale, generator)
         return qpos, self.normal(self.mj_model.nv, self.reset_noise_scale, generator)
 
-    def extras(self, evaluation: Evaluation) -> Tensor:
+    def extras(self, evaluation: DynamicsPoint) -> Tensor:
         """Tip x, tip z, constraint force on the cart: [N, 3]."""
         tip = self.simulator.site_xpos(evaluation.qpos, [0])[:, 0]
         return torch.cat([tip[:, ::2], evaluation.qfrc_constraint[:, :1]], dim=1)

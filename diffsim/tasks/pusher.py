@@ -7,7 +7,7 @@ from os import PathLike
 import torch
 from torch import Tensor
 
-from diffsim.simulator import Evaluation
+from diffsim.engine.simulator import DynamicsPoint
 from diffsim.tasks.task import Task, unbounded
 
 
@@ -78,7 +78,7 @@ class Pusher(Task):
         y = self.uniform(1, 0.15, generator) - 0.15
         return torch.cat([y, self.uniform(1, 0.2, generator)], dim=1)
 
-    def extras(self, evaluation: Evaluation) -> Tensor:
+    def extras(self, evaluation: DynamicsPoint) -> Tensor:
         """Positions of tip, cylinder and goal, [N, 9]."""
         return self.simulator.xpos(evaluation.qpos, ["tips_arm", "object", "goal"]).flatten(1)
 

@@ -7,7 +7,7 @@ from os import PathLike
 import torch
 from torch import Tensor
 
-from diffsim.simulator import Evaluation
+from diffsim.engine.simulator import DynamicsPoint
 from diffsim.tasks.task import Task, unbounded
 
 
@@ -61,7 +61,7 @@ class Reacher(Task):
         goal = radius * torch.cat([angle.cos(), angle.sin()], dim=1)
         return torch.cat([qpos[:, :-2], goal], dim=1), torch.cat([qvel[:, :-2], torch.zeros_like(goal)], dim=1)
 
-    def extras(self, evaluation: Evaluation) -> Tensor:
+    def extras(self, evaluation: DynamicsPoint) -> Tensor:
         """Fingertip minus target, [N, 3]."""
         fingertip, target = self.simulator.xpos(evaluation.qpos, ["fingertip", "target"]).unbind(dim=1)
         return fingertip - target

@@ -15,11 +15,11 @@ import torch
 from gymnasium.spaces import Box
 from torch import Tensor
 
+from diffsim.compile.model import Model
+from diffsim.engine.simulator import DynamicsPoint, Simulator
 from diffsim.mdp import MDP
-from diffsim.model import Model
-from diffsim.noisy_reward import check_std
-from diffsim.simulator import Evaluation, Simulator
 from diffsim.types import dtype
+from diffsim.wrappers import check_std
 
 
 class Task(MDP):
@@ -110,7 +110,7 @@ class Task(MDP):
     def reset_model(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws fresh qpos [N, nq] and qvel [N, nv]."""
 
-    def extras(self, evaluation: Evaluation) -> Tensor:
+    def extras(self, evaluation: DynamicsPoint) -> Tensor:
         """Quantities of the last evaluation that observation or reward read: [N, num_extras]."""
         return evaluation.qpos[:, :0]
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from policies import GaussianMLP
-from trainers.environments import make_env
-from trainers.likelihood_ratio.a2c import A2C
-from trainers.likelihood_ratio.on_policy import POLICY_DEFAULTS
-from trainers.likelihood_ratio.ppo import PPO
-from trainers.likelihood_ratio.trpo import TRPO
-from trainers.rollout import Trajectory
+from diffsim.policies import GaussianMLP
+from diffsim.trainers.experience.rollout import Trajectory
+from diffsim.trainers.experience.vector_env import make_env
+from diffsim.trainers.likelihood_ratio.a2c import A2C
+from diffsim.trainers.likelihood_ratio.on_policy import POLICY_DEFAULTS
+from diffsim.trainers.likelihood_ratio.ppo import PPO
+from diffsim.trainers.likelihood_ratio.trpo import TRPO
 
 peers = pytest.importorskip("stable_baselines3", reason="needs the bench extra")
 contrib = pytest.importorskip("sb3_contrib", reason="needs the bench extra")

@@ -7,7 +7,7 @@ import mujoco
 import numpy as np
 import warp as wp
 
-from diffsim.physics.collision import (
+from diffsim.collision.geometry import (
     CANDIDATES,
     GeometryCotangents,
     contact_frame,

@@ -6,7 +6,7 @@ import mujoco
 import numpy as np
 from hypothesis import strategies as st
 
-from diffsim.physics.collision import CANDIDATES
+from diffsim.collision.geometry import CANDIDATES
 
 KINDS = ["plane", "sphere", "capsule", "ellipsoid", "cylinder", "box"]
 MOVING_KINDS = ["sphere", "capsule", "ellipsoid", "cylinder", "box"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffsim.physics.collision import CANDIDATES
+from diffsim.collision.geometry import CANDIDATES
 
 from .contact_cases import PAIRS, SPECIAL, Case, random_poses
 from .contact_pairs import MOST, Pair, Poses, differences

@@ -13,9 +13,9 @@ import torch
 import diffsim
 from diffsim import FiniteDifferenceMDP
 from diffsim.mdp import Scenarios
+from diffsim.policies import DeterministicMLP
 from diffsim.tasks import Task
-from policies import DeterministicMLP
-from trainers.rollout import rollout
+from diffsim.trainers.experience.rollout import rollout
 
 from .engine import tensors
 from .official import official, random_transitions

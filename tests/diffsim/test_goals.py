@@ -7,7 +7,7 @@ import torch
 
 import diffsim
 from diffsim.mdp import Scenarios
-from diffsim.noisy_reward import NoisyReward
+from diffsim.wrappers import NoisyReward
 
 from .official import official, random_transitions
 

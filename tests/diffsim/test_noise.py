@@ -8,10 +8,10 @@ import torch
 import diffsim
 from diffsim.gym import VectorEnv
 from diffsim.mdp import Scenarios
+from diffsim.policies import DeterministicMLP
 from diffsim.tasks import Task
-from policies import DeterministicMLP
+from diffsim.trainers.experience.rollout import rollout
 from tests.trainers.linear import LinearPolicy, LinearQuadratic
-from trainers.rollout import rollout
 
 from .engine import tensors
 from .official import official, put, random_transitions

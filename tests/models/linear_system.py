@@ -2,7 +2,7 @@
 
 import torch
 
-from models import Data, WorldModel, from_windows
+from diffsim.models import Data, WorldModel, from_windows
 from tests.trainers.linear_gaussian import NoisyLinearQuadratic
 
 NOISE = torch.tensor([0.3, 0.1], dtype=torch.float64)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from gymnasium.spaces import Box
 
-from models import Data, DataError, Moments, Statistics, from_windows, load_data, save_data
+from diffsim.models import Data, DataError, Moments, Statistics, from_windows, load_data, save_data
 from tests.models.linear_system import linear_model, system_data
 
 OBS, ACTION = Box(-np.inf, np.inf, (2,), np.float64), Box(-2.0, 2.0, (1,), np.float32)
@@ -43,7 +43,7 @@ def test_starts_have_whole_windows_before_them():
 
 
 def test_window_says_which_steps_belong_to_the_episode():
-    fields, valid = counted().window(torch.tensor([4, 6, 7]), 2)
+    fields, valid = counted().sequences(torch.tensor([4, 6, 7]), 2)
     assert fields["reward"].tolist() == [[0, 20, 30], [10, 30, 30]]
     assert valid.tolist() == [[True, True, True], [True, False, False]]
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from diffsim.mdp import Scenarios
-from models import LearnedMDP, ModelFit
+from diffsim.models import LearnedMDP, ModelFit
+from diffsim.trainers.experience.rollout import rollout
 from tests.models.linear_system import (
     NOISE,
     LinearGaussianSystem,
@@ -14,7 +15,6 @@ from tests.models.linear_system import (
     system_data,
 )
 from tests.trainers.linear import NoisyLinearPolicy
-from trainers.rollout import rollout
 
 COUNT = 5_000
 GAIN = (0.0, 0.5)  # far from the best one, where the gradient is large

@@ -8,13 +8,13 @@ import torch
 from gymnasium.spaces import Box
 
 from diffsim.mdp import Scenarios
-from models import EnsembleGRU, LearnedMDP, ModelFit, WorldModel, from_windows
-from models.fitting import validation_loss
-from policies import GaussianMLP
+from diffsim.models import EnsembleGRU, LearnedMDP, ModelFit, WorldModel, from_windows
+from diffsim.models.fitting import validation_loss
+from diffsim.policies import GaussianMLP
+from diffsim.trainers.experience.rollout import rollout
+from diffsim.trainers.model_based.planner import CEMPlanner
+from diffsim.trainers.model_based.svg import SVG
 from tests.trainers.linear import LinearPolicy
-from trainers.model_based.planner import CEMPlanner
-from trainers.model_based.svg import SVG
-from trainers.rollout import rollout
 
 # A rotation that shrinks: x' = A x + B u + 0.03 w, of which o = x_0 + 0.01 v is seen.
 A = 0.98 * torch.tensor([[math.cos(0.7), math.sin(0.7)], [-math.sin(0.7), math.cos(0.7)]], dtype=torch.float64)
@@ -114,7 +114,7 @@ def test_memory_predicts_as_the_kalman_filter_does_and_none_can_without():
 
 def small():
     model = model_of(3, num_members=3, num_elites=2, noise="state", hidden_sizes=(4,))
-    model.see(hidden_oscillator(20, 2))
+    model.set_units(hidden_oscillator(20, 2))
     return model
 
 

@@ -6,7 +6,7 @@ import torch
 from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from torch.distributions import Categorical, Independent, MultivariateNormal, Normal, kl_divergence
 
-from policies import CategoricalMLP, ClipBox, DiagonalGaussian, FullGaussian, FullGaussianMLP, GaussianMLP
+from diffsim.policies import CategoricalMLP, ClipBox, DiagonalGaussian, FullGaussian, FullGaussianMLP, GaussianMLP
 
 OBS = Box(-np.inf, np.inf, (3,), np.float64)
 ACTION = Box(np.array([-1.0, -3.0], np.float32), np.array([2.0, 1.0], np.float32))
@@ -92,7 +92,7 @@ def test_without_noise_the_likeliest():
     one, two = policy.raw_distribution(obs).log_probs
     assert torch.equal(policy(obs), torch.stack([one.argmax(-1), two.argmax(-1) + 5], -1))
     full = make("full")
-    assert torch.equal(full(obs), full.squash(full.network(full.see(obs))))
+    assert torch.equal(full(obs), full.squash(full.network(full.features(obs))))
 
 
 def test_a_discrete_action_has_no_axis_and_begins_at_its_start():

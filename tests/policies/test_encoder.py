@@ -6,7 +6,15 @@ import torch
 from gymnasium.spaces import Box, Discrete
 from torch.nn.functional import conv2d
 
-from policies import CategoricalMLP, DeterministicMLP, FullGaussianMLP, GaussianMLP, ImageEncoder, ValueMLP, is_image
+from diffsim.policies import (
+    CategoricalMLP,
+    DeterministicMLP,
+    FullGaussianMLP,
+    GaussianMLP,
+    ImageEncoder,
+    ValueMLP,
+    is_image,
+)
 
 ACTION = Box(-1.0, 1.0, (2,), np.float32)
 

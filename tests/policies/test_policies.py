@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.distributions import AffineTransform, Independent, Normal, TanhTransform, TransformedDistribution
 
-from policies import (
+from diffsim.policies import (
     CategoricalMLP,
     DeterministicMLP,
     FullGaussianMLP,

@@ -5,7 +5,7 @@ import pytest
 import torch
 from gymnasium.spaces import Box
 
-from policies import QMLP, ObservationNormalizer
+from diffsim.policies import QMLP, ObservationNormalizer
 
 BOUNDS = Box(np.array([-1.0, 0.0], np.float32), np.array([1.0, 4.0], np.float32))
 

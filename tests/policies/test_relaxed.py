@@ -7,8 +7,8 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 
-from policies import BernoulliMLP, RelaxedCategoricalMLP
-from policies.relaxed import (
+from diffsim.policies import BernoulliMLP, RelaxedCategoricalMLP
+from diffsim.policies.relaxed import (
     gumbel,
     gumbel_softmax,
     straight_through,

@@ -5,11 +5,11 @@ from functools import cache
 import torch
 
 from diffsim.mdp import Scenarios
+from diffsim.trainers.experience.rollout import rollout
+from diffsim.trainers.gradients.black_box import finite_difference_gradients, likelihood_ratio_gradients
+from diffsim.trainers.gradients.pathwise import pathwise_gradients, total_propagation, windowed_gradients
+from diffsim.trainers.maths.estimators import draw_directions, mix_by_variance
 from tests.trainers.linear_gaussian import Bandit, LinearGaussian, NoisyLinearQuadratic
-from trainers.estimators import draw_directions, mix_by_variance
-from trainers.laboratory.black_box import finite_difference_gradients, likelihood_ratio_gradients
-from trainers.laboratory.pathwise import pathwise_gradients, total_propagation, windowed_gradients
-from trainers.rollout import rollout
 
 SAMPLES = 100_000
 FORMS = ("reinforce", "gpomdp")

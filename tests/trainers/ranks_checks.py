@@ -5,7 +5,7 @@ import torch
 from torch import distributed
 
 import diffsim
-from trainers.ranks import any_rank, average_gradients, num_ranks, rank
+from diffsim.trainers.run.ranks import any_rank, average_gradients, num_ranks, rank
 
 TASKS = ["Hopper-v5", "Reacher-v5", "Humanoid-v5", "ReacherGoal-v0"]
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from trainers.algorithm import Algorithm
-from trainers.checkpoint import read_checkpoint
-from trainers.fit import train
-from trainers.options import RunOptions
-from trainers.run_folder import RunFolder
+from diffsim.trainers.algorithm import Algorithm
+from diffsim.trainers.run.arguments import RunOptions
+from diffsim.trainers.run.checkpoint import read_checkpoint
+from diffsim.trainers.run.fit import train
+from diffsim.trainers.run.run_folder import RunFolder
 
 
 def runner(options: RunOptions):

@@ -15,18 +15,18 @@ import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from torch.optim import RMSprop
 
-from policies import CategoricalMLP, GaussianMLP
+from diffsim.policies import CategoricalMLP, GaussianMLP
+from diffsim.trainers.cli import main
+from diffsim.trainers.errors import NonFiniteError
+from diffsim.trainers.experience.vector_env import make_env
+from diffsim.trainers.likelihood_ratio.a2c import A2C
+from diffsim.trainers.likelihood_ratio.a3c import A3C
+from diffsim.trainers.likelihood_ratio.a3c_worker import SharedRMSprop
+from diffsim.trainers.likelihood_ratio.on_policy import NORMALIZER_WARM_UP_STEPS
+from diffsim.trainers.run.arguments import RunOptions
+from diffsim.trainers.run.run_folder import RunFolder
 from tests.trainers.running import runner
 from tests.trainers.small_envs import Chain, Target, vector
-from trainers.cli import main
-from trainers.environments import make_env
-from trainers.errors import NonFiniteError
-from trainers.likelihood_ratio.a2c import A2C
-from trainers.likelihood_ratio.a3c import A3C
-from trainers.likelihood_ratio.a3c_worker import SharedRMSprop
-from trainers.likelihood_ratio.on_policy import LOOK_STEPS
-from trainers.options import RunOptions
-from trainers.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = RunOptions(task="small", evaluate_every=1000)
@@ -52,7 +52,7 @@ def test_one_learner_is_a2c_to_the_bit_and_resumes_exactly(tmp_path):
     a3c = run(make(A3C, env(), learners=1, **options), tmp_path / "a3c", 4)
     run(make(A3C, env(), learners=1, **options), tmp_path / "parts", 2)
     parts = run(make(A3C, env(), learners=1, **options), tmp_path / "parts", 4, resume=True)
-    assert a2c.env_steps == a3c.env_steps == parts.env_steps == LOOK_STEPS + 4 * 48
+    assert a2c.env_steps == a3c.env_steps == parts.env_steps == NORMALIZER_WARM_UP_STEPS + 4 * 48
     for other in (a3c, parts):
         own = {k: v for k, v in a2c.state_dict().items() if k.split(".")[0] in ("policy", "actor", "value")}
         assert own and all(torch.equal(value, other.state_dict()[name]) for name, value in own.items())
@@ -69,7 +69,7 @@ def test_two_learners_learn_the_best_action_together(tmp_path):
     algorithm = run(make(A3C, env, learners=2, learning_rate=0.01, gamma=0.9), tmp_path, 30)
     obs = torch.tensor([[1.0, 0.0], [-1.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
     assert algorithm.policy(obs).tolist() == [2, 0, 2]
-    assert algorithm.env_steps == LOOK_STEPS + 30 * 16 * 4 * 3
+    assert algorithm.env_steps == NORMALIZER_WARM_UP_STEPS + 30 * 16 * 4 * 3
     assert algorithm.policy.normalizer.count == algorithm.env_steps  # all learners' observations
     episodes = [state["env"]["episode"] for state in algorithm.states]
     assert len(episodes) == 2 and all(len(part) == 8 for part in episodes)
@@ -177,7 +177,7 @@ def test_no_process_is_left_behind(tmp_path, kind):
     """Ctrl-C reaches the whole process group: training stops after its iteration, with a checkpoint."""
     words = "fit --task CartPole-v1 --algorithm A3C --env_steps 100000000 --updates 1 --num_envs 2".split()
     words += ["--evaluate_every", "1000000", "--evaluate_episodes", "1", "--run", str(tmp_path / "run")]
-    command = [sys.executable, "-m", "trainers.cli", *words]
+    command = [sys.executable, "-m", "diffsim.trainers.cli", *words]
     process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stdout=subprocess.PIPE, text=True)
     folder = RunFolder(tmp_path / "run")
     try:

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainers.returns import generalized_advantages, n_step_returns, reward_to_go
+from diffsim.trainers.maths.returns import generalized_advantages, n_step_returns, reward_to_go
 
 H, N = 7, 3
 seeds = st.integers(0, 2**16)

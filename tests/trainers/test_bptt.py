@@ -4,15 +4,15 @@ import pytest
 import torch
 
 from diffsim.mdp import Scenarios
-from policies import GaussianMLP
+from diffsim.policies import GaussianMLP
+from diffsim.trainers.errors import NonFiniteError
+from diffsim.trainers.experience.rollout import Trajectory, rollout
+from diffsim.trainers.pathwise.bptt import BPTT
+from diffsim.trainers.run.arguments import RunOptions
+from diffsim.trainers.run.checkpoint import read_checkpoint
+from diffsim.trainers.run.run_folder import RunFolder
 from tests.trainers.linear import LinearPolicy, LinearQuadratic
 from tests.trainers.running import assert_resumes_exactly, runner
-from trainers.checkpoint import read_checkpoint
-from trainers.errors import NonFiniteError
-from trainers.options import RunOptions
-from trainers.pathwise.bptt import BPTT
-from trainers.rollout import Trajectory, rollout
-from trainers.run_folder import RunFolder
 
 OPTIONS = RunOptions(task="linear", evaluate_every=5)
 

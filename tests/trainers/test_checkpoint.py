@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from trainers.algorithm import CHECKPOINT_FORMAT
-from trainers.checkpoint import load_weights, read_checkpoint
-from trainers.errors import CheckpointError
+from diffsim.trainers.algorithm import CHECKPOINT_FORMAT
+from diffsim.trainers.errors import CheckpointError
+from diffsim.trainers.run.checkpoint import load_weights, read_checkpoint
 
 GOOD = {
     "diffsim": {"format": CHECKPOINT_FORMAT},

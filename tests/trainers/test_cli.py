@@ -11,10 +11,10 @@ import pytest
 import torch
 import yaml
 
-from trainers.build import build
-from trainers.cli import main
-from trainers.options import RunOptions, parse_fit
-from trainers.run_folder import RunFolder
+from diffsim.trainers.cli import main
+from diffsim.trainers.run.arguments import RunOptions, parse_fit
+from diffsim.trainers.run.build import build
+from diffsim.trainers.run.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))

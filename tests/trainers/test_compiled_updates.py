@@ -6,17 +6,17 @@ import types
 import pytest
 import torch
 
-from policies import DeterministicMLP, DiscreteQMLP, GaussianMLP
+from diffsim.policies import DeterministicMLP, DiscreteQMLP, GaussianMLP
+from diffsim.trainers.errors import UsageError
+from diffsim.trainers.experience.vector_env import make_env
+from diffsim.trainers.run.arguments import RunOptions
+from diffsim.trainers.value_gradient.ddpg import DDPG
+from diffsim.trainers.value_gradient.dpg import DPG
+from diffsim.trainers.value_gradient.dqn import DQN
+from diffsim.trainers.value_gradient.optimizer_step import CompiledAdam, compiled
+from diffsim.trainers.value_gradient.sac import SAC
+from diffsim.trainers.value_gradient.td3 import TD3
 from tests.trainers.running import assert_resumes_exactly, runner
-from trainers.environments import make_env
-from trainers.errors import UsageError
-from trainers.options import RunOptions
-from trainers.value_gradient.ddpg import DDPG
-from trainers.value_gradient.descent import GraphDescent, compiled
-from trainers.value_gradient.dpg import DPG
-from trainers.value_gradient.dqn import DQN
-from trainers.value_gradient.sac import SAC
-from trainers.value_gradient.td3 import TD3
 
 SMALL = {"steps": 12, "warmup_steps": 9, "batch_size": 8, "replay_size": 30}
 CRITIC = {"critic_hidden_sizes": (8,), "updates_per_step": 1.0}
@@ -122,7 +122,7 @@ def test_a_loss_that_leaves_a_parameter_out(traced):
     """It stays where it is, and so do its moments."""
     weights = [torch.nn.Parameter(torch.tensor(value).double()) for value in (1.0, 2.0)]
     optimizer = torch.optim.Adam(weights, lr=0.1)
-    compiled(lambda step, weight: step((3.0 * weight).square()))(GraphDescent(optimizer), weights[0])
+    compiled(lambda step, weight: step((3.0 * weight).square()))(CompiledAdam(optimizer), weights[0])
     assert weights[0].item() == pytest.approx(0.9) and weights[1].item() == 2.0
     assert [optimizer.state[weight]["step"].item() for weight in weights] == [1.0, 0.0]
 

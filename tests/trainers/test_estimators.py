@@ -4,18 +4,10 @@ import pytest
 import torch
 
 from diffsim.mdp import Scenarios
-from tests.trainers.known_gradients import (
-    BASELINES,
-    FORMS,
-    NAMES,
-    PROBLEMS,
-    SAMPLES,
-    bandit,
-    errors_in_standard_errors,
-    lqr,
-)
-from tests.trainers.linear_gaussian import LinearGaussian, NoisyLinearQuadratic
-from trainers.estimators import (
+from diffsim.trainers.experience.rollout import rollout
+from diffsim.trainers.gradients.black_box import finite_difference_gradients
+from diffsim.trainers.gradients.pathwise import pathwise_gradients, windowed_gradients
+from diffsim.trainers.maths.estimators import (
     average_baseline,
     counted_rewards,
     importance_objective,
@@ -29,10 +21,18 @@ from trainers.estimators import (
     surrogate_objective,
     time_baseline,
 )
-from trainers.laboratory.black_box import finite_difference_gradients
-from trainers.laboratory.pathwise import pathwise_gradients, windowed_gradients
-from trainers.returns import reward_to_go
-from trainers.rollout import rollout
+from diffsim.trainers.maths.returns import reward_to_go
+from tests.trainers.known_gradients import (
+    BASELINES,
+    FORMS,
+    NAMES,
+    PROBLEMS,
+    SAMPLES,
+    bandit,
+    errors_in_standard_errors,
+    lqr,
+)
+from tests.trainers.linear_gaussian import LinearGaussian, NoisyLinearQuadratic
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from policies import GaussianMLP
-from tests.trainers.linear_gaussian import LinearGaussian, NoisyLinearQuadratic
-from trainers.estimators import (
+from diffsim.policies import GaussianMLP
+from diffsim.trainers.maths.estimators import (
     OffsetPolicy,
     average_baseline,
     counted_rewards,
@@ -16,6 +15,7 @@ from trainers.estimators import (
     pathwise_objective,
     time_baseline,
 )
+from tests.trainers.linear_gaussian import LinearGaussian, NoisyLinearQuadratic
 
 
 def test_mixing_by_hand():

@@ -5,13 +5,13 @@ import pytest
 import torch
 from gymnasium.spaces import Box
 
-from policies import DeterministicMLP, GaussianMLP
-from policies.policy import Policy
-from trainers.cli import main
-from trainers.evaluation import OfficialEvaluation, keep_in_sight
-from trainers.goals import make_official
-from trainers.recorder import Recorder
-from trainers.run_folder import RunFolder
+from diffsim.policies import DeterministicMLP, GaussianMLP
+from diffsim.policies.policy import Policy
+from diffsim.trainers.cli import main
+from diffsim.trainers.experience.goals import make_official
+from diffsim.trainers.run.evaluation import OfficialEvaluation, keep_in_sight
+from diffsim.trainers.run.recorder import Recorder
+from diffsim.trainers.run.run_folder import RunFolder
 
 SPACES = Box(-np.inf, np.inf, (10,)), Box(-1.0, 1.0, (2,))
 
@@ -71,7 +71,7 @@ def test_by_env_steps_the_first_iteration_beyond_a_multiple_is_evaluated(tmp_pat
 def test_evaluations_are_not_counted_in_a_budget_of_seconds(tmp_path, monkeypatch):
     """A clock of which every look takes a second: training ends once 20 of its seconds have been training's."""
     ticks = iter(range(10_000))
-    monkeypatch.setattr("trainers.recorder.time.perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr("diffsim.trainers.run.recorder.time.perf_counter", lambda: float(next(ticks)))
     words = ["fit", "--task", "Reacher-v5", "--num_envs", "2", "--horizon", "3", "--hidden_sizes", "[4]"]
     words += ["--evaluate_episodes", "1", "--final_episodes", "1", "--evaluate_every", "3", "--seconds", "20"]
     assert main([*words, "--run", str(tmp_path / "run")]) == 0

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from policies import DeterministicMLP
-from trainers.environments import make_env
-from trainers.value_gradient.ddpg import DDPG
-from trainers.value_gradient.exploration import Exploration
+from diffsim.policies import DeterministicMLP
+from diffsim.trainers.experience.vector_env import make_env
+from diffsim.trainers.value_gradient.ddpg import DDPG
+from diffsim.trainers.value_gradient.exploration import Exploration
 
 
 def make(num_envs=2, **options):

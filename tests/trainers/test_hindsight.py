@@ -8,13 +8,13 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Dict, Discrete
 
-from policies import DeterministicMLP, DiscreteQMLP
-from trainers.environments import make_env, resumable
-from trainers.evaluation import OfficialEvaluation
-from trainers.goals import Goals, find_goals, flat
-from trainers.hindsight import HindsightReplay
-from trainers.value_gradient.ddpg import DDPG
-from trainers.value_gradient.dqn import DQN
+from diffsim.policies import DeterministicMLP, DiscreteQMLP
+from diffsim.trainers.experience.goals import Goals, find_goals, flat
+from diffsim.trainers.experience.hindsight import HindsightReplay
+from diffsim.trainers.experience.vector_env import make_env, resumable
+from diffsim.trainers.run.evaluation import OfficialEvaluation
+from diffsim.trainers.value_gradient.ddpg import DDPG
+from diffsim.trainers.value_gradient.dqn import DQN
 
 from .small_envs import BitFlip, Chain, vector
 from .test_replay import generator

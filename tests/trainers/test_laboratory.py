@@ -6,17 +6,17 @@ import math
 import pytest
 import torch
 
-from policies import DeterministicMLP, GaussianMLP
+from diffsim.policies import DeterministicMLP, GaussianMLP
+from diffsim.trainers.cli import main
+from diffsim.trainers.gradients.experiment import ESTIMATORS, LIKELIHOOD_RATIOS, PATHWISE, WINDOWS, Experiment, Row
+from diffsim.trainers.gradients.options import with_noise
+from diffsim.trainers.gradients.report import Results, verdicts, winners
+from diffsim.trainers.gradients.statistics import GradientComparison, GradientMoments, compare_gradients, turning_point
 from tests.trainers.linear_gaussian import LinearGaussian, NoisyLinearQuadratic
-from trainers.cli import main
-from trainers.laboratory.experiment import ESTIMATORS, LIKELIHOOD_RATIOS, PATHWISE, WINDOWS, Experiment, Row
-from trainers.laboratory.options import with_noise
-from trainers.laboratory.report import Results, verdicts, winners
-from trainers.laboratory.statistics import Comparison, Moments, compare, turning_point
 
 
 def moments(gradients, batch=100):
-    result = Moments()
+    result = GradientMoments()
     for part in gradients.split(batch):
         result.add(part)
     return result
@@ -44,7 +44,9 @@ def test_moments_of_batches_are_those_of_all_samples():
 def test_a_bias_is_found_with_its_size_and_none_where_there_is_none():
     reference = moments(noisy(TRUTH, 2.0, 20_000, seed=1))
     for bias in (0.0, 1.0):
-        comparison = compare(moments(noisy(TRUTH + torch.tensor([0.0, bias, 0.0]), 3.0, 5000, seed=2)), reference)
+        comparison = compare_gradients(
+            moments(noisy(TRUTH + torch.tensor([0.0, bias, 0.0]), 3.0, 5000, seed=2)), reference
+        )
         assert comparison.bias == pytest.approx(bias / 5, rel=0.1)
         assert comparison.bias_floor == pytest.approx(3 * (27 / 5000 + 12 / 20_000) ** 0.5 / 5, rel=0.05)
         assert comparison.variance == pytest.approx(27, rel=0.05)
@@ -58,7 +60,9 @@ def test_a_bias_is_found_with_its_size_and_none_where_there_is_none():
 def test_the_cosine_does_not_see_the_noise_of_the_reference():
     # |mean_ref|^2 is 25 + 3 * 225 / 500 = 26.35 on average: without a correction, cosines would be 0.974.
     references = [moments(noisy(TRUTH, 15.0, 500, seed)) for seed in range(100)]
-    cosines = [compare(moments(noisy(TRUTH, 0.01, 100, seed=400)), reference).cosine for reference in references]
+    cosines = [
+        compare_gradients(moments(noisy(TRUTH, 0.01, 100, seed=400)), reference).cosine for reference in references
+    ]
     assert sum(cosines) / len(cosines) == pytest.approx(1.0, abs=0.015)  # a ratio of noisy numbers is 1 % off
 
 
@@ -104,7 +108,10 @@ def test_variance_over_samples_is_that_of_batches():
     """Though samples of one batch share baselines and weights, N times the variance of batch means is no other."""
     lab = experiment(NoisyLinearQuadratic(50))
     value = lab.fit_value(4)
-    found = {name: Moments() for name in ("REINFORCE, average", "GPOMDP, optimal", "GPOMDP, time", "mixture", PATHWISE)}
+    found = {
+        name: GradientMoments()
+        for name in ("REINFORCE, average", "GPOMDP, optimal", "GPOMDP, time", "mixture", PATHWISE)
+    }
     for _ in range(80):
         samples = lab.sample(4, value)
         for name, moments in found.items():
@@ -156,7 +163,7 @@ def test_the_value_comes_close_to_the_exact_one():
 
 
 def row(estimator, horizon, seed, noise, bias=0.0, seconds=1.0):
-    return Row(seed, horizon, estimator, Comparison(1.0, bias, 0.1, 0.5, noise), 1.0, seconds, float(horizon))
+    return Row(seed, horizon, estimator, GradientComparison(1.0, bias, 0.1, 0.5, noise), 1.0, seconds, float(horizon))
 
 
 def results(pathwise_noise, seconds=1.0):

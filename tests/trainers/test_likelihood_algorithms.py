@@ -5,25 +5,30 @@ from functools import partial
 import pytest
 import torch
 
-from policies import CategoricalMLP, GaussianMLP
+from diffsim.policies import CategoricalMLP, GaussianMLP
+from diffsim.trainers.experience.vector_env import make_env
+from diffsim.trainers.gradients.black_box import likelihood_ratio_gradients
+from diffsim.trainers.likelihood_ratio.a2c import A2C
+from diffsim.trainers.likelihood_ratio.actor_critic import ActorCritic
+from diffsim.trainers.likelihood_ratio.natural_gradient import NaturalGradient
+from diffsim.trainers.likelihood_ratio.on_policy import (
+    NORMALIZER_WARM_UP_STEPS,
+    OnPolicyBatch,
+    explained_variance,
+    standardized,
+)
+from diffsim.trainers.likelihood_ratio.ppo import PPO
+from diffsim.trainers.likelihood_ratio.reinforce import Reinforce
+from diffsim.trainers.likelihood_ratio.trpo import TRPO
+from diffsim.trainers.maths.natural_step import flat, trained
+from diffsim.trainers.maths.returns import first_episode
+from diffsim.trainers.maths.reward_normalizer import RewardNormalizer
+from diffsim.trainers.run.arguments import RunOptions
+from diffsim.trainers.run.checkpoint import read_checkpoint
+from diffsim.trainers.run.evaluation import OfficialEvaluation
+from diffsim.trainers.run.run_folder import RunFolder
 from tests.trainers.running import assert_resumes_exactly, runner
 from tests.trainers.small_envs import Chain, Target, vector
-from trainers.checkpoint import read_checkpoint
-from trainers.environments import make_env
-from trainers.evaluation import OfficialEvaluation
-from trainers.laboratory.black_box import likelihood_ratio_gradients
-from trainers.likelihood_ratio.a2c import A2C
-from trainers.likelihood_ratio.actor_critic import ActorCritic
-from trainers.likelihood_ratio.natural_gradient import NaturalGradient
-from trainers.likelihood_ratio.natural_step import flat, trained
-from trainers.likelihood_ratio.on_policy import LOOK_STEPS, Batch, explained_variance, standardized
-from trainers.likelihood_ratio.ppo import PPO
-from trainers.likelihood_ratio.reinforce import Reinforce
-from trainers.likelihood_ratio.trpo import TRPO
-from trainers.options import RunOptions
-from trainers.returns import first_episode
-from trainers.reward_normalizer import RewardNormalizer
-from trainers.run_folder import RunFolder
 
 OPTIONS = RunOptions(task="small", evaluate_every=2)
 SMALL = {
@@ -77,8 +82,8 @@ def test_time_outs_go_on_and_ends_are_worth_nothing(value_lam):
         algorithm.manual_backward = lambda loss: loss.backward()
         optimizer = torch.optim.Adam(algorithm.value.parameters(), lr=4e-2)
         for _ in range(25):
-            trajectory, raw = algorithm.window(16)
-            algorithm.fit_value(algorithm.judged(trajectory, raw, 0.95, value_lam).flatten(), optimizer, 4, 4)
+            trajectory, raw = algorithm.collect_window(16)
+            algorithm.fit_value(algorithm.advantage_batch(trajectory, raw, 0.95, value_lam).flatten(), optimizer, 4, 4)
         with torch.no_grad():
             return algorithm.value(torch.ones(1, 1, dtype=torch.float64)).item()
 
@@ -148,18 +153,18 @@ def test_trpo_keeps_its_bound_and_npg_does_not_check(tmp_path):
 
 
 def batch_of(algorithm, horizon=8):
-    trajectory, raw = algorithm.window(horizon)
-    return algorithm.judged(trajectory, raw, 0.9, 0.9).flatten()
+    trajectory, raw = algorithm.collect_window(horizon)
+    return algorithm.advantage_batch(trajectory, raw, 0.9, 0.9).flatten()
 
 
 def test_the_online_step_by_hand():
     """delta = r + 0.9 V(o') - V(o), with V(o') = 0 at an end; its gradient is delta times the score."""
     algorithm = make(ActorCritic, vector(Target, 4), gamma=0.9, normalize_reward=False)
-    algorithm.look(1)
+    algorithm.warm_up_normalizer(1)
     for last in (False, True):
         before = torch.as_tensor(algorithm.env.obs)
-        trajectory, raw = algorithm.window(1)
-        batch = algorithm.judged(trajectory, raw, 0.0, 0.0).flatten()
+        trajectory, raw = algorithm.collect_window(1)
+        batch = algorithm.advantage_batch(trajectory, raw, 0.0, 0.0).flatten()
         with torch.no_grad():
             ahead = 0.0 if last else 0.9 * algorithm.value(trajectory.next_obs[0])
             target = trajectory.reward[0] + ahead
@@ -183,23 +188,23 @@ def test_an_iteration_of_three_updates_is_three_of_one(tmp_path, cls, count):
         assert torch.equal(value, three.state_dict()[name]), name
 
 
-@pytest.mark.parametrize(("look_steps", "steps"), [(2, 16), (100, 50)])
-def test_what_comes_first_is_only_looked_at(look_steps, steps):
-    """A window or `look_steps` of both copies, whichever is longer; never again, and not without statistics."""
+@pytest.mark.parametrize(("warm_up_steps", "steps"), [(2, 16), (100, 50)])
+def test_what_comes_first_is_only_looked_at(warm_up_steps, steps):
+    """A window or `warm_up_steps` of both copies, whichever is longer; never again, and not without statistics."""
     algorithm, other = (make(PPO, make_env("Hopper-v5", 2, seed=1)) for _ in range(2))
-    algorithm.look_steps = look_steps
+    algorithm.warm_up_steps = warm_up_steps
     seen, _ = other.act(steps)
-    first, _ = algorithm.window(16)
+    first, _ = algorithm.collect_window(16)
     assert algorithm.env_steps == 2 * (steps + 16) and algorithm.policy.normalizer.count == 2 * steps
     for name, expected in (("mean", seen.obs.mean((0, 1))), ("variance", seen.obs.var((0, 1), correction=0))):
         torch.testing.assert_close(getattr(algorithm.policy.normalizer, name), expected, rtol=1e-9, atol=1e-12)
     ended = seen.ended[-1].unsqueeze(-1)
     assert torch.equal(torch.where(ended, 0.0, first.obs[0]), torch.where(ended, 0.0, seen.next_obs[-1]))
     assert torch.equal(algorithm.policy.network[0].weight, other.policy.network[0].weight)
-    algorithm.window(16)
+    algorithm.collect_window(16)
     assert algorithm.env_steps == 2 * (steps + 32) and algorithm.policy.normalizer.count == 2 * steps
     raw = make(PPO, make_env("Hopper-v5", 2), policy=partial(GaussianMLP, normalize=False))
-    raw.window(16)
+    raw.collect_window(16)
     assert raw.env_steps == 2 * 16
 
 
@@ -207,9 +212,9 @@ def test_what_comes_first_is_only_looked_at(look_steps, steps):
 def test_the_first_update_of_ppo_is_that_of_a2c(discrete):
     options = {"value_weight": 0.3, "entropy_weight": 0.1, "normalize_advantage": False, "lam": 0.9}
     ppo, a2c = (make(cls, vector(Target, 4, discrete=discrete), **options) for cls in (PPO, A2C))
-    trajectory, raw = ppo.window(8)
+    trajectory, raw = ppo.collect_window(8)
     a2c.load_state_dict(ppo.state_dict())
-    losses = ppo.loss(ppo.judged(trajectory, raw, 0.9, 0.9).flatten()), a2c.loss(trajectory, raw)[0]
+    losses = ppo.loss(ppo.advantage_batch(trajectory, raw, 0.9, 0.9).flatten()), a2c.loss(trajectory, raw)[0]
     pairs = zip((ppo, a2c), losses, strict=True)
     one, two = (flat(torch.autograd.grad(loss, [*trained(x.actor), *trained(x.value)])) for x, loss in pairs)
     torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-12)
@@ -259,7 +264,7 @@ def test_the_proximal_term_holds_the_value_back():
 
 def test_minibatches_hold_every_step_once():
     numbers = torch.arange(10.0)
-    batch = Batch(*[numbers] * 6)
+    batch = OnPolicyBatch(*[numbers] * 6)
     parts = list(batch.minibatches(4, torch.Generator().manual_seed(0)))
     assert [len(part.obs) for part in parts] == [3, 3, 3, 1]
     together = torch.cat([part.returns for part in parts])
@@ -296,7 +301,11 @@ def test_statistics_are_saved_and_frozen_at_evaluation(tmp_path):
     algorithm = make(PPO, make_env("CartPole-v1", 2), evaluation=evaluation, **SMALL["PPO"][1])
     run(algorithm, tmp_path, 2)
     saved = read_checkpoint(RunFolder(tmp_path).checkpoint)["state_dict"]
-    assert saved["policy.normalizer.count"] - LOOK_STEPS == 2 * 2 * 16 == saved["reward_normalizer.statistics.count"]
+    assert (
+        saved["policy.normalizer.count"] - NORMALIZER_WARM_UP_STEPS
+        == 2 * 2 * 16
+        == saved["reward_normalizer.statistics.count"]
+    )
     assert torch.equal(saved["policy.normalizer.mean"], algorithm.policy.normalizer.mean)
     before = {name: value.clone() for name, value in algorithm.state_dict().items()}
     result = algorithm.evaluate()
@@ -304,9 +313,9 @@ def test_statistics_are_saved_and_frozen_at_evaluation(tmp_path):
     assert all(torch.equal(value, before[name]) for name, value in algorithm.state_dict().items())
 
 
-@pytest.mark.parametrize("begin", [None, LOOK_STEPS, LOOK_STEPS + 64])
+@pytest.mark.parametrize("begin", [None, NORMALIZER_WARM_UP_STEPS, NORMALIZER_WARM_UP_STEPS + 64])
 def test_rates_fall_to_zero(tmp_path, begin):
-    end = LOOK_STEPS + 128
+    end = NORMALIZER_WARM_UP_STEPS + 128
     ppo = make(PPO, vector(Target, 4), decay_env_steps=end if begin is None else (begin, end), **SMALL["PPO"][1])
     run(ppo, tmp_path, 3)
     rates = [row["learning_rate"] for row in RunFolder(tmp_path).read_metrics()]

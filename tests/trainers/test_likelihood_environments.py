@@ -8,13 +8,13 @@ import pytest
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
+from diffsim.trainers.cli import main
+from diffsim.trainers.errors import CheckpointError, OptionError
+from diffsim.trainers.experience.rollout import collect
+from diffsim.trainers.experience.sync_vector_env import QuietSyncVectorEnv
+from diffsim.trainers.experience.vector_env import SeededEnv, episode_seed, make_env, resumable
+from diffsim.trainers.run.arguments import default_policy, official_id
 from tests.trainers.test_rollout import Counter
-from trainers.cli import main
-from trainers.environments import SeededEnv, episode_seed, make_env, resumable
-from trainers.errors import CheckpointError, OptionError
-from trainers.options import default_policy, official_id
-from trainers.quiet_sync_env import QuietSyncVectorEnv
-from trainers.rollout import collect
 
 TASKS = ("CartPole-v1", "Hopper-v5", "diffsim/Hopper-v5")
 

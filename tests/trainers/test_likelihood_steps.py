@@ -6,9 +6,10 @@ import torch
 from gymnasium.spaces import Box
 from torch.func import functional_call, hessian
 
-from tests.policies.test_distributions import KINDS, make
-from trainers.estimators import per_sample_gradients
-from trainers.likelihood_ratio.natural_step import (
+from diffsim.trainers.likelihood_ratio.on_policy import OnPolicyBatch
+from diffsim.trainers.likelihood_ratio.reinforce import raw_objective
+from diffsim.trainers.maths.estimators import per_sample_gradients
+from diffsim.trainers.maths.natural_step import (
     conjugate_gradient,
     fisher_vector_product,
     flat,
@@ -18,8 +19,7 @@ from trainers.likelihood_ratio.natural_step import (
     trained,
     trust_region_step,
 )
-from trainers.likelihood_ratio.on_policy import Batch
-from trainers.likelihood_ratio.reinforce import raw_objective
+from tests.policies.test_distributions import KINDS, make
 
 OBS = Box(-np.inf, np.inf, (3,), np.float64)
 
@@ -36,7 +36,7 @@ def experience(policy, count=64, seed=0):
         distribution = policy.raw_distribution(obs)
         raw = distribution.sample(normal(count, 2))
         zeros = torch.zeros(count, dtype=torch.float64)
-        return Batch(obs, raw, distribution.log_prob(raw), zeros, normal(count), zeros)
+        return OnPolicyBatch(obs, raw, distribution.log_prob(raw), zeros, normal(count), zeros)
 
 
 def matrix(product, size):

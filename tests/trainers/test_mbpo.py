@@ -5,19 +5,19 @@ import torch
 from gymnasium.envs.mujoco.hopper_v5 import HopperEnv
 
 import diffsim
-from models import REWARDS, TERMINATIONS
-from policies import DeterministicMLP, GaussianMLP
+from diffsim.models import REWARDS, TERMINATIONS
+from diffsim.policies import DeterministicMLP, GaussianMLP
+from diffsim.trainers.cli import main
+from diffsim.trainers.experience.rollout import Trajectory
+from diffsim.trainers.model_based.imagined_replay import ImaginedReplay
+from diffsim.trainers.model_based.mbpo import LEARNERS, MBPO, mean_or_last, replayed
+from diffsim.trainers.run.arguments import RunOptions
+from diffsim.trainers.run.checkpoint import read_checkpoint
+from diffsim.trainers.run.run_folder import RunFolder
 from tests.models.linear_system import quadratic_reward
 from tests.trainers.running import runner
 from tests.trainers.small_envs import vector
 from tests.trainers.test_model_based import LinearEnv
-from trainers.checkpoint import read_checkpoint
-from trainers.cli import main
-from trainers.model_based.imagined_replay import ImaginedReplay
-from trainers.model_based.mbpo import LEARNERS, MBPO, mean_or_last, replayed
-from trainers.options import RunOptions
-from trainers.rollout import Trajectory
-from trainers.run_folder import RunFolder
 
 MODEL = {"num_members": 2, "num_elites": 2, "hidden_sizes": (), "noise": "constant", "reward": "linear"}
 

@@ -6,18 +6,18 @@ import pytest
 import torch
 from gymnasium.spaces import Box
 
-from models import REWARDS
-from policies import GaussianMLP
+from diffsim.models import REWARDS
+from diffsim.policies import GaussianMLP
+from diffsim.trainers.errors import UsageError
+from diffsim.trainers.model_based.collection import UniformActor, collect_window
+from diffsim.trainers.model_based.model_based import IMPROVERS, ModelBased
+from diffsim.trainers.model_based.model_learning import held_back, in_pieces
+from diffsim.trainers.run.arguments import RunOptions
+from diffsim.trainers.run.checkpoint import read_checkpoint
+from diffsim.trainers.run.run_folder import RunFolder
 from tests.models.linear_system import quadratic_reward
 from tests.trainers.running import runner
 from tests.trainers.small_envs import vector
-from trainers.checkpoint import read_checkpoint
-from trainers.errors import UsageError
-from trainers.model_based.collection import UniformActor, collect_window
-from trainers.model_based.model_based import IMPROVERS, ModelBased
-from trainers.model_based.model_learning import held_back, in_pieces
-from trainers.options import RunOptions
-from trainers.run_folder import RunFolder
 
 
 class LinearEnv(gymnasium.Env):

@@ -6,13 +6,13 @@ import torch
 
 import diffsim
 from diffsim.mdp import Scenarios
-from models import LearnedMDP, ModelFit, load_data
-from policies import GaussianMLP
+from diffsim.models import LearnedMDP, ModelFit, load_data
+from diffsim.policies import GaussianMLP
+from diffsim.trainers.cli import main
+from diffsim.trainers.examine.diagnostics import calibration, doubling, gradient_alignment, open_loop, policy_gradient
+from diffsim.trainers.run.checkpoint import read_checkpoint
+from diffsim.trainers.run.run_folder import RunFolder
 from tests.models.linear_system import LinearGaussianSystem, perfect_model, system_data
-from trainers.checkpoint import read_checkpoint
-from trainers.cli import main
-from trainers.model_based.diagnostics import calibration, doubling, gradient_alignment, open_loop, policy_gradient
-from trainers.run_folder import RunFolder
 
 TASK = "InvertedPendulum-v5"
 SMALL = ["--num_members", "2", "--num_elites", "1", "--hidden_sizes", "[8]", "--reward_hidden_sizes", "[8]"]

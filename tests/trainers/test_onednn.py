@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from trainers.value_gradient.descent import compiled
-from trainers.value_gradient.onednn import OneDNNProducts
+from diffsim.trainers.value_gradient.onednn import OneDNNProducts
+from diffsim.trainers.value_gradient.optimizer_step import compiled
 
 if not torch.backends.mkldnn.is_available():
     pytest.skip("oneDNN is not part of this torch", allow_module_level=True)
@@ -51,7 +51,7 @@ LAYOUTS = {
 @pytest.mark.parametrize("name", LARGE)
 def test_a_large_product_is_the_product(monkeypatch, name, layout):
     """In all layouts, as computed in float64."""
-    monkeypatch.setattr("trainers.value_gradient.onednn.SMALLEST", 130 * 100 * 90)
+    monkeypatch.setattr("diffsim.trainers.value_gradient.onednn.SMALLEST", 130 * 100 * 90)
     function, shapes, count = LARGE[name]
     args = [LAYOUTS[layout](drawn(*shape)) for shape in shapes]
     module, theirs, ours = rewritten(function, *args)
@@ -65,7 +65,7 @@ def test_a_large_product_is_the_product(monkeypatch, name, layout):
 )
 def test_other_products_are_left_alone(monkeypatch, case):
     monkeypatch.setattr(
-        "trainers.value_gradient.onednn.SMALLEST", 130 * 100 * 90 + (case == "a multiplication too few")
+        "diffsim.trainers.value_gradient.onednn.SMALLEST", 130 * 100 * 90 + (case == "a multiplication too few")
     )
     dtype = torch.float64 if case == "float64" else torch.float32
     args = [drawn(*shape, dtype=dtype) for shape in ((90,), (130, 100), (100, 90))]

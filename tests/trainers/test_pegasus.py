@@ -10,16 +10,16 @@ import pytest
 import torch
 
 import diffsim
-from policies import DeterministicMLP, GaussianMLP
+from diffsim.policies import DeterministicMLP, GaussianMLP
+from diffsim.trainers.errors import NonFiniteError, UsageError
+from diffsim.trainers.experience.rollout import rollout
+from diffsim.trainers.maths.returns import first_episode
+from diffsim.trainers.pathwise.derivative_free import central_differences, coordinate_sweep, with_gradient
+from diffsim.trainers.pathwise.pegasus import Pegasus
+from diffsim.trainers.run.arguments import RunOptions
+from diffsim.trainers.run.run_folder import RunFolder
 from tests.trainers.linear import LinearPolicy, LinearQuadratic, NoisyLinearPolicy
 from tests.trainers.running import assert_resumes_exactly, runner
-from trainers.errors import NonFiniteError, UsageError
-from trainers.options import RunOptions
-from trainers.pathwise.derivative_free import central_differences, coordinate_sweep, with_gradient
-from trainers.pathwise.pegasus import Pegasus
-from trainers.returns import first_episode
-from trainers.rollout import rollout
-from trainers.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = RunOptions(task="linear", evaluate_every=5)
@@ -96,8 +96,8 @@ def test_a_world_that_ends_counts_its_first_episode_only():
 
 SAME_RETURN = """
 import torch, diffsim
-from policies import GaussianMLP
-from trainers.pathwise.pegasus import Pegasus
+from diffsim.policies import GaussianMLP
+from diffsim.trainers.pathwise.pegasus import Pegasus
 
 torch.manual_seed(3)
 mdp = diffsim.make("Hopper-v5", num_envs=4, process_noise=1.0, reward_noise=0.1)

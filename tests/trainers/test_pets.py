@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from models import LearnedMDP
+from diffsim.models import LearnedMDP
+from diffsim.trainers.model_based.pets import PETS
+from diffsim.trainers.model_based.planner import CEMPlanner
+from diffsim.trainers.run.checkpoint import read_checkpoint
+from diffsim.trainers.run.run_folder import RunFolder
 from tests.models.linear_system import LinearGaussianSystem, perfect_model, system_data
 from tests.trainers.small_envs import vector
 from tests.trainers.test_model_based import LinearEnv, run
-from trainers.checkpoint import read_checkpoint
-from trainers.model_based.pets import PETS
-from trainers.model_based.planner import CEMPlanner
-from trainers.run_folder import RunFolder
 
 SYSTEM = LinearGaussianSystem(1)
 
@@ -112,7 +112,7 @@ def test_warm_plans_are_better_where_one_search_is_too_short():
 
 
 def test_it_runs_and_resumes_to_the_bit(tmp_path):
-    from models import REWARDS
+    from diffsim.models import REWARDS
     from tests.models.linear_system import quadratic_reward
 
     REWARDS["linear"] = quadratic_reward

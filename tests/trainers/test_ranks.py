@@ -12,12 +12,12 @@ import torch
 from rich.console import Console
 
 import diffsim
-from trainers.build import build
-from trainers.checkpoint import read_checkpoint
-from trainers.errors import OptionError
-from trainers.fit import fit, resolved
-from trainers.options import RunOptions, parse_fit, pick
-from trainers.run_folder import RunFolder
+from diffsim.trainers.errors import OptionError
+from diffsim.trainers.run.arguments import RunOptions, parse_fit, pick
+from diffsim.trainers.run.build import build
+from diffsim.trainers.run.checkpoint import read_checkpoint
+from diffsim.trainers.run.fit import fit, resolved
+from diffsim.trainers.run.run_folder import RunFolder
 
 SETTINGS = {
     "BPTT": ["--horizon=6"],
@@ -70,10 +70,10 @@ def test_two_ranks_train_as_one_and_resume(algorithm, tmp_path):
     words = [*SHARED, *SETTINGS[algorithm], f"--algorithm={algorithm}"]
     fit([*words, "--iterations=4", f"--run={one.path}"], Console(file=io.StringIO()))
     first = 4 if algorithm == "Pegasus" else 2
-    said = torchrun("trainers.cli", ["fit", *words, f"--iterations={first}", f"--run={two.path}"])
+    said = torchrun("diffsim.trainers.cli", ["fit", *words, f"--iterations={first}", f"--run={two.path}"])
     assert said.count("official return, 1 episodes") == 1  # one of them speaks
     if algorithm == "SHAC":
-        torchrun("trainers.cli", ["fit", f"--resume={two.path}", "--iterations=4"])
+        torchrun("diffsim.trainers.cli", ["fit", f"--resume={two.path}", "--iterations=4"])
     elif algorithm == "BPTT":  # by one rank alone
         fit([f"--resume={two.path}", "--iterations=4"], Console(file=io.StringIO()))
     assert two.machine.read_text().splitlines()[0].endswith("; 2 ranks")
@@ -94,7 +94,7 @@ def test_two_ranks_train_as_one_and_resume(algorithm, tmp_path):
     ],
 )
 def test_what_ranks_cannot_share_is_told(words, message, monkeypatch):
-    monkeypatch.setattr("trainers.build.num_ranks", lambda: 2)
+    monkeypatch.setattr("diffsim.trainers.run.build.num_ranks", lambda: 2)
     values = resolved(parse_fit(["--task=Hopper-v5", *words]))
     with pytest.raises(OptionError, match=message):
         build(RunOptions(**pick(values, RunOptions)), values)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from trainers.errors import CheckpointError
-from trainers.replay import Replay, Steps
-from trainers.row_log import RowLog
+from diffsim.trainers.errors import CheckpointError
+from diffsim.trainers.experience.replay_buffer import ReplayBuffer, Steps
+from diffsim.trainers.experience.row_log import RowLog
 
 FIELDS = {"obs": (2,), "action": (1,), "next_obs": (2,)}
 ENDS = {0: [(3, "terminated"), (7, "truncated"), (8, "terminated"), (11, "truncated")], 1: [(5, "truncated")]}
@@ -29,7 +29,7 @@ KINDS = ("terminated", "truncated")
 
 
 def filled(count, capacity=20, **kwargs):
-    replay = Replay(capacity, 2, FIELDS, **kwargs)
+    replay = ReplayBuffer(capacity, 2, FIELDS, **kwargs)
     for time in range(count):
         replay.add(step(time))
     return replay
@@ -101,7 +101,7 @@ def test_bounds_of_episodes(count):
 
 
 def test_fields_keep_their_shapes():
-    replay = Replay(6, 3, {"picture": (2, 2), "goal": (1,), "level": ()})
+    replay = ReplayBuffer(6, 3, {"picture": (2, 2), "goal": (1,), "level": ()})
     picture = torch.arange(12.0).view(3, 2, 2)
     flags = {name: torch.zeros(3, dtype=torch.bool) for name in KINDS}
     replay.add(
@@ -114,12 +114,12 @@ def test_fields_keep_their_shapes():
 
 def test_bad_input():
     with pytest.raises(ValueError, match="replay_size must be >= num_envs = 2, got 1"):
-        Replay(1, 2, FIELDS)
+        ReplayBuffer(1, 2, FIELDS)
     with pytest.raises(ValueError, match="num_steps must be >= 1, got 0"):
-        Replay(10, 2, FIELDS, num_steps=0)
+        ReplayBuffer(10, 2, FIELDS, num_steps=0)
     with pytest.raises(ValueError, match=r"gamma must be in \(0, 1\], got 1.5"):
-        Replay(10, 2, FIELDS, gamma=1.5)
-    replay = Replay(10, 2, FIELDS)
+        ReplayBuffer(10, 2, FIELDS, gamma=1.5)
+    replay = ReplayBuffer(10, 2, FIELDS)
     with pytest.raises(ValueError, match="replay must hold at least one step, got none"):
         replay.sample(1, generator())
     with pytest.raises(ValueError, match="parts must be obs, action, next_obs, reward, terminated, truncated, got obs"):
@@ -144,7 +144,7 @@ def test_found_again_to_the_bit_and_goes_on_alike(tmp_path, logged, count):
     replay = filled(count, num_steps=3, folder=folder)
     saved = replay.state_dict()
     assert ("rows" in saved) != logged
-    other = Replay(20, 2, FIELDS, num_steps=3, folder=folder)
+    other = ReplayBuffer(20, 2, FIELDS, num_steps=3, folder=folder)
     other.load_state_dict(saved)
     same(replay, other)
     for time in range(count, count + 15):
@@ -154,7 +154,9 @@ def test_found_again_to_the_bit_and_goes_on_alike(tmp_path, logged, count):
 
 
 def test_each_row_is_written_once_and_old_ones_go(tmp_path, monkeypatch):
-    monkeypatch.setattr("trainers.row_log.SEGMENT_BYTES", 2 * 8 * 4 * 3)  # three steps of both copies per file
+    monkeypatch.setattr(
+        "diffsim.trainers.experience.row_log.SEGMENT_BYTES", 2 * 8 * 4 * 3
+    )  # three steps of both copies per file
     replay, written = filled(0, folder=tmp_path), []
     plain = RowLog.write
 
@@ -174,7 +176,7 @@ def test_each_row_is_written_once_and_old_ones_go(tmp_path, monkeypatch):
 
 def test_a_checkpoint_outlives_whatever_is_written_after_it(tmp_path, monkeypatch):
     """The log goes on, far enough to forget, and is cut short; the last complete checkpoint is read as it was."""
-    monkeypatch.setattr("trainers.row_log.SEGMENT_BYTES", 2 * 8 * 4 * 3)
+    monkeypatch.setattr("diffsim.trainers.experience.row_log.SEGMENT_BYTES", 2 * 8 * 4 * 3)
     replay = filled(17, folder=tmp_path)
     replay.state_dict()
     for time in range(17, 25):
@@ -185,11 +187,11 @@ def test_a_checkpoint_outlives_whatever_is_written_after_it(tmp_path, monkeypatc
     replay.state_dict()  # its checkpoint was never completed
     last = max(tmp_path.glob("*.rows"))
     last.write_bytes(last.read_bytes()[:17])
-    other = Replay(20, 2, FIELDS, folder=tmp_path)
+    other = ReplayBuffer(20, 2, FIELDS, folder=tmp_path)
     other.load_state_dict(complete)
     same(other, filled(25))
     other.add(step(25))
-    again = Replay(20, 2, FIELDS, folder=tmp_path)
+    again = ReplayBuffer(20, 2, FIELDS, folder=tmp_path)
     again.load_state_dict(other.state_dict())
     same(again, filled(26))
 
@@ -199,12 +201,12 @@ def test_a_log_that_lacks_rows_is_refused(tmp_path):
     (path,) = tmp_path.glob("*.rows")
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(CheckpointError, match="replay must hold rows 15 to 24, as its checkpoint says"):
-        Replay(20, 2, FIELDS, folder=tmp_path).load_state_dict(saved)
+        ReplayBuffer(20, 2, FIELDS, folder=tmp_path).load_state_dict(saved)
     path.unlink()
     with pytest.raises(CheckpointError, match="replay must hold rows 15 to 24"):
-        Replay(20, 2, FIELDS, folder=tmp_path).load_state_dict(saved)
+        ReplayBuffer(20, 2, FIELDS, folder=tmp_path).load_state_dict(saved)
     with pytest.raises(CheckpointError, match="must be given the folder of its run"):
-        Replay(20, 2, FIELDS).load_state_dict(saved)
+        ReplayBuffer(20, 2, FIELDS).load_state_dict(saved)
 
 
 def mapped(folder):

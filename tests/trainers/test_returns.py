@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers.returns import discount_weights, episode_returns, first_episode, lambda_returns
+from diffsim.trainers.maths.returns import discount_weights, episode_returns, first_episode, lambda_returns
 
 ENDED = torch.tensor([[0, 0], [1, 0], [0, 0], [0, 1]], dtype=torch.bool)
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from trainers.environments import make_env
-from trainers.goals import find_goals, make_official
-from trainers.robotics import PlainEnums
+from diffsim.trainers.experience.goals import find_goals, make_official
+from diffsim.trainers.experience.robotics import PlainEnums
+from diffsim.trainers.experience.vector_env import make_env
 
 HINGE = "<mujoco><worldbody><body><joint/><geom size='0.1'/></body></worldbody></mujoco>"
 

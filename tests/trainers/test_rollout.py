@@ -9,10 +9,10 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 from diffsim.mdp import Scenarios
+from diffsim.trainers.errors import NonFiniteError
+from diffsim.trainers.experience.rollout import collect, rollout
+from diffsim.trainers.pathwise.nonfinite import explain_nonfinite
 from tests.trainers.linear import LinearPolicy, LinearQuadratic, NoisyLinearPolicy
-from trainers.errors import NonFiniteError
-from trainers.nonfinite import explain_nonfinite
-from trainers.rollout import collect, rollout
 
 
 def draw(mdp, horizon, seed=0, **kwargs):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from trainers.run_folder import RunFolder
+from diffsim.trainers.run.run_folder import RunFolder
 
 
 def test_fresh_folders_never_overwrite(tmp_path):

@@ -11,21 +11,21 @@ import torch
 from rich.console import Console
 
 from diffsim.mdp import Scenarios
-from policies import GaussianMLP, ValueMLP
+from diffsim.policies import GaussianMLP, ValueMLP
+from diffsim.trainers.errors import NonFiniteError
+from diffsim.trainers.experience.mdp_wrappers import BoundedMDP
+from diffsim.trainers.experience.rollout import Trajectory, rollout
+from diffsim.trainers.maths.returns import lambda_returns
+from diffsim.trainers.pathwise.shac import SHAC
+from diffsim.trainers.pathwise.value_data import SLOPE_CLIP, ValueData, add_slopes, returns_data, value_loss
+from diffsim.trainers.pathwise.window import clip_samples
+from diffsim.trainers.run.arguments import RunOptions
+from diffsim.trainers.run.checkpoint import read_checkpoint
+from diffsim.trainers.run.fit import train
+from diffsim.trainers.run.run_folder import RunFolder
 from tests.trainers.linear import LinearPolicy, LinearQuadratic
 from tests.trainers.running import assert_resumes_exactly, runner
 from tests.trainers.whole_episode import differences, make_shac, parameter_gradient
-from trainers.checkpoint import read_checkpoint
-from trainers.errors import NonFiniteError
-from trainers.fit import train
-from trainers.options import RunOptions
-from trainers.pathwise.shac import SHAC
-from trainers.pathwise.value_data import SLOPE_CLIP, ValueData, add_slopes, returns_data, value_loss
-from trainers.pathwise.window import clip_samples
-from trainers.returns import lambda_returns
-from trainers.rollout import Trajectory, rollout
-from trainers.run_folder import RunFolder
-from trainers.wrappers import BoundedMDP
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = RunOptions(task="linear", evaluate_every=5)
@@ -193,8 +193,8 @@ def test_the_critic_is_fitted_to_the_latest_windows_and_no_others(windows, tmp_p
         seen[-1].append(data.goal)
         return value_loss(value, mdp, data, weight)
 
-    monkeypatch.setattr("trainers.pathwise.critic.returns_data", record_targets)
-    monkeypatch.setattr("trainers.pathwise.critic.value_loss", record_loss)
+    monkeypatch.setattr("diffsim.trainers.pathwise.critic.returns_data", record_targets)
+    monkeypatch.setattr("diffsim.trainers.pathwise.critic.value_loss", record_loss)
     mdp = LinearQuadratic(4)
     shac = make_shac(mdp, LinearPolicy(), horizon=3, value_windows=windows, value_epochs=1, terminal_gradient=False)
     run(shac, tmp_path, 3)
@@ -229,7 +229,7 @@ def test_the_critic_sees_time_outs_as_going_on_and_terminal_states_as_worth_noth
         for _ in range(40):
             window = shac.differentiate(shac.draw(generator), torch.zeros_like(shac.age))
             for loss in shac.critic.losses(shac.mdp, window, shac.generator):
-                shac.descend(loss, optimizer, 1.0)
+                shac.gradient_step(loss, optimizer, 1.0)
             shac.critic.target.load_state_dict(shac.critic.value.state_dict())
         with torch.no_grad():
             return shac.critic.value(window.trajectory.obs).mean().item()

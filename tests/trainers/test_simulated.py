@@ -8,8 +8,8 @@ from pathlib import Path
 CHECK = """
 import torch, diffsim
 from diffsim.mdp import Scenarios
-from policies import DeterministicMLP
-from trainers.rollout import rollout
+from diffsim.policies import DeterministicMLP
+from diffsim.trainers.experience.rollout import rollout
 
 assert diffsim.dtype == torch.float64
 torch.manual_seed(0)

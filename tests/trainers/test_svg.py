@@ -8,12 +8,12 @@ import torch
 from gymnasium.spaces import Box
 
 from diffsim.mdp import Scenarios
-from models import LearnedMDP, from_windows
-from policies import DeterministicMLP, FullGaussianMLP, GaussianMLP
+from diffsim.models import LearnedMDP, from_windows
+from diffsim.policies import DeterministicMLP, FullGaussianMLP, GaussianMLP
+from diffsim.trainers.experience.rollout import rollout
+from diffsim.trainers.model_based.svg import FAMILY, SVG, infer_action_noise
+from diffsim.trainers.pathwise.bptt import BPTT
 from tests.models.linear_system import LinearGaussianSystem, linear_model, perfect_model, system_data
-from trainers.model_based.svg import FAMILY, SVG, infer_action_noise
-from trainers.pathwise.bptt import BPTT
-from trainers.rollout import rollout
 
 N, H = 6, 5
 SYSTEM = LinearGaussianSystem(N)
@@ -45,7 +45,7 @@ def svg(policy, data, model=None, **kwargs):
 
 def all_windows(algorithm):
     """One window per episode, from its start, in order."""
-    return algorithm.mdp.data.window(algorithm.mdp.data.episode_starts(), algorithm.horizon)
+    return algorithm.mdp.data.sequences(algorithm.mdp.data.episode_starts(), algorithm.horizon)
 
 
 def gradient(value, policy):
@@ -131,7 +131,7 @@ def test_windows_stop_at_the_end_of_their_episode():
     terminated = torch.zeros(len(data), dtype=torch.bool)
     terminated[2 * H - 1] = True  # episode 1 ends; episode 0 is cut short
     algorithm = svg(policy, replace(data, terminated=terminated), gamma=1.0, horizon=4, importance_weights=False)
-    window, valid = algorithm.mdp.data.window(torch.tensor([3, H + 3]).repeat(3), 4)
+    window, valid = algorithm.mdp.data.sequences(torch.tensor([3, H + 3]).repeat(3), 4)
     found = algorithm.infer(window, valid)
     assert valid.sum(0).tolist() == [2] * N and found.last[1].all() and found.last.sum() == N
     rewards = data.reward.unflatten(0, (N, H))[:2, 3:].sum(1)
@@ -148,14 +148,14 @@ def test_the_value_is_regressed_on_one_step_targets():
     algorithm.mdp.data = constant
     optimizer = algorithm.configure_optimizers()[1]
 
-    def descend(loss, optimizer, max_norm):  # as the base class does, without a trainer
+    def gradient_step(loss, optimizer, max_norm):  # as the base class does, without a trainer
         optimizer.zero_grad()
         value = loss()
         value.backward()
         optimizer.step()
         return value.detach(), value.detach()
 
-    algorithm.descend = descend
+    algorithm.gradient_step = gradient_step
     algorithm.fit_value(optimizer)
     # r = 1 for ever at gamma 1/2 is worth 2, everywhere.
     assert (algorithm.value(data.obs) - 2.0).abs().mean() < 0.25

@@ -4,13 +4,13 @@ import pytest
 import torch
 from gymnasium.spaces import MultiBinary
 
-from policies import BernoulliMLP, RelaxedCategoricalMLP
-from policies.discrete import ESTIMATORS
+from diffsim.policies import BernoulliMLP, RelaxedCategoricalMLP
+from diffsim.policies.discrete import ESTIMATORS
+from diffsim.trainers.run.arguments import RunOptions
+from diffsim.trainers.run.run_folder import RunFolder
+from diffsim.trainers.value_gradient.svg0 import SVG0
 from tests.trainers.running import assert_resumes_exactly, runner
 from tests.trainers.small_envs import Target, vector
-from trainers.options import RunOptions
-from trainers.run_folder import RunFolder
-from trainers.value_gradient.svg0 import SVG0
 
 run = runner(RunOptions(task="small", evaluate_every=100))
 
@@ -62,7 +62,7 @@ def test_it_learns_which_choice_pays(kind, world, policy, tmp_path):
 
 def test_its_critic_sees_one_hot_vectors():
     svg0 = make(RelaxedCategoricalMLP, Strict)
-    window = svg0.window()
+    window = svg0.replayed_window()
     assert window.action.shape == (64, 3)
     assert torch.equal(window.action.sort(-1).values, torch.tensor([0.0, 0.0, 1.0]).double().expand(64, 3))
     assert set(window.action.argmax(-1).tolist()) == {0, 1, 2}

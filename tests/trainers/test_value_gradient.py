@@ -11,19 +11,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from policies import DeterministicMLP, GaussianMLP
+from diffsim.policies import DeterministicMLP, GaussianMLP
+from diffsim.trainers.experience.replay_buffer import ReplayBatch, Steps
+from diffsim.trainers.experience.rollout import Trajectory
+from diffsim.trainers.experience.vector_env import make_env
+from diffsim.trainers.run.arguments import RunOptions
+from diffsim.trainers.run.checkpoint import read_checkpoint
+from diffsim.trainers.run.run_folder import RunFolder
+from diffsim.trainers.value_gradient.ddpg import DDPG
+from diffsim.trainers.value_gradient.dpg import DPG
+from diffsim.trainers.value_gradient.sac import SAC
+from diffsim.trainers.value_gradient.svg0 import SVG0
+from diffsim.trainers.value_gradient.td3 import TD3
 from tests.trainers.running import assert_resumes_exactly, runner
-from trainers.checkpoint import read_checkpoint
-from trainers.environments import make_env
-from trainers.options import RunOptions
-from trainers.replay import Batch, Steps
-from trainers.rollout import Trajectory
-from trainers.run_folder import RunFolder
-from trainers.value_gradient.ddpg import DDPG
-from trainers.value_gradient.dpg import DPG
-from trainers.value_gradient.sac import SAC
-from trainers.value_gradient.svg0 import SVG0
-from trainers.value_gradient.td3 import TD3
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = RunOptions(task="small", evaluate_every=2)
@@ -63,8 +63,8 @@ CHILD = """
 import os, signal, sys
 from pathlib import Path
 from tests.trainers import test_value_gradient as here
-from trainers.row_log import RowLog
-from trainers.run_folder import os as run_folder_os
+from diffsim.trainers.experience.row_log import RowLog
+from diffsim.trainers.run.run_folder import os as run_folder_os
 
 place, path = sys.argv[1:]
 plain, calls = (RowLog.write, run_folder_os.replace)[place == "checkpoint"], []
@@ -110,7 +110,7 @@ def batch_of(num, generator, discount=0.9):
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
     action = numbers(num, 1).clamp(-2, 2)
-    return Batch(numbers(num, 3), action, numbers(num), numbers(num, 3), torch.full((num,), discount).double())
+    return ReplayBatch(numbers(num, 3), action, numbers(num), numbers(num, 3), torch.full((num,), discount).double())
 
 
 def small(cls, kind, policy=None, **options):
@@ -236,7 +236,7 @@ def test_svg0s_targets_by_their_definition(normalize_reward):
     played = Trajectory(numbers(4, 2, 3), numbers(4, 2, 1), numbers(4, 2), numbers(4, 2, 3), terminated, truncated)
     svg0.collect = lambda actor, noise: played
     start = svg0.generator.get_state()
-    window = svg0.window()
+    window = svg0.replayed_window()
     svg0.generator.set_state(start)
     noise, fresh = svg0.randn(4, 2, 1), svg0.randn(4, 2, 1)
     with torch.no_grad():

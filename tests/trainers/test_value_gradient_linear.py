@@ -5,13 +5,13 @@ import torch
 from torch import nn
 
 from diffsim.gym import VectorEnv
-from policies import Policy
-from policies.squash import ClipBox
+from diffsim.policies import Policy
+from diffsim.policies.squash import ClipBox
+from diffsim.trainers.maths.polyak import polyak_update
+from diffsim.trainers.value_gradient.ddpg import DDPG
+from diffsim.trainers.value_gradient.dpg import DPG
+from diffsim.trainers.value_gradient.svg0 import SVG0
 from tests.trainers.linear import DiscountedLinearQuadratic
-from trainers.slow_copies import follow
-from trainers.value_gradient.ddpg import DDPG
-from trainers.value_gradient.dpg import DPG
-from trainers.value_gradient.svg0 import SVG0
 
 GAIN, GAMMA = [[-4.0, -3.0]], DiscountedLinearQuadratic.gamma
 
@@ -175,5 +175,5 @@ def test_slow_copies_follow():
     with torch.no_grad():
         slow.weight.fill_(1.0)
         net.weight.fill_(3.0)
-    follow(slow, net, 0.75)
+    polyak_update(slow, net, 0.75)
     assert torch.equal(slow.weight, torch.full((7,), 1.5, dtype=torch.float64))

@@ -10,10 +10,10 @@ import torch
 
 import diffsim
 from diffsim.mdp import Scenarios
-from policies import DeterministicMLP
-from trainers.pathwise.bptt import BPTT
-from trainers.pathwise.shac import SHAC
-from trainers.rollout import rollout
+from diffsim.policies import DeterministicMLP
+from diffsim.trainers.experience.rollout import rollout
+from diffsim.trainers.pathwise.bptt import BPTT
+from diffsim.trainers.pathwise.shac import SHAC
 
 
 def make_shac(mdp, policy, **kwargs):

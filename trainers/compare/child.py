@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 
-from trainers.cli import main
+from diffsim.trainers.cli import main
 
 
 def end_with_parent() -> None:

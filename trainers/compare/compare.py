@@ -15,13 +15,13 @@ from typing import Literal
 
 from rich.console import Console
 
-from trainers.compare.comparison import Comparison, Run
-from trainers.compare.comparison_file import read_comparison, save_comparison
-from trainers.compare.faults import require_faultless
-from trainers.compare.launchers import GRACE, Handle, Launcher, LocalLauncher
-from trainers.compare.progress import Progress
-from trainers.compare.report import HISTORY, write_report
-from trainers.errors import OptionError, UsageError
+from diffsim.trainers.compare.comparison import Comparison, Run
+from diffsim.trainers.compare.comparison_file import read_comparison, save_comparison
+from diffsim.trainers.compare.faults import require_faultless
+from diffsim.trainers.compare.launchers import GRACE, Handle, Launcher, LocalLauncher
+from diffsim.trainers.compare.progress import Progress
+from diffsim.trainers.compare.report import HISTORY, write_report
+from diffsim.trainers.errors import OptionError, UsageError
 
 PAUSE = 0.2  # seconds between looks at the runs
 PATIENCE = 10.0  # seconds in which the runs of a comparison that was killed end
@@ -90,7 +90,7 @@ def make_launcher(name: str) -> Launcher:
     """
     if name == "local":
         return LocalLauncher()
-    from trainers.compare.ray_launcher import RayLauncher
+    from diffsim.trainers.compare.ray_launcher import RayLauncher
 
     return RayLauncher()
 
@@ -143,7 +143,7 @@ def run_all(comparison: Comparison, launcher: Launcher, jobs: int, console: Cons
                     else:
                         failed[run] = explain_failure(run, status)
                         progress.set(run, "failed", failed[run])
-                progress.look()
+                progress.refresh()
                 time.sleep(PAUSE)
         except KeyboardInterrupt:
             console.print("stopping: runs end after the iteration under way; Ctrl-C again to stop at once")

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from trainers.run_folder import RunFolder
+from diffsim.trainers.run.run_folder import RunFolder
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,10 +29,10 @@ from typing import Any
 
 import yaml
 
-from trainers.compare.comparison import Comparison, Run
-from trainers.errors import UsageError
-from trainers.options import read_yaml
-from trainers.run_folder import RunFolder
+from diffsim.trainers.compare.comparison import Comparison, Run
+from diffsim.trainers.errors import UsageError
+from diffsim.trainers.run.arguments import read_yaml
+from diffsim.trainers.run.run_folder import RunFolder
 
 KEYS = ("seeds", "options", "tasks", "algorithms", "baseline", "references")
 TASK_KEYS = ("thresholds", "score_range", "options", "algorithms", "skip")

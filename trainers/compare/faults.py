@@ -9,11 +9,21 @@ from typing import Any
 
 import yaml
 
-from trainers.build import build
-from trainers.compare.comparison import Comparison, Run
-from trainers.errors import OptionError
-from trainers.fit import resolved
-from trainers.options import ALGORITHMS, GIVEN, POLICIES, RunOptions, choose, default_policy, parse_fit, pick, read_yaml
+from diffsim.trainers.compare.comparison import Comparison, Run
+from diffsim.trainers.errors import OptionError
+from diffsim.trainers.run.arguments import (
+    ALGORITHMS,
+    GIVEN,
+    POLICIES,
+    RunOptions,
+    choose,
+    default_policy,
+    parse_fit,
+    pick,
+    read_yaml,
+)
+from diffsim.trainers.run.build import build
+from diffsim.trainers.run.fit import resolved
 
 
 def require_faultless(comparison: Comparison) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from trainers.compare.comparison import Run
+from diffsim.trainers.compare.comparison import Run
 
 GRACE = 30.0
 """Seconds that a run has, once interrupted, to end the iteration under way and to leave a checkpoint."""
@@ -49,7 +49,7 @@ def open_process(words: Sequence[str], log: Path, threads: int) -> subprocess.Po
     environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
     with log.open("ab") as file:
         return subprocess.Popen(
-            [sys.executable, "-m", "trainers.compare.child", *words],
+            [sys.executable, "-m", "diffsim.trainers.compare.child", *words],
             stdin=subprocess.PIPE,
             stdout=file,
             stderr=subprocess.STDOUT,

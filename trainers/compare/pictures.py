@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from trainers.compare.measures import Estimate, iqm, profile
-from trainers.compare.references import Reference
-from trainers.compare.results import FAMILIES, Results
+from diffsim.trainers.compare.measures import Estimate, iqm, profile
+from diffsim.trainers.compare.references import Reference
+from diffsim.trainers.compare.results import FAMILIES, Results
 
 COLORS = ("#2a6f97", "#e07a1f", "#2f8f5b", "#b01e2e", "#7a4fa3", "#8a6d00", "#d2569b", "#3f3f3f", "#39b5b0", "#7f7f7f")
 MARKERS = "osD^vPX*<>"

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from trainers.compare.comparison import Comparison, Run
+from diffsim.trainers.compare.comparison import Comparison, Run
 
 State = Literal["waiting", "running", "finished", "stopped", "failed"]
 REREAD = 2.0  # seconds between looks into the files of a run
@@ -51,7 +51,7 @@ class Progress:
             line = f"[{count}] {run.folder.path.name}: {state}{': ' if why else ''}{why}"
             self.console.print(line, soft_wrap=True, markup=False, highlight=False)
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Reads how far the runs are that are under way, now and then."""
         if not self.console.is_terminal or time.monotonic() < self.read_at + REREAD:
             return

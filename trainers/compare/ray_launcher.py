@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from trainers.compare.comparison import Run
-from trainers.compare.launchers import GRACE, close_input, open_process
-from trainers.errors import UsageError
+from diffsim.trainers.compare.comparison import Run
+from diffsim.trainers.compare.launchers import GRACE, close_input, open_process
+from diffsim.trainers.errors import UsageError
 
 PAUSE = 0.5  # seconds
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trainers.options import official_id, read_yaml
+from diffsim.trainers.run.arguments import official_id, read_yaml
 
 
 class Reference(NamedTuple):

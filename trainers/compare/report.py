@@ -6,10 +6,10 @@ from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
-from trainers.compare.comparison import Run
-from trainers.compare.comparison_file import find_comparison, read_comparison
-from trainers.compare.page import Block, Code, Grid, Heading, Pictures, Text, html, markdown
-from trainers.compare.pictures import (
+from diffsim.trainers.compare.comparison import Run
+from diffsim.trainers.compare.comparison_file import find_comparison, read_comparison
+from diffsim.trainers.compare.page import Block, Code, Grid, Heading, Pictures, Text, html, markdown
+from diffsim.trainers.compare.pictures import (
     by_task,
     draw_curves,
     draw_gradients,
@@ -18,9 +18,9 @@ from trainers.compare.pictures import (
     draw_summary,
     overall,
 )
-from trainers.compare.references import Reference, matching, read_references
-from trainers.compare.results import Results, load
-from trainers.compare.tables import (
+from diffsim.trainers.compare.references import Reference, matching, read_references
+from diffsim.trainers.compare.results import Results, load
+from diffsim.trainers.compare.tables import (
     gradient_table,
     improvement_table,
     overall_table,
@@ -29,7 +29,7 @@ from trainers.compare.tables import (
     score_table,
     threshold_table,
 )
-from trainers.errors import UsageError
+from diffsim.trainers.errors import UsageError
 
 HISTORY = "history.txt"
 

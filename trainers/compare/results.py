@@ -9,8 +9,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from trainers.compare.comparison import Comparison, Run
-from trainers.options import ALGORITHMS
+from diffsim.trainers.compare.comparison import Comparison, Run
+from diffsim.trainers.run.arguments import ALGORITHMS
 
 FAMILIES = {
     "pathwise": "Pathwise",

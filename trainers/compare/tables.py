@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from trainers.compare.measures import Estimate, improvement, iqm
-from trainers.compare.page import Cell, Grid, Link
-from trainers.compare.references import Reference
-from trainers.compare.results import Result, Results
+from diffsim.trainers.compare.measures import Estimate, improvement, iqm
+from diffsim.trainers.compare.page import Cell, Grid, Link
+from diffsim.trainers.compare.references import Reference
+from diffsim.trainers.compare.results import Result, Results
 
 SECONDS = (10, 30, 100, 300, 1000, 3000, 10_000, 30_000)
 GRADIENTS = {

@@ -10,12 +10,12 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor
 from torch.optim import Optimizer, RMSprop
 
-from policies import Policy
-from trainers.algorithm import Evaluation
-from trainers.decay import Decay, check_decay
-from trainers.likelihood_ratio.on_policy import POLICY_DEFAULTS, OnPolicy, explained_variance, standardized
-from trainers.ranges import at_least_one, nonnegative, positive, unit_interval
-from trainers.rollout import Trajectory
+from diffsim.policies import Policy
+from diffsim.trainers.algorithm import Evaluator
+from diffsim.trainers.experience.rollout import Trajectory
+from diffsim.trainers.likelihood_ratio.on_policy import POLICY_DEFAULTS, OnPolicy, explained_variance, standardized
+from diffsim.trainers.maths.schedule import Decay, check_decay
+from diffsim.trainers.ranges import at_least_one, nonnegative, positive, unit_interval
 
 RMSPROP: dict[str, Any] = {"alpha": 0.99, "eps": 1e-5}
 
@@ -69,7 +69,7 @@ class A2C(OnPolicy):
         normalize_reward: bool = True,
         value_hidden_sizes: Sequence[int] = (64, 64),
         seed: int = 0,
-        evaluation: Evaluation | None = None,
+        evaluation: Evaluator | None = None,
     ) -> None:
         at_least_one(horizon=horizon, updates=updates)
         check_decay(decay_env_steps)
@@ -101,10 +101,10 @@ class A2C(OnPolicy):
         judged, norms = [], []
         for _ in range(self.updates):
             learning_rate = self.decayed(optimizer, self.learning_rate, self.decay_env_steps)
-            trajectory, raw = self.window(self.horizon)
+            trajectory, raw = self.collect_window(self.horizon)
             loss, value, returns = self.loss(trajectory, raw)
-            norms.append(self.descend(lambda loss=loss: loss, optimizer, self.max_norm)[1])
-            self.see(trajectory.obs)
+            norms.append(self.gradient_step(lambda loss=loss: loss, optimizer, self.max_norm)[1])
+            self.update_normalizer(trajectory.obs)
             judged.append((value.detach(), returns))
         value, returns = map(torch.cat, zip(*judged, strict=True))
         return {
@@ -122,7 +122,7 @@ class A2C(OnPolicy):
         The window's rewards enter the statistics that scale them: call it once for each.
         """
         value, distribution = self.value(trajectory.obs), self.actor.raw_distribution(trajectory.obs)
-        advantage, returns = self.judge(trajectory, value.detach(), self.lam, self.lam)
+        advantage, returns = self.advantages(trajectory, value.detach(), self.lam, self.lam)
         if self.normalize_advantage:
             advantage = standardized(advantage)
         objective = (distribution.log_prob(raw) * advantage).mean()

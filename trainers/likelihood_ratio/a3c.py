@@ -10,14 +10,14 @@ import torch
 from gymnasium.vector import SyncVectorEnv, VectorEnv
 from torch import Tensor
 
-from policies import Policy
-from trainers.algorithm import Evaluation
-from trainers.decay import Decay
-from trainers.environments import SeededEnv
-from trainers.likelihood_ratio.a2c import A2C
-from trainers.likelihood_ratio.a3c_crew import Crew
-from trainers.likelihood_ratio.a3c_worker import Shared
-from trainers.ranges import at_least_one
+from diffsim.policies import Policy
+from diffsim.trainers.algorithm import Evaluator
+from diffsim.trainers.experience.vector_env import SeededEnv
+from diffsim.trainers.likelihood_ratio.a2c import A2C
+from diffsim.trainers.likelihood_ratio.a3c_crew import Crew
+from diffsim.trainers.likelihood_ratio.a3c_worker import Shared
+from diffsim.trainers.maths.schedule import Decay
+from diffsim.trainers.ranges import at_least_one
 
 
 class A3C(A2C):
@@ -74,7 +74,7 @@ class A3C(A2C):
         normalize_reward: bool = True,
         value_hidden_sizes: Sequence[int] = (64, 64),
         seed: int = 0,
-        evaluation: Evaluation | None = None,
+        evaluation: Evaluator | None = None,
     ) -> None:
         at_least_one(learners=learners)
         if env.num_envs % learners:
@@ -117,7 +117,7 @@ class A3C(A2C):
         self.states = [report.state for report in reports]
         for report in reports:
             for obs in report.obs:
-                self.see(obs)
+                self.update_normalizer(obs)
         names = dict.fromkeys(name for report in reports for name in report.metrics)
         told = {name: [report.metrics[name] for report in reports if name in report.metrics] for name in names}
         return {name: sum(numbers) / len(numbers) for name, numbers in told.items()}

@@ -11,8 +11,8 @@ from typing import Any
 from gymnasium.vector.utils import CloudpickleWrapper
 from torch import multiprocessing
 
-from trainers.errors import NonFiniteError
-from trainers.likelihood_ratio.a3c_worker import Failure, Report, Shared, receive, send, serve
+from diffsim.trainers.errors import NonFiniteError
+from diffsim.trainers.likelihood_ratio.a3c_worker import Failure, Report, Shared, receive, send, serve
 
 
 class Crew:

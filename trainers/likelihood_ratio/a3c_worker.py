@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer, RMSprop
 
-from policies import StochasticPolicy
-from trainers.decay import Decay
-from trainers.environments import SeededEnv
-from trainers.errors import NonFiniteError
-from trainers.likelihood_ratio.a2c import A2C, RMSPROP
-from trainers.likelihood_ratio.on_policy import LOOK_STEPS
-from trainers.quiet_sync_env import QuietSyncVectorEnv
+from diffsim.policies import StochasticPolicy
+from diffsim.trainers.errors import NonFiniteError
+from diffsim.trainers.experience.sync_vector_env import FastSyncVectorEnv
+from diffsim.trainers.experience.vector_env import SeededEnv
+from diffsim.trainers.likelihood_ratio.a2c import A2C, RMSPROP
+from diffsim.trainers.likelihood_ratio.on_policy import NORMALIZER_WARM_UP_STEPS
+from diffsim.trainers.maths.schedule import Decay
 
 
 class Shared(NamedTuple):
@@ -125,11 +125,11 @@ class Learner(A2C):
     def __init__(
         self, shared: Shared, env_fns: list[Callable[[], Any]], *, learners: int, seed: int, **options: Any
     ) -> None:
-        env = SeededEnv(QuietSyncVectorEnv(env_fns), seed)
+        env = SeededEnv(FastSyncVectorEnv(env_fns), seed)
         super().__init__(env, copy.deepcopy(shared.actor), seed=seed, **options)
         self.value.load_state_dict(shared.value.state_dict())
         self.common, self.learners = shared, learners
-        self.look_steps = -(-LOOK_STEPS // learners)
+        self.warm_up_steps = -(-NORMALIZER_WARM_UP_STEPS // learners)
         own = [*self.actor.parameters(), *self.value.parameters()]
         self.optimizer = SharedRMSprop(own, shared.parameters(), shared.squares, lr=self.learning_rate, **RMSPROP)
         self.seen: list[Tensor] = []
@@ -173,9 +173,9 @@ class Learner(A2C):
         """Without a trainer there is nothing to scale."""
         loss.backward()
 
-    def see(self, obs: Tensor) -> None:
+    def update_normalizer(self, obs: Tensor) -> None:
         """As A2C, and keeps `obs` for all, who begin the next iteration with one pair of statistics."""
-        super().see(obs)
+        super().update_normalizer(obs)
         self.seen.append(obs)
 
 

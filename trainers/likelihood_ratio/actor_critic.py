@@ -10,11 +10,11 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
-from policies import Policy
-from trainers.algorithm import Evaluation
-from trainers.decay import Decay, check_decay
-from trainers.likelihood_ratio.on_policy import POLICY_DEFAULTS, Batch, OnPolicy, explained_variance
-from trainers.ranges import at_least_one, nonnegative, positive
+from diffsim.policies import Policy
+from diffsim.trainers.algorithm import Evaluator
+from diffsim.trainers.likelihood_ratio.on_policy import POLICY_DEFAULTS, OnPolicy, OnPolicyBatch, explained_variance
+from diffsim.trainers.maths.schedule import Decay, check_decay
+from diffsim.trainers.ranges import at_least_one, nonnegative, positive
 
 
 class ActorCritic(OnPolicy):
@@ -62,7 +62,7 @@ class ActorCritic(OnPolicy):
         normalize_reward: bool = True,
         value_hidden_sizes: Sequence[int] = (64, 64),
         seed: int = 0,
-        evaluation: Evaluation | None = None,
+        evaluation: Evaluator | None = None,
     ) -> None:
         at_least_one(steps=steps)
         check_decay(decay_env_steps)
@@ -89,15 +89,15 @@ class ActorCritic(OnPolicy):
     def iterate(self) -> dict[str, Tensor | float]:
         """Acts and learns, step by step."""
         actor_optimizer, value_optimizer = self.all_optimizers()
-        batches: list[Batch] = []
+        batches: list[OnPolicyBatch] = []
         for _ in range(self.steps):
             learning_rate = self.decayed(actor_optimizer, self.learning_rate, self.decay_env_steps)
-            batch = self.judged(*self.window(1), 0.0, 0.0).flatten()
-            self.descend(partial(self.value_loss, batch.obs, batch.returns), value_optimizer, self.max_norm)
-            self.descend(partial(self.loss, batch), actor_optimizer, self.max_norm)
+            batch = self.advantage_batch(*self.collect_window(1), 0.0, 0.0).flatten()
+            self.gradient_step(partial(self.value_loss, batch.obs, batch.returns), value_optimizer, self.max_norm)
+            self.gradient_step(partial(self.loss, batch), actor_optimizer, self.max_norm)
             batches.append(batch)
-            self.see(batch.obs)
-        together = Batch(*map(torch.cat, zip(*batches, strict=True)))
+            self.update_normalizer(batch.obs)
+        together = OnPolicyBatch(*map(torch.cat, zip(*batches, strict=True)))
         return {
             **self.episode_metrics(),
             "explained_variance": explained_variance(together.value, together.returns),
@@ -106,7 +106,7 @@ class ActorCritic(OnPolicy):
             "learning_rate": learning_rate,
         }
 
-    def loss(self, batch: Batch) -> Tensor:
+    def loss(self, batch: OnPolicyBatch) -> Tensor:
         """What the policy's step reduces, from the N transitions of a step: -delta log p - entropy_weight H."""
         distribution = self.actor.raw_distribution(batch.obs)
         objective = distribution.log_prob(batch.raw) * batch.advantage

@@ -9,17 +9,23 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
-from policies import Policy
-from trainers.algorithm import Evaluation
-from trainers.likelihood_ratio.natural_step import (
+from diffsim.policies import Policy
+from diffsim.trainers.algorithm import Evaluator
+from diffsim.trainers.likelihood_ratio.on_policy import (
+    POLICY_DEFAULTS,
+    OnPolicy,
+    OnPolicyBatch,
+    explained_variance,
+    standardized,
+)
+from diffsim.trainers.maths.natural_step import (
     flat,
     move,
     natural_direction,
     trained,
     trust_region_step,
 )
-from trainers.likelihood_ratio.on_policy import POLICY_DEFAULTS, Batch, OnPolicy, explained_variance, standardized
-from trainers.ranges import at_least_one, nonnegative, positive, unit_interval
+from diffsim.trainers.ranges import at_least_one, nonnegative, positive, unit_interval
 
 
 class NaturalGradient(OnPolicy):
@@ -80,7 +86,7 @@ class NaturalGradient(OnPolicy):
         normalize_reward: bool = True,
         value_hidden_sizes: Sequence[int] = (64, 64),
         seed: int = 0,
-        evaluation: Evaluation | None = None,
+        evaluation: Evaluator | None = None,
     ) -> None:
         at_least_one(
             horizon=horizon, cg_iterations=cg_iterations, value_epochs=value_epochs, value_minibatches=value_minibatches
@@ -109,8 +115,8 @@ class NaturalGradient(OnPolicy):
 
     def iterate(self) -> dict[str, Tensor | float]:
         """Acts for a window, takes one natural step, and fits the value."""
-        trajectory, raw = self.window(self.horizon)
-        batch = self.judged(trajectory, raw, self.lam, self.value_lam).flatten()
+        trajectory, raw = self.collect_window(self.horizon)
+        batch = self.advantage_batch(trajectory, raw, self.lam, self.value_lam).flatten()
         explained = explained_variance(batch.value, batch.returns)
         if self.normalize_advantage:
             batch = batch._replace(advantage=standardized(batch.advantage))
@@ -126,7 +132,7 @@ class NaturalGradient(OnPolicy):
         value_loss = self.fit_value(
             batch, self.only_optimizer(), self.value_epochs, self.value_minibatches, self.value_proximal
         )
-        self.see(trajectory.obs)
+        self.update_normalizer(trajectory.obs)
         return {
             **self.episode_metrics(),
             "value_loss": value_loss,
@@ -137,7 +143,7 @@ class NaturalGradient(OnPolicy):
         }
 
     @torch.no_grad()
-    def take(self, batch: Batch, step: Tensor) -> dict[str, Tensor | float]:
+    def take(self, batch: OnPolicyBatch, step: Tensor) -> dict[str, Tensor | float]:
         """Moves the policy by `step` [D]; `batch` is what it did before. Returns what to log of it."""
         old, parameters = self.actor.raw_distribution(batch.obs), trained(self.actor)
         move(parameters, flat(parameters), step)

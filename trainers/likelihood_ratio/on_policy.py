@@ -11,12 +11,12 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor
 from torch.optim import Optimizer
 
-from policies import Policy, StochasticPolicy, ValueMLP
-from trainers.algorithm import Evaluation
-from trainers.decay import Decay, part_left
-from trainers.model_free import ModelFree
-from trainers.returns import generalized_advantages, lambda_returns
-from trainers.rollout import Trajectory
+from diffsim.policies import Policy, StochasticPolicy, ValueMLP
+from diffsim.trainers.algorithm import Evaluator
+from diffsim.trainers.experience.rollout import Trajectory
+from diffsim.trainers.maths.returns import generalized_advantages, lambda_returns
+from diffsim.trainers.maths.schedule import Decay, part_left
+from diffsim.trainers.model_free import ModelFree
 
 HIDDEN_SCALE = 2**0.5
 POLICY_DEFAULTS: dict[str, Any] = {
@@ -27,11 +27,11 @@ POLICY_DEFAULTS: dict[str, Any] = {
     "out_scale": 0.01,
 }
 """Details of implementation that matter (Huang et al., 2022), and as Stable-Baselines3 has them."""
-LOOK_STEPS = 2048
+NORMALIZER_WARM_UP_STEPS = 2048
 """Env steps, of all copies together, that show what observations are like before anything is learned."""
 
 
-class Batch(NamedTuple):
+class OnPolicyBatch(NamedTuple):
     """Steps of experience, [H, N, ...], or [B, ...] in any order.
 
     Attributes:
@@ -50,15 +50,15 @@ class Batch(NamedTuple):
     advantage: Tensor
     returns: Tensor
 
-    def flatten(self) -> Batch:
+    def flatten(self) -> OnPolicyBatch:
         """All steps in one row: [H * N, ...]."""
-        return Batch(*(part.flatten(0, 1) for part in self))
+        return OnPolicyBatch(*(part.flatten(0, 1) for part in self))
 
-    def minibatches(self, count: int, generator: torch.Generator) -> Iterator[Batch]:
+    def minibatches(self, count: int, generator: torch.Generator) -> Iterator[OnPolicyBatch]:
         """The steps [B, ...] in random order, in `count` parts."""
         order = torch.randperm(len(self.obs), generator=generator, device=self.obs.device)
         for index in order.chunk(count):
-            yield Batch(*(part[index] for part in self))
+            yield OnPolicyBatch(*(part[index] for part in self))
 
 
 class OnPolicy(ModelFree):
@@ -88,7 +88,7 @@ class OnPolicy(ModelFree):
         normalize_reward: bool,
         value_hidden_sizes: Sequence[int],
         seed: int,
-        evaluation: Evaluation | None,
+        evaluation: Evaluator | None,
     ) -> None:
         if not isinstance(policy, StochasticPolicy):
             raise TypeError(
@@ -97,7 +97,7 @@ class OnPolicy(ModelFree):
             )
         super().__init__(env, policy, gamma=gamma, normalize_reward=normalize_reward, seed=seed, evaluation=evaluation)
         weight = next(policy.parameters())
-        self.actor, self.look_steps = policy, LOOK_STEPS
+        self.actor, self.warm_up_steps = policy, NORMALIZER_WARM_UP_STEPS
         self.value = ValueMLP(
             policy.obs_size,
             policy.normalizer,
@@ -108,17 +108,17 @@ class OnPolicy(ModelFree):
             hidden_scale=HIDDEN_SCALE,
         ).to(weight)
 
-    def window(self, horizon: int) -> tuple[Trajectory, Tensor]:
+    def collect_window(self, horizon: int) -> tuple[Trajectory, Tensor]:
         """Acts for `horizon` steps in every copy: what happened, and the raw choices, [H, N, F]."""
-        self.look(horizon)
+        self.warm_up_normalizer(horizon)
         return self.act(horizon)
 
-    def look(self, horizon: int) -> None:
+    def warm_up_normalizer(self, horizon: int) -> None:
         """Before anything else, acts for `horizon` steps or more to learn the statistics of observations, if wanted."""
         normalizer = self.policy.normalizer
         if self.env_steps == 0 and normalizer is not None and normalizer.count == 0:
-            trajectory, _ = self.act(max(horizon, -(-self.look_steps // self.env.num_envs)))
-            self.see(trajectory.obs)
+            trajectory, _ = self.act(max(horizon, -(-self.warm_up_steps // self.env.num_envs)))
+            self.update_normalizer(trajectory.obs)
 
     def act(self, horizon: int) -> tuple[Trajectory, Tensor]:
         """What `window` does, without a look before it."""
@@ -133,15 +133,15 @@ class OnPolicy(ModelFree):
         return trajectory, torch.stack(chosen)
 
     @torch.no_grad()
-    def judged(self, trajectory: Trajectory, raw: Tensor, lam: float, value_lam: float) -> Batch:
+    def advantage_batch(self, trajectory: Trajectory, raw: Tensor, lam: float, value_lam: float) -> OnPolicyBatch:
         """Advantages by GAE(lam), and targets of the value by TD(value_lam): a batch [H, N, ...]."""
         value = self.value(trajectory.obs)
-        advantage, returns = self.judge(trajectory, value, lam, value_lam)
+        advantage, returns = self.advantages(trajectory, value, lam, value_lam)
         log_prob = self.actor.raw_distribution(trajectory.obs).log_prob(raw)
-        return Batch(trajectory.obs, raw, log_prob, value, advantage, returns)
+        return OnPolicyBatch(trajectory.obs, raw, log_prob, value, advantage, returns)
 
     @torch.no_grad()
-    def judge(self, trajectory: Trajectory, value: Tensor, lam: float, value_lam: float) -> tuple[Tensor, Tensor]:
+    def advantages(self, trajectory: Trajectory, value: Tensor, lam: float, value_lam: float) -> tuple[Tensor, Tensor]:
         """Advantages and targets [H, N], as in `judged`, for those who know the `value` [H, N] of what was observed."""
         reward, ended, gamma = self.scaled_reward(trajectory), trajectory.ended, self.gamma
         next_value = torch.where(trajectory.terminated, 0.0, self.value(trajectory.next_obs))
@@ -149,7 +149,7 @@ class OnPolicy(ModelFree):
         return advantage, lambda_returns(reward, next_value, ended, gamma, value_lam)
 
     def fit_value(
-        self, batch: Batch, optimizer: Optimizer, epochs: int, minibatches: int, proximal: float = 0.0
+        self, batch: OnPolicyBatch, optimizer: Optimizer, epochs: int, minibatches: int, proximal: float = 0.0
     ) -> Tensor:
         """Regresses the value on its targets, holding on to what it was.
 
@@ -166,7 +166,7 @@ class OnPolicy(ModelFree):
         """
         anchor = [parameter.detach().clone() for parameter in self.value.parameters()]
 
-        def loss(part: Batch) -> Tensor:
+        def loss(part: OnPolicyBatch) -> Tensor:
             error = self.value_loss(part.obs, part.returns)
             if proximal == 0.0:
                 return error
@@ -176,7 +176,7 @@ class OnPolicy(ModelFree):
         last = batch.returns.new_zeros(())
         for _ in range(epochs):
             for part in batch.minibatches(minibatches, self.generator):
-                last, _ = self.descend(partial(loss, part), optimizer)
+                last, _ = self.gradient_step(partial(loss, part), optimizer)
         return last
 
     def value_loss(self, obs: Tensor, returns: Tensor) -> Tensor:

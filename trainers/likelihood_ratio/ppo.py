@@ -10,11 +10,17 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
-from policies import Policy
-from trainers.algorithm import Evaluation
-from trainers.decay import Decay, check_decay
-from trainers.likelihood_ratio.on_policy import POLICY_DEFAULTS, Batch, OnPolicy, explained_variance, standardized
-from trainers.ranges import at_least_one, nonnegative, positive, unit_interval
+from diffsim.policies import Policy
+from diffsim.trainers.algorithm import Evaluator
+from diffsim.trainers.likelihood_ratio.on_policy import (
+    POLICY_DEFAULTS,
+    OnPolicy,
+    OnPolicyBatch,
+    explained_variance,
+    standardized,
+)
+from diffsim.trainers.maths.schedule import Decay, check_decay
+from diffsim.trainers.ranges import at_least_one, nonnegative, positive, unit_interval
 
 
 class PPO(OnPolicy):
@@ -74,7 +80,7 @@ class PPO(OnPolicy):
         normalize_reward: bool = True,
         value_hidden_sizes: Sequence[int] = (64, 64),
         seed: int = 0,
-        evaluation: Evaluation | None = None,
+        evaluation: Evaluator | None = None,
     ) -> None:
         at_least_one(horizon=horizon, epochs=epochs, minibatches=minibatches)
         check_decay(decay_env_steps)
@@ -105,20 +111,20 @@ class PPO(OnPolicy):
         """Acts for a window, and takes a few passes over it."""
         optimizer = self.only_optimizer()
         learning_rate = self.decayed(optimizer, self.learning_rate, self.decay_env_steps)
-        trajectory, raw = self.window(self.horizon)
-        batch = self.judged(trajectory, raw, self.lam, self.lam).flatten()
+        trajectory, raw = self.collect_window(self.horizon)
+        batch = self.advantage_batch(trajectory, raw, self.lam, self.lam).flatten()
         with torch.no_grad():
             old = self.actor.raw_distribution(batch.obs)
 
         kl, passes = batch.obs.new_zeros(()), 0
         while passes < self.epochs and (self.max_kl is None or kl <= self.max_kl):
             for minibatch in batch.minibatches(self.minibatches, self.generator):
-                self.descend(partial(self.loss, minibatch), optimizer, self.max_norm)
+                self.gradient_step(partial(self.loss, minibatch), optimizer, self.max_norm)
             with torch.no_grad():
                 kl = old.kl(self.actor.raw_distribution(batch.obs)).mean()
             passes += 1
 
-        self.see(trajectory.obs)
+        self.update_normalizer(trajectory.obs)
         return {
             **self.episode_metrics(),
             "explained_variance": explained_variance(batch.value, batch.returns),
@@ -128,7 +134,7 @@ class PPO(OnPolicy):
             "learning_rate": learning_rate,
         }
 
-    def loss(self, batch: Batch) -> Tensor:
+    def loss(self, batch: OnPolicyBatch) -> Tensor:
         """What every update reduces, from steps [B]."""
         distribution = self.actor.raw_distribution(batch.obs)
         advantage = standardized(batch.advantage) if self.normalize_advantage else batch.advantage

@@ -11,21 +11,21 @@ from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 from torch.optim import Adam, Optimizer, RMSprop
 
-from policies import Policy, StochasticPolicy
-from trainers.algorithm import Evaluation
-from trainers.decay import Decay, check_decay
-from trainers.estimators import (
+from diffsim.policies import Policy, StochasticPolicy
+from diffsim.trainers.algorithm import Evaluator
+from diffsim.trainers.experience.rollout import Trajectory
+from diffsim.trainers.likelihood_ratio.on_policy import POLICY_DEFAULTS, OnPolicy, OnPolicyBatch, explained_variance
+from diffsim.trainers.maths.estimators import (
     average_baseline,
     likelihood_ratio_objective,
     optimal_baseline,
     per_sample_gradients,
     time_baseline,
 )
-from trainers.likelihood_ratio.natural_step import trained
-from trainers.likelihood_ratio.on_policy import POLICY_DEFAULTS, Batch, OnPolicy, explained_variance
-from trainers.ranges import at_least_one, nonnegative, positive, unit_interval
-from trainers.returns import first_episode, reward_to_go
-from trainers.rollout import Trajectory
+from diffsim.trainers.maths.natural_step import trained
+from diffsim.trainers.maths.returns import first_episode, reward_to_go
+from diffsim.trainers.maths.schedule import Decay, check_decay
+from diffsim.trainers.ranges import at_least_one, nonnegative, positive, unit_interval
 
 ESTIMATORS = ("reinforce", "gpomdp")
 BASELINES = ("none", "average", "time", "optimal", "value")
@@ -98,7 +98,7 @@ class Reinforce(OnPolicy):
         normalize_reward: bool = True,
         value_hidden_sizes: Sequence[int] = (64, 64),
         seed: int = 0,
-        evaluation: Evaluation | None = None,
+        evaluation: Evaluator | None = None,
     ) -> None:
         at_least_one(value_epochs=value_epochs, value_minibatches=value_minibatches)
         check_decay(decay_env_steps)
@@ -151,37 +151,37 @@ class Reinforce(OnPolicy):
         learning_rate = self.decayed(optimizers[0], self.learning_rate, self.decay_env_steps)
         trajectory, raw = self.episodes()
         alive = first_episode(trajectory.ended)
-        batch = self.judged(trajectory, raw, 1.0, self.value_lam) if self.baseline == "value" else None
+        batch = self.advantage_batch(trajectory, raw, 1.0, self.value_lam) if self.baseline == "value" else None
         weights = self.weights(trajectory, alive, batch)
         gradient = self.gradient(trajectory.obs, raw, weights, alive)
-        _, grad_norm = self.descend(
+        _, grad_norm = self.gradient_step(
             lambda: -(gradient @ parameters_to_vector(trained(self.actor))), optimizers[0], self.max_norm
         )
         metrics = {"return": (trajectory.reward * alive).sum(0).mean(), "length": alive.to(weights).sum(0).mean()}
         if batch is not None:
-            steps = Batch(*(part[alive] for part in batch))
+            steps = OnPolicyBatch(*(part[alive] for part in batch))
             metrics["explained_variance"] = explained_variance(steps.value, steps.returns)
             metrics["value_loss"] = self.fit_value(
                 steps, optimizers[1], self.value_epochs, self.value_minibatches, self.value_proximal
             )
         entropy = self.entropy(trajectory.obs[::STRIDE])
-        self.see(trajectory.obs[alive])
+        self.update_normalizer(trajectory.obs[alive])
         return {**metrics, "grad_norm": grad_norm, "entropy": entropy, "learning_rate": learning_rate}
 
     def episodes(self) -> tuple[Trajectory, Tensor]:
         """Acts from fresh starts until every copy's first episode has ended: what happened, and the raw choices."""
-        self.look(STRIDE)
+        self.warm_up_normalizer(STRIDE)
         self.env.reset()
         self.running_return, self.finished = torch.zeros_like(self.running_return), []
         if self.reward_normalizer is not None:
             self.reward_normalizer.running.zero_()
-        parts = [self.window(STRIDE)]
+        parts = [self.collect_window(STRIDE)]
         while not torch.cat([trajectory.ended for trajectory, _ in parts]).any(0).all():
-            parts.append(self.window(STRIDE))
+            parts.append(self.collect_window(STRIDE))
         trajectories, raws = zip(*parts, strict=True)
         return Trajectory(*map(torch.cat, zip(*trajectories, strict=True))), torch.cat(raws)
 
-    def weights(self, trajectory: Trajectory, alive: Tensor, batch: Batch | None) -> Tensor:
+    def weights(self, trajectory: Trajectory, alive: Tensor, batch: OnPolicyBatch | None) -> Tensor:
         """What each choice's log probability is multiplied by, [H, N]: return minus baseline, 0 after the episode.
 
         With a `batch`, which knows values, it is the advantage by GAE(1): all that came after, minus the value.

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from gymnasium.vector import VectorEnv
 from torch import Tensor
 
-from policies import Policy
-from trainers.algorithm import Evaluation
-from trainers.likelihood_ratio.natural_gradient import NaturalGradient
-from trainers.likelihood_ratio.natural_step import line_search
-from trainers.likelihood_ratio.on_policy import Batch
-from trainers.ranges import at_least_one, unit_interval
+from diffsim.policies import Policy
+from diffsim.trainers.algorithm import Evaluator
+from diffsim.trainers.likelihood_ratio.natural_gradient import NaturalGradient
+from diffsim.trainers.likelihood_ratio.on_policy import OnPolicyBatch
+from diffsim.trainers.maths.natural_step import line_search
+from diffsim.trainers.ranges import at_least_one, unit_interval
 
 
 class TRPO(NaturalGradient):
@@ -74,7 +74,7 @@ class TRPO(NaturalGradient):
         normalize_reward: bool = True,
         value_hidden_sizes: Sequence[int] = (64, 64),
         seed: int = 0,
-        evaluation: Evaluation | None = None,
+        evaluation: Evaluator | None = None,
     ) -> None:
         at_least_one(backtracks=backtracks)
         unit_interval("()", shrink=shrink)
@@ -100,7 +100,7 @@ class TRPO(NaturalGradient):
         )
         self.backtracks, self.shrink = backtracks, shrink
 
-    def take(self, batch: Batch, step: Tensor) -> dict[str, Tensor | float]:
+    def take(self, batch: OnPolicyBatch, step: Tensor) -> dict[str, Tensor | float]:
         """Moves the policy as far along `step` [D] as the surrogate rises and the bound holds."""
         taken, gain, kl = line_search(
             self.actor, batch, step, max_kl=self.max_kl, backtracks=self.backtracks, shrink=self.shrink

@@ -9,10 +9,10 @@ import torch
 from gymnasium.spaces import Box, Space
 from torch import Tensor
 
-from models import Data, from_windows
-from policies import GaussianMLP, Policy
-from trainers.environments import ResumableEnv
-from trainers.rollout import Trajectory, collect
+from diffsim.models import Data, from_windows
+from diffsim.policies import GaussianMLP, Policy
+from diffsim.trainers.experience.rollout import Trajectory, collect
+from diffsim.trainers.experience.vector_env import ResumableEnv
 
 
 class UniformActor:

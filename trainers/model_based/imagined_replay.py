@@ -6,15 +6,15 @@ from typing import Any
 
 import torch
 
-from trainers.ranges import require
-from trainers.replay import Batch, Replay
-from trainers.rollout import Trajectory
+from diffsim.trainers.experience.replay_buffer import ReplayBatch, ReplayBuffer
+from diffsim.trainers.experience.rollout import Trajectory
+from diffsim.trainers.ranges import require
 
 ENDS = ("reward", "terminated", "truncated")
 """What every replay keeps."""
 
 
-class ImaginedReplay(Replay):
+class ImaginedReplay(ReplayBuffer):
     """The last real steps, and beside them the imagined ones of the present model; a batch is a mixture of both.
 
     Imagined steps are replaced as a whole, and are in no checkpoint: whoever resumes imagines them anew. While there
@@ -22,17 +22,17 @@ class ImaginedReplay(Replay):
 
     Args:
         real_fraction: part of a batch that is real, in [0, 1]; the number is rounded.
-        **kwargs: of `Replay`; its targets look one step ahead.
+        **kwargs: of `ReplayBuffer`; its targets look one step ahead.
     """
 
     def __init__(self, *args: Any, real_fraction: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         require(0 <= real_fraction <= 1, "real_fraction", "in [0, 1]", real_fraction)
         self.real_fraction = real_fraction
-        self.imagined: Batch | None = None
+        self.imagined: ReplayBatch | None = None
 
     @classmethod
-    def of(cls, replay: Replay, real_fraction: float) -> ImaginedReplay:
+    def of(cls, replay: ReplayBuffer, real_fraction: float) -> ImaginedReplay:
         """An empty one for what `replay`, in which nothing is stored yet, was made for."""
         fields = {name: shape for name, shape in replay.shapes.items() if name not in ENDS}
         shared = {"gamma": replay.gamma, "device": replay.device, "dtype": replay.dtype}
@@ -43,16 +43,16 @@ class ImaginedReplay(Replay):
         names = ("obs", "action", "reward", "next_obs", "terminated")
         flat = {name: torch.cat([getattr(part, name).flatten(0, 1) for part in trajectories]) for name in names}
         discount = self.gamma * (1.0 - flat.pop("terminated").to(flat["reward"]))
-        self.imagined = Batch(**flat, discount=discount)
+        self.imagined = ReplayBatch(**flat, discount=discount)
 
-    def sample(self, batch_size: int, generator: torch.Generator) -> Batch:
+    def sample(self, batch_size: int, generator: torch.Generator) -> ReplayBatch:
         """Draws real and imagined steps, each as likely as any other of its kind, with repetition."""
         if self.imagined is None:
             return super().sample(batch_size, generator)
         count = round(self.real_fraction * batch_size)
         shape = (batch_size - count,)
         index = torch.randint(len(self.imagined.reward), shape, generator=generator, device=self.device)
-        imagined = Batch(*(part[index] for part in self.imagined))
+        imagined = ReplayBatch(*(part[index] for part in self.imagined))
         if not count:
             return imagined
-        return Batch(*map(torch.cat, zip(super().sample(count, generator), imagined, strict=True)))
+        return ReplayBatch(*map(torch.cat, zip(super().sample(count, generator), imagined, strict=True)))

@@ -10,20 +10,20 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor
 
 from diffsim.mdp import Scenarios
-from models import Data, ModelFit, from_windows
-from policies import Policy
-from trainers.algorithm import Algorithm, Evaluation
-from trainers.environments import resumable
-from trainers.model_based.imagined_replay import ImaginedReplay
-from trainers.model_based.model_learning import accepted, fit_to, make_learned_mdp
-from trainers.ranges import at_least_one, require
-from trainers.replay import Replay
-from trainers.rollout import rollout
-from trainers.value_gradient.ddpg import DDPG
-from trainers.value_gradient.descent import mean_metrics
-from trainers.value_gradient.off_policy import OffPolicy
-from trainers.value_gradient.sac import SAC
-from trainers.value_gradient.td3 import TD3
+from diffsim.models import Data, ModelFit, from_windows
+from diffsim.policies import Policy
+from diffsim.trainers.algorithm import Algorithm, Evaluator
+from diffsim.trainers.experience.replay_buffer import ReplayBuffer
+from diffsim.trainers.experience.rollout import rollout
+from diffsim.trainers.experience.vector_env import resumable
+from diffsim.trainers.model_based.imagined_replay import ImaginedReplay
+from diffsim.trainers.model_based.model_learning import accepted, fit_to, make_learned_mdp
+from diffsim.trainers.ranges import at_least_one, require
+from diffsim.trainers.value_gradient.ddpg import DDPG
+from diffsim.trainers.value_gradient.off_policy import OffPolicy
+from diffsim.trainers.value_gradient.optimizer_step import mean_metrics
+from diffsim.trainers.value_gradient.sac import SAC
+from diffsim.trainers.value_gradient.td3 import TD3
 
 LEARNERS: dict[str, type[OffPolicy]] = {"SAC": SAC, "TD3": TD3, "DDPG": DDPG}
 """Algorithms that can learn from a mixture of real and imagined steps, by name."""
@@ -33,7 +33,7 @@ LEARNER_DEFAULTS: dict[str, Any] = {"critic_layer_norm": True}
 """Where the learner differs from what it is by itself, and from the authors'."""
 MODEL_DEFAULTS: dict[str, Any] = {"hidden_sizes": (200, 200, 200, 200)}
 FIT_DEFAULTS: dict[str, Any] = {"batch_size": 256}
-"""Where the authors' model and its fits differ from the defaults of `models.WorldModel` and `models.ModelFit`."""
+"""Options of `WorldModel` and `ModelFit` in the authors' code that differ from the defaults here."""
 
 
 class MBPO(Algorithm):
@@ -55,8 +55,8 @@ class MBPO(Algorithm):
         learner: SAC, TD3 or DDPG.
         learner_kwargs: its options; its critics' layers are normalised if they do not say otherwise: many updates per
             step, from what is imagined, can drive their values beyond what returns can be.
-        model_kwargs: options of `models.WorldModel`; four hidden layers of 200 if they do not say otherwise.
-        fit_kwargs: options of `models.ModelFit`, of every fit; batches of 256 if they do not say otherwise.
+        model_kwargs: options of `diffsim.models.WorldModel`; four hidden layers of 200 if they do not say otherwise.
+        fit_kwargs: options of `diffsim.models.ModelFit`, of every fit; batches of 256 if they do not say otherwise.
         initial_steps: env steps at random before the first fit.
         fit_every: env steps from one fit to the next, of all copies together.
         imagine_every: env steps from one imagination to the next, of all copies together, at most `fit_every`; that
@@ -96,7 +96,7 @@ class MBPO(Algorithm):
         real_fraction: float = 0.05,
         validation_share: float = 0.1,
         seed: int = 0,
-        evaluation: Evaluation | None = None,
+        evaluation: Evaluator | None = None,
     ) -> None:
         weight = next(policy.parameters())
         super().__init__(policy, seed=seed, device=weight.device, evaluation=evaluation)
@@ -189,7 +189,7 @@ class MBPO(Algorithm):
         self.learner.on_load_checkpoint(checkpoint["diffsim"]["learner"])
 
 
-def replayed(replay: Replay) -> Data:
+def replayed(replay: ReplayBuffer) -> Data:
     """The real steps of a replay, episode by episode."""
     parts = replay.in_order()
     ends = {name: parts[name].bool() for name in ("terminated", "truncated")}

@@ -8,14 +8,14 @@ from typing import Any, Literal
 from gymnasium.vector import VectorEnv
 from torch import Tensor
 
-from policies import Policy
-from trainers.algorithm import Algorithm, Evaluation
-from trainers.model_based.model_learning import ModelLearning, accepted, make_learned_mdp
-from trainers.model_based.svg import FAMILY, SVG
-from trainers.pathwise.bptt import BPTT
-from trainers.pathwise.pegasus import Pegasus
-from trainers.pathwise.shac import SHAC
-from trainers.ranges import at_least_one
+from diffsim.policies import Policy
+from diffsim.trainers.algorithm import Algorithm, Evaluator
+from diffsim.trainers.model_based.model_learning import ModelLearning, accepted, make_learned_mdp
+from diffsim.trainers.model_based.svg import FAMILY, SVG
+from diffsim.trainers.pathwise.bptt import BPTT
+from diffsim.trainers.pathwise.pegasus import Pegasus
+from diffsim.trainers.pathwise.shac import SHAC
+from diffsim.trainers.ranges import at_least_one
 
 IMPROVERS: dict[str, type[Algorithm]] = {
     "BPTT": BPTT,
@@ -41,8 +41,8 @@ class ModelBased(ModelLearning):
         policy: what is trained.
         improver: BPTT, SHAC, Pegasus, SVGInf, SVG1 or SVGk.
         improver_kwargs: its options.
-        model_kwargs: options of `models.WorldModel`.
-        fit_kwargs: options of `models.ModelFit`, of every fit.
+        model_kwargs: options of `diffsim.models.WorldModel`.
+        fit_kwargs: options of `diffsim.models.ModelFit`, of every fit.
         num_branches: imagined copies, or windows of data, that the improver works with at a time.
         imagined_steps: steps after which an imagined episode is cut short.
         starts: imagined episodes start from "any" observation of the data, or as real "episodes" do.
@@ -76,7 +76,7 @@ class ModelBased(ModelLearning):
         updates_per_iteration: int = 50,
         validation_share: float = 0.1,
         seed: int = 0,
-        evaluation: Evaluation | None = None,
+        evaluation: Evaluator | None = None,
     ) -> None:
         if improver not in IMPROVERS:
             raise ValueError(f"improver must be one of {', '.join(IMPROVERS)}, got {improver!r}")

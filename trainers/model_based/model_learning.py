@@ -12,14 +12,14 @@ from gymnasium.spaces import Box
 from gymnasium.vector import VectorEnv
 from torch import Tensor
 
-from models import Data, LearnedMDP, ModelFit, WorldModel
-from policies import Policy
-from trainers.algorithm import Algorithm, Evaluation
-from trainers.environments import resumable
-from trainers.errors import UsageError
-from trainers.model_based.collection import UniformActor, collect_window
-from trainers.ranges import at_least_one, require
-from trainers.returns import episode_returns
+from diffsim.models import Data, LearnedMDP, ModelFit, WorldModel
+from diffsim.policies import Policy
+from diffsim.trainers.algorithm import Algorithm, Evaluator
+from diffsim.trainers.errors import UsageError
+from diffsim.trainers.experience.vector_env import resumable
+from diffsim.trainers.maths.returns import episode_returns
+from diffsim.trainers.model_based.collection import UniformActor, collect_window
+from diffsim.trainers.ranges import at_least_one, require
 
 
 class ModelLearning(Algorithm):
@@ -29,7 +29,7 @@ class ModelLearning(Algorithm):
         env: N copies of the environment, whose autoreset mode is DISABLED; or our simulator's.
         policy: who acts, once the first steps have been taken at random.
         mdp: the model's, whose data are set here.
-        fit_kwargs: options of `models.ModelFit`, of every fit.
+        fit_kwargs: options of `diffsim.models.ModelFit`, of every fit.
         initial_steps: env steps at random before the first fit.
         steps_per_iteration: env steps per iteration, of all copies together.
         validation_share: of the episodes, to stop fitting by, in (0, 0.5].
@@ -51,7 +51,7 @@ class ModelLearning(Algorithm):
         steps_per_iteration: int,
         validation_share: float,
         seed: int,
-        evaluation: Evaluation | None,
+        evaluation: Evaluator | None,
     ) -> None:
         super().__init__(policy, seed=seed, device=mdp.device, evaluation=evaluation)
         at_least_one(initial_steps=initial_steps, steps_per_iteration=steps_per_iteration)
@@ -110,10 +110,10 @@ def make_learned_mdp(
 
     Args:
         env: what it is to be a model of.
-        model_kwargs: options of `models.WorldModel`.
+        model_kwargs: options of `diffsim.models.WorldModel`.
         like: a tensor of its device and floating type.
         seed: of its weights.
-        **kwargs: options of `models.LearnedMDP`.
+        **kwargs: options of `diffsim.models.LearnedMDP`.
 
     Raises: ValueError if the spaces are not Boxes, or an option is wrong.
     """

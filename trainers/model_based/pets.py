@@ -10,9 +10,9 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor
 
 import diffsim
-from trainers.algorithm import Evaluation
-from trainers.model_based.model_learning import ModelLearning, accepted, make_learned_mdp
-from trainers.model_based.planner import CEMPlanner
+from diffsim.trainers.algorithm import Evaluator
+from diffsim.trainers.model_based.model_learning import ModelLearning, accepted, make_learned_mdp
+from diffsim.trainers.model_based.planner import CEMPlanner
 
 
 class PETS(ModelLearning):
@@ -24,8 +24,8 @@ class PETS(ModelLearning):
     Args:
         env: N copies of the environment, whose autoreset mode is DISABLED; or our simulator's.
         planner_kwargs: options of `CEMPlanner`.
-        model_kwargs: options of `models.WorldModel`.
-        fit_kwargs: options of `models.ModelFit`, of every fit.
+        model_kwargs: options of `diffsim.models.WorldModel`.
+        fit_kwargs: options of `diffsim.models.ModelFit`, of every fit.
         initial_steps: env steps at random before the first fit.
         steps_per_iteration: env steps per iteration, of all copies together.
         validation_share: of the episodes, to stop fitting by: every so-and-so-many-th one, in (0, 0.5].
@@ -47,7 +47,7 @@ class PETS(ModelLearning):
         steps_per_iteration: int = 200,
         validation_share: float = 0.1,
         seed: int = 0,
-        evaluation: Evaluation | None = None,
+        evaluation: Evaluator | None = None,
     ) -> None:
         mdp = make_learned_mdp(env, model_kwargs, torch.zeros(0, dtype=diffsim.dtype), seed=seed)
         super().__init__(

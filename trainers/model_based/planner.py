@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models import LearnedMDP
-from policies import Policy, TanhBox
+from diffsim.models import LearnedMDP
+from diffsim.policies import Policy, TanhBox
 
 
 class CEMPlanner(Policy):
@@ -92,7 +92,7 @@ class CEMPlanner(Policy):
         """Actions [..., A] for `obs` [..., O]; `noise` must be None or empty."""
         if noise is not None and noise.shape[-1] != 0:
             raise ValueError(f"noise must be None for a planner, got shape {tuple(noise.shape)}")
-        rows = self.see(obs).reshape(-1, self.obs_size)
+        rows = self.features(obs).reshape(-1, self.obs_size)
         return self.plan(rows)[0].reshape(*obs.shape[:-1], self.action_size)
 
     def plan(self, obs: Tensor) -> Tensor:

@@ -11,13 +11,13 @@ from torch.nn.functional import mse_loss
 from torch.optim import Adam, Optimizer
 
 from diffsim.mdp import Scenarios
-from models import LearnedMDP
-from policies import DiagonalGaussian, GaussianMLP, Policy, StochasticPolicy, ValueMLP
-from trainers.algorithm import Algorithm, Evaluation
-from trainers.ranges import at_least_one, positive, require, unit_interval
-from trainers.rollout import rollout
-from trainers.slow_copies import follow, slow_copy
-from trainers.wrappers import MDPWrapper
+from diffsim.models import LearnedMDP
+from diffsim.policies import DiagonalGaussian, GaussianMLP, Policy, StochasticPolicy, ValueMLP
+from diffsim.trainers.algorithm import Algorithm, Evaluator
+from diffsim.trainers.experience.mdp_wrappers import MDPWrapper
+from diffsim.trainers.experience.rollout import rollout
+from diffsim.trainers.maths.polyak import polyak_update, target_network
+from diffsim.trainers.ranges import at_least_one, positive, require, unit_interval
 
 
 class Experience(NamedTuple):
@@ -100,7 +100,7 @@ class SVG(Algorithm):
         value_updates: int = 2,
         target_rate: float = 0.99,
         seed: int = 0,
-        evaluation: Evaluation | None = None,
+        evaluation: Evaluator | None = None,
     ) -> None:
         if not isinstance(mdp, LearnedMDP):
             raise TypeError(f"mdp must be a learned one, whose noise can be inferred, got {type(mdp).__name__}")
@@ -119,7 +119,7 @@ class SVG(Algorithm):
         if use_value:
             size = mdp.observation_space.shape[0]
             self.value = ValueMLP(size, policy.normalizer, hidden_sizes=value_hidden_sizes).to(mdp.device, mdp.dtype)
-            self.target_value = slow_copy(self.value)
+            self.target_value = target_network(self.value)
 
     def configure_optimizers(self) -> list[Optimizer]:
         """Adam, for the policy and for the value if there is one."""
@@ -134,7 +134,7 @@ class SVG(Algorithm):
         metrics = self.fit_value(rest[0]) if rest else {}
         window, valid = self.draw()
         experience = self.infer(window, valid)
-        loss, grad_norm = self.descend(lambda: -self.objective(experience), policy_optimizer, self.max_norm)
+        loss, grad_norm = self.gradient_step(lambda: -self.objective(experience), policy_optimizer, self.max_norm)
         if self.policy.normalizer is not None:
             self.policy.normalizer.update(window["obs"][valid])
         return {**metrics, "objective": -loss, "grad_norm": grad_norm, "weight": experience.weight.mean()}
@@ -145,7 +145,7 @@ class SVG(Algorithm):
         first = 0 if self.recent is None else max(len(data) - self.recent, 0)
         shape = (self.mdp.num_envs,)
         start = torch.randint(first, len(data), shape, generator=self.generator, device=self.mdp.device)
-        return data.window(start, self.horizon)
+        return data.sequences(start, self.horizon)
 
     @torch.no_grad()
     def infer(self, window: dict[str, Tensor], valid: Tensor) -> Experience:
@@ -197,10 +197,10 @@ class SVG(Algorithm):
                 next_value = torch.where(window["terminated"], 0.0, self.target_value(window["next_obs"]))
                 goal = window["reward"] + self.gamma * next_value
                 weight = (self.weigh(window, valid) * valid).sqrt()
-            last, _ = self.descend(
+            last, _ = self.gradient_step(
                 lambda w=window, g=goal, s=weight: mse_loss(s * value(w["obs"]), s * g), optimizer, self.max_norm
             )
-            follow(self.target_value, self.value, self.target_rate)
+            polyak_update(self.target_value, self.value, self.target_rate)
         return {"value_loss": last}
 
 

@@ -9,13 +9,13 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 from diffsim.mdp import MDP, Scenarios
-from policies import Policy
-from trainers.algorithm import Algorithm, Evaluation
-from trainers.errors import NonFiniteError, UsageError
-from trainers.nonfinite import explain_nonfinite
-from trainers.pathwise.reward_slope import NO_SLOPE, require_sloped_reward
-from trainers.returns import discount_weights, episode_returns, first_episode
-from trainers.rollout import Trajectory, rollout
+from diffsim.policies import Policy
+from diffsim.trainers.algorithm import Algorithm, Evaluator
+from diffsim.trainers.errors import NonFiniteError, UsageError
+from diffsim.trainers.experience.rollout import Trajectory, rollout
+from diffsim.trainers.maths.returns import discount_weights, episode_returns, first_episode
+from diffsim.trainers.pathwise.nonfinite import explain_nonfinite
+from diffsim.trainers.pathwise.reward_slope import NO_SLOPE, require_sloped_reward
 
 
 class BPTT(Algorithm):
@@ -64,7 +64,7 @@ class BPTT(Algorithm):
         decay_iterations: int | None = None,
         max_norm: float = 1.0,
         seed: int = 0,
-        evaluation: Evaluation | None = None,
+        evaluation: Evaluator | None = None,
     ) -> None:
         super().__init__(policy, seed=seed, device=mdp.device, evaluation=evaluation)
         at_least_one = {"horizon": horizon, "max_age": max_age, "decay_iterations": decay_iterations}
@@ -110,7 +110,7 @@ class BPTT(Algorithm):
         if not trajectory.reward.requires_grad:
             raise UsageError(NO_SLOPE)
         try:
-            loss, grad_norm = self.descend(lambda: -self.objective(trajectory), optimizer, self.max_norm)
+            loss, grad_norm = self.gradient_step(lambda: -self.objective(trajectory), optimizer, self.max_norm)
         except NonFiniteError as error:
             where = explain_nonfinite(self.mdp, self.policy, scenarios, self.objective, age=age, max_age=self.max_age)
             raise NonFiniteError(f"{error}; {where}") from None

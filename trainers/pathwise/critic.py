@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from diffsim.mdp import MDP
-from policies import ValueMLP
-from trainers.pathwise.value_data import ValueData, add_slopes, join, returns_data, value_loss
-from trainers.pathwise.window import Window
-from trainers.rollout import Trajectory
-from trainers.slow_copies import follow, slow_copy
+from diffsim.policies import ValueMLP
+from diffsim.trainers.experience.rollout import Trajectory
+from diffsim.trainers.maths.polyak import polyak_update, target_network
+from diffsim.trainers.pathwise.value_data import ValueData, add_slopes, join, returns_data, value_loss
+from diffsim.trainers.pathwise.window import DifferentiatedWindow
 
 
 class Critic(nn.Module):
@@ -54,7 +54,7 @@ class Critic(nn.Module):
         slope_weight: float,
     ) -> None:
         super().__init__()
-        self.value, self.target = value, slow_copy(value)
+        self.value, self.target = value, target_network(value)
         self.gamma, self.lam, self.slope_lam = gamma, lam, slope_lam
         self.terminal, self.target_rate = terminal, target_rate
         self.epochs, self.minibatches, self.slope_weight = epochs, minibatches, slope_weight
@@ -66,7 +66,9 @@ class Critic(nn.Module):
         dead = value - value.detach() if self.terminal else torch.zeros_like(value)
         return torch.where(trajectory.terminated, dead, value)
 
-    def losses(self, mdp: MDP, window: Window, generator: torch.Generator) -> Iterator[Callable[[], Tensor]]:
+    def losses(
+        self, mdp: MDP, window: DifferentiatedWindow, generator: torch.Generator
+    ) -> Iterator[Callable[[], Tensor]]:
         """Takes in a window. For each update of V in turn, what computes the number to reduce."""
         data = returns_data(window, self.target, self.gamma, self.lam)
         if self.slope_weight > 0:
@@ -78,9 +80,9 @@ class Critic(nn.Module):
             for index in order.chunk(self.minibatches):
                 yield partial(value_loss, self.value, mdp, data.batch(index), self.slope_weight)
 
-    def follow(self) -> None:
+    def update_target(self) -> None:
         """Moves V' towards V."""
-        follow(self.target, self.value, self.target_rate)
+        polyak_update(self.target, self.value, self.target_rate)
 
     def saved(self) -> list[tuple[Tensor, ...]]:
         """The latest data, for a checkpoint."""

@@ -9,14 +9,14 @@ from torch import Tensor
 from torch.optim import LBFGS, Adam, Optimizer
 
 from diffsim.mdp import MDP, Scenarios
-from policies import Policy
-from trainers.algorithm import Algorithm, Evaluation
-from trainers.errors import NonFiniteError, UsageError
-from trainers.nonfinite import explain_nonfinite
-from trainers.pathwise.derivative_free import central_differences, coordinate_sweep, with_gradient
-from trainers.pathwise.reward_slope import NO_SLOPE, require_sloped_reward
-from trainers.returns import discount_weights, first_episode
-from trainers.rollout import Trajectory, rollout
+from diffsim.policies import Policy
+from diffsim.trainers.algorithm import Algorithm, Evaluator
+from diffsim.trainers.errors import NonFiniteError, UsageError
+from diffsim.trainers.experience.rollout import Trajectory, rollout
+from diffsim.trainers.maths.returns import discount_weights, first_episode
+from diffsim.trainers.pathwise.derivative_free import central_differences, coordinate_sweep, with_gradient
+from diffsim.trainers.pathwise.nonfinite import explain_nonfinite
+from diffsim.trainers.pathwise.reward_slope import NO_SLOPE, require_sloped_reward
 
 LEARNING_RATES = {"adam": 3e-3, "lbfgs": 1.0, "coordinate": 0.1}
 LINE_SEARCH_EVALUATIONS = 26  # torch's own default, 1.25 per iteration, would end each search at its first trial
@@ -74,7 +74,7 @@ class Pegasus(Algorithm):
         max_gap: float | None = None,
         max_scenarios: int = 1024,
         seed: int = 0,
-        evaluation: Evaluation | None = None,
+        evaluation: Evaluator | None = None,
     ) -> None:
         super().__init__(policy, seed=seed, device=mdp.device, evaluation=evaluation)
         for name, choice, valid in (
@@ -142,7 +142,7 @@ class Pegasus(Algorithm):
         else:
             optimizer = self.optimizers()
             assert isinstance(optimizer, Optimizer)
-            loss, norm = self.descend(self.loss, optimizer)
+            loss, norm = self.gradient_step(self.loss, optimizer)
             metrics = {"objective": -loss, "grad_norm": norm}
         metrics["return"] = torch.stack(self.returns_seen[: len(own)]).mean()
         metrics["scenarios"] = float(len(own) * self.mdp.num_envs)
@@ -158,7 +158,7 @@ class Pegasus(Algorithm):
             return -with_gradient(value, self.parameters_climbed, slope)
         total, gradient = [], [torch.zeros_like(p) for p in self.parameters_climbed]
         for scenarios in self.own_scenarios():  # one graph at a time
-            value = self.objective(self.follow(scenarios))
+            value = self.objective(self.roll_out(scenarios))
             if not value.requires_grad:
                 raise UsageError(NO_SLOPE)
             slope = torch.autograd.grad(value, self.parameters_climbed, materialize_grads=True)
@@ -173,14 +173,14 @@ class Pegasus(Algorithm):
     @torch.no_grad()
     def value(self) -> Tensor:
         """J."""
-        return torch.stack([self.objective(self.follow(scenarios)) for scenarios in self.own_scenarios()]).mean()
+        return torch.stack([self.objective(self.roll_out(scenarios)) for scenarios in self.own_scenarios()]).mean()
 
     def objective(self, trajectory: Trajectory) -> Tensor:
         """Discounted return of the first episodes, averaged over a batch of scenarios."""
         weights = discount_weights(trajectory.ended, self.gamma).to(trajectory.reward)
         return (weights * first_episode(trajectory.ended) * trajectory.reward).sum(0).mean()
 
-    def follow(self, scenarios: Scenarios) -> Trajectory:
+    def roll_out(self, scenarios: Scenarios) -> Trajectory:
         """Rolls out a batch of scenarios; counts its steps, and keeps its undiscounted returns."""
         trajectory, _ = rollout(self.mdp, self.policy, scenarios)
         self.env_steps += trajectory.reward.numel()
@@ -203,7 +203,7 @@ class Pegasus(Algorithm):
     def fit_normalizer_once(self, own: list[Scenarios]) -> None:
         """Lets the policy see one roll-out of each scenario, and no more: a fixed J needs fixed statistics."""
         if self.policy.normalizer is not None and self.iteration == 0:
-            seen = [self.follow(scenarios).obs for scenarios in own]
+            seen = [self.roll_out(scenarios).obs for scenarios in own]
             for obs in seen:
                 self.policy.normalizer.update(obs)
 
@@ -214,7 +214,7 @@ class Pegasus(Algorithm):
         own, fresh = self.own_scenarios(), (self.draw(self.generator) for _ in range(batches))
         self.returns_seen = []
         for scenarios in (*own, *fresh):
-            self.follow(scenarios)
+            self.roll_out(scenarios)
         own_return = torch.cat(self.returns_seen[: len(own)])
         fresh_return = torch.cat(self.returns_seen[len(own) :])
         gap = own_return.mean() - fresh_return.mean()

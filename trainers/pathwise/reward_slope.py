@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from diffsim.mdp import MDP
-from trainers.errors import UsageError
+from diffsim.trainers.errors import UsageError
 
 NO_SLOPE = "the reward must depend on the actions; this task's has no gradient"
 

@@ -12,18 +12,18 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 from diffsim.mdp import MDP, Scenarios
-from policies import GaussianMLP, Policy, ValueMLP
-from trainers.algorithm import Algorithm, Evaluation
-from trainers.decay import Decay, check_decay, part_left
-from trainers.errors import NonFiniteError
-from trainers.nonfinite import explain_nonfinite
-from trainers.pathwise.critic import Critic
-from trainers.pathwise.window import Window, clip_samples, differentiate_window, gradient_metrics
-from trainers.ranges import at_least_one, nonnegative, positive, unit_interval
-from trainers.returns import discount_weights, episode_returns, lambda_returns
-from trainers.rollout import Trajectory
-from trainers.slow_copies import follow
-from trainers.wrappers import BoundedMDP
+from diffsim.policies import GaussianMLP, Policy, ValueMLP
+from diffsim.trainers.algorithm import Algorithm, Evaluator
+from diffsim.trainers.errors import NonFiniteError
+from diffsim.trainers.experience.mdp_wrappers import BoundedMDP
+from diffsim.trainers.experience.rollout import Trajectory
+from diffsim.trainers.maths.polyak import polyak_update
+from diffsim.trainers.maths.returns import discount_weights, episode_returns, lambda_returns
+from diffsim.trainers.maths.schedule import Decay, check_decay, part_left
+from diffsim.trainers.pathwise.critic import Critic
+from diffsim.trainers.pathwise.nonfinite import explain_nonfinite
+from diffsim.trainers.pathwise.window import DifferentiatedWindow, clip_samples, differentiate_window, gradient_metrics
+from diffsim.trainers.ranges import at_least_one, nonnegative, positive, unit_interval
 
 LEAST_RATE = 0.02  # part of the learning rates that is left in the end
 
@@ -118,7 +118,7 @@ class SHAC(Algorithm):
         value_minibatches: int = 4,
         value_slope_weight: float = 0.0,
         seed: int = 0,
-        evaluation: Evaluation | None = None,
+        evaluation: Evaluator | None = None,
     ) -> None:
         super().__init__(policy, seed=seed, device=mdp.device, evaluation=evaluation)
         clip_ratio = float("inf") if clip_ratio is None else clip_ratio
@@ -181,11 +181,11 @@ class SHAC(Algorithm):
         trajectory = window.trajectory
         gradient, scale = clip_samples(self.ascent(window), self.clip_ratio)
         loss = partial(self.actor_loss, trajectory, scenarios.action_noise, gradient)
-        norms = [self.descend(loss, actor_optimizer, self.max_norm)[1] for _ in range(self.actor_epochs)]
+        norms = [self.gradient_step(loss, actor_optimizer, self.max_norm)[1] for _ in range(self.actor_epochs)]
         losses = self.critic.losses(self.mdp, window, self.generator)
-        value_losses = [self.descend(loss, value_optimizer, self.max_norm)[0] for loss in losses]
-        self.critic.follow()
-        follow(self.policy, self.actor, self.average)
+        value_losses = [self.gradient_step(loss, value_optimizer, self.max_norm)[0] for loss in losses]
+        self.critic.update_target()
+        polyak_update(self.policy, self.actor, self.average)
 
         # Go on from where the window ended. Only now may the networks see with newer statistics.
         self.state, self.age = window.worlds
@@ -223,7 +223,7 @@ class SHAC(Algorithm):
         """For each world one of 0, 1, ..., below - 1: int64 [N]."""
         return torch.randint(below, (self.mdp.num_envs,), generator=self.generator, device=self.mdp.device)
 
-    def differentiate(self, scenarios: Scenarios, age: Tensor) -> Window:
+    def differentiate(self, scenarios: Scenarios, age: Tensor) -> DifferentiatedWindow:
         """Rolls out a window, and differentiates the objective.
 
         Raises: NonFiniteError, saying where, if a gradient is not finite.
@@ -233,7 +233,7 @@ class SHAC(Algorithm):
             raise NonFiniteError(explain_nonfinite(self.mdp, self.actor, scenarios, self.objective, age=age))
         return window
 
-    def ascent(self, window: Window) -> Tensor:
+    def ascent(self, window: DifferentiatedWindow) -> Tensor:
         """dG_t / du_t, or if not to be undiscounted dG_0 / du_t, [H, N, A]."""
         if not self.undiscount:
             return window.action_gradient

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from diffsim.mdp import MDP
-from trainers.pathwise.window import Window, clip_samples
-from trainers.returns import discount_weights, lambda_returns
+from diffsim.trainers.maths.returns import discount_weights, lambda_returns
+from diffsim.trainers.pathwise.window import DifferentiatedWindow, clip_samples
 
 SLOPE_CLIP = 3.0  # slopes are noisier than returns: none may be longer than this multiple of the median
 
@@ -38,7 +38,7 @@ class ValueData(NamedTuple):
         """The samples at `index` [B]."""
         return ValueData(*(part[index] for part in self[:-1]), scale=self.scale)
 
-    def with_terminal(self, window: Window) -> ValueData:
+    def with_terminal(self, window: DifferentiatedWindow) -> ValueData:
         """The same samples, and the window's terminal states, worth 0."""
         dead = window.trajectory.terminated
         state, obs = window.next_state[dead], window.trajectory.next_obs[dead]
@@ -54,7 +54,7 @@ def join(windows: Iterable[ValueData]) -> ValueData:
 
 
 @torch.no_grad()
-def returns_data(window: Window, target_value: nn.Module, gamma: float, lam: float) -> ValueData:
+def returns_data(window: DifferentiatedWindow, target_value: nn.Module, gamma: float, lam: float) -> ValueData:
     """TD(lambda) targets for every state of a window. No slope is known yet."""
     trajectory = window.trajectory
     next_value = torch.where(trajectory.terminated, 0.0, target_value(trajectory.next_obs))
@@ -64,7 +64,7 @@ def returns_data(window: Window, target_value: nn.Module, gamma: float, lam: flo
     return ValueData(state, trajectory.obs.flatten(0, 1), goal, torch.zeros_like(state), unknown, state.std(0))
 
 
-def add_slopes(data: ValueData, mdp: MDP, window: Window, gamma: float, lam: float) -> ValueData:
+def add_slopes(data: ValueData, mdp: MDP, window: DifferentiatedWindow, gamma: float, lam: float) -> ValueData:
     """Adds slopes to the targets of a window whose J is the sum of G_0(lam), and of G_t where an episode began at t.
 
         dJ/ds_{t+1} = (gamma lam)^t (dr_t/ds_{t+1} + gamma y_{t+1})

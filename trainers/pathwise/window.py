@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from diffsim.mdp import MDP, Scenarios
-from trainers.rollout import Actor, Trajectory, Worlds, rollout
-from trainers.wrappers import RecordedMDP
+from diffsim.trainers.experience.mdp_wrappers import RecordedMDP
+from diffsim.trainers.experience.rollout import Actor, Trajectory, Worlds, rollout
 
 
-class Window(NamedTuple):
+class DifferentiatedWindow(NamedTuple):
     """H steps of N worlds, without graph, and the derivatives of J, all that follows from each number included.
 
     Attributes:
@@ -45,7 +45,7 @@ def differentiate_window(
     *,
     age: Tensor | None = None,
     max_age: int | None = None,
-) -> Window:
+) -> DifferentiatedWindow:
     """Rolls out, and differentiates `objective` by every action and every state reached.
 
     Args:
@@ -69,7 +69,7 @@ def differentiate_window(
     )
     trajectory = Trajectory(*(part.detach() for part in trajectory))
     left, reached = torch.stack(recorded.left).detach(), torch.stack(recorded.reached).detach()
-    return Window(trajectory, worlds, gradient, left, reached, torch.stack(state_gradient))
+    return DifferentiatedWindow(trajectory, worlds, gradient, left, reached, torch.stack(state_gradient))
 
 
 def clip_samples(gradient: Tensor, ratio: float) -> tuple[Tensor, Tensor]:

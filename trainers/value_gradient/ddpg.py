@@ -10,15 +10,15 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
 
-from policies import Policy
-from trainers.algorithm import Evaluation
-from trainers.decay import Decay
-from trainers.ranges import require, unit_interval
-from trainers.replay import Batch, Replay
-from trainers.slow_copies import follow, slow_copy
-from trainers.value_gradient.descent import Descent
-from trainers.value_gradient.deterministic import Deterministic
-from trainers.value_gradient.off_policy import new_critic
+from diffsim.policies import Policy
+from diffsim.trainers.algorithm import Evaluator
+from diffsim.trainers.experience.replay_buffer import ReplayBatch, ReplayBuffer
+from diffsim.trainers.maths.polyak import polyak_update, target_network
+from diffsim.trainers.maths.schedule import Decay
+from diffsim.trainers.ranges import require, unit_interval
+from diffsim.trainers.value_gradient.deterministic import Deterministic
+from diffsim.trainers.value_gradient.off_policy import new_critic
+from diffsim.trainers.value_gradient.optimizer_step import OptimizerStep
 
 
 class DDPG(Deterministic):
@@ -81,7 +81,7 @@ class DDPG(Deterministic):
         env: VectorEnv,
         policy: Policy,
         critic: nn.Module | None = None,
-        replay: Replay | None = None,
+        replay: ReplayBuffer | None = None,
         *,
         exploration: Literal["gaussian", "ou"] = "ou",
         exploration_std: float = 0.2,
@@ -104,7 +104,7 @@ class DDPG(Deterministic):
         critic_layer_norm: bool = False,
         compile_updates: bool = False,
         seed: int = 0,
-        evaluation: Evaluation | None = None,
+        evaluation: Evaluator | None = None,
     ) -> None:
         unit_interval("[)", target_rate=target_rate)
         low, high = (-math.inf, math.inf) if target_range is None else target_range
@@ -136,10 +136,10 @@ class DDPG(Deterministic):
             evaluation=evaluation,
         )
         self.target_rate, self.target_range = target_rate, (low, high)
-        self.target_critic = slow_copy(self.critic)
-        self.target_policy = slow_copy(policy)
+        self.target_critic = target_network(self.critic)
+        self.target_policy = target_network(policy)
 
-    def learn(self, steps: Sequence[Descent], batch: Batch) -> dict[str, Tensor]:
+    def learn(self, steps: Sequence[OptimizerStep], batch: ReplayBatch) -> dict[str, Tensor]:
         """One step of the critic, one of the policy, and the slow copies follow."""
         policy_step, critic_step = steps
         with torch.no_grad():
@@ -150,6 +150,6 @@ class DDPG(Deterministic):
         critic_step(critic_loss)
         actor_loss = self.actor_loss(batch.obs)
         policy_step(actor_loss)
-        follow(self.target_critic, self.critic, self.target_rate)
-        follow(self.target_policy, self.policy, self.target_rate)
+        polyak_update(self.target_critic, self.critic, self.target_rate)
+        polyak_update(self.target_policy, self.policy, self.target_rate)
         return {"critic_loss": critic_loss.detach(), "value": -actor_loss.detach()}

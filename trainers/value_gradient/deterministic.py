@@ -9,10 +9,10 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from policies import QMLP, Policy
-from trainers.ranges import nonnegative, positive, unit_interval
-from trainers.value_gradient.exploration import Exploration
-from trainers.value_gradient.off_policy import OffPolicy
+from diffsim.policies import QMLP, Policy
+from diffsim.trainers.ranges import nonnegative, positive, unit_interval
+from diffsim.trainers.value_gradient.exploration import Exploration
+from diffsim.trainers.value_gradient.off_policy import OffPolicy
 
 
 class Deterministic(OffPolicy):

@@ -9,14 +9,14 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
 
-from policies import Policy
-from trainers.algorithm import Evaluation
-from trainers.decay import Decay
-from trainers.ranges import require
-from trainers.replay import Batch, Replay, Steps
-from trainers.value_gradient.descent import Descent
-from trainers.value_gradient.deterministic import Deterministic
-from trainers.value_gradient.off_policy import new_critic
+from diffsim.policies import Policy
+from diffsim.trainers.algorithm import Evaluator
+from diffsim.trainers.experience.replay_buffer import ReplayBatch, ReplayBuffer, Steps
+from diffsim.trainers.maths.schedule import Decay
+from diffsim.trainers.ranges import require
+from diffsim.trainers.value_gradient.deterministic import Deterministic
+from diffsim.trainers.value_gradient.off_policy import new_critic
+from diffsim.trainers.value_gradient.optimizer_step import OptimizerStep
 
 
 class DPG(Deterministic):
@@ -70,7 +70,7 @@ class DPG(Deterministic):
         env: VectorEnv,
         policy: Policy,
         critic: nn.Module | None = None,
-        replay: Replay | None = None,
+        replay: ReplayBuffer | None = None,
         *,
         data: Literal["on_policy", "off_policy"] = "off_policy",
         exploration: Literal["gaussian", "ou"] = "gaussian",
@@ -88,7 +88,7 @@ class DPG(Deterministic):
         critic_hidden_sizes: Sequence[int] = (64, 64),
         compile_updates: bool = False,
         seed: int = 0,
-        evaluation: Evaluation | None = None,
+        evaluation: Evaluator | None = None,
     ) -> None:
         require(data in ("on_policy", "off_policy"), "data", "one of on_policy, off_policy", repr(data))
         self.on_policy = data == "on_policy"
@@ -117,13 +117,13 @@ class DPG(Deterministic):
             evaluation=evaluation,
         )
 
-    def batch(self) -> Batch:
+    def batch(self) -> ReplayBatch:
         """What one update learns from: for on_policy the last step of every copy, in order."""
         if not self.on_policy:
             return super().batch()
         return self.replay.batch(Steps(torch.full_like(self.replay.copies, self.replay.count - 1), self.replay.copies))
 
-    def learn(self, steps: Sequence[Descent], batch: Batch) -> dict[str, Tensor]:
+    def learn(self, steps: Sequence[OptimizerStep], batch: ReplayBatch) -> dict[str, Tensor]:
         """One step of the critic, and one of the policy."""
         policy_step, critic_step = steps
         with torch.no_grad():

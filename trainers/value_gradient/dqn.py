@@ -10,14 +10,14 @@ from torch import Tensor
 from torch.nn.functional import smooth_l1_loss
 from torch.optim import Adam, Optimizer
 
-from policies import DiscreteQMLP, Policy
-from trainers.algorithm import Evaluation
-from trainers.decay import Decay
-from trainers.ranges import at_least_one, positive, unit_interval
-from trainers.replay import Batch, Replay
-from trainers.slow_copies import follow, slow_copy
-from trainers.value_gradient.descent import Descent
-from trainers.value_gradient.off_policy import OffPolicy
+from diffsim.policies import DiscreteQMLP, Policy
+from diffsim.trainers.algorithm import Evaluator
+from diffsim.trainers.experience.replay_buffer import ReplayBatch, ReplayBuffer
+from diffsim.trainers.maths.polyak import polyak_update, target_network
+from diffsim.trainers.maths.schedule import Decay
+from diffsim.trainers.ranges import at_least_one, positive, unit_interval
+from diffsim.trainers.value_gradient.off_policy import OffPolicy
+from diffsim.trainers.value_gradient.optimizer_step import OptimizerStep
 
 
 class DQN(OffPolicy):
@@ -61,7 +61,7 @@ class DQN(OffPolicy):
         self,
         env: VectorEnv,
         policy: Policy,
-        replay: Replay | None = None,
+        replay: ReplayBuffer | None = None,
         *,
         exploration_rate: float = 1.0,
         final_exploration_rate: float = 0.05,
@@ -78,7 +78,7 @@ class DQN(OffPolicy):
         decay_env_steps: Decay = None,
         compile_updates: bool = False,
         seed: int = 0,
-        evaluation: Evaluation | None = None,
+        evaluation: Evaluator | None = None,
     ) -> None:
         if not isinstance(policy, DiscreteQMLP):
             raise TypeError(f"policy must be a DiscreteQMLP, got {type(policy).__name__}")
@@ -103,7 +103,7 @@ class DQN(OffPolicy):
             seed=seed,
             evaluation=evaluation,
         )
-        self.target_rate, self.target_critic = target_rate, slow_copy(policy)
+        self.target_rate, self.target_critic = target_rate, target_network(policy)
         self.learning_rate = learning_rate
         self.exploration_rates = (exploration_rate, final_exploration_rate)
         self.exploration_env_steps = exploration_env_steps
@@ -136,7 +136,7 @@ class DQN(OffPolicy):
         index = torch.randint(self.q.num_actions, shape, generator=self.generator, device=obs.device)
         return self.q.first_action + index
 
-    def learn(self, steps: Sequence[Descent], batch: Batch) -> dict[str, Tensor]:
+    def learn(self, steps: Sequence[OptimizerStep], batch: ReplayBatch) -> dict[str, Tensor]:
         """One step of Q, and the slow copy follows."""
         with torch.no_grad():
             best = self.q.values(batch.next_obs).argmax(-1, keepdim=True)
@@ -146,5 +146,5 @@ class DQN(OffPolicy):
         value = self.q.values(batch.obs).gather(-1, index)[:, 0]
         loss = smooth_l1_loss(value, target)
         steps[0](loss)
-        follow(self.target_critic, self.q, self.target_rate)
+        polyak_update(self.target_critic, self.q, self.target_rate)
         return {"critic_loss": loss.detach(), "value": value.detach().mean()}

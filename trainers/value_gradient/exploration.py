@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from trainers.ranges import require
+from diffsim.trainers.ranges import require
 
 MEAN_REVERSION = 0.15  # theta of Lillicrap et al. (2016), per step of the environment
 

@@ -10,14 +10,20 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
 
-from policies import QMLP, Policy
-from policies.squash import BoundedBox
-from trainers.algorithm import Evaluation
-from trainers.decay import Decay, check_decay, part_left
-from trainers.model_free import ModelFree
-from trainers.ranges import at_least_one, nonnegative, require
-from trainers.replay import Batch, Replay
-from trainers.value_gradient.descent import Descent, GraphDescent, compiled, mean_metrics, require_compiler
+from diffsim.policies import QMLP, Policy
+from diffsim.policies.squash import BoundedBox
+from diffsim.trainers.algorithm import Evaluator
+from diffsim.trainers.experience.replay_buffer import ReplayBatch, ReplayBuffer
+from diffsim.trainers.maths.schedule import Decay, check_decay, part_left
+from diffsim.trainers.model_free import ModelFree
+from diffsim.trainers.ranges import at_least_one, nonnegative, require
+from diffsim.trainers.value_gradient.optimizer_step import (
+    CompiledAdam,
+    OptimizerStep,
+    compiled,
+    mean_metrics,
+    require_compiler,
+)
 
 
 class OffPolicy(ModelFree):
@@ -53,7 +59,7 @@ class OffPolicy(ModelFree):
         policy: Policy,
         critic: nn.Module,
         *,
-        replay: Replay | None,
+        replay: ReplayBuffer | None,
         steps: int,
         warmup_steps: int,
         updates_per_step: float,
@@ -64,7 +70,7 @@ class OffPolicy(ModelFree):
         decay_env_steps: Decay,
         compile_updates: bool,
         seed: int,
-        evaluation: Evaluation | None,
+        evaluation: Evaluator | None,
     ) -> None:
         super().__init__(env, policy, gamma=gamma, seed=seed, evaluation=evaluation)
         at_least_one(steps=steps, batch_size=batch_size, num_steps=num_steps)
@@ -80,7 +86,7 @@ class OffPolicy(ModelFree):
         self.updates = 0
         self.seen: list[Tensor] = []
         self.compile_updates = compile_updates
-        self.kept_descents: list[GraphDescent] = []
+        self.kept_steps: list[CompiledAdam] = []
         if compile_updates:
             self.learn = compiled(self.learn)
 
@@ -94,14 +100,14 @@ class OffPolicy(ModelFree):
         """Actions [N, A] to take in training in `obs` [N, O]."""
 
     @abstractmethod
-    def learn(self, steps: Sequence[Descent], batch: Batch, *drawn: Any) -> dict[str, Tensor]:
+    def learn(self, steps: Sequence[OptimizerStep], batch: ReplayBatch, *drawn: Any) -> dict[str, Tensor]:
         """Takes a step of every optimizer whose turn it is. Returns what to log, each a number on the device."""
 
-    def draw(self, batch: Batch) -> tuple[Any, ...]:
+    def draw(self, batch: ReplayBatch) -> tuple[Any, ...]:
         """What `learn` takes beside its batch: noise, and what changes from update to update."""
         return ()
 
-    def update(self, batch: Batch) -> dict[str, Tensor]:
+    def update(self, batch: ReplayBatch) -> dict[str, Tensor]:
         """Learns from one batch."""
         self.decay()
         return self.learn(self.descents(), batch, *self.draw(batch))
@@ -114,15 +120,15 @@ class OffPolicy(ModelFree):
         for group in (group for optimizer in self.all_optimizers() for group in optimizer.param_groups):
             group["lr"] = left * group.setdefault("initial_lr", group["lr"])
 
-    def descents(self) -> list[Descent]:
+    def descents(self) -> list[OptimizerStep]:
         """Steps by each optimizer; those of a graph are kept from update to update."""
         if not self.compile_updates:
-            return [Descent(optimizer) for optimizer in self.all_optimizers()]
-        if not self.kept_descents:
-            self.kept_descents = [GraphDescent(optimizer) for optimizer in self.all_optimizers()]
-        for descent in self.kept_descents:
+            return [OptimizerStep(optimizer) for optimizer in self.all_optimizers()]
+        if not self.kept_steps:
+            self.kept_steps = [CompiledAdam(optimizer) for optimizer in self.all_optimizers()]
+        for descent in self.kept_steps:
             descent.prepare()
-        return [*self.kept_descents]
+        return [*self.kept_steps]
 
     def iterate(self) -> dict[str, Tensor | float]:
         """Acts and learns, step by step."""
@@ -134,11 +140,11 @@ class OffPolicy(ModelFree):
                 self.updates += 1
                 rows.append(self.update(self.batch()))
         if self.seen:
-            self.see(torch.cat(self.seen))
+            self.update_normalizer(torch.cat(self.seen))
             self.seen = []
         return {**self.episode_metrics(), **mean_metrics(rows), "updates": self.updates, "replay": len(self.replay)}
 
-    def batch(self) -> Batch:
+    def batch(self) -> ReplayBatch:
         """What one update learns from."""
         return self.replay.sample(self.batch_size, self.generator)
 
@@ -172,13 +178,13 @@ class OffPolicy(ModelFree):
         assert isinstance(self.policy.squash, BoundedBox)
         return self.policy.squash
 
-    def make_replay(self, replay_size: int, num_steps: int) -> Replay:
+    def make_replay(self, replay_size: int, num_steps: int) -> ReplayBuffer:
         """An empty replay for what `act` stores."""
         weight = next(self.policy.parameters())
         spaces = self.env.single_observation_space, self.env.single_action_space
         obs, action = (tuple(space.shape or ()) for space in spaces)
         fields = {"obs": obs, "action": action, "next_obs": obs}
-        return Replay(
+        return ReplayBuffer(
             replay_size,
             self.env.num_envs,
             fields,
@@ -190,7 +196,7 @@ class OffPolicy(ModelFree):
 
     def setup(self, stage: str) -> None:
         """Begins with optimizers of its own; lets the replay know where the run is kept, before anything is loaded."""
-        self.kept_descents = []
+        self.kept_steps = []
         if self.folder is not None:
             self.replay.folder = self.folder / "replay"
 

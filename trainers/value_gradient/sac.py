@@ -9,14 +9,14 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from policies import GaussianMLP, Policy
-from trainers.algorithm import Evaluation
-from trainers.decay import Decay
-from trainers.ranges import positive, unit_interval
-from trainers.replay import Batch, Replay
-from trainers.slow_copies import follow, slow_copy
-from trainers.value_gradient.descent import Descent
-from trainers.value_gradient.off_policy import OffPolicy, new_critic
+from diffsim.policies import GaussianMLP, Policy
+from diffsim.trainers.algorithm import Evaluator
+from diffsim.trainers.experience.replay_buffer import ReplayBatch, ReplayBuffer
+from diffsim.trainers.maths.polyak import polyak_update, target_network
+from diffsim.trainers.maths.schedule import Decay
+from diffsim.trainers.ranges import positive, unit_interval
+from diffsim.trainers.value_gradient.off_policy import OffPolicy, new_critic
+from diffsim.trainers.value_gradient.optimizer_step import OptimizerStep
 
 
 class SAC(OffPolicy):
@@ -75,7 +75,7 @@ class SAC(OffPolicy):
         env: VectorEnv,
         policy: Policy,
         critic: nn.Module | None = None,
-        replay: Replay | None = None,
+        replay: ReplayBuffer | None = None,
         *,
         temperature: float = 1.0,
         learn_temperature: bool = True,
@@ -95,7 +95,7 @@ class SAC(OffPolicy):
         critic_layer_norm: bool = False,
         compile_updates: bool = False,
         seed: int = 0,
-        evaluation: Evaluation | None = None,
+        evaluation: Evaluator | None = None,
     ) -> None:
         if not isinstance(policy, GaussianMLP):
             raise TypeError(f"policy must be a GaussianMLP, got {type(policy).__name__}")
@@ -121,7 +121,7 @@ class SAC(OffPolicy):
             evaluation=evaluation,
         )
         self.target_rate = target_rate
-        self.target_critic = slow_copy(self.critic)
+        self.target_critic = target_network(self.critic)
         self.actor = policy
         self.learning_rate, self.critic_learning_rate = learning_rate, critic_learning_rate
         self.target_entropy = target_entropy * policy.action_size
@@ -147,12 +147,14 @@ class SAC(OffPolicy):
         action, log_prob = self.actor.sample(obs, noise)
         return action, log_prob + self.bounds.half_width.log().sum()
 
-    def draw(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def draw(self, batch: ReplayBatch) -> tuple[Tensor, Tensor]:
         """Noise [B, A] for actions in `obs`, and for those in `next_obs`."""
         shape = len(batch.obs), self.actor.noise_size
         return self.randn(*shape), self.randn(*shape)
 
-    def learn(self, steps: Sequence[Descent], batch: Batch, noise: Tensor, next_noise: Tensor) -> dict[str, Tensor]:
+    def learn(
+        self, steps: Sequence[OptimizerStep], batch: ReplayBatch, noise: Tensor, next_noise: Tensor
+    ) -> dict[str, Tensor]:
         """One step of the temperature, one of the critics, one of the policy; and the slow critics follow."""
         policy_step, critic_step, *temperature_step = steps
         action, log_prob = self.sample(batch.obs, noise)
@@ -165,7 +167,7 @@ class SAC(OffPolicy):
         value = self.critic(batch.obs, action).amin(0).mean()
         entropy = -log_prob.mean()
         policy_step(-(value + temperature * entropy))
-        follow(self.target_critic, self.critic, self.target_rate)
+        polyak_update(self.target_critic, self.critic, self.target_rate)
         return {
             "critic_loss": critic_loss.detach(),
             "value": value.detach(),
@@ -174,7 +176,7 @@ class SAC(OffPolicy):
         }
 
     @torch.no_grad()
-    def target(self, batch: Batch, noise: Tensor, temperature: Tensor) -> Tensor:
+    def target(self, batch: ReplayBatch, noise: Tensor, temperature: Tensor) -> Tensor:
         """y: [B]."""
         next_action, next_log_prob = self.sample(batch.next_obs, noise)
         next_value = self.target_critic(batch.next_obs, next_action).amin(0) - temperature * next_log_prob

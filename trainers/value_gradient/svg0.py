@@ -11,15 +11,15 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from policies import QMLP, Policy
-from trainers.algorithm import Evaluation
-from trainers.model_free import ModelFree
-from trainers.ranges import at_least_one, positive, unit_interval
-from trainers.returns import lambda_returns
-from trainers.value_gradient.descent import Descent, mean_metrics
+from diffsim.policies import QMLP, Policy
+from diffsim.trainers.algorithm import Evaluator
+from diffsim.trainers.maths.returns import lambda_returns
+from diffsim.trainers.model_free import ModelFree
+from diffsim.trainers.ranges import at_least_one, positive, unit_interval
+from diffsim.trainers.value_gradient.optimizer_step import OptimizerStep, mean_metrics
 
 
-class Window(NamedTuple):
+class ReplayWindow(NamedTuple):
     """Steps to learn from, [B] of them.
 
     Attributes:
@@ -34,11 +34,11 @@ class Window(NamedTuple):
     action: Tensor
     returns: Tensor
 
-    def minibatches(self, count: int, generator: torch.Generator) -> Iterator[Window]:
+    def minibatches(self, count: int, generator: torch.Generator) -> Iterator[ReplayWindow]:
         """The steps in random order, in `count` parts."""
         order = torch.randperm(len(self.obs), generator=generator, device=self.obs.device)
         for index in order.chunk(count):
-            yield Window(*(part[index] for part in self))
+            yield ReplayWindow(*(part[index] for part in self))
 
 
 class SVG0(ModelFree):
@@ -98,7 +98,7 @@ class SVG0(ModelFree):
         normalize_reward: bool = True,
         critic_hidden_sizes: Sequence[int] = (128, 128),
         seed: int = 0,
-        evaluation: Evaluation | None = None,
+        evaluation: Evaluator | None = None,
     ) -> None:
         at_least_one(horizon=horizon, epochs=epochs, minibatches=minibatches)
         unit_interval("[]", lam=lam)
@@ -123,8 +123,8 @@ class SVG0(ModelFree):
 
     def iterate(self) -> dict[str, Tensor | float]:
         """Collects one window, and improves the critic by it, then the actor."""
-        policy_step, critic_step = map(Descent, self.all_optimizers())
-        window, rows = self.window(), []
+        policy_step, critic_step = map(OptimizerStep, self.all_optimizers())
+        window, rows = self.replayed_window(), []
         for _ in range(self.epochs):
             for part in window.minibatches(self.minibatches, self.generator):
                 critic_loss = (self.critic(part.obs, part.action)[0] - part.returns).square().mean()
@@ -135,11 +135,11 @@ class SVG0(ModelFree):
                 actor_loss = self.actor_loss(part.obs, part.noise)
                 policy_step(actor_loss)
                 rows.append({"value": -actor_loss.detach()})
-        self.see(window.obs)
+        self.update_normalizer(window.obs)
         return {**self.episode_metrics(), **mean_metrics(rows)}
 
     @torch.no_grad()
-    def window(self) -> Window:
+    def replayed_window(self) -> ReplayWindow:
         """Acts for `horizon` steps in every copy, and judges each."""
         shape = self.horizon, self.env.num_envs, self.policy.noise_size
         noise = self.randn(*shape)
@@ -149,7 +149,7 @@ class SVG0(ModelFree):
         next_value = torch.where(trajectory.terminated, 0.0, next_value)
         reward = self.scaled_reward(trajectory)
         returns = lambda_returns(reward, next_value, trajectory.ended, self.gamma, self.lam)
-        return Window(*(part.flatten(0, 1) for part in (trajectory.obs, noise, trajectory.action, returns)))
+        return ReplayWindow(*(part.flatten(0, 1) for part in (trajectory.obs, noise, trajectory.action, returns)))
 
     def actor_loss(self, obs: Tensor, noise: Tensor) -> Tensor:
         """What the policy's step reduces: -mean Q(o, pi(o, z)), over `obs` [B, O] and `noise` [B, Z]."""

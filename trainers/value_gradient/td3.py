@@ -9,15 +9,15 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
 
-from policies import Policy
-from trainers.algorithm import Evaluation
-from trainers.decay import Decay
-from trainers.ranges import at_least_one, nonnegative, unit_interval
-from trainers.replay import Batch, Replay
-from trainers.slow_copies import follow, slow_copy
-from trainers.value_gradient.descent import Descent
-from trainers.value_gradient.deterministic import Deterministic
-from trainers.value_gradient.off_policy import new_critic
+from diffsim.policies import Policy
+from diffsim.trainers.algorithm import Evaluator
+from diffsim.trainers.experience.replay_buffer import ReplayBatch, ReplayBuffer
+from diffsim.trainers.maths.polyak import polyak_update, target_network
+from diffsim.trainers.maths.schedule import Decay
+from diffsim.trainers.ranges import at_least_one, nonnegative, unit_interval
+from diffsim.trainers.value_gradient.deterministic import Deterministic
+from diffsim.trainers.value_gradient.off_policy import new_critic
+from diffsim.trainers.value_gradient.optimizer_step import OptimizerStep
 
 
 class TD3(Deterministic):
@@ -76,7 +76,7 @@ class TD3(Deterministic):
         env: VectorEnv,
         policy: Policy,
         critic: nn.Module | None = None,
-        replay: Replay | None = None,
+        replay: ReplayBuffer | None = None,
         *,
         exploration: Literal["gaussian", "ou"] = "gaussian",
         exploration_std: float = 0.1,
@@ -98,7 +98,7 @@ class TD3(Deterministic):
         critic_layer_norm: bool = False,
         compile_updates: bool = False,
         seed: int = 0,
-        evaluation: Evaluation | None = None,
+        evaluation: Evaluator | None = None,
     ) -> None:
         at_least_one(policy_delay=policy_delay)
         nonnegative(target_noise=target_noise)
@@ -128,15 +128,17 @@ class TD3(Deterministic):
             evaluation=evaluation,
         )
         self.target_rate = target_rate
-        self.target_critic = slow_copy(self.critic)
-        self.target_policy = slow_copy(policy)
+        self.target_critic = target_network(self.critic)
+        self.target_policy = target_network(policy)
         self.target_noise, self.target_noise_clip, self.policy_delay = target_noise, target_noise_clip, policy_delay
 
-    def draw(self, batch: Batch) -> tuple[Tensor, bool]:
+    def draw(self, batch: ReplayBatch) -> tuple[Tensor, bool]:
         """Noise [B, A] for the targets' actions, and whether it is the policy's turn."""
         return self.randn(*batch.action.shape), self.updates % self.policy_delay == 0
 
-    def learn(self, steps: Sequence[Descent], batch: Batch, noise: Tensor, policys_turn: bool) -> dict[str, Tensor]:
+    def learn(
+        self, steps: Sequence[OptimizerStep], batch: ReplayBatch, noise: Tensor, policys_turn: bool
+    ) -> dict[str, Tensor]:
         """One step of the critics; in its turn one of the policy, which the slow copies follow."""
         policy_step, critic_step = steps
         target = self.target(batch, noise)
@@ -146,12 +148,12 @@ class TD3(Deterministic):
             return {"critic_loss": critic_loss.detach()}
         actor_loss = self.actor_loss(batch.obs)
         policy_step(actor_loss)
-        follow(self.target_critic, self.critic, self.target_rate)
-        follow(self.target_policy, self.policy, self.target_rate)
+        polyak_update(self.target_critic, self.critic, self.target_rate)
+        polyak_update(self.target_policy, self.policy, self.target_rate)
         return {"critic_loss": critic_loss.detach(), "value": -actor_loss.detach()}
 
     @torch.no_grad()
-    def target(self, batch: Batch, noise: Tensor) -> Tensor:
+    def target(self, batch: ReplayBatch, noise: Tensor) -> Tensor:
         """y: [B], by standard normal `noise` [B, A]."""
         noise = (self.target_noise * noise).clamp(-self.target_noise_clip, self.target_noise_clip)
         next_action = self.within_bounds(self.target_policy(batch.next_obs) + self.bounds.half_width * noise)

@@ -1,6 +1,6 @@
 """Runs of a comparison in the process of the test, one after the other: what starting a process costs is saved."""
 
-from trainers.cli import main
+from diffsim.trainers.cli import main
 
 
 class Done:

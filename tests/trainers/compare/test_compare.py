@@ -13,13 +13,13 @@ import pytest
 import torch
 from rich.console import Console
 
+from diffsim.trainers.cli import main
+from diffsim.trainers.compare import compare as command
+from diffsim.trainers.compare.compare import CompareOptions, compare, run_all, start
+from diffsim.trainers.compare.comparison_file import read_comparison
+from diffsim.trainers.compare.launchers import LocalLauncher
+from diffsim.trainers.errors import OptionError
 from tests.trainers.compare.in_process import Done, InProcess
-from trainers.cli import main
-from trainers.compare import compare as command
-from trainers.compare.compare import CompareOptions, compare, run_all, start
-from trainers.compare.comparison_file import read_comparison
-from trainers.compare.launchers import LocalLauncher
-from trainers.errors import OptionError
 
 ROOT = Path(__file__).parents[3]
 SMALL = """
@@ -199,7 +199,7 @@ def read_bytes(path):
 def test_after_kill_9_no_process_is_left_and_a_restart_comes_to_the_same_end(tmp_path):
     """The real command and real processes, killed in the middle of a run."""
     path, output = written(tmp_path, LONG), tmp_path / "killed"
-    words = [sys.executable, "-m", "trainers.cli", "compare", str(path), "--jobs", "2", "--output", str(output)]
+    words = [sys.executable, "-m", "diffsim.trainers.cli", "compare", str(path), "--jobs", "2", "--output", str(output)]
     killed = read_comparison(path, output)
     with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 240

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from trainers.cli import main
-from trainers.compare.comparison_file import find_comparison, read_comparison, save_comparison
-from trainers.errors import UsageError
-from trainers.options import ALGORITHMS, parse_fit
+from diffsim.trainers.cli import main
+from diffsim.trainers.compare.comparison_file import find_comparison, read_comparison, save_comparison
+from diffsim.trainers.errors import UsageError
+from diffsim.trainers.run.arguments import ALGORITHMS, parse_fit
 
 ROOT = Path(__file__).parents[3]
 READY = sorted(path for path in (ROOT / "configs" / "compare").glob("*.yaml") if path.name != "references.yaml")

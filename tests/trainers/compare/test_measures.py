@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from trainers.compare.measures import Estimate, improvement, iqm, profile, wins
+from diffsim.trainers.compare.measures import Estimate, improvement, iqm, profile, wins
 
 
 def test_the_interquartile_mean_leaves_out_a_quarter_at_each_end():

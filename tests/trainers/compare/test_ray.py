@@ -9,17 +9,17 @@ import warnings
 import pytest
 from rich.console import Console
 
+from diffsim.trainers.compare.compare import run_all, start
+from diffsim.trainers.compare.comparison_file import read_comparison
 from tests.trainers.compare.in_process import InProcess
 from tests.trainers.compare.test_compare import LONG, SMALL, assert_same
-from trainers.compare.compare import run_all, start
-from trainers.compare.comparison_file import read_comparison
 
 ray = pytest.importorskip("ray")
 
 
 @pytest.fixture
 def launcher():
-    from trainers.compare.ray_launcher import RayLauncher
+    from diffsim.trainers.compare.ray_launcher import RayLauncher
 
     before = signal.getsignal(signal.SIGTERM)
     launcher = RayLauncher("local")

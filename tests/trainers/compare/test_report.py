@@ -10,14 +10,20 @@ import pytest
 import yaml
 from matplotlib.figure import Figure
 
-from trainers.cli import main
-from trainers.compare.comparison_file import find_comparison, read_comparison
-from trainers.compare.pictures import common_range, logarithmic_from_zero, mean_curve
-from trainers.compare.references import matching, read_references
-from trainers.compare.report import write_report
-from trainers.compare.results import Curve, Results, area, load
-from trainers.compare.tables import improvement_table, overall_table, progress_tables, score_table, threshold_table
-from trainers.run_folder import write_table
+from diffsim.trainers.cli import main
+from diffsim.trainers.compare.comparison_file import find_comparison, read_comparison
+from diffsim.trainers.compare.pictures import common_range, logarithmic_from_zero, mean_curve
+from diffsim.trainers.compare.references import matching, read_references
+from diffsim.trainers.compare.report import write_report
+from diffsim.trainers.compare.results import Curve, Results, area, load
+from diffsim.trainers.compare.tables import (
+    improvement_table,
+    overall_table,
+    progress_tables,
+    score_table,
+    threshold_table,
+)
+from diffsim.trainers.run.run_folder import write_table
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 COMPARISON = {

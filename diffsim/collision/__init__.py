@@ -1,0 +1,1 @@
+"""Contacts of pairs of geoms, one file per kind of pair."""

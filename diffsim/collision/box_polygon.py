@@ -1,0 +1,214 @@
+"""The polygon in which a face of one box and the most opposed face of another overlap, seen along the normal.
+
+The opposed face is cut to the sides of the first. Each corner of what is left is where two lines cross: edges of the
+opposed face (0 to 3) and sides of the first (4 to 7). From these lines the corner follows the poses.
+Source: MuJoCo, `mjraw_BoxBox`; Sutherland & Hodgman (1974), Reentrant polygon clipping.
+"""
+
+import warp as wp
+
+from diffsim.collision.contact_frame import axis_of
+from diffsim.physics.gradient_call import differentiable
+from diffsim.types import ONE, X64, ZERO, mat33, real, vec3
+
+MOST = wp.constant(8)  # corners of a polygon of four that is cut four times
+SAME = wp.constant(real(1.0e-14 if X64 else 1.0e-10))  # squared distance of equal corners, relative to the face's
+NONE = wp.constant(-1)
+
+corners8 = wp.types.matrix((8, 3), real)
+lines8 = wp.types.vector(8, int)
+
+
+@wp.struct
+class Faces:
+    """A face, and the opposed one seen from it: in-plane coordinates x, y, and the height z above it."""
+
+    size_x: real  # half sizes of the face
+    size_y: real
+    center: vec3  # of the opposed face
+    u: vec3  # from there to two of its edges
+    v: vec3
+
+
+@wp.struct
+class Polygon:
+    """What is left of the opposed face: corners, the lines that crossed there, and the line to the next corner."""
+
+    count: int
+    corner: corners8
+    first: lines8
+    second: lines8
+    line: lines8
+
+
+@differentiable
+def in_face(x: vec3, axis: int, side: real) -> vec3:
+    """Components of x along the two axes after `axis`, and along the outward normal."""
+    return vec3(x[(axis + 1) % 3], x[(axis + 2) % 3], side * x[axis])
+
+
+@differentiable
+def from_face(x: vec3, axis: int, side: real) -> vec3:
+    """The inverse of in_face."""
+    if axis == 0:
+        return vec3(side * x[2], x[0], x[1])
+    if axis == 1:
+        return vec3(x[1], side * x[2], x[0])
+    return vec3(x[0], x[1], side * x[2])
+
+
+@differentiable
+def side_of(x: real) -> real:
+    """1 if x is not negative, else -1."""
+    if x >= ZERO:
+        return real(1.0)
+    return real(-1.0)
+
+
+@differentiable
+def opposed_faces(size: vec3, other: vec3, pos: vec3, rot: mat33, axis: int) -> Faces:
+    """The face of a box towards another, and the other's face most opposed to it."""
+    side = side_of(pos[axis])
+    opposed = int(0)
+    if wp.abs(rot[axis, 1]) > wp.abs(rot[axis, 0]):
+        opposed = 1
+    if wp.abs(rot[axis, 2]) > wp.abs(rot[axis, opposed]):
+        opposed = 2
+    towards = real(1.0)
+    if side * rot[axis, opposed] > ZERO:
+        towards = real(-1.0)
+    center = in_face(pos + (towards * other[opposed]) * axis_of(rot, opposed), axis, side)
+    u = (opposed + 1) % 3
+    v = (opposed + 2) % 3
+    return Faces(
+        size[(axis + 1) % 3],
+        size[(axis + 2) % 3],
+        center - vec3(ZERO, ZERO, size[axis]),
+        in_face(other[u] * axis_of(rot, u), axis, side),
+        in_face(other[v] * axis_of(rot, v), axis, side),
+    )
+
+
+@differentiable
+def opposed_corner(f: Faces, k: int) -> vec3:
+    """Where line k of the opposed face begins."""
+    if k == 0:
+        return f.center + f.u + f.v
+    if k == 1:
+        return f.center - f.u + f.v
+    if k == 2:
+        return f.center - f.u - f.v
+    return f.center + f.u - f.v
+
+
+@wp.func
+def cut_polygon(p: Polygon, line: int, size: real) -> Polygon:
+    """Cuts a polygon to one side of a face: lines 4, 5 at x = size, -size; 6, 7 at y."""
+    k = (line - 4) // 2
+    side = ONE - real(2 * (line % 2))
+    cut = Polygon()
+    n = int(0)
+    for i in range(p.count):
+        j = (i + 1) % p.count
+        here = side * p.corner[i, k] - size
+        there = side * p.corner[j, k] - size
+        if here <= ZERO and n < MOST:
+            cut.corner[n] = p.corner[i]
+            cut.first[n] = p.first[i]
+            cut.second[n] = p.second[i]
+            cut.line[n] = p.line[i]
+            if there > ZERO and here == ZERO:
+                cut.line[n] = line
+            n += 1
+        if ((here < ZERO and there > ZERO) or (here > ZERO and there < ZERO)) and n < MOST:
+            cut.corner[n] = p.corner[i] + (here / (here - there)) * (p.corner[j] - p.corner[i])
+            cut.first[n] = p.line[i]
+            cut.second[n] = line
+            cut.line[n] = p.line[i]
+            if there > ZERO:
+                cut.line[n] = line
+            n += 1
+    cut.count = n
+    return cut
+
+
+@wp.func
+def left_polygon(f: Faces) -> Polygon:
+    """The opposed face, cut to the sides of the face."""
+    p = Polygon()
+    p.count = 4
+    for k in range(4):
+        p.corner[k] = opposed_corner(f, k)
+        p.first[k] = (k + 3) % 4
+        p.second[k] = k
+        p.line[k] = k
+    p = cut_polygon(p, 4, f.size_x)
+    p = cut_polygon(p, 5, f.size_x)
+    p = cut_polygon(p, 6, f.size_y)
+    return cut_polygon(p, 7, f.size_y)
+
+
+@wp.func
+def touching_lines(f: Faces, candidate: int) -> wp.vec2i:
+    """The two lines that cross at a corner of the polygon, equal ones counted once; NONE if it has not so many."""
+    p = left_polygon(f)
+    same = SAME * (f.size_x * f.size_x + f.size_y * f.size_y)
+    kept = int(0)  # a bit per corner
+    count = int(0)
+    for i in range(p.count):
+        good = int(1)
+        for j in range(i):
+            dx = p.corner[i, 0] - p.corner[j, 0]
+            dy = p.corner[i, 1] - p.corner[j, 1]
+            if (kept & (1 << j)) != 0 and dx * dx + dy * dy < same:
+                good = 0
+        if good == 1:
+            if count == candidate:
+                return wp.vec2i(p.first[i], p.second[i])
+            kept = kept | (1 << i)
+            count += 1
+    return wp.vec2i(NONE, NONE)
+
+
+@differentiable
+def on_side(f: Faces, start: vec3, end: vec3, line: int) -> vec3:
+    """Where an edge crosses a side of the face; computed as when it was cut, in case they are all but parallel."""
+    k = (line - 4) // 2
+    limit = f.size_x
+    if k == 1:
+        limit = f.size_y
+    side = real(1.0)
+    if line % 2 == 1:
+        side = real(-1.0)
+    before = side * start[k] - limit
+    after = side * end[k] - limit
+    return start + (before / (before - after)) * (end - start)
+
+
+@differentiable
+def on_corner(f: Faces, line1: int, line2: int) -> vec3:
+    """The opposed face below or above a corner of the face."""
+    x = f.size_x
+    y = f.size_y
+    if line1 == 5:
+        x = -x
+    if line2 == 7:
+        y = -y
+    dx = x - f.center[0]
+    dy = y - f.center[1]
+    area = f.u[0] * f.v[1] - f.u[1] * f.v[0]
+    s = (dx * f.v[1] - dy * f.v[0]) / area
+    t = (dy * f.u[0] - dx * f.u[1]) / area
+    return f.center + s * f.u + t * f.v
+
+
+@differentiable
+def crossing(f: Faces, line1: int, line2: int) -> vec3:
+    """Where two lines of the polygon cross, on the opposed face."""
+    low = wp.min(line1, line2)
+    high = wp.max(line1, line2)
+    if low >= 4:
+        return on_corner(f, low, high)
+    if high >= 4:
+        return on_side(f, opposed_corner(f, low), opposed_corner(f, (low + 1) % 4), high)
+    return opposed_corner(f, line2)

@@ -1,0 +1,63 @@
+"""Contacts of a sphere with a box.
+
+Source: MuJoCo, `mjraw_SphereBox`.
+"""
+
+import warp as wp
+
+from diffsim.collision.contact_frame import MINVAL, ContactGeometry, contact
+from diffsim.physics.gradient_call import differentiable, no_gradient
+from diffsim.types import HALF, ONE, ZERO, mat33, real, vec3
+
+
+@differentiable
+def clamped(x: real, limit: real) -> real:
+    """The nearest to x within [-limit, limit]; no gradient outside."""
+    if x > limit:
+        return limit
+    if x < -limit:
+        return -limit
+    return x
+
+
+@no_gradient
+def inward_normal(center: vec3, size: vec3) -> vec3:
+    """Inward normal, an axis or its negative, of the face of a box nearest to a point inside; a choice."""
+    lower = vec3(wp.abs(size[0] + center[0]), wp.abs(size[1] + center[1]), wp.abs(size[2] + center[2]))
+    upper = vec3(wp.abs(size[0] - center[0]), wp.abs(size[1] - center[1]), wp.abs(size[2] - center[2]))
+    nearest = wp.min(wp.min(lower), wp.min(upper))
+    if lower[0] == nearest:
+        return vec3(ONE, ZERO, ZERO)
+    if upper[0] == nearest:
+        return vec3(-ONE, ZERO, ZERO)
+    if lower[1] == nearest:
+        return vec3(ZERO, ONE, ZERO)
+    if upper[1] == nearest:
+        return vec3(ZERO, -ONE, ZERO)
+    if lower[2] == nearest:
+        return vec3(ZERO, ZERO, ONE)
+    return vec3(ZERO, ZERO, -ONE)
+
+
+@differentiable
+def sphere_in_box_frame(center: vec3, radius: real, size: vec3, pos2: vec3, mat2: mat33) -> ContactGeometry:
+    """Contact of a box with a sphere whose centre is given in the box's frame."""
+    surface = vec3(clamped(center[0], size[0]), clamped(center[1], size[1]), clamped(center[2], size[2]))
+    offset = surface - center
+    distance = wp.length(offset)
+    if distance <= MINVAL:
+        inward = inward_normal(center, size)
+        depth = wp.dot(size, wp.cw_mul(inward, inward)) + wp.dot(inward, center)
+        middle = center + HALF * (radius - depth) * inward
+        return contact(-depth - radius, pos2 + mat2 * middle, mat2 * inward)
+    normal = offset / distance
+    middle = HALF * (surface + center + radius * normal)
+    return contact(distance - radius, pos2 + mat2 * middle, mat2 * normal)
+
+
+@differentiable
+def sphere_box(
+    size1: vec3, pos1: vec3, mat1: mat33, size2: vec3, pos2: vec3, mat2: mat33, candidate: int, margin: real
+) -> ContactGeometry:
+    """One contact, with the box's closest point; from inside, with the closest face."""
+    return sphere_in_box_frame(wp.transpose(mat2) * (pos1 - pos2), size1[0], size2, pos2, mat2)

@@ -1,0 +1,125 @@
+"""Contacts between spheres and capsules: a sphere rolled along the closest points of two segments.
+
+A capsule is a sphere moved along a segment, so each contact is one between two spheres, centred on the
+closest points. Source: MuJoCo, `mjraw_SphereSphere` and `mjc_segWeights`; Ericson (2005), Real-Time Collision
+Detection, section 5.1.9.
+"""
+
+import warp as wp
+
+from diffsim.collision.contact_frame import MINVAL, ContactGeometry, axis_of, contact, direction, no_contact
+from diffsim.physics.gradient_call import differentiable, no_gradient
+from diffsim.types import HALF, ONE, TWO, ZERO, mat33, real, vec2, vec3
+
+POINT = wp.constant(real(1.0e-15))  # squared length, in m^2, of a segment that is a point
+# Squared sine of the angle below which MuJoCo calls two capsules parallel and gives them two contacts.
+PARALLEL = wp.constant(real(1.0e-8))
+
+
+@no_gradient
+def coincident_normal(axis1: vec3, axis2: vec3) -> vec3:
+    """The normal of spheres with one centre: across both geoms' third axes, held fixed by the gradient."""
+    return direction(wp.cross(axis1, axis2))
+
+
+@differentiable
+def spheres(center1: vec3, radius1: real, axis1: vec3, center2: vec3, radius2: real, axis2: vec3) -> ContactGeometry:
+    """Contact of two spheres; the axes only matter where the centres coincide."""
+    offset = center2 - center1
+    length = wp.length(offset)
+    distance = length - radius1 - radius2
+    reach = radius1 + HALF * distance
+    if length < MINVAL:
+        n = coincident_normal(axis1, axis2)
+        return contact(distance, center1 + reach * n, n)
+    normal = offset / length
+    return contact(distance, center1 + reach * normal, normal)
+
+
+@differentiable
+def sphere_sphere(
+    size1: vec3, pos1: vec3, mat1: mat33, size2: vec3, pos2: vec3, mat2: mat33, candidate: int, margin: real
+) -> ContactGeometry:
+    """One contact."""
+    return spheres(pos1, size1[0], axis_of(mat1, 2), pos2, size2[0], axis_of(mat2, 2))
+
+
+@differentiable
+def sphere_capsule(
+    size1: vec3, pos1: vec3, mat1: mat33, size2: vec3, pos2: vec3, mat2: mat33, candidate: int, margin: real
+) -> ContactGeometry:
+    """One contact, with the point of the segment closest to the sphere's centre."""
+    axis2 = axis_of(mat2, 2)
+    along = wp.dot(axis2, pos1 - pos2)
+    if along > size2[1]:
+        return spheres(pos1, size1[0], axis_of(mat1, 2), pos2 + size2[1] * axis2, size2[0], axis2)
+    if along < -size2[1]:
+        return spheres(pos1, size1[0], axis_of(mat1, 2), pos2 - size2[1] * axis2, size2[0], axis2)
+    return spheres(pos1, size1[0], axis_of(mat1, 2), pos2 + along * axis2, size2[0], axis2)
+
+
+@differentiable
+def unit_clamp(x: real) -> real:
+    """X within [0, 1]; no gradient outside."""
+    if x < ZERO:
+        return real(0.0)
+    if x > ONE:
+        return real(1.0)
+    return x
+
+
+@differentiable
+def clamp_second(first: real, second: real, first_at_0: real, first_at_1: real) -> vec2:
+    """Weights (first, second) with the second within [0, 1], and the first then the best for that end."""
+    if second < ZERO:
+        return vec2(unit_clamp(first_at_0), ZERO)
+    if second > ONE:
+        return vec2(unit_clamp(first_at_1), ONE)
+    return vec2(first, second)
+
+
+@differentiable
+def segment_weights(ab: vec3, cd: vec3, ca: vec3, candidate: int) -> vec2:
+    """Weights (s, t) of closest points a + s ab and c + t cd of two segments, where ca = a - c.
+
+    Parallel segments have two candidates, at both ends of their overlap; others one. Weights of -1 mean none.
+    """
+    ab2 = wp.dot(ab, ab)
+    cd2 = wp.dot(cd, cd)
+    ab_ca = wp.dot(ab, ca)
+    cd_ca = wp.dot(cd, ca)
+    ab_cd = wp.dot(ab, cd)
+    cross = wp.cross(ab, cd)
+    determinant = wp.dot(cross, cross)
+    parallel = ab2 > POINT and cd2 > POINT and determinant <= PARALLEL * ab2 * cd2
+    if candidate == 1:
+        if not parallel:
+            return vec2(-ONE, -ONE)
+        return clamp_second(ONE, (ab_cd + cd_ca) / cd2, -ab_ca / ab2, (ab_cd - ab_ca) / ab2)
+    if parallel:
+        return clamp_second(ZERO, cd_ca / cd2, -ab_ca / ab2, (ab_cd - ab_ca) / ab2)
+    if ab2 <= POINT and cd2 <= POINT:
+        return vec2(ZERO, ZERO)
+    if ab2 <= POINT:
+        return vec2(ZERO, unit_clamp(cd_ca / cd2))
+    if cd2 <= POINT:
+        return vec2(unit_clamp(-ab_ca / ab2), ZERO)
+    s = unit_clamp(wp.dot(cross, wp.cross(cd, ca)) / determinant)
+    return clamp_second(s, (ab_cd * s + cd_ca) / cd2, -ab_ca / ab2, (ab_cd - ab_ca) / ab2)
+
+
+@differentiable
+def capsule_capsule(
+    size1: vec3, pos1: vec3, mat1: mat33, size2: vec3, pos2: vec3, mat2: mat33, candidate: int, margin: real
+) -> ContactGeometry:
+    """One contact, or two where the capsules are parallel."""
+    axis1 = axis_of(mat1, 2)
+    axis2 = axis_of(mat2, 2)
+    start1 = pos1 - size1[1] * axis1
+    start2 = pos2 - size2[1] * axis2
+    segment1 = TWO * size1[1] * axis1
+    segment2 = TWO * size2[1] * axis2
+    weights = segment_weights(segment1, segment2, start1 - start2, candidate)
+    if weights[0] < ZERO:
+        return no_contact()
+    return spheres(start1 + weights[0] * segment1, size1[0], axis1, start2 + weights[1] * segment2, size2[0], axis2)

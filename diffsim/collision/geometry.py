@@ -1,0 +1,173 @@
+"""The narrow phase: contacts of two geoms, as C MuJoCo makes them, and their gradient under rigid motion.
+
+A pair of kinds has a fixed list of candidates, each one contact at most. Those no farther than the detection
+distance, `margin + gap`, are the pair's contacts, in this order and up to a limit. Which features touch, and
+which candidates are used, are discrete choices, held fixed by the gradient.
+"""
+
+import mujoco
+import warp as wp
+
+from diffsim.collision.collide_box import sphere_box
+from diffsim.collision.collide_box_box import box_box
+from diffsim.collision.collide_capsule_box import capsule_box
+from diffsim.collision.collide_capsule_cylinder import capsule_cylinder
+from diffsim.collision.collide_cylinder import sphere_cylinder
+from diffsim.collision.collide_plane import (
+    plane_box,
+    plane_capsule,
+    plane_cylinder,
+    plane_ellipsoid,
+    plane_sphere,
+)
+from diffsim.collision.collide_round import capsule_capsule, sphere_capsule, sphere_sphere
+from diffsim.collision.contact_frame import NO_CONTACT, ContactGeometry, axis_of, contact_frame, no_contact
+from diffsim.physics.gradient_call import calls_gradient, differentiable
+from diffsim.types import mat33, real, vec3
+
+__all__ = [
+    "CANDIDATES",
+    "NO_CONTACT",
+    "ContactGeometry",
+    "GeometryCotangents",
+    "contact_frame",
+    "contact_geometry",
+    "contact_geometry_adjoint",
+]
+
+PLANE = wp.constant(int(mujoco.mjtGeom.mjGEOM_PLANE))
+SPHERE = wp.constant(int(mujoco.mjtGeom.mjGEOM_SPHERE))
+CAPSULE = wp.constant(int(mujoco.mjtGeom.mjGEOM_CAPSULE))
+ELLIPSOID = wp.constant(int(mujoco.mjtGeom.mjGEOM_ELLIPSOID))
+CYLINDER = wp.constant(int(mujoco.mjtGeom.mjGEOM_CYLINDER))
+BOX = wp.constant(int(mujoco.mjtGeom.mjGEOM_BOX))
+
+# Kinds of the two geoms, in MuJoCo's order: candidates to try, most contacts to keep.
+CANDIDATES: dict[tuple[int, int], tuple[int, int]] = {
+    (PLANE, SPHERE): (1, 1),
+    (PLANE, CAPSULE): (2, 2),
+    (PLANE, ELLIPSOID): (1, 1),
+    (PLANE, CYLINDER): (4, 4),
+    (PLANE, BOX): (8, 4),
+    (SPHERE, SPHERE): (1, 1),
+    (SPHERE, CAPSULE): (1, 1),
+    (SPHERE, CYLINDER): (1, 1),
+    (SPHERE, BOX): (1, 1),
+    (CAPSULE, CAPSULE): (2, 2),
+    (CAPSULE, CYLINDER): (2, 2),
+    (CAPSULE, BOX): (2, 2),
+    (BOX, BOX): (8, 8),
+}
+
+
+@wp.struct
+class GeometryCotangents:
+    """Gradient under rigid motion of each geom: a force, and a torque about its centre, in world axes."""
+
+    force1: vec3
+    torque1: vec3
+    force2: vec3
+    torque2: vec3
+
+
+@differentiable
+def contact_geometry(
+    kind1: int,
+    kind2: int,
+    size1: vec3,
+    pos1: vec3,
+    mat1: mat33,
+    size2: vec3,
+    pos2: vec3,
+    mat2: mat33,
+    candidate: int,
+    margin: real,
+) -> ContactGeometry:
+    """One candidate of a pair: a contact if its distance is at most `margin`, the detection distance."""
+    if kind1 == PLANE:
+        if kind2 == SPHERE:
+            return plane_sphere(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+        if kind2 == CAPSULE:
+            return plane_capsule(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+        if kind2 == ELLIPSOID:
+            return plane_ellipsoid(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+        if kind2 == CYLINDER:
+            return plane_cylinder(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+        if kind2 == BOX:
+            return plane_box(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+    if kind1 == SPHERE:
+        if kind2 == SPHERE:
+            return sphere_sphere(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+        if kind2 == CAPSULE:
+            return sphere_capsule(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+        if kind2 == CYLINDER:
+            return sphere_cylinder(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+        if kind2 == BOX:
+            return sphere_box(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+    if kind1 == CAPSULE:
+        if kind2 == CAPSULE:
+            return capsule_capsule(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+        if kind2 == CYLINDER:
+            return capsule_cylinder(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+        if kind2 == BOX:
+            return capsule_box(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+    if kind1 == BOX and kind2 == BOX:
+        return box_box(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+    return no_contact()
+
+
+@differentiable
+def contraction(
+    kind1: int,
+    kind2: int,
+    size1: vec3,
+    pos1: vec3,
+    mat1: mat33,
+    size2: vec3,
+    pos2: vec3,
+    mat2: mat33,
+    candidate: int,
+    margin: real,
+    distance_bar: real,
+    position_bar: vec3,
+    frame_bar: mat33,
+) -> real:
+    """A contact contracted with its cotangents."""
+    g = contact_geometry(kind1, kind2, size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+    frame = contact_frame(g.normal, g.tangent)
+    return g.distance * distance_bar + wp.dot(g.position, position_bar) + wp.ddot(frame, frame_bar)
+
+
+@wp.func
+def turning(mat: mat33, mat_bar: mat33) -> vec3:
+    """Torque of the cotangent of a rotation matrix."""
+    return (
+        wp.cross(axis_of(mat, 0), axis_of(mat_bar, 0))
+        + wp.cross(axis_of(mat, 1), axis_of(mat_bar, 1))
+        + wp.cross(axis_of(mat, 2), axis_of(mat_bar, 2))
+    )
+
+
+@calls_gradient
+def contact_geometry_adjoint(
+    kind1: int,
+    kind2: int,
+    size1: vec3,
+    pos1: vec3,
+    mat1: mat33,
+    size2: vec3,
+    pos2: vec3,
+    mat2: mat33,
+    candidate: int,
+    margin: real,
+    distance_bar: real,
+    position_bar: vec3,
+    frame_bar: mat33,
+) -> GeometryCotangents:
+    """Gradient of distance * distance_bar + position . position_bar + sum(frame * frame_bar)."""
+    bar = wp.grad(contraction)(
+        kind1, kind2, size1, pos1, mat1, size2, pos2, mat2, candidate, margin, distance_bar, position_bar, frame_bar
+    )
+    mat1_bar = bar[4]
+    mat2_bar = bar[7]
+    return GeometryCotangents(bar[3], turning(mat1, mat1_bar), bar[6], turning(mat2, mat2_bar))

@@ -1,0 +1,1 @@
+"""Reads a MuJoCo model: what it holds as arrays for the kernels, and what of it is unsupported."""

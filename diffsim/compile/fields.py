@@ -1,0 +1,171 @@
+"""From `mujoco.MjModel` to the fields of `ModelArrays`, as numpy arrays and numbers."""
+
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from diffsim.compile.constraints import constraint_fields
+from diffsim.types import BALL, EULER, FREE, HINGE, IMPLICITFAST, SLIDE, numpy_dtype, vec3
+
+
+def host_arrays(mj_model: mujoco.MjModel, max_contacts: int | None) -> dict[str, Any]:
+    """Fields of `ModelArrays` as numpy arrays and numbers, and `max_rows`."""
+    m = mj_model
+    disabled = m.opt.disableflags
+    bit = mujoco.mjtDisableBit
+    spring, damper = (not disabled & flag for flag in (bit.mjDSBL_SPRING, bit.mjDSBL_DAMPER))
+    passive = spring or damper  # MuJoCo skips fluid forces only where both are disabled
+    integrator = int(m.opt.integrator)
+    damped = damper and np.any(m.dof_damping > 0)
+    fields: dict[str, Any] = dict(
+        nbody=m.nbody,
+        nv=m.nv,
+        nq=m.nq,
+        nu=m.nu,
+        njnt=m.njnt,
+        integrator=integrator,
+        implicit=int(integrator == IMPLICITFAST or bool(damped and damps_implicitly(m))),
+        fluid=int(passive and (m.opt.density > 0 or m.opt.viscosity > 0)),
+        has_actfrcrange=int(bool(np.any(m.jnt_actfrclimited))),
+        timestep=m.opt.timestep,
+        wind=vec3(*m.opt.wind),
+        body_parent=m.body_parentid,
+        body_lastdof=last_dofs(m),
+        body_root=m.body_rootid,
+        body_jntadr=m.body_jntadr,
+        body_jntnum=m.body_jntnum,
+        body_pos=m.body_pos,
+        body_quat=m.body_quat,
+        body_ipos=m.body_ipos,
+        body_iquat=m.body_iquat,
+        jnt_type=m.jnt_type,
+        jnt_qposadr=m.jnt_qposadr,
+        jnt_dofadr=m.jnt_dofadr,
+        jnt_pos=m.jnt_pos,
+        jnt_axis=m.jnt_axis,
+        jnt_actfrclimited=m.jnt_actfrclimited,
+        jnt_actfrcrange=m.jnt_actfrcrange,
+        qpos0=m.qpos0,
+        qpos_spring=m.qpos_spring,
+        dof_body=m.dof_bodyid,
+        dof_parent=m.dof_parentid,
+    )
+    fields.update(dof_blocks(m), **gyroscopic_bodies(m), **actuators(m), **constraint_fields(m, max_contacts))
+    return {name: _packed(value) for name, value in fields.items()}
+
+
+def _packed(value: Any) -> Any:  # noqa: ANN401
+    """Arrays in kernel precision and never empty, since a kernel argument needs an address."""
+    if not isinstance(value, np.ndarray):
+        return value
+    if value.size == 0:
+        value = np.zeros((1, *value.shape[1:]), value.dtype)
+    return np.ascontiguousarray(value, numpy_dtype if value.dtype.kind == "f" else np.int32)
+
+
+def damps_implicitly(m: mujoco.MjModel) -> bool:
+    """Whether joint damping, where there is any, is integrated implicitly by Euler."""
+    eulerdamp = not m.opt.disableflags & mujoco.mjtDisableBit.mjDSBL_EULERDAMP
+    return bool(m.opt.integrator == EULER and eulerdamp)
+
+
+def dof_blocks(m: mujoco.MjModel) -> dict[str, np.ndarray]:
+    """Splits each body's dofs into blocks that move together (see `ModelArrays`)."""
+    sizes = {int(FREE): (3, 3), int(BALL): (3,), int(SLIDE): (1,), int(HINGE): (1,)}
+    address, count, dofadr, dofnum = [], [], [], []
+    for body in range(m.nbody):
+        address.append(len(dofadr))
+        for joint in range(m.body_jntadr[body], m.body_jntadr[body] + m.body_jntnum[body]):
+            dof = int(m.jnt_dofadr[joint])
+            for size in sizes[int(m.jnt_type[joint])]:
+                dofadr.append(dof)
+                dofnum.append(size)
+                dof += size
+        count.append(len(dofadr) - address[-1])
+    return dict(
+        body_blockadr=np.array(address),
+        body_blocknum=np.array(count),
+        block_dofadr=np.array(dofadr, int),
+        block_dofnum=np.array(dofnum, int),
+    )
+
+
+def last_dofs(m: mujoco.MjModel) -> np.ndarray:
+    """Last dof on the path from the world to each body, -1 if there is none: [nbody]."""
+    last = np.full(m.nbody, -1)
+    for body in range(1, m.nbody):
+        own = m.body_dofadr[body] + m.body_dofnum[body] - 1
+        last[body] = own if m.body_dofnum[body] else last[m.body_parentid[body]]
+    return last
+
+
+def gyroscopic_bodies(m: mujoco.MjModel) -> dict[str, Any]:
+    """Free bodies without jointed descendants, where the integrator is implicitfast; none elsewhere."""
+    jointed = {int(b) for b in m.jnt_bodyid}
+    parents = {body: int(m.body_parentid[body]) for body in range(m.nbody)}
+
+    def has_jointed_descendant(body: int) -> bool:
+        return any(parents[b] == body and (b in jointed or has_jointed_descendant(b)) for b in range(body + 1, m.nbody))
+
+    bodies = []
+    if m.opt.integrator == IMPLICITFAST:
+        free = (int(b) for b in m.jnt_bodyid[m.jnt_type == FREE])
+        bodies = [body for body in free if not has_jointed_descendant(body)]
+    return dict(ngyro=len(bodies), gyro_body=np.array(bodies, int), gyro_dof=m.body_dofadr[bodies])
+
+
+def active_actuators(m: mujoco.MjModel) -> list[int]:
+    """Actuators that are not switched off, by index."""
+    if m.opt.disableflags & mujoco.mjtDisableBit.mjDSBL_ACTUATION:
+        return []
+    return [i for i in range(m.nactuator) if not m.opt.disableactuator >> int(m.actuator_group[i]) & 1]
+
+
+def actuators(m: mujoco.MjModel) -> dict[str, Any]:
+    """Actuators that exert a force: ranges, and moments as sparse constant rows."""
+    active = active_actuators(m)
+    clamp = not m.opt.disableflags & mujoco.mjtDisableBit.mjDSBL_CLAMPCTRL
+    affine_gain = m.actuator_gaintype[active] == int(mujoco.mjtGain.mjGAIN_AFFINE)
+    affine_bias = m.actuator_biastype[active] == int(mujoco.mjtBias.mjBIAS_AFFINE)
+    gain = m.actuator_gainprm[active, 0]
+    servo = ~affine_gain & affine_bias & (gain != 0) & (gain == -m.actuator_biasprm[active, 1])
+    adr, num, dofs, coordinates, values = [], [], [], [], []
+    quats, joints, periods = np.full(len(active), -1), np.full(len(active), -1), np.zeros(len(active))
+    for n, i in enumerate(active):
+        adr.append(len(dofs))
+        gear = m.actuator_gear[i]
+        target = int(m.actuator_trnid[i, 0])
+        if mujoco.mjtTrn(m.actuator_trntype[i]) == mujoco.mjtTrn.mjTRN_TENDON:
+            for wrap in range(m.tendon_adr[target], m.tendon_adr[target] + m.tendon_num[target]):
+                joint = m.wrap_objid[wrap]
+                dofs.append(m.jnt_dofadr[joint])
+                coordinates.append(m.jnt_qposadr[joint])
+                values.append(gear[0] * m.wrap_prm[wrap])
+        else:
+            size = {int(FREE): 6, int(BALL): 3}.get(int(m.jnt_type[target]), 1)
+            if size == 3:
+                quats[n] = m.jnt_qposadr[target]
+                periods[n] = servo[n] * 2 * np.pi * np.linalg.norm(gear[:3])
+            if size == 1 and m.jnt_actfrclimited[target]:
+                joints[n] = target
+            dofs += range(m.jnt_dofadr[target], m.jnt_dofadr[target] + size)
+            coordinates += [m.jnt_qposadr[target]] if size == 1 else [-1] * size
+            values += list(gear[:size])
+        num.append(len(dofs) - adr[-1])
+    return dict(
+        nactuator=len(active),
+        actuator_ctrl=m.actuator_ctrladr[active],
+        actuator_ctrllimited=m.actuator_ctrllimited[m.actuator_ctrladr[active]] * bool(clamp),
+        actuator_ctrlrange=m.actuator_ctrlrange[m.actuator_ctrladr[active]],
+        actuator_forcelimited=m.actuator_forcelimited[active].astype(int),
+        actuator_forcerange=m.actuator_forcerange[active],
+        actuator_quat=quats,
+        actuator_period=periods,
+        actuator_joint=joints,
+        moment_adr=np.array(adr, int),
+        moment_num=np.array(num, int),
+        moment_dof=np.array(dofs, int),
+        moment_qpos=np.array(coordinates, int),
+        moment_value=np.array(values, float),
+    )

@@ -1,0 +1,101 @@
+"""From `mujoco.MjModel` to the device arrays of the kernels; what cannot be simulated exactly is an error here."""
+
+from pathlib import Path
+from typing import Any
+
+import mujoco
+import numpy as np
+import torch
+import warp as wp
+from torch import Tensor
+
+from diffsim.compile.fields import active_actuators, damps_implicitly, host_arrays
+from diffsim.compile.parameters import Parameters
+from diffsim.compile.unsupported import UnsupportedModelError, unsupported_features
+from diffsim.physics.model_arrays import ModelArrays
+from diffsim.types import EULER, IMPLICITFAST, RK4
+
+INTEGRATORS = {EULER: "Euler", RK4: "RK4", IMPLICITFAST: "implicitfast"}
+
+
+class Model:
+    """A MuJoCo model that the simulator can reproduce and differentiate.
+
+    Args:
+        mj_model: the compiled model. Options (time step, integrator, gravity, flags) are read from it now.
+        max_contacts: contacts per world to make room for; None for as many as there can be, up to 200.
+
+    Raises:
+        UnsupportedModelError: lists every feature of the model that is not supported.
+    """
+
+    def __init__(self, mj_model: mujoco.MjModel, max_contacts: int | None = None) -> None:
+        if not isinstance(mj_model, mujoco.MjModel):
+            raise TypeError(
+                f"mj_model must be a mujoco.MjModel, got {type(mj_model).__name__}; "
+                "for a path or XML text use Model.from_mjcf"
+            )
+        features = unsupported_features(mj_model)
+        if features:
+            raise UnsupportedModelError(features)
+        self.mj_model = mj_model
+        self.nq: int = mj_model.nq
+        self.nv: int = mj_model.nv
+        self.nu: int = mj_model.nu
+        self.integrator: str = INTEGRATORS[int(mj_model.opt.integrator)]
+        self.timestep: float = mj_model.opt.timestep
+        self._host = host_arrays(mj_model, max_contacts)
+        self.max_contacts: int = self._host["max_contacts"]
+        self.max_rows: int = self._host.pop("max_rows")
+        pairs = np.stack([self._host["pair_geom1"], self._host["pair_geom2"]], axis=1)[: self._host["npair"]]
+        gyroscopic = bool(self._host["ngyro"])
+        self.parameters = Parameters(mj_model, active_actuators(mj_model), pairs, gyroscopic)
+        self._host.update({f"at_{name}": offset for name, offset in self.parameters.offsets.items()})
+        self._on_device: dict[str, dict[str, Any]] = {}
+
+    @classmethod
+    def from_mjcf(cls, source: str | Path) -> "Model":
+        """Loads an MJCF model.
+
+        Args:
+            source: path of a file, or the XML text itself.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: MuJoCo cannot compile it; its message is passed on.
+            UnsupportedModelError: see `Model`.
+        """
+        text = str(source)
+        if text.lstrip().startswith("<"):
+            return cls(mujoco.MjModel.from_xml_string(text))
+        if not Path(text).is_file():
+            raise FileNotFoundError(f"source must be MJCF text or the path of an MJCF file, got {text!r}")
+        return cls(mujoco.MjModel.from_xml_path(text))
+
+    def arrays(self, num_worlds: int, device: str, vector: Tensor | None = None) -> Any:  # noqa: ANN401  (a struct)
+        """The `ModelArrays` for worlds on a device.
+
+        Args:
+            num_worlds: N.
+            device: torch's name of it.
+            vector: parameters [size] or [N, size] of `Parameters.vector`; None for the model's own.
+        """
+        if device not in self._on_device:
+            self._on_device[device] = {name: _on_device(name, value, device) for name, value in self._host.items()}
+        own = vector is None
+        if vector is None:
+            vector = self.parameters.vector({}, torch.device(device))
+        arrays = ModelArrays()
+        for name, value in (self._on_device[device] | self.parameters.arrays(vector, num_worlds)).items():
+            setattr(arrays, name, value)
+        if own is False and damps_implicitly(self.mj_model):
+            arrays.implicit = 1  # the damping may not be zero any more
+        return arrays
+
+
+def _on_device(name: str, value: Any, device: str) -> Any:  # noqa: ANN401
+    """A field of `ModelArrays` as a kernel takes it."""
+    if not isinstance(value, np.ndarray):
+        return value
+    field = ModelArrays.vars[name].type
+    return wp.array(value, dtype=field.dtype, ndim=field.ndim, device=device)

@@ -1,0 +1,222 @@
+"""Physical parameters as one differentiable vector: what `Simulator.step(..., parameters=...)` takes, for the kernels.
+
+Users name fields of `mujoco.MjModel`. Kernels read other forms of some of them: inertias as matrices in the body's
+axes, drag as coefficients of the equivalent inertia box, friction per pair of geoms. The maps between are torch
+functions, so that autograd carries the kernels' gradient on. As in MuJoCo when a field is written after compilation,
+nothing else that the compiler derived from it (such as `dof_invweight0`) changes.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import mujoco
+import numpy as np
+import torch
+import warp as wp
+from torch import Tensor
+
+from diffsim.compile.unsupported import DISABLE
+from diffsim.types import dtype, mat33, real, vec3, vec6
+
+MIN_FRICTION = 1e-5  # MuJoCo's mjMINMU
+
+# Fields of `ModelArrays` that can vary between worlds: kernel type, and numbers per element.
+KERNEL_FIELDS: dict[str, tuple[Any, int]] = {
+    "body_mass": (real, 1),
+    "body_rotary": (mat33, 9),
+    "fluid_linear": (vec6, 6),
+    "fluid_quadratic": (vec6, 6),
+    "dof_damping": (real, 1),
+    "dof_armature": (real, 1),
+    "jnt_stiffness": (real, 1),
+    "actuator_gain": (vec3, 3),
+    "actuator_bias": (vec3, 3),
+    "pair_friction": (real, 5),
+    "gravity": (vec3, 3),
+}
+
+
+class Parameters:
+    """The physical parameters of a model.
+
+    Args:
+        mj_model: the compiled model.
+        active: actuators that the kernels know, by index.
+        pairs: pairs of geoms that can touch: [npair, 2].
+        gyroscopic: some bodies' gyroscopic forces are integrated implicitly.
+    """
+
+    def __init__(self, mj_model: mujoco.MjModel, active: list[int], pairs: np.ndarray, gyroscopic: bool) -> None:
+        self._m = mj_model
+        self._gyroscopic = gyroscopic
+        self._active = active
+        self._pairs = pairs.reshape(-1, 2)
+        m = mj_model
+        self.fields: dict[str, np.ndarray] = {
+            "body_mass": m.body_mass,
+            "body_inertia": m.body_inertia,
+            "geom_friction": m.geom_friction,
+            "dof_damping": m.dof_damping,
+            "dof_armature": m.dof_armature,
+            "jnt_stiffness": m.jnt_stiffness,
+            "actuator_gainprm": m.actuator_gainprm,
+            "actuator_biasprm": m.actuator_biasprm,
+            "gravity": m.opt.gravity,
+        }
+        counts = [m.nbody] * 4 + [m.nv, m.nv, m.njnt, len(active), len(active), len(self._pairs), 1]
+        self.offsets: dict[str, int] = {}
+        self._counts = dict(zip(KERNEL_FIELDS, counts, strict=True))
+        size = 0
+        for name, (_, width) in KERNEL_FIELDS.items():
+            self.offsets[name] = size
+            size += max(1, self._counts[name]) * width
+        self.size = size
+
+    def check(self, parameters: Mapping[str, Tensor], num_worlds: int, device: torch.device) -> None:
+        """Raises ValueError or TypeError if a parameter is unknown, or has a wrong shape, dtype, device or value."""
+        for name, value in parameters.items():
+            if name not in self.fields:
+                raise ValueError(f"parameters must be among {', '.join(self.fields)}; got {name!r}")
+            if not isinstance(value, Tensor):
+                raise TypeError(f"parameters[{name!r}] must be a torch.Tensor, got {type(value).__name__}")
+            shape = self.fields[name].shape
+            if tuple(value.shape) not in (shape, (num_worlds, *shape)):
+                raise ValueError(
+                    f"parameters[{name!r}] must have shape {shape} or {(num_worlds, *shape)}, got {tuple(value.shape)}"
+                )
+            if value.dtype != dtype or value.device != device:
+                raise ValueError(
+                    f"parameters[{name!r}] must have dtype {dtype} on device {device}, "
+                    f"got {value.dtype} on {value.device}"
+                )
+            if not bool(torch.isfinite(value.detach()).all()):
+                raise ValueError(f"parameters[{name!r}] must be finite")
+        if self._gyroscopic and {"body_mass", "body_inertia"} & set(parameters):
+            raise ValueError(
+                "parameters must not contain body_mass or body_inertia where integrator=implicitfast moves free "
+                "bodies without jointed descendants; Euler and RK4 support them"
+            )
+
+    def vector(self, parameters: Mapping[str, Tensor], device: torch.device) -> Tensor:
+        """The kernels' parameters, differentiable in the given ones: [size], or [N, size] if any is per world."""
+        given = {name: torch.as_tensor(value, dtype=dtype, device=device) for name, value in self.fields.items()}
+        given.update(parameters)
+        batch = max((v.shape[: v.dim() - self.fields[n].ndim] for n, v in parameters.items()), key=len, default=())
+        given = {n: v.expand(*batch, *self.fields[n].shape) for n, v in given.items()}
+        parts = self._kernel_form(given)
+        flat = []
+        for name, (_, width) in KERNEL_FIELDS.items():
+            part = parts[name].reshape(*batch, -1)
+            missing = max(1, self._counts[name]) * width - part.shape[-1]
+            flat.append(torch.cat([part, part.new_zeros(*batch, missing)], dim=-1) if missing else part)
+        return torch.cat(flat, dim=-1)
+
+    def arrays(self, vector: Tensor, num_worlds: int) -> dict[str, wp.array]:
+        """Views of a vector [size] or [N, size] as the kernels' arrays, one row per world."""
+        rows = vector.detach().expand(num_worlds, self.size)
+        views = {}
+        for name, (kind, width) in KERNEL_FIELDS.items():
+            count = max(1, self._counts[name])
+            part = rows[:, self.offsets[name] : self.offsets[name] + count * width]
+            inner = tuple(getattr(kind, "_shape_", ()))
+            shape = (
+                (num_worlds, *inner)
+                if name == "gravity"
+                else (num_worlds, count, *(inner or ((width,) if width > 1 else ())))
+            )
+            views[name] = wp.from_torch(part.view(shape), dtype=kind, requires_grad=False)
+        return views
+
+    def _kernel_form(self, given: dict[str, Tensor]) -> dict[str, Tensor]:
+        m, disabled = self._m, self._m.opt.disableflags
+        mass, inertia = given["body_mass"], given["body_inertia"]
+        linear, quadratic = drag_coefficients(mass, inertia, m.opt.density, m.opt.viscosity)
+        gain_mask, bias_mask = (
+            torch.as_tensor(mask, dtype=dtype, device=mass.device) for mask in self._actuator_masks()
+        )
+        return {
+            "body_mass": mass,
+            "body_rotary": rotary_inertia(inertia, torch.as_tensor(m.body_iquat, dtype=dtype, device=mass.device)),
+            "fluid_linear": linear,
+            "fluid_quadratic": quadratic,
+            "dof_damping": given["dof_damping"] * (not disabled & DISABLE.mjDSBL_DAMPER),
+            "dof_armature": given["dof_armature"],
+            "jnt_stiffness": given["jnt_stiffness"] * (not disabled & DISABLE.mjDSBL_SPRING),
+            "actuator_gain": given["actuator_gainprm"][..., self._active, :3] * gain_mask,
+            "actuator_bias": given["actuator_biasprm"][..., self._active, :3] * bias_mask,
+            "pair_friction": self._pair_friction(given["geom_friction"]),
+            "gravity": given["gravity"] * (not disabled & DISABLE.mjDSBL_GRAVITY),
+        }
+
+    def _actuator_masks(self) -> tuple[np.ndarray, np.ndarray]:
+        """Which of constant, length and velocity terms of gain and bias exist: [nactuator, 3] each."""
+        affine_gain = self._m.actuator_gaintype[self._active] == int(mujoco.mjtGain.mjGAIN_AFFINE)
+        affine_bias = self._m.actuator_biastype[self._active] == int(mujoco.mjtBias.mjBIAS_AFFINE)
+        always = np.ones_like(affine_gain)
+        return np.stack([always, affine_gain, affine_gain], axis=1), np.stack([affine_bias] * 3, axis=1)
+
+    def _pair_friction(self, friction: Tensor) -> Tensor:
+        """Friction of pairs of geoms [..., npair, 5]: the higher priority's, else the larger; a <pair>'s own.
+
+        Source: MuJoCo documentation, Modeling, contact parameters.
+        """
+        m = self._m
+        first, second = self._pairs[:, 0], self._pairs[:, 1]
+        priority = torch.as_tensor(np.sign(m.geom_priority[first] - m.geom_priority[second]), device=friction.device)
+        one, two = friction[..., first, :], friction[..., second, :]
+        mixed = torch.where(
+            priority[:, None] > 0, one, torch.where(priority[:, None] < 0, two, torch.maximum(one, two))
+        )
+        mixed = mixed[..., [0, 0, 1, 2, 2]]
+        explicit = {
+            frozenset((int(a), int(b))): p for p, (a, b) in enumerate(zip(m.pair_geom1, m.pair_geom2, strict=True))
+        }
+        index = np.array([explicit.get(frozenset((int(a), int(b))), -1) for a, b in self._pairs], int)
+        if (index >= 0).any():
+            own = torch.as_tensor(m.pair_friction[index], dtype=dtype, device=friction.device)
+            mixed = torch.where(torch.as_tensor(index >= 0, device=friction.device)[:, None], own, mixed)
+        return mixed.clamp(min=MIN_FRICTION)
+
+
+def rotary_inertia(inertia: Tensor, iquat: Tensor) -> Tensor:
+    """Rotational inertia about the centre of mass in the body's axes.
+
+    Args:
+        inertia: [..., nbody, 3] principal moments, kg m^2.
+        iquat: [nbody, 4] orientation of the principal axes.
+
+    Returns: [..., nbody, 3, 3].
+    """
+    w, x, y, z = iquat.unbind(-1)
+    rows = [
+        torch.stack([1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)], -1),
+        torch.stack([2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)], -1),
+        torch.stack([2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)], -1),
+    ]
+    axes = torch.stack(rows, -2)
+    return (axes * inertia[..., None, :]) @ axes.transpose(-1, -2)
+
+
+def drag_coefficients(mass: Tensor, inertia: Tensor, density: float, viscosity: float) -> tuple[Tensor, Tensor]:
+    """Drag of each body's equivalent inertia box, per velocity and per velocity squared, angular first.
+
+    Args:
+        mass: [..., nbody] kg.
+        inertia: [..., nbody, 3] principal moments, kg m^2.
+        density: of the medium, kg/m^3.
+        viscosity: of the medium, Pa s.
+
+    Returns: two of [..., nbody, 6]; zero for bodies without mass.
+    Source: MuJoCo documentation, Computation, passive forces, inertia-based model.
+    """
+    has_mass = mass >= mujoco.mjMINVAL
+    safe_mass = torch.where(has_mass, mass, 1.0)[..., None]
+    moments = (inertia.sum(-1, keepdim=True) - 2 * inertia).clamp(min=mujoco.mjMINVAL)
+    x, y, z = (moments / safe_mass * 6.0).sqrt().unbind(-1)
+    diameter = (x + y + z) / 3
+    angular, linear = viscosity * torch.pi * diameter**3, viscosity * 3 * torch.pi * diameter
+    per_velocity = torch.stack([angular] * 3 + [linear] * 3, -1)
+    turning = torch.stack([x * (y**4 + z**4), y * (x**4 + z**4), z * (x**4 + y**4)], -1) * (density / 64)
+    pushing = torch.stack([y * z, x * z, x * y], -1) * (density / 2)
+    per_square = torch.cat([turning, pushing], -1)
+    return per_velocity * has_mass[..., None], per_square * has_mass[..., None]

@@ -1,0 +1,219 @@
+"""Which features of a MuJoCo model the simulator cannot reproduce or differentiate, by MJCF name and element name."""
+
+from collections.abc import Iterator
+
+import mujoco
+import numpy as np
+
+from diffsim.collision.geometry import CANDIDATES
+
+OBJ = mujoco.mjtObj
+DISABLE = mujoco.mjtDisableBit
+ENABLE = mujoco.mjtEnableBit
+
+# The one pair that C MuJoCo hands to its convex collision, and the flags that change what that finds.
+CONVEX_PAIR = (int(mujoco.mjtGeom.mjGEOM_CAPSULE), int(mujoco.mjtGeom.mjGEOM_CYLINDER))
+CONVEX_FLAGS = int(DISABLE.mjDSBL_MULTICCD) | int(DISABLE.mjDSBL_NATIVECCD)
+
+
+class UnsupportedModelError(ValueError):
+    """The model uses features that the simulator does not support; `features` lists them all."""
+
+    def __init__(self, features: list[str]) -> None:
+        self.features = features
+        super().__init__(
+            f"model uses {len(features)} unsupported feature(s):\n" + "\n".join(f"  - {f}" for f in features)
+        )
+
+
+def unsupported_features(m: mujoco.MjModel) -> list[str]:
+    """One line per unsupported feature of the model; empty if it can be simulated and differentiated exactly."""
+    checks = (options, contacts, equalities, bodies, joints, tendons, actuators, others)
+    return [feature for check in checks for feature in check(m)]
+
+
+def name_of(m: mujoco.MjModel, kind: mujoco.mjtObj, index: int) -> str:
+    """The element's quoted name, or its index where it has none."""
+    name = mujoco.mj_id2name(m, kind, int(index))
+    return f"'{name}'" if name else f"#{index}"
+
+
+def _where(mask: np.ndarray) -> list[int]:
+    """Indices of the elements for which a [n] or [n, k] array is true."""
+    return [int(i) for i in np.flatnonzero(mask.reshape(len(mask), -1).any(axis=1))] if mask.size else []
+
+
+def options(m: mujoco.MjModel) -> Iterator[str]:
+    """Integrators and flags of <option>."""
+    supported = (
+        mujoco.mjtIntegrator.mjINT_EULER,
+        mujoco.mjtIntegrator.mjINT_RK4,
+        mujoco.mjtIntegrator.mjINT_IMPLICITFAST,
+    )
+    integrator = mujoco.mjtIntegrator(m.opt.integrator)
+    if integrator not in supported:
+        name = integrator.name.removeprefix("mjINT_").lower()
+        yield f"option integrator={name} (supported: Euler, implicitfast, RK4)"
+    for bit in (ENABLE.mjENBL_SLEEP, ENABLE.mjENBL_DIAGEXACT, ENABLE.mjENBL_IPC, ENABLE.mjENBL_SPECULATIVE):
+        if m.opt.enableflags & bit:
+            yield f"option flag {bit.name.removeprefix('mjENBL_').lower()}=enable"
+
+
+def contacts(m: mujoco.MjModel) -> Iterator[str]:
+    """Pairs of geoms that can touch and that the narrow phase does not know, and special contact models."""
+    if m.opt.disableflags & (DISABLE.mjDSBL_CONTACT | DISABLE.mjDSBL_CONSTRAINT):
+        return
+    for pair in touching_pairs(m):
+        first, second = sorted(pair, key=lambda geom: m.geom_type[geom])
+        if kinds_of(m, first, second) not in CANDIDATES:
+            kinds = [mujoco.mjtGeom(m.geom_type[g]).name.removeprefix("mjGEOM_").lower() for g in (first, second)]
+            names = [name_of(m, OBJ.mjOBJ_GEOM, g) for g in (first, second)]
+            yield f"contact between {kinds[0]} geom {names[0]} and {kinds[1]} geom {names[1]}"
+        if kinds_of(m, first, second) == CONVEX_PAIR and m.opt.disableflags & CONVEX_FLAGS:
+            yield (
+                f"option flag multiccd or nativeccd=disable, contact between capsule geom "
+                f"{name_of(m, OBJ.mjOBJ_GEOM, first)} and cylinder geom {name_of(m, OBJ.mjOBJ_GEOM, second)}"
+            )
+        for geom in (first, second):
+            if m.geom_adhesion[geom] or m.geom_surfacevel[geom].any():
+                yield f"geom adhesion or surfacevel, geom {name_of(m, OBJ.mjOBJ_GEOM, geom)}"
+    if m.opt.cone == mujoco.mjtCone.mjCONE_ELLIPTIC and touching_pairs(m):
+        yield "option cone=elliptic (supported: pyramidal)"
+    if m.opt.noslip_iterations > 0 and (touching_pairs(m) or np.any(m.dof_frictionloss > 0)):
+        yield f"option noslip_iterations={m.opt.noslip_iterations}"
+    if m.opt.enableflags & ENABLE.mjENBL_OVERRIDE:
+        yield "option flag override=enable"
+    for flex in range(m.nflex):
+        yield f"flex {name_of(m, OBJ.mjOBJ_FLEX, flex)}"
+
+
+def kinds_of(m: mujoco.MjModel, first: int, second: int) -> tuple[int, int]:
+    """The kinds of two geoms."""
+    return int(m.geom_type[first]), int(m.geom_type[second])
+
+
+def touching_pairs(m: mujoco.MjModel) -> list[tuple[int, int]]:
+    """Pairs of geoms that MuJoCo lets collide: contype and conaffinity, bodies, exclude, and explicit pairs."""
+    pairs = {tuple(sorted((int(a), int(b)))) for a, b in zip(m.pair_geom1, m.pair_geom2, strict=True)}
+    excluded = {int(s) for s in m.exclude_signature}
+    keep_parents = bool(m.opt.disableflags & DISABLE.mjDSBL_FILTERPARENT)
+    for first in range(m.ngeom):
+        for second in range(first + 1, m.ngeom):
+            if not (
+                m.geom_contype[first] & m.geom_conaffinity[second] or m.geom_contype[second] & m.geom_conaffinity[first]
+            ):
+                continue
+            body1, body2 = sorted((int(m.geom_bodyid[first]), int(m.geom_bodyid[second])))
+            weld1, weld2 = int(m.body_weldid[body1]), int(m.body_weldid[body2])
+            if weld1 == weld2 or (body1 << 16) + body2 in excluded:
+                continue
+            parent1, parent2 = (int(m.body_weldid[m.body_parentid[w]]) for w in (weld1, weld2))
+            if not keep_parents and weld1 and weld2 and (weld1 == parent2 or weld2 == parent1):
+                continue
+            pairs.add((first, second))
+    return sorted(pairs)  # type: ignore[arg-type]
+
+
+def equalities(m: mujoco.MjModel) -> Iterator[str]:
+    """Equality constraints of tendons and flexes. Inactive ones are left out: nothing here activates them."""
+    if m.opt.disableflags & (DISABLE.mjDSBL_EQUALITY | DISABLE.mjDSBL_CONSTRAINT):
+        return
+    supported = (mujoco.mjtEq.mjEQ_CONNECT, mujoco.mjtEq.mjEQ_WELD, mujoco.mjtEq.mjEQ_JOINT)
+    for i in range(m.neq):
+        kind = mujoco.mjtEq(m.eq_type[i])
+        if m.eq_active0[i] and kind not in supported:
+            yield f"equality {kind.name.removeprefix('mjEQ_').lower()} {name_of(m, OBJ.mjOBJ_EQUALITY, i)}"
+        if m.eq_active0[i] and kind in supported[:2]:
+            yield from drifting_balls(m, i, kind)
+
+
+def drifting_balls(m: mujoco.MjModel, eq: int, kind: mujoco.mjtEq) -> Iterator[str]:
+    """Bodies that carry a connect or weld and have a joint behind a ball joint: MuJoCo's dJ/dt v is not exact there."""
+    is_site = m.eq_objtype[eq] == int(OBJ.mjOBJ_SITE)
+    chains = set()
+    for end in (int(m.eq_obj1id[eq]), int(m.eq_obj2id[eq])):
+        body = int(m.site_bodyid[end]) if is_site else end
+        while body > 0:
+            chains.add(body)
+            body = int(m.body_parentid[body])
+    for body in sorted(chains):
+        types = m.jnt_type[m.body_jntadr[body] : m.body_jntadr[body] + m.body_jntnum[body]]
+        if (types[:-1] == int(mujoco.mjtJoint.mjJNT_BALL)).any():
+            place = f"body {name_of(m, OBJ.mjOBJ_BODY, body)} where a joint follows a ball joint"
+            yield f"equality {kind.name.removeprefix('mjEQ_').lower()} {name_of(m, OBJ.mjOBJ_EQUALITY, eq)} on {place}"
+
+
+def bodies(m: mujoco.MjModel) -> Iterator[str]:
+    """Gravity compensation, mocap bodies and the ellipsoid fluid model."""
+    for i in _where(m.body_gravcomp != 0):
+        yield f"body gravcomp, body {name_of(m, OBJ.mjOBJ_BODY, i)}"
+    for i in _where(m.body_mocapid >= 0):
+        yield f"body mocap, body {name_of(m, OBJ.mjOBJ_BODY, i)}"
+    if m.opt.density > 0 or m.opt.viscosity > 0:
+        for i in _where(m.geom_fluid[:, 0] > 0):
+            yield f"geom fluidshape=ellipsoid, geom {name_of(m, OBJ.mjOBJ_GEOM, i)}"
+
+
+def joints(m: mujoco.MjModel) -> Iterator[str]:
+    """Polynomial springs and dampers, plasticity and gravity compensation by actuators."""
+    for i in sorted({int(m.dof_jntid[dof]) for dof in _where(m.dof_dampingpoly != 0)}):
+        yield f"joint damping polynomial, joint {name_of(m, OBJ.mjOBJ_JOINT, i)}"
+    for attribute, mask in (
+        ("stiffness polynomial", m.jnt_stiffnesspoly != 0),
+        ("spring yield", m.jnt_plasticadr >= 0),
+        ("actuatorgravcomp", m.jnt_actgravcomp),
+    ):
+        for i in _where(mask):
+            yield f"joint {attribute}, joint {name_of(m, OBJ.mjOBJ_JOINT, i)}"
+
+
+def tendons(m: mujoco.MjModel) -> Iterator[str]:
+    """Spatial tendons, and polynomial springs and dampers, plasticity and limits of actuator force of fixed tendons."""
+    for i in range(m.ntendon):
+        name = name_of(m, OBJ.mjOBJ_TENDON, i)
+        wraps = m.wrap_type[m.tendon_adr[i] : m.tendon_adr[i] + m.tendon_num[i]]
+        if np.any(wraps != int(mujoco.mjtWrap.mjWRAP_JOINT)):
+            yield f"spatial tendon {name}"
+            continue
+        for attribute, present in (
+            ("stiffness polynomial", np.any(m.tendon_stiffnesspoly[i])),
+            ("damping polynomial", np.any(m.tendon_dampingpoly[i])),
+            ("actuatorfrclimited", m.tendon_actfrclimited[i]),
+            ("spring yield", m.tendon_plasticadr[i] >= 0),
+        ):
+            if present:
+                yield f"fixed tendon {attribute}, tendon {name}"
+
+
+def actuators(m: mujoco.MjModel) -> Iterator[str]:
+    """Everything but stateless affine actuators on joints and fixed tendons."""
+    trn, dyn, gain, bias, jnt = mujoco.mjtTrn, mujoco.mjtDyn, mujoco.mjtGain, mujoco.mjtBias, mujoco.mjtJoint
+    for i in range(m.nactuator):
+        name = f"actuator {name_of(m, OBJ.mjOBJ_ACTUATOR, i)}"
+        dyntype, gaintype = dyn(m.actuator_dyntype[i]), gain(m.actuator_gaintype[i])
+        if dyntype == dyn.mjDYN_MUSCLE or gaintype == gain.mjGAIN_MUSCLE:
+            yield f"muscle {name}"
+            continue
+        transmission = trn(m.actuator_trntype[i])
+        in_parent = transmission == trn.mjTRN_JOINTINPARENT
+        one_dof = in_parent and jnt(m.jnt_type[m.actuator_trnid[i, 0]]) in (jnt.mjJNT_SLIDE, jnt.mjJNT_HINGE)
+        if transmission not in (trn.mjTRN_JOINT, trn.mjTRN_TENDON) and not one_dof:
+            yield f"actuator transmission {transmission.name.removeprefix('mjTRN_').lower()}, {name}"
+        for attribute, present in (
+            ("dyntype", dyntype != dyn.mjDYN_NONE or m.actuator_actnum[i] > 0),
+            ("gaintype", gaintype not in (gain.mjGAIN_FIXED, gain.mjGAIN_AFFINE)),
+            ("biastype", bias(m.actuator_biastype[i]) not in (bias.mjBIAS_NONE, bias.mjBIAS_AFFINE)),
+            ("with several controls", m.actuator_ctrlnum[i] != 1),
+            ("delay", m.actuator_delay[i] != 0 or m.actuator_history[i].any()),
+            ("plugin", m.actuator_plugin[i] >= 0),
+            ("damping", m.actuator_damping[i] != 0 or m.actuator_dampingpoly[i].any()),
+            ("armature", m.actuator_armature[i] != 0),
+        ):
+            if present:
+                yield f"actuator {attribute}, {name}"
+
+
+def others(m: mujoco.MjModel) -> Iterator[str]:
+    """Plugins."""
+    for i in range(m.nplugin):
+        yield f"plugin {name_of(m, OBJ.mjOBJ_PLUGIN, i)}"

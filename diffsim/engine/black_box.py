@@ -1,0 +1,182 @@
+"""C MuJoCo as a function without memory, and its derivative by central differences; in NumPy, one world at a time."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import NamedTuple
+
+import mujoco
+import numpy as np
+
+TOLERANCE = 1e-15  # of the constraint solver: differences magnify what it leaves
+BAD = (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL, mujoco.mjtWarning.mjWARN_BADQACC)
+
+
+class Point(NamedTuple):
+    """A state [nq + nv], controls [nu] and applied forces [nv]."""
+
+    state: np.ndarray
+    ctrl: np.ndarray
+    force: np.ndarray
+
+
+class Outcome(NamedTuple):
+    """What a step leaves: the next state, and its last evaluation (see `diffsim.DynamicsPoint`)."""
+
+    state: np.ndarray  # [nq + nv]
+    qpos: np.ndarray  # [nq]
+    qvel: np.ndarray  # [nv]
+    qacc: np.ndarray  # [nv]
+    qfrc_constraint: np.ndarray  # [nv]
+    qfrc_actuator: np.ndarray  # [nv]
+    cfrc_ext: np.ndarray  # [nbody, 6]
+
+
+class BlackBox:
+    """Steps of C MuJoCo, each from scratch: no time, warm start or actuator state is carried over.
+
+    Args:
+        mj_model: any model without actuator states.
+        perturbation: move of each coordinate of state, control and force for the differences, > 0.
+    """
+
+    def __init__(self, mj_model: mujoco.MjModel, perturbation: float) -> None:
+        mj_model.opt.tolerance = min(mj_model.opt.tolerance, TOLERANCE)
+        self.mj_model, self.perturbation = mj_model, perturbation
+        self.data = mujoco.MjData(mj_model)
+
+    def put(self, point: Point) -> None:
+        """Puts MjData at a point."""
+        mujoco.mj_resetData(self.mj_model, self.data)
+        self.data.qpos[:], self.data.qvel[:] = np.split(point.state, [self.mj_model.nq])
+        self.data.ctrl[:], self.data.qfrc_applied[:] = point.ctrl, point.force
+
+    def advance(self, point: Point, num_steps: int) -> Outcome:
+        """`num_steps` of `mj_step`; 0 evaluates without moving (`mj_forward`).
+
+        Raises: FloatingPointError if MuJoCo met a number that is not finite, or too large.
+        """
+        self.put(point)
+        data, last = self.data, []
+
+        def record(_: mujoco.MjModel, at: mujoco.MjData) -> None:
+            last[:] = [at.qpos.copy(), at.qvel.copy()]  # MuJoCo calls this in every evaluation
+
+        previous = mujoco.get_mjcb_control()
+        mujoco.set_mjcb_control(record)
+        try:
+            if num_steps:
+                mujoco.mj_step(self.mj_model, data, nstep=num_steps)
+            else:
+                mujoco.mj_forward(self.mj_model, data)
+        finally:
+            mujoco.set_mjcb_control(previous)
+        if any(data.warning[kind].number for kind in BAD):
+            raise FloatingPointError("physics diverged: C MuJoCo reports bad qpos, qvel or qacc")
+        mujoco.mj_rnePostConstraint(self.mj_model, data)
+        # The warm start is the last evaluation's acceleration; RK4 overwrites qacc by the mean of its stages.
+        qacc = data.qacc_warmstart if num_steps else data.qacc
+        forces = (data.qfrc_constraint, data.qfrc_actuator, data.cfrc_ext)
+        return Outcome(np.concatenate([data.qpos, data.qvel]), *last, *(x.copy() for x in (qacc, *forces)))
+
+    def gradient(
+        self, point: Point, num_steps: int, bars: Sequence[np.ndarray], wanted: Sequence[bool] = (True, True, True)
+    ) -> tuple[np.ndarray, ...]:
+        """Cotangents of a point from those of its outcome, column by column of the Jacobian.
+
+        Args:
+            point: where.
+            num_steps: as `advance`.
+            bars: cotangents of next state, qpos, qvel, qacc and qfrc_constraint, positions' in the tangent space.
+            wanted: whether to find the cotangents of state, ctrl and force.
+
+        Returns: cotangents of state [2 nv] (tangent space), ctrl [nu], force [nv]; zero where not wanted.
+        """
+        nv, nu = self.mj_model.nv, self.mj_model.nu
+        centre, bar, h = self.advance(point, num_steps), np.concatenate(bars), self.perturbation
+        total = np.zeros(3 * nv + nu)
+        for index in np.flatnonzero(np.repeat(wanted, [2 * nv, nu, nv])):
+            shift = np.zeros(len(total))
+            shift[index] = h
+            ends = [self._tangent(centre, self.advance(self._moved(point, s), num_steps)) for s in (shift, -shift)]
+            total[index] = bar @ (ends[0] - ends[1]) / (2 * h)
+        return tuple(np.split(total, [2 * nv, 2 * nv + nu]))
+
+    def _moved(self, point: Point, shift: np.ndarray) -> Point:
+        """A point moved by [position, velocity, control, force], positions on the manifold (`mj_integratePos`)."""
+        nq, nv, nu = self.mj_model.nq, self.mj_model.nv, self.mj_model.nu
+        position, velocity, ctrl, force = np.split(shift, [nv, 2 * nv, 2 * nv + nu])
+        qpos = point.state[:nq].copy()
+        mujoco.mj_integratePos(self.mj_model, qpos, position, 1.0)
+        state = np.concatenate([qpos, point.state[nq:] + velocity])
+        return Point(state, point.ctrl + ctrl, point.force + force)
+
+    def _tangent(self, centre: Outcome, end: Outcome) -> np.ndarray:
+        """How far an outcome lies from another (`mj_differentiatePos`), without what is held constant."""
+        nq, parts = self.mj_model.nq, []
+        for before, after in ((centre.state[:nq], end.state[:nq]), (centre.qpos, end.qpos)):
+            tangent = np.zeros(self.mj_model.nv)
+            mujoco.mj_differentiatePos(self.mj_model, tangent, 1.0, before, after)
+            parts.append(tangent)
+        return np.concatenate([parts[0], end.state[nq:], parts[1], end.qvel, end.qacc, end.qfrc_constraint])
+
+
+class Pool:
+    """A black box in several processes, which share the worlds.
+
+    Args:
+        mj_model: as for `BlackBox`.
+        num_workers: processes; with 0, this one does the work.
+        perturbation: as for `BlackBox`.
+    """
+
+    def __init__(self, mj_model: mujoco.MjModel, num_workers: int, perturbation: float) -> None:
+        self.num_workers = num_workers
+        if num_workers:
+            options = {"initializer": _start, "initargs": (mj_model, perturbation)}
+            self.executor = ProcessPoolExecutor(num_workers, get_context("spawn"), **options)
+        else:
+            self.box = BlackBox(mj_model, perturbation)
+
+    def map(self, method: str, *columns: Sequence) -> list:
+        """Calls a method of the black box with every row of `columns`; results in order.
+
+        Raises: whatever a call raised, with the world's number.
+        """
+        rows = list(enumerate(zip(*columns, strict=True)))
+        if not self.num_workers:
+            return _call(method, rows, self.box)
+        share = -(-len(rows) // self.num_workers)
+        chunks = [rows[i : i + share] for i in range(0, len(rows), share)]
+        futures = [self.executor.submit(_call, method, chunk) for chunk in chunks]
+        return [result for future in futures for result in future.result()]
+
+    def close(self) -> None:
+        """Ends the processes. They also end with this one."""
+        if self.num_workers:
+            self.executor.shutdown(cancel_futures=True)
+
+
+_box: BlackBox | None = None
+
+
+def _start(mj_model: mujoco.MjModel, perturbation: float) -> None:
+    """Readies a worker: Ctrl-C is the parent's to handle, and warnings come back as errors, not as a log file."""
+    global _box
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    mujoco.set_mju_user_warning(lambda message: None)
+    _box = BlackBox(mj_model, perturbation)
+
+
+def _call(method: str, rows: list[tuple[int, tuple]], box: BlackBox | None = None) -> list:
+    box = box or _box
+    results = []
+    for world, arguments in rows:
+        try:
+            results.append(getattr(box, method)(*arguments))
+        except FloatingPointError as error:
+            raise FloatingPointError(f"{error} in world {world}") from None
+    return results

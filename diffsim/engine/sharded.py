@@ -1,0 +1,146 @@
+"""The worlds of one task, shared among processes: each simulates its own, and all of them see all.
+
+Physics and its gradient, nearly all of the work, is split; what is small, states and gradients by them, is passed
+around, and networks are evaluated for all worlds by every process. A run is therefore what it would be in one process,
+whatever the algorithm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import copy
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+from torch.autograd.function import once_differentiable
+
+from diffsim.engine.simulator import DynamicsPoint, Simulator
+from diffsim.tasks.task import Task
+
+
+def shard(task: Task) -> Task:
+    """A task of the worlds of all processes of the default group (`torch.distributed`), of which `task` has this one's.
+
+    All processes must make the same calls in the same order, with the same arguments, and so draw the same random
+    numbers. World n belongs to process n // task.num_envs.
+
+    Args:
+        task: as many copies as every other process has, on the simulator; itself left as it is.
+
+    Raises: ValueError if there is no process group, or the simulator does not run the task.
+    """
+    if not task.simulated:
+        raise ValueError(f"task must be one that the simulator runs, got {type(task).__name__}")
+    if not distributed.is_initialized():
+        raise ValueError("shard needs a process group: see torch.distributed.init_process_group")
+    whole = copy(task)
+    whole.num_envs = task.num_envs * distributed.get_world_size()
+    # It answers every call that a task makes.
+    whole.simulator = ShardedSimulator(task.simulator)  # pyright: ignore[reportAttributeAccessIssue]
+    return whole
+
+
+class ShardedSimulator:
+    """What a task asks of `Simulator`, for the worlds of all processes: arguments, results and errors are the same.
+
+    Args:
+        simulator: of this process's worlds.
+    """
+
+    def __init__(self, simulator: Simulator) -> None:
+        self.simulator = simulator
+        self.model = simulator.model
+        self.num_worlds = simulator.num_worlds * distributed.get_world_size()
+
+    def step(self, state: Tensor, ctrl: Tensor, num_steps: int = 1, *, qfrc_applied: Tensor | None = None) -> Tensor:
+        """Next state, [N, nq + nv]."""
+
+        def own(state: Tensor, ctrl: Tensor, force: Tensor | None) -> Sequence[Tensor]:
+            return [self.simulator.step(state, ctrl, num_steps, qfrc_applied=force)]
+
+        return self._share(own, state, ctrl, qfrc_applied)[0]
+
+    def advance(
+        self, state: Tensor, ctrl: Tensor, num_steps: int = 1, *, qfrc_applied: Tensor | None = None
+    ) -> tuple[Tensor, DynamicsPoint]:
+        """Next state, and the last evaluation on the way."""
+
+        def own(state: Tensor, ctrl: Tensor, force: Tensor | None) -> Sequence[Tensor]:
+            next_state, evaluation = self.simulator.advance(state, ctrl, num_steps, qfrc_applied=force)
+            return [next_state, *evaluation]
+
+        next_state, *evaluation = self._share(own, state, ctrl, qfrc_applied)
+        return next_state, DynamicsPoint(*evaluation)
+
+    def forward(self, state: Tensor, ctrl: Tensor) -> DynamicsPoint:
+        """Evaluates the dynamics without moving."""
+        return DynamicsPoint(*self._share(self.simulator.forward, state, ctrl))
+
+    def xpos(self, qpos: Tensor, bodies: Sequence[str | int]) -> Tensor:
+        """World positions of bodies' origins, [N, len(bodies), 3] m."""
+        return self._share(lambda own: [self.simulator.xpos(own, bodies)], qpos)[0]
+
+    def xipos(self, qpos: Tensor, bodies: Sequence[str | int]) -> Tensor:
+        """World positions of bodies' centres of mass, [N, len(bodies), 3] m."""
+        return self._share(lambda own: [self.simulator.xipos(own, bodies)], qpos)[0]
+
+    def site_xpos(self, qpos: Tensor, sites: Sequence[str | int]) -> Tensor:
+        """World positions of sites, [N, len(sites), 3] m."""
+        return self._share(lambda own: [self.simulator.site_xpos(own, sites)], qpos)[0]
+
+    def cinert(self, qpos: Tensor) -> Tensor:
+        """Bodies' inertias about their tree's centre of mass, without gradient: [N, nbody, 10]."""
+        return self._share(lambda own: [self.simulator.cinert(own)], qpos)[0]
+
+    def cvel(self, qpos: Tensor, qvel: Tensor) -> Tensor:
+        """Bodies' twists about their tree's centre of mass, without gradient: [N, nbody, 6]."""
+        return self._share(lambda *own: [self.simulator.cvel(*own)], qpos, qvel)[0]
+
+    def _share(self, call: Callable[..., Sequence[Tensor]], *arguments: Tensor | None) -> list[Tensor]:
+        """Results of `call` for all worlds, of which this process computes its own."""
+        for argument in arguments:
+            if argument is not None and len(argument) != self.num_worlds:
+                raise ValueError(f"arguments must have {self.num_worlds} rows, got {len(argument)}")
+        count, rank = self.simulator.num_worlds, distributed.get_rank()
+        try:
+            own = call(*(None if whole is None else _OwnWorlds.apply(whole, rank, count) for whole in arguments))
+        except (ValueError, FloatingPointError) as error:
+            raise type(error)(f"{error}, of those that begin at {rank * count}") from error
+        packed = torch.cat([part.flatten(1) for part in own], dim=1)
+        parts = _AllWorlds.apply(packed, rank).split([part[0].numel() for part in own], dim=1)
+        return [part.view(self.num_worlds, *like.shape[1:]) for part, like in zip(parts, own, strict=True)]
+
+
+class _OwnWorlds(torch.autograd.Function):
+    """Of rows for all worlds, those of this process; their gradient is put together from all processes."""
+
+    @staticmethod
+    def forward(ctx: Any, whole: Tensor, rank: int, count: int) -> Tensor:  # noqa: ANN401, D102
+        return whole[rank * count : (rank + 1) * count].clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401, D102
+        return _gather(grad), None, None
+
+
+class _AllWorlds(torch.autograd.Function):
+    """Rows for all worlds, of which each process has its own; of the gradient, the same in all, it keeps its part."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor, rank: int) -> Tensor:  # noqa: ANN401, D102
+        ctx.rank, ctx.count = rank, len(own)
+        return _gather(own)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401, D102
+        return grad[ctx.rank * ctx.count : (ctx.rank + 1) * ctx.count].contiguous(), None
+
+
+def _gather(own: Tensor) -> Tensor:
+    """Rows of all processes, one below the other."""
+    parts = [torch.empty_like(own, memory_format=torch.contiguous_format) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(parts, own.contiguous())
+    return torch.cat(parts)

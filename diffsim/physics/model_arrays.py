@@ -1,0 +1,170 @@
+"""The model as the kernels read it: one struct of numbers and arrays."""
+
+import warp as wp
+
+from diffsim.types import mat33, quat, real, vec3, vec6
+
+
+@wp.struct
+class ModelArrays:
+    """The model as kernels see it. Names are MuJoCo's where the meaning is MuJoCo's.
+
+    The dofs of a body come in blocks that move together: one dof of a slide or hinge joint, three of a ball joint,
+    three translations and then three rotations of a free joint.
+    """
+
+    nbody: wp.int32
+    nv: wp.int32
+    nq: wp.int32
+    nu: wp.int32
+    njnt: wp.int32
+    nactuator: wp.int32
+    ngyro: wp.int32  # standalone free bodies, if the integrator treats them specially
+    integrator: wp.int32
+    implicit: wp.int32  # 1 if velocities are integrated implicitly in joint damping (Euler) or all of it (implicitfast)
+    fluid: wp.int32  # 1 if the medium has density or viscosity
+    has_limits: wp.int32
+    has_frictionloss: wp.int32
+    spatial_constraints: wp.int32  # 1 if constraints can act between bodies
+    ncollider: wp.int32
+    npair: wp.int32
+    max_contacts: wp.int32
+    params_dof: wp.int32  # where the solver parameters of dofs' friction and of pairs begin; those of joints are first
+    params_pair: wp.int32
+    impratio: real
+    has_actfrcrange: wp.int32
+    timestep: real  # s
+    wind: vec3  # m/s
+    parameter_gradient: wp.int32  # 1 if the adjoint fills parameter_bar; at_... say where each parameter begins in it
+    at_body_mass: wp.int32
+    at_body_rotary: wp.int32
+    at_fluid_linear: wp.int32
+    at_fluid_quadratic: wp.int32
+    at_dof_damping: wp.int32
+    at_dof_armature: wp.int32
+    at_jnt_stiffness: wp.int32
+    at_actuator_gain: wp.int32
+    at_actuator_bias: wp.int32
+    at_pair_friction: wp.int32
+    at_gravity: wp.int32
+    # parameters that can differ between worlds [world, ...]
+    body_mass: wp.array2d(dtype=real)  # kg
+    body_rotary: wp.array2d(dtype=mat33)  # inertia about the com in the body's axes, kg m^2
+    fluid_linear: wp.array2d(dtype=vec6)  # drag per velocity along the inertia box's axes
+    fluid_quadratic: wp.array2d(dtype=vec6)  # drag per velocity squared
+    dof_damping: wp.array2d(dtype=real)
+    dof_armature: wp.array2d(dtype=real)
+    jnt_stiffness: wp.array2d(dtype=real)
+    actuator_gain: wp.array2d(dtype=vec3)  # force per ctrl: constant, per length, per velocity
+    actuator_bias: wp.array2d(dtype=vec3)  # force: constant, per length, per velocity
+    pair_friction: wp.array3d(dtype=real)  # [world, npair, 5]
+    gravity: wp.array(dtype=vec3)  # [world] m/s^2
+    # bodies [nbody]
+    body_parent: wp.array(dtype=wp.int32)
+    body_root: wp.array(dtype=wp.int32)
+    body_jntadr: wp.array(dtype=wp.int32)
+    body_jntnum: wp.array(dtype=wp.int32)
+    body_blockadr: wp.array(dtype=wp.int32)
+    body_blocknum: wp.array(dtype=wp.int32)
+    body_lastdof: wp.array(dtype=wp.int32)  # last dof that moves the body, -1 if none does
+    body_pos: wp.array(dtype=vec3)
+    body_quat: wp.array(dtype=quat)
+    body_ipos: wp.array(dtype=vec3)
+    body_iquat: wp.array(dtype=quat)
+    # blocks
+    block_dofadr: wp.array(dtype=wp.int32)
+    block_dofnum: wp.array(dtype=wp.int32)
+    # standalone free bodies [ngyro]
+    gyro_body: wp.array(dtype=wp.int32)
+    gyro_dof: wp.array(dtype=wp.int32)
+    # joints [njnt]
+    jnt_type: wp.array(dtype=wp.int32)
+    jnt_qposadr: wp.array(dtype=wp.int32)
+    jnt_dofadr: wp.array(dtype=wp.int32)
+    jnt_pos: wp.array(dtype=vec3)
+    jnt_axis: wp.array(dtype=vec3)
+    jnt_limited: wp.array(dtype=wp.int32)
+    jnt_range: wp.array2d(dtype=real)
+    jnt_margin: wp.array(dtype=real)
+    jnt_actfrclimited: wp.array(dtype=wp.int32)
+    jnt_actfrcrange: wp.array2d(dtype=real)
+    # coordinates and dofs
+    qpos0: wp.array(dtype=real)
+    qpos_spring: wp.array(dtype=real)
+    dof_body: wp.array(dtype=wp.int32)
+    dof_parent: wp.array(dtype=wp.int32)
+    dof_invweight: wp.array(dtype=real)
+    dof_frictionloss: wp.array(dtype=real)
+    # solver parameters of constraints
+    solver_reference: wp.array2d(dtype=real)  # [n, 2] k and b of aref = -b J v - k d r
+    solver_impedance: wp.array2d(dtype=real)  # [n, 5] solimp
+    # active connect and weld constraints [neq], whose rows come first
+    neq: wp.int32
+    eq_row: wp.array(dtype=wp.int32)  # first row
+    eq_rows: wp.array(dtype=wp.int32)  # 3 for connect, 6 for weld
+    eq_body: wp.array2d(dtype=wp.int32)  # [neq, 2]
+    eq_anchor: wp.array2d(dtype=vec3)  # [neq, 2] points of the two bodies to be joined, in their frames
+    eq_quat: wp.array2d(dtype=quat)  # [neq, 2] frames of the two bodies to be aligned, in their frames
+    eq_torquescale: wp.array(dtype=real)
+    eq_invweight: wp.array2d(dtype=real)  # [neq, 2] of translation and rotation
+    # active joint constraints [njoint_eq]
+    njoint_eq: wp.int32
+    joint_eq: wp.array2d(dtype=wp.int32)  # [njoint_eq, 2] the joint, and the one it follows, or -1
+    joint_eq_polynomial: wp.array2d(dtype=real)  # [njoint_eq, 5]
+    joint_eq_invweight: wp.array(dtype=real)
+    # where the solver parameters of these begin, and those of tendons' limits and friction
+    params_eq: wp.int32
+    params_joint_eq: wp.int32
+    params_tendon_limit: wp.int32
+    params_tendon_friction: wp.int32
+    # fixed tendons [ntendon]: combinations of slide and hinge joints, entries [tendon_adr, tendon_adr + tendon_num)
+    ntendon: wp.int32
+    tendon_adr: wp.array(dtype=wp.int32)
+    tendon_num: wp.array(dtype=wp.int32)
+    tendon_dof: wp.array(dtype=wp.int32)
+    tendon_qpos: wp.array(dtype=wp.int32)
+    tendon_coef: wp.array(dtype=real)
+    tendon_stiffness: wp.array(dtype=real)
+    tendon_lengthspring: wp.array2d(dtype=real)  # [ntendon, 2] lengths between which the spring is slack
+    tendon_damping: wp.array(dtype=real)
+    tendon_limited: wp.array(dtype=wp.int32)
+    tendon_range: wp.array2d(dtype=real)
+    tendon_margin: wp.array(dtype=real)
+    tendon_frictionloss: wp.array(dtype=real)
+    tendon_invweight: wp.array(dtype=real)
+    # pairs of dofs that tendons couple, where M has an entry [ntendon_pair]
+    ntendon_pair: wp.int32
+    tendon_pair_dof: wp.array2d(dtype=wp.int32)  # [ntendon_pair, 2] row and column
+    tendon_pair_armature: wp.array(dtype=real)
+    tendon_pair_damping: wp.array(dtype=real)
+    # geoms that can touch
+    collider_geom: wp.array(dtype=wp.int32)  # [ncollider]
+    geom_body: wp.array(dtype=wp.int32)
+    geom_kind: wp.array(dtype=wp.int32)
+    geom_pos: wp.array(dtype=vec3)
+    geom_quat: wp.array(dtype=quat)
+    geom_size: wp.array(dtype=vec3)
+    geom_rbound: wp.array(dtype=real)
+    # pairs of them [npair]
+    pair_geom1: wp.array(dtype=wp.int32)
+    pair_geom2: wp.array(dtype=wp.int32)
+    pair_candidates: wp.array(dtype=wp.int32)  # contacts to try
+    pair_cap: wp.array(dtype=wp.int32)  # contacts to keep at most
+    pair_condim: wp.array(dtype=wp.int32)
+    pair_margin: wp.array(dtype=real)  # distance below which there is a force
+    pair_detection: wp.array(dtype=real)  # distance below which a contact counts
+    pair_invweight: wp.array(dtype=real)
+    # actuators: force along a constant moment, entries [moment_adr, moment_adr + moment_num)
+    actuator_ctrl: wp.array(dtype=wp.int32)
+    actuator_ctrllimited: wp.array(dtype=wp.int32)
+    actuator_ctrlrange: wp.array2d(dtype=real)
+    actuator_forcelimited: wp.array(dtype=wp.int32)
+    actuator_forcerange: wp.array2d(dtype=real)
+    actuator_quat: wp.array(dtype=wp.int32)  # qpos address of a ball joint's quaternion, -1 for the others
+    actuator_period: wp.array(dtype=real)  # of the setpoint of a position servo on a ball joint, 0 for the others
+    actuator_joint: wp.array(dtype=wp.int32)  # slide or hinge joint with an actuatorfrcrange, -1 for the others
+    moment_adr: wp.array(dtype=wp.int32)
+    moment_num: wp.array(dtype=wp.int32)
+    moment_dof: wp.array(dtype=wp.int32)
+    moment_qpos: wp.array(dtype=wp.int32)  # qpos address that adds to the length, -1 if none does
+    moment_value: wp.array(dtype=real)

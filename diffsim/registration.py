@@ -1,0 +1,45 @@
+"""Gymnasium ids of our tasks. Nothing heavy is imported here: `import diffsim` registers them."""
+
+from __future__ import annotations
+
+import gymnasium
+
+EPISODE_STEPS = {
+    "Ant-v5": 1000,
+    "CartPoleSwingUp-v0": 250,
+    "HalfCheetah-v5": 1000,
+    "Hopper-v5": 1000,
+    "Humanoid-v5": 1000,
+    "HumanoidStandup-v5": 1000,
+    "InvertedDoublePendulum-v5": 1000,
+    "InvertedPendulum-v5": 1000,
+    "PointPush-v0": 50,
+    "Pusher-v5": 100,
+    "Reacher-v5": 50,
+    "ReacherGoal-v0": 50,
+    "Swimmer-v5": 1000,
+    "Walker2d-v5": 1000,
+}
+"""Time limit of each task, in steps; the same number as its class has."""
+
+OFFICIAL_ENVS = {
+    "CartPoleSwingUp-v0": "diffsim.cart_pole_env:CartPoleSwingUpEnv",
+    "PointPush-v0": "diffsim.goal_envs:PointPushEnv",
+    "ReacherGoal-v0": "diffsim.goal_envs:ReacherGoalEnv",
+}
+"""Environments on C MuJoCo of the tasks that Gymnasium does not have."""
+
+
+def register() -> None:
+    """Registers every task as `diffsim/<id>`, and the tasks that Gymnasium does not have also as `<id>`."""
+    for id, steps in EPISODE_STEPS.items():
+        if f"diffsim/{id}" not in gymnasium.registry:
+            gymnasium.register(
+                f"diffsim/{id}",
+                entry_point="diffsim.gym:make_env",
+                vector_entry_point="diffsim.gym:make_vector_env",
+                max_episode_steps=steps,
+                kwargs={"task": id},
+            )
+        if id in OFFICIAL_ENVS and id not in gymnasium.registry:
+            gymnasium.register(id, entry_point=OFFICIAL_ENVS[id], max_episode_steps=steps)

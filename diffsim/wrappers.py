@@ -1,0 +1,101 @@
+"""MDPs that change one thing about another one."""
+
+from __future__ import annotations
+
+import math
+from numbers import Real
+
+import torch
+from torch import Tensor
+
+from diffsim.mdp import MDP
+
+
+class MDPWrapper(MDP):
+    """An MDP that answers as another one does.
+
+    Args:
+        mdp: the other one.
+    """
+
+    def __init__(self, mdp: MDP) -> None:
+        self.mdp = mdp
+        self.num_envs, self.device, self.dtype = mdp.num_envs, mdp.device, mdp.dtype
+        self.state_size, self.noise_size = mdp.state_size, mdp.noise_size
+        self.max_episode_steps = mdp.max_episode_steps
+        self.observation_space, self.action_space = mdp.observation_space, mdp.action_space
+
+    def initial(self, generator: torch.Generator) -> Tensor:
+        """As the MDP's."""
+        return self.mdp.initial(generator)
+
+    def transition(self, state: Tensor, action: Tensor, noise: Tensor | None = None) -> Tensor:
+        """As the MDP's."""
+        return self.mdp.transition(state, action, noise)
+
+    def observation(self, state: Tensor) -> Tensor:
+        """As the MDP's."""
+        return self.mdp.observation(state)
+
+    def reward(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+        """As the MDP's."""
+        return self.mdp.reward(state, action, next_state)
+
+    def terminal(self, state: Tensor) -> Tensor:
+        """As the MDP's."""
+        return self.mdp.terminal(state)
+
+
+class NoisyReward(MDPWrapper):
+    """An MDP whose reward has Gaussian noise, one number more of the noise that `transition` takes.
+
+        r = R(s, u, s') + std * w,   w ~ N(0, 1)
+
+    The state carries the noise of the step that led to it, as its last number, so that the reward stays a
+    function of (s, u, s') and a scenario fixes it with all the rest. The policy does not see it.
+
+    Args:
+        mdp: the process.
+        std: standard deviation of each step's noise, in units of reward, >= 0.
+
+    Raises: ValueError if std is negative or not finite.
+    """
+
+    def __init__(self, mdp: MDP, std: float) -> None:
+        check_std("reward_noise", std)
+        super().__init__(mdp)
+        self.std = float(std)
+        self.state_size, self.noise_size = mdp.state_size + 1, mdp.noise_size + 1
+
+    def initial(self, generator: torch.Generator) -> Tensor:
+        """Draws a fresh state for every copy: [N, S]."""
+        state = self.mdp.initial(generator)
+        return torch.cat([state, torch.zeros_like(state[:, :1])], dim=1)
+
+    def transition(self, state: Tensor, action: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Advances every copy by one step; the last column of `noise` [N, W] is the reward's."""
+        if noise is None or noise.shape != (self.num_envs, self.noise_size):
+            got = None if noise is None else tuple(noise.shape)
+            raise ValueError(f"noise must have shape ({self.num_envs}, {self.noise_size}), got {got}")
+        next_state = self.mdp.transition(state[:, :-1], action, noise[:, :-1] if self.mdp.noise_size else None)
+        return torch.cat([next_state, self.std * noise[:, -1:]], dim=1)
+
+    def observation(self, state: Tensor) -> Tensor:
+        """What a policy sees of `state` [N, S], without the noise: [N, O]."""
+        return self.mdp.observation(state[:, :-1])
+
+    def reward(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+        """Reward with the noise of the step to `next_state` [N, S]: [N]."""
+        return self.mdp.reward(state[:, :-1], action, next_state[:, :-1]) + next_state[:, -1]
+
+    def terminal(self, state: Tensor) -> Tensor:
+        """Whether an episode ends in `state` [N, S]: bool [N]."""
+        return self.mdp.terminal(state[:, :-1])
+
+
+def check_std(name: str, std: object) -> None:
+    """Raises TypeError or ValueError unless `std` is a number, finite and not negative."""
+    if isinstance(std, bool) or not isinstance(std, Real):
+        raise TypeError(f"{name} must be a number, got {std!r}")
+    if not 0 <= float(std) < math.inf:
+        raise ValueError(f"{name} must be finite and >= 0, got {std}")

@@ -1,0 +1,1 @@
+"""Examines a learned model: errors, calibration, and the policy gradient through it."""

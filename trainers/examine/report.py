@@ -1,0 +1,228 @@
+"""`diffsim model-report`: a page about a model, with pictures."""
+
+from __future__ import annotations
+
+import torch
+from matplotlib.figure import Figure
+from rich.console import Console
+
+import diffsim
+from diffsim.mdp import MDP
+from diffsim.models import Data, LearnedMDP, WorldModel
+from diffsim.policies import GaussianMLP, Policy
+from diffsim.tasks import TASKS
+from diffsim.trainers.errors import OptionError
+from diffsim.trainers.examine.diagnostics import (
+    Alignment,
+    Calibration,
+    Growth,
+    calibration,
+    doubling,
+    elite_predictions,
+    gradient_alignment,
+    open_loop,
+)
+from diffsim.trainers.examine.examined_model import Subject, find_subject
+from diffsim.trainers.experience.mdp_wrappers import ObservedReward
+from diffsim.trainers.run.collect_command import trained_policy
+from diffsim.trainers.run.model_arguments import ReportOptions
+
+WINDOWS = 512
+POINTS = 500
+"""Points in each scatter plot, at most."""
+
+
+def model_report(options: ReportOptions, console: Console) -> str:
+    """Examines a model, and writes model_report.md and its pictures to the folder of its run. Returns the page.
+
+    Raises: OptionError, CheckpointError or DataError, before any work, if there is nothing to examine.
+    """
+    generator = torch.Generator().manual_seed(options.seed)
+    try:
+        subject = find_subject(options.run, options.data)
+        growth = open_loop(subject.model, subject.validation, options.horizons, WINDOWS, generator)
+        calibrated = calibration(subject.model, subject.validation)
+        alignment = align(subject, options, generator)
+    except ValueError as error:
+        raise OptionError(str(error)) from error
+    folder = subject.folder.path
+    draw_growth(growth, f"{folder}/model_errors.png")
+    draw_scatter(subject.model, subject.validation, f"{folder}/model_scatter.png")
+    if calibrated is not None:
+        draw_calibration(calibrated, f"{folder}/model_calibration.png")
+    if alignment is not None:
+        draw_alignment(alignment, f"{folder}/model_gradients.png")
+    page = write_page(subject, growth, calibrated, alignment)
+    (folder / "model_report.md").write_text(page)
+    console.print(page, soft_wrap=True, markup=False, highlight=False)
+    console.print(f"report  {folder / 'model_report.md'}", soft_wrap=True, markup=False, highlight=False)
+    return page
+
+
+def align(subject: Subject, options: ReportOptions, generator: torch.Generator) -> Alignment | None:
+    """The gradients through model and simulator. None where there is no simulator of the task.
+
+    Raises: OptionError if there is no such policy; ValueError if the model is of another task.
+    """
+    stored = subject.stored
+    if stored.task not in TASKS:
+        return None
+    spaces = stored.observation_space, stored.action_space
+    policy: Policy | None = subject.policy if options.policy is None else None
+    if policy is None and options.policy not in (None, "random"):
+        policy = trained_policy(str(options.policy), *spaces)
+    if policy is None:
+        torch.manual_seed(options.seed)
+        policy = GaussianMLP(*spaces, out_scale=1.0)
+    policy = policy.to(subject.model.dynamics.in_mean)
+    mdp: MDP = diffsim.make(stored.task, num_envs=options.num_envs, **stored.task_kwargs)
+    if subject.model.known_reward is not None:  # both climb the reward that the policy was trained by
+        mdp = ObservedReward(mdp, subject.model.known_reward)
+    count, steps = options.num_envs, mdp.max_episode_steps
+    learned = LearnedMDP(subject.model, subject.validation, *spaces, num_envs=count, max_episode_steps=steps)
+    return gradient_alignment(mdp, learned, policy, doubling(options.horizons), options.gamma, generator)
+
+
+def draw_growth(growth: Growth, path: str) -> None:
+    """Open-loop error against horizon."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    steps = range(1, len(growth.error) + 1)
+    axes.fill_between(steps, growth.low.tolist(), growth.high.tolist(), alpha=0.3, label="elites, least to largest")
+    axes.plot(steps, growth.error.tolist(), label="mean of the elites")
+    axes.plot(steps, growth.standstill.tolist(), linestyle="--", color="gray", label="no change")
+    axes.set(xlabel="steps predicted open-loop", ylabel="rms error / deviation of observations", yscale="log")
+    axes.legend()
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=120)
+
+
+def draw_calibration(found: Calibration, path: str) -> None:
+    """Observed against nominal coverage."""
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="gray", linestyle="--")
+    for i, coverage in enumerate(found.coverage.T.tolist()):
+        axes.plot(found.level.tolist(), coverage, marker="o", markersize=3, label=f"obs[{i}]")
+    axes.set(xlabel="nominal coverage", ylabel="share of the truth inside", xlim=(0, 1), ylim=(0, 1))
+    if found.coverage.shape[1] <= 12:
+        axes.legend(fontsize="small")
+    figure.savefig(path, dpi=120)
+
+
+def draw_scatter(model: WorldModel, data: Data, path: str) -> None:
+    """Predicted against true change of each number observed."""
+    some = torch.linspace(0, len(data) - 1, min(POINTS, len(data))).long().unique()
+    mean, _ = elite_predictions(model, data)
+    predicted, true = (mean.mean(0) - data.obs)[some], (data.next_obs - data.obs)[some]
+    columns = min(model.obs_size, 4)
+    rows = -(-model.obs_size // columns)
+    figure = Figure(figsize=(3 * columns, 3 * rows), layout="constrained")
+    for i, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat[: model.obs_size]):
+        axes.scatter(true[:, i].tolist(), predicted[:, i].tolist(), s=4)
+        axes.axline((0.0, 0.0), slope=1.0, color="gray", linestyle="--")
+        axes.set_title(f"change of obs[{i}]: predicted against true", fontsize="small")
+    figure.savefig(path, dpi=120)
+
+
+def draw_alignment(found: Alignment, path: str) -> None:
+    """Cosine of the two gradients against horizon."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(found.horizon, found.cosine, marker="o", label="model and simulator")
+    axes.plot(found.horizon, found.floor, linestyle="--", color="gray", label="two halves, simulator alone")
+    axes.set(xlabel="horizon", ylabel="cosine of the policy gradients", xscale="log", ylim=(-1.05, 1.05))
+    axes.legend()
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=120)
+
+
+def write_page(subject: Subject, growth: Growth, calibrated: Calibration | None, alignment: Alignment | None) -> str:
+    """The page, in Markdown."""
+    lines = [
+        f"# Model of {subject.stored.task or 'unnamed data'}",
+        "",
+        f"{len(subject.validation):,} transitions that it was not fitted to; elites {subject.model.elites.tolist()} of "
+        f"{subject.model.num_members} members.",
+        "",
+        "## Open-loop error",
+        "",
+        *growth_lines(growth),
+        "",
+        "## One step",
+        "",
+        "![Predicted against true](model_scatter.png)",
+        "",
+        "## Calibration",
+        "",
+        *calibration_lines(calibrated),
+        "",
+        "## The policy gradient through the model and through the simulator",
+        "",
+        *alignment_lines(alignment),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def growth_lines(growth: Growth) -> list[str]:
+    """What becomes of predictions that go on from predictions."""
+    steps = doubling(len(growth.error))
+    return [
+        f"Rms over {growth.windows} windows, in deviations of the observations.",
+        "",
+        *table(
+            ["steps", *map(str, steps)],
+            ["mean of the elites", *(f"{growth.error[step - 1]:.2e}" for step in steps)],
+            ["best elite", *(f"{growth.low[step - 1]:.2e}" for step in steps)],
+            ["worst elite", *(f"{growth.high[step - 1]:.2e}" for step in steps)],
+            ["no change", *(f"{growth.standstill[step - 1]:.2e}" for step in steps)],
+        ),
+        "",
+        "![Open-loop error](model_errors.png)",
+    ]
+
+
+def calibration_lines(calibrated: Calibration | None) -> list[str]:
+    """How often the truth lies where the model says."""
+    if calibrated is None:
+        return ["The dynamics have no noise: nothing to calibrate."]
+    chosen = [i for i, level in enumerate(calibrated.level.tolist()) if round(level, 2) in (0.5, 0.8, 0.9, 0.95)]
+    found = calibrated.coverage.mean(1)
+    return [
+        f"Negative log-likelihood {calibrated.nll:.4f} nats per step; expected calibration error "
+        f"{calibrated.expected_error:.4f}.",
+        "",
+        *table(
+            ["nominal coverage", *(f"{calibrated.level[i]:.2f}" for i in chosen)],
+            ["found, mean over dimensions", *(f"{found[i]:.3f}" for i in chosen)],
+        ),
+        "",
+        "![Calibration](model_calibration.png)",
+    ]
+
+
+def alignment_lines(alignment: Alignment | None) -> list[str]:
+    """Whether the two gradients point the same way."""
+    if alignment is None:
+        return ["There is no simulator of this task to compare with."]
+    return [
+        "Same policy, start states and action noise, and the same reward where that is a known function; nan where "
+        "the simulator's reward has no slope. The floor is the cosine between two halves of the simulator's "
+        "roll-outs: what the number of roll-outs can tell apart.",
+        "",
+        *table(
+            ["horizon", *map(str, alignment.horizon)],
+            ["cosine", *(f"{value:.3f}" for value in alignment.cosine)],
+            ["floor", *(f"{value:.3f}" for value in alignment.floor)],
+            ["norm, model / simulator", *(f"{value:.3g}" for value in alignment.ratio)],
+        ),
+        "",
+        "![Gradients](model_gradients.png)",
+    ]
+
+
+def table(head: list[str], *rows: list[str]) -> list[str]:
+    """Lines of a Markdown table."""
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return [f"| {' | '.join(cells)} |" for cells in (head, rule, *rows)]

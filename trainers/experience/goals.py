@@ -1,0 +1,128 @@
+"""Environments with goals: their dictionaries as flat observations, and what reaching a goal is worth."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.spaces import Box, Dict, Space
+from gymnasium.wrappers import FlattenObservation
+from torch import Tensor
+
+from diffsim.gym import GoalVectorEnv
+
+ACHIEVED, DESIRED = "achieved_goal", "desired_goal"
+
+
+class Goals(NamedTuple):
+    """Where the goals are in a flat observation, and what reaching one is worth.
+
+    Attributes:
+        achieved: columns of the goal that was reached.
+        desired: columns of the goal that is wanted.
+        reward: from both goals [B, G] to rewards [B], as the environment computes them.
+        terminated: from both goals to whether the episode ends there, 0 or 1 [B]; None if that is not about goals.
+    """
+
+    achieved: slice
+    desired: slice
+    reward: Callable[[Tensor, Tensor], Tensor]
+    terminated: Callable[[Tensor, Tensor], Tensor] | None = None
+
+
+def flat_space(space: Space) -> Space:
+    """The space of what `flat` gives; itself if it is not a dictionary's.
+
+    Raises: ValueError if it is one of anything but vectors.
+    """
+    if not isinstance(space, Dict):
+        return space
+    for name, part in space.items():
+        if not isinstance(part, Box) or len(part.shape) != 1:
+            raise ValueError(f"observations must be vectors, or dictionaries of them, got {part} as {name!r}")
+    return gymnasium.spaces.flatten_space(space)
+
+
+def flat(space: Space, obs: Any) -> Any:
+    """Observations [..., O], those of a dictionary side by side, in the order of its names."""
+    return np.concatenate([obs[name] for name in space.keys()], axis=-1) if isinstance(space, Dict) else obs
+
+
+def make_official(task: str, **kwargs: Any) -> gymnasium.Env:
+    """One environment of Gymnasium, with flat observations: a policy that sees goals is universal, pi(s, g).
+
+    Raises: gymnasium.error.Error if there is none of that id.
+    """
+    register_extras(task)
+    env = gymnasium.make(task, **kwargs)
+    return FlattenObservation(env) if isinstance(env.observation_space, Dict) else env
+
+
+def register_extras(task: str) -> None:
+    """Lets Gymnasium know the tasks of the `robotics` extra, if `task` may be one of them and the extra is there."""
+    name = "gymnasium_robotics"
+    if name in sys.modules or (task not in gymnasium.registry and importlib.util.find_spec(name)):
+        from diffsim.trainers.experience.robotics import register
+
+        register()
+
+
+def find_goals(env: gymnasium.vector.VectorEnv) -> Goals:
+    """Of a vector environment whose observations are, or were before they were made flat, a goal environment's.
+
+    Rewards and ends are asked of its `compute_reward(achieved_goal, desired_goal, info)`, and `compute_terminated` if
+    it has one, of many goals at once and with an empty `info`.
+
+    Raises: ValueError if its observations have no goals, or its rewards are not a function of them alone.
+    """
+    inner = env.unwrapped
+    space = inner.single_observation_space
+    if not isinstance(space, Dict) or not {ACHIEVED, DESIRED} <= set(space.keys()):
+        raise ValueError(
+            f"goal_strategy needs an environment whose observations have an {ACHIEVED} and a {DESIRED}, got {space}"
+        )
+    columns, start = {}, 0
+    for name, part in space.items():
+        size = gymnasium.spaces.flatdim(part)
+        columns[name] = slice(start, start + size)
+        start += size
+    goals = Goals(columns[ACHIEVED], columns[DESIRED], *_functions(inner))
+    try:
+        goals.reward(*torch.zeros(2, 3, columns[DESIRED].stop - columns[DESIRED].start))
+    except KeyError as error:
+        raise ValueError(f"goal_strategy needs rewards that are functions of the goals, got one of {error}") from None
+    return goals
+
+
+def _functions(
+    env: gymnasium.vector.VectorEnv,
+) -> tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor, Tensor], Tensor] | None]:
+    """Rewards, and ends if they are about goals, of both goals [B, G]."""
+    if isinstance(env, GoalVectorEnv):
+        task = env.task
+        return (lambda achieved, desired: task.compute_reward(achieved, desired, {})), None
+    first = getattr(env, "envs", [env])[0].unwrapped
+    if not hasattr(first, "compute_reward"):
+        raise ValueError(f"goal_strategy needs an environment with a compute_reward, got {type(first).__name__}")
+    ends = getattr(first, "compute_terminated", None)
+    return _by_numpy(first.compute_reward), None if ends is None else _by_numpy(ends)
+
+
+def _by_numpy(
+    function: Callable[[np.ndarray, np.ndarray, Mapping[str, Any]], Any],
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """A function of arrays as one of tensors [B, G] to [B], called row by row where it is for one row only."""
+
+    def call(achieved: Tensor, desired: Tensor) -> Tensor:
+        pair = achieved.double().cpu().numpy(), desired.double().cpu().numpy()
+        result = np.asarray(function(*pair, {}))
+        if result.shape != (len(achieved),):
+            result = np.array([function(*row, {}) for row in zip(*pair, strict=True)])
+        return torch.as_tensor(result).to(achieved)
+
+    return call

@@ -1,0 +1,174 @@
+"""Experience, time-major: `rollout` through a differentiable MDP, `collect` from any vector environment.
+
+Both return a `Trajectory`. In both, a copy whose episode ends goes on from a fresh start, and `next_obs` is
+the observation it reached *before* that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode, VectorEnv
+from torch import Tensor
+
+from diffsim.mdp import MDP, Scenarios
+from diffsim.policies import Policy, is_image
+from diffsim.trainers.errors import NonFiniteError
+
+Actor = Callable[[Tensor, Tensor | None], Tensor]
+
+
+class Trajectory(NamedTuple):
+    """H steps of N copies.
+
+    Attributes:
+        obs: [H, N, O], what the policy saw.
+        action: [H, N, A], as the policy chose it: in the action space's units, or what the policy decodes to that.
+        reward: [H, N].
+        next_obs: [H, N, O], the observation reached, before any reset.
+        terminated: bool [H, N], the episode ended in a terminal state.
+        truncated: bool [H, N], the episode was cut short at its age limit. Both can be true, as in Gymnasium.
+    """
+
+    obs: Tensor
+    action: Tensor
+    reward: Tensor
+    next_obs: Tensor
+    terminated: Tensor
+    truncated: Tensor
+
+    @property
+    def ended(self) -> Tensor:
+        """Whether an episode ended on each step, either way: bool [H, N]."""
+        return self.terminated | self.truncated
+
+
+class Worlds(NamedTuple):
+    """Where N copies of an MDP stand between two windows.
+
+    Attributes:
+        state: [N, S].
+        age: int64 [N], steps since the episode began.
+    """
+
+    state: Tensor
+    age: Tensor
+
+
+def rollout(
+    mdp: MDP,
+    policy: Actor,
+    scenarios: Scenarios,
+    *,
+    age: Tensor | None = None,
+    max_age: int | None = None,
+) -> tuple[Trajectory, Worlds]:
+    """Follows `policy` for as many steps as there are noises, keeping the graph through the dynamics.
+
+        u_t = policy(o_t, z_t),   s_{t+1} = f(s_t, u_t, w_t),   r_t = R(s_t, u_t, s_{t+1})
+
+    A copy that ends, or reaches `max_age`, goes on from its next reset state. No gradient crosses a reset.
+
+    Args:
+        mdp: dynamics, reward and observation.
+        policy: `policy(obs, noise)` to actions; noise is None where the scenarios hold none for it.
+        scenarios: where to start, where to go on after an end, and all noises.
+        age: int64 [N], steps each copy's episode has already lasted; zeros if None.
+        max_age: age at which an episode is cut short; `mdp.max_episode_steps` if None.
+
+    Returns: the trajectory, and where the worlds stand after it (after resets).
+
+    Raises:
+        ValueError: the scenarios are for another number of copies, or max_age is below 1.
+        NonFiniteError: the MDP diverged, or refused a state or action that is not finite.
+    """
+    max_age = mdp.max_episode_steps if max_age is None else max_age
+    if max_age < 1:
+        raise ValueError(f"max_age must be >= 1, got {max_age}")
+    if scenarios.initial.shape != (mdp.num_envs, mdp.state_size):
+        raise ValueError(
+            f"scenarios.initial must be [num_envs, state_size] = {[mdp.num_envs, mdp.state_size]}, "
+            f"got {list(scenarios.initial.shape)}"
+        )
+    copies = torch.arange(mdp.num_envs, device=scenarios.initial.device)
+    age = torch.zeros_like(copies) if age is None else age
+    num_resets = torch.zeros_like(copies)
+    state, obs = scenarios.initial, mdp.observation(scenarios.initial)
+    steps = []
+    for time in range(scenarios.horizon):
+        noise, action_noise = scenarios.process_noise[time], scenarios.action_noise[time]
+        action = policy(obs, action_noise if action_noise.shape[-1] else None)
+        try:
+            reached = mdp.transition(state, action, noise if mdp.noise_size else None)
+        except (ValueError, FloatingPointError) as error:
+            finite = state.isfinite().all() and action.isfinite().all()
+            if isinstance(error, ValueError) and finite:
+                raise
+            raise NonFiniteError(f"at time step {time} of the window, {error}") from error
+        reward, next_obs = mdp.reward(state, action, reached), mdp.observation(reached)
+        with torch.no_grad():
+            terminated, truncated = mdp.terminal(reached), age + 1 >= max_age
+            ended = terminated | truncated
+        steps.append((obs, action, reward, next_obs, terminated, truncated))
+
+        state, obs = reached, next_obs
+        age = torch.where(ended, 0, age + 1)
+        if ended.any():
+            fresh = scenarios.resets[num_resets % scenarios.resets.shape[0], copies]
+            num_resets = num_resets + ended
+            state = torch.where(ended[:, None], fresh, reached)
+            obs = torch.where(ended[:, None], mdp.observation(fresh), next_obs)
+    return Trajectory(*map(torch.stack, zip(*steps, strict=True))), Worlds(state.detach(), age)
+
+
+@torch.no_grad()
+def collect(env: VectorEnv, policy: Actor, obs: Any, action_noise: Tensor) -> tuple[Trajectory, Tensor]:
+    """Follows `policy` in a vector environment, without gradients.
+
+    Args:
+        env: N copies, whose autoreset mode is SAME_STEP or DISABLED (then ended copies are reset here). In
+            mode NEXT_STEP one step in each episode is not a transition of the process; it is refused.
+        policy: `policy(obs, noise)` to actions; noise is None where `action_noise` is empty. The environment takes them
+            as a `Policy` decodes them.
+        obs: [N, O], where the copies stand: what `env.reset` or the last `collect` returned.
+        action_noise: [H, N, Z] standard normal; Z may be 0. Its device and dtype are the trajectory's; but images of
+            bytes, or other small integers, stay what they are.
+
+    Returns: the trajectory, and the observations [N, O] from which the next one goes on.
+    Raises: ValueError if the autoreset mode is not one of the two.
+    """
+    mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
+    if mode not in (AutoresetMode.SAME_STEP, AutoresetMode.DISABLED):
+        raise ValueError(
+            f"env's autoreset_mode must be SAME_STEP or DISABLED, got {mode}; "
+            'make it with vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP}'
+        )
+
+    def tensor(array: Any) -> Tensor:
+        values = torch.as_tensor(np.asarray(array))
+        return values.to(action_noise.device) if images else values.to(action_noise)
+
+    images = is_image(env.single_observation_space)
+
+    steps, obs = [], tensor(obs)
+    for noise in action_noise:
+        action = policy(obs, noise if noise.shape[-1] else None)
+        taken = policy.decode(action) if isinstance(policy, Policy) else action
+        reached, reward, terminated, truncated, info = env.step(taken.cpu().numpy())
+        ended = np.asarray(terminated) | np.asarray(truncated)
+        next_obs = following = tensor(reached)
+        if ended.any() and isinstance(policy, Policy):
+            policy.forget(torch.as_tensor(ended))
+        if ended.any() and mode == AutoresetMode.SAME_STEP:
+            next_obs = next_obs.clone()
+            next_obs[torch.as_tensor(ended)] = tensor(np.stack(list(info["final_obs"][ended])))
+        elif ended.any():
+            following = tensor(env.reset(options={"reset_mask": ended})[0])
+        ends = (torch.as_tensor(np.asarray(flag)).to(noise.device) for flag in (terminated, truncated))
+        paid = torch.as_tensor(np.asarray(reward)).to(action_noise)
+        steps.append((obs, action, paid, next_obs, *ends))
+        obs = following
+    return Trajectory(*map(torch.stack, zip(*steps, strict=True))), obs

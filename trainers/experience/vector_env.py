@@ -1,0 +1,239 @@
+"""Vector environments to learn from without derivatives, whose place in time can be saved and found again."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode, VectorWrapper
+from gymnasium.vector.utils import batch_space
+
+import diffsim.gym
+from diffsim.trainers.errors import CheckpointError, OptionError
+from diffsim.trainers.experience.goals import flat, flat_space, register_extras
+from diffsim.trainers.experience.sync_vector_env import FastSyncVectorEnv
+from diffsim.trainers.run.arguments import SIMULATED
+
+
+class ResumableEnv(VectorWrapper):
+    """N copies that are reset only when told (autoreset mode DISABLED), and whose state is plain tensors.
+
+    Observations that are dictionaries, such as those with goals, are made vectors, their parts side by side.
+
+    Attributes:
+        obs: [N, O], where the copies stand now.
+    """
+
+    obs: np.ndarray
+
+    def __init__(self, env: gymnasium.vector.VectorEnv) -> None:
+        super().__init__(env)
+        self.metadata = {**env.metadata, "autoreset_mode": AutoresetMode.DISABLED}
+        self.single_observation_space = flat_space(env.single_observation_space)
+        self.observation_space = batch_space(self.single_observation_space, env.num_envs)
+
+    def flat(self, obs: Any) -> np.ndarray:
+        """The environment's own observations as vectors: [N, O]."""
+        return flat(self.env.single_observation_space, obs)
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Everything that the next steps depend on."""
+
+    @abstractmethod
+    def load_state_dict(self, saved: Mapping[str, torch.Tensor]) -> None:
+        """Goes back to where `state_dict` was called.
+
+        Raises: CheckpointError if that cannot be.
+        """
+
+
+class SeededEnv(ResumableEnv):
+    """Gymnasium environments as functions of seeds and actions: what is saved are those, and they are played again.
+
+    The k-th episode of copy n is reset with a seed of its own, made from (seed, n, k). Where copy n stands follows
+    from that seed and its actions since, so the state of any deterministic environment can be found again, to the
+    bit, without knowing what it is made of.
+
+    Args:
+        env: N copies, with autoreset mode DISABLED.
+        seed: at least 0.
+
+    Raises: ValueError if the autoreset mode is another one.
+    """
+
+    def __init__(self, env: gymnasium.vector.VectorEnv, seed: int) -> None:
+        super().__init__(env)
+        mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
+        if mode != AutoresetMode.DISABLED:
+            raise ValueError(
+                f"env's autoreset_mode must be DISABLED, got {mode}; "
+                "make it with gymnasium.vector.SyncVectorEnv(..., autoreset_mode=AutoresetMode.DISABLED)"
+            )
+        self.seed = seed
+        self.reset(seed=seed)
+
+    def reset(
+        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Starts new episodes, in all copies or in those of options["reset_mask"], bool [N].
+
+        With an int as `seed` everything begins anew, as when it was made with that seed.
+        """
+        if isinstance(seed, int):
+            self.seed, self.episode = seed, np.full(self.num_envs, -1)
+            self.age, self.actions = np.zeros(self.num_envs, dtype=np.int64), []
+        mask = options["reset_mask"] if options and "reset_mask" in options else np.ones(self.num_envs, dtype=bool)
+        self.episode, self.age = self.episode + mask, self.age * ~mask
+        del self.actions[: len(self.actions) - self.age.max()]
+        return self._start(mask)
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Advances every copy, and remembers the actions [N, ...]."""
+        self.actions.append(np.array(actions))
+        self.age = self.age + 1
+        return self._advance(actions)
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Seeds, ages, the actions of all episodes under way, and what is observed after them."""
+        actions = np.stack(self.actions) if self.actions else np.zeros((0, self.num_envs))
+        parts = {"episode": self.episode, "age": self.age, "actions": actions, "obs": self.obs}
+        return {name: torch.as_tensor(array).clone() for name, array in parts.items()}
+
+    def load_state_dict(self, saved: Mapping[str, torch.Tensor]) -> None:
+        """Plays the episodes again up to where they were.
+
+        Raises: CheckpointError if something else is then observed: the environment has randomness that its seed
+        does not determine, or is another one.
+        """
+        parts = {name: value.numpy() for name, value in saved.items()}
+        self.episode, self.age, self.actions = parts["episode"], parts["age"], list(parts["actions"])
+        begins = len(self.actions) - self.age
+        self._start(np.ones(self.num_envs, dtype=bool))
+        for time, actions in enumerate(self.actions):
+            _, _, terminated, truncated, _ = self._advance(actions)
+            # Copies whose turn has not come are stepped along, and put back in time.
+            again = (begins > time) & (terminated | truncated) | (begins == time + 1)
+            if again.any():
+                self._start(again)
+        if not np.array_equal(self.obs, parts["obs"]):
+            raise CheckpointError(
+                "the environment must be a function of its seed and the actions, to be resumed; "
+                "played again, it was not where the checkpoint says"
+            )
+
+    def _start(self, mask: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+        """Resets copies with the seeds of their present episodes."""
+        seeds: list[int | None] = [None] * self.num_envs
+        for n in np.flatnonzero(mask):
+            seeds[n] = episode_seed(self.seed, int(n), int(self.episode[n]))
+        obs, info = self.env.reset(seed=seeds, options={"reset_mask": mask.copy()})  # pyright: ignore[reportArgumentType]
+        self.obs = self.flat(obs)
+        return self.obs, info
+
+    def _advance(self, actions: np.ndarray) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        obs, *rest = self.env.step(actions)
+        self.obs = self.flat(obs)
+        return self.obs, *rest  # pyright: ignore[reportReturnType]
+
+
+class SimulatedEnv(ResumableEnv):
+    """Our simulator's vector environment, which tells its state.
+
+    Args:
+        env: `gymnasium.make_vec("diffsim/<id>")`.
+        seed: of initial states and process noise, at least 0.
+    """
+
+    def __init__(self, env: diffsim.gym.VectorEnv, seed: int) -> None:
+        super().__init__(env)
+        self.simulated = env
+        self.reset(seed=seed)
+
+    def reset(
+        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Starts new episodes, in all copies or in those of options["reset_mask"], bool [N]."""
+        assert not isinstance(seed, list)
+        obs, info = self.simulated.reset(seed=seed, options=options)
+        self.obs = self.flat(obs)
+        return self.obs, info
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Advances every copy."""
+        obs, *rest = self.simulated.step(actions)
+        self.obs = self.flat(obs)
+        return self.obs, *rest  # pyright: ignore[reportReturnType]
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """As the environment's."""
+        return self.simulated.state_dict()
+
+    def load_state_dict(self, saved: Mapping[str, torch.Tensor]) -> None:
+        """As the environment's."""
+        self.obs = self.flat(self.simulated.load_state_dict(saved))
+
+
+def resumable(env: gymnasium.vector.VectorEnv, seed: int) -> ResumableEnv:
+    """A vector environment as an algorithm wants it.
+
+    Raises: ValueError if its autoreset mode is wrong.
+    """
+    if isinstance(env, ResumableEnv):
+        return env
+    return SimulatedEnv(env, seed) if isinstance(env, diffsim.gym.VectorEnv) else SeededEnv(env, seed)
+
+
+def make_env(
+    task: str,
+    num_envs: int,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    process_noise: float | list[float] = 0.0,
+    reward_noise: float = 0.0,
+    **kwargs: Any,
+) -> ResumableEnv:
+    """N copies of an environment, ready to be learned from.
+
+    Args:
+        task: any Gymnasium id, run one copy after the other on the CPU; or diffsim/<id>, in our simulator.
+        num_envs: N, at least 1.
+        seed: of all its randomness, at least 0.
+        device: where diffsim/<id> is simulated.
+        process_noise: see `diffsim.make`; for diffsim/<id> only.
+        reward_noise: see `diffsim.make`; for diffsim/<id> only.
+        **kwargs: options of the environment.
+
+    Raises: OptionError if there is no such task, or it takes no noise.
+    """
+    if task.startswith(SIMULATED):
+        noises = {"process_noise": process_noise, "reward_noise": reward_noise}
+        return SimulatedEnv(
+            diffsim.gym.make_vector_env(task.removeprefix(SIMULATED), num_envs, device=device, **noises, **kwargs), seed
+        )
+    for name, value in (("process_noise", process_noise), ("reward_noise", reward_noise)):
+        if value != 0.0:
+            raise OptionError(
+                f"{name} must be 0 for an environment of Gymnasium, got {value}; {SIMULATED}<id> takes it"
+            )
+    register_extras(task)
+    make = partial(gymnasium.make, task, disable_env_checker=True, **kwargs)
+    try:
+        env = FastSyncVectorEnv([make] * num_envs)
+    except gymnasium.error.Error as error:
+        raise OptionError(
+            f"task must be an id of Gymnasium, with the robotics extra also of gymnasium-robotics, or {SIMULATED}<id>, "
+            f"got {task!r}: {error}"
+        ) from None
+    return SeededEnv(env, seed)
+
+
+def episode_seed(seed: int, copy: int, episode: int) -> int:
+    """A seed for one episode, as good as independent of all others, in [0, 2^32)."""
+    return int(np.random.SeedSequence([seed, copy, episode]).generate_state(1)[0])

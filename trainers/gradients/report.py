@@ -1,0 +1,239 @@
+"""What the laboratory found: tables, a CSV file, a picture, and who wins at which horizon."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from rich.box import SIMPLE
+from rich.table import Table
+
+from diffsim.trainers.gradients.experiment import (
+    COMMON,
+    ESTIMATORS,
+    INDEPENDENT,
+    LIKELIHOOD_RATIOS,
+    MIXTURE,
+    PATHWISE,
+    TOTAL_PROPAGATION,
+    WINDOWS,
+    Row,
+)
+from diffsim.trainers.gradients.statistics import turning_point
+
+COLUMNS = ("variance", "bias", "bias_floor", "cosine", "noise")
+COLORS = {
+    **dict(zip((PATHWISE, WINDOWS), ("#123f5a", "#3f8fc4"), strict=True)),
+    **dict(
+        zip(LIKELIHOOD_RATIOS, "#f4b26b #e07a1f #9c4a00 #f2a0a5 #e0525c #b01e2e #7c0f3c #4a0a2a".split(), strict=True)
+    ),
+    **dict(zip((MIXTURE, TOTAL_PROPAGATION), ("#2f8f5b", "#7bc96f"), strict=True)),
+    **dict(zip((COMMON, INDEPENDENT), ("#8a8a8a", "#c4c4c4"), strict=True)),
+}
+
+
+class Grid(NamedTuple):
+    """A table of estimators by horizons.
+
+    Attributes:
+        title: what is in it.
+        horizons: headings.
+        lines: name and cells of each row.
+    """
+
+    title: str
+    horizons: list[int]
+    lines: list[list[str]]
+
+
+class Results:
+    """Rows of all seeds, looked up by estimator and horizon.
+
+    Args:
+        rows: from `Experiment.run`, one or more seeds.
+        num_envs: N, samples in a batch.
+        window: steps of a window of the estimator with a value.
+    """
+
+    def __init__(self, rows: Sequence[Row], num_envs: int, window: int) -> None:
+        self.rows, self.num_envs, self.window = list(rows), num_envs, window
+        self.horizons = sorted({row.horizon for row in rows})
+        self.seeds = sorted({row.seed for row in rows})
+
+    def values(self, estimator: str, quantity: Callable[[Row], float]) -> np.ndarray:
+        """A quantity by seed and horizon: [seeds, horizons]."""
+        found = {(row.seed, row.horizon): quantity(row) for row in self.rows if row.estimator == estimator}
+        return np.array([[found[seed, horizon] for horizon in self.horizons] for seed in self.seeds])
+
+    def median(self, estimator: str, quantity: Callable[[Row], float]) -> list[float]:
+        """Its median over the seeds, by horizon; nan where it is nan for one of them."""
+        return np.median(self.values(estimator, quantity), axis=0).tolist()
+
+    def errors(self, estimator: str, *, per_second: bool) -> list[float]:
+        """Relative squared error by horizon, for the env steps or the time that a batch of the pathwise one takes."""
+        cost = (lambda row: row.seconds) if per_second else (lambda row: row.env_steps)
+        ratio = np.array(self.median(estimator, cost)) / np.array(self.median(PATHWISE, cost))
+        columns = [self.values(estimator, lambda row, r=r: row.comparison.error(r))[:, i] for i, r in enumerate(ratio)]
+        return [float(np.median(column)) for column in columns]
+
+
+def grids(results: Results) -> list[Grid]:
+    """The tables: variance, bias, cosine, error, seconds and env steps, medians over the seeds."""
+    n = results.num_envs
+    shown = {
+        "variance of one sample, E|g - Eg|²": lambda row: _short(row.comparison.variance),
+        "bias over |g|; < where noise hides it": _bias,
+        f"cosine of the mean of {n} samples with the gradient": lambda row: f"{row.comparison.cosine:.2f}",
+        f"squared error of {n} samples over |g|²": lambda row: _short(row.comparison.error()),
+        "milliseconds per sample": lambda row: f"{1000 * row.seconds:.2f}",
+        "env steps per sample": lambda row: f"{row.env_steps:.0f}",
+    }
+    medians = _median_rows(results)
+    return [
+        Grid(
+            title,
+            results.horizons,
+            [[name, *(cell(medians[name, horizon]) for horizon in results.horizons)] for name in ESTIMATORS],
+        )
+        for title, cell in shown.items()
+    ]
+
+
+def winners(results: Results) -> Grid:
+    """The estimator of least squared error at each horizon, at equal env steps and at equal time."""
+    lines = []
+    for label, per_second in (("equal env steps", False), ("equal time", True)):
+        errors = {name: results.errors(name, per_second=per_second) for name in ESTIMATORS}
+        best = []
+        for i in range(len(results.horizons)):
+            candidates = {name: error[i] for name, error in errors.items() if not math.isnan(error[i])}
+            if results.horizons[i] <= results.window:
+                candidates.pop(WINDOWS, None)  # the same as pathwise
+            best.append(min(candidates, key=lambda name: candidates[name]) if candidates else "-")
+        lines.append([label, *best])
+    return Grid("least squared error", results.horizons, lines)
+
+
+def verdicts(results: Results) -> list[str]:
+    """From which horizon on the likelihood ratio beats the pathwise estimators, in words."""
+    lines = []
+    for label, per_second in (("env steps", False), ("time", True)):
+        ratios = np.array([results.errors(name, per_second=per_second) for name in LIKELIHOOD_RATIOS])
+        best = ratios.min(axis=0).tolist()
+        for name in (PATHWISE, WINDOWS):
+            turn = turning_point(results.horizons, results.errors(name, per_second=per_second), best)
+            when = f"from horizon {turn} on" if turn else f"at no horizon up to {results.horizons[-1]}"
+            lines.append(f"At equal {label}, the best likelihood ratio beats {name} {when}.")
+    norms = results.median(PATHWISE, lambda row: row.gradient_norm)
+    drowned = [str(h) for h, norm in zip(results.horizons, norms, strict=True) if math.isnan(norm)]
+    if drowned:
+        lines.append(f"At horizon {', '.join(drowned)} noise drowns the reference: raise reference_samples.")
+    return lines
+
+
+def rich_table(grid: Grid) -> Table:
+    """A grid for the screen."""
+    table = Table(title=grid.title, box=SIMPLE, padding=(0, 1, 0, 0))
+    table.add_column("horizon", no_wrap=True)
+    for horizon in grid.horizons:
+        table.add_column(str(horizon), justify="right")
+    for line in grid.lines:
+        table.add_row(*line)
+    return table
+
+
+def markdown(grid: Grid) -> str:
+    """A grid for a page."""
+    lines = [["horizon", *map(str, grid.horizons)], ["---", *["---:"] * len(grid.horizons)], *grid.lines]
+    return f"**{grid.title[0].upper()}{grid.title[1:]}**\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def write_csv(results: Results, path: Path) -> None:
+    """Every number of every seed."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["seed", "horizon", "estimator", *COLUMNS, "gradient_norm", "seconds", "env_steps"])
+        for row in results.rows:
+            numbers = [*(getattr(row.comparison, name) for name in COLUMNS), row.gradient_norm, row.seconds]
+            cells = [f"{number:.6g}" for number in (*numbers, row.env_steps)]
+            writer.writerow([row.seed, row.horizon, row.estimator, *cells])
+
+
+def draw(results: Results, title: str, path: Path) -> None:
+    """Draws every quantity against the horizon, medians and ranges over the seeds; writes a PNG."""
+    figure = Figure(figsize=(13, 7.5), layout="constrained")
+    figure.suptitle(title, fontweight="bold")
+    panels: dict[str, Callable[[Row], float]] = {
+        "variance of one sample": lambda row: row.comparison.variance,
+        "bias / |g| (dotted: floor of noise)": lambda row: row.comparison.bias,
+        f"cosine of the mean of {results.num_envs} samples": lambda row: row.comparison.cosine,
+        f"squared error of {results.num_envs} samples / |g|²": lambda row: row.comparison.error(),
+        "seconds per sample": lambda row: row.seconds,
+        "env steps per sample": lambda row: row.env_steps,
+    }
+    for axes, (label, quantity) in zip(figure.subplots(2, 3).flat, panels.items(), strict=True):
+        _panel(axes, results, label, quantity)
+    for line in verdicts(results)[:1]:
+        figure.supxlabel(line, fontsize=9)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", fontsize=8, frameon=False)
+    figure.savefig(path, dpi=110)
+
+
+def _panel(axes: Axes, results: Results, label: str, quantity: Callable[[Row], float]) -> None:
+    """One quantity of all estimators; a zero, which a logarithmic axis has no place for, leaves a gap."""
+    cosine = label.startswith("cosine")
+    for name in ESTIMATORS:
+        values = results.values(name, quantity)
+        values = values if cosine else np.where(values > 0, values, np.nan)
+        style = "--" if name in (MIXTURE, TOTAL_PROPAGATION, COMMON, INDEPENDENT) else "-"
+        width = 2.4 if name in (PATHWISE, WINDOWS) else 1.3
+        middle = np.median(values, axis=0)
+        axes.plot(results.horizons, middle, style, color=COLORS[name], linewidth=width, marker=".", label=name)
+        if len(values) > 1:
+            axes.fill_between(
+                results.horizons, values.min(0), values.max(0), color=COLORS[name], alpha=0.1, linewidth=0
+            )
+        if label.startswith("bias") and name in (PATHWISE, "GPOMDP, value"):
+            floor = results.median(name, lambda row: row.comparison.bias_floor)
+            axes.plot(results.horizons, floor, ":", color=COLORS[name], linewidth=1)
+    axes.set_title(label, fontsize=9)
+    axes.set_xlim(results.horizons[0] / 1.2, results.horizons[-1] * 1.2)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(results.horizons, [str(horizon) for horizon in results.horizons])
+    if not any(np.isfinite(np.asarray(line.get_ydata())).any() for line in axes.lines):
+        axes.text(0.5, 0.5, "lost in the reference's noise", transform=axes.transAxes, ha="center", fontsize=9)
+    elif not cosine:
+        axes.set_yscale("log")
+    axes.set_xlabel("horizon", fontsize=8)
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _median_rows(results: Results) -> dict[tuple[str, int], Row]:
+    """For each estimator and horizon, a row of medians over the seeds."""
+    medians = {}
+    for name in ESTIMATORS:
+        for horizon in results.horizons:
+            rows = [row for row in results.rows if (row.estimator, row.horizon) == (name, horizon)]
+            comparison = rows[0].comparison._make(np.median([row.comparison for row in rows], axis=0).tolist())
+            costs = np.median([row[-3:] for row in rows], axis=0).tolist()
+            medians[name, horizon] = Row(rows[0].seed, horizon, name, comparison, *costs)
+    return medians
+
+
+def _bias(row: Row) -> str:
+    """The bias, or the floor that it is below."""
+    bias, floor = row.comparison.bias, row.comparison.bias_floor
+    return f"<{_short(floor)}" if bias == 0 else _short(bias)
+
+
+def _short(number: float) -> str:
+    """Two digits."""
+    return "-" if math.isnan(number) else f"{number:.2g}"

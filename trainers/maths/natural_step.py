@@ -1,0 +1,173 @@
+"""Steps measured by how far they change a policy's choices: Fisher-vector products, and what solves with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from diffsim.policies import StochasticPolicy
+from diffsim.trainers.errors import NonFiniteError
+from diffsim.trainers.likelihood_ratio.on_policy import OnPolicyBatch
+from diffsim.trainers.maths.estimators import surrogate_objective
+
+Product = Callable[[Tensor], Tensor]
+
+
+def flat(tensors: Iterable[Tensor]) -> Tensor:
+    """All numbers in one vector, [D]."""
+    return torch.cat([tensor.reshape(-1) for tensor in tensors])
+
+
+def trained(policy: nn.Module) -> list[nn.Parameter]:
+    """The parameters that are learned, D numbers in all."""
+    return [parameter for parameter in policy.parameters() if parameter.requires_grad]
+
+
+def surrogate(policy: StochasticPolicy, batch: OnPolicyBatch) -> Tensor:
+    """Mean over steps [B] of p / p_old * A: a number, differentiable in the policy's parameters.
+
+    Source: Schulman et al. (2015), TRPO, equation 14.
+    """
+    log_prob = policy.raw_distribution(batch.obs).log_prob(batch.raw)
+    return surrogate_objective(log_prob[None], batch.log_prob[None], batch.advantage[None]).mean()
+
+
+def surrogate_gradient(policy: StochasticPolicy, batch: OnPolicyBatch) -> Tensor:
+    """Its gradient: the policy gradient, where the policy is the one that acted: [D].
+
+    Raises: NonFiniteError if it is not finite.
+    """
+    gradient = flat(torch.autograd.grad(surrogate(policy, batch), trained(policy)))
+    if not gradient.isfinite().all():
+        raise NonFiniteError(f"gradient must be finite, got norm {gradient.norm().item()}")
+    return gradient
+
+
+def fisher_vector_product(policy: StochasticPolicy, obs: Tensor, damping: float = 0.0) -> Product:
+    """Multiplies vectors by the Fisher information of the policy's choices, without forming it.
+
+        F = mean_n E[score score'] = d^2/dtheta^2 mean_n KL(p_old(. | o_n) || p(. | o_n)) at theta_old
+        v -> F v + damping * v
+
+    The divergence is differentiated twice: its graph is built once, for all products.
+
+    Args:
+        policy: at theta_old.
+        obs: [B, O].
+        damping: added to F's diagonal, at least 0.
+
+    Returns: a function from [D] to [D], in the order of the policy's trained parameters.
+    Source: Pearlmutter (1994), "Fast exact multiplication by the Hessian"; Schulman et al. (2015), TRPO, appendix C.
+    """
+    parameters = trained(policy)
+    present = policy.raw_distribution(obs)
+    divergence = present.detach().kl(present).mean()
+    slope = flat(torch.autograd.grad(divergence, parameters, create_graph=True, materialize_grads=True))
+
+    def product(vector: Tensor) -> Tensor:
+        bent = torch.autograd.grad(slope @ vector, parameters, retain_graph=True, materialize_grads=True)
+        return flat(bent) + damping * vector
+
+    return product
+
+
+def conjugate_gradient(product: Product, target: Tensor, iterations: int, tolerance: float = 1e-10) -> Tensor:
+    """Solves F x = target for positive definite F, of which only products with vectors are known.
+
+    Args:
+        product: x -> F x.
+        target: [D].
+        iterations: products to take at most, at least 1; D of them solve exactly, but for rounding.
+        tolerance: of the squared residual, relative to the target's, below which it is done.
+
+    Returns: x, [D].
+    Source: Hestenes & Stiefel (1952); Nocedal & Wright (2006), algorithm 5.2.
+    """
+    x, residual = torch.zeros_like(target), target.clone()
+    direction, squared = residual, residual @ residual
+    enough = tolerance * squared
+    for _ in range(iterations):
+        if squared <= enough:
+            break
+        image = product(direction)
+        length = squared / (direction @ image)
+        x = x + length * direction
+        residual = residual - length * image
+        before, squared = squared, residual @ residual
+        direction = residual + squared / before * direction
+    return x
+
+
+def natural_direction(
+    policy: StochasticPolicy, batch: OnPolicyBatch, damping: float, iterations: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The natural gradient x of the surrogate: F x = g by conjugate gradient.
+
+    Args:
+        policy: at the parameters that chose the actions of the batch.
+        batch: steps [B].
+        damping: added to F's diagonal, at least 0.
+        iterations: of conjugate gradient.
+
+    Returns: g, x and F x, each [D].
+    """
+    gradient = surrogate_gradient(policy, batch)
+    product = fisher_vector_product(policy, batch.obs, damping)
+    direction = conjugate_gradient(product, gradient, iterations)
+    return gradient, direction, product(direction)
+
+
+def trust_region_step(direction: Tensor, image: Tensor, max_kl: float) -> Tensor:
+    """The multiple of a direction that changes the policy by `max_kl`, to second order: s' F s / 2 = max_kl.
+
+    Args:
+        direction: x, [D], with x' F x > 0.
+        image: F x, [D].
+        max_kl: in nats, above 0.
+
+    Returns: s = sqrt(2 max_kl / x' F x) x, [D]; zero if x is.
+    """
+    curvature = direction @ image
+    return direction * torch.sqrt(2.0 * max_kl / curvature) if curvature > 0 else torch.zeros_like(direction)
+
+
+@torch.no_grad()
+def move(parameters: Sequence[Tensor], start: Tensor, step: Tensor) -> None:
+    """Sets the parameters to `start` + `step`, vectors [D]."""
+    parts = (start + step).split([parameter.numel() for parameter in parameters])
+    for parameter, part in zip(parameters, parts, strict=True):
+        parameter.copy_(part.view_as(parameter))
+
+
+@torch.no_grad()
+def line_search(
+    policy: StochasticPolicy, batch: OnPolicyBatch, step: Tensor, *, max_kl: float, backtracks: int, shrink: float
+) -> tuple[float, Tensor, Tensor]:
+    """Takes the longest of step, shrink * step, shrink^2 * step, ... that raises the surrogate within the trust region.
+
+    The policy is moved to it, or left as it is if none does.
+
+    Args:
+        policy: at theta_old, which made the batch.
+        batch: steps [B].
+        step: [D].
+        max_kl: largest mean divergence from the old policy.
+        backtracks: lengths to try, at least 1.
+        shrink: in (0, 1).
+
+    Returns: the part of the step that was taken, or 0; the surrogate's gain; and the mean KL divergence.
+    Source: Schulman et al. (2015), TRPO, appendix C.
+    """
+    parameters = trained(policy)
+    start, before = flat(parameters), surrogate(policy, batch)
+    old = policy.raw_distribution(batch.obs)
+    for k in range(backtracks):
+        move(parameters, start, shrink**k * step)
+        gain = surrogate(policy, batch) - before
+        kl = old.kl(policy.raw_distribution(batch.obs)).mean()
+        if gain > 0 and kl <= max_kl:
+            return shrink**k, gain, kl
+    move(parameters, start, torch.zeros_like(step))
+    return 0.0, torch.zeros_like(before), torch.zeros_like(before)

@@ -1,0 +1,79 @@
+"""`diffsim collect`: from a task and a policy to data on disk."""
+
+from __future__ import annotations
+
+import torch
+from gymnasium.spaces import Box, Space
+from rich.console import Console
+
+import diffsim
+from diffsim.models import save_data
+from diffsim.policies import Policy
+from diffsim.trainers.errors import OptionError
+from diffsim.trainers.experience.vector_env import make_env
+from diffsim.trainers.model_based.collection import UniformActor, collect_window
+from diffsim.trainers.run.arguments import RunOptions, official_id, pick, read_yaml
+from diffsim.trainers.run.build import build_policy
+from diffsim.trainers.run.checkpoint import load_weights, read_checkpoint
+from diffsim.trainers.run.fit import existing_folder, print_table
+from diffsim.trainers.run.model_arguments import CollectOptions
+
+
+def collect_command(options: CollectOptions, console: Console) -> None:
+    """Records what `options` ask for, and says what was recorded.
+
+    Raises: OptionError if the task or the policy does not do, the environment gives numbers that are not finite, or
+    there are too few episodes to hold one back. Nothing is written then.
+    """
+    env = make_env(options.task, options.num_envs, seed=options.seed, **options.task_kwargs)
+    observation_space = vector_box("observations", env.single_observation_space, options.task)
+    action_space = vector_box("actions", env.single_action_space, options.task)
+    like = torch.zeros(0, dtype=diffsim.dtype)
+    generator = torch.Generator().manual_seed(options.seed)
+    try:
+        actor: UniformActor | Policy = UniformActor(action_space, like)
+        if options.policy != "random":
+            actor = trained_policy(options.policy, observation_space, action_space).to(like)
+        data, _ = collect_window(env, actor, options.steps, generator, like)
+        save_data(
+            options.folder,
+            data,
+            observation_space=observation_space,
+            action_space=action_space,
+            task=official_id(options.task),
+            task_kwargs=options.task_kwargs,
+            policy=options.policy,
+            validation_share=options.validation_share,
+            seed=options.seed,
+        )
+    except ValueError as error:
+        raise OptionError(str(error)) from error
+    rows = {
+        "transitions": f"{len(data):,}",
+        "episodes": f"{len(data.episode.unique()):,}",
+        "reward per step": f"{float(data.reward.mean()):.3f} ± {float(data.reward.std(correction=0)):.3f}",
+        "data": str(options.folder),
+    }
+    print_table(f"{options.task}, {options.policy} policy, seed {options.seed}", rows, console)
+
+
+def vector_box(what: str, space: Space, task: str) -> Box:
+    """The space itself.
+
+    Raises: OptionError if it is no vector Box.
+    """
+    if not isinstance(space, Box) or len(space.shape) != 1:
+        raise OptionError(f"task must have vector Boxes of {what}, got {space} of {task}")
+    return space
+
+
+def trained_policy(run: str, observation_space: Space, action_space: Space) -> Policy:
+    """The policy of a run.
+
+    Raises: OptionError or CheckpointError if there is no such run, or its policy is of another task.
+    """
+    folder = existing_folder("policy", run)
+    values = read_yaml(folder.config)
+    policy = build_policy(observation_space, action_space, RunOptions(**pick(values, RunOptions)), values)
+    load_weights(policy, read_checkpoint(folder.checkpoint), "policy.", folder.checkpoint)
+    return policy

@@ -1,0 +1,167 @@
+"""How good a policy is, by the official Gymnasium environment (C MuJoCo), whatever it was trained on."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import gymnasium
+import mujoco
+import numpy as np
+import torch
+
+from diffsim.policies import Policy
+from diffsim.trainers.errors import UsageError
+from diffsim.trainers.experience.goals import make_official
+
+
+class Episodes(NamedTuple):
+    """What came of each episode.
+
+    Attributes:
+        returns: [episodes], undiscounted.
+        lengths: [episodes], steps.
+        successes: [episodes], whether its last step was a success; None where the environment does not say.
+    """
+
+    returns: np.ndarray
+    lengths: np.ndarray
+    successes: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class OfficialEvaluation:
+    """Runs a policy for whole episodes of an official environment: its mean actions, and sampled ones if asked for.
+
+    Args:
+        task: Gymnasium id.
+        task_kwargs: options of the environment.
+        episodes: number of them, at least 1.
+        seed: episode i is reset with seed `seed + i`, so that every policy meets the same ones.
+        stochastic: play the episodes again with sampled actions. A policy without noise is not played again.
+
+    Raises: ValueError if episodes is out of range.
+    """
+
+    task: str
+    task_kwargs: Mapping[str, Any]
+    episodes: int = 10
+    seed: int = 0
+    stochastic: bool = False
+
+    def __post_init__(self) -> None:
+        if self.episodes < 1:
+            raise ValueError(f"episodes must be >= 1, got {self.episodes}")
+
+    def __call__(self, policy: Policy) -> dict[str, float]:
+        """Mean and standard deviation of the return, mean length of an episode, and the rate of success, if told."""
+        played = self.both(policy)
+        returns, lengths, successes = played["mean"]
+        metrics = {
+            "return": float(returns.mean()),
+            "return_std": float(returns.std()),
+            "length": float(lengths.mean()),
+        }
+        if successes is not None:
+            metrics["success_rate"] = float(successes.mean())
+        if "sampled" in played:
+            sampled = played["sampled"].returns
+            metrics |= {"stochastic_return": float(sampled.mean()), "stochastic_return_std": float(sampled.std())}
+        return metrics
+
+    def both(self, policy: Policy) -> dict[str, Episodes]:
+        """The episodes of "mean" actions and, if asked for, of "sampled" ones: the same, of a policy without noise."""
+        mean = self.run(policy)
+        if not self.stochastic:
+            return {"mean": mean}
+        return {"mean": mean, "sampled": self.run(policy, sampled=True) if policy.noise_size else mean}
+
+    @torch.inference_mode()
+    def run(self, policy: Policy, *, sampled: bool = False) -> Episodes:
+        """Plays every episode, with mean or with sampled actions, whose noise is the same at every call.
+
+        A success is what the environment calls `is_success` in its last info.
+        """
+        generator = torch.Generator().manual_seed(self.seed)
+        noise = None
+        envs = [make_official(self.task, **self.task_kwargs) for _ in range(self.episodes)]
+        obs = np.stack([env.reset(seed=self.seed + i)[0] for i, env in enumerate(envs)])
+        returns, lengths, last_info = np.zeros(self.episodes), np.zeros(self.episodes), [{}] * self.episodes
+        running = list(range(self.episodes))
+        policy.forget()
+        while running:
+            if sampled:  # for all episodes, so that what one meets does not depend on how long others last
+                noise = torch.randn(self.episodes, policy.noise_size, generator=generator)[running]
+            for i, action in zip(running, act(policy, obs[running], noise), strict=True):
+                obs[i], reward, terminated, truncated, last_info[i] = envs[i].step(action)
+                returns[i] += float(reward)
+                lengths[i] += 1
+                if terminated or truncated:
+                    running = [j for j in running if j != i]
+        for env in envs:
+            env.close()
+        told = all("is_success" in info for info in last_info)
+        successes = np.array([bool(info["is_success"]) for info in last_info]) if told else None
+        return Episodes(returns, lengths, successes)
+
+    @torch.inference_mode()
+    def record(self, policy: Policy, path: Path) -> None:
+        """Writes a video of the first episode to `path`, an .mp4 file.
+
+        Raises: UsageError without the `video` extra, or where nothing can be drawn.
+        """
+        ffmpeg = require_video()
+        if not {"DISPLAY", "WAYLAND_DISPLAY", "MUJOCO_GL"} & set(os.environ) and sys.platform == "linux":
+            os.environ["MUJOCO_GL"] = "egl"  # without a screen, MuJoCo's default cannot draw
+        env = make_official(self.task, render_mode="rgb_array", **self.task_kwargs)
+        keep_in_sight(env)
+        obs, _ = env.reset(seed=self.seed)
+        policy.forget()
+        try:
+            frame = np.asarray(env.render())
+        except Exception as error:  # each OpenGL library has its own
+            raise UsageError(f"a video needs OpenGL (MUJOCO_GL=egl, osmesa or glfw): {error}") from error
+        size, rate = (frame.shape[1], frame.shape[0]), env.metadata["render_fps"]
+        writer = ffmpeg.write_frames(str(path), size, fps=rate, macro_block_size=1)
+        writer.send(None)
+        ended = False
+        while not ended:
+            writer.send(np.ascontiguousarray(env.render()))
+            obs, _, terminated, truncated, _ = env.step(act(policy, obs))
+            ended = terminated or truncated
+        writer.close()
+        env.close()
+
+
+def keep_in_sight(env: gymnasium.Env) -> None:
+    """Lets a MuJoCo environment be seen by the camera that follows the robot, if its model has one.
+
+    Gymnasium 1.4 looks through a camera that stands still, and robots run out of the picture.
+    """
+    renderer = getattr(env.unwrapped, "mujoco_renderer", None)
+    if renderer is not None and renderer.camera_id == -1:
+        renderer.camera_id = mujoco.mj_name2id(renderer.model, mujoco.mjtObj.mjOBJ_CAMERA, "track")
+
+
+def require_video() -> ModuleType:
+    """The library that writes videos.
+
+    Raises: UsageError without the `video` extra.
+    """
+    try:
+        return importlib.import_module("imageio_ffmpeg")
+    except ImportError as error:
+        raise UsageError('a video needs the "video" extra: pip install -e ".[video]"') from error
+
+
+def act(policy: Policy, obs: Sequence[float] | np.ndarray, noise: torch.Tensor | None = None) -> np.ndarray:
+    """The policy's action for observations [..., O] of Gymnasium's making: [..., A]; its mean one without noise."""
+    parameter = next(policy.parameters())
+    noise = None if noise is None else noise.to(parameter)
+    return policy.decode(policy(torch.as_tensor(np.asarray(obs)).to(parameter), noise)).cpu().numpy()

@@ -1,0 +1,137 @@
+"""`diffsim fit-model`: from data on disk to a fitted model in a run folder."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from rich.console import Console
+from torch import Tensor
+
+import diffsim
+from diffsim.models import ModelFit, StoredData, WorldModel, load_data
+from diffsim.trainers.algorithm import Training
+from diffsim.trainers.errors import OptionError
+from diffsim.trainers.run.arguments import GIVEN, pick
+from diffsim.trainers.run.checkpoint import read_checkpoint
+from diffsim.trainers.run.fit import existing_folder, make_trainer, print_table, resolved
+from diffsim.trainers.run.model_arguments import FIT_GIVEN, MODEL_GIVEN, FitModelOptions, parse_fit_model
+from diffsim.trainers.run.recorder import Recorder, ReturnBar
+from diffsim.trainers.run.run_folder import RunFolder
+
+
+class ModelFitting(Training):
+    """Fits a world model; one iteration is one epoch. Training stops by itself once no member gains any more.
+
+    Args:
+        model: to fit.
+        data: train and validation transitions.
+        fit_kwargs: options of `ModelFit`.
+        seed: of resamples and order, at least 0.
+    """
+
+    def __init__(self, model: WorldModel, data: StoredData, fit_kwargs: Mapping[str, Any], *, seed: int = 0) -> None:
+        super().__init__(seed=seed, device=model.dynamics.in_mean.device)
+        self.model = model
+        self.fit = ModelFit(model, *data.split(), self.generator, **fit_kwargs)
+        self.complete = False
+
+    def configure_optimizers(self) -> None:
+        """None that Lightning should know of: the fit has its own, and saves it."""
+
+    def iterate(self) -> dict[str, Tensor | float]:
+        """One epoch; after the last, the members go back to where they were best."""
+        losses: dict[str, Tensor | float] = dict(self.fit.epoch())
+        if self.fit.finished:
+            self.fit.finish()
+            self.complete = self.trainer.should_stop = True
+        return losses
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds where the fit stands."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["diffsim"] |= {"fit": self.fit.state_dict(), "complete": self.complete}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restores what `on_save_checkpoint` added."""
+        super().on_load_checkpoint(checkpoint)
+        self.fit.load_state_dict(checkpoint["diffsim"]["fit"])
+        self.complete = checkpoint["diffsim"]["complete"]
+
+
+class LossBar(ReturnBar):
+    """The progress bar, with losses in place of returns."""
+
+    def status(self, training: Training) -> str:
+        """Both losses, in nats per step."""
+        labels = {"train_loss": "train", "validation_loss": "validation", "best_validation_loss": "best"}
+        return "  ".join(f"{text} {self.shown[name]:.4f}" for name, text in labels.items() if name in self.shown)
+
+
+def fit_model(argv: Sequence[str], console: Console) -> RunFolder:
+    """Fits as `argv` says, or goes on with a run, and prints what came of it.
+
+    Raises: OptionError before any work, if an option is wrong or the data cannot be used.
+    """
+    resumed = None
+    if any(word.split("=")[0] == "--resume" for word in argv):
+        if len(argv) > 2 or not argv[0].startswith("--resume"):
+            raise OptionError(f"--resume keeps the options of its run and stands alone, got {' '.join(argv)}")
+        resumed = existing_folder("--resume", argv[-1].removeprefix("--resume="))
+        argv = ["--config", str(resumed.config)]
+    parsed = parse_fit_model(argv)
+    values = resolved(parsed)
+    options = FitModelOptions(**{name: values[name] for name in FitModelOptions.__dataclass_fields__})
+    torch.set_num_threads(options.threads)
+    try:
+        stored = load_data(Path(options.data))
+        model = build_model(values, stored.data.obs.shape[1], stored.data.action.shape[1], options.seed)
+        fit_kwargs = {name: value for name, value in pick(values, ModelFit).items() if name not in FIT_GIVEN}
+        fitting = ModelFitting(model.to(options.device), stored, fit_kwargs, seed=options.seed)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise OptionError(str(error)) from error
+    folder = RunFolder.fresh(options.folder) if resumed is None else resumed
+    if resumed is None:
+        folder.config.write_text(yaml.safe_dump(values, sort_keys=False))
+    elif read_checkpoint(folder.checkpoint)["diffsim"].get("complete"):
+        raise OptionError(f"--resume must be a run that has not finished, got {str(folder.path)!r}")
+    recorder = run(fitting, options, folder, console, resume=resumed is not None)
+    last = folder.read_metrics()[-1]
+    rows = {
+        "transitions": f"{len(fitting.fit.train):,} to train, {len(fitting.fit.validation):,} to validate",
+        "validation loss": f"{fitting.fit.best_loss[model.elites].mean():.4f} nats per step, of the elites",
+        "epochs": str(fitting.fit.epoch_count),
+        "seconds": f"{last['seconds']:.1f}",
+        "checkpoint": str(folder.checkpoint),
+    }
+    print_table(f"model of {stored.task or options.data}, seed {options.seed}", rows, console)
+    if recorder.stopped_early:
+        console.print(f"Stopped. To go on: diffsim fit-model --resume {folder.path}", soft_wrap=True)
+    return folder
+
+
+def build_model(values: Mapping[str, Any], obs_size: int, action_size: int, seed: int) -> WorldModel:
+    """The model that the options describe, with weights drawn from their seed."""
+    torch.manual_seed(seed)
+    given = GIVEN | MODEL_GIVEN
+    kwargs = {name: value for name, value in pick(values, WorldModel).items() if name not in given}
+    return WorldModel(obs_size, action_size, **kwargs).to(diffsim.dtype)
+
+
+def run(
+    fitting: ModelFitting, options: FitModelOptions, folder: RunFolder, console: Console, *, resume: bool
+) -> Recorder:
+    """Runs Lightning's trainer, one epoch per iteration, until the fit stops."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    recorder = Recorder(folder, save_every=options.save_every)
+    with warnings.catch_warnings(), recorder:
+        warnings.filterwarnings("ignore", module="lightning")
+        callbacks = [recorder, LossBar(console)]
+        trainer = make_trainer(options.device, fitting.fit.max_epochs, 10**9, folder, callbacks)
+        trainer.fit(fitting, ckpt_path=folder.checkpoint if resume else None, weights_only=True)
+    return recorder
