@@ -1,81 +1,98 @@
-"""The Lightning side of every algorithm."""
+"""What every algorithm is: options, networks, optimizers, and `iterate`."""
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, dataclass_transform
 
 import torch
-from lightning.pytorch import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from diffsim.mdp import MDP
 from diffsim.policies import Policy
 from diffsim.trainers.errors import NonFiniteError
+from diffsim.trainers.options import Option, bind, buffer, check, declared, described, given, option, signature
 from diffsim.trainers.run.ranks import average_gradients
 
 CHECKPOINT_FORMAT = 2
 Evaluator = Callable[[Policy], dict[str, float]]
 
 
-class Training(LightningModule, ABC):
-    """Turns Lightning's hooks into `iterate`, one call per Lightning epoch, and `evaluate`.
+class Training(nn.Module, ABC):
+    """Something that is trained iteration by iteration. It needs no Lightning; `LightningTraining` runs it there.
 
-    Whatever must survive a stop is a parameter, a buffer, an optimizer's state, `env_steps`, `iteration` or
-    `generator`, the only source of randomness. All are in the checkpoint: resuming is exact, bit for bit.
+        training.train_iteration()    # calls iterate, and counts
 
-    Args:
-        seed: of `generator`, at least 0.
-        device: of `generator`.
+    What must survive a stop is a parameter, a buffer, an optimizer's state, or in `training_state`. Resuming is exact,
+    bit for bit. `generator` is the only source of randomness.
 
     Attributes:
+        optimizers: what `make_optimizers` returned.
+        generator: the source of randomness, on the device where training happens.
+        iteration: number of iterations done.
+        env_steps: env steps taken.
+        metrics: what the last iteration measured.
         folder: where a run keeps what is too large to be written anew with every checkpoint; None to keep all of it
-            in the checkpoint. Whoever trains sets it before anything is loaded.
-        evaluate_every_steps: env steps between evaluations; None to evaluate whenever Lightning asks for it.
+            in the checkpoint. It must be set before a checkpoint is loaded.
+        finished: whether there is nothing left to train.
     """
 
-    def __init__(self, *, seed: int, device: torch.device) -> None:
+    optimizers: list[Optimizer]
+    generator: torch.Generator
+
+    def __init__(self) -> None:
         super().__init__()
-        if seed < 0:
-            raise ValueError(f"seed must be >= 0, got {seed}")
-        self.automatic_optimization = False
         self.folder: Path | None = None
-        self.evaluate_every_steps: int | None = None
-        self.generator = torch.Generator(device).manual_seed(seed)
         self.iteration = 0
         self.env_steps = 0
         self.env_steps_before = 0
         self.metrics: dict[str, float] = {}
+        self.finished = False
 
     @abstractmethod
     def iterate(self) -> dict[str, Tensor | float]:
         """Does one iteration, counts its `env_steps`, and returns what to log."""
+
+    def make_optimizers(self) -> list[Optimizer]:
+        """The optimizers, in an order that checkpoints keep."""
+        return []
+
+    def train_iteration(self) -> dict[str, float]:
+        """Runs `iterate`. Returns its metrics as numbers."""
+        self.env_steps_before = self.env_steps
+        self.metrics = {name: float(value) for name, value in self.iterate().items()}
+        self.iteration += 1
+        return self.metrics
 
     def evaluate(self) -> dict[str, float]:
         """Measures what has been trained."""
         return {}
 
     def check(self) -> None:
-        """Looks for what would stop training, without any training.
+        """Finds what would stop training, before it starts.
 
         Raises: UsageError that says what.
         """
+
+    def close(self) -> None:
+        """Ends helper processes. Training can go on afterwards: they are started again."""
+
+    def set_folder(self, folder: Path) -> None:
+        """Sets `folder`."""
+        self.folder = folder
 
     def crossed(self, every: int) -> bool:
         """Whether the last iteration reached, or went beyond, a multiple of `every` env steps."""
         return self.env_steps // every > self.env_steps_before // every
 
-    def all_optimizers(self) -> list[Optimizer]:
-        """The optimizers, in the order of `configure_optimizers`."""
-        found: Any = self.optimizers(use_pl_optimizer=False)
-        return found if isinstance(found, list) else [found]
-
     def gradient_step(
         self, loss: Callable[[], Tensor], optimizer: Optimizer, max_norm: float = float("inf")
     ) -> tuple[Tensor, Tensor]:
-        """Takes one optimizer step down a loss, its gradient scaled down to at most `max_norm`.
+        """Takes one optimizer step that reduces a loss. The gradient is scaled down to at most `max_norm`.
 
         Args:
             loss: computes the number to reduce, with its graph. A line search calls it several times.
@@ -86,88 +103,127 @@ class Training(LightningModule, ABC):
         Raises: NonFiniteError, before any step, if the gradient is not finite.
         """
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        seen: list[tuple[Tensor, Tensor]] = []
+        first: list[tuple[Tensor, Tensor]] = []
 
         def closure() -> float:
             optimizer.zero_grad()
             value = loss()
-            self.manual_backward(value)
+            value.backward()
             average_gradients(parameters)
             norm = torch.nn.utils.clip_grad_norm_(parameters, max_norm)
             if not norm.isfinite():
                 raise NonFiniteError(f"gradient norm must be finite, got {norm.item()}")
-            seen.append((value.detach(), norm))
+            first.append((value.detach(), norm))
             return float(value.detach())
 
         optimizer.step(closure)
-        return seen[0]
+        return first[0]
 
-    def train_dataloader(self) -> range:
-        """One empty batch: Lightning's epoch is our iteration."""
-        return range(1)
-
-    val_dataloader = train_dataloader
-
-    def training_step(self, batch: Any, batch_idx: int) -> None:
-        """Runs `iterate`."""
-        self.env_steps_before = self.env_steps
-        self.metrics = {name: float(value) for name, value in self.iterate().items()}
-        self.iteration += 1
-        self._log()
-
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Runs `evaluate`, if it is time."""
-        if self.evaluate_every_steps is not None and not self.crossed(self.evaluate_every_steps):
-            return
-        self.metrics.update({f"eval/{name}": value for name, value in self.evaluate().items()})
-        self._log()
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what is neither parameter, buffer nor optimizer."""
-        checkpoint["diffsim"] = {
+    def training_state(self) -> dict[str, Any]:
+        """What a checkpoint needs beside parameters, buffers and optimizers' states: plain tensors and numbers."""
+        return {
             "format": CHECKPOINT_FORMAT,
             "iteration": self.iteration,
             "env_steps": self.env_steps,
             "generator": self.generator.get_state(),
         }
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restores what `on_save_checkpoint` added."""
-        saved = checkpoint["diffsim"]
+    def load_training_state(self, saved: Mapping[str, Any]) -> None:
+        """Restores what `training_state` returned."""
         self.iteration, self.env_steps = saved["iteration"], saved["env_steps"]
         self.generator.set_state(saved["generator"].cpu())
 
-    def _log(self) -> None:
-        # "step" is the horizontal axis that Lightning hands to its loggers.
-        logged = {**self.metrics, "step": float(self.env_steps)}
-        self.log_dict(logged, on_step=False, on_epoch=True, batch_size=1)
 
-
+@dataclass_transform(kw_only_default=True, field_specifiers=(option, given, buffer))
 class Algorithm(Training):
-    """Trains a policy, and is measured by it.
+    """Trains a policy. A subclass declares its options, builds what it needs in `setup`, and writes `iterate`.
 
-    Args:
-        policy: what is trained.
-        seed: of `generator`, at least 0.
-        device: of `generator`: the MDP's.
-        evaluation: from the policy to metrics; none are taken if None.
+        class MyAlgorithm(ModelFree):
+            learning_rate: float = option(1e-3, "> 0", "Adam's step size.")
+
+            def setup(self) -> None: ...          # networks and buffers; the options are attributes by then
+            def make_optimizers(self) -> ...      # list of optimizers
+            def iterate(self) -> ...              # one iteration; returns metrics
+
+    The declarations make the constructor: see `diffsim.trainers.options`. A subclass may also write its own
+    constructor, that passes on to this one what it does not know.
 
     Attributes:
+        options: every argument of the constructor by name.
+        family: name of the algorithm's group in reports.
         run_defaults: options of a run, or of its policy, that suit this algorithm better than their own defaults.
     """
 
+    options: ClassVar[dict[str, Option]] = {}
+    family: ClassVar[str] = "other"
     run_defaults: ClassVar[dict[str, Any]] = {}
 
-    def __init__(self, policy: Policy, *, seed: int, device: torch.device, evaluation: Evaluator | None = None) -> None:
-        super().__init__(seed=seed, device=device)
-        self.policy = policy
-        self.evaluation = evaluation
+    policy: Policy
+    seed: int
+    evaluation: Evaluator | None
 
-    def training_step(self, batch: Any, batch_idx: int) -> None:
-        """Runs `iterate`, with the policy as it is meant to be by now."""
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.options = declared(cls)
+        if "__init__" in vars(cls):
+            cls.__signature__ = _own_signature(cls)
+        else:
+            cls.__signature__ = signature(cls, cls.options)
+            cls.__doc__ = described(cls, cls.options)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Takes the declared options, checks them, and calls `setup`.
+
+        Raises: TypeError or ValueError that names option, rule and value.
+        """
+        cls = type(self)
+        values = bind(cls, args, kwargs)
+        check(cls, cls.options, values)
+        super().__init__()
+        for name, value in values.items():
+            setattr(self, name, value)
+        self.generator = torch.Generator(self.device).manual_seed(self.seed)
+        self.setup()
+        self.optimizers = self.make_optimizers()
+
+    @property
+    def device(self) -> torch.device:
+        """Where training happens: the policy's device."""
+        return next(self.policy.parameters()).device
+
+    def setup(self) -> None:
+        """Builds networks and buffers from the options."""
+
+    def train_iteration(self) -> dict[str, float]:
+        """Runs `iterate`, after what the policy anneals by env steps is set."""
         self.policy.anneal(self.env_steps)
-        super().training_step(batch, batch_idx)
+        return super().train_iteration()
 
     def evaluate(self) -> dict[str, float]:
         """Measures the policy in the official environment."""
         return {} if self.evaluation is None else self.evaluation(self.policy)
+
+
+def _own_signature(cls: type[Algorithm]) -> inspect.Signature:
+    """Signature of a class that writes its own constructor: its arguments, and those that **kwargs pass on."""
+    own = list(inspect.signature(vars(cls)["__init__"], eval_str=True).parameters.values())[1:]
+    named = [p for p in own if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if len(named) < len(own):
+        names = {p.name for p in named}
+        inherited = [p for p in signature(cls, cls.options).parameters.values() if p.name not in names]
+        named = sorted([*named, *inherited], key=lambda p: (p.kind, p.kind == 1 and p.default is not p.empty))
+    return inspect.Signature(named)
+
+
+class MDPAlgorithm(Algorithm):
+    """Learns through a differentiable MDP: a simulated task, or a learned model."""
+
+    mdp: MDP = given(help="differentiable dynamics, reward and observation.")
+    policy: Policy = given(help="what is trained.")
+    seed: int = option(0, ">= 0", "of initial states and noises.")
+    evaluation: Evaluator | None = given(None, "from the policy to metrics; None for no evaluations.", kw_only=True)
+
+    @property
+    def device(self) -> torch.device:
+        """The MDP's device."""
+        return self.mdp.device

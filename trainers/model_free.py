@@ -12,81 +12,80 @@ from torch import Tensor
 from diffsim.policies import Policy
 from diffsim.trainers.algorithm import Algorithm, Evaluator
 from diffsim.trainers.experience.rollout import Actor, Trajectory, collect
-from diffsim.trainers.experience.vector_env import resumable
+from diffsim.trainers.experience.vector_env import ResumableEnv, resumable
 from diffsim.trainers.maths.returns import episode_returns
 from diffsim.trainers.maths.reward_normalizer import RewardNormalizer
-from diffsim.trainers.ranges import unit_interval
+from diffsim.trainers.options import buffer, given, option
 
 
 class ModelFree(Algorithm):
-    """Acts in N copies of an environment that go on where they were, and knows the returns of their episodes.
+    """Acts in N copies of an environment that continue from one iteration to the next, and logs episode returns.
 
-    Args:
-        env: N copies, of any kind that Gymnasium has, whose autoreset mode is DISABLED; or our simulator's.
-        policy: what is trained.
-        gamma: discount, in (0, 1].
-        normalize_reward: learn from rewards in units of the return's running deviation, where `scaled_reward` is asked.
-        seed: of choices and of the environments, at least 0.
-        evaluation: from the policy to metrics.
+    Attributes:
+        normalize_reward: learn from rewards in units of the running standard deviation of the return, where an
+            algorithm asks for `scaled_reward`; an option of some subclasses.
     """
 
-    running_return: Tensor
+    env: VectorEnv = given(
+        help="N copies of any kind that Gymnasium has, whose autoreset mode is DISABLED; or our simulator's."
+    )
+    policy: Policy = given(help="what is trained.")
+    gamma: float = option(0.99, "in (0, 1]", "discount.")
+    seed: int = option(0, ">= 0", "of random choices and of the environments.")
+    evaluation: Evaluator | None = given(None, "from the policy to metrics; None for no evaluations.", kw_only=True)
 
-    def __init__(
-        self,
-        env: VectorEnv,
-        policy: Policy,
-        *,
-        gamma: float,
-        normalize_reward: bool = False,
-        seed: int,
-        evaluation: Evaluator | None,
-    ) -> None:
-        weight = next(policy.parameters())
-        super().__init__(policy, seed=seed, device=weight.device, evaluation=evaluation)
-        unit_interval("(]", gamma=gamma)
-        self.gamma = gamma
-        self.env = resumable(env, seed)
-        self.register_buffer("running_return", weight.new_zeros(env.num_envs))
-        self.reward_normalizer = RewardNormalizer(env.num_envs, gamma).to(weight) if normalize_reward else None
-        self.finished: list[Tensor] = []
+    running_return: Tensor = buffer()
+    normalize_reward: bool = buffer()
+
+    def setup(self) -> None:
+        """Resets the environments."""
+        weight = next(self.policy.parameters())
+        self.env = resumable(self.env, self.seed)
+        self.register_buffer("running_return", weight.new_zeros(self.env.num_envs))
+        scaled = getattr(self, "normalize_reward", False)
+        self.reward_normalizer = RewardNormalizer(self.env.num_envs, self.gamma).to(weight) if scaled else None
+        self.finished_returns: list[Tensor] = []
+
+    @property
+    def envs(self) -> ResumableEnv:
+        """`env`, whose state checkpoints can hold."""
+        assert isinstance(self.env, ResumableEnv)
+        return self.env
 
     def collect(self, actor: Actor, noise: Tensor) -> Trajectory:
-        """Follows `actor` from where the copies stand, one step for each of `noise` [H, N, Z]."""
-        trajectory, _ = collect(self.env, actor, self.env.obs, noise)
+        """Follows `actor` from the present states of the environments, one step for each of `noise` [H, N, Z]."""
+        trajectory, _ = collect(self.envs, actor, self.envs.obs, noise)
         finished, self.running_return = episode_returns(trajectory.reward, trajectory.ended, self.running_return)
-        self.finished.append(finished)
+        self.finished_returns.append(finished)
         self.env_steps += trajectory.reward.numel()
         return trajectory
 
     def scaled_reward(self, trajectory: Trajectory) -> Tensor:
-        """Rewards as they are learned from, [H, N]."""
+        """The rewards to learn from, [H, N]."""
         if self.reward_normalizer is None:
             return trajectory.reward
         return self.reward_normalizer(trajectory.reward, trajectory.ended)
 
     def randn(self, *shape: int) -> Tensor:
-        """Standard normal numbers, as the policy's weights are."""
+        """Standard normal numbers, with the device and dtype of the policy's weights."""
         weight = next(self.policy.parameters())
         return torch.randn(shape, generator=self.generator, device=weight.device, dtype=weight.dtype)
 
     def update_normalizer(self, obs: Tensor) -> None:
-        """Lets the policy, and what shares its statistics, see with newer ones from now on. `obs`: [..., O]."""
+        """Updates the observation statistics of the policy, and of networks that share them, by `obs` [..., O]."""
         if self.policy.normalizer is not None:
             self.policy.normalizer.update(obs)
 
     def episode_metrics(self) -> dict[str, Tensor]:
         """Mean return of the episodes that ended since the last call, if any did."""
-        finished, self.finished = torch.cat(self.finished), []
+        finished, self.finished_returns = torch.cat(self.finished_returns), []
         return {"return": finished.mean()} if len(finished) else {}
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds where the environments stand."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["diffsim"]["env"] = self.env.state_dict()
+    def training_state(self) -> dict[str, Any]:
+        """Adds the states of the environments."""
+        return {**super().training_state(), "env": self.envs.state_dict()}
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Puts the environments where they stood."""
-        super().on_load_checkpoint(checkpoint)
-        saved: Mapping[str, Tensor] = checkpoint["diffsim"]["env"]
-        self.env.load_state_dict({name: value.cpu() for name, value in saved.items()})
+    def load_training_state(self, saved: Mapping[str, Any]) -> None:
+        """Restores what `training_state` returned."""
+        super().load_training_state(saved)
+        self.envs.load_state_dict({name: value.cpu() for name, value in saved["env"].items()})

@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode
 from diffsim.mdp import Scenarios
 from diffsim.trainers.errors import NonFiniteError
 from diffsim.trainers.experience.rollout import collect, rollout
-from diffsim.trainers.pathwise.nonfinite import explain_nonfinite
+from diffsim.trainers.pathwise.window import explain_nonfinite
 from tests.trainers.linear import LinearPolicy, LinearQuadratic, NoisyLinearPolicy
 
 

@@ -1,23 +1,22 @@
-"""Learning rates that fall towards the end of training."""
+"""Learning rates that decay towards the end of training."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from diffsim.trainers.ranges import at_least_one, require
+from diffsim.trainers.options import require
 
 Decay = int | tuple[int, int] | None
-"""Env steps between which rates fall linearly: two counts, or the second where the first is 0; None for never."""
+"""Env steps between which rates decay linearly: two counts, or the second where the first is 0; None for never."""
 
 
-def check_decay(decay_env_steps: Decay) -> None:
-    """Raises ValueError unless there are two rising counts, or one that is at least 1, or None."""
-    if decay_env_steps is None or isinstance(decay_env_steps, int):
-        at_least_one(decay_env_steps=decay_env_steps)
+def check_decay(name: str, value: Decay) -> None:
+    """Raises ValueError unless `value` is two increasing counts, or one that is at least 1, or None."""
+    if value is None or isinstance(value, int):
+        require(value is None or value >= 1, name, ">= 1", value)
     else:
-        pair = isinstance(decay_env_steps, Sequence) and len(decay_env_steps) == 2
-        rising = pair and 0 <= decay_env_steps[0] < decay_env_steps[1]
-        require(rising, "decay_env_steps", "two rising counts", decay_env_steps)
+        increasing = isinstance(value, Sequence) and len(value) == 2 and 0 <= value[0] < value[1]
+        require(increasing, name, "two increasing counts", value)
 
 
 def part_left(decay_env_steps: Decay, env_steps: int) -> float:

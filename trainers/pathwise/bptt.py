@@ -8,114 +8,83 @@ import torch
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
-from diffsim.mdp import MDP, Scenarios
-from diffsim.policies import Policy
-from diffsim.trainers.algorithm import Algorithm, Evaluator
+from diffsim.mdp import Scenarios
+from diffsim.trainers.algorithm import MDPAlgorithm
 from diffsim.trainers.errors import NonFiniteError, UsageError
 from diffsim.trainers.experience.rollout import Trajectory, rollout
 from diffsim.trainers.maths.returns import discount_weights, episode_returns, first_episode
-from diffsim.trainers.pathwise.nonfinite import explain_nonfinite
-from diffsim.trainers.pathwise.reward_slope import NO_SLOPE, require_sloped_reward
+from diffsim.trainers.options import buffer, option
+from diffsim.trainers.pathwise.reward_gradient import NO_GRADIENT, require_reward_gradient
+from diffsim.trainers.pathwise.window import explain_nonfinite, register_worlds
 
 
-class BPTT(Algorithm):
-    """Climbs the return of H-step roll-outs by its exact gradient through the dynamics.
+class BPTT(MDPAlgorithm):
+    """Maximises the return of H-step roll-outs by its exact gradient through the dynamics.
 
         J(theta) = 1 / (N H) * sum_n sum_t gamma^t R(s_t, pi_theta(o_t, z_t), s_{t+1})
 
     Where the worlds start decides what is learned:
 
-    * "carried": a window starts where the last one ended, cut from its graph (truncated BPTT). Worlds whose
-      episode ends, or reaches `max_age`, go on from fresh states, and t counts from there.
+    * "carried": a window starts where the last one ended, without a gradient across (truncated BPTT). Worlds whose
+      episode ends, or reaches `max_age`, restart from fresh states, and t counts from there.
     * "per_iteration": every window starts from fresh states; only each world's first episode counts.
 
     With the same states and noises in every iteration it would be `Pegasus`.
 
-    Args:
-        mdp: differentiable dynamics, reward and observation.
-        policy: what is trained.
-        horizon: H, steps per window.
-        start: "carried" or "per_iteration".
-        max_age: steps after which a world goes on from a fresh state; the task's episode length if None.
-        gamma: discount, in (0, 1].
-        learning_rate: Adam's step size, above 0.
-        decay_iterations: iterations over which the learning rate falls linearly to zero; constant if None.
-        max_norm: gradients are scaled down to this norm, above 0.
-        seed: of initial states and noises, at least 0.
-        evaluation: from the policy to metrics.
-
     Source: Werbos (1990), "Backpropagation through time".
     """
 
-    state: Tensor
-    age: Tensor
-    running_return: Tensor
+    family = "pathwise"
 
-    def __init__(
-        self,
-        mdp: MDP,
-        policy: Policy,
-        *,
-        horizon: int = 32,
-        start: Literal["carried", "per_iteration"] = "carried",
-        max_age: int | None = None,
-        gamma: float = 1.0,
-        learning_rate: float = 3e-3,
-        decay_iterations: int | None = None,
-        max_norm: float = 1.0,
-        seed: int = 0,
-        evaluation: Evaluator | None = None,
-    ) -> None:
-        super().__init__(policy, seed=seed, device=mdp.device, evaluation=evaluation)
-        at_least_one = {"horizon": horizon, "max_age": max_age, "decay_iterations": decay_iterations}
-        for name, value in at_least_one.items():
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be >= 1, got {value}")
-        for name, number in {"learning_rate": learning_rate, "max_norm": max_norm}.items():
-            if not number > 0:
-                raise ValueError(f"{name} must be > 0, got {number}")
-        if not 0 < gamma <= 1:
-            raise ValueError(f"gamma must be in (0, 1], got {gamma}")
-        if start not in ("carried", "per_iteration"):
-            raise ValueError(f"start must be one of carried, per_iteration, got {start!r}")
-        self.mdp, self.horizon, self.start, self.gamma = mdp, horizon, start, gamma
-        self.max_age = mdp.max_episode_steps if max_age is None else max_age
-        self.learning_rate, self.decay_iterations, self.max_norm = learning_rate, decay_iterations, max_norm
-        zeros = torch.zeros(mdp.num_envs, device=mdp.device, dtype=mdp.dtype)
-        self.register_buffer("state", zeros[:, None].repeat(1, mdp.state_size))
-        self.register_buffer("age", zeros.long())
-        self.register_buffer("running_return", zeros)
+    horizon: int = option(32, ">= 1", "H, steps per window.")
+    start: Literal["carried", "per_iteration"] = option("carried", "where windows start.")
+    max_age: int | None = option(
+        None, ">= 1", "steps after which a world restarts from a fresh state; the task's episode length if None."
+    )
+    gamma: float = option(1.0, "in (0, 1]", "discount.")
+    learning_rate: float = option(3e-3, "> 0", "Adam's step size.")
+    decay_iterations: int | None = option(
+        None, ">= 1", "iterations over which the learning rate falls linearly to zero; constant if None."
+    )
+    max_norm: float = option(1.0, "> 0", "gradients are scaled down to this norm.")
+
+    state: Tensor = buffer()
+    age: Tensor = buffer()
+    running_return: Tensor = buffer()
+
+    def setup(self) -> None:
+        """Makes the buffers of the worlds."""
+        register_worlds(self, self.mdp)
 
     def check(self) -> None:
         """The reward must have a gradient."""
-        require_sloped_reward(self.mdp)
+        require_reward_gradient(self.mdp)
 
-    def configure_optimizers(self) -> Optimizer:
+    def make_optimizers(self) -> list[Optimizer]:
         """Adam."""
-        return Adam(self.policy.parameters(), lr=self.learning_rate)
+        return [Adam(self.policy.parameters(), lr=self.learning_rate)]
 
     def iterate(self) -> dict[str, Tensor | float]:
-        """Rolls out one window, back-propagates its return, and steps."""
+        """Rolls out one window, back-propagates its return, and updates the policy."""
         scenarios, age = self.next_scenarios()
-        optimizer = self.optimizers()
-        assert isinstance(optimizer, Optimizer)
+        max_age = self.mdp.max_episode_steps if self.max_age is None else self.max_age
+        (optimizer,) = self.optimizers
         decayed = 0.0 if self.decay_iterations is None else self.iteration / self.decay_iterations
         learning_rate = self.learning_rate * max(1.0 - decayed, 0.0)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate
 
-        # Climb the return of the window.
-        trajectory, worlds = rollout(self.mdp, self.policy, scenarios, age=age, max_age=self.max_age)
+        trajectory, worlds = rollout(self.mdp, self.policy, scenarios, age=age, max_age=max_age)
         self.env_steps += trajectory.reward.numel()
         if not trajectory.reward.requires_grad:
-            raise UsageError(NO_SLOPE)
+            raise UsageError(NO_GRADIENT)
         try:
             loss, grad_norm = self.gradient_step(lambda: -self.objective(trajectory), optimizer, self.max_norm)
         except NonFiniteError as error:
-            where = explain_nonfinite(self.mdp, self.policy, scenarios, self.objective, age=age, max_age=self.max_age)
+            where = explain_nonfinite(self.mdp, self.policy, scenarios, self.objective, age=age, max_age=max_age)
             raise NonFiniteError(f"{error}; {where}") from None
 
-        # Go on from where the window ended. Only now may the policy see with newer statistics.
+        # Continue where the window ended. The statistics of the normaliser change only after the update.
         self.state, self.age = worlds
         if self.policy.normalizer is not None:
             self.policy.normalizer.update(trajectory.obs)

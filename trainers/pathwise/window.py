@@ -1,7 +1,7 @@
-"""A window of experience, and the gradients of an objective inside it.
+"""A window of experience, and the gradients of an objective by its actions and states.
 
-Back-propagating to the actions first, and from there to the policy's parameters by one batched product, gives the same
-gradient as going all the way at once. In between, each sample's part can be seen, and held in check.
+Back-propagation first to the actions, and from there to the policy's parameters in one batched product, gives the same
+gradient as in one pass. In between, the gradient of each sample can be measured and clipped.
 """
 
 from __future__ import annotations
@@ -10,20 +10,21 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from diffsim.mdp import MDP, Scenarios
+from diffsim.trainers.errors import NonFiniteError
 from diffsim.trainers.experience.mdp_wrappers import RecordedMDP
 from diffsim.trainers.experience.rollout import Actor, Trajectory, Worlds, rollout
 
 
 class DifferentiatedWindow(NamedTuple):
-    """H steps of N worlds, without graph, and the derivatives of J, all that follows from each number included.
+    """H steps of N worlds, without graph, and the total derivatives of an objective J.
 
     Attributes:
-        trajectory: what happened.
-        worlds: where the worlds stand after it.
-        action_gradient: dJ / du_t, later actions answering to what u_t changes: [H, N, A].
+        trajectory: of the window.
+        worlds: states and ages after it.
+        action_gradient: dJ / du_t, through the policy's later actions too: [H, N, A].
         state: s_t, after any reset: [H, N, S].
         next_state: s_{t+1}, before any reset: [H, N, S].
         state_gradient: dJ / ds_{t+1}, the reward r_t of reaching it included: [H, N, S].
@@ -46,7 +47,7 @@ def differentiate_window(
     age: Tensor | None = None,
     max_age: int | None = None,
 ) -> DifferentiatedWindow:
-    """Rolls out, and differentiates `objective` by every action and every state reached.
+    """Rolls out, and differentiates `objective` by every action and every state that a step reached.
 
     Args:
         mdp: as for `rollout`.
@@ -57,19 +58,70 @@ def differentiate_window(
         max_age: as for `rollout`.
 
     Returns: the window.
+    Raises: NonFiniteError that says where, if the gradient by an action is not finite.
     """
-    shape = (*scenarios.action_noise.shape[:2], *mdp.action_space.shape)
-    probe = torch.zeros(shape, device=mdp.device, dtype=mdp.dtype, requires_grad=True)
-    pending, recorded = iter(probe.unbind()), RecordedMDP(mdp)
-    trajectory, worlds = rollout(
-        recorded, lambda obs, noise: policy(obs, noise) + next(pending), scenarios, age=age, max_age=max_age
-    )
+    recorded = RecordedMDP(mdp)
+    probe, trajectory, worlds = probed_rollout(recorded, policy, scenarios, age, max_age)
     gradient, *state_gradient = torch.autograd.grad(
         objective(trajectory), [probe, *recorded.reached], materialize_grads=True
     )
+    if not gradient.isfinite().all():
+        raise NonFiniteError(explain_nonfinite(mdp, policy, scenarios, objective, age=age, max_age=max_age))
     trajectory = Trajectory(*(part.detach() for part in trajectory))
     left, reached = torch.stack(recorded.left).detach(), torch.stack(recorded.reached).detach()
     return DifferentiatedWindow(trajectory, worlds, gradient, left, reached, torch.stack(state_gradient))
+
+
+def probed_rollout(
+    mdp: MDP, policy: Actor, scenarios: Scenarios, age: Tensor | None, max_age: int | None
+) -> tuple[Tensor, Trajectory, Worlds]:
+    """A roll-out with a zero added to every action: these zeros [H, N, A], and what `rollout` returns."""
+    shape = (*scenarios.action_noise.shape[:2], *mdp.action_space.shape)
+    probe = torch.zeros(shape, device=mdp.device, dtype=mdp.dtype, requires_grad=True)
+    pending = iter(probe.unbind())
+    result = rollout(mdp, lambda obs, noise: policy(obs, noise) + next(pending), scenarios, age=age, max_age=max_age)
+    return probe, *result
+
+
+def explain_nonfinite(
+    mdp: MDP,
+    policy: Actor,
+    scenarios: Scenarios,
+    objective: Callable[[Trajectory], Tensor],
+    *,
+    age: Tensor | None = None,
+    max_age: int | None = None,
+) -> str:
+    """Repeats a roll-out whose gradient is not finite, and finds the world and time step where that began.
+
+    The latest step at which the gradient by the action is not finite is where back-propagation first met the fault.
+
+    Args:
+        mdp: as for `rollout`.
+        policy: as for `rollout`.
+        scenarios: of the roll-out to explain, which they determine.
+        objective: from the trajectory to the number that was differentiated.
+        age: as for `rollout`.
+        max_age: as for `rollout`.
+
+    Returns: one sentence.
+    """
+    probe, trajectory, _ = probed_rollout(mdp, policy, scenarios, age, max_age)
+    bad = ~trajectory.reward.isfinite()
+    if bad.any():
+        time, world = (int(i) for i in bad.nonzero()[0])
+        value = trajectory.reward[time, world].item()
+        return f"reward is {value} in world {world} at time step {time} of the window"
+    (gradient,) = torch.autograd.grad(objective(trajectory), probe)
+    bad = ~gradient.isfinite()
+    if bad.any():
+        time, world, entry = (int(i) for i in bad.nonzero()[-1])
+        value = gradient[time, world, entry].item()
+        return (
+            f"the gradient of action[{entry}] is {value} in world {world} at time step {time} of the window, "
+            f"the last of {len(bad.flatten(1).any(1).nonzero())} steps where one is not finite"
+        )
+    return "the gradients of all actions are finite, those of the policy's parameters are not"
 
 
 def clip_samples(gradient: Tensor, ratio: float) -> tuple[Tensor, Tensor]:
@@ -77,14 +129,14 @@ def clip_samples(gradient: Tensor, ratio: float) -> tuple[Tensor, Tensor]:
 
         g_i <- g_i * min(1, ratio * median_j |g_j| / |g_i|)
 
-    Contacts make a few gradients 1e3 to 1e5 times larger than the rest; without this, one of them is the
-    direction of the update, and no bound on the norm of the sum can repair that.
+    Contacts make a few gradients 1e3 to 1e5 times larger than the rest. Without this, one of them alone gives the
+    direction of the update, and a bound on the norm of the sum does not change that.
 
     Args:
         gradient: [..., A].
-        ratio: above 0; infinity leaves everything as it is.
+        ratio: above 0; infinity for no clipping.
 
-    Returns: the same, scaled; and what each was multiplied by, [...].
+    Returns: the scaled gradients, and the factor of each, [...].
     """
     norm = gradient.norm(dim=-1)
     scale = (ratio * norm.median() / norm).clamp(max=1.0).nan_to_num(1.0)  # 0 / 0: nothing to scale
@@ -92,7 +144,7 @@ def clip_samples(gradient: Tensor, ratio: float) -> tuple[Tensor, Tensor]:
 
 
 def gradient_metrics(gradient: Tensor, scale: Tensor) -> dict[str, Tensor]:
-    """What gradients by the actions look like, [H, N, A], and the share that `scale` [H, N] changed."""
+    """Statistics of gradients by the actions [H, N, A], and the share of them that `scale` [H, N] changed."""
     norm = gradient.norm(dim=-1)
     return {
         "action_grad_median": norm.median(),
@@ -100,3 +152,14 @@ def gradient_metrics(gradient: Tensor, scale: Tensor) -> dict[str, Tensor]:
         "action_grad_growth": norm[0].median() / norm[-1].median(),
         "clipped": (scale < 1.0).to(norm).mean(),
     }
+
+
+def register_worlds(algorithm: nn.Module, mdp: MDP) -> None:
+    """Registers buffers for worlds that continue from window to window.
+
+    They are `state` [N, S], `age` int64 [N], and `running_return` [N], the undiscounted return so far.
+    """
+    zeros = torch.zeros(mdp.num_envs, device=mdp.device, dtype=mdp.dtype)
+    algorithm.register_buffer("state", zeros[:, None].repeat(1, mdp.state_size))
+    algorithm.register_buffer("age", zeros.long())
+    algorithm.register_buffer("running_return", zeros)

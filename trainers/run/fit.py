@@ -33,6 +33,7 @@ from diffsim.trainers.run.arguments import (
 from diffsim.trainers.run.build import build, build_policy, official_evaluation
 from diffsim.trainers.run.checkpoint import load_weights, read_checkpoint
 from diffsim.trainers.run.evaluation import Episodes, OfficialEvaluation
+from diffsim.trainers.run.lightning_training import LightningTraining
 from diffsim.trainers.run.machine import describe_machine
 from diffsim.trainers.run.ranks import joined, num_ranks, own_device, rank
 from diffsim.trainers.run.recorder import Recorder, ReturnBar
@@ -129,15 +130,15 @@ def train(
 ) -> Recorder:
     """Runs Lightning's trainer, one epoch per iteration, going on from a checkpoint if there is one."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    algorithm.folder = folder.checkpoint.parent
-    algorithm.evaluate_every_steps = options.evaluate_every_steps
-    recorder = Recorder(folder, options.evaluate_every, options.env_steps, options.seconds)
+    algorithm.set_folder(folder.checkpoint.parent)
+    every_steps = options.evaluate_every_steps
+    recorder = Recorder(folder, options.evaluate_every, options.env_steps, options.seconds, every_steps)
     with warnings.catch_warnings(), recorder:
         warnings.filterwarnings("ignore", module="lightning")
-        every = options.evaluate_every if options.evaluate_every_steps is None else 1  # the algorithm says when
+        every = options.evaluate_every if every_steps is None else 1  # LightningTraining decides when
         callbacks = [recorder, ReturnBar(console)]
         trainer = make_trainer(options.device, options.max_iterations, every, folder, callbacks)
-        trainer.fit(algorithm, ckpt_path=checkpoint, weights_only=True)
+        trainer.fit(LightningTraining(algorithm, every_steps), ckpt_path=checkpoint, weights_only=True)
     return recorder
 
 

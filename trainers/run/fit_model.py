@@ -20,13 +20,14 @@ from diffsim.trainers.errors import OptionError
 from diffsim.trainers.run.arguments import GIVEN, pick
 from diffsim.trainers.run.checkpoint import read_checkpoint
 from diffsim.trainers.run.fit import existing_folder, make_trainer, print_table, resolved
+from diffsim.trainers.run.lightning_training import LightningTraining
 from diffsim.trainers.run.model_arguments import FIT_GIVEN, MODEL_GIVEN, FitModelOptions, parse_fit_model
 from diffsim.trainers.run.recorder import Recorder, ReturnBar
 from diffsim.trainers.run.run_folder import RunFolder
 
 
 class ModelFitting(Training):
-    """Fits a world model; one iteration is one epoch. Training stops by itself once no member gains any more.
+    """Fits a world model; one iteration is one epoch. It stops by itself when no member improves any more.
 
     Args:
         model: to fit.
@@ -36,32 +37,29 @@ class ModelFitting(Training):
     """
 
     def __init__(self, model: WorldModel, data: StoredData, fit_kwargs: Mapping[str, Any], *, seed: int = 0) -> None:
-        super().__init__(seed=seed, device=model.dynamics.in_mean.device)
+        super().__init__()
+        self.generator = torch.Generator(model.dynamics.in_mean.device).manual_seed(seed)
+        self.optimizers = []  # the fit has its own, and saves its state
         self.model = model
         self.fit = ModelFit(model, *data.split(), self.generator, **fit_kwargs)
-        self.complete = False
-
-    def configure_optimizers(self) -> None:
-        """None that Lightning should know of: the fit has its own, and saves it."""
 
     def iterate(self) -> dict[str, Tensor | float]:
-        """One epoch; after the last, the members go back to where they were best."""
+        """One epoch; after the last, every member gets its best weights."""
         losses: dict[str, Tensor | float] = dict(self.fit.epoch())
         if self.fit.finished:
             self.fit.finish()
-            self.complete = self.trainer.should_stop = True
+            self.finished = True
         return losses
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds where the fit stands."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["diffsim"] |= {"fit": self.fit.state_dict(), "complete": self.complete}
+    def training_state(self) -> dict[str, Any]:
+        """Adds the state of the fit."""
+        return {**super().training_state(), "fit": self.fit.state_dict(), "complete": self.finished}
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restores what `on_save_checkpoint` added."""
-        super().on_load_checkpoint(checkpoint)
-        self.fit.load_state_dict(checkpoint["diffsim"]["fit"])
-        self.complete = checkpoint["diffsim"]["complete"]
+    def load_training_state(self, saved: Mapping[str, Any]) -> None:
+        """Restores what `training_state` returned."""
+        super().load_training_state(saved)
+        self.fit.load_state_dict(saved["fit"])
+        self.finished = saved["complete"]
 
 
 class LossBar(ReturnBar):
@@ -133,5 +131,5 @@ def run(
         warnings.filterwarnings("ignore", module="lightning")
         callbacks = [recorder, LossBar(console)]
         trainer = make_trainer(options.device, fitting.fit.max_epochs, 10**9, folder, callbacks)
-        trainer.fit(fitting, ckpt_path=folder.checkpoint if resume else None, weights_only=True)
+        trainer.fit(LightningTraining(fitting), ckpt_path=folder.checkpoint if resume else None, weights_only=True)
     return recorder

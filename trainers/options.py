@@ -1,0 +1,196 @@
+"""Options of algorithms: each is declared once, with its default, its valid range and its help.
+
+    class MyAlgorithm(ModelFree):
+        horizon: int = option(256, ">= 1", "H, steps of each copy per iteration.")
+        gamma: float = option(0.95)  # declared in a base class: another default, the same range and help
+
+From the declarations come the constructor, its signature, its docstring's `Args`, the checks, and the options of the
+command line. Subclasses inherit options as they inherit methods.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import sys
+import textwrap
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+REQUIRED: Any = inspect.Parameter.empty
+Rule = str | Callable[[str, Any], None]
+"""A range, such as ">= 1", "> 0", "in (0, 1]"; or a function of name and value that raises ValueError."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One argument of a constructor.
+
+    Attributes:
+        default: value if none is given; REQUIRED if there is none.
+        rule: what is valid; None for everything.
+        help: one sentence or more, shown by `--help` and in the docstring.
+        given: an object that the command line makes from other options, such as the environment: no option there.
+        positional: may be given by its position.
+    """
+
+    default: Any
+    rule: Rule | None
+    help: str | None
+    given: bool = False
+    positional: bool = False
+
+
+def option(default: Any, rule: Rule | None = None, help: str | None = None) -> Any:
+    """Declares an option of the command line. Without `help`, changes the default of the inherited option."""
+    if help is None and rule is not None and not callable(rule) and not _is_range(rule):
+        rule, help = None, rule
+    return Option(default, rule, help)
+
+
+def given(default: Any = REQUIRED, help: str | None = None, *, kw_only: bool = False) -> Any:
+    """Declares a constructor's argument that is an object: an MDP, an environment, a policy, a critic.
+
+    Args:
+        default: REQUIRED if there is none.
+        help: one sentence.
+        kw_only: it cannot be given by its position.
+    """
+    return Option(default, None, help, given=True, positional=not kw_only)
+
+
+def buffer(*, init: Literal[False] = False) -> Any:
+    """Declares the type of an attribute that `setup` makes, such as a buffer; no argument of the constructor."""
+    return _BUFFER
+
+
+_BUFFER = object()
+
+
+def declared(cls: type) -> dict[str, Option]:
+    """The options of a class by name: those of its bases first, given objects before others.
+
+    Removes declarations from the class, so that an instance's own values are found.
+    """
+    options: dict[str, Option] = dict(getattr(cls, "options", {}))
+    for name, value in list(vars(cls).items()):
+        if value is _BUFFER:
+            delattr(cls, name)
+        if not isinstance(value, Option):
+            continue
+        delattr(cls, name)
+        inherited = options.get(name)
+        if inherited is not None:
+            value = replace(value, rule=value.rule or inherited.rule, help=value.help or inherited.help)
+        if value.help is None:
+            raise TypeError(f"option {name} of {cls.__name__} must have help")
+        options[name] = value
+    return options
+
+
+def signature(cls: type, options: Mapping[str, Option]) -> inspect.Signature:
+    """Signature of a constructor with these options: objects are positional, all else is keyword-only."""
+    positional, keyword = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+    parameters = [
+        inspect.Parameter(
+            name,
+            positional if option.positional else keyword,
+            default=option.default,
+            annotation=annotation(cls, name),
+        )
+        for name, option in options.items()
+    ]
+    return inspect.Signature(sorted(parameters, key=lambda p: (p.kind, p.default is not REQUIRED)))
+
+
+def annotation(cls: type, name: str) -> Any:
+    """The declared type of an option, evaluated where the first class that declares it was written."""
+    for owner in cls.__mro__:
+        text = inspect.get_annotations(owner).get(name)
+        if text is not None:
+            if not isinstance(text, str):
+                return text
+            return eval(text, {**vars(typing), **vars(sys.modules[owner.__module__])})
+    return Any
+
+
+def check(cls: type, options: Mapping[str, Option], values: Mapping[str, Any]) -> None:
+    """Checks values against their options' rules.
+
+    Raises: ValueError, as `name must be rule, got value`.
+    """
+    for name, value in values.items():
+        kind = annotation(cls, name)
+        if options[name].given or (value is None and type(None) in typing.get_args(kind)):
+            continue
+        check_value(name, value, options[name].rule)
+        if typing.get_origin(kind) is Literal and value not in typing.get_args(kind):
+            raise ValueError(f"{name} must be one of {', '.join(map(str, typing.get_args(kind)))}, got {value!r}")
+
+
+def require(valid: bool, name: str, rule: str, value: Any) -> None:
+    """Raises ValueError, as `name must be rule, got value`, unless `valid`."""
+    if not valid:
+        raise ValueError(f"{name} must be {rule}, got {value}")
+
+
+def check_value(name: str, value: Any, rule: Rule | None) -> None:
+    """Raises ValueError unless a value obeys its rule."""
+    if callable(rule):
+        rule(name, value)
+    elif rule is not None:
+        require(_obeys(value, rule), name, rule, value)
+
+
+def bind(cls: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of a constructor's arguments, defaults included.
+
+    Raises: TypeError that names an argument that is missing or unknown, and the one that may have been meant.
+    """
+    options = cls.options  # pyright: ignore[reportAttributeAccessIssue]
+    unknown = [name for name in kwargs if name not in options]
+    if unknown:
+        raise TypeError(f"{cls.__name__} has no option {unknown[0]}{did_you_mean(unknown[0], options)}")
+    try:
+        bound = signature(cls, options).bind(*args, **kwargs)
+    except TypeError as error:
+        raise TypeError(f"{cls.__name__}: {error}") from None
+    bound.apply_defaults()
+    return bound.arguments
+
+
+def did_you_mean(name: str, valid: typing.Iterable[str]) -> str:
+    """`; did you mean NAME?` for the most similar of the valid names, or nothing."""
+    close = difflib.get_close_matches(name, list(valid), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def described(cls: type, options: Mapping[str, Option]) -> str:
+    """The docstring of a class, with an `Args` section made from its options."""
+    text = inspect.cleandoc(cls.__doc__ or cls.__name__)
+    rows = []
+    for name, option in sorted(options.items(), key=lambda item: not item[1].given):
+        rule = f" Must be {option.rule}." if isinstance(option.rule, str) else ""
+        default = "" if option.default is REQUIRED else f" Default: {option.default!r}."
+        row = f"{name}: {option.help}{rule}{default}"
+        rows += textwrap.wrap(row, 114, initial_indent="    ", subsequent_indent="        ")
+    arguments = "\n".join(["Args:", *rows])
+    head, mark, tail = text.partition("\nSource:")
+    return f"{head.rstrip()}\n\n{arguments}\n{mark}{tail}"
+
+
+def _is_range(rule: str) -> bool:
+    return rule.startswith((">", "in (", "in ["))
+
+
+def _obeys(value: Any, rule: str) -> bool:
+    """Whether a number lies in a range: ">= 1", "> 0", "in (0, 1]"."""
+    if rule.startswith(">="):
+        return value >= float(rule[2:])
+    if rule.startswith(">"):
+        return value > float(rule[1:])
+    low, high = map(float, rule[4:-1].split(","))
+    above = value > low or (rule[3] == "[" and value == low)
+    return above and (value < high or (rule[-1] == "]" and value == high))
