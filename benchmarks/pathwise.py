@@ -185,9 +185,9 @@ def report(rows: Sequence[Row], jobs: int) -> str:
     used = sorted({(row.task, config(row.task, row.budget)) for row in rows})
     chosen = [(task, path, yaml.safe_load(path.read_text())) for task, path in used]
     ends = [
-        f"{task}: `end_beyond: {options['end_beyond']}` of {path.name}"
+        f"{task}: `termination_bounds: {options['termination_bounds']}` of {path.name}"
         for task, path, options in chosen
-        if "end_beyond" in options
+        if "termination_bounds" in options
     ]
     seen = sorted({f"{task}: `{options['task_kwargs']}`" for task, _, options in chosen if "task_kwargs" in options})
     return "\n".join(

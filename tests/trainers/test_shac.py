@@ -265,7 +265,7 @@ def test_bounds_end_episodes_in_training_only():
 
 def test_what_is_kept_is_the_average_of_the_actors(tmp_path):
     mdp, policy = LinearQuadratic(4), LinearPolicy()
-    shac = make_shac(mdp, policy, horizon=4, average=0.75, learning_rate=0.1)
+    shac = make_shac(mdp, policy, horizon=4, actor_ema=0.75, learning_rate=0.1)
     seen, before = [], policy.K.detach().clone()
     shac.evaluation = lambda p: seen.append(p.K.detach().clone()) or {}
     expected = before.clone()
@@ -280,7 +280,7 @@ def test_what_is_kept_is_the_average_of_the_actors(tmp_path):
 
 @pytest.mark.parametrize("kwargs", [{}, {"normal": 1}], ids=["plain", "all options"])
 def test_resuming_is_exact_to_the_bit(tmp_path, kwargs):
-    options = {"truncation_rate": 0.1, "end_beyond": {1: 1.0}, "clip_ratio": 2.0, "decay_env_steps": 200}
+    options = {"truncation_rate": 0.1, "termination_bounds": {1: 1.0}, "clip_ratio": 2.0, "decay_env_steps": 200}
     options |= {"actor_epochs": 2, "entropy_weight": 0.1, "value_slope_weight": 0.1, "value_windows": 3}
 
     def fresh():
@@ -332,7 +332,7 @@ def test_a_nonfinite_gradient_stops_before_the_step():
         ({"gamma": 1.2}, r"gamma must be in \(0, 1\], got 1.2"),
         ({"actor_lam": 0.0}, r"actor_lam must be in \(0, 1\], got 0.0"),
         ({"lam": -0.1}, r"lam must be in \[0, 1\], got -0.1"),
-        ({"average": 1.0}, r"average must be in \[0, 1\), got 1.0"),
+        ({"actor_ema": 1.0}, r"actor_ema must be in \[0, 1\), got 1.0"),
         ({"target_rate": float("nan")}, r"target_rate must be in \[0, 1\), got nan"),
         ({"truncation_rate": 1.0}, r"truncation_rate must be in \[0, 1\), got 1.0"),
         ({"clip_ratio": 0.0}, "clip_ratio must be > 0, got 0.0"),
@@ -340,9 +340,15 @@ def test_a_nonfinite_gradient_stops_before_the_step():
         ({"value_learning_rate": -1.0}, "value_learning_rate must be > 0, got -1.0"),
         ({"max_norm": -1.0}, "max_norm must be > 0, got -1.0"),
         ({"value_hidden_sizes": (0,)}, "hidden_sizes, in_size and out_size must be >= 1, got 0"),
-        ({"end_beyond": {"1": 1.0}}, "end_beyond must map indices of observed numbers, 0 to 1, .*got '1': 1.0"),
-        ({"end_beyond": {2: 1.0}}, "end_beyond must map indices of observed numbers, 0 to 1, .*got 2: 1.0"),
-        ({"end_beyond": {1: 0.0}}, "end_beyond must map .* to bounds > 0, got 1: 0.0"),
+        (
+            {"termination_bounds": {"1": 1.0}},
+            "termination_bounds must map indices of .*, 0 to 1, .*got '1': 1.0",
+        ),
+        (
+            {"termination_bounds": {2: 1.0}},
+            "termination_bounds must map indices of .*, 0 to 1, .*got 2: 1.0",
+        ),
+        ({"termination_bounds": {1: 0.0}}, "termination_bounds must map .* to bounds > 0, got 1: 0.0"),
         ({"seed": -1}, "seed must be >= 0, got -1"),
     ],
 )

@@ -30,7 +30,7 @@ class BoundedMDP(MDPWrapper):
         for index, bound in bounds.items():
             if not (isinstance(index, int) and 0 <= index < size) or not bound > 0:
                 raise ValueError(
-                    f"end_beyond must map indices of observed numbers, 0 to {size - 1}, to bounds > 0, "
+                    f"termination_bounds must map indices of observed numbers, 0 to {size - 1}, to bounds > 0, "
                     f"got {index!r}: {bound}"
                 )
         self.bounds = dict(bounds)

@@ -64,12 +64,12 @@ def test_fit_understands_what_a_run_is_told(tmp_path):
 
 
 def test_nested_options_reach_fit_as_they_stand_in_the_file(tmp_path):
-    kwargs = "{end_beyond: {1: 1.5}, gamma: 1, clip_ratio: null, learning_rate: 1.0e-5}"
+    kwargs = "{termination_bounds: {1: 1.5}, gamma: 1, clip_ratio: null, learning_rate: 1.0e-5}"
     text = (
         f"options: {{env_steps: 200}}\ntasks: [Reacher-v5]\nalgorithms:\n  ModelBased: {{improver_kwargs: {kwargs}}}\n"
     )
     (run,) = read(tmp_path, text).runs
-    wanted = {"end_beyond": {1: 1.5}, "gamma": 1, "clip_ratio": None, "learning_rate": 1e-5}
+    wanted = {"termination_bounds": {1: 1.5}, "gamma": 1, "clip_ratio": None, "learning_rate": 1e-5}
     assert parse_fit(run.words()).improver_kwargs == wanted
 
 
