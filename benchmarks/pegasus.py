@@ -21,7 +21,8 @@ from benchmarks.pictures import BLUE, GREY, ORANGE
 from diffsim.policies import DeterministicMLP
 from diffsim.trainers.pathwise.pegasus import Pegasus
 from diffsim.trainers.run.arguments import RunOptions
-from diffsim.trainers.run.fit import train
+from diffsim.trainers.run.fit_command import budget
+from diffsim.trainers.run.train import train
 from diffsim.trainers.run.run_folder import RunFolder
 
 TASK, PROCESS_NOISE = "Reacher-v5", 0.01

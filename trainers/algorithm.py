@@ -32,7 +32,8 @@ class Training(nn.Module, ABC):
 
     Attributes:
         optimizers: what `make_optimizers` returned.
-        generator: the source of randomness, on the device where training happens.
+        device: where training happens.
+        generator: the source of randomness, on this device.
         iteration: number of iterations done.
         env_steps: env steps taken.
         metrics: what the last iteration measured.
@@ -43,6 +44,7 @@ class Training(nn.Module, ABC):
 
     optimizers: list[Optimizer]
     generator: torch.Generator
+    device: torch.device
 
     def __init__(self) -> None:
         super().__init__()

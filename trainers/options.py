@@ -24,6 +24,10 @@ Rule = str | Callable[[str, Any], None]
 """A range, such as ">= 1", "> 0", "in (0, 1]"; or a function of name and value that raises ValueError."""
 
 
+RENAMED = {"average": "actor_ema", "end_beyond": "termination_bounds", "member": "propagation"}
+"""Options that had another name."""
+
+
 @dataclass(frozen=True)
 class Option:
     """One argument of a constructor.
@@ -151,8 +155,10 @@ def bind(cls: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[st
     """
     options = cls.options  # pyright: ignore[reportAttributeAccessIssue]
     unknown = [name for name in kwargs if name not in options]
-    if unknown:
-        raise TypeError(f"{cls.__name__} has no option {unknown[0]}{did_you_mean(unknown[0], options)}")
+    for name in unknown:
+        if RENAMED.get(name) in options:
+            raise TypeError(f"{cls.__name__}'s option {name} is now {RENAMED[name]}")
+        raise TypeError(f"{cls.__name__} has no option {name}{did_you_mean(name, options)}")
     try:
         bound = signature(cls, options).bind(*args, **kwargs)
     except TypeError as error:

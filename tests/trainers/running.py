@@ -10,7 +10,8 @@ from rich.console import Console
 from diffsim.trainers.algorithm import Algorithm
 from diffsim.trainers.run.arguments import RunOptions
 from diffsim.trainers.run.checkpoint import read_checkpoint
-from diffsim.trainers.run.fit import train
+from diffsim.trainers.run.fit_command import budget
+from diffsim.trainers.run.train import train
 from diffsim.trainers.run.run_folder import RunFolder
 
 

@@ -21,7 +21,8 @@ from diffsim.trainers.pathwise.value_data import SLOPE_CLIP, ValueData, add_slop
 from diffsim.trainers.pathwise.window import clip_samples
 from diffsim.trainers.run.arguments import RunOptions
 from diffsim.trainers.run.checkpoint import read_checkpoint
-from diffsim.trainers.run.fit import train
+from diffsim.trainers.run.fit_command import budget
+from diffsim.trainers.run.train import train
 from diffsim.trainers.run.run_folder import RunFolder
 from tests.trainers.linear import LinearPolicy, LinearQuadratic
 from tests.trainers.running import assert_resumes_exactly, runner

@@ -23,7 +23,7 @@ from diffsim.trainers.run.arguments import (
     read_yaml,
 )
 from diffsim.trainers.run.build import build
-from diffsim.trainers.run.fit import resolved
+from diffsim.trainers.run.fit_command import resolved
 
 
 def require_faultless(comparison: Comparison) -> None:

@@ -15,9 +15,8 @@ from diffsim.trainers.run.arguments import RunOptions, official_id, pick, read_y
 from diffsim.trainers.run.build import build
 from diffsim.trainers.run.checkpoint import load_weights, read_checkpoint
 from diffsim.trainers.run.collect_command import trained_policy, vector_box
-from diffsim.trainers.run.fit import existing_folder
 from diffsim.trainers.run.fit_model import build_model
-from diffsim.trainers.run.run_folder import RunFolder
+from diffsim.trainers.run.run_folder import RunFolder, existing_folder
 
 
 class Subject(NamedTuple):

@@ -17,7 +17,7 @@ from diffsim.trainers.errors import OptionError, UsageError
 from diffsim.trainers.run.arguments import RunOptions, pick, read_yaml
 from diffsim.trainers.run.build import build_policy
 from diffsim.trainers.run.checkpoint import load_weights, read_checkpoint
-from diffsim.trainers.run.fit import existing_folder
+from diffsim.trainers.run.run_folder import existing_folder
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,12 @@
-"""What can be said to `diffsim fit`, on the command line and in a YAML file.
+"""Options of `diffsim fit`, on the command line and in YAML files.
 
-Options are the arguments of three constructors: `RunOptions`, the algorithm and the policy. Their names,
-types and help are read from there; values out of range are refused there.
+Options are the arguments of three constructors: `RunOptions`, the algorithm and the policy. Their names, types, ranges
+and help are declared there.
 """
 
 from __future__ import annotations
 
 import argparse
-import difflib
-import importlib
 import inspect
 import re
 from collections.abc import Mapping, Sequence
@@ -16,92 +14,67 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import docstring_parser
 import gymnasium
-import yaml
 from gymnasium.spaces import Box
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # pyright: ignore[reportPrivateImportUsage]
 
+import diffsim
 from diffsim.trainers.errors import OptionError
 from diffsim.trainers.experience.goals import make_official
-
-ALGORITHMS = {
-    "BPTT": "diffsim.trainers.pathwise.bptt",
-    "Pegasus": "diffsim.trainers.pathwise.pegasus",
-    "SHAC": "diffsim.trainers.pathwise.shac",
-    "Reinforce": "diffsim.trainers.likelihood_ratio.reinforce",
-    "ActorCritic": "diffsim.trainers.likelihood_ratio.actor_critic",
-    "A2C": "diffsim.trainers.likelihood_ratio.a2c",
-    "A3C": "diffsim.trainers.likelihood_ratio.a3c",
-    "PPO": "diffsim.trainers.likelihood_ratio.ppo",
-    "NaturalGradient": "diffsim.trainers.likelihood_ratio.natural_gradient",
-    "TRPO": "diffsim.trainers.likelihood_ratio.trpo",
-    "DPG": "diffsim.trainers.value_gradient.dpg",
-    "DDPG": "diffsim.trainers.value_gradient.ddpg",
-    "SVG0": "diffsim.trainers.value_gradient.svg0",
-    "TD3": "diffsim.trainers.value_gradient.td3",
-    "SAC": "diffsim.trainers.value_gradient.sac",
-    "DQN": "diffsim.trainers.value_gradient.dqn",
-    "ModelBased": "diffsim.trainers.model_based.model_based",
-    "MBPO": "diffsim.trainers.model_based.mbpo",
-    "PETS": "diffsim.trainers.model_based.pets",
-}
-"""Module of each algorithm, imported only when it is asked for."""
-
-POLICIES: dict[str, str] = dict.fromkeys(
-    (
-        *("DeterministicMLP", "GaussianMLP", "FullGaussianMLP"),
-        *("CategoricalMLP", "RelaxedCategoricalMLP", "BernoulliMLP", "DiscreteQMLP"),
-    ),
-    "policies",
-)
-"""Module of each policy."""
+from diffsim.trainers.options import RENAMED, Option, did_you_mean
+from diffsim.trainers.run.registry import ALGORITHMS, POLICIES, choose, takes_env
+from diffsim.trainers.run.run_folder import read_yaml
 
 DEFAULT_ITERATIONS = 200
 
+CONFIGS = Path(diffsim.__file__).parent / "configs"
+"""Folder of the shipped configurations."""
+
 SIMULATED = "diffsim/"
-"""How ids begin of vector environments that our simulator runs."""
+"""Prefix of the ids of vector environments that our simulator runs."""
 
 GIVEN: set[str | int] = {
     *("mdp", "env", "policy", "seed", "evaluation", "observation_space", "action_space", "critic", "replay")
 }
-"""Constructor arguments that are no options: they are made from others."""
+"""Arguments of constructors that are objects, made from the options."""
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """One training run.
+    """Options of every training run.
 
     Args:
-        task: id of the environment to learn; `diffsim tasks` lists them. An algorithm that needs no derivative takes
-            any id of Gymnasium, run there, or diffsim/<id>, run in our simulator.
+        task: id of the environment; `diffsim tasks` lists them. my_module:MyTask-v0 is a `Task` of your own. An
+            algorithm that needs no derivative takes any Gymnasium id, run there, or diffsim/ID, run in our simulator.
         task_kwargs: options of the environment, those of Gymnasium.
-        training_kwargs: options of the environment that hold in training only, such as a shaped reward; evaluation is
-            by task and task_kwargs alone.
+        training_kwargs: options of the environment in training only, such as a shaped reward. Evaluation uses task and
+            task_kwargs alone.
         process_noise: standard deviation of random forces on the dofs (N, N m) in training; a number, or one per dof.
         reward_noise: standard deviation of noise on each step's reward in training.
         dynamics: "simulator", or "finite_differences" for C MuJoCo as a black box, in training.
-        num_workers: processes that compute finite differences; with 0, the one that learns.
-        algorithm: name of the algorithm; its options stand beside these.
-        policy: name of the policy; its options stand beside these.
-        goal_strategy: final, future, episode or random: put other goals into a part of the experience that is learned
-            from (see `HindsightReplay`); for tasks with goals and algorithms that keep experience. None for none.
-        relabel_fraction: that part, in [0, 1].
+        num_workers: processes that compute finite differences; 0 for the training process itself.
+        algorithm: name of the algorithm, or my_module:MyAlgorithm; its options are listed below.
+        policy: name of the policy, or my_module:MyPolicy; its options are listed below.
+        goal_strategy: final, future, episode or random: relabel a part of the replayed experience with other goals (see
+            `HindsightReplay`), for tasks with goals and algorithms with a replay buffer. None for no relabelling.
+        relabel_fraction: this part, in [0, 1].
         num_envs: copies simulated in parallel, at least 1.
         device: where to simulate and learn, such as cpu or cuda.
-        threads: of torch on the CPU, at least 1. More help large networks and batches, and hinder small ones.
+        threads: torch's threads on the CPU, at least 1. More help large networks and batches, and slow down small ones.
         seed: of initial weights, initial states and noises, at least 0.
         iterations: number of iterations of the algorithm, at least 1. If None, 200, or as many as env_steps or seconds
-            need.
-        env_steps: training ends with the first iteration that has taken so many, of all copies together, at least 1;
-            None for no such end.
-        seconds: training ends with the first iteration that ends after so many, evaluations not counted, above 0; None
+            allow.
+        env_steps: training ends with the first iteration that reaches this number, over all copies, at least 1; None
+            for no such end.
+        seconds: training ends with the first iteration that ends after this time, without evaluations, above 0; None
             for no such end.
         evaluate_every: iterations between official evaluations, each followed by a checkpoint, at least 1.
-        evaluate_every_steps: env steps between them, at least 1, in place of iterations: the first iteration to reach a
-            multiple of it is followed by one, and one comes before training. None for `evaluate_every`.
+        evaluate_every_steps: env steps between evaluations, at least 1, in place of iterations: the first iteration
+            that reaches a multiple of it is followed by one, and one comes before training. None for evaluate_every.
         evaluate_episodes: episodes of each evaluation during training, at least 1.
-        evaluate_stochastic: evaluate sampled actions too, beside the mean ones.
-        final_episodes: episodes, others than those, by which the trained policy is judged in the end, at least 1.
+        evaluate_stochastic: evaluate sampled actions too, besides the mean ones.
+        final_episodes: episodes of the final evaluation, with other seeds, at least 1.
         run: folder of the run; runs/TASK-ALGORITHM-seed-SEED if None. If it exists, a number is added.
         video: record an episode of the trained policy (needs the video extra).
     """
@@ -152,93 +125,113 @@ class RunOptions:
 
     @property
     def folder(self) -> Path:
-        """Where the run goes, if nothing is there yet."""
-        return Path(self.run or f"runs/{self.task.replace('/', '-')}-{self.algorithm}-seed-{self.seed}")
-
-
-def choose(option: str, name: str, modules: dict[str, str]) -> type:
-    """The class called `name`, imported from its module.
-
-    Raises: OptionError, with the valid names, if there is none.
-    """
-    if name not in modules:
-        raise OptionError(f"{option} must be one of {', '.join(modules)}, got {name!r}")
-    return getattr(importlib.import_module(modules[name]), name)
+        """The run's folder, unless it exists already."""
+        name = f"{self.task}-{self.algorithm}-seed-{self.seed}"
+        return Path(self.run or f"runs/{re.sub('[/:]', '-', name)}")
 
 
 def parse_fit(argv: Sequence[str], resumed: bool = False) -> Namespace:
     """Reads the options of `diffsim fit`, all of them flat.
 
-    A resumed run's file says every option; one that it does not know is newer, and was not there: its constructor's own
-    default stands for that, not what suits the algorithm now.
+    The file of a resumed run has every option that existed when the run began. A newer option gets its constructor's
+    default there, and not the algorithm's `run_defaults`.
 
     Raises: OptionError if one is misspelled or of the wrong type; SystemExit after --help.
     """
+    argv = with_config_paths(argv)
     names = _chosen(argv)
     parser = ArgumentParser(
         prog="diffsim fit",
-        description="Train a policy. Options may also stand in a YAML file; later ones win.",
+        description="Train a policy. Options may also be in a YAML file; later ones win.",
         exit_on_error=False,
         allow_abbrev=False,
     )
-    parser.add_argument("--config", action=ActionConfigFile, help="YAML file of options.")
-    parser.add_argument("--resume", metavar="RUN", help="Go on with the run in this folder.")
+    parser.add_argument("--config", action=ActionConfigFile, help="YAML file, or a name of `diffsim configs`.")
+    parser.add_argument("--resume", metavar="RUN", help="Continue the run in this folder.")
     parser.add_class_arguments(RunOptions)
     algorithm = choose("algorithm", names["algorithm"], ALGORITHMS)
-    parser.add_class_arguments(algorithm, skip=GIVEN)
-    parser.add_class_arguments(choose("policy", names["policy"], POLICIES), skip=GIVEN)
+    add_options(parser, algorithm)
+    add_options(parser, choose("policy", names["policy"], POLICIES))
     known = vars(parser.get_defaults())
     suited = {} if resumed else {name: value for name, value in algorithm.run_defaults.items() if name in known}
     parser.set_defaults({**suited, "policy": names["policy"]})
     return parse(parser, argv)
 
 
+def add_options(parser: ArgumentParser, cls: type) -> None:
+    """Adds the options of a constructor: those that an algorithm declares, or the arguments of any other class."""
+    declared: dict[str, Option] = getattr(cls, "options", {})
+    if not declared:
+        parser.add_class_arguments(cls, skip=GIVEN)
+        return
+    described = {p.arg_name: p.description for p in docstring_parser.parse(cls.__doc__ or "").params}
+    group = parser.add_argument_group(f"{cls.__name__}: {(cls.__doc__ or '').strip().splitlines()[0]}")
+    for name, parameter in inspect.signature(cls).parameters.items():
+        if name in GIVEN or (name in declared and declared[name].given):
+            continue
+        help = described.get(name)
+        if name in declared:
+            rule = declared[name].rule
+            help = f"{declared[name].help}{f' Must be {rule}.' if isinstance(rule, str) else ''}"
+        kind = Any if parameter.annotation is parameter.empty else parameter.annotation
+        required = parameter.default is parameter.empty
+        given = {"required": True} if required else {"default": parameter.default}
+        group.add_argument(f"--{name}", type=kind, help=help, **given)
+
+
 def parse(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
-    """Parses `argv`; what is wrong with it becomes an OptionError that says what would have been right."""
+    """Parses `argv`.
+
+    Raises: OptionError that says what is wrong and what would be valid.
+    """
     try:
         return parser.parse_args(list(argv))
     except argparse.ArgumentError as error:
         raise OptionError(_explain(str(error), parser)) from None
 
 
+def parameters_of(cls: type) -> dict[str, inspect.Parameter]:
+    """Arguments of a constructor by name, including those that it passes on to its bases as **kwargs."""
+    found = dict(inspect.signature(cls).parameters)
+    for base in cls.__mro__[1:]:
+        if not any(p.kind is p.VAR_KEYWORD for p in found.values()) or base is object:
+            break
+        found = {name: p for name, p in found.items() if p.kind is not p.VAR_KEYWORD}
+        if "__init__" in vars(base):
+            found = {**inspect.signature(base).parameters, **found}
+        else:
+            found["kwargs"] = inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD)
+    return found
+
+
 def pick(options: Mapping[str, Any], cls: type) -> dict[str, Any]:
-    """Those of the options that `cls`'s constructor takes, without those that are made from others."""
+    """Those of the options that the constructor of `cls` takes, without its objects."""
     given = set() if cls is RunOptions else GIVEN
-    names = [name for name in inspect.signature(cls).parameters if name not in given]
+    names = [name for name in parameters_of(cls) if name not in given]
     return {name: options[name] for name in names if name in options}
 
 
-def takes_env(algorithm: type) -> bool:
-    """Whether an algorithm learns from a vector environment, `env`, and not through an `mdp`: its constructor says."""
-    return "env" in inspect.signature(algorithm).parameters
-
-
-def takes_policy(algorithm: type) -> bool:
-    """Whether an algorithm trains a policy that the options describe, and not one of its own making."""
-    return "policy" in inspect.signature(algorithm).parameters
-
-
 def default_policy(algorithm: str, task: str | None) -> str:
-    """The policy to train if none is named: the algorithm's own, or a stochastic one for the task's kind of actions."""
+    """The policy if none is named: the algorithm's default, or a stochastic one for the task's kind of actions."""
     cls = choose("algorithm", algorithm, ALGORITHMS)
     if task is None or not takes_env(cls) or "policy" in cls.run_defaults:
         return cls.run_defaults.get("policy", RunOptions.policy)
     try:
         env = make_official(official_id(task))
     except gymnasium.error.Error:
-        return RunOptions.policy  # that there is no such task will be said where it is made
+        return RunOptions.policy  # the error comes where the task is made
     continuous = isinstance(env.action_space, Box)
     env.close()
     return "GaussianMLP" if continuous else "CategoricalMLP"
 
 
 def official_id(task: str) -> str:
-    """The Gymnasium id of the task, whoever runs it: that in which it is evaluated."""
+    """The id of the environment in which a task is evaluated: that on C MuJoCo."""
     return task.removeprefix(SIMULATED)
 
 
 def _chosen(argv: Sequence[str]) -> dict[str, str]:
-    """Algorithm and policy that `argv` and its YAML files ask for: they decide which options there are."""
+    """Names of algorithm and policy in `argv` and its YAML files: they decide which options there are."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--config", action="append", default=[])
     names = {"algorithm": RunOptions.algorithm}
@@ -255,29 +248,32 @@ def _chosen(argv: Sequence[str]) -> dict[str, str]:
     return {"policy": default_policy(names["algorithm"], names.get("task")), **names}
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file of options.
+def with_config_paths(argv: Sequence[str]) -> list[str]:
+    """`argv` with every name of a shipped configuration after --config replaced by its path."""
+    words = list(argv)
+    for i, word in enumerate(words):
+        if word == "--config" and i + 1 < len(words):
+            words[i + 1] = str(config_path(words[i + 1]))
+        elif word.startswith("--config="):
+            words[i] = f"--config={config_path(word.partition('=')[2])}"
+    return words
 
-    Raises: OptionError if it cannot be read, or is not a mapping.
-    """
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise OptionError(f"config must be a readable YAML file, got {str(path)!r}: {error}") from None
-    if not isinstance(content, dict):
-        raise OptionError(f"config must hold one option per line, `name: value`, got {str(path)!r}")
-    return content
+
+def config_path(name: str) -> Path:
+    """The file `name`, or the shipped configuration of that name, with or without .yaml."""
+    shipped = CONFIGS / (name if name.endswith(".yaml") else f"{name}.yaml")
+    return shipped if not Path(name).exists() and shipped.is_file() else Path(name)
 
 
 def _explain(message: str, parser: ArgumentParser) -> str:
-    """Says in the house's words what a parser found wrong: option, rule, value, and what would be valid."""
+    """An error of the parser in our words: option, rule, value, and what would be valid."""
     message = " ".join(message.split())
     if match := re.match(r"unrecognized arguments: (\S+)|Option '(.+?)' is not accepted", message):
         wrong = match[1].split("=")[0] if match[1] else f"--{match[2]}"
         valid = [f"--{name}" for name in vars(parser.get_defaults())]
-        close = difflib.get_close_matches(wrong, valid, n=1)
-        meant = f"; did you mean {close[0]}?" if close else "."
-        return f"unknown option {wrong}{meant} Valid options: {', '.join(valid)}"
+        if wrong.removeprefix("--") in RENAMED:
+            return f"option {wrong} is now --{RENAMED[wrong.removeprefix('--')]}"
+        return f"unknown option {wrong}{did_you_mean(wrong, valid) or '.'} Valid options: {', '.join(valid)}"
     if match := re.match(r"the following arguments are required: (.+)", message):
         return f"option --{match[1]} is required"
     if match := re.match(r"argument (--\w+): expected one argument", message):

@@ -1,8 +1,7 @@
-"""From the options of a run to what they describe: policy, MDP or vector environment, algorithm, evaluation."""
+"""Makes what the options of a run describe: policy, MDP or vector environment, algorithm, evaluation."""
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from typing import Any
 
@@ -19,18 +18,11 @@ from diffsim.trainers.algorithm import Algorithm
 from diffsim.trainers.errors import OptionError
 from diffsim.trainers.experience.hindsight import HindsightReplay
 from diffsim.trainers.experience.vector_env import ResumableEnv, make_env
-from diffsim.trainers.run.arguments import (
-    ALGORITHMS,
-    POLICIES,
-    RunOptions,
-    choose,
-    official_id,
-    pick,
-    takes_env,
-    takes_policy,
-)
+from diffsim.trainers.options import did_you_mean
+from diffsim.trainers.run.arguments import RunOptions, official_id, pick
 from diffsim.trainers.run.evaluation import OfficialEvaluation, require_video
 from diffsim.trainers.run.ranks import num_ranks
+from diffsim.trainers.run.registry import ALGORITHMS, POLICIES, choose, takes_env, takes_policy
 from diffsim.wrappers import NoisyReward
 
 
@@ -44,11 +36,10 @@ def build_policy(observation_space: Space, action_space: Space, options: RunOpti
 def build_mdp(options: RunOptions) -> MDP:
     """The task that the options describe, with its noises, simulated or as a black box.
 
-    Raises: OptionError if there is none of that name; ValueError or TypeError if a value is out of range.
+    Raises: OptionError if there is no such task; ValueError or TypeError if a value is out of range.
     """
-    if options.task not in TASKS:
-        close = difflib.get_close_matches(options.task, TASKS, n=1)
-        meant = f"; did you mean {close[0]}?" if close else ""
+    if ":" not in options.task and options.task not in TASKS:
+        meant = did_you_mean(options.task, TASKS)
         raise OptionError(f"task must be one of {', '.join(TASKS)}, got {options.task!r}{meant}")
     mdp = task = diffsim.make(
         options.task,
@@ -58,7 +49,7 @@ def build_mdp(options: RunOptions) -> MDP:
         **{**options.task_kwargs, **options.training_kwargs},
     )
     if not isinstance(task, Task):
-        raise OptionError("reward_noise must stand beside task_kwargs and training_kwargs, got it within")
+        raise OptionError("reward_noise is an option of the run; remove it from task_kwargs and training_kwargs")
     if num_ranks() > 1:
         mdp = shard(task)
     elif options.dynamics == "finite_differences":
@@ -71,44 +62,59 @@ def build(options: RunOptions, values: dict[str, Any]) -> Algorithm:
 
     Raises: ValueError or TypeError if a value is out of range.
     """
-    devices = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-    if options.device not in [*devices, *(["cuda"] if len(devices) > 1 else [])]:
-        raise OptionError(f"device must be one of {', '.join(devices)}, got {options.device!r}")
+    check_device(options.device)
     if options.video:
         require_video()
     cls = choose("algorithm", options.algorithm, ALGORITHMS)
+    if not issubclass(cls, Algorithm):
+        raise OptionError(f"algorithm must be a subclass of diffsim.trainers.Algorithm, got {options.algorithm!r}")
     if num_ranks() > 1:
         require_shareable(options, cls)
     torch.set_num_threads(options.threads)
-    if takes_env(cls):
-        if options.dynamics != "simulator":
-            raise OptionError(f"dynamics must be simulator for {options.algorithm}, got {options.dynamics!r}")
-        env = make_env(
-            options.task,
-            options.num_envs,
-            seed=options.seed,
-            device=options.device,
-            process_noise=options.process_noise,
-            reward_noise=options.reward_noise,
-            **{**options.task_kwargs, **options.training_kwargs},
-        )
-        if not takes_policy(cls):
-            return cls(env, **shared_arguments(options), **pick(values, cls))
-        spaces = env.single_observation_space, env.single_action_space
-        policy = build_policy(*spaces, options, values).to(options.device, diffsim.dtype)
-        replay = hindsight_replay(env, cls, options, values)
-        return cls(env, policy, **replay, **shared_arguments(options), **pick(values, cls))
-    if options.goal_strategy is not None:
-        raise OptionError(f"goal_strategy must be null for {options.algorithm}, got {options.goal_strategy!r}")
-    mdp = build_mdp(options)
-    policy = build_policy(mdp.observation_space, mdp.action_space, options, values).to(mdp.device, mdp.dtype)
-    return cls(mdp, policy, **shared_arguments(options), **pick(values, cls))
+    arguments = {**shared_arguments(options), **pick(values, cls)}
+    if not takes_env(cls):
+        if options.goal_strategy is not None:
+            raise OptionError(f"goal_strategy must be null for {options.algorithm}, got {options.goal_strategy!r}")
+        mdp = build_mdp(options)
+        policy = build_policy(mdp.observation_space, mdp.action_space, options, values).to(mdp.device, mdp.dtype)
+        return cls(mdp, policy, **arguments)
+    env = build_env(options)
+    if not takes_policy(cls):
+        return cls(env, **arguments)
+    spaces = env.single_observation_space, env.single_action_space
+    policy = build_policy(*spaces, options, values).to(options.device, diffsim.dtype)
+    return cls(env, policy, **hindsight_replay(env, cls, options, values), **arguments)
+
+
+def check_device(device: str) -> None:
+    """Raises: OptionError if there is no such device."""
+    devices = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if device not in [*devices, *(["cuda"] if len(devices) > 1 else [])]:
+        raise OptionError(f"device must be one of {', '.join(devices)}, got {device!r}")
+
+
+def build_env(options: RunOptions) -> ResumableEnv:
+    """The vector environment that the options describe, for algorithms that need no derivative.
+
+    Raises: OptionError if there is no such task, or an option does not go with it.
+    """
+    if options.dynamics != "simulator":
+        raise OptionError(f"dynamics must be simulator for {options.algorithm}, got {options.dynamics!r}")
+    return make_env(
+        options.task,
+        options.num_envs,
+        seed=options.seed,
+        device=options.device,
+        process_noise=options.process_noise,
+        reward_noise=options.reward_noise,
+        **{**options.task_kwargs, **options.training_kwargs},
+    )
 
 
 def require_shareable(options: RunOptions, cls: type) -> None:
-    """Several ranks can share a pathwise algorithm's worlds, in equal parts, on the simulator.
+    """Checks that ranks can share the worlds: of a pathwise algorithm, in equal parts, on the simulator.
 
-    Raises: OptionError for anything else.
+    Raises: OptionError otherwise.
     """
     shared = f"to be shared by {num_ranks()} ranks"
     if takes_env(cls):
@@ -120,9 +126,9 @@ def require_shareable(options: RunOptions, cls: type) -> None:
 
 
 def hindsight_replay(env: ResumableEnv, cls: type, options: RunOptions, values: dict[str, Any]) -> dict[str, Any]:
-    """The replay that the options ask for, as an argument of the algorithm; none if it is the algorithm's own.
+    """The replay buffer with hindsight that the options ask for, as an argument of the algorithm, if they do.
 
-    Raises: OptionError if the algorithm keeps no experience; ValueError if the task has no goals.
+    Raises: OptionError if the algorithm has no replay buffer; ValueError if the task has no goals.
     """
     if options.goal_strategy is None:
         return {}
@@ -135,7 +141,7 @@ def hindsight_replay(env: ResumableEnv, cls: type, options: RunOptions, values: 
 
 
 def shared_arguments(options: RunOptions) -> dict[str, Any]:
-    """What every algorithm's constructor takes beside its world, its policy and its own options."""
+    """Arguments of every algorithm's constructor besides its environment, its policy and its own options."""
     evaluation = official_evaluation(options, options.evaluate_episodes, stochastic=options.evaluate_stochastic)
     return {"seed": options.seed, "evaluation": evaluation}
 
@@ -143,5 +149,5 @@ def shared_arguments(options: RunOptions) -> dict[str, Any]:
 def official_evaluation(
     options: RunOptions, episodes: int, seed: int = 0, *, stochastic: bool = False
 ) -> OfficialEvaluation:
-    """Episodes of the task in Gymnasium, whoever simulated it in training."""
+    """Evaluation in the environment on C MuJoCo, whatever simulated the task in training."""
     return OfficialEvaluation(official_id(options.task), options.task_kwargs, episodes, seed, stochastic)

@@ -15,8 +15,9 @@ from diffsim.trainers.model_based.collection import UniformActor, collect_window
 from diffsim.trainers.run.arguments import RunOptions, official_id, pick, read_yaml
 from diffsim.trainers.run.build import build_policy
 from diffsim.trainers.run.checkpoint import load_weights, read_checkpoint
-from diffsim.trainers.run.fit import existing_folder, print_table
 from diffsim.trainers.run.model_arguments import CollectOptions
+from diffsim.trainers.run.run_folder import existing_folder
+from diffsim.trainers.run.summary import print_table
 
 
 def collect_command(options: CollectOptions, console: Console) -> None:

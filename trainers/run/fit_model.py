@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,11 +17,12 @@ from diffsim.trainers.algorithm import Training
 from diffsim.trainers.errors import OptionError
 from diffsim.trainers.run.arguments import GIVEN, pick
 from diffsim.trainers.run.checkpoint import read_checkpoint
-from diffsim.trainers.run.fit import existing_folder, make_trainer, print_table, resolved
-from diffsim.trainers.run.lightning_training import LightningTraining
+from diffsim.trainers.run.fit_command import resolved
 from diffsim.trainers.run.model_arguments import FIT_GIVEN, MODEL_GIVEN, FitModelOptions, parse_fit_model
-from diffsim.trainers.run.recorder import Recorder, ReturnBar
-from diffsim.trainers.run.run_folder import RunFolder
+from diffsim.trainers.run.recorder import ReturnBar
+from diffsim.trainers.run.run_folder import RunFolder, existing_folder
+from diffsim.trainers.run.summary import print_table
+from diffsim.trainers.run.train import Budget, train
 
 
 class ModelFitting(Training):
@@ -39,6 +38,7 @@ class ModelFitting(Training):
     def __init__(self, model: WorldModel, data: StoredData, fit_kwargs: Mapping[str, Any], *, seed: int = 0) -> None:
         super().__init__()
         self.generator = torch.Generator(model.dynamics.in_mean.device).manual_seed(seed)
+        self.device = self.generator.device
         self.optimizers = []  # the fit has its own, and saves its state
         self.model = model
         self.fit = ModelFit(model, *data.split(), self.generator, **fit_kwargs)
@@ -72,7 +72,7 @@ class LossBar(ReturnBar):
 
 
 def fit_model(argv: Sequence[str], console: Console) -> RunFolder:
-    """Fits as `argv` says, or goes on with a run, and prints what came of it.
+    """Fits a model by the options in `argv`, or continues a run, and prints the result.
 
     Raises: OptionError before any work, if an option is wrong or the data cannot be used.
     """
@@ -98,7 +98,8 @@ def fit_model(argv: Sequence[str], console: Console) -> RunFolder:
         folder.config.write_text(yaml.safe_dump(values, sort_keys=False))
     elif read_checkpoint(folder.checkpoint)["diffsim"].get("complete"):
         raise OptionError(f"--resume must be a run that has not finished, got {str(folder.path)!r}")
-    recorder = run(fitting, options, folder, console, resume=resumed is not None)
+    budget = Budget(fitting.fit.max_epochs, evaluate_every=options.save_every)
+    recorder = train(fitting, budget, folder, console, None if resumed is None else folder.checkpoint, LossBar)
     last = folder.read_metrics()[-1]
     rows = {
         "transitions": f"{len(fitting.fit.train):,} to train, {len(fitting.fit.validation):,} to validate",
@@ -119,17 +120,3 @@ def build_model(values: Mapping[str, Any], obs_size: int, action_size: int, seed
     given = GIVEN | MODEL_GIVEN
     kwargs = {name: value for name, value in pick(values, WorldModel).items() if name not in given}
     return WorldModel(obs_size, action_size, **kwargs).to(diffsim.dtype)
-
-
-def run(
-    fitting: ModelFitting, options: FitModelOptions, folder: RunFolder, console: Console, *, resume: bool
-) -> Recorder:
-    """Runs Lightning's trainer, one epoch per iteration, until the fit stops."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    recorder = Recorder(folder, save_every=options.save_every)
-    with warnings.catch_warnings(), recorder:
-        warnings.filterwarnings("ignore", module="lightning")
-        callbacks = [recorder, LossBar(console)]
-        trainer = make_trainer(options.device, fitting.fit.max_epochs, 10**9, folder, callbacks)
-        trainer.fit(LightningTraining(fitting), ckpt_path=folder.checkpoint if resume else None, weights_only=True)
-    return recorder

@@ -1,14 +1,14 @@
-"""What a training run leaves on disk.
+"""The files of a training run.
 
 config.yaml           every option, resolved
-machine.txt           what it ran on, a line for every time it was begun or resumed elsewhere
+machine.txt           what it ran on: a line for the start, and one for each resumption on another machine or version
 metrics.csv           one row per iteration
 tensorboard/          the same, for TensorBoard
 checkpoints/last.ckpt
-checkpoints/replay/   experience that the checkpoint refers to, of algorithms that keep it
-final.csv             one row per official episode of the trained policy; there once training is complete
+checkpoints/replay/   rows of the replay buffer that the checkpoint refers to
+final.csv             one row per official episode of the trained policy, written when training is complete
 learning_curve.png    official and training return against env steps
-video.mp4             when asked for
+video.mp4             with --video
 """
 
 from __future__ import annotations
@@ -17,16 +17,21 @@ import csv
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib.figure
+import yaml
 from lightning.pytorch import Trainer
+
+from diffsim.trainers.errors import OptionError
+from diffsim.trainers.options import RENAMED
 
 
 class RunFolder:
     """Paths and files of one run.
 
     Args:
-        path: the folder; made when first written to.
+        path: the folder; created when it is first written to.
     """
 
     def __init__(self, path: Path) -> None:
@@ -42,7 +47,7 @@ class RunFolder:
 
     @classmethod
     def fresh(cls, path: Path) -> RunFolder:
-        """The folder `path`, or `path-2`, `path-3`, ... : the first that does not exist yet. Makes it."""
+        """Creates the first of the folders `path`, `path-2`, `path-3`, ... that does not exist yet."""
         candidate, number = path, 1
         while True:
             try:
@@ -52,26 +57,41 @@ class RunFolder:
                 number += 1
                 candidate = path.with_name(f"{path.name}-{number}")
 
+    def read_config(self) -> dict[str, Any]:
+        """The options of the run, by their present names.
+
+        Raises: OptionError if the file cannot be read.
+        """
+        return with_present_names(read_yaml(self.config))
+
+    def update_config(self) -> None:
+        """Writes config.yaml with the present names of the options, if it has others."""
+        values = read_yaml(self.config)
+        if (present := with_present_names(values)) != values:
+            partial = self.config.with_suffix(".partial")
+            partial.write_text(yaml.safe_dump(present, sort_keys=False))
+            os.replace(partial, self.config)
+
     def save_checkpoint(self, trainer: Trainer) -> None:
-        """Replaces the last checkpoint at one stroke: a crash leaves the old one or the new one, whole."""
+        """Replaces the last checkpoint atomically: after a crash, the old one or the new one is complete."""
         self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         partial = self.checkpoint.with_suffix(".partial")
         trainer.save_checkpoint(partial)
         os.replace(partial, self.checkpoint)
 
     def read_metrics(self) -> list[dict[str, float]]:
-        """Rows of the metrics file, without their empty cells; none if there is no file."""
+        """Rows of metrics.csv, without their empty cells; none if there is no file."""
         if not self.metrics.exists():
             return []
         with self.metrics.open(newline="") as file:
             return [{name: _number(text) for name, text in row.items() if text} for row in csv.DictReader(file)]
 
     def write_metrics(self, rows: list[dict[str, float]]) -> None:
-        """Writes `rows` anew, with a column for every name that any of them has."""
+        """Replaces all rows. There is a column for every name that occurs."""
         self._columns = write_table(self.metrics, rows)
 
     def append_metrics(self, row: dict[str, float]) -> None:
-        """Adds a row. Values are written so that reading them back gives the same number."""
+        """Adds a row. Numbers are written so that reading gives the same number."""
         if not set(row) <= set(self._columns):
             self.write_metrics([*self.read_metrics(), row])
             return
@@ -79,7 +99,7 @@ class RunFolder:
             csv.DictWriter(file, self._columns, restval="").writerow(row)
 
     def add_machine(self, line: str) -> None:
-        """Notes what the run goes on with, unless that is what it has gone on with so far."""
+        """Adds a line to machine.txt, unless it is the last one already."""
         lines = self.machine.read_text().splitlines() if self.machine.exists() else []
         if lines[-1:] != [line]:
             self.machine.write_text("\n".join([*lines, line, ""]))
@@ -103,7 +123,7 @@ class RunFolder:
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, float | str]]) -> list[str]:
-    """Writes rows as CSV, at one stroke, with a column for every name that any of them has: these names."""
+    """Writes rows as CSV, atomically, with a column for every name that occurs. Returns these names."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     partial = path.with_suffix(".partial")
     with partial.open("w", newline="") as file:
@@ -115,5 +135,42 @@ def write_table(path: Path, rows: Sequence[Mapping[str, float | str]]) -> list[s
 
 
 def _number(text: str) -> float:
-    """The number that was written: counts stay whole."""
+    """The number that was written; a count is an int."""
     return int(text) if text.isdigit() else float(text)
+
+
+def existing_folder(option: str, path: str) -> RunFolder:
+    """The run in the folder `path`.
+
+    Raises: OptionError if there is none.
+    """
+    folder = RunFolder(Path(path))
+    if not folder.config.is_file():
+        raise OptionError(f"{option} must be the folder of a run, with its config.yaml, got {path!r}")
+    return folder
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file of options.
+
+    Raises: OptionError if it cannot be read, or is not a mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise OptionError(f"config must be a readable YAML file, got {str(path)!r}: {error}") from None
+    if not isinstance(content, dict):
+        raise OptionError(f"config must hold one option per line, `name: value`, got {str(path)!r}")
+    return content
+
+
+def with_present_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a run made by an older version, with the names and values that they have now."""
+    present: dict[str, Any] = {}
+    for name, value in values.items():
+        if name == "member":
+            value = {"step": "ts1", "episode": "tsinf"}.get(value, value)
+        if name == "improver_kwargs" and isinstance(value, dict):
+            value = with_present_names(value)
+        present[RENAMED.get(name, name)] = value
+    return present

@@ -1,0 +1,177 @@
+"""Training, evaluating and using a policy from Python, without the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from numpy.typing import ArrayLike
+from rich.console import Console
+
+from diffsim.policies import Policy
+from diffsim.trainers.algorithm import Algorithm
+from diffsim.trainers.errors import OptionError
+from diffsim.trainers.experience.goals import make_official
+from diffsim.trainers.run.arguments import RunOptions, pick
+from diffsim.trainers.run.build import build, build_policy, official_evaluation
+from diffsim.trainers.run.checkpoint import load_weights, read_checkpoint
+from diffsim.trainers.run.evaluation import Episodes, OfficialEvaluation
+from diffsim.trainers.run.machine import describe_machine
+from diffsim.trainers.run.registry import ALGORITHMS, choose, takes_policy
+from diffsim.trainers.run.run_folder import RunFolder, existing_folder
+from diffsim.trainers.run.train import Budget, train
+
+
+def fit(
+    algorithm: Algorithm,
+    *,
+    folder: str | Path,
+    iterations: int | None = None,
+    env_steps: int | None = None,
+    seconds: float | None = None,
+    evaluate_every: int = 20,
+    resume: bool = False,
+    progress: bool = True,
+) -> RunFolder:
+    """Trains an algorithm, and keeps metrics, checkpoints and a learning curve in a run folder.
+
+        policy = DeterministicMLP(mdp.observation_space, mdp.action_space)
+        fit(SHAC(mdp, policy, horizon=32), env_steps=100_000, folder="runs/mine")
+
+    Args:
+        algorithm: what to train; its policy is trained in place.
+        folder: run folder; must not exist, unless `resume` is true.
+        iterations: training ends after this number of iterations, at least 1.
+        env_steps: training ends with the first iteration that reaches this number of env steps, at least 1.
+        seconds: training ends with the first iteration that ends after this time, above 0.
+        evaluate_every: iterations between evaluations (`algorithm.evaluation`) and checkpoints, at least 1.
+        resume: continue from the folder's checkpoint, with an algorithm that was made with the same arguments. The
+            result is the same as without the interruption, bit for bit.
+        progress: draw a progress bar.
+
+    Returns: the run folder; `read_metrics()` gives its rows.
+    Raises: ValueError if a budget is missing or out of range, or the folder exists or does not; CheckpointError if the
+        checkpoint cannot be used; NonFiniteError from training.
+    """
+    counts = {"iterations": iterations, "env_steps": env_steps, "evaluate_every": evaluate_every}
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise ValueError(f"{name} must be >= 1, got {count}")
+    if seconds is not None and not seconds > 0:
+        raise ValueError(f"seconds must be > 0, got {seconds}")
+    if iterations is None and env_steps is None and seconds is None:
+        raise ValueError("one of iterations, env_steps and seconds must be given, got none")
+    run = RunFolder(Path(folder))
+    if resume:
+        read_checkpoint(run.checkpoint)
+    elif run.path.exists():
+        raise ValueError(f"folder must not exist, or resume must be true, got {str(run.path)!r}")
+    algorithm.check()
+    run.path.mkdir(parents=True, exist_ok=True)
+    if not resume:
+        run.config.write_text(yaml.safe_dump(described_options(algorithm), sort_keys=False))
+    run.add_machine(describe_machine())
+    budget = Budget(-1 if iterations is None else iterations, env_steps, seconds, evaluate_every)
+    train(algorithm, budget, run, Console(quiet=not progress), run.checkpoint if resume else None)
+    run.draw_curve(type(algorithm).__name__)
+    return run
+
+
+def evaluate(
+    policy: Policy,
+    task: str,
+    *,
+    episodes: int = 10,
+    seed: int = 1_000_000,
+    sampled: bool = False,
+    task_kwargs: Mapping[str, Any] | None = None,
+) -> Episodes:
+    """Plays whole episodes of a task in its environment on C MuJoCo. Prints nothing.
+
+    Args:
+        policy: what acts.
+        task: Gymnasium id, or `my_module:MyTask-v0`.
+        episodes: number of episodes, at least 1.
+        seed: episode i is reset with seed `seed + i`.
+        sampled: act by sampled actions, not by mean ones.
+        task_kwargs: options of the environment.
+
+    Returns: return, length and success of each episode.
+    Raises: ValueError if `episodes` is out of range; gymnasium.error.Error if there is no such task.
+    """
+    return OfficialEvaluation(task, dict(task_kwargs or {}), episodes, seed).run(policy, sampled=sampled)
+
+
+class NumpyPolicy:
+    """A trained policy from numpy observations to numpy actions.
+
+    Args:
+        policy: the torch policy.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy.eval().requires_grad_(False)
+
+    def __call__(self, obs: ArrayLike) -> np.ndarray:
+        """The mean (or likeliest) action for `obs`, [O] or [N, O], as `env.step` takes it: [A] or [N, A]."""
+        weight = next(self.policy.parameters())
+        action = self.policy(torch.as_tensor(np.asarray(obs)).to(weight))
+        return self.policy.decode(action).cpu().numpy()
+
+    def reset(self) -> None:
+        """Starts a new episode: clears what the policy carries from step to step, if it does."""
+        self.policy.forget()
+
+
+def load_policy(run: str | Path, policy: Policy | None = None) -> NumpyPolicy:
+    """The trained policy of a run folder.
+
+        policy = load_policy("runs/Hopper-v5-SHAC-seed-0")
+        obs, _ = env.reset()
+        obs, *_ = env.step(policy(obs))
+
+    Args:
+        run: folder of `diffsim fit`, or of `fit`.
+        policy: for a folder of `fit`, a policy of the same class and sizes, which receives the weights.
+
+    Raises: OptionError if there is no such run; CheckpointError if its checkpoint cannot be used.
+    """
+    folder = existing_folder("run", str(run))
+    checkpoint = read_checkpoint(folder.checkpoint)
+    if policy is None:
+        policy = untrained_policy(folder)
+    load_weights(policy, checkpoint, "policy.", folder.checkpoint)
+    return NumpyPolicy(policy)
+
+
+def untrained_policy(folder: RunFolder) -> Policy:
+    """A policy of the class and sizes that a run of `diffsim fit` trains.
+
+    Raises: OptionError if the run was made from Python: its folder does not say how to make the policy.
+    """
+    values = folder.read_config()
+    if "task" not in values:
+        raise OptionError(f"policy must be given for a run made from Python, got none for {str(folder.path)!r}")
+    options = RunOptions(**pick(values, RunOptions))
+    if not takes_policy(choose("algorithm", options.algorithm, ALGORITHMS)):
+        return build(options, values).policy
+    env = make_official(official_evaluation(options, 1).task, **options.task_kwargs)
+    policy = build_policy(env.observation_space, env.action_space, options, values)
+    env.close()
+    return policy
+
+
+def described_options(algorithm: Algorithm) -> dict[str, Any]:
+    """Class and plain options of an algorithm, for a run folder's config.yaml."""
+    cls = type(algorithm)
+    values = {name: getattr(algorithm, name, None) for name, option in cls.options.items() if not option.given}
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    kinds = (bool, int, float, str, list, dict, type(None))
+    return {
+        "algorithm": f"{cls.__module__}:{cls.__qualname__}",
+        **{name: value for name, value in plain.items() if isinstance(value, kinds)},
+    }

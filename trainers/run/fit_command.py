@@ -1,0 +1,140 @@
+"""`diffsim fit`: from options to a run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from diffsim.trainers.algorithm import Algorithm
+from diffsim.trainers.errors import OptionError
+from diffsim.trainers.run.arguments import RunOptions, parse_fit, pick
+from diffsim.trainers.run.build import build, official_evaluation
+from diffsim.trainers.run.checkpoint import read_checkpoint
+from diffsim.trainers.run.evaluation import Episodes
+from diffsim.trainers.run.machine import describe_machine
+from diffsim.trainers.run.ranks import joined, num_ranks, own_device, rank
+from diffsim.trainers.run.run_folder import RunFolder, existing_folder, write_table
+from diffsim.trainers.run.summary import described, print_table, record_video
+from diffsim.trainers.run.train import Budget, train
+
+FINAL_SEED = 1_000_000  # far from the seeds of evaluations during training
+RESUME_OPTIONS = ("--resume", "--iterations", "--env_steps")
+
+
+def fit_command(argv: Sequence[str], console: Console) -> RunFolder:
+    """Trains by the options in `argv`, or continues a run, and prints the result.
+
+    Raises: OptionError before any work, if an option is wrong; NonFiniteError from training.
+    """
+    resumed = resumed_folder(argv)
+    if resumed is not None:
+        resumed.update_config()
+        argv = ["--config", str(resumed.config), *argv]
+    values = resolved(parse_fit(argv, resumed is not None))
+    options = RunOptions(**pick(values, RunOptions))
+    options = replace(options, device=own_device(options.device))
+    with joined(options.device):
+        try:
+            algorithm = build(options, values)
+            algorithm.check()
+        except (ValueError, TypeError, OSError, RuntimeError) as error:
+            raise OptionError(str(error)) from error
+        if resumed is not None:
+            read_checkpoint(resumed.checkpoint)  # a clear error, before Lightning reads it
+        checkpoint = None if resumed is None else resumed.checkpoint
+        if rank() > 0:
+            return train_other_rank(algorithm, options, checkpoint)
+        folder = RunFolder.fresh(options.folder) if resumed is None else resumed
+        if resumed is None:
+            folder.config.write_text(yaml.safe_dump(values, sort_keys=False))
+        folder.final.unlink(missing_ok=True)
+        shared = f"; {num_ranks()} ranks" if num_ranks() > 1 else ""
+        folder.add_machine(describe_machine() + shared)
+        recorder = train(algorithm, budget(options), folder, console, checkpoint)
+    played = report(algorithm, options, folder, console)
+    if not recorder.stopped_early:
+        write_table(folder.final, final_rows(played))
+    else:
+        console.print(f"Stopped. To continue: diffsim fit --resume {folder.path}", soft_wrap=True)
+    return folder
+
+
+def budget(options: RunOptions) -> Budget:
+    """When training ends and is evaluated."""
+    return Budget(
+        options.max_iterations,
+        options.env_steps,
+        options.seconds,
+        options.evaluate_every,
+        options.evaluate_every_steps,
+    )
+
+
+def train_other_rank(algorithm: Algorithm, options: RunOptions, checkpoint: Path | None) -> RunFolder:
+    """Trains on a rank other than 0, which writes nothing that stays. Returns its folder, which is deleted already."""
+    algorithm.evaluation = None
+    with TemporaryDirectory() as path:
+        folder = RunFolder(Path(path))
+        train(algorithm, budget(options), folder, Console(quiet=True), checkpoint)
+    return folder
+
+
+def resumed_folder(argv: Sequence[str]) -> RunFolder | None:
+    """The folder after --resume, or None.
+
+    Raises: OptionError if it is no run folder, or if other options would change the run.
+    """
+    names = [word.split("=")[0] for word in argv if word.startswith("--")]
+    if "--resume" not in names or "--help" in argv or "-h" in argv:
+        return None
+    extra = [name for name in names if name not in RESUME_OPTIONS]
+    if extra:
+        raise OptionError(
+            "--resume keeps the options of its run; only --iterations and --env_steps may differ, "
+            f"got {', '.join(extra)}"
+        )
+    word = next(i for i, word in enumerate(argv) if word.split("=")[0] == "--resume")
+    value = argv[word].partition("=")[2] or (argv[word + 1] if word + 1 < len(argv) else "")
+    return existing_folder("--resume", value)
+
+
+def resolved(parsed: Any) -> dict[str, Any]:
+    """Every option of the run, without those of the command alone."""
+    return {name: value for name, value in parsed.as_dict().items() if name not in ("config", "resume")}
+
+
+def report(algorithm: Algorithm, options: RunOptions, folder: RunFolder, console: Console) -> dict[str, Episodes]:
+    """Evaluates the trained policy, draws the learning curve, and prints the table. Returns the episodes."""
+    title = f"{options.task}, {options.algorithm}, seed {options.seed}"
+    folder.draw_curve(title)
+    last = folder.read_metrics()[-1]
+    evaluation = official_evaluation(
+        options, options.final_episodes, FINAL_SEED, stochastic=options.evaluate_stochastic
+    )
+    played = evaluation.both(algorithm.policy)
+    rows = {
+        **described(played["mean"]),
+        "env steps": f"{algorithm.env_steps:,}",
+        "seconds": f"{last['seconds']:.1f}",
+        "checkpoint": str(folder.checkpoint),
+        "learning curve": str(folder.curve),
+    }
+    print_table(title, rows, console)
+    if options.video:
+        record_video(evaluation, algorithm.policy, folder, console)
+    return played
+
+
+def final_rows(played: dict[str, Episodes]) -> list[dict[str, float | str]]:
+    """The episodes of the final evaluation, one per row."""
+    return [
+        {"actions": actions, "seed": FINAL_SEED + i, "return": float(total), "length": int(length)}
+        for actions, episodes in played.items()
+        for i, (total, length) in enumerate(zip(episodes.returns, episodes.lengths, strict=True))
+    ]

@@ -1,0 +1,102 @@
+"""Algorithms and policies by name: ours, those of installed packages, and those of a person's own modules."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from importlib.metadata import entry_points
+
+from diffsim.trainers.errors import OptionError
+from diffsim.trainers.options import did_you_mean
+
+ALGORITHMS = {
+    "BPTT": "diffsim.trainers.pathwise.bptt",
+    "Pegasus": "diffsim.trainers.pathwise.pegasus",
+    "SHAC": "diffsim.trainers.pathwise.shac",
+    "Reinforce": "diffsim.trainers.likelihood_ratio.reinforce",
+    "ActorCritic": "diffsim.trainers.likelihood_ratio.actor_critic",
+    "A2C": "diffsim.trainers.likelihood_ratio.a2c",
+    "A3C": "diffsim.trainers.likelihood_ratio.a3c",
+    "PPO": "diffsim.trainers.likelihood_ratio.ppo",
+    "NaturalGradient": "diffsim.trainers.likelihood_ratio.natural_gradient",
+    "TRPO": "diffsim.trainers.likelihood_ratio.trpo",
+    "DPG": "diffsim.trainers.value_gradient.dpg",
+    "DDPG": "diffsim.trainers.value_gradient.ddpg",
+    "SVG0": "diffsim.trainers.value_gradient.svg0",
+    "TD3": "diffsim.trainers.value_gradient.td3",
+    "SAC": "diffsim.trainers.value_gradient.sac",
+    "DQN": "diffsim.trainers.value_gradient.dqn",
+    "ModelBased": "diffsim.trainers.model_based.model_based",
+    "MBPO": "diffsim.trainers.model_based.mbpo",
+    "PETS": "diffsim.trainers.model_based.pets",
+}
+"""Module of each of our algorithms, imported only when it is used."""
+
+POLICIES: dict[str, str] = dict.fromkeys(
+    (
+        *("DeterministicMLP", "GaussianMLP", "FullGaussianMLP"),
+        *("CategoricalMLP", "RelaxedCategoricalMLP", "BernoulliMLP", "DiscreteQMLP"),
+    ),
+    "diffsim.policies",
+)
+"""Module of each of our policies."""
+
+ENTRY_POINTS = {"algorithm": "diffsim.algorithms", "policy": "diffsim.policies", "model": "diffsim.models"}
+"""Groups of entry points by which installed packages add names."""
+
+
+def choose(option: str, name: str, modules: dict[str, str]) -> type:
+    """The class called `name`.
+
+    Args:
+        option: what is chosen: "algorithm", "policy" or "model"; named in errors.
+        name: one of ours, an entry point of an installed package, or `module:Class`, imported from the current folder
+            or from what is installed.
+        modules: module of each of ours.
+
+    Raises: OptionError that says what would be valid.
+    """
+    if name in modules:
+        return getattr(importlib.import_module(modules[name]), name)
+    if ":" in name:
+        return import_class(option, name)
+    installed = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS.get(option, ""))}
+    if name in installed:
+        return import_class(option, installed[name].value)
+    valid = [*modules, *installed]
+    raise OptionError(
+        f"{option} must be one of {', '.join(valid)}, or my_module:MyClass, got {name!r}{did_you_mean(name, valid)}"
+    )
+
+
+def import_class(option: str, path: str) -> type:
+    """The class at `module:Class`.
+
+    Raises: OptionError if there is no such module, or no such class in it.
+    """
+    module_name, _, name = path.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (module_name == error.name or module_name.startswith(error.name + ".")):
+            raise  # the module is there, and imports one that is not
+        raise OptionError(
+            f"{option} must be in a module of the current folder or of an installed package, got {path!r}: {error}"
+        ) from None
+    except ValueError:
+        raise OptionError(f"{option} must be a name or my_module:MyClass, got {path!r}") from None
+    found = getattr(module, name, None)
+    if not inspect.isclass(found):
+        valid = [key for key, value in vars(module).items() if inspect.isclass(value)]
+        raise OptionError(f"{option} must be a class in {module_name}, got {path!r}{did_you_mean(name, valid)}")
+    return found
+
+
+def takes_env(algorithm: type) -> bool:
+    """Whether an algorithm learns from a vector environment, `env`, and not through an `mdp`: its constructor says."""
+    return "env" in inspect.signature(algorithm).parameters
+
+
+def takes_policy(algorithm: type) -> bool:
+    """Whether an algorithm trains a policy that the options describe, and not one of its own making."""
+    return "policy" in inspect.signature(algorithm).parameters

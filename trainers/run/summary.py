@@ -1,0 +1,29 @@
+"""What the command line prints of a trained policy."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from diffsim.policies import Policy
+from diffsim.trainers.run.evaluation import Episodes, OfficialEvaluation
+from diffsim.trainers.run.run_folder import RunFolder
+
+
+def described(episodes: Episodes) -> dict[str, str]:
+    """Mean and (population) standard deviation of the return, and the success rate, as text."""
+    returns, successes = episodes.returns, episodes.successes
+    rows = {f"official return, {len(returns)} episodes": f"{returns.mean():,.1f} ± {returns.std():,.1f}"}
+    return rows if successes is None else {**rows, "success rate": f"{successes.mean():.0%}"}
+
+
+def print_table(title: str, rows: dict[str, str], console: Console) -> None:
+    """Prints names and values in two columns. Lines are never wrapped, so that a path can be copied."""
+    width = max(map(len, rows))
+    lines = [title, "-" * len(title), *(f"{name:<{width}}  {value}" for name, value in rows.items())]
+    console.print("\n".join(lines), soft_wrap=True, markup=False, highlight=False)
+
+
+def record_video(evaluation: OfficialEvaluation, policy: Policy, folder: RunFolder, console: Console) -> None:
+    """Records an episode. It comes after the table: if rendering fails, the results are printed already."""
+    evaluation.record(policy, folder.video)
+    console.print(f"video  {folder.video}", soft_wrap=True, markup=False, highlight=False)

@@ -1,0 +1,77 @@
+"""Runs a training with Lightning's Trainer, in a run folder."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from rich.console import Console
+
+from diffsim.trainers.algorithm import Training
+from diffsim.trainers.run.lightning_training import LightningTraining
+from diffsim.trainers.run.recorder import Recorder, ReturnBar
+from diffsim.trainers.run.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When training ends, and when it is evaluated and saved on the way.
+
+    Attributes:
+        iterations: number of iterations; -1 for any number.
+        env_steps: training ends with the first iteration that reaches this number; None for no such end.
+        seconds: training ends with the first iteration that ends after this time; None for no such end.
+        evaluate_every: iterations between evaluations, each followed by a checkpoint.
+        evaluate_every_steps: env steps between them, in place of iterations; None for `evaluate_every`.
+    """
+
+    iterations: int
+    env_steps: int | None = None
+    seconds: float | None = None
+    evaluate_every: int = 20
+    evaluate_every_steps: int | None = None
+
+
+def train(
+    training: Training,
+    budget: Budget,
+    folder: RunFolder,
+    console: Console,
+    checkpoint: Path | None = None,
+    bar: type[ReturnBar] = ReturnBar,
+) -> Recorder:
+    """Trains until the budget is spent, one Lightning epoch per iteration, from a checkpoint if there is one."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    training.set_folder(folder.checkpoint.parent)
+    every_steps = budget.evaluate_every_steps
+    recorder = Recorder(folder, budget.evaluate_every, budget.env_steps, budget.seconds, every_steps)
+    with warnings.catch_warnings(), recorder:
+        warnings.filterwarnings("ignore", module="lightning")
+        every = budget.evaluate_every if every_steps is None else 1  # LightningTraining decides when
+        trainer = make_trainer(training.device, budget.iterations, every, folder, [recorder, bar(console)])
+        trainer.fit(LightningTraining(training, every_steps), ckpt_path=checkpoint, weights_only=True)
+    return recorder
+
+
+def make_trainer(
+    device: torch.device, iterations: int, evaluate_every: int, folder: RunFolder, callbacks: Sequence[Callback]
+) -> Trainer:
+    """Lightning's trainer, for one epoch per iteration; -1 for any number of iterations."""
+    return Trainer(
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=[device.index or 0] if device.type == "cuda" else 1,
+        max_epochs=iterations,
+        check_val_every_n_epoch=evaluate_every,
+        num_sanity_val_steps=0,
+        logger=TensorBoardLogger(folder.path, name="tensorboard", version=""),
+        callbacks=list(callbacks),
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+    )
