@@ -23,9 +23,9 @@ from torch import Tensor
 
 from benchmarks.machine import RESULTS, describe_machine, positive
 from diffsim.policies.relaxed import (
-    corner,
     gumbel,
     gumbel_softmax,
+    one_hot_argmax,
     straight_through,
     straight_through_bernoulli,
     straight_through_gumbel,
@@ -67,7 +67,7 @@ def categorical_estimators() -> dict[str, Estimator]:
 
     def likelihood_ratio(logits: Tensor, noise: Tensor, payoff: Payoff, baseline: bool) -> Tensor:
         log_probs = logits.log_softmax(-1)
-        choice = corner((log_probs + gumbel(noise)).detach())
+        choice = one_hot_argmax((log_probs + gumbel(noise)).detach())
         return (log_probs * choice).sum(-1) * weights(payoff(choice), baseline)
 
     def relaxed(draw: Callable[[Tensor, Tensor, float], Tensor], temperature: float) -> Estimator:

@@ -1,4 +1,4 @@
-"""Actors whose noise is an argument: `action = policy(obs, noise)`, and `noise=None` is the likeliest action."""
+"""Actors whose noise is an argument: `action = policy(obs, noise)`; `noise=None` gives the mean or the mode."""
 
 from diffsim.policies.categorical import CategoricalMLP
 from diffsim.policies.deterministic import DeterministicMLP
@@ -7,6 +7,7 @@ from diffsim.policies.discrete_q import DiscreteQMLP
 from diffsim.policies.distributions import Categoricals, DiagonalGaussian, Distribution, FullGaussian
 from diffsim.policies.encoder import ImageEncoder, is_image
 from diffsim.policies.gaussian import FullGaussianMLP, GaussianMLP
+from diffsim.policies.mlp_policy import MLPPolicy
 from diffsim.policies.network import mlp
 from diffsim.policies.normalizer import ObservationNormalizer
 from diffsim.policies.policy import Policy, StochasticPolicy
@@ -27,6 +28,7 @@ __all__ = [
     "FullGaussianMLP",
     "GaussianMLP",
     "ImageEncoder",
+    "MLPPolicy",
     "ObservationNormalizer",
     "Policy",
     "QMLP",

@@ -2,56 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 from gymnasium.spaces import Box
 from torch import Tensor
 
-from diffsim.policies.encoder import CONVOLUTIONS
-from diffsim.policies.network import mlp
-from diffsim.policies.policy import Policy
+from diffsim.policies.mlp_policy import MLPPolicy
+from diffsim.policies.squash import TanhBox
 
 
-class DeterministicMLP(Policy):
-    """One action per observation: a perceptron, squashed into the action space.
+class DeterministicMLP(MLPPolicy):
+    """One action per observation: the output of a perceptron, squashed into the action space.
 
         u = center + half_width * tanh(mlp(o))
 
     Args:
         observation_space: vector Box [O], or images of integers: see `ImageEncoder`.
         action_space: bounded vector Box [A].
-        hidden_sizes: widths of the hidden layers.
-        activation: tanh, elu, silu, softplus or relu.
-        layer_norm: normalise each hidden layer before its activation.
-        normalize: normalise observations by their running mean and deviation; images are scaled by their bounds.
-        out_scale: factor on the initial weights of the last layer; small starts near the middle action.
-        convolutions: channels, kernel and stride of each layer that looks at images, before the hidden ones; empty for
-            none. A vector has none.
+        **options: of `MLPPolicy`.
     """
 
     noise_size = 0
 
-    def __init__(
-        self,
-        observation_space: Box,
-        action_space: Box,
-        *,
-        hidden_sizes: Sequence[int] = (64, 64),
-        activation: str = "tanh",
-        layer_norm: bool = False,
-        normalize: bool = True,
-        out_scale: float = 0.1,
-        convolutions: Sequence[Sequence[int]] = CONVOLUTIONS,
-    ) -> None:
-        super().__init__(observation_space, action_space, normalize, convolutions=convolutions)
-        self.network = mlp(
-            self.obs_size,
-            hidden_sizes,
-            self.action_size,
-            activation=activation,
-            layer_norm=layer_norm,
-            out_scale=out_scale,
-        )
+    def __init__(self, observation_space: Box, action_space: Box, **options: Any) -> None:
+        squash = TanhBox(action_space)
+        super().__init__(observation_space, action_space, squash, squash.size, **options)
 
     def forward(self, obs: Tensor, noise: Tensor | None = None) -> Tensor:
         """Maps `obs` [..., O] to actions [..., A]; `noise` must be None or empty."""

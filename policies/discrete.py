@@ -1,20 +1,18 @@
-"""Policies for discrete actions whose gradient comes through the action: one-hot vectors and bits."""
+"""Policies for discrete actions that pass gradients through the action: one-hot vectors and bits."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 from torch import Tensor
 
 from diffsim.policies.distributions import Categoricals
-from diffsim.policies.network import mlp
-from diffsim.policies.policy import Policy
+from diffsim.policies.mlp_policy import MLPPolicy
 from diffsim.policies.relaxed import (
-    corner,
     gumbel_softmax,
+    one_hot_argmax,
     straight_through,
     straight_through_bernoulli,
     straight_through_gumbel,
@@ -25,30 +23,28 @@ from diffsim.policies.squash import Bits, OneHot
 ESTIMATORS = ("gumbel_softmax", "straight_through_gumbel", "straight_through")
 
 
-class RelaxedCategoricalMLP(Policy):
-    """One choice, or several independent ones, as one-hot vectors that a gradient passes through.
+class RelaxedCategoricalMLP(MLPPolicy):
+    """One discrete choice, or several independent ones, as one-hot vectors that pass gradients.
 
-        p(k | o) = softmax_k(logits(o)),    u = a one-hot draw from p, or its relaxation
+        p(k | o) = softmax_k(logits(o)),    u = a one-hot sample from p, or its relaxation
 
-    What is optimised must take such vectors: a learned Q(o, u), or dynamics of a mixture of actions. For
-    `env.step`, `decode` gives the indices. No noise gives the likeliest choice.
+    The objective must accept such vectors: a learned Q(o, u), or dynamics of a mixture of actions. `decode` converts
+    them to the indices that `env.step` takes. Without noise, the policy returns the most probable choice.
 
     Args:
-        observation_space: vector Box [O].
+        observation_space: vector Box [O], or images of integers: see `ImageEncoder`.
         action_space: Discrete, or MultiDiscrete with one axis, whose choices are independent given o.
-        hidden_sizes: widths of the hidden layers.
-        activation: tanh, elu, silu, softplus or relu.
-        layer_norm: normalise each hidden layer before its activation.
-        normalize: normalise observations by their running mean and deviation.
-        out_scale: factor on the initial weights of the last layer; small starts near equal probabilities.
-        estimator: "gumbel_softmax" acts by points within the simplex; "straight_through_gumbel" by one-hot vectors
-            with their gradient; "straight_through" by one-hot vectors with the gradient of the probabilities.
+        out_scale: factor on the initial weights of the last layer; a small one starts near equal probabilities.
+        estimator: "gumbel_softmax" returns points of the simplex; "straight_through_gumbel" one-hot vectors with the
+            gradient of those points; "straight_through" one-hot vectors with the gradient of the probabilities.
         temperature: of Gumbel-softmax, above 0.
-        final_temperature: what it falls to; `temperature` if None.
-        anneal_env_steps: env steps in which it does, geometrically, at least 1; it stays if None.
+        final_temperature: temperature at the end of the annealing, above 0; `temperature` if None.
+        anneal_env_steps: env steps over which the temperature is annealed geometrically, at least 1; None keeps it
+            constant.
+        **options: of `MLPPolicy`.
 
     Attributes:
-        temperature: a buffer, the present one.
+        temperature: the present temperature, a buffer.
     """
 
     temperature: Tensor
@@ -58,18 +54,16 @@ class RelaxedCategoricalMLP(Policy):
         observation_space: Box,
         action_space: Discrete | MultiDiscrete,
         *,
-        hidden_sizes: Sequence[int] = (64, 64),
-        activation: str = "tanh",
-        layer_norm: bool = False,
-        normalize: bool = True,
         out_scale: float = 0.01,
         estimator: Literal["gumbel_softmax", "straight_through_gumbel", "straight_through"] = "straight_through_gumbel",
         temperature: float = 1.0,
         final_temperature: float | None = None,
         anneal_env_steps: int | None = None,
+        **options: Any,
     ) -> None:
         self.squash: OneHot
-        super().__init__(observation_space, action_space, normalize, OneHot(action_space))
+        squash = OneHot(action_space)
+        super().__init__(observation_space, action_space, squash, squash.size, out_scale=out_scale, **options)
         if estimator not in ESTIMATORS:
             raise ValueError(f"estimator must be one of {', '.join(ESTIMATORS)}, got {estimator!r}")
         final_temperature = temperature if final_temperature is None else final_temperature
@@ -78,22 +72,15 @@ class RelaxedCategoricalMLP(Policy):
                 raise ValueError(f"{name} must be finite and > 0, got {value}")
         if anneal_env_steps is not None and anneal_env_steps < 1:
             raise ValueError(f"anneal_env_steps must be >= 1, got {anneal_env_steps}")
-        self.estimator, self.ends, self.anneal_env_steps = estimator, (temperature, final_temperature), anneal_env_steps
+        self.estimator, self.anneal_env_steps = estimator, anneal_env_steps
+        self.temperature_range = temperature, final_temperature
         self.register_buffer("temperature", torch.tensor(temperature))
-        self.noise_size, self.counts = self.action_size, self.squash.counts
-        self.network = mlp(
-            self.obs_size,
-            hidden_sizes,
-            self.action_size,
-            activation=activation,
-            layer_norm=layer_norm,
-            out_scale=out_scale,
-        )
+        self.noise_size, self.counts = squash.size, squash.counts
 
     def anneal(self, env_steps: int) -> None:
-        """Sets the temperature for what follows `env_steps` of training."""
+        """Sets the temperature of the annealing schedule after `env_steps` of training."""
         if self.anneal_env_steps is not None:
-            first, last = self.ends
+            first, last = self.temperature_range
             progress = min(env_steps / self.anneal_env_steps, 1.0)
             self.temperature.fill_(first ** (1.0 - progress) * last**progress)
 
@@ -103,68 +90,50 @@ class RelaxedCategoricalMLP(Policy):
         return Categoricals(tuple(part.log_softmax(-1) for part in logits))
 
     def forward(self, obs: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Maps `obs` [..., O] and `noise` [..., A] to one vector per choice, side by side: [..., A]."""
+        """Maps `obs` [..., O] and `noise` [..., A] to one vector per choice, concatenated: [..., A]."""
         parts = self.distribution(obs).log_probs
         if noise is None:
-            return torch.cat([with_gradient_of(part.exp(), corner(part)) for part in parts], dim=-1)
-        noises = self.checked(noise).split(self.counts, dim=-1)
-        return torch.cat([self._draw(*pair) for pair in zip(parts, noises, strict=True)], dim=-1)
+            return torch.cat([with_gradient_of(part.exp(), one_hot_argmax(part)) for part in parts], dim=-1)
+        noises = self.check_noise(noise).split(self.counts, dim=-1)
+        return torch.cat([self._sample(*pair) for pair in zip(parts, noises, strict=True)], dim=-1)
 
     def decode(self, action: Tensor) -> Tensor:
-        """The indices of the largest entries, as `env.step` takes them."""
+        """Indices of the largest entries, as `env.step` takes them."""
         return self.squash.indices(action)
 
-    def _draw(self, log_probs: Tensor, noise: Tensor) -> Tensor:
+    def _sample(self, log_probs: Tensor, noise: Tensor) -> Tensor:
         if self.estimator == "straight_through":
             return straight_through(log_probs, noise)
-        draw = gumbel_softmax if self.estimator == "gumbel_softmax" else straight_through_gumbel
-        return draw(log_probs, noise, self.temperature)
+        sample = gumbel_softmax if self.estimator == "gumbel_softmax" else straight_through_gumbel
+        return sample(log_probs, noise, self.temperature)
 
 
-class BernoulliMLP(Policy):
+class BernoulliMLP(MLPPolicy):
     """Independent bits, with the straight-through gradient of their probabilities.
 
         p(u_i = 1 | o) = sigmoid(logit_i(o))
 
     Args:
-        observation_space: vector Box [O].
+        observation_space: vector Box [O], or images of integers: see `ImageEncoder`.
         action_space: MultiBinary with one axis [A].
-        hidden_sizes: widths of the hidden layers.
-        activation: tanh, elu, silu, softplus or relu.
-        layer_norm: normalise each hidden layer before its activation.
-        normalize: normalise observations by their running mean and deviation.
-        out_scale: factor on the initial weights of the last layer; small starts near equal probabilities.
+        out_scale: factor on the initial weights of the last layer; a small one starts near equal probabilities.
+        **options: of `MLPPolicy`.
     """
 
     def __init__(
-        self,
-        observation_space: Box,
-        action_space: MultiBinary,
-        *,
-        hidden_sizes: Sequence[int] = (64, 64),
-        activation: str = "tanh",
-        layer_norm: bool = False,
-        normalize: bool = True,
-        out_scale: float = 0.01,
+        self, observation_space: Box, action_space: MultiBinary, *, out_scale: float = 0.01, **options: Any
     ) -> None:
-        super().__init__(observation_space, action_space, normalize, Bits(action_space))
+        squash = Bits(action_space)
+        super().__init__(observation_space, action_space, squash, squash.size, out_scale=out_scale, **options)
         self.noise_size = self.action_size
-        self.network = mlp(
-            self.obs_size,
-            hidden_sizes,
-            self.action_size,
-            activation=activation,
-            layer_norm=layer_norm,
-            out_scale=out_scale,
-        )
 
     def forward(self, obs: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Maps `obs` [..., O] and `noise` [..., A] to zeros and ones [..., A]; no noise gives the likelier ones."""
+        """Maps `obs` [..., O] and `noise` [..., A] to zeros and ones [..., A]; without noise, to the most probable."""
         logits = self.network(self.features(obs))
         if noise is None:
             return with_gradient_of(logits.sigmoid(), (logits > 0).to(logits))
-        return straight_through_bernoulli(logits, self.checked(noise))
+        return straight_through_bernoulli(logits, self.check_noise(noise))
 
     def decode(self, action: Tensor) -> Tensor:
-        """The bits as MultiBinary has them, int8."""
+        """The bits as int8, the type of MultiBinary."""
         return action.round().to(torch.int8)

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from gymnasium.spaces import Box, Discrete
 from torch import Tensor
 
-from diffsim.policies.network import mlp
-from diffsim.policies.policy import Policy
+from diffsim.policies.mlp_policy import MLPPolicy
 from diffsim.policies.squash import Indices
 
 
-class DiscreteQMLP(Policy):
-    """Q(o, u) of every action u by one perceptron, and the action for which it is largest.
+class DiscreteQMLP(MLPPolicy):
+    """The greedy policy of a perceptron that gives Q(o, u) of every action u.
+
+        u = argmax_u Q(o, u)
 
     Args:
-        observation_space: vector Box [O].
+        observation_space: vector Box [O], or images of integers: see `ImageEncoder`.
         action_space: Discrete, of K actions.
         hidden_sizes: widths of the hidden layers.
         activation: tanh, elu, silu, softplus or relu.
-        layer_norm: normalise each hidden layer before its activation.
-        normalize: normalise observations by their running mean and deviation.
+        normalize: normalise observations by their running mean and standard deviation.
         out_scale: factor on the initial weights of the last layer.
+        **options: of `MLPPolicy`.
 
-    Raises: TypeError if the actions are not one choice among K.
+    Raises: TypeError if the action space is not Discrete.
     """
 
     noise_size = 0
@@ -36,22 +38,24 @@ class DiscreteQMLP(Policy):
         *,
         hidden_sizes: Sequence[int] = (256, 256),
         activation: str = "relu",
-        layer_norm: bool = False,
         normalize: bool = False,
         out_scale: float = 1.0,
+        **options: Any,
     ) -> None:
         if not isinstance(action_space, Discrete):
             raise TypeError(f"action_space must be Discrete, got {type(action_space).__name__}")
-        super().__init__(observation_space, action_space, normalize, Indices(action_space))
-        self.num_actions, self.first_action = int(action_space.n), int(action_space.start)
-        self.network = mlp(
-            self.obs_size,
-            hidden_sizes,
-            self.num_actions,
+        super().__init__(
+            observation_space,
+            action_space,
+            Indices(action_space),
+            int(action_space.n),
+            hidden_sizes=hidden_sizes,
             activation=activation,
-            layer_norm=layer_norm,
+            normalize=normalize,
             out_scale=out_scale,
+            **options,
         )
+        self.num_actions, self.first_action = int(action_space.n), int(action_space.start)
 
     def values(self, obs: Tensor) -> Tensor:
         """Q of every action in `obs` [..., O]: [..., K]."""

@@ -1,7 +1,7 @@
-"""Distributions of what a policy chooses, as functions of explicit noise, with exact densities and divergences.
+"""Distributions of a policy's choices, sampled by explicit noise, with exact densities and divergences.
 
-All are of *raw* choices, before `policy.squash` turns them into actions: numbers before tanh, or indices. Squashing is
-the same for every parameter, so ratios of densities and divergences of raw choices are those of the actions.
+All are distributions of *raw* choices, before `policy.squash` maps them to actions: numbers before tanh, or indices.
+Squashing does not depend on parameters, so density ratios and divergences of raw choices equal those of the actions.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from torch import Tensor
 
 
 class Distribution(ABC):
-    """One distribution per observation, [...] of them."""
+    """A batch [...] of distributions, one per observation."""
 
     @property
     @abstractmethod
     def mode(self) -> Tensor:
-        """The likeliest choice, [..., F]."""
+        """The most probable choice, [..., F]."""
 
     @abstractmethod
     def sample(self, noise: Tensor) -> Tensor:
-        """The choice that standard normal `noise` [..., F] makes: [..., F]."""
+        """The reparameterised sample for standard normal `noise` [..., F]: [..., F]."""
 
     @abstractmethod
     def log_prob(self, raw: Tensor) -> Tensor:
@@ -37,11 +37,11 @@ class Distribution(ABC):
 
     @abstractmethod
     def kl(self, other: Self) -> Tensor:
-        """E_self[log p_self - log p_other] >= 0, the divergence of `other` from this one, in nats: [...]."""
+        """KL divergence KL(self || other) = E_self[log p_self - log p_other], in nats: [...]."""
 
     @abstractmethod
     def detach(self) -> Self:
-        """The same numbers, cut from their graph."""
+        """The same distribution, detached from the graph."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,13 @@ class DiagonalGaussian(Distribution):
         return (other.std.log() - self.std.log() + squares - 0.5).sum(-1)
 
     def detach(self) -> DiagonalGaussian:
-        """Without graph."""
+        """The same distribution, detached from the graph."""
         return DiagonalGaussian(self.mean.detach(), self.std.detach())
 
 
 @dataclass(frozen=True)
 class FullGaussian(Distribution):
-    """Normal numbers that vary together, with covariance L L'.
+    """Jointly normal numbers, with covariance L L'.
 
     Args:
         mean: [..., A].
@@ -111,7 +111,7 @@ class FullGaussian(Distribution):
         return -0.5 * z.square().sum(-1) - self._log_det() - 0.5 * math.log(2.0 * math.pi) * z.shape[-1]
 
     def entropy(self) -> Tensor:
-        """The logarithm of det L, plus A log(2 pi e) / 2."""
+        """The sum log det L + A log(2 pi e) / 2."""
         size = self.mean.shape[-1]
         return (self._log_det() + 0.5 * math.log(2.0 * math.pi * math.e) * size).expand(self.mean.shape[:-1])
 
@@ -122,7 +122,7 @@ class FullGaussian(Distribution):
         return other._log_det() - self._log_det() + 0.5 * (spread + shift - self.mean.shape[-1])
 
     def detach(self) -> FullGaussian:
-        """Without graph."""
+        """The same distribution, detached from the graph."""
         return FullGaussian(self.mean.detach(), self.factor.detach())
 
     def _log_det(self) -> Tensor:
@@ -133,7 +133,7 @@ class FullGaussian(Distribution):
 class Categoricals(Distribution):
     """F independent choices, each of one index among K_f.
 
-    A choice is made by one normal number, through its own cumulative probability: index k where
+    One normal number samples each choice, by inverting the cumulative distribution: index k where
     p_0 + ... + p_{k-1} < Phi(noise) <= p_0 + ... + p_k.
 
     Args:
@@ -144,7 +144,7 @@ class Categoricals(Distribution):
 
     @property
     def mode(self) -> Tensor:
-        """The likeliest index of each choice, int64 [..., F]."""
+        """The most probable index of each choice, int64 [..., F]."""
         return torch.stack([log_prob.argmax(-1) for log_prob in self.log_probs], dim=-1)
 
     def sample(self, noise: Tensor) -> Tensor:
@@ -168,10 +168,10 @@ class Categoricals(Distribution):
     def kl(self, other: Categoricals) -> Tensor:
         """sum_f sum_k p (log p - log p')."""
         pairs = zip(self.log_probs, other.log_probs, strict=True)
-        return torch.stack([(mine.exp() * (mine - theirs)).sum(-1) for mine, theirs in pairs]).sum(0)
+        return torch.stack([(p.exp() * (p - q)).sum(-1) for p, q in pairs]).sum(0)
 
     def detach(self) -> Categoricals:
-        """Without graph."""
+        """The same distribution, detached from the graph."""
         return Categoricals(tuple(log_prob.detach() for log_prob in self.log_probs))
 
 

@@ -1,4 +1,4 @@
-"""Images as numbers for a perceptron."""
+"""A convolutional encoder of images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gymnasium.spaces import Box, Space
 from torch import Tensor, nn
 
 CONVOLUTIONS = ((16, 8, 4), (32, 4, 2))
-"""Channels, kernel and stride of each layer in Mnih et al. (2016), "Asynchronous Methods", section 8."""
+"""Channels, kernel size and stride of each layer in Mnih et al. (2016), "Asynchronous Methods", section 8."""
 
 
 def is_image(space: Space) -> bool:
@@ -19,22 +19,22 @@ def is_image(space: Space) -> bool:
 
 
 class ImageEncoder(nn.Module):
-    """Scales images of integers by their bounds, looks at them through convolutions, and flattens what comes out.
+    """Scales images of integers by their bounds, applies convolutions, and flattens the result.
 
         x = image / max(|low|, |high|),     features = flatten(relu(conv_k(... relu(conv_1(x)))))
 
-    The bytes 0 to 255 become numbers from 0 to 1. Without convolutions it is the image itself that is flattened.
+    Bytes 0 to 255 become numbers from 0 to 1. Without convolutions, the scaled image is flattened.
 
     Args:
-        space: of one image; see `is_image`. Of three axes, channels are the last one if it is the shortest, else the
-            first.
-        convolutions: channels, kernel and stride of each layer, all at least 1; empty for none.
+        space: of one image; see `is_image`. With three axes, the channels are the last axis if it is the shortest,
+            else the first.
+        convolutions: channels, kernel size and stride of each layer, all at least 1; empty for none.
 
     Attributes:
         shape: of one image.
-        out_size: F, numbers that come out.
+        out_size: F, the number of features.
 
-    Raises: ValueError if `space` holds no images, or they are too small for the convolutions.
+    Raises: ValueError if `space` is not one of images, or they are too small for the convolutions.
     """
 
     largest: Tensor
@@ -65,7 +65,7 @@ class ImageEncoder(nn.Module):
         self.out_size = channels * math.prod(sides)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Features [..., F] of images [..., *shape], of integers or of numbers of the same size.
+        """Features [..., F] of images [..., *shape], of integers or of floats of the same scale.
 
         Raises: ValueError if their shape is wrong.
         """
@@ -79,13 +79,13 @@ class ImageEncoder(nn.Module):
             scaled = scaled.unsqueeze(1)
         return self.network(scaled).reshape(*image.shape[:-axes], self.out_size)
 
-    def anew(self) -> ImageEncoder:
-        """One of the same kind, with weights of its own."""
+    def reinitialized(self) -> ImageEncoder:
+        """An encoder of the same architecture with newly drawn weights."""
         return ImageEncoder(self.space, self.convolutions)
 
 
 def _convolution(channels: int, out: int, kernel: int, stride: int) -> nn.Conv2d:
     layer = nn.Conv2d(channels, out, kernel, stride)
-    nn.init.orthogonal_(layer.weight, gain=math.sqrt(2.0))  # keeps the variance through relu
+    nn.init.orthogonal_(layer.weight, gain=math.sqrt(2.0))  # keeps the variance through ReLU
     nn.init.zeros_(layer.bias)  # pyright: ignore[reportArgumentType]
     return layer

@@ -28,21 +28,17 @@ def mlp(
     """Builds a fully connected network with a linear last layer.
 
     Args:
-        in_size: numbers in, at least 1.
+        in_size: numbers in the input, at least 1.
         hidden_sizes: width of each hidden layer; empty for a linear map.
-        out_size: numbers out, at least 1.
-        activation: name of the function between layers; a smooth one where gradients of gradients matter.
+        out_size: numbers in the output, at least 1.
+        activation: one of `ACTIVATIONS`; a smooth one if second derivatives are needed.
         layer_norm: normalise each hidden layer before its activation.
         hidden_scale: factor on the initial weights of the hidden layers, which are orthogonal.
-        out_scale: factor on the initial weights of the last layer. A small one starts near output zero.
+        out_scale: factor on the initial weights of the last layer, also orthogonal; a small one starts near zero.
 
     Raises: ValueError if a size is below 1, or the activation is unknown.
     """
-    for size in (in_size, *hidden_sizes, out_size):
-        if size < 1:
-            raise ValueError(f"hidden_sizes, in_size and out_size must be >= 1, got {size}")
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+    check_layers(hidden_sizes, activation, in_size=in_size, out_size=out_size)
     sizes = [in_size, *hidden_sizes]
     layers: list[nn.Module] = []
     for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
@@ -54,3 +50,12 @@ def mlp(
     nn.init.orthogonal_(last.weight, gain=out_scale)
     nn.init.zeros_(last.bias)
     return nn.Sequential(*layers, last)
+
+
+def check_layers(hidden_sizes: Sequence[int], activation: str, **sizes: int) -> None:
+    """Raises ValueError if a size is below 1, or the activation is unknown."""
+    for size in (*hidden_sizes, *sizes.values()):
+        if size < 1:
+            raise ValueError(f"hidden_sizes, {' and '.join(sizes)} must be >= 1, got {size}")
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")

@@ -1,4 +1,4 @@
-"""Observations shifted and scaled by the mean and deviation of those seen so far."""
+"""Normalisation of observations by their running mean and standard deviation."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from torch import Tensor, nn
 
 
 class ObservationNormalizer(nn.Module):
-    """Maps observations to zero mean and unit variance, by statistics that change only when asked.
+    """Normalises observations to zero mean and unit variance, by running statistics.
 
-        normalised = (o - mean) / sqrt(variance + epsilon)    within [-clip_obs, clip_obs]
+        normalised = (o - mean) / sqrt(variance + epsilon)    clipped to [-clip_obs, clip_obs]
 
-    The statistics are buffers: saved with the policy, constant in every gradient, and frozen between calls of
-    `update`, so that one window of experience is seen through one pair of spectacles. Before the first update,
-    mean 0 and variance 1 stand in.
+    The statistics are buffers: they are saved with the policy, and no gradient passes through them. They change only
+    in `update`, so that a whole window of experience is normalised by the same statistics. Before the first update,
+    the mean is 0 and the variance 1.
 
     Args:
         size: O, numbers in an observation.
-        epsilon: added to the variance, so that a constant observation is not blown up. None for 1e-4, which suits
-            observations in SI units of order one, or for 1e-8 where clip_obs bounds them.
-        clip_obs: keep normalised observations within this distance of 0, above 0; None for no bound.
+        epsilon: added to the variance, so that an almost constant observation is not amplified. If None, 1e-4 (for
+            observations of order one in SI units), or 1e-8 with clip_obs.
+        clip_obs: bound of the magnitude of normalised observations, above 0; None does not clip.
 
     Raises: ValueError if epsilon or clip_obs is not above 0.
     """

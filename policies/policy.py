@@ -1,9 +1,11 @@
-"""What every policy answers."""
+"""The interface of all policies."""
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 from gymnasium.spaces import Box, Space
 from torch import Tensor, nn
@@ -14,30 +16,51 @@ from diffsim.policies.normalizer import ObservationNormalizer
 from diffsim.policies.squash import Squash, TanhBox
 
 
+def _constructor_signature(cls: type) -> inspect.Signature:
+    """Signature of the constructor, with `**options` replaced by the keyword arguments of the base classes."""
+    parameters: dict[str, inspect.Parameter] = {}
+    for base in cls.__mro__:
+        if "__init__" in vars(base):
+            _, *own = inspect.signature(base.__init__).parameters.values()
+            inherited = [p for p in own if p.kind is p.KEYWORD_ONLY]
+            for p in inherited if parameters else own:
+                parameters.setdefault(p.name, p)
+            if all(p.kind is not p.VAR_KEYWORD for p in own):
+                break
+    named = [p for p in parameters.values() if p.kind is not p.VAR_KEYWORD]
+    return inspect.Signature(sorted(named, key=lambda p: p.kind))
+
+
 class Policy(nn.Module, ABC):
     """An actor whose randomness is an argument, so that its actions can be differentiated.
 
+    A subclass's constructor may end with `**options` that it passes to `super().__init__`; the class then shows the
+    options of its base classes in its signature.
+
     Args:
         observation_space: vector Box [O], or images of integers: see `ImageEncoder`.
-        action_space: bounded vector Box [A], or what `squash` maps to.
-        normalize: see observations through a running `ObservationNormalizer`, which whoever trains the
-            policy updates by `policy.normalizer.update(obs)`; otherwise see them as they are. Images are scaled by
-            their bounds instead.
-        squash: from raw outputs to the action space; tanh if None.
-        clip_obs: keep normalised observations within this distance of 0; None for no bound.
-        convolutions: channels, kernel and stride of each layer that looks at images; a vector has none.
+        action_space: bounded vector Box [A], or the space that `squash` maps to.
+        normalize: normalise observations by an `ObservationNormalizer`, which the algorithm updates by
+            `policy.normalizer.update(obs)`. Images are scaled by their bounds instead.
+        squash: map from raw outputs to the action space; `TanhBox` if None.
+        clip_obs: clip normalised observations to [-clip_obs, clip_obs]; None does not clip.
+        convolutions: channels, kernel size and stride of each convolution of images; vectors use none.
 
     Attributes:
-        noise_size: numbers of standard normal noise an action takes; 0 for a deterministic policy.
-        obs_size: numbers that the perceptron reads of an observation: O, or what comes out of the encoder.
+        noise_size: numbers of standard normal noise per action; 0 for a deterministic policy.
+        obs_size: numbers in the features of an observation: O, or the output size of the encoder.
         normalizer: the `ObservationNormalizer`, or None.
         encoder: the `ImageEncoder`, or None for vectors.
-        squash: from raw outputs to the action space.
+        squash: map from raw outputs to the action space.
 
-    Raises: ValueError if a space is of another kind, or clip_obs is not above 0.
+    Raises: ValueError if a space is of the wrong kind, or clip_obs is not above 0.
     """
 
     noise_size: int
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.__signature__ = _constructor_signature(cls)
 
     def __init__(
         self,
@@ -74,21 +97,21 @@ class Policy(nn.Module, ABC):
         """
 
     def decode(self, action: Tensor) -> Tensor:
-        """An action [..., A] as `env.step` takes it: itself, unless the policy acts by what a gradient can pass."""
+        """Converts an action [..., A] to what `env.step` takes. By default they are the same."""
         return action
 
     def anneal(self, env_steps: int) -> None:
-        """Sets what changes in the course of training, by the `env_steps` taken so far: nothing, here."""
+        """Updates what depends on the `env_steps` of training taken so far. By default nothing does."""
 
-    def forget(self, ended: Tensor | None = None) -> None:
-        """Lets go of what is carried from one observation to the next, where episodes `ended`: nothing, here.
+    def reset(self, ended: Tensor | None = None) -> None:
+        """Clears the memory that the policy carries between observations. By default it has none.
 
         Args:
-            ended: bool [N], by row of the last observations; everywhere if None.
+            ended: bool [N], the rows of the last observations whose episodes have ended; all rows if None.
         """
 
-    def checked(self, noise: Tensor) -> Tensor:
-        """The noise [..., noise_size] itself.
+    def check_noise(self, noise: Tensor) -> Tensor:
+        """Returns `noise` [..., noise_size].
 
         Raises: ValueError if its size is wrong.
         """
@@ -97,7 +120,7 @@ class Policy(nn.Module, ABC):
         return noise
 
     def features(self, obs: Tensor) -> Tensor:
-        """What the perceptron reads of an observation: checked, and normalised or encoded. [..., obs_size]."""
+        """Checks the size of `obs`, and normalises or encodes it: the network's input, [..., obs_size]."""
         if self.encoder is not None:
             return self.encoder(obs)
         if obs.shape[-1] != self.obs_size:
@@ -106,13 +129,13 @@ class Policy(nn.Module, ABC):
 
 
 class StochasticPolicy(Policy):
-    """A policy whose raw choices have a density: what likelihood ratios, entropies and divergences are made of."""
+    """A policy whose raw choices have a density, as likelihood ratios, entropies and divergences need."""
 
     @abstractmethod
     def raw_distribution(self, obs: Tensor) -> Distribution:
-        """The distribution of the choice for each of `obs` [..., O], before `squash` makes an action of it."""
+        """Distribution of the raw choice for each of `obs` [..., O]; `squash` maps the choice to an action."""
 
     def forward(self, obs: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Maps `obs` [..., O] and `noise` [..., noise_size] to actions; no noise gives the likeliest choice."""
+        """Maps `obs` [..., O] and `noise` [..., noise_size] to actions; without noise, returns the mode."""
         distribution = self.raw_distribution(obs)
-        return self.squash(distribution.mode if noise is None else distribution.sample(self.checked(noise)))
+        return self.squash(distribution.mode if noise is None else distribution.sample(self.check_noise(noise)))

@@ -1,4 +1,4 @@
-"""Action-value functions, several at once."""
+"""An ensemble of action-value functions."""
 
 from __future__ import annotations
 
@@ -8,28 +8,27 @@ import torch
 from gymnasium.spaces import Space
 from torch import Tensor, nn
 
-from diffsim.policies.network import ACTIVATIONS
+from diffsim.policies.network import ACTIVATIONS, check_layers
 from diffsim.policies.normalizer import ObservationNormalizer
 from diffsim.policies.squash import ClipBox
 
 
 class QMLP(nn.Module):
-    """K numbers per observation and action, by K perceptrons: Q_k(o, u), the return to expect after u in o.
+    """K independent perceptrons that estimate the expected return of action u in observation o: Q_k(o, u).
 
-    Actions are seen in units of their bounds, as numbers in [-1, 1]. The K perceptrons have nothing in common but
-    their input: each hidden layer is one batched product, so that two cost little more than one.
+    Actions are scaled from their bounds to [-1, 1]. The K perceptrons share no weights. Each hidden layer is one
+    batched matrix product, so that two perceptrons cost little more than one.
 
     Args:
         obs_size: O, numbers in an observation.
         action_space: bounded vector Box [A].
-        normalizer: through which observations are seen, usually the policy's own; None to see them as they are. It
-            is shared, not copied.
+        normalizer: normalises observations; usually the policy's own, shared and not copied. None for none.
         count: K, at least 1.
-        hidden_sizes: widths of the hidden layers of each.
+        hidden_sizes: widths of the hidden layers of each perceptron.
         activation: tanh, elu, silu, softplus or relu.
-        layer_norm: normalise each hidden layer before its activation, which bounds what a perceptron makes of actions
-            and observations unlike those it learned from: Ball et al. (2023), "Efficient online reinforcement learning
-            with offline data", section 4.2.
+        layer_norm: normalise each hidden layer before its activation, which bounds the extrapolation to actions and
+            observations outside the training data: Ball et al. (2023), "Efficient online reinforcement learning with
+            offline data", section 4.2.
 
     Raises: ValueError if a size is below 1, or the activation is unknown.
     """
@@ -46,11 +45,7 @@ class QMLP(nn.Module):
         layer_norm: bool = False,
     ) -> None:
         super().__init__()
-        for size in (count, obs_size, *hidden_sizes):
-            if size < 1:
-                raise ValueError(f"hidden_sizes, count and obs_size must be >= 1, got {size}")
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+        check_layers(hidden_sizes, activation, count=count, obs_size=obs_size)
         self.count, self.normalizer = count, normalizer
         self.bounds = ClipBox(action_space)
         self.unit = bool((self.bounds.center == 0).all() and (self.bounds.half_width == 1).all())
@@ -63,7 +58,7 @@ class QMLP(nn.Module):
         self.shifts = nn.ParameterList(torch.zeros(count, 1, fan_out) for _, fan_out in pairs[:-1] if layer_norm)
 
     def _orthogonal(self, fan_in: int, fan_out: int) -> Tensor:
-        """First weights [K, in, out], orthogonal for each k by itself, as those of `mlp`."""
+        """Initial weights [K, in, out], orthogonal for each k, as in `mlp`."""
         drawn = [nn.init.orthogonal_(torch.empty(fan_out, fan_in)).T for _ in range(self.count)]
         return torch.stack(drawn)
 
@@ -72,13 +67,13 @@ class QMLP(nn.Module):
         return self._values(obs, action, self.count)
 
     def first(self, obs: Tensor, action: Tensor) -> Tensor:
-        """Values by the first alone: [...]."""
+        """Values by the first perceptron only: [...]."""
         return self._values(obs, action, 1)[0]
 
     def _values(self, obs: Tensor, action: Tensor, count: int) -> Tensor:
-        """Values by the first `count`: [count, ...]."""
-        seen = obs if self.normalizer is None else self.normalizer(obs)
-        x = torch.cat([seen, action if self.unit else self.bounds.inverse(action)], dim=-1)
+        """Values by the first `count` perceptrons: [count, ...]."""
+        features = obs if self.normalizer is None else self.normalizer(obs)
+        x = torch.cat([features, action if self.unit else self.bounds.inverse(action)], dim=-1)
         shape, x = x.shape[:-1], x.reshape(1, -1, x.shape[-1]).expand(count, -1, -1)
         *hidden, (weight, bias) = zip(self.weights, self.biases, strict=True)
         for layer, (inner_weight, inner_bias) in enumerate(hidden):
@@ -86,5 +81,5 @@ class QMLP(nn.Module):
             if self.gains:
                 x = nn.functional.layer_norm(x, x.shape[-1:]) * self.gains[layer][:count] + self.shifts[layer][:count]
             x = self.activation(x)
-        out = (x * weight[:count].mT).sum(-1) + bias[:count, :, 0]  # a product with one column, which this fuses
+        out = (x * weight[:count].mT).sum(-1) + bias[:count, :, 0]  # a matrix product with one column, fused
         return out.reshape(count, *shape)

@@ -1,7 +1,7 @@
-"""Discrete choices that gradients pass through, as functions of explicit noise: Gumbel-softmax and straight-through.
+"""Reparameterised discrete choices: Gumbel-softmax and straight-through estimators.
 
-A choice among K is a one-hot vector, or, relaxed, a point of the simplex between the K corners. All functions here
-take standard normal noise, one number per entry, as every policy does.
+A choice among K is a one-hot vector; a relaxed choice is a point of the simplex. All functions here take standard
+normal noise, one number per entry, as every policy does.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from torch.nn.functional import one_hot
 
 
 def gumbel(noise: Tensor) -> Tensor:
-    """Turns standard normal `noise` into Gumbel noise by its distribution function: -log(-log Phi(z)), same shape."""
+    """Maps standard normal `noise` to Gumbel noise of the same shape: -log(-log Phi(z))."""
     return -torch.log(-torch.special.log_ndtr(noise))
 
 
 def gumbel_softmax(log_probs: Tensor, noise: Tensor, temperature: float | Tensor) -> Tensor:
-    """Draws a relaxed choice, a smooth function of the probabilities.
+    """Samples a relaxed choice, a smooth function of the probabilities.
 
         y = softmax((log p + g) / temperature),    g_k = -log(-log Phi(z_k))
 
-    The largest entry is k with probability p_k, whatever the temperature; as that goes to 0, y becomes one-hot. The
-    gradient is exact for the expectation of a function of y, and biased for that of a choice.
+    The largest entry is k with probability p_k at every temperature, and y becomes one-hot as the temperature falls.
+    The gradient is unbiased for the expectation of a function of y, and biased for that over one-hot choices.
 
     Args:
         log_probs: log probabilities, up to a constant, [..., K].
         noise: [..., K].
-        temperature: above 0; small means little bias and much variance.
+        temperature: above 0; a small one has little bias and much variance.
 
-    Returns: [..., K], each above 0, with sum 1.
+    Returns: [..., K], positive, with sum 1.
     Source: Jang, Gu & Poole (2017), "Categorical Reparameterization with Gumbel-Softmax"; Maddison, Mnih & Teh (2017),
     "The Concrete Distribution".
     """
@@ -37,35 +37,35 @@ def gumbel_softmax(log_probs: Tensor, noise: Tensor, temperature: float | Tensor
 
 
 def straight_through_gumbel(log_probs: Tensor, noise: Tensor, temperature: float | Tensor) -> Tensor:
-    """Draws a one-hot choice, with the gradient of the relaxed one that the same noise gives.
+    """Samples a one-hot choice; its gradient is that of `gumbel_softmax` for the same noise.
 
     Args:
         log_probs: log probabilities, up to a constant, [..., K].
         noise: [..., K].
         temperature: of the relaxed choice, above 0.
 
-    Returns: [..., K], one of them 1.
+    Returns: one-hot vectors, [..., K].
     Source: Jang, Gu & Poole (2017), section 2.2.
     """
     relaxed = gumbel_softmax(log_probs, noise, temperature)
-    return with_gradient_of(relaxed, corner(relaxed))
+    return with_gradient_of(relaxed, one_hot_argmax(relaxed))
 
 
 def straight_through(log_probs: Tensor, noise: Tensor) -> Tensor:
-    """Draws a one-hot choice, with the gradient of the probabilities: exact where a linear function is expected.
+    """Samples a one-hot choice; its gradient is that of the probabilities, unbiased for linear objectives.
 
     Args:
         log_probs: normalised log probabilities, [..., K].
         noise: [..., K].
 
-    Returns: [..., K], one of them 1.
+    Returns: one-hot vectors, [..., K].
     Source: Bengio, Léonard & Courville (2013), "Estimating or Propagating Gradients Through Stochastic Neurons".
     """
-    return with_gradient_of(log_probs.exp(), corner(log_probs + gumbel(noise)))
+    return with_gradient_of(log_probs.exp(), one_hot_argmax(log_probs + gumbel(noise)))
 
 
 def straight_through_bernoulli(logits: Tensor, noise: Tensor) -> Tensor:
-    """Draws bits, with the gradient of their probabilities.
+    """Samples bits; their gradient is that of their probabilities.
 
         b = 1 where Phi(z) < sigmoid(logit), else 0;    db / dlogit := d sigmoid / dlogit
 
@@ -81,10 +81,10 @@ def straight_through_bernoulli(logits: Tensor, noise: Tensor) -> Tensor:
 
 
 def with_gradient_of(soft: Tensor, hard: Tensor) -> Tensor:
-    """The numbers of `hard`, exactly, and the gradient of `soft`; both of one shape."""
+    """The value of `hard`, exactly, with the gradient of `soft`; both have the same shape."""
     return hard.detach() + (soft - soft.detach())
 
 
-def corner(scores: Tensor) -> Tensor:
-    """The one-hot vector of the largest of `scores` [..., K]."""
+def one_hot_argmax(scores: Tensor) -> Tensor:
+    """One-hot vector of the largest of `scores` [..., K]."""
     return one_hot(scores.argmax(-1), scores.shape[-1]).to(scores)

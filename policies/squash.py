@@ -1,4 +1,4 @@
-"""From raw choices into an action space: all real numbers into bounds, indices into discrete actions."""
+"""Maps from raw choices to an action space: real numbers to bounded actions, indices to discrete actions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Squash(nn.Module, ABC):
 
 
 class BoundedBox(Squash):
-    """The affine part: where the middle of a bounded Box is, and how far its bounds.
+    """A map onto a bounded Box, with its center and half width.
 
     Args:
         space: bounded one-dimensional Box [A].
@@ -75,7 +75,7 @@ class TanhBox(BoundedBox):
     def inverse(self, action: Tensor) -> Tensor:
         """Finds the `x` [..., A] that gives `action` [..., A].
 
-        On a bound, or beyond, x is infinite in principle; there the nearest number inside stands in for it.
+        x is infinite for an action on a bound; such actions are first clipped to the nearest number inside.
         """
         unit = (action - self.center) / self.half_width
         edge = 1.0 - torch.finfo(unit.dtype).eps
@@ -86,16 +86,16 @@ class TanhBox(BoundedBox):
 
         log(1 - tanh(x)^2) = 2 (log 2 - x - softplus(-2 x)),    finite for every finite x
         """
-        slope = 2.0 * (math.log(2.0) - x - softplus(-2.0 * x))
-        return (slope + torch.log(self.half_width)).sum(-1)
+        log_derivative = 2.0 * (math.log(2.0) - x - softplus(-2.0 * x))
+        return (log_derivative + torch.log(self.half_width)).sum(-1)
 
 
 class ClipBox(BoundedBox):
-    """Scales each number to the bounds of a Box, and clips what lies beyond them.
+    """Clips each number to [-1, 1] and scales it to the bounds of a Box.
 
         action = center + half_width * clip(x, -1, 1)
 
-    What policy gradients were first measured with. The density of an action is taken to be that before clipping.
+    This is the usual choice for policy gradients. The density of an action is taken before clipping.
 
     Args:
         space: bounded one-dimensional Box [A].
@@ -108,7 +108,7 @@ class ClipBox(BoundedBox):
         return self.center + self.half_width * x.clamp(-1.0, 1.0)
 
     def inverse(self, action: Tensor) -> Tensor:
-        """Finds the `x` [..., A] that gives `action` [..., A]; of a clipped one, the bound."""
+        """Finds the `x` [..., A] that gives `action` [..., A]; for a clipped action, that of the bound."""
         return (action - self.center) / self.half_width
 
     def log_det(self, x: Tensor) -> Tensor:
@@ -117,7 +117,7 @@ class ClipBox(BoundedBox):
 
 
 class Indices(Squash):
-    """Indices [..., F] as Discrete or MultiDiscrete spaces count them: from their `start`, and without F for Discrete.
+    """Maps indices [..., F], counted from 0, to actions of a Discrete or MultiDiscrete space, counted from `start`.
 
     Args:
         space: Discrete, or MultiDiscrete with one axis.
@@ -148,7 +148,7 @@ class Indices(Squash):
 
 
 class OneHot(Squash):
-    """One-hot vectors of one or several choices, side by side: [..., K_1 + ... + K_F]. They are left as they are.
+    """The identity on concatenated one-hot vectors of one or several choices: [..., K_1 + ... + K_F].
 
     Args:
         space: Discrete, or MultiDiscrete with one axis.
@@ -166,21 +166,21 @@ class OneHot(Squash):
         self.size = sum(self.counts)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The vectors `x` themselves."""
+        """Returns `x`."""
         return x
 
     def indices(self, x: Tensor) -> Tensor:
-        """Where each vector of `x` is largest, as the space counts: [...] for Discrete, [..., F] for MultiDiscrete."""
+        """The action of the largest entry of each vector of `x`: [...] for Discrete, [..., F] for MultiDiscrete."""
         return self.choices(torch.stack([part.argmax(-1) for part in x.split(self.counts, dim=-1)], dim=-1))
 
 
 class Bits(Squash):
-    """Zeros and ones [..., A], left as they are.
+    """The identity on zeros and ones [..., A].
 
     Args:
         space: MultiBinary with one axis.
 
-    Raises: TypeError if `space` is another; ValueError if it has several axes.
+    Raises: TypeError if `space` is not MultiBinary; ValueError if it has several axes.
     """
 
     def __init__(self, space: Space) -> None:
@@ -192,5 +192,5 @@ class Bits(Squash):
         self.size = space.shape[0]
 
     def forward(self, x: Tensor) -> Tensor:
-        """The bits `x` themselves."""
+        """Returns `x`."""
         return x

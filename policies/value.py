@@ -12,15 +12,16 @@ from diffsim.policies.normalizer import ObservationNormalizer
 
 
 class ValueMLP(nn.Module):
-    """One number per observation, by a perceptron: V(o), the return to expect from there.
+    """A perceptron that estimates the expected return from an observation: V(o).
 
     Args:
         obs_size: O, numbers in an observation.
-        normalizer: through which observations are seen, usually the policy's own; None to see them as they are.
-            It is shared, not copied: whoever trains updates it once for both.
-        encoder: of images, whose features are then the O numbers; its weights are the value's own. None for vectors.
+        normalizer: normalises observations; usually the policy's own, shared and not copied, so that the algorithm
+            updates it once for both. None for none.
+        encoder: of images, which returns the O numbers; its weights are not shared. None for vectors.
         hidden_sizes: widths of the hidden layers.
-        activation: tanh, elu, silu, softplus or relu. The actor follows the slope of V, so prefer a smooth one.
+        activation: tanh, elu, silu, softplus or relu. Prefer a smooth one where the actor uses the gradient
+            of V.
         layer_norm: normalise each hidden layer before its activation.
         hidden_scale: factor on the initial weights of the hidden layers.
     """
@@ -44,6 +45,6 @@ class ValueMLP(nn.Module):
 
     def forward(self, obs: Tensor) -> Tensor:
         """Values of `obs`, [..., O] or images: [...]."""
-        seen = obs if self.encoder is None else self.encoder(obs)
-        seen = seen if self.normalizer is None else self.normalizer(seen)
-        return self.network(seen).squeeze(-1)
+        features = obs if self.encoder is None else self.encoder(obs)
+        features = features if self.normalizer is None else self.normalizer(features)
+        return self.network(features).squeeze(-1)

@@ -1,4 +1,4 @@
-"""What the README shows works as it stands there."""
+"""Commands, Python examples and links of the README and of docs/ work as printed."""
 
 import re
 import shlex
@@ -12,22 +12,57 @@ from diffsim.trainers.run.arguments import parse_fit
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-COMMANDS = [line.split("#")[0].split("&&")[-1].strip() for line in re.findall(r"^.*diffsim fit .*$", README, re.M)]
-COMMANDS = [command for command in COMMANDS if command.startswith("diffsim fit")]
+PAGES = {path: path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
 
 
-def test_the_python_example_runs(tmp_path):
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+def blocks(language: str, text: str) -> list[str]:
+    """Code blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.S | re.M)
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if "--resume" not in command])
-def test_the_commands_are_accepted(command, monkeypatch):
+def commands(start: str) -> list[str]:
+    """Commands in shell blocks that start with `start` (after `--` or `&&`), without comments; each once."""
+    lines = [
+        line.split("#")[0] for text in PAGES.values() for block in blocks("bash", text) for line in block.splitlines()
+    ]
+    found = [re.split(r" -- | && ", line)[-1].strip() for line in lines]
+    return sorted({command for command in found if command.startswith(start)})
+
+
+@pytest.mark.parametrize("command", [command for command in commands("diffsim fit ") if "--resume" not in command])
+def test_fit_accepts_the_command(command, monkeypatch):
     monkeypatch.chdir(ROOT)
     assert parse_fit(shlex.split(command)[2:]).task
 
 
-def test_there_are_commands_and_ci_finds_its_own():
-    assert len(COMMANDS) >= 4
+def test_files_and_modules_of_the_commands_exist():
+    assert len(commands("diffsim fit ")) >= 20
+    assert all((ROOT / command.split()[2]).is_file() for command in commands("diffsim compare "))
+    for command in commands("python -m "):
+        assert (ROOT / f"{command.split()[2].replace('.', '/')}.py").is_file(), command
+
+
+def test_ci_finds_its_commands():
     for start in ("pip install -e . && diffsim fit", 'pip install -e ".[test]" && pytest'):
         assert f"\n{start}" in README and start in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_python_example_of_the_readme_runs():
+    (code,) = blocks("python", README)
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files_and_headings(page):
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", PAGES[page]):
+        name, _, heading = target.partition("#")
+        path = (page.parent / name).resolve() if name else page
+        assert path.exists(), target
+        if heading:
+            titles = re.findall(r"^#+ (.*)$", path.read_text(), re.M)
+            anchors = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+            assert heading in anchors, target
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 150

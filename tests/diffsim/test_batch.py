@@ -113,7 +113,7 @@ def test_threads_compute_the_same_bits(two_threads):
     torch.set_num_threads(2)
     for _ in range(20):
         assert torch.equal(sim.step(*inputs, num_steps=3), alone)
-    graphs = [len(replay.graphs) for replay in (sim.launch.replays or {}).values()]
+    graphs = [len(replay.graphs) for replay in (sim.launch.captured or {}).values()]
     assert sorted(graphs) == [1, 2]
 
 

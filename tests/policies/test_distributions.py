@@ -1,4 +1,4 @@
-"""Distributions and the policies that give them, against torch.distributions, definitions and frequencies."""
+"""Distributions and their policies against torch.distributions, definitions and frequencies."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ KINDS = ("fixed", "learned", "state", "full", "categorical")
 
 
 def reference(distribution):
-    """The same by torch, as a list of independent factors."""
+    """The same distribution by torch, as a list of independent factors."""
     if isinstance(distribution, DiagonalGaussian):
         return [Independent(Normal(distribution.mean, distribution.std), 1)]
     if isinstance(distribution, FullGaussian):
@@ -47,7 +47,7 @@ def parts(distribution, raw):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_density_entropy_and_divergence_are_those_of_torch(kind):
+def test_density_entropy_and_divergence_equal_those_of_torch(kind):
     obs = normal(20, 3)
     one, two = (make(kind, seed).raw_distribution(obs) for seed in (0, 1))
     raw = one.sample(normal(20, 2, seed=2))
@@ -70,7 +70,7 @@ def test_samples_follow_the_density(kind):
     assert error.abs() < 4
 
 
-def test_indices_come_as_often_as_they_should():
+def test_indices_occur_with_their_probabilities():
     policy = make("categorical")
     obs = normal(1, 3).expand(40_000, 3)
     actions = policy(obs, normal(40_000, 2, seed=2))
@@ -87,7 +87,7 @@ def test_extreme_noise_chooses_the_first_and_the_last():
     assert policy(obs, extremes).tolist() == [[0, 5], [2, 6]]
 
 
-def test_without_noise_the_likeliest():
+def test_without_noise_the_action_is_the_mode():
     policy, obs = make("categorical"), normal(50, 3)
     one, two = policy.raw_distribution(obs).log_probs
     assert torch.equal(policy(obs), torch.stack([one.argmax(-1), two.argmax(-1) + 5], -1))
@@ -95,15 +95,15 @@ def test_without_noise_the_likeliest():
     assert torch.equal(full(obs), full.squash(full.network(full.features(obs))))
 
 
-def test_a_discrete_action_has_no_axis_and_begins_at_its_start():
+def test_a_discrete_action_has_no_axis_and_counts_from_start():
     policy = CategoricalMLP(OBS, Discrete(4, start=-1), hidden_sizes=(4,)).double()
     actions = policy(normal(7, 5, 3), normal(7, 5, 1))
     assert actions.shape == (7, 5) and actions.dtype == torch.int64
     assert actions.min() >= -1 and actions.max() <= 2
 
 
-def test_full_covariance_by_samples():
-    """Their covariance is L L': entries within 5 standard errors, which are at most sqrt(2 s_ii s_jj / n)."""
+def test_covariance_of_full_gaussian_samples():
+    """The samples have covariance L L': entries within 5 standard errors, at most sqrt(2 s_ii s_jj / n)."""
     policy, count = make("full"), 40_000
     distribution = policy.raw_distribution(normal(1, 3).expand(count, 3))
     expected = distribution.factor @ distribution.factor.T
@@ -112,7 +112,7 @@ def test_full_covariance_by_samples():
     assert expected[0, 1].abs() > 0.1
 
 
-def test_clipping_by_hand():
+def test_clip_box_by_hand():
     clip = ClipBox(ACTION)
     x = torch.tensor([[0.5, -0.5], [7.0, -7.0]])
     assert clip(x).tolist() == [[0.5 + 0.5 * 1.5, -1.0 - 0.5 * 2.0], [2.0, -3.0]]

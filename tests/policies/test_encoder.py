@@ -29,16 +29,16 @@ def bytes_box(*shape):
         (bytes_box(8, 8), True),
         (bytes_box(8, 8, 3), True),
         (Box(-1, 1, (8, 8), np.int8), True),
-        (bytes_box(128), False),  # the memory of an Atari: a vector
+        (bytes_box(128), False),  # an Atari console's RAM: a vector
         (Box(-1.0, 1.0, (8, 8), np.float32), False),
         (Discrete(3), False),
     ],
 )
-def test_what_an_image_is(space, expected):
+def test_is_image(space, expected):
     assert is_image(space) == expected
 
 
-def test_bytes_become_zero_to_one_and_differences_stay():
+def test_bytes_are_scaled_to_zero_to_one_and_signed_differences_are_kept():
     encoder = ImageEncoder(bytes_box(2, 2), ())
     assert encoder(torch.tensor([[0, 51], [102, 255]], dtype=torch.uint8)).tolist() == pytest.approx([0, 0.2, 0.4, 1])
     difference = ImageEncoder(Box(-1, 1, (1, 3), np.int8), ())
@@ -63,20 +63,20 @@ def test_convolutions_by_hand(shape, last):
     torch.testing.assert_close(found, x.reshape(2, 6, 84))
 
 
-def test_the_published_layers_on_a_small_screen():
+def test_output_size_of_the_published_layers():
     """84 x 84 by 8/4 is 20 x 20, by 4/2 is 9 x 9: 32 * 81 numbers, as in Mnih et al."""
     assert ImageEncoder(bytes_box(4, 84, 84)).out_size == 2592
 
 
 @pytest.mark.parametrize("cls", [GaussianMLP, FullGaussianMLP, DeterministicMLP, CategoricalMLP])
-def test_policies_see_images_and_pass_gradients_to_every_layer(cls):
+def test_policies_take_images_and_pass_gradients_to_every_layer(cls):
     space = Discrete(3) if cls is CategoricalMLP else ACTION
     torch.manual_seed(0)
     policy = cls(bytes_box(9, 9), space, convolutions=[[4, 3, 2]], hidden_sizes=(8,), out_scale=1.0).double()
-    assert policy.normalizer is None  # bounds say what the scale is
+    assert policy.normalizer is None  # the bounds of the space give the scale
     obs = torch.randint(256, (5, 7, 9, 9), dtype=torch.uint8)
     assert policy(obs).shape == ((5, 7) if cls is CategoricalMLP else (5, 7, 2))
-    assert torch.equal(policy(obs), policy(obs.double()))  # evaluation brings numbers, training bytes
+    assert torch.equal(policy(obs), policy(obs.double()))  # evaluation passes floats, training bytes
     if cls is DeterministicMLP:
         target = policy(obs).sum()
     else:
@@ -103,9 +103,9 @@ def test_gradient_through_the_encoder_against_differences():
         assert gradient[index].item() == pytest.approx((ends[0] - ends[1]) / 2e-6, rel=1e-6)
 
 
-def test_another_of_its_kind_has_weights_of_its_own():
+def test_a_reinitialized_encoder_has_other_weights():
     encoder = ImageEncoder(bytes_box(9, 9), [[4, 3, 2]])
-    other = encoder.anew()
+    other = encoder.reinitialized()
     assert other.out_size == encoder.out_size
     assert not torch.equal(other.network[0].weight, encoder.network[0].weight)
 
@@ -123,6 +123,6 @@ def test_another_of_its_kind_has_weights_of_its_own():
         ),
     ],
 )
-def test_messages(make, message):
+def test_messages_name_argument_rule_and_value(make, message):
     with pytest.raises(ValueError, match=message):
         make()

@@ -1,5 +1,6 @@
-"""Policies: bounds, densities against torch.distributions, gradients through noise, and messages."""
+"""Policies: bounds, densities against torch.distributions, reparameterised gradients, and error messages."""
 
+import inspect
 import math
 
 import numpy as np
@@ -36,7 +37,7 @@ def batch(*shape, seed=1):
 
 
 def reference(policy, obs):
-    """The policy's distribution, by torch's own transforms."""
+    """The policy's distribution, built from torch's own transforms."""
     mean, std = policy.distribution(obs)
     low, high = torch.as_tensor(ACTION.low).double(), torch.as_tensor(ACTION.high).double()
     squash = [TanhTransform(), AffineTransform((high + low) / 2, (high - low) / 2)]
@@ -64,7 +65,7 @@ def test_density_integrates_to_one():
     policy = GaussianMLP(OBS, Box(-1.0, 3.0, (1,), np.float32), initial_std=1.0).double()
     grid = torch.linspace(-1.0, 3.0, 200_001, dtype=torch.float64)[1:-1, None]
     density = policy.log_prob(batch(1, 3).expand(len(grid), 3), grid).exp()
-    # A Riemann sum of a smooth function that vanishes at the bounds: error far below the 1e-4 asked.
+    # A Riemann sum of a smooth function that vanishes at the bounds: error far below the tolerance of 1e-4.
     assert density.sum().item() * 4.0 / 200_000 == pytest.approx(1.0, abs=1e-4)
 
 
@@ -98,7 +99,7 @@ def test_inverse_inverts():
     torch.testing.assert_close(squash.inverse(squash(x)), x, rtol=1e-9, atol=1e-9)
 
 
-def test_log_det_is_that_of_the_jacobian():
+def test_log_det_equals_that_of_the_jacobian():
     squash, x = TanhBox(ACTION).double(), batch(2)
     jacobian = torch.autograd.functional.jacobian(squash, x)
     assert squash.log_det(x).item() == pytest.approx(torch.logdet(jacobian).item(), rel=1e-12)
@@ -110,12 +111,12 @@ def test_noise_is_reparameterized():
     (gradient,) = torch.autograd.grad(action.sum(), policy.log_std)
     mean, std = policy.distribution(obs)
     x = mean + std * noise
-    slope = policy.squash.half_width * (1 - torch.tanh(x) ** 2)
-    torch.testing.assert_close(gradient, (slope * std * noise).sum(0))
+    derivative = policy.squash.half_width * (1 - torch.tanh(x) ** 2)
+    torch.testing.assert_close(gradient, (derivative * std * noise).sum(0))
 
 
 @pytest.mark.parametrize(("std", "learned"), [("fixed", False), ("learned", True), ("state", False)])
-def test_which_deviation_is_a_parameter(std, learned):
+def test_only_a_learned_std_is_a_parameter(std, learned):
     policy = gaussian(std, initial_std=0.3)
     assert ("log_std" in dict(policy.named_parameters())) == learned
     deviation = policy.distribution(batch(4, 3))[1]
@@ -124,7 +125,7 @@ def test_which_deviation_is_a_parameter(std, learned):
         torch.testing.assert_close(deviation, torch.full_like(deviation, 0.3))
 
 
-def test_normalizer_has_the_statistics_of_all_batches():
+def test_normalizer_merges_the_statistics_of_all_batches():
     normalizer, data = ObservationNormalizer(3).double(), 5.0 + 3.0 * batch(6, 10, 3)
     untouched = data[0].clone()
     assert torch.equal(normalizer(untouched), untouched / math.sqrt(1 + 1e-4))
@@ -138,15 +139,17 @@ def test_normalizer_has_the_statistics_of_all_batches():
     torch.testing.assert_close(normalised.var(0, correction=0), torch.ones(3).double(), rtol=1e-4, atol=0)
 
 
-def test_clipped_observations_take_their_true_deviation_however_small():
+def test_with_clip_obs_small_deviations_are_not_damped_by_epsilon():
     normalizer = ObservationNormalizer(2, clip_obs=3.0).double()
     normalizer.update(torch.tensor([[0.999, 5.0], [1.001, 5.0]]).double())  # deviations 0.001 and 0
-    seen = normalizer(torch.tensor([[1.0005, 5.0], [1.1, 5.1], [0.9, 4.9]]).double())
-    torch.testing.assert_close(seen, torch.tensor([[0.5, 0.0], [3.0, 3.0], [-3.0, -3.0]]).double(), rtol=0.01, atol=0)
+    normalised = normalizer(torch.tensor([[1.0005, 5.0], [1.1, 5.1], [0.9, 4.9]]).double())
+    torch.testing.assert_close(
+        normalised, torch.tensor([[0.5, 0.0], [3.0, 3.0], [-3.0, -3.0]]).double(), rtol=0.01, atol=0
+    )
 
 
 @pytest.mark.parametrize("kind", [GaussianMLP, FullGaussianMLP, CategoricalMLP])
-def test_first_weights_are_orthogonal_and_scaled(kind):
+def test_initial_weights_are_orthogonal_and_scaled(kind):
     space = Discrete(3) if kind is CategoricalMLP else ACTION
     policy = kind(OBS, space, hidden_sizes=(16, 16), clip_obs=10.0, hidden_scale=2**0.5, out_scale=0.01)
     first, second, last = (layer.weight for layer in policy.network if hasattr(layer, "weight"))
@@ -156,7 +159,7 @@ def test_first_weights_are_orthogonal_and_scaled(kind):
     assert policy.normalizer is not None and policy.normalizer.clip_obs == 10.0
 
 
-def test_normalizer_changes_only_when_asked():
+def test_normalizer_changes_only_in_update():
     policy = DeterministicMLP(OBS, ACTION)
     assert policy.normalizer is not None
     before = policy.normalizer.mean.clone()
@@ -198,7 +201,7 @@ def test_discrete_actions_are_refused():
         TanhBox(Discrete(3))
 
 
-def test_layer_norm_makes_hidden_layers_blind_to_the_scale_of_their_input():
+def test_layer_norm_makes_hidden_layers_invariant_to_the_scale_of_their_input():
     torch.manual_seed(0)
     plain, normed = (mlp(3, (8,), 1, activation="relu", layer_norm=flag).double() for flag in (False, True))
     obs = batch(20, 3)
@@ -218,3 +221,17 @@ def test_a_value_shares_the_normalizer_it_is_given():
         value(obs), value.network((obs - obs.mean(0)) / obs.std(0, correction=0)).squeeze(-1), rtol=1e-3, atol=1e-4
     )
     assert not torch.allclose(value(obs), before)
+
+
+@pytest.mark.parametrize("cls", [DeterministicMLP, GaussianMLP, CategoricalMLP])
+def test_signature_shows_the_shared_options_with_the_defaults_of_the_class(cls):
+    parameters = inspect.signature(cls).parameters
+    assert list(parameters)[:2] == ["observation_space", "action_space"]
+    assert {"hidden_sizes", "activation", "normalize", "convolutions"} <= set(parameters)
+    assert parameters["out_scale"].default == (0.01 if cls is CategoricalMLP else 0.1)
+    assert not {"options", "squash", "out_size"} & set(parameters)
+
+
+def test_unknown_option_of_a_policy_is_refused():
+    with pytest.raises(TypeError, match="hiden_sizes"):
+        GaussianMLP(OBS, ACTION, hiden_sizes=(8,))

@@ -1,4 +1,4 @@
-"""Several Q's at once: each by itself, against its perceptron written out."""
+"""The ensemble of Q functions: each member against its perceptron written out."""
 
 import numpy as np
 import pytest
@@ -11,8 +11,8 @@ BOUNDS = Box(np.array([-1.0, 0.0], np.float32), np.array([1.0, 4.0], np.float32)
 
 
 @pytest.mark.parametrize("layer_norm", [False, True])
-def test_each_is_its_own_perceptron(layer_norm):
-    """Actions in [-1, 1] x [0, 4] are seen as (u_1, (u_2 - 2) / 2); observations through the normalizer."""
+def test_each_member_is_an_independent_perceptron(layer_norm):
+    """Actions in [-1, 1] x [0, 4] are scaled to (u_1, (u_2 - 2) / 2); observations are normalised."""
     normalizer = ObservationNormalizer(3).double()
     normalizer.update(torch.randn(50, 3, dtype=torch.float64) * 3.0 + 1.0)
     q = QMLP(3, BOUNDS, normalizer, count=2, hidden_sizes=(5, 4), layer_norm=layer_norm).double()
@@ -34,7 +34,7 @@ def test_each_is_its_own_perceptron(layer_norm):
     assert found.shape == (2, 6, 7) and not torch.allclose(found[0], found[1])
 
 
-def test_weights_begin_orthogonal_and_different():
+def test_initial_weights_are_orthogonal_and_different():
     q = QMLP(3, BOUNDS, count=2, hidden_sizes=(8, 8))
     for weight in q.weights[1]:
         torch.testing.assert_close(weight @ weight.T, torch.eye(8), atol=1e-5, rtol=0)
@@ -49,6 +49,6 @@ def test_weights_begin_orthogonal_and_different():
         ({"activation": "sin"}, "activation must be one of tanh, .*, got 'sin'"),
     ],
 )
-def test_bad_input(options, message):
+def test_wrong_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         QMLP(3, BOUNDS, **options)

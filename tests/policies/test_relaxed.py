@@ -1,4 +1,4 @@
-"""Discrete choices that gradients pass through, against frequencies, finite differences and exact expectations."""
+"""Reparameterised discrete choices, against frequencies, finite differences and exact expectations."""
 
 import math
 
@@ -20,7 +20,7 @@ PROBS = torch.tensor([0.05, 0.15, 0.5, 0.3], dtype=torch.float64)
 LOG_PROBS = PROBS.log()
 OBS = Box(-np.inf, np.inf, (3,), np.float64)
 CHOICES = MultiDiscrete([3, 2], start=[0, 5])
-CHI_SQUARE_3 = 21.11  # with 3 degrees of freedom, passed with probability 1e-4
+CHI_SQUARE_3 = 21.11  # 3 degrees of freedom; exceeded with probability 1e-4
 DRAWS = {
     "relaxed": lambda log_probs, noise: gumbel_softmax(log_probs, noise, 1e-4),
     "straight_through_gumbel": lambda log_probs, noise: straight_through_gumbel(log_probs, noise, 0.7),
@@ -38,7 +38,7 @@ def chi_square(counts, probs):
     return ((counts - expected) ** 2 / expected).sum().item()
 
 
-def test_gumbel_noise_has_gumbels_distribution_and_stays_finite_far_out():
+def test_gumbel_noise_has_the_gumbel_distribution_and_stays_finite_in_the_tails():
     samples = gumbel(normal(40_000))
     for point in (-1.0, 0.0, 1.0, 3.0):
         p = math.exp(-math.exp(-point))
@@ -48,10 +48,10 @@ def test_gumbel_noise_has_gumbels_distribution_and_stays_finite_far_out():
 
 
 @every_draw
-def test_choices_come_as_often_as_they_should(name):
+def test_choices_occur_with_their_probabilities(name):
     draws = DRAWS[name](LOG_PROBS.expand(20_000, 4), normal(20_000, 4))
     hard = draws if name != "relaxed" else draws.round()
-    # At temperature 1e-4 all but a few draws are at a corner.
+    # At temperature 1e-4 all but a few draws are close to one-hot.
     assert (draws.sum(-1) - 1).abs().max() < 1e-12 and ((draws > 0.999).any(-1)).double().mean() > 0.998
     if name != "relaxed":
         assert set(draws.unique().tolist()) == {0.0, 1.0}
@@ -60,13 +60,13 @@ def test_choices_come_as_often_as_they_should(name):
     assert chi_square(counts, PROBS.roll(1)) > 1000, "negative control: other probabilities"
 
 
-def test_the_largest_entry_is_a_fair_draw_at_any_temperature():
+def test_the_largest_entry_has_the_right_distribution_at_any_temperature():
     relaxed = gumbel_softmax(LOG_PROBS.expand(20_000, 4), normal(20_000, 4), 5.0)
     assert relaxed.max() < 0.9
     assert chi_square(torch.bincount(relaxed.argmax(-1), minlength=4), PROBS) < CHI_SQUARE_3
 
 
-def test_bits_come_as_often_as_they_should():
+def test_bits_occur_with_their_probabilities():
     logits = torch.tensor([-2.0, 0.0, 1.5], dtype=torch.float64)
     bits = straight_through_bernoulli(logits.expand(20_000, 3), normal(20_000, 3))
     assert set(bits.unique().tolist()) == {0.0, 1.0}
@@ -98,8 +98,8 @@ def test_the_relaxed_gradient_is_that_of_the_relaxed_objective(temperature):
 
 
 @pytest.mark.parametrize("name", ["straight_through_gumbel", "straight_through", "bernoulli"])
-def test_straight_through_gradient_is_that_of_the_relaxed_choice_at_the_drawn_one(name):
-    # The payoff's slope at the choice that was made, times how the relaxed choice moves.
+def test_straight_through_gradient_is_that_of_the_relaxed_choice_at_the_sampled_one(name):
+    # Expected: the payoff's gradient at the sampled choice times the Jacobian of the relaxed choice.
     noise, logits = normal(50, 4), LOG_PROBS.clone().requires_grad_()
 
     def draw(logits):
@@ -115,13 +115,13 @@ def test_straight_through_gradient_is_that_of_the_relaxed_choice_at_the_drawn_on
 
     (actual,) = torch.autograd.grad(payoff(draw(logits)).mean(), logits)
     hard = draw(logits).detach().requires_grad_()
-    (slope,) = torch.autograd.grad(payoff(hard).mean(), hard)
-    expected = differences(lambda logits: (slope * relaxed(logits)).sum(), logits.detach())
+    (payoff_gradient,) = torch.autograd.grad(payoff(hard).mean(), hard)
+    expected = differences(lambda logits: (payoff_gradient * relaxed(logits)).sum(), logits.detach())
     torch.testing.assert_close(actual, expected, rtol=1e-7, atol=1e-9)
     assert actual.abs().min() > 1e-4
 
 
-def test_straight_through_is_unbiased_for_what_is_linear_and_biased_for_what_is_not():
+def test_straight_through_is_unbiased_for_linear_payoffs_and_biased_for_others():
     # d/dlogit_k of sum_j p_j r_j is p_k (r_k - sum_j p_j r_j).
     pay = torch.tensor([1.0, -0.5, 0.3, 2.0], dtype=torch.float64)
     logits = LOG_PROBS.expand(20_000, 4).clone().requires_grad_()
@@ -139,7 +139,7 @@ def test_straight_through_is_unbiased_for_what_is_linear_and_biased_for_what_is_
     assert (difference > 3 * error).any()
 
 
-def test_bits_are_unbiased_for_what_is_linear():
+def test_bits_are_unbiased_for_linear_payoffs():
     logits = torch.tensor([0.4, -1.0], dtype=torch.float64, requires_grad=True)
     pay = torch.tensor([1.0, -3.0], dtype=torch.float64)
     (g,) = torch.autograd.grad(straight_through_bernoulli(logits, normal(2)) @ pay, logits)
@@ -153,7 +153,7 @@ def make(estimator="straight_through_gumbel", **kwargs):
 
 
 @pytest.mark.parametrize("estimator", ["gumbel_softmax", "straight_through_gumbel", "straight_through"])
-def test_policy_acts_by_vectors_that_decode_to_the_spaces_indices(estimator):
+def test_policy_returns_vectors_that_decode_to_indices_of_the_space(estimator):
     policy, obs = make(estimator), normal(200, 3)
     assert policy.noise_size == policy.action_size == 5
     action = policy(obs, normal(200, 5, seed=2))
@@ -172,11 +172,11 @@ def test_policy_acts_by_vectors_that_decode_to_the_spaces_indices(estimator):
 
 def test_temperature_is_annealed_geometrically_and_saved():
     policy = make(temperature=2.0, final_temperature=0.5, anneal_env_steps=1000)
-    seen = []
+    found = []
     for env_steps in (0, 500, 1000, 5000):
         policy.anneal(env_steps)
-        seen.append(policy.temperature.item())
-    assert seen == pytest.approx([2.0, 1.0, 0.5, 0.5])
+        found.append(policy.temperature.item())
+    assert found == pytest.approx([2.0, 1.0, 0.5, 0.5])
     assert policy.state_dict()["temperature"].item() == 0.5
     fixed = make(temperature=2.0)
     fixed.anneal(10**9)
@@ -222,7 +222,7 @@ def test_a_bandit_of_bits_is_solved():
     assert loss < 0.2
 
 
-def test_mistakes_are_named():
+def test_messages_name_argument_rule_and_value():
     with pytest.raises(ValueError, match="estimator must be one of gumbel_softmax, .*, got 'gumbel'"):
         make("gumbel")
     with pytest.raises(ValueError, match="temperature must be finite and > 0, got 0"):

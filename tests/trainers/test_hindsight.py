@@ -183,7 +183,7 @@ def test_evaluation_tells_the_rate_of_success():
             super().__init__()
             self.gain = torch.nn.Parameter(torch.tensor(gain, dtype=torch.float64))
 
-        def forget(self, ended=None):
+        def reset(self, ended=None):
             pass
 
         def forward(self, obs, noise=None):
@@ -208,7 +208,7 @@ class Still(torch.nn.Module):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(1))
 
-    def forget(self, ended=None):
+    def reset(self, ended=None):
         pass
 
     def forward(self, obs, noise=None):

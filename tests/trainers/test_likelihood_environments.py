@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from diffsim.trainers.cli import main
 from diffsim.trainers.errors import CheckpointError, OptionError
 from diffsim.trainers.experience.rollout import collect
-from diffsim.trainers.experience.sync_vector_env import QuietSyncVectorEnv
+from diffsim.trainers.experience.sync_vector_env import FastSyncVectorEnv
 from diffsim.trainers.experience.vector_env import SeededEnv, episode_seed, make_env, resumable
 from diffsim.trainers.run.arguments import default_policy, official_id
 from tests.trainers.test_rollout import Counter
@@ -59,7 +59,7 @@ def test_copies_step_and_start_again_as_gymnasiums_own_but_merge_no_info(task):
     def make():
         return gymnasium.make(task, disable_env_checker=True, max_episode_steps=30)
 
-    own = QuietSyncVectorEnv([make] * 3)
+    own = FastSyncVectorEnv([make] * 3)
     theirs = SyncVectorEnv([make] * 3, autoreset_mode=AutoresetMode.DISABLED)
     seeds, kept = [3, 4, 5], []
     first, info = own.reset(seed=seeds)
@@ -79,7 +79,7 @@ def test_copies_step_and_start_again_as_gymnasiums_own_but_merge_no_info(task):
 
 
 def test_copies_that_have_ended_must_be_reset():
-    env = QuietSyncVectorEnv([lambda: Counter(2)] * 2)
+    env = FastSyncVectorEnv([lambda: Counter(2)] * 2)
     env.reset(seed=[0, 1])
     env.step(np.zeros((2, 1)))
     ended = env.step(np.zeros((2, 1)))[2]

@@ -85,7 +85,7 @@ def test_a_plan_begins_with_the_last_one_a_step_on():
     shifted = torch.cat([first[1:], torch.zeros(1, 2, 1)])
     torch.testing.assert_close(model.plan(obs), shifted)
     torch.testing.assert_close(model.plan(obs), torch.cat([shifted[1:], torch.zeros(1, 2, 1)]))
-    model.forget(torch.tensor([True, False]))
+    model.reset(torch.tensor([True, False]))
     again = model.plan(obs)
     assert not again[:, 0].any() or again[:, 0].abs().max() < 1e-9
     torch.testing.assert_close(again[:1, 1], first[3:, 1])

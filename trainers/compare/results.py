@@ -136,7 +136,7 @@ class Results:
         """Labels by the way their algorithms get a policy gradient."""
         groups: dict[str, list[str]] = {}
         for label, algorithm in self.algorithm.items():
-            groups.setdefault(FAMILIES[ALGORITHMS[algorithm].split(".")[1]], []).append(label)
+            groups.setdefault(FAMILIES[ALGORITHMS[algorithm].split(".")[2]], []).append(label)
         return {name: groups[name] for name in FAMILIES.values() if name in groups}
 
     def score_range(self, task: str) -> tuple[float, float]:

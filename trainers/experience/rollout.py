@@ -161,7 +161,7 @@ def collect(env: VectorEnv, policy: Actor, obs: Any, action_noise: Tensor) -> tu
         ended = np.asarray(terminated) | np.asarray(truncated)
         next_obs = following = tensor(reached)
         if ended.any() and isinstance(policy, Policy):
-            policy.forget(torch.as_tensor(ended))
+            policy.reset(torch.as_tensor(ended))
         if ended.any() and mode == AutoresetMode.SAME_STEP:
             next_obs = next_obs.clone()
             next_obs[torch.as_tensor(ended)] = tensor(np.stack(list(info["final_obs"][ended])))

@@ -101,7 +101,7 @@ class OnPolicy(ModelFree):
         self.value = ValueMLP(
             policy.obs_size,
             policy.normalizer,
-            None if policy.encoder is None else policy.encoder.anew(),
+            None if policy.encoder is None else policy.encoder.reinitialized(),
             hidden_sizes=value_hidden_sizes,
             activation="tanh",
             layer_norm=False,

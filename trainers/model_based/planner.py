@@ -113,7 +113,7 @@ class CEMPlanner(Policy):
         self.last_plan = found if self.warm_start else None
         return center + half_width * found
 
-    def forget(self, ended: Tensor | None = None) -> None:
+    def reset(self, ended: Tensor | None = None) -> None:
         """Plans from the start again, in the copies that `ended`, bool [N]; in all if None."""
         if ended is None or self.last_plan is None:
             self.last_plan = None

@@ -94,7 +94,7 @@ class OfficialEvaluation:
         obs = np.stack([env.reset(seed=self.seed + i)[0] for i, env in enumerate(envs)])
         returns, lengths, last_info = np.zeros(self.episodes), np.zeros(self.episodes), [{}] * self.episodes
         running = list(range(self.episodes))
-        policy.forget()
+        policy.reset()
         while running:
             if sampled:  # for all episodes, so that what one meets does not depend on how long others last
                 noise = torch.randn(self.episodes, policy.noise_size, generator=generator)[running]
@@ -122,7 +122,7 @@ class OfficialEvaluation:
         env = make_official(self.task, render_mode="rgb_array", **self.task_kwargs)
         keep_in_sight(env)
         obs, _ = env.reset(seed=self.seed)
-        policy.forget()
+        policy.reset()
         try:
             frame = np.asarray(env.render())
         except Exception as error:  # each OpenGL library has its own
