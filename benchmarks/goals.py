@@ -22,12 +22,12 @@ from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
+from diffsim.trainers.run.fit import evaluate, fit
 from rich.console import Console
 
 from benchmarks.machine import RESULTS, describe_machine, positive
 from diffsim.trainers.run.arguments import read_yaml
 from diffsim.trainers.run.checkpoint import read_checkpoint
-from diffsim.trainers.run.fit import evaluate, fit
 from diffsim.trainers.run.run_folder import RunFolder
 
 CONFIGS = Path(__file__).parents[1] / "configs"

@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from diffsim.trainers.run.fit import evaluate, fit
 from rich.console import Console
 
 from benchmarks.machine import positive
-from diffsim.trainers.run.fit import evaluate, fit
 
 EPISODES, FIRST_EPISODE = 10, 1_000_000
 """Of every judgement here and of `benchmarks.stable_baselines`: how many, and the first one's seed."""

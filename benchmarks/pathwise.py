@@ -26,12 +26,12 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+from diffsim.trainers.run.fit import evaluate
 from rich.console import Console
 
 from benchmarks.curves import draw
 from benchmarks.machine import RESULTS, describe_machine, positive
 from benchmarks.published import RETURNS, STEPS
-from diffsim.trainers.run.fit import evaluate
 from diffsim.trainers.run.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[1]

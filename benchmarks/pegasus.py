@@ -22,8 +22,8 @@ from diffsim.policies import DeterministicMLP
 from diffsim.trainers.pathwise.pegasus import Pegasus
 from diffsim.trainers.run.arguments import RunOptions
 from diffsim.trainers.run.fit_command import budget
-from diffsim.trainers.run.train import train
 from diffsim.trainers.run.run_folder import RunFolder
+from diffsim.trainers.run.train import train
 
 TASK, PROCESS_NOISE = "Reacher-v5", 0.01
 HIDDEN_SIZES = (32, 32)
@@ -57,7 +57,7 @@ def measure(num_scenarios: int, seed: int, iterations: int) -> Result:
     algorithm = Pegasus(mdp, policy, seed=seed, gap_every=iterations + 1, num_fresh=1)
     options = RunOptions(task=TASK, iterations=iterations, evaluate_every=iterations)
     with tempfile.TemporaryDirectory() as folder:
-        train(algorithm, options, RunFolder(Path(folder)), Console(file=io.StringIO()))
+        train(algorithm, budget(options), RunFolder(Path(folder)), Console(file=io.StringIO()))
     env_steps, own = algorithm.env_steps, algorithm.value().item()
     fresh_mdp = diffsim.make(TASK, num_envs=NUM_FRESH, process_noise=PROCESS_NOISE)
     fresh = Pegasus(fresh_mdp, policy, seed=FRESH_SEED).value().item()

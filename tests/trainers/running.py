@@ -11,8 +11,8 @@ from diffsim.trainers.algorithm import Algorithm
 from diffsim.trainers.run.arguments import RunOptions
 from diffsim.trainers.run.checkpoint import read_checkpoint
 from diffsim.trainers.run.fit_command import budget
-from diffsim.trainers.run.train import train
 from diffsim.trainers.run.run_folder import RunFolder
+from diffsim.trainers.run.train import train
 
 
 def runner(options: RunOptions):
@@ -21,7 +21,7 @@ def runner(options: RunOptions):
     def run(algorithm: Algorithm, path: Path, iterations: int, *, resume: bool = False) -> Algorithm:
         folder, silent = RunFolder(path), Console(file=io.StringIO())
         checkpoint = folder.checkpoint if resume else None
-        train(algorithm, replace(options, iterations=iterations), folder, silent, checkpoint)
+        train(algorithm, budget(replace(options, iterations=iterations)), folder, silent, checkpoint)
         return algorithm
 
     return run

@@ -124,7 +124,7 @@ def test_evaluate_repeats_itself(tmp_path, capsys):
 
 def test_ctrl_c_leaves_a_checkpoint_and_resume_goes_on(tmp_path):
     folder = RunFolder(tmp_path / "run")
-    command = [sys.executable, "-c", "import sys; from trainers.cli import main; sys.exit(main())", "fit"]
+    command = [sys.executable, "-c", "import sys; from diffsim.trainers.cli import main; sys.exit(main())", "fit"]
     command += [*SMALL, "--iterations", "100000", "--evaluate_every", "100000", "--run", str(folder.path)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=ROOT, **pipes) as process:
@@ -220,7 +220,7 @@ def test_help(words, capsys):
 
 
 def test_help_loads_nothing_heavy():
-    code = "import sys; from trainers.cli import main; main(['--help'])"
+    code = "import sys; from diffsim.trainers.cli import main; main(['--help'])"
     code += "; print({'torch', 'warp', 'lightning'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout
     assert out.splitlines()[-1] == "set()"

@@ -16,7 +16,7 @@ from diffsim.trainers.errors import OptionError
 from diffsim.trainers.run.arguments import RunOptions, parse_fit, pick
 from diffsim.trainers.run.build import build
 from diffsim.trainers.run.checkpoint import read_checkpoint
-from diffsim.trainers.run.fit import fit, resolved
+from diffsim.trainers.run.fit_command import fit_command, resolved
 from diffsim.trainers.run.run_folder import RunFolder
 
 SETTINGS = {
@@ -68,14 +68,14 @@ def test_sharing_needs_the_simulator(monkeypatch):
 def test_two_ranks_train_as_one_and_resume(algorithm, tmp_path):
     one, two = RunFolder(tmp_path / "one"), RunFolder(tmp_path / "two")
     words = [*SHARED, *SETTINGS[algorithm], f"--algorithm={algorithm}"]
-    fit([*words, "--iterations=4", f"--run={one.path}"], Console(file=io.StringIO()))
+    fit_command([*words, "--iterations=4", f"--run={one.path}"], Console(file=io.StringIO()))
     first = 4 if algorithm == "Pegasus" else 2
     said = torchrun("diffsim.trainers.cli", ["fit", *words, f"--iterations={first}", f"--run={two.path}"])
     assert said.count("official return, 1 episodes") == 1  # one of them speaks
     if algorithm == "SHAC":
         torchrun("diffsim.trainers.cli", ["fit", f"--resume={two.path}", "--iterations=4"])
     elif algorithm == "BPTT":  # by one rank alone
-        fit([f"--resume={two.path}", "--iterations=4"], Console(file=io.StringIO()))
+        fit_command([f"--resume={two.path}", "--iterations=4"], Console(file=io.StringIO()))
     assert two.machine.read_text().splitlines()[0].endswith("; 2 ranks")
     *found, rows = trained(two)
     *expected, expected_rows = trained(one)

@@ -22,8 +22,8 @@ from diffsim.trainers.pathwise.window import clip_samples
 from diffsim.trainers.run.arguments import RunOptions
 from diffsim.trainers.run.checkpoint import read_checkpoint
 from diffsim.trainers.run.fit_command import budget
-from diffsim.trainers.run.train import train
 from diffsim.trainers.run.run_folder import RunFolder
+from diffsim.trainers.run.train import train
 from tests.trainers.linear import LinearPolicy, LinearQuadratic
 from tests.trainers.running import assert_resumes_exactly, runner
 from tests.trainers.whole_episode import differences, make_shac, parameter_gradient
@@ -301,7 +301,7 @@ def test_learning_rates_fall_to_two_percent(tmp_path):
 def test_a_budget_of_env_steps_ends_training(tmp_path):
     options = RunOptions(task="linear", evaluate_every=5, env_steps=25)
     shac = make_shac(LinearQuadratic(2), LinearPolicy(), horizon=5)
-    recorder = train(shac, options, RunFolder(tmp_path), Console(file=io.StringIO()))
+    recorder = train(shac, budget(options), RunFolder(tmp_path), Console(file=io.StringIO()))
     assert shac.env_steps == 30 and not recorder.stopped_early
     assert read_checkpoint(RunFolder(tmp_path).checkpoint)["diffsim"]["env_steps"] == 30
 
