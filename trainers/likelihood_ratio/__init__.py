@@ -1,1 +1,1 @@
-"""Policy gradients that need no derivative of the dynamics: scores of the actions, weighted by what came of them."""
+"""Likelihood-ratio policy gradients. They need no derivative of the dynamics."""

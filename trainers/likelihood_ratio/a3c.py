@@ -2,147 +2,101 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.vector import SyncVectorEnv, VectorEnv
+from gymnasium.vector import SyncVectorEnv
 from torch import Tensor
 
-from diffsim.policies import Policy
-from diffsim.trainers.algorithm import Evaluator
 from diffsim.trainers.experience.vector_env import SeededEnv
-from diffsim.trainers.likelihood_ratio.a2c import A2C
-from diffsim.trainers.likelihood_ratio.a3c_crew import Crew
+from diffsim.trainers.likelihood_ratio.a2c import AdvantageActorCritic
+from diffsim.trainers.likelihood_ratio.a3c_pool import LearnerPool
 from diffsim.trainers.likelihood_ratio.a3c_worker import Shared
-from diffsim.trainers.maths.schedule import Decay
-from diffsim.trainers.ranges import at_least_one
+from diffsim.trainers.options import option, require
 
 
-class A3C(A2C):
-    """Lets several processes act and learn at the same time, on parameters that they share without locks.
+class A3C(AdvantageActorCritic):
+    """Asynchronous advantage actor-critic: several processes act and learn on shared parameters, without locks.
 
         theta_copy <- theta;  act for `horizon` steps;  g = gradient of A2C's loss at theta_copy
         s <- alpha s + (1 - alpha) g^2,    theta <- theta - learning_rate * g / (sqrt(s) + eps)
 
-    Each learner does this `updates` times per iteration, on its own share of the copies and with a generator of its
-    own; theta and s are everybody's. Then they wait for each other, and go on with the statistics of all observations.
+    Each learner does this `updates` times per iteration, on its own part of the copies and with its own generator;
+    theta and s are shared. At the end of an iteration the learners wait for each other, and the observation statistics
+    are updated with the observations of all of them. Reward statistics are each learner's own.
 
-    With one learner this is A2C, to the bit. With more, who is first is up to the machine: no two runs are equal, and a
-    resumed run goes on from the same parameters, statistics, generators and environments, but not in the same way.
-
-    Args:
-        env: N copies of Gymnasium's environments, which the learners share out.
-        policy: what is trained.
-        learners: processes, at least 1. N must be a multiple of it.
-        horizon: H, steps of each copy per update.
-        updates: of each learner per iteration, which then has N * H * updates env steps.
-        gamma: discount, in (0, 1].
-        lam: of advantages and of the value's targets, in [0, 1].
-        learning_rate: of the shared RMSprop.
-        decay_env_steps: when it falls linearly to 0, as two counts of env steps or the second; None for never.
-        value_weight: of the value's error in the loss, above 0.
-        entropy_weight: of the entropy, at least 0.
-        max_norm: gradients of all parameters are scaled down to this norm.
-        normalize_advantage: shift and scale advantages to mean 0 and deviation 1 within each update.
-        normalize_reward: learn from rewards in units of the return's running deviation, of each learner.
-        value_hidden_sizes: widths of the value's hidden layers.
-        seed: of choices and of the environments, at least 0.
-        evaluation: from the policy to metrics.
+    With one learner the result is A2C's, to the bit. With more, the order of the updates depends on the machine: runs
+    are not reproducible, and a resumed run continues from the same parameters, statistics, generators and
+    environments, but not with the same numbers.
 
     Source: Mnih et al. (2016), "Asynchronous Methods for Deep Reinforcement Learning", algorithm S3. There each
-    learner has one copy of the environment, and the rates are searched for; here they are A2C's.
+    learner has one copy of the environment, and the learning rates are searched for; here they are A2C's.
     """
 
-    def __init__(
-        self,
-        env: VectorEnv,
-        policy: Policy,
-        *,
-        learners: int = 2,
-        horizon: int = 5,
-        updates: int = 25,
-        gamma: float = 0.99,
-        lam: float = 1.0,
-        learning_rate: float = 7e-4,
-        decay_env_steps: Decay = None,
-        value_weight: float = 0.5,
-        entropy_weight: float = 0.0,
-        max_norm: float = 0.5,
-        normalize_advantage: bool = False,
-        normalize_reward: bool = True,
-        value_hidden_sizes: Sequence[int] = (64, 64),
-        seed: int = 0,
-        evaluation: Evaluator | None = None,
-    ) -> None:
-        at_least_one(learners=learners)
-        if env.num_envs % learners:
-            raise ValueError(f"num_envs must be a multiple of learners = {learners}, got {env.num_envs}")
-        options: dict[str, Any] = {
-            "horizon": horizon,
-            "updates": updates,
-            "gamma": gamma,
-            "lam": lam,
-            "learning_rate": learning_rate,
-            "decay_env_steps": decay_env_steps,
-            "value_weight": value_weight,
-            "entropy_weight": entropy_weight,
-            "max_norm": max_norm,
-            "normalize_advantage": normalize_advantage,
-            "normalize_reward": normalize_reward,
-            "value_hidden_sizes": value_hidden_sizes,
-        }
-        super().__init__(env, policy, **options, seed=seed, evaluation=evaluation)
+    learners: int = option(2, ">= 1", "processes. The number of copies must be a multiple of it.")
+    updates: int = option(25, "windows, and updates, of each learner per iteration.")
+    normalize_reward: bool = option(True)
+
+    def setup(self) -> None:
+        """Divides the copies among the learners.
+
+        Raises: ValueError if they cannot be divided, or other processes cannot use them or the policy.
+        """
+        learners, total = self.learners, self.env.num_envs
+        require(total % learners == 0, "num_envs", f"a multiple of learners = {learners}", total)
+        super().setup()
         copies = self.env.env if isinstance(self.env, SeededEnv) else self.env
         if not isinstance(copies, SyncVectorEnv):
             raise ValueError(
                 "env must be a SyncVectorEnv, whose copies other processes can make again, "
                 f"got {type(copies).__name__}; for diffsim/<id> there is A2C"
             )
-        if next(self.actor.parameters()).device.type != "cpu":
+        if self.device.type != "cpu":
             raise ValueError("device must be cpu for A3C, whose processes share memory")
-        seeds = [seed, *np.random.SeedSequence(seed).generate_state(learners)[1:].tolist()]
-        self.shares = [copies.env_fns[number::learners] for number in range(learners)]
-        self.options = [{**options, "learners": learners, "seed": own} for own in seeds]
-        self.states: list[dict[str, Any]] = []
-        self.crew: Crew | None = None
+        shared_options = {name: getattr(self, name) for name, value in self.options.items() if not value.given}
+        seeds = [self.seed, *np.random.SeedSequence(self.seed).generate_state(learners)[1:].tolist()]
+        self.learner_options = [{**shared_options, "seed": seed} for seed in seeds]
+        self.learner_env_fns = [copies.env_fns[number::learners] for number in range(learners)]
+        self.learner_states: list[dict[str, Any]] = []
+        self.pool: LearnerPool | None = None
 
     def iterate(self) -> dict[str, Tensor | float]:
-        """Lets every learner act and learn, and lets all see with the statistics of all."""
-        if self.crew is None:
-            self.crew = Crew(self.shared(), self.shares, self.options, self.states)
-        reports = self.crew.work(self.env_steps)
+        """Runs all learners for `updates` windows each, and updates the observation statistics."""
+        if self.pool is None:
+            shared, states = self.share_memory_with_learners(), self.learner_states
+            self.pool = LearnerPool(shared, self.learner_env_fns, self.learner_options, states)
+        reports = self.pool.work(self.env_steps)
         self.env_steps += sum(report.env_steps for report in reports)
-        self.states = [report.state for report in reports]
+        self.learner_states = [report.state for report in reports]
         for report in reports:
             for obs in report.obs:
                 self.update_normalizer(obs)
         names = dict.fromkeys(name for report in reports for name in report.metrics)
-        told = {name: [report.metrics[name] for report in reports if name in report.metrics] for name in names}
-        return {name: sum(numbers) / len(numbers) for name, numbers in told.items()}
+        logged = {name: [report.metrics[name] for report in reports if name in report.metrics] for name in names}
+        return {name: sum(numbers) / len(numbers) for name, numbers in logged.items()}
 
-    def shared(self) -> Shared:
-        """Parameters, normaliser and the optimizer's statistics, moved to memory that other processes can reach."""
-        state, squares = self.only_optimizer().state, []
-        for parameter in [*self.actor.parameters(), *self.value.parameters()]:
+    def share_memory_with_learners(self) -> Shared:
+        """Moves parameters, normaliser and the optimizer's statistics to shared memory."""
+        state, squares = self.optimizers[0].state, []
+        for parameter in self.trained_parameters():
             if parameter not in state:
                 state[parameter] = {"step": torch.zeros(()), "square_avg": torch.zeros_like(parameter)}
             squares.append(state[parameter]["square_avg"].share_memory_())
         return Shared(self.actor.share_memory(), self.value.share_memory(), squares)
 
-    def teardown(self, stage: str) -> None:
-        """Ends the learners; another fit would start them again where they were."""
-        if self.crew is not None:
-            self.crew.close()
-            self.crew = None
+    def close(self) -> None:
+        """Ends the learners. The next iteration starts them again from their last states."""
+        if self.pool is not None:
+            self.pool.close()
+            self.pool = None
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds where the learners stand."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["diffsim"]["learners"] = self.states
+    def training_state(self) -> dict[str, Any]:
+        """Adds the states of the learners."""
+        return {**super().training_state(), "learners": self.learner_states}
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Puts the learners where they stood."""
-        super().on_load_checkpoint(checkpoint)
-        self.states = checkpoint["diffsim"]["learners"]
+    def load_training_state(self, saved: Mapping[str, Any]) -> None:
+        """Restores what `training_state` returned."""
+        super().load_training_state(saved)
+        self.learner_states = saved["learners"]

@@ -1,4 +1,4 @@
-"""What one process of A3C does: act, and learn, on its own; the parameters are everybody's."""
+"""One process of A3C: it acts and learns with its own copies of the environment, on shared parameters."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from diffsim.policies import StochasticPolicy
 from diffsim.trainers.errors import NonFiniteError
 from diffsim.trainers.experience.sync_vector_env import FastSyncVectorEnv
 from diffsim.trainers.experience.vector_env import SeededEnv
-from diffsim.trainers.likelihood_ratio.a2c import A2C, RMSPROP
+from diffsim.trainers.likelihood_ratio.a2c import RMSPROP, AdvantageActorCritic
 from diffsim.trainers.likelihood_ratio.on_policy import NORMALIZER_WARM_UP_STEPS
-from diffsim.trainers.maths.schedule import Decay
+from diffsim.trainers.options import given, option
 
 
 class Shared(NamedTuple):
@@ -29,8 +29,8 @@ class Shared(NamedTuple):
 
     Attributes:
         actor: the policy, in shared memory.
-        value: likewise.
-        squares: RMSprop's running mean squares of the gradients of policy and value, parameter by parameter.
+        value: the value network, in shared memory.
+        squares: RMSprop's running mean squares of the gradients of policy and value, one tensor per parameter.
     """
 
     actor: StochasticPolicy
@@ -38,18 +38,18 @@ class Shared(NamedTuple):
     squares: list[Tensor]
 
     def parameters(self) -> list[nn.Parameter]:
-        """Of policy and value, in the order of `squares`."""
+        """The parameters of policy and value, in the order of `squares`."""
         return [*self.actor.parameters(), *self.value.parameters()]
 
 
 class Report(NamedTuple):
-    """What a process has to say after its part of an iteration.
+    """The result of a learner's part of an iteration.
 
     Attributes:
         env_steps: taken.
-        metrics: as A2C's.
-        obs: [..., O] of each window, for the normaliser, which is everybody's.
-        state: what its next steps depend on, beside what is shared.
+        metrics: those of A2C.
+        obs: [..., O] of each window, for the shared observation statistics.
+        state: the learner's `own_state`.
     """
 
     env_steps: int
@@ -59,11 +59,11 @@ class Report(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """What a process says when it cannot go on.
+    """The error that ended a learner.
 
     Attributes:
         message: of the error.
-        traceback: where it came from.
+        traceback: of the error, as text.
         nonfinite: whether it was a NonFiniteError.
     """
 
@@ -73,16 +73,16 @@ class Failure(NamedTuple):
 
 
 class SharedRMSprop(Optimizer):
-    """Descends shared parameters by gradients of a copy, and then brings the copy up to date.
+    """RMSprop on shared parameters, by the gradients of a copy. It then copies the parameters back.
 
         s <- alpha s + (1 - alpha) g^2,    theta <- theta - learning_rate * g / (sqrt(s) + eps),    theta_copy <- theta
 
-    Other processes do the same at the same time; what one of them writes between another's reading and writing is
-    lost, which is rare and does no harm. A copy can miss, until its next step, what others have learned.
+    Other processes do the same at the same time, without locks: what one of them writes between another's reading and
+    writing is lost, which is rare and harmless. A copy can miss the updates of others until its next step.
 
     Args:
         copied: the copy's parameters, whose gradients are used.
-        shared: the shared ones.
+        shared: the shared parameters.
         squares: s, shared.
         **options: of RMSprop.
 
@@ -111,91 +111,81 @@ class SharedRMSprop(Optimizer):
         return loss
 
 
-class Learner(A2C):
-    """A2C on a copy of the shared parameters, with the shared optimizer.
+class Learner(AdvantageActorCritic):
+    """Advantage actor-critic on a copy of the shared parameters, with the shared optimizer."""
 
-    Args:
-        shared: what it learns on.
-        env_fns: of its copies of the environment.
-        learners: how many learn at the same time.
-        seed: its own.
-        **options: of A2C.
-    """
+    shared: Shared = given(help="what it learns on.", kw_only=True)
+    learners: int = option(1, ">= 1", "number of learners at work at the same time.")
 
-    def __init__(
-        self, shared: Shared, env_fns: list[Callable[[], Any]], *, learners: int, seed: int, **options: Any
-    ) -> None:
-        env = SeededEnv(FastSyncVectorEnv(env_fns), seed)
-        super().__init__(env, copy.deepcopy(shared.actor), seed=seed, **options)
-        self.value.load_state_dict(shared.value.state_dict())
-        self.common, self.learners = shared, learners
-        self.warm_up_steps = -(-NORMALIZER_WARM_UP_STEPS // learners)
-        own = [*self.actor.parameters(), *self.value.parameters()]
-        self.optimizer = SharedRMSprop(own, shared.parameters(), shared.squares, lr=self.learning_rate, **RMSPROP)
-        self.seen: list[Tensor] = []
+    def setup(self) -> None:
+        """Copies the shared value."""
+        super().setup()
+        self.value.load_state_dict(self.shared.value.state_dict())
+        self.warm_up_steps = -(-NORMALIZER_WARM_UP_STEPS // self.learners)
+        self.window_obs: list[Tensor] = []
+
+    def make_optimizers(self) -> list[Optimizer]:
+        """RMSprop on the shared parameters."""
+        own, shared, squares = self.trained_parameters(), self.shared.parameters(), self.shared.squares
+        return [SharedRMSprop(own, shared, squares, lr=self.learning_rate, **RMSPROP)]
+
+    def iterate(self) -> dict[str, Tensor | float]:
+        """Copies the shared parameters and statistics, and trains on its windows."""
+        self.actor.load_state_dict(self.shared.actor.state_dict())
+        self.value.load_state_dict(self.shared.value.state_dict())
+        self.window_obs = []
+        return self.train_windows()
 
     def work(self, env_steps: int) -> Report:
-        """Does its part of an iteration that begins after `env_steps` of all processes."""
-        self.actor.load_state_dict(self.common.actor.state_dict())
-        self.value.load_state_dict(self.common.value.state_dict())
-        self.begun, self.env_steps, self.seen = env_steps, env_steps, []
-        metrics = {name: float(value) for name, value in self.iterate().items()}
-        return Report(self.env_steps - env_steps, metrics, self.seen, self.own_state())
+        """Does its part of an iteration that begins after `env_steps` of all learners."""
+        self.env_steps = env_steps
+        metrics = self.train_iteration()
+        return Report(self.env_steps - env_steps, metrics, self.window_obs, self.own_state())
 
     def own_state(self) -> dict[str, Any]:
-        """All that its next steps depend on, beside what is shared, as plain tensors."""
+        """What its next steps depend on and is not shared, as plain tensors."""
         own: dict[str, Any] = {"generator": self.generator.get_state(), "running_return": self.running_return.clone()}
         if self.reward_normalizer is not None:
             own["rewards"] = dict(self.reward_normalizer.state_dict())
-        return {**own, "env": self.env.state_dict()}
+        return {**own, "env": self.envs.state_dict()}
 
     def load_own_state(self, state: dict[str, Any]) -> None:
-        """Goes back to where `own_state` was called."""
+        """Restores what `own_state` returned."""
         self.generator.set_state(state["generator"].cpu())
         self.running_return.copy_(state["running_return"])
-        self.env.load_state_dict(state["env"])
+        self.envs.load_state_dict(state["env"])
         if self.reward_normalizer is not None:
             self.reward_normalizer.load_state_dict(state["rewards"])
 
-    def decayed(self, optimizer: Optimizer, learning_rate: float, decay_env_steps: Decay) -> float:
-        """As A2C's, by the steps of all processes: the others are taken to be as fast as this one."""
-        own = self.env_steps
-        self.env_steps = self.begun + self.learners * (own - self.begun)
-        rate = super().decayed(optimizer, learning_rate, decay_env_steps)
-        self.env_steps = own
-        return rate
-
-    def only_optimizer(self) -> Optimizer:
-        """The shared one."""
-        return self.optimizer
-
-    def manual_backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        """Without a trainer there is nothing to scale."""
-        loss.backward()
+    def schedule_env_steps(self) -> int:
+        """Env steps of all learners, if the others are as fast as this one."""
+        return self.env_steps_before + self.learners * (self.env_steps - self.env_steps_before)
 
     def update_normalizer(self, obs: Tensor) -> None:
-        """As A2C, and keeps `obs` for all, who begin the next iteration with one pair of statistics."""
+        """Updates its own statistics, and keeps `obs` for the shared ones."""
         super().update_normalizer(obs)
-        self.seen.append(obs)
+        self.window_obs.append(obs)
 
 
 def serve(connection: Connection, shared: Shared, env_fns: list[Callable[[], Any]], options: dict[str, Any]) -> None:
-    """Learns whenever told to, until the other end of the connection is closed.
+    """Runs a learner until the other end of the connection is closed.
 
-    The first message is the state to begin from, or None; each one after it is the count of env steps so far, and is
-    answered by a `Report`, or in the end by a `Failure`. Ctrl-C is for the process that owns this one: it decides when
-    to stop.
+    The first message is the learner's state to continue from, or None. Each later one is the count of env steps so
+    far; the answer is a `Report`, or a `Failure`, which is the last. Ctrl-C is ignored: the process that started this
+    one decides when to stop.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     try:
-        learner, state = Learner(shared, env_fns, **options), receive(connection)
+        env = SeededEnv(FastSyncVectorEnv(env_fns), options["seed"])
+        learner = Learner(env, copy.deepcopy(shared.actor), shared=shared, **options)
+        state = receive(connection)
         if state is not None:
             learner.load_own_state(state)
         while True:
             send(connection, learner.work(receive(connection)))
     except (EOFError, BrokenPipeError):
-        return  # nobody listens any more
+        return  # the other end was closed
     except Exception as error:
         failure = Failure(str(error), traceback.format_exc(), isinstance(error, NonFiniteError))
         with contextlib.suppress(OSError):

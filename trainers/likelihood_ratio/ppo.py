@@ -1,57 +1,51 @@
-"""Proximal policy optimization."""
+"""Proximal policy optimization.
+
+One iteration, and the file of each step:
+
+    ModelFree.collect                      model_free            H steps in N copies, counts env_steps
+      collect                              experience.rollout    the loop over env.step
+    OnPolicy.collect_window                on_policy             warm-up of the observation statistics, then `collect`
+    OnPolicy.advantage_batch               on_policy             old log p, values, advantages, targets: [H, N, ...]
+      ModelFree.scaled_reward              model_free            r / std(return)    (maths.reward_normalizer)
+      generalized_advantages               maths.returns         A_t = GAE(lam)
+      lambda_returns                       maths.returns         G_t = TD(lam)
+    OnPolicyBatch.flatten, .minibatches    experience.on_policy_batch    [H * N, ...] in random order
+    PPO.loss                               here                  clipped surrogate, value error, entropy
+    Training.gradient_step                 algorithm             zero_grad, backward, clip the norm, optimizer.step
+    ModelFree.update_normalizer            model_free            observation statistics, after the last pass
+
+Differences from the paper:
+
+* Observations are standardised by running statistics, and rewards are divided by the return's standard deviation.
+* Advantages are standardised in each minibatch.
+* The gradient's norm is clipped.
+* Passes can end early at a KL divergence, `max_kl`. The variant with a penalty on the KL divergence is not here.
+* Policy and value are separate networks with orthogonal initialisation.
+* What follows a time-out is the value of the observation it reached, not 0.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 
 import torch
-from gymnasium.vector import VectorEnv
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
-from diffsim.policies import Policy
-from diffsim.trainers.algorithm import Evaluator
-from diffsim.trainers.likelihood_ratio.on_policy import (
-    POLICY_DEFAULTS,
-    OnPolicy,
-    OnPolicyBatch,
-    explained_variance,
-    standardized,
-)
-from diffsim.trainers.maths.schedule import Decay, check_decay
-from diffsim.trainers.ranges import at_least_one, nonnegative, positive, unit_interval
+from diffsim.trainers.experience.on_policy_batch import OnPolicyBatch
+from diffsim.trainers.likelihood_ratio.on_policy import POLICY_DEFAULTS, explained_variance, standardized
+from diffsim.trainers.likelihood_ratio.on_policy_actor_critic import WindowActorCritic
+from diffsim.trainers.options import option
 
 
-class PPO(OnPolicy):
-    """Climbs a surrogate for several passes over a window, clipped where the policy has moved far enough.
+class PPO(WindowActorCritic):
+    """Maximises a surrogate in several passes over a window. Clipping removes the incentive to move far.
 
         rho_t = p(u_t | o_t) / p_old(u_t | o_t)
         maximise mean_t min(rho_t A_t, clip(rho_t, 1 - clip, 1 + clip) A_t) - value_weight (V(o_t) - G_t)^2
                  + entropy_weight H(p(. | o_t))
 
-    The defaults are those of CleanRL's `ppo_continuous_action.py`, with 8 copies of 256 steps for its 2,048 of one.
-
-    Args:
-        env: N copies to learn in.
-        policy: what is trained.
-        horizon: H, steps of each copy per iteration.
-        gamma: discount, in (0, 1].
-        lam: of advantages and of the value's targets, in [0, 1].
-        clip: how far the ratio of probabilities may move before a step no longer counts, above 0.
-        epochs: passes over the window.
-        minibatches: updates per pass.
-        max_kl: no further pass once the mean KL divergence from the old policy exceeds it; None for no such end.
-        learning_rate: of Adam.
-        decay_env_steps: when it falls linearly to 0, as two counts of env steps or the second; None for never.
-        value_weight: of the value's error in the loss, above 0.
-        entropy_weight: of the entropy, at least 0.
-        max_norm: gradients of all parameters are scaled down to this norm.
-        normalize_advantage: shift and scale advantages to mean 0 and deviation 1 within each minibatch.
-        normalize_reward: learn from rewards in units of the return's running deviation.
-        value_hidden_sizes: widths of the value's hidden layers.
-        seed: of choices and of the environments, at least 0.
-        evaluation: from the policy to metrics.
+    The defaults are those of CleanRL's `ppo_continuous_action.py`, with 8 copies of 256 steps instead of one of 2,048.
 
     Source: Schulman et al. (2017), "Proximal Policy Optimization Algorithms"; Huang et al. (2022), "The 37
     Implementation Details of Proximal Policy Optimization".
@@ -59,58 +53,21 @@ class PPO(OnPolicy):
 
     run_defaults = {"num_envs": 8, **POLICY_DEFAULTS}
 
-    def __init__(
-        self,
-        env: VectorEnv,
-        policy: Policy,
-        *,
-        horizon: int = 256,
-        gamma: float = 0.99,
-        lam: float = 0.95,
-        clip: float = 0.2,
-        epochs: int = 10,
-        minibatches: int = 32,
-        max_kl: float | None = None,
-        learning_rate: float = 3e-4,
-        decay_env_steps: Decay = None,
-        value_weight: float = 0.5,
-        entropy_weight: float = 0.0,
-        max_norm: float = 0.5,
-        normalize_advantage: bool = True,
-        normalize_reward: bool = True,
-        value_hidden_sizes: Sequence[int] = (64, 64),
-        seed: int = 0,
-        evaluation: Evaluator | None = None,
-    ) -> None:
-        at_least_one(horizon=horizon, epochs=epochs, minibatches=minibatches)
-        check_decay(decay_env_steps)
-        positive(clip=clip, max_kl=max_kl, learning_rate=learning_rate, value_weight=value_weight, max_norm=max_norm)
-        nonnegative(entropy_weight=entropy_weight)
-        unit_interval("[]", lam=lam)
-        super().__init__(
-            env,
-            policy,
-            gamma=gamma,
-            normalize_reward=normalize_reward,
-            value_hidden_sizes=value_hidden_sizes,
-            seed=seed,
-            evaluation=evaluation,
-        )
-        self.horizon, self.lam, self.clip = horizon, lam, clip
-        self.epochs, self.minibatches, self.max_kl = epochs, minibatches, max_kl
-        self.learning_rate, self.decay_env_steps, self.max_norm = learning_rate, decay_env_steps, max_norm
-        self.value_weight, self.entropy_weight = value_weight, entropy_weight
-        self.normalize_advantage = normalize_advantage
+    clip: float = option(0.2, "> 0", "distance of the probability ratio from 1 at which it is clipped.")
+    epochs: int = option(10, ">= 1", "passes over the window.")
+    minibatches: int = option(32, ">= 1", "updates per pass.")
+    max_kl: float | None = option(
+        None, "> 0", "no further pass once the mean KL divergence from the old policy exceeds it; None for all passes."
+    )
 
-    def configure_optimizers(self) -> Optimizer:
+    def make_optimizers(self) -> list[Optimizer]:
         """One Adam for policy and value."""
-        parameters = [*self.actor.parameters(), *self.value.parameters()]
-        return Adam(parameters, lr=self.learning_rate, eps=1e-5, fused=True)
+        return [Adam(self.trained_parameters(), lr=self.learning_rate, eps=1e-5, fused=True)]
 
     def iterate(self) -> dict[str, Tensor | float]:
-        """Acts for a window, and takes a few passes over it."""
-        optimizer = self.only_optimizer()
-        learning_rate = self.decayed(optimizer, self.learning_rate, self.decay_env_steps)
+        """Collects a window, and takes up to `epochs` passes over it."""
+        (optimizer,) = self.optimizers
+        learning_rate = self.decay_learning_rate(optimizer, self.learning_rate, self.decay_env_steps)
         trajectory, raw = self.collect_window(self.horizon)
         batch = self.advantage_batch(trajectory, raw, self.lam, self.lam).flatten()
         with torch.no_grad():
@@ -135,7 +92,7 @@ class PPO(OnPolicy):
         }
 
     def loss(self, batch: OnPolicyBatch) -> Tensor:
-        """What every update reduces, from steps [B]."""
+        """The loss of one update, from steps [B]."""
         distribution = self.actor.raw_distribution(batch.obs)
         advantage = standardized(batch.advantage) if self.normalize_advantage else batch.advantage
         ratio = torch.exp(distribution.log_prob(batch.raw) - batch.log_prob)

@@ -1,4 +1,4 @@
-"""Steps measured by how far they change a policy's choices: Fisher-vector products, and what solves with them."""
+"""Natural-gradient steps: Fisher-vector products, conjugate gradient, and the line search of TRPO."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from torch import Tensor, nn
 
 from diffsim.policies import StochasticPolicy
 from diffsim.trainers.errors import NonFiniteError
-from diffsim.trainers.likelihood_ratio.on_policy import OnPolicyBatch
+from diffsim.trainers.experience.on_policy_batch import OnPolicyBatch
 from diffsim.trainers.maths.estimators import surrogate_objective
 
 Product = Callable[[Tensor], Tensor]
 
 
 def flat(tensors: Iterable[Tensor]) -> Tensor:
-    """All numbers in one vector, [D]."""
+    """Flattens tensors, and concatenates them: [D]."""
     return torch.cat([tensor.reshape(-1) for tensor in tensors])
 
 
 def trained(policy: nn.Module) -> list[nn.Parameter]:
-    """The parameters that are learned, D numbers in all."""
+    """The parameters that require a gradient, D numbers in all."""
     return [parameter for parameter in policy.parameters() if parameter.requires_grad]
 
 
 def surrogate(policy: StochasticPolicy, batch: OnPolicyBatch) -> Tensor:
-    """Mean over steps [B] of p / p_old * A: a number, differentiable in the policy's parameters.
+    """Mean over steps [B] of p / p_old * A, differentiable with respect to the policy's parameters.
 
     Source: Schulman et al. (2015), TRPO, equation 14.
     """
@@ -35,7 +35,7 @@ def surrogate(policy: StochasticPolicy, batch: OnPolicyBatch) -> Tensor:
 
 
 def surrogate_gradient(policy: StochasticPolicy, batch: OnPolicyBatch) -> Tensor:
-    """Its gradient: the policy gradient, where the policy is the one that acted: [D].
+    """Gradient of the surrogate, [D]. It is the policy gradient if the policy is the one that acted.
 
     Raises: NonFiniteError if it is not finite.
     """
@@ -46,12 +46,12 @@ def surrogate_gradient(policy: StochasticPolicy, batch: OnPolicyBatch) -> Tensor
 
 
 def fisher_vector_product(policy: StochasticPolicy, obs: Tensor, damping: float = 0.0) -> Product:
-    """Multiplies vectors by the Fisher information of the policy's choices, without forming it.
+    """Multiplies vectors by the Fisher information of the policy's distribution, without forming the matrix.
 
         F = mean_n E[score score'] = d^2/dtheta^2 mean_n KL(p_old(. | o_n) || p(. | o_n)) at theta_old
         v -> F v + damping * v
 
-    The divergence is differentiated twice: its graph is built once, for all products.
+    The divergence is differentiated twice. Its graph is built once, for all products.
 
     Args:
         policy: at theta_old.
@@ -62,39 +62,39 @@ def fisher_vector_product(policy: StochasticPolicy, obs: Tensor, damping: float 
     Source: Pearlmutter (1994), "Fast exact multiplication by the Hessian"; Schulman et al. (2015), TRPO, appendix C.
     """
     parameters = trained(policy)
-    present = policy.raw_distribution(obs)
-    divergence = present.detach().kl(present).mean()
-    slope = flat(torch.autograd.grad(divergence, parameters, create_graph=True, materialize_grads=True))
+    current = policy.raw_distribution(obs)
+    divergence = current.detach().kl(current).mean()
+    gradient = flat(torch.autograd.grad(divergence, parameters, create_graph=True, materialize_grads=True))
 
     def product(vector: Tensor) -> Tensor:
-        bent = torch.autograd.grad(slope @ vector, parameters, retain_graph=True, materialize_grads=True)
-        return flat(bent) + damping * vector
+        hessian_vector = torch.autograd.grad(gradient @ vector, parameters, retain_graph=True, materialize_grads=True)
+        return flat(hessian_vector) + damping * vector
 
     return product
 
 
 def conjugate_gradient(product: Product, target: Tensor, iterations: int, tolerance: float = 1e-10) -> Tensor:
-    """Solves F x = target for positive definite F, of which only products with vectors are known.
+    """Solves F x = target for positive definite F, by products of F with vectors.
 
     Args:
         product: x -> F x.
         target: [D].
-        iterations: products to take at most, at least 1; D of them solve exactly, but for rounding.
-        tolerance: of the squared residual, relative to the target's, below which it is done.
+        iterations: largest number of products, at least 1. D products solve exactly, up to rounding.
+        tolerance: stops when the squared residual is below this fraction of the squared target.
 
     Returns: x, [D].
     Source: Hestenes & Stiefel (1952); Nocedal & Wright (2006), algorithm 5.2.
     """
     x, residual = torch.zeros_like(target), target.clone()
     direction, squared = residual, residual @ residual
-    enough = tolerance * squared
+    threshold = tolerance * squared
     for _ in range(iterations):
-        if squared <= enough:
+        if squared <= threshold:
             break
-        image = product(direction)
-        length = squared / (direction @ image)
+        product_direction = product(direction)
+        length = squared / (direction @ product_direction)
         x = x + length * direction
-        residual = residual - length * image
+        residual = residual - length * product_direction
         before, squared = squared, residual @ residual
         direction = residual + squared / before * direction
     return x
@@ -106,7 +106,7 @@ def natural_direction(
     """The natural gradient x of the surrogate: F x = g by conjugate gradient.
 
     Args:
-        policy: at the parameters that chose the actions of the batch.
+        policy: with the parameters that sampled the batch.
         batch: steps [B].
         damping: added to F's diagonal, at least 0.
         iterations: of conjugate gradient.
@@ -119,17 +119,17 @@ def natural_direction(
     return gradient, direction, product(direction)
 
 
-def trust_region_step(direction: Tensor, image: Tensor, max_kl: float) -> Tensor:
-    """The multiple of a direction that changes the policy by `max_kl`, to second order: s' F s / 2 = max_kl.
+def trust_region_step(direction: Tensor, fisher_direction: Tensor, max_kl: float) -> Tensor:
+    """Scales a direction so that the KL divergence of the step is `max_kl`, to second order: s' F s / 2 = max_kl.
 
     Args:
         direction: x, [D], with x' F x > 0.
-        image: F x, [D].
+        fisher_direction: F x, [D].
         max_kl: in nats, above 0.
 
-    Returns: s = sqrt(2 max_kl / x' F x) x, [D]; zero if x is.
+    Returns: s = sqrt(2 max_kl / x' F x) x, [D]; zero if x is zero.
     """
-    curvature = direction @ image
+    curvature = direction @ fisher_direction
     return direction * torch.sqrt(2.0 * max_kl / curvature) if curvature > 0 else torch.zeros_like(direction)
 
 
@@ -147,17 +147,17 @@ def line_search(
 ) -> tuple[float, Tensor, Tensor]:
     """Takes the longest of step, shrink * step, shrink^2 * step, ... that raises the surrogate within the trust region.
 
-    The policy is moved to it, or left as it is if none does.
+    Without such a step the policy stays as it is.
 
     Args:
-        policy: at theta_old, which made the batch.
+        policy: at theta_old, which sampled the batch.
         batch: steps [B].
         step: [D].
         max_kl: largest mean divergence from the old policy.
-        backtracks: lengths to try, at least 1.
+        backtracks: number of lengths to try, at least 1.
         shrink: in (0, 1).
 
-    Returns: the part of the step that was taken, or 0; the surrogate's gain; and the mean KL divergence.
+    Returns: the fraction of the step that was taken, or 0; the increase of the surrogate; and the mean KL divergence.
     Source: Schulman et al. (2015), TRPO, appendix C.
     """
     parameters = trained(policy)
