@@ -165,7 +165,8 @@ def add_options(parser: ArgumentParser, cls: type) -> None:
         parser.add_class_arguments(cls, skip=GIVEN)
         return
     described = {p.arg_name: p.description for p in docstring_parser.parse(cls.__doc__ or "").params}
-    group = parser.add_argument_group(f"{cls.__name__}: {(cls.__doc__ or '').strip().splitlines()[0]}")
+    first = (cls.__doc__ or "").strip().partition("\n")[0]
+    group = parser.add_argument_group(f"{cls.__name__}: {first.rstrip('.')}")
     for name, parameter in inspect.signature(cls).parameters.items():
         if name in GIVEN or (name in declared and declared[name].given):
             continue
