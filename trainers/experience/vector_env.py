@@ -14,6 +14,7 @@ from gymnasium.vector import AutoresetMode, VectorWrapper
 from gymnasium.vector.utils import batch_space
 
 import diffsim.gym
+from diffsim.tasks import official_env
 from diffsim.trainers.errors import CheckpointError, OptionError
 from diffsim.trainers.experience.goals import flat, flat_space, register_extras
 from diffsim.trainers.experience.sync_vector_env import FastSyncVectorEnv
@@ -202,7 +203,8 @@ def make_env(
     """N copies of an environment, ready to be learned from.
 
     Args:
-        task: any Gymnasium id, run one copy after the other on the CPU; or diffsim/<id>, in our simulator.
+        task: any Gymnasium id, or a task of your own on C MuJoCo (`official_env`), stepped one after the other on the
+            CPU; or diffsim/<id>, on the simulator.
         num_envs: N, at least 1.
         seed: of all its randomness, at least 0.
         device: where diffsim/<id> is simulated.
@@ -223,7 +225,7 @@ def make_env(
                 f"{name} must be 0 for an environment of Gymnasium, got {value}; {SIMULATED}<id> takes it"
             )
     register_extras(task)
-    make = partial(gymnasium.make, task, disable_env_checker=True, **kwargs)
+    make = partial(official_env, task, disable_env_checker=True, **kwargs)
     try:
         env = FastSyncVectorEnv([make] * num_envs)
     except gymnasium.error.Error as error:
