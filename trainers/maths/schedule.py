@@ -1,4 +1,4 @@
-"""Learning rates that fall towards the end of training."""
+"""Linear decay of learning rates."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Sequence
 from diffsim.trainers.ranges import at_least_one, require
 
 Decay = int | tuple[int, int] | None
-"""Env steps between which rates fall linearly: two counts, or the second where the first is 0; None for never."""
+"""Env steps between which rates decay linearly to 0: (first, last), or last alone if first is 0; None for no decay."""
 
 
 def check_decay(decay_env_steps: Decay) -> None:
-    """Raises ValueError unless there are two rising counts, or one that is at least 1, or None."""
+    """Raises ValueError unless `decay_env_steps` is two increasing counts, one count >= 1, or None."""
     if decay_env_steps is None or isinstance(decay_env_steps, int):
         at_least_one(decay_env_steps=decay_env_steps)
     else:
         pair = isinstance(decay_env_steps, Sequence) and len(decay_env_steps) == 2
-        rising = pair and 0 <= decay_env_steps[0] < decay_env_steps[1]
-        require(rising, "decay_env_steps", "two rising counts", decay_env_steps)
+        increasing = pair and 0 <= decay_env_steps[0] < decay_env_steps[1]
+        require(increasing, "decay_env_steps", "two rising counts", decay_env_steps)
 
 
 def part_left(decay_env_steps: Decay, env_steps: int) -> float:
-    """Part of a learning rate that is left after `env_steps`: 1 up to the first count, 0 from the second on."""
+    """Factor on a learning rate after `env_steps`: 1 up to the first count, 0 from the second on."""
     if decay_env_steps is None:
         return 1.0
     begin, end = (0, decay_env_steps) if isinstance(decay_env_steps, int) else decay_env_steps
