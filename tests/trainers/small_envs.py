@@ -55,7 +55,7 @@ class Target(gymnasium.Env):
 class BitFlip(gymnasium.Env):
     """Flip one of n bits per step, to make them those of a goal: -1 per step until they are, then 0 and the end.
 
-    Source: Andrychowicz et al. (2017), "Hindsight Experience ReplayBuffer", section 3.1.
+    Source: Andrychowicz et al. (2017), "Hindsight Experience Replay", section 3.1.
     """
 
     def __init__(self, n=15):

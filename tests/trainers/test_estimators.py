@@ -118,7 +118,7 @@ def test_variance_is_least_with_one_optimal_constant_per_parameter():
 
 
 def test_the_optimal_baseline_of_the_bandit_by_hand():
-    # The score of K is z / std, that of log_std z^2 - 1. E[z^2 r] / E[z^2] with r = offset - (m + std z)^2, m = K - target:
+    # Scores: of K z / std, of log_std z^2 - 1. E[z^2 r] / E[z^2] with r = offset - (m + std z)^2, m = K - target:
     # offset - m^2 - 3 std^2.   E[(z^2 - 1)^2 r] / E[(z^2 - 1)^2] = offset - m^2 - 5 std^2, as E[(z^2 - 1)^2 z^2] = 10.
     problem = bandit()
     score = per_sample_gradients(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from diffsim.policies import Policy
 from diffsim.trainers.algorithm import Evaluator
-from diffsim.trainers.experience.vector_env import SeededEnv
+from diffsim.trainers.experience.vector_env import ReplayedEnv
 from diffsim.trainers.likelihood_ratio.a2c import A2C
 from diffsim.trainers.likelihood_ratio.a3c_crew import Crew
 from diffsim.trainers.likelihood_ratio.a3c_worker import Shared
@@ -94,7 +94,7 @@ class A3C(A2C):
             "value_hidden_sizes": value_hidden_sizes,
         }
         super().__init__(env, policy, **options, seed=seed, evaluation=evaluation)
-        copies = self.env.env if isinstance(self.env, SeededEnv) else self.env
+        copies = self.env.env if isinstance(self.env, ReplayedEnv) else self.env
         if not isinstance(copies, SyncVectorEnv):
             raise ValueError(
                 "env must be a SyncVectorEnv, whose copies other processes can make again, "

@@ -18,7 +18,7 @@ from torch.optim import Optimizer, RMSprop
 from diffsim.policies import StochasticPolicy
 from diffsim.trainers.errors import NonFiniteError
 from diffsim.trainers.experience.sync_vector_env import FastSyncVectorEnv
-from diffsim.trainers.experience.vector_env import SeededEnv
+from diffsim.trainers.experience.vector_env import ReplayedEnv
 from diffsim.trainers.likelihood_ratio.a2c import A2C, RMSPROP
 from diffsim.trainers.likelihood_ratio.on_policy import NORMALIZER_WARM_UP_STEPS
 from diffsim.trainers.maths.schedule import Decay
@@ -125,7 +125,7 @@ class Learner(A2C):
     def __init__(
         self, shared: Shared, env_fns: list[Callable[[], Any]], *, learners: int, seed: int, **options: Any
     ) -> None:
-        env = SeededEnv(FastSyncVectorEnv(env_fns), seed)
+        env = ReplayedEnv(FastSyncVectorEnv(env_fns), seed)
         super().__init__(env, copy.deepcopy(shared.actor), seed=seed, **options)
         self.value.load_state_dict(shared.value.state_dict())
         self.common, self.learners = shared, learners
