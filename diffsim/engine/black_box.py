@@ -57,11 +57,20 @@ class BlackBox:
         self.put(point)
         return self.run(num_steps)
 
-    def run(self, num_steps: int) -> Outcome:
+    def move(self, num_steps: int) -> None:
         """`num_steps` of `mj_step` from where MjData is; 0 evaluates the dynamics without a step (`mj_forward`).
 
         Raises: FloatingPointError if MuJoCo found a number that is not finite, or too large.
         """
+        if num_steps:
+            mujoco.mj_step(self.mj_model, self.data, nstep=num_steps)
+        else:
+            mujoco.mj_forward(self.mj_model, self.data)
+        if any(self.data.warning[kind].number for kind in BAD):
+            raise FloatingPointError("physics diverged: C MuJoCo reports bad qpos, qvel or qacc")
+
+    def run(self, num_steps: int) -> Outcome:
+        """`move`, and its outcome."""
         data, last = self.data, []
 
         def record(_: mujoco.MjModel, at: mujoco.MjData) -> None:
@@ -70,14 +79,9 @@ class BlackBox:
         previous = mujoco.get_mjcb_control()
         mujoco.set_mjcb_control(record)
         try:
-            if num_steps:
-                mujoco.mj_step(self.mj_model, data, nstep=num_steps)
-            else:
-                mujoco.mj_forward(self.mj_model, data)
+            self.move(num_steps)
         finally:
             mujoco.set_mjcb_control(previous)
-        if any(data.warning[kind].number for kind in BAD):
-            raise FloatingPointError("physics diverged: C MuJoCo reports bad qpos, qvel or qacc")
         mujoco.mj_rnePostConstraint(self.mj_model, data)
         # The warm start is the last evaluation's acceleration; RK4 overwrites qacc by the mean of its stages.
         qacc = data.qacc_warmstart if num_steps else data.qacc

@@ -141,7 +141,8 @@ class _Points(torch.autograd.Function):
             data = sim._at(q)
             for k, (index, kind) in enumerate(points):
                 positions[world, k] = getattr(data, position[kind])[index]
-                jacobian[kind](sim.mj_model, data, ctx.jacobians[world, k], None, index)
+                if ctx.needs_input_grad[1]:
+                    jacobian[kind](sim.mj_model, data, ctx.jacobians[world, k], None, index)
         return sim._tensor(positions, qpos)
 
     @staticmethod

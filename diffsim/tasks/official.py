@@ -136,17 +136,24 @@ class OfficialEnv(gymnasium.Env):
         """
         if self._state is None:
             raise gymnasium.error.ResetNeeded("reset must be called before step")
-        if np.shape(action) != (self.model.nu,) or not np.isfinite(action).all():
+        action = np.asarray(action)
+        if action.shape != (self.model.nu,) or not np.isfinite(action).all():
             raise ValueError(f"action must be {self.model.nu} finite numbers, got {action!r}")
         self.data.ctrl[:] = action
-        next_physics, *point = (_row(part) for part in self._physics.run(self.task.frame_skip))
-        state, extras = self._state, self.task.extras(DynamicsPoint(*point))
-        self._state = torch.cat([next_physics, extras], dim=1)
+        state, self._state = self._state, self._advance()
         reward = self.task.reward(state, _row(action), self._state)
         terminated = self.task.terminal(self._state)
         if self.render_mode == "human":
             self.render()
         return self._observation(), float(reward), bool(terminated), False, self._info()
+
+    def _advance(self) -> Tensor:
+        """Holds the controls for `frame_skip` physics steps: the state reached, [1, S]."""
+        if self.task.num_extras:
+            physics, *point = (_row(part) for part in self._physics.run(self.task.frame_skip))
+            return torch.cat([physics, self.task.extras(DynamicsPoint(*point))], dim=1)
+        self._physics.move(self.task.frame_skip)
+        return _row(np.concatenate([self.data.qpos, self.data.qvel]))
 
     def render(self) -> Any:
         """A picture of the present state, as `render_mode` says."""
@@ -190,6 +197,6 @@ class OfficialGoalEnv(OfficialEnv):
         return {name: value[0].item() for name, value in self.task.info(self._state).items()}
 
 
-def _row(values: Any) -> Tensor:
+def _row(values: np.ndarray) -> Tensor:
     """An array [...] as a batch of one, [1, ...], in float64."""
-    return torch.as_tensor(np.asarray(values, dtype=np.float64))[None]
+    return torch.from_numpy(np.array(values, dtype=np.float64, ndmin=values.ndim + 1))
