@@ -8,6 +8,7 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Dict, Discrete
 
+from benchmarks.bit_flip import BitFlip
 from diffsim.policies import DeterministicMLP, DiscreteQMLP
 from diffsim.trainers.experience.goals import Goals, find_goals, flat
 from diffsim.trainers.experience.hindsight import HindsightReplay
@@ -16,7 +17,7 @@ from diffsim.trainers.run.evaluation import OfficialEvaluation
 from diffsim.trainers.value_gradient.ddpg import DDPG
 from diffsim.trainers.value_gradient.dqn import DQN
 
-from .small_envs import BitFlip, Chain, vector
+from .small_envs import Chain, vector
 from .test_replay import generator
 from .test_value_gradient import make, run
 

@@ -182,12 +182,16 @@ def report(algorithm: Algorithm, options: RunOptions, folder: RunFolder, console
 
 
 def final_rows(played: dict[str, Episodes]) -> list[dict[str, float | str]]:
-    """The episodes that a trained policy is judged by, one per row."""
-    return [
+    """One row per official episode of the trained policy; with its success where the environment reports it."""
+    rows: list[dict[str, float | str]] = [
         {"actions": actions, "seed": FINAL_SEED + i, "return": float(total), "length": int(length)}
         for actions, episodes in played.items()
         for i, (total, length) in enumerate(zip(episodes.returns, episodes.lengths, strict=True))
     ]
+    if all(episodes.successes is not None for episodes in played.values()):
+        successes = np.concatenate([episodes.successes for episodes in played.values()])
+        rows = [{**row, "success": int(success)} for row, success in zip(rows, successes, strict=True)]
+    return rows
 
 
 def evaluate(run: str, episodes: int, seed: int, video: bool, console: Console) -> np.ndarray:
