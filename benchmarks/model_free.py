@@ -1,54 +1,62 @@
 """Our model-free algorithms beside those of Stable-Baselines3 and sb3-contrib: returns and speed at equal env steps.
 
 Both learn in Gymnasium's environments (C MuJoCo), with normalised observations and rewards, networks of two layers of
-64 tanh units, constant learning rates and as many copies. One run gives the returns after each budget: the trained
-policies' mean actions, in 10 episodes that training never saw. Two runs go on at the same time, a pair if there is one,
-each on one core, and change cores from seed to seed. Speed is env steps per second of training, without evaluation;
-where there is a peer, of runs made as pairs. Runs that are finished are not repeated.
+64 tanh units, constant learning rates and the same number of copies. One run gives the returns after each budget: the
+mean actions of the trained policy, in 10 episodes that are not used in training. Two runs go on at the same time, a
+pair if there is one, each on one core; they swap cores from seed to seed. Speed is env steps per second of training,
+without evaluation; where there is a peer, only runs that were made as pairs count. Finished runs are not repeated.
 
     python -m benchmarks.model_free --tasks HalfCheetah-v5 --algorithms TRPO PPO --seeds 0 1 2
 
-Ours has the settings of the task's file in configs/, or its defaults where there is none, and theirs has its defaults.
-`--equal` gives ours what theirs has, and compares how they are written, in a table of its own.
+Ours has the settings of the task's file in configs/, or the defaults where there is none. Theirs has the defaults.
+`--equal` gives ours the settings of theirs, and so compares the implementations, in a separate table.
 
-How long MuJoCo takes depends on what policies do, so of runs that learned differently it compares that as well.
-`--equal --algorithms A2C PPO --learning_rate 1e-12` holds both at what they do at first, and compares the rest.
+MuJoCo's time per step depends on the policy. So the speeds of runs that learned differently also differ by MuJoCo's
+time. `--equal --algorithms A2C PPO --learning_rate 1e-12` keeps both policies as initialised, and compares the rest.
 
-Reinforce and NaturalGradient have no peer there and stand beside published curves: `--algorithms Reinforce
-NaturalGradient`. Stable-Baselines3 comes with `pip install -e ".[bench]"`. Where it should have an environment of its
-own (`pip install stable-baselines3 sb3-contrib mujoco imageio packaging`), name that one's interpreter with
---peer_python.
+Reinforce and NaturalGradient have no peer, and are compared with published curves: `--algorithms Reinforce
+NaturalGradient`. `pip install -e ".[bench]"` installs Stable-Baselines3. If it has its own environment (`pip install
+stable-baselines3 sb3-contrib mujoco imageio packaging`), give that environment's interpreter by --peer_python.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import re
-import subprocess
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields, replace
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 
-from benchmarks.machine import RESULTS, describe_machine, positive
-from benchmarks.ours import EPISODES, FIRST_EPISODE
+from benchmarks.machine import RESULTS, made_by, make_parser, paragraphs, positive
 from benchmarks.published import RETURNS, STEPS
+from benchmarks.runs import (
+    CONFIGS,
+    EPISODES,
+    FIRST_EPISODE,
+    call,
+    measured,
+    read_rows,
+    train,
+    two_digits,
+    write_rows,
+)
+from diffsim.trainers.run.run_folder import RunFolder
 
-ROOT = Path(__file__).parents[1]
 TASKS = ("HalfCheetah-v5", "Hopper-v5", "Walker2d-v5", "InvertedDoublePendulum-v5", "Swimmer-v5")
 PEERS = ("TRPO", "A2C", "PPO")
-"""Algorithms that both have."""
+"""Algorithms of both libraries."""
 ALONE = ("Reinforce", "NaturalGradient")
-"""Ours, to put beside published curves."""
+"""Algorithms of ours only, compared with published curves."""
 BUDGETS = (100_000, 300_000)
 COPIES = {"A2C": 16, "Reinforce": 10, "DDPG": 1, "TD3": 1, "SAC": 1}
 """Copies of the environment; 8 for the others."""
@@ -60,25 +68,25 @@ OPTIONS = {
     "PPO": "8 copies x 256 steps, gamma 0.99, lam 0.95, clip 0.2, 10 epochs of 32 minibatches, Adam 3e-4, value "
     "weight 0.5, gradient norm <= 0.5; advantages standardised",
 }
-"""Of theirs, and with `--equal` of both: the defaults of both, but for the KL and damping of our TRPO."""
+"""Options of theirs, and with `--equal` of both: the defaults of both, except the KL and damping of our TRPO."""
 TUNED = (
-    "Theirs has the options below: its defaults, with 8 copies of 256 steps for 2,048 of one. Ours has the settings of "
-    "the task's file in `configs/` (its defaults where there is none), chosen with seeds from 100 on but for those of "
-    "HalfCheetah-v5, which are older, and what the README names. So it tells what one gets; how the algorithms are "
-    "written is compared with equal settings (`--equal`)."
+    "Theirs has the options below: its defaults, with 8 copies of 256 steps in place of 2,048 steps of one copy. Ours "
+    "has the settings of the task's file in `configs/` (the defaults where there is none). They were chosen with seeds "
+    "from 100 on, except those of HalfCheetah-v5, which are older, and those that `docs/results.md` names. So this "
+    "table shows what a user gets. Equal settings (`--equal`) compare the implementations."
 )
 EQUAL = (
-    "Both have the options below. Stable-Baselines3's TRPO takes the mean of the KL divergence over the numbers of an "
-    "action, where ours takes the sum: ours is given that many times the bound and the damping, which makes the same "
-    "step of it."
+    "Both have the options below. Stable-Baselines3's TRPO takes the mean of the KL divergence over the dimensions of "
+    "an action, and ours takes the sum. So ours has the bound and the damping times the number of dimensions, which "
+    "gives the same step."
 )
 RATE = {"ours": 5000.0, "theirs": 4000.0}
-"""Env steps per second to expect on a core of an AMD EPYC, for telling how long it takes."""
+"""Expected env steps per second on a core of an AMD EPYC, for an estimate of the duration."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One training run, which passes all budgets."""
+    """One training run through all budgets."""
 
     library: str
     task: str
@@ -88,7 +96,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Row:
-    """What came of a run; of one that had a peer, but did not go on at the same time, no seconds (NaN)."""
+    """Result of a run at one budget. `seconds` is NaN if its peer did not run at the same time."""
 
     library: str
     task: str
@@ -100,40 +108,53 @@ class Row:
     env_steps: int
     seconds: float
 
+    @property
+    def run(self) -> tuple[str, str, str, int, int]:
+        """Library, task, algorithm, seed and budget."""
+        return self.library, self.task, self.algorithm, self.seed, self.budget
+
 
 def run(
     job: Job, budgets: Sequence[int], runs: Path, peer_python: str, core: int | None, more: Mapping[str, Any]
 ) -> list[Row]:
-    """Trains and judges in a process of its own: by `benchmarks.ours` or by `benchmarks.stable_baselines`.
+    """Trains and evaluates in processes bound to a core: `diffsim fit`, or `benchmarks/stable_baselines.py`.
 
-    `more`: options of that side.
+    Args:
+        job: the run.
+        budgets: env steps after which the policy is evaluated.
+        runs: folder of our runs. One that was stopped is repeated: the seconds of two parts are not comparable.
+        peer_python: interpreter that has Stable-Baselines3.
+        core: index of the CPU core, or None.
+        more: further options of that library's run.
 
-    Raises: RuntimeError with the command's last words if it failed.
+    Raises: RuntimeError with the end of the command's error output, if it failed.
     """
     num_envs, budgets = COPIES.get(job.algorithm, 8), sorted(budgets)
     options = {"task": job.task, "algorithm": job.algorithm, "num_envs": num_envs, "seed": job.seed}
     if job.library == "ours":
-        folder = runs / f"{job.task}-{job.algorithm}-seed-{job.seed}"
-        command = [sys.executable, "-m", "benchmarks.ours", *words({"run": folder, "budgets": budgets})]
-        command += ["--", *words({**options, "evaluate_every": 10**9, **more})]
+        folder, found = RunFolder(runs / f"{job.task}-{job.algorithm}-seed-{job.seed}"), []
+        shutil.rmtree(folder.path, ignore_errors=True)
+        for budget in budgets:
+            train(folder, {**options, "evaluate_every": 10**9, **more}, budget, core)
+            found.append(measured(folder))
     else:
         script = str(Path(__file__).with_name("stable_baselines.py"))
-        judging = {"budgets": budgets, "episodes": EPISODES, "first_episode": FIRST_EPISODE}
-        command = [peer_python, script, *words({**options, **judging, **more})]
-    found = json.loads(call(command, core).splitlines()[-1])
+        evaluation = {"budgets": budgets, "episodes": EPISODES, "first_episode": FIRST_EPISODE}
+        command = [peer_python, script, *words({**options, **evaluation, **more})]
+        found = json.loads(call(command, core).splitlines()[-1])
     return [Row(**asdict(job), budget=budget, **part) for budget, part in zip(budgets, found, strict=True)]
 
 
 def tuned(job: Job) -> dict[str, Any]:
-    """Ours as one gets it: by the task's file in configs/, if there is one."""
+    """The task's file in configs/ for our runs, if there is one."""
     names = (job.algorithm, job.task.split("-")[0])
     stem = "_".join(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name) for name in names).lower()
-    path = ROOT / "configs" / f"{stem}.yaml"
+    path = CONFIGS / f"{stem}.yaml"
     return {"config": path} if job.library == "ours" and path.exists() else {}
 
 
 def equal(job: Job) -> dict[str, Any]:
-    """Ours that are not defaults: what makes TRPO's step theirs."""
+    """Options of ours that are not defaults: the bound and the damping that give TRPO the same step as theirs."""
     if job.library != "ours" or job.algorithm != "TRPO":
         return {}
     with gymnasium.make(job.task) as env:
@@ -143,7 +164,7 @@ def equal(job: Job) -> dict[str, Any]:
 
 
 def words(options: Mapping[str, Any]) -> list[str]:
-    """Options as a command line has them; those with several values have several words."""
+    """Options as arguments of an argparse command line; a list becomes several words."""
     values = {name: value if isinstance(value, list) else [value] for name, value in options.items()}
     return [str(word) for name, several in values.items() for word in (f"--{name}", *several)]
 
@@ -155,7 +176,7 @@ def run_together(
     peer_python: str,
     more: Callable[[Job], Mapping[str, Any]] = lambda _: {},
 ) -> list[Row]:
-    """Runs at the same time, each on a core of its own as long as there are enough, with `more` options of each."""
+    """Runs at the same time, each on its own core if there are enough; `more` gives further options of a run."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     with ThreadPoolExecutor(len(jobs)) as pool:
         chosen = [cores[(jobs[0].seed + k) % len(cores)] if cores else None for k in range(len(jobs))]
@@ -163,43 +184,10 @@ def run_together(
         return [row for part in parts for row in part]
 
 
-def call(command: Sequence[str], core: int | None = None) -> str:
-    """Output of a command, held on a core.
-
-    Raises: RuntimeError with its last words if it failed.
-    """
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    if core is not None:
-        os.sched_setaffinity(process.pid, {core})
-    try:
-        output, errors = process.communicate()
-    finally:
-        process.kill()  # after Ctrl-C
-    if process.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{errors[-2000:]}")
-    return output
-
-
-def read_rows(path: Path) -> list[Row]:
-    """Rows of an earlier benchmark; none if there is no file."""
-    if not path.exists():
-        return []
-    kinds = {field.name: {"str": str, "int": int, "float": float}[str(field.type)] for field in fields(Row)}
-    with path.open(newline="") as file:
-        return [Row(**{name: kinds[name](text) for name, text in row.items()}) for row in csv.DictReader(file)]
-
-
-def write_rows(rows: Sequence[Row], path: Path) -> None:
-    """Writes all rows, in order."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Row)])
-        writer.writeheader()
-        for row in sorted(rows, key=lambda row: (row.task, row.algorithm, row.budget, row.library, row.seed)):
-            numbers = {name: round(value, 2) for name, value in asdict(row).items() if isinstance(value, float)}
-            writer.writerow({**asdict(row), **numbers})
+def write(rows: Sequence[Row], folder: Path) -> None:
+    """Writes runs.csv, sorted."""
+    order = attrgetter("task", "algorithm", "budget", "library", "seed")
+    write_rows(sorted(rows, key=order), folder / "runs.csv", two_digits)
 
 
 def table(rows: Sequence[Row]) -> list[str]:
@@ -228,11 +216,6 @@ def table(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def by_budget(row: Row) -> int:
-    """For sorting."""
-    return row.budget
-
-
 def score(rows: Sequence[Row]) -> str:
     """Mean and standard deviation over the seeds of the mean returns."""
     means = [row.mean for row in rows]
@@ -240,7 +223,7 @@ def score(rows: Sequence[Row]) -> str:
 
 
 def difference(ours: Sequence[Row], theirs: Sequence[Row]) -> str:
-    """Of the means of the seeds, with its standard error where both have several (Welch, 1947)."""
+    """Difference of the means over seeds; with its standard error where both have several seeds (Welch, 1947)."""
     groups = [np.array([row.mean for row in rows]) for rows in (ours, theirs)]
     apart = f"{groups[0].mean() - groups[1].mean():+,.0f}"
     if min(map(len, groups)) < 2:
@@ -249,31 +232,31 @@ def difference(ours: Sequence[Row], theirs: Sequence[Row]) -> str:
 
 
 def speed(rows: Sequence[Row]) -> float:
-    """Env steps per second, of all runs together that were timed; NaN if none was."""
+    """Env steps per second of all timed runs together; NaN if there is none."""
     timed = [row for row in rows if not np.isnan(row.seconds)]
     return sum(row.env_steps for row in timed) / sum(row.seconds for row in timed) if timed else np.nan
 
 
 def published(task: str, algorithm: str, budget: int) -> str:
-    """Tianshou's mean return, if it is known."""
+    """Tianshou's mean return, or "" if there is none."""
     curve = RETURNS.get(task, {}).get(algorithm)
     return f"{curve[STEPS.index(budget)]:,}" if curve and budget in STEPS else ""
 
 
-def report(rows: Sequence[Row], told: str) -> str:
-    """The Markdown page, with what is told of the settings."""
-    last = {(row.library, row.task, row.algorithm, row.seed): row.seconds for row in sorted(rows, key=by_budget)}
+def report(rows: Sequence[Row], settings: str) -> str:
+    """The Markdown page, with a paragraph on the settings."""
+    last = {row.run[:4]: row.seconds for row in sorted(rows, key=attrgetter("budget"))}
     hours = np.nansum(list(last.values())) / 3600
     return "\n".join(
         [
             "# Model-free algorithms beside Stable-Baselines3",
             "",
-            f"{datetime.now(UTC):%Y-%m-%d}, {describe_machine()}. Made by `python -m benchmarks.model_free`; "
-            f"{len(last)} runs; those that are timed took {hours:.2f} hours.",
+            f"{made_by('python -m benchmarks.model_free')}; {len(last)} runs; those that are timed took {hours:.2f} "
+            "hours.",
             "",
-            *(__doc__ or "").split("\n\n")[1].splitlines(),
+            *paragraphs(__doc__)[1].splitlines(),
             "",
-            told,
+            settings,
             "",
             *table(rows),
             "",
@@ -289,9 +272,7 @@ def report(rows: Sequence[Row], told: str) -> str:
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Options of the command line, checked; `algorithms`, `runs` and `output` are never None."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.model_free", description=(__doc__ or "").split("\n\n")[0]
-    )
+    parser = make_parser("model_free", __doc__)
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS, metavar="ID")
     parser.add_argument("--algorithms", nargs="+", choices=(*PEERS, *ALONE), metavar="NAME", help="default: all")
     parser.add_argument("--budgets", nargs="+", type=positive(int), default=BUDGETS, help="env steps")
@@ -317,8 +298,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def to_do(options: argparse.Namespace, rows: Sequence[Row]) -> list[list[Job]]:
-    """What is not among the rows yet, as groups that run at the same time: first pairs, then runs without a peer."""
-    finished = {(row.library, row.task, row.algorithm, row.seed, row.budget) for row in rows}
+    """Runs that are not among the rows, in groups that run at the same time: first pairs, then runs without a peer."""
+    finished = {row.run for row in rows}
     groups = [
         [
             job
@@ -336,14 +317,14 @@ def to_do(options: argparse.Namespace, rows: Sequence[Row]) -> list[list[Job]]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs what is not there yet, and writes the table after every run."""
+    """Runs what is missing, and writes the table after every run."""
     options = parse(arguments)
-    rate, told = options.learning_rate, EQUAL if options.equal else TUNED
+    rate, settings = options.learning_rate, EQUAL if options.equal else TUNED
     chosen = (equal if options.equal else tuned) if rate is None else lambda _: {"learning_rate": rate}
     if rate is not None:
-        told += f"\n\nLearning rates of {rate}, and the same first policies on all tasks: for speed alone."
+        settings += f"\n\nLearning rates of {rate}: the policies stay as initialised, so only the speeds count."
     options.output.mkdir(parents=True, exist_ok=True)
-    rows = read_rows(options.output / "runs.csv")
+    rows = read_rows(Row, options.output / "runs.csv")
     groups = to_do(options, rows)
     minutes = sum(max(max(options.budgets) / RATE[job.library] for job in jobs) for jobs in groups) / 60
     count = sum(map(len, groups))
@@ -354,12 +335,9 @@ def main(arguments: list[str] | None = None) -> None:
             print(f"{row}: {row.env_steps / row.seconds:,.0f} steps/s", flush=True)
         if len({replace(job, library="") for job in jobs}) == len(jobs):  # no pair
             new = [replace(row, seconds=np.nan) if row.algorithm in PEERS else row for row in new]
-        replaced = {(row.library, row.task, row.algorithm, row.seed, row.budget) for row in new}
-        rows = [
-            row for row in rows if (row.library, row.task, row.algorithm, row.seed, row.budget) not in replaced
-        ] + new
-        write_rows(rows, options.output / "runs.csv")
-        (options.output / "model_free.md").write_text(report(rows, told))
+        rows = [*{row.run: row for row in (*rows, *new)}.values()]
+        write(rows, options.output)
+        (options.output / "model_free.md").write_text(report(rows, settings))
     print("\n".join(table(rows)))
 
 

@@ -1,31 +1,29 @@
 """DDPG, TD3 and SAC beside Stable-Baselines3's: returns at equal env steps, and updates per second.
 
 Both learn in Gymnasium's environments (C MuJoCo), on one core, one copy, one update per step, with the same networks
-(256-256, relu), batches (256), rates, slow copies, warm-up and exploration noise. The trained policies' mean actions
-are judged in 10 episodes that training never saw. Both of a pair run at the same time, and updates are not compiled;
-other work beside them slows both, so of their speeds only the ratio counts; a run without its peer has none. Returns
-are mean ± deviation over seeds, differences of means ± their standard error. Runs that are finished are not repeated,
-so that it can be stopped and called again.
+(256-256, relu), batches (256), rates, target networks, warm-up and exploration noise. The mean actions of the trained
+policies are evaluated in 10 episodes that are not used in training. Both of a pair run at the same time, and updates
+are not compiled. Other work on the machine slows both, so only the ratio of their speeds counts; a run without its
+peer has no speed. Returns are mean ± deviation over seeds, differences of means ± their standard error. Finished runs
+are not repeated, so the command can be stopped and called again.
 
-    python -m benchmarks.off_policy                     # all of it: hours
+    python -m benchmarks.off_policy                     # everything: hours
     python -m benchmarks.off_policy --only updates      # updates per CPU second, minutes
 
-Updates are timed in turns of a few, ours and theirs, on a replay of 2,000 steps of HalfCheetah-v5, by the CPU time of
-each process; of all turns the median counts, and the ratio of these. Ours are timed as they are, and with
+A few updates of ours and of theirs are timed in turns, on a replay buffer of 2,000 steps of HalfCheetah-v5, by the CPU
+time of each process. The table has the medians of all turns, and their ratio. Ours are timed with and without
 `--compile_updates true`.
 
-Where Stable-Baselines3 has an environment of its own, name that one's interpreter with --peer_python.
+If Stable-Baselines3 has its own environment, give that environment's interpreter by --peer_python.
 """
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -33,8 +31,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.machine import RESULTS, describe_machine, positive
-from benchmarks.model_free import Job, Row, read_rows, run_together, table, words, write_rows
+from benchmarks.machine import RESULTS, made_by, make_parser, paragraphs, positive
+from benchmarks.model_free import Job, Row, run_together, table, words, write
+from benchmarks.runs import fit_arguments, read_rows
 from diffsim.trainers.run.arguments import RunOptions, parse_fit, pick
 from diffsim.trainers.run.build import build
 from diffsim.trainers.value_gradient.off_policy import OffPolicy
@@ -43,10 +42,10 @@ ALGORITHMS = ("DDPG", "TD3", "SAC")
 TASKS = {"Pendulum-v1": (20_000, 3), "Hopper-v5": (100_000, 4), "HalfCheetah-v5": (100_000, 2)}
 """Env steps and number of seeds."""
 WARMUP = {"Pendulum-v1": 1000}
-"""Random steps to begin with; 10,000 for the others."""
+"""Random steps at the start; 10,000 on the other tasks."""
 SETTINGS: dict[str, Any] = {
-    "hidden_sizes": "[256, 256]",
-    "critic_hidden_sizes": "[256, 256]",
+    "hidden_sizes": [256, 256],
+    "critic_hidden_sizes": [256, 256],
     "batch_size": 256,
     "target_rate": 0.995,
 }
@@ -60,17 +59,17 @@ TIMED_TASK, FILLED = "HalfCheetah-v5", 2000
 
 
 def settings(job: Job) -> dict[str, Any]:
-    """Options that make our run and theirs the same."""
+    """Options that give our run and theirs the same settings."""
     warmup = {"warmup_steps": WARMUP.get(job.task, 10_000)}
     return {**SETTINGS, **OWN[job.algorithm], **warmup} if job.library == "ours" else warmup
 
 
 def our_updates(algorithm: str, compile_updates: bool) -> Callable[[int], float]:
-    """A function from a number of updates to the CPU seconds they take."""
+    """A function from a number of updates to their CPU seconds."""
     job = Job("ours", TIMED_TASK, algorithm, 0)
     named = {**settings(job), "task": job.task, "algorithm": algorithm, "warmup_steps": FILLED, "steps": FILLED}
     named["compile_updates"] = compile_updates
-    values = parse_fit(words(named)).as_dict()
+    values = parse_fit(fit_arguments(named)).as_dict()
     learner = build(RunOptions(**pick(values, RunOptions)), values)
     assert isinstance(learner, OffPolicy)
     optimizers = learner.configure_optimizers()
@@ -122,14 +121,14 @@ def updates_table(algorithms: Sequence[str], python: str, turns: int, count: int
 
 
 def write_page(folder: Path, rows: Sequence[Row]) -> None:
-    """The Markdown page, of all that was measured so far."""
+    """The Markdown page of all results so far."""
     updates = folder / "updates.md"
     page = [
         "# Off-policy algorithms beside Stable-Baselines3",
         "",
-        f"{datetime.now(UTC):%Y-%m-%d}, {describe_machine()}. Made by `python -m benchmarks.off_policy`.",
+        f"{made_by('python -m benchmarks.off_policy')}.",
         "",
-        *(__doc__ or "").split("\n\n")[1].splitlines(),
+        *paragraphs(__doc__)[1].splitlines(),
         "",
         *(table(rows) if rows else ["No runs yet."]),
         "",
@@ -140,10 +139,8 @@ def write_page(folder: Path, rows: Sequence[Row]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Measures what is not there yet, and writes the page after every run."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.off_policy", description=(__doc__ or "").split("\n\n")[0]
-    )
+    """Measures what is missing, and writes the page after every run."""
+    parser = make_parser("off_policy", __doc__)
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS), metavar="ID")
     parser.add_argument("--algorithms", nargs="+", choices=ALGORITHMS, default=ALGORITHMS, metavar="NAME")
     parser.add_argument("--seeds", nargs="+", type=int, help="in place of each task's own, 0 and up")
@@ -158,21 +155,21 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     options.output.mkdir(parents=True, exist_ok=True)
-    rows = read_rows(options.output / "runs.csv")
+    rows = read_rows(Row, options.output / "runs.csv")
     if options.only != "returns":
         lines = updates_table(options.algorithms, options.peer_python, options.turns, options.updates)
         (options.output / "updates.md").write_text("\n".join([*lines, ""]))
-    finished = {(row.library, row.task, row.algorithm, row.seed, row.budget) for row in rows}
+    finished = {row.run for row in rows}
     for task in options.tasks if options.only != "updates" else ():
         budget, seeds = options.env_steps or TASKS[task][0], options.seeds or range(TASKS[task][1])
         for seed, algorithm in ((seed, name) for seed in seeds for name in options.algorithms):
             jobs = [Job(library, task, algorithm, seed) for library in options.libraries]
             jobs = [job for job in jobs if (*asdict(job).values(), budget) not in finished]
             new = run_together(jobs, [budget], options.runs.resolve(), options.peer_python, settings) if jobs else []
-            if len(jobs) == 1:  # without its peer it is not slowed as much
+            if len(jobs) == 1:  # faster than beside its peer
                 new = [replace(row, seconds=np.nan) for row in new]
             rows += new
-            write_rows(rows, options.output / "runs.csv")
+            write(rows, options.output)
             write_page(options.output, rows)
             for row in new:
                 print(row, flush=True)

@@ -1,41 +1,33 @@
-"""How well SHAC learns: official returns after a budget of environment steps.
+"""Official returns of SHAC after a budget of environment steps.
 
-Every run is `diffsim fit` with a config of configs/, its learning rates falling to 2 % at its own budget. The final
-policy, the average of the actor's weights, is then judged by its mean actions in the official Gymnasium environment
-(C MuJoCo), over 10 episodes that training never saw. Env steps are those of all worlds together; evaluation is not
-counted in them, but in the minutes. Runs that are finished, with the same config, are not repeated; others go on
-where they stopped.
+Each run is `diffsim fit` with a file of configs/, whose learning rates fall to 2 % at the run's budget. The final
+policy, the average of the actor's weights, is evaluated with its mean actions in the official Gymnasium environment
+(C MuJoCo), over 10 episodes that are not used in training. Env steps count all worlds together. The minutes include
+evaluation, the env steps do not. Finished runs with the same config are not repeated, and stopped ones are resumed.
 
     python -m benchmarks.pathwise --tasks Hopper-v5 --budgets 100000 --seeds 0 1 --jobs 2
 """
 
 from __future__ import annotations
 
-import argparse
-import csv
 import hashlib
-import io
-import shutil
-import subprocess
-import sys
+import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
 import yaml
-from diffsim.trainers.run.fit import evaluate
-from rich.console import Console
 
 from benchmarks.curves import draw
-from benchmarks.machine import RESULTS, describe_machine, positive
+from benchmarks.machine import RESULTS, made_by, make_parser, paragraphs, positive
 from benchmarks.published import RETURNS, STEPS
+from benchmarks.runs import CONFIGS, measured, read_rows, train, two_digits, write_rows
 from diffsim.trainers.run.run_folder import RunFolder
 
-ROOT = Path(__file__).parents[1]
-CONFIGS = {
+CONFIG = {
     "Ant-v5": "shac_ant",
     "HalfCheetah-v5": "shac_half_cheetah",
     "Hopper-v5": "shac_hopper",
@@ -49,7 +41,7 @@ SHORT = {
     ("Hopper-v5", 100_000): "shac_hopper_100k",
     ("Walker2d-v5", 100_000): "shac_walker2d_100k",
 }
-"""Larger steps, for budgets in which small ones do not get far."""
+"""Configs with larger steps, for budgets that are too short for small ones."""
 
 TARGETS = {
     "Ant-v5": {300_000: 2000, 1_000_000: 4000},
@@ -63,17 +55,16 @@ TARGETS = {
 }
 """Mean return to reach, by task and budget in env steps."""
 
-EPISODES, FIRST_EPISODE = 10, 1_000_000
-
 
 def config(task: str, budget: int) -> Path:
-    """The YAML file of the options for a task and a budget."""
-    return ROOT / "configs" / f"{SHORT.get((task, budget), CONFIGS[task])}.yaml"
+    """The YAML file with the options for a task and a budget."""
+    return CONFIGS / f"{SHORT.get((task, budget), CONFIG[task])}.yaml"
 
 
 def digest(task: str, budget: int) -> str:
-    """What that file holds, in a word: a run of another config is another run."""
-    return hashlib.sha256(config(task, budget).read_bytes()).hexdigest()[:8]
+    """A hash of the options in that file: results of other options do not count."""
+    options = yaml.safe_load(config(task, budget).read_text())
+    return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
@@ -85,13 +76,13 @@ class Job:
     seed: int
 
     def folder(self, runs: Path) -> RunFolder:
-        """Where it leaves its checkpoint and metrics."""
+        """Folder of its checkpoint and metrics."""
         return RunFolder(runs / f"{self.task}-{self.budget}-seed-{self.seed}-{digest(self.task, self.budget)}")
 
 
 @dataclass(frozen=True)
 class Row:
-    """What came of a run."""
+    """Result of a run."""
 
     task: str
     budget: int
@@ -104,53 +95,14 @@ class Row:
 
 
 def run(job: Job, runs: Path) -> Row:
-    """Trains, or goes on training, in a process of its own, and judges what came of it.
+    """Trains or resumes a run in a process of its own, or reads a finished one.
 
-    Raises: RuntimeError with the command's last words if it failed.
+    Raises: RuntimeError with the end of the command's error output, if it failed.
     """
-    folder = job.folder(runs)
-    started = folder.checkpoint.exists()
-    if not started or folder.read_metrics()[-1]["env_steps"] < job.budget:
-        if not started and folder.path.exists():
-            shutil.rmtree(folder.path)  # stopped before its first checkpoint
-        fresh = ["--config", config(job.task, job.budget), "--seed", job.seed, "--run", folder.path]
-        fresh += ["--env_steps", job.budget, "--decay_env_steps", job.budget]
-        options = ["--resume", folder.path] if started else fresh
-        command = [sys.executable, "-m", "diffsim.trainers.cli", "fit", *map(str, options)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
-    returns = evaluate(str(folder.path), EPISODES, FIRST_EPISODE, False, Console(file=io.StringIO()))
-    last = folder.read_metrics()[-1]
-    return Row(
-        job.task,
-        job.budget,
-        job.seed,
-        digest(job.task, job.budget),
-        float(returns.mean()),
-        float(returns.std()),
-        int(last["env_steps"]),
-        last["seconds"],
-    )
-
-
-def read_rows(path: Path) -> list[Row]:
-    """Rows of an earlier benchmark; none if there is no file."""
-    if not path.exists():
-        return []
-    kinds = {field.name: {"str": str, "int": int, "float": float}[str(field.type)] for field in fields(Row)}
-    with path.open(newline="") as file:
-        return [Row(**{name: kinds[name](text) for name, text in row.items()}) for row in csv.DictReader(file)]
-
-
-def write_rows(rows: Sequence[Row], path: Path) -> None:
-    """Writes all rows, in order of task, budget and seed."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Row)])
-        writer.writeheader()
-        for row in sorted(rows, key=lambda row: (row.task, row.budget, row.seed)):
-            numbers = {name: round(value, 2) for name, value in asdict(row).items() if isinstance(value, float)}
-            writer.writerow({**asdict(row), **numbers})
+    folder = job.folder(runs.resolve())
+    options = {"config": config(job.task, job.budget), "seed": job.seed, "decay_env_steps": job.budget}
+    train(folder, options, job.budget)
+    return Row(job.task, job.budget, job.seed, digest(job.task, job.budget), **measured(folder))
 
 
 def table(rows: Sequence[Row]) -> list[str]:
@@ -189,29 +141,27 @@ def report(rows: Sequence[Row], jobs: int) -> str:
         for task, path, options in chosen
         if "termination_bounds" in options
     ]
-    seen = sorted({f"{task}: `{options['task_kwargs']}`" for task, _, options in chosen if "task_kwargs" in options})
+    kwargs = sorted({f"{task}: `{options['task_kwargs']}`" for task, _, options in chosen if "task_kwargs" in options})
     return "\n".join(
         [
             "# Learning by gradients through the dynamics",
             "",
-            f"{datetime.now(UTC):%Y-%m-%d}, {describe_machine()}. Made by `python -m benchmarks.pathwise`, "
-            f"{jobs} run(s) at a time, one core each.",
+            f"{made_by('python -m benchmarks.pathwise')}, {jobs} run(s) at a time, one core each.",
             "",
-            *(__doc__ or "").split("\n\n")[1].splitlines(),
+            *paragraphs(__doc__)[1].splitlines(),
             "Each seed's number is the mean ± standard deviation of its 10 episodes.",
             "",
             *table(rows),
             "",
             "SAC, PPO, TRPO: Tianshou's published means of 10 seeds at the same number of steps, for scale. The "
-            "protocols differ: those agents use no derivatives of the dynamics, ran on the v3 (v2) environments, kept "
-            "one constant learning rate and one setting for all tasks, and were read off at that step of a longer run.",
+            "protocols differ: those agents use no derivatives of the dynamics, ran on the v3 (v2) environments, have "
+            "a constant learning rate and one setting for all tasks, and are evaluated at that step of a longer run.",
             "",
-            "Ends of episodes that hold in training only: " + ("; ".join(ends) if ends else "none") + ".",
+            "Terminations in training only: " + ("; ".join(ends) if ends else "none") + ".",
             "",
-            "Options of the official environment, in training and evaluation alike: "
-            + ("; ".join(seen) if seen else "none")
-            + ". They say which parts of the observation the policy is given, and change neither dynamics, rewards nor "
-            "ends.",
+            "Options of the official environment, in training and evaluation: "
+            + ("; ".join(kwargs) if kwargs else "none")
+            + ". They choose the parts of the observation, and change neither dynamics, rewards nor terminations.",
             "",
             *(f"![{task}]({task}.png)" for task in tasks),
             "",
@@ -220,8 +170,8 @@ def report(rows: Sequence[Row], jobs: int) -> str:
 
 
 def save(rows: Sequence[Row], runs: Path, output: Path, jobs: int) -> None:
-    """Writes pathwise.md and runs.csv, and the curves of the runs whose folders are here."""
-    write_rows(rows, output / "runs.csv")
+    """Writes pathwise.md and runs.csv, and draws the curves of tasks whose run folders exist."""
+    write_rows(sorted(rows, key=attrgetter("task", "budget", "seed")), output / "runs.csv", two_digits)
     (output / "pathwise.md").write_text(report(rows, jobs))
     for task in sorted({row.task for row in rows}):
         budget = max(row.budget for row in rows if row.task == task)
@@ -231,16 +181,16 @@ def save(rows: Sequence[Row], runs: Path, output: Path, jobs: int) -> None:
 
 
 def curve(row: Row, runs: Path) -> list[tuple[float, float]]:
-    """Official returns (env steps, return) during a run, and of its final policy; empty if its folder is not here."""
+    """Official returns (env steps, return) during a run and of its final policy; empty if its folder does not exist."""
     lines = Job(row.task, row.budget, row.seed).folder(runs).read_metrics()
     points = [(line["env_steps"], line["eval/return"]) for line in lines if "eval/return" in line]
     return [*points, (row.env_steps, row.mean)] if lines else []
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs what is not there yet, and writes the table after every run."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.pathwise", description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--tasks", nargs="+", choices=list(CONFIGS), default=list(CONFIGS), metavar="ID")
+    """Runs what is missing, and writes the table after every run."""
+    parser = make_parser("pathwise", __doc__)
+    parser.add_argument("--tasks", nargs="+", choices=list(CONFIG), default=list(CONFIG), metavar="ID")
     parser.add_argument("--budgets", nargs="+", type=positive(int), help="env steps; default: those with a target")
     parser.add_argument("--seeds", nargs="+", type=int, default=list(range(5)), help="default 0 to 4")
     parser.add_argument("--jobs", type=positive(int), default=1, help="runs at a time, one core each; default 1")
@@ -248,8 +198,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=RESULTS / "pathwise", help="folder of table and pictures")
     options = parser.parse_args(arguments)
     options.output.mkdir(parents=True, exist_ok=True)
-    # Rows of another config than there is now say nothing about it.
-    rows = [row for row in read_rows(options.output / "runs.csv") if row.config == digest(row.task, row.budget)]
+    rows = [row for row in read_rows(Row, options.output / "runs.csv") if row.config == digest(row.task, row.budget)]
     wanted = [
         Job(task, budget, seed)
         for task in options.tasks

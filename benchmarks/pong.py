@@ -1,44 +1,38 @@
-"""Pong from pixels: how the score of REINFORCE rises in a given time, in one process.
+"""Pong from pixels: the score of REINFORCE over a given time, in one process.
 
     python -m benchmarks.pong --minutes 60
 
-The run is `diffsim fit --config configs/reinforce_pong.yaml` (pip install -e ".[atari]"); asked for again, it goes on
-where it stopped. The score is that of training episodes, played by chance as the policy says: -21 is every point lost,
-21 every point won.
+The run is `diffsim fit --config configs/reinforce_pong.yaml` (pip install -e ".[atari]"). A second call resumes it.
+The score is that of training episodes with sampled actions: -21 if every point is lost, 21 if every point is won.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks.machine import RESULTS, describe_machine
+from benchmarks.machine import RESULTS, made_by, make_parser, paragraphs
 from benchmarks.pictures import BLUE
+from benchmarks.runs import CONFIGS, FIT, ROOT, fit_arguments
 from diffsim.trainers.run.arguments import read_yaml
 from diffsim.trainers.run.run_folder import RunFolder
 
-ROOT = Path(__file__).parents[1]
-CONFIG = ROOT / "configs" / "reinforce_pong.yaml"
 WINDOW = 10  # iterations to average over
 
 
 def play(folder: RunFolder, seconds: float, seed: int) -> None:
-    """Trains, or goes on training, until so many seconds have passed; the iteration under way is finished.
+    """Trains or resumes, and interrupts after `seconds`; the current iteration is completed first.
 
     Raises: RuntimeError if the command fails.
     """
-    began = folder.checkpoint.exists()
-    options = ["--resume", folder.path] if began else ["--config", CONFIG, "--seed", seed, "--run", folder.path]
-    command = [sys.executable, "-m", "diffsim.trainers.cli", "fit", *map(str, options)]
+    fresh = {"config": CONFIGS / "reinforce_pong.yaml", "seed": seed, "run": folder.path}
+    command = [*FIT, *fit_arguments({"resume": folder.path} if folder.checkpoint.exists() else fresh)]
     process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"})
     try:
         process.wait(seconds)
@@ -52,7 +46,7 @@ def play(folder: RunFolder, seconds: float, seed: int) -> None:
 
 
 def smooth(score: np.ndarray) -> np.ndarray:
-    """Means of WINDOW iterations that follow each other, [iterations - WINDOW + 1], of one number for fewer."""
+    """Moving average over WINDOW iterations, [iterations - WINDOW + 1]; one number if there are fewer."""
     width = min(WINDOW, len(score))
     return np.convolve(score, np.ones(width) / width, mode="valid")
 
@@ -79,9 +73,9 @@ def report(rows: Sequence[dict[str, float]], num_envs: int) -> str:
         [
             "# Pong from pixels",
             "",
-            f"{datetime.now(UTC):%Y-%m-%d}, {describe_machine()}. Made by `python -m benchmarks.pong`.",
+            f"{made_by('python -m benchmarks.pong')}.",
             "",
-            *(__doc__ or "").strip().split("\n\n")[-1].splitlines(),
+            *paragraphs(__doc__)[-1].splitlines(),
             "",
             "![Score](pong.png)",
             "",
@@ -90,16 +84,16 @@ def report(rows: Sequence[dict[str, float]], num_envs: int) -> str:
             f"| {len(rows)} | {len(rows) * num_envs:,} | {last['env_steps']:,} | {last['seconds'] / 60:.1f} "
             f"| {mean[0]:.2f} | {mean[-1]:.2f} | {mean[-1] - mean[0]:+.2f} | {mean.max():.2f} |",
             "",
-            f"Mean scores are of {WINDOW} iterations of {num_envs} episodes.",
+            f"Mean scores are over {WINDOW} iterations of {num_envs} episodes.",
             "",
         ]
     )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Trains for a while, and records the score."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.pong", description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--minutes", type=float, default=60.0, help="to train now; 0 to record what is there")
+    """Trains for the given time, and records the score."""
+    parser = make_parser("pong", __doc__)
+    parser.add_argument("--minutes", type=float, default=60.0, help="of training; 0 only writes the page")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--run", type=Path, default=Path("runs/pong"), help="folder of the run")
     parser.add_argument("--output", type=Path, default=RESULTS / "pong", help="folder of the page and the picture")

@@ -2,18 +2,16 @@
 
     python -m benchmarks.simulated --budget 300000 --seeds 0 1 2
 
-Both learn by the same options and are judged in Gymnasium's environment (C MuJoCo). Speed is that of collecting
-windows with a trained policy, without learning, in turns of both environments within one process.
+Both have the same options, and are evaluated in Gymnasium's environment (C MuJoCo). Speed is measured while a trained
+policy collects windows, without learning, in turns of both environments within one process.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
+import shutil
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +20,9 @@ import numpy as np
 import torch
 
 import diffsim
-from benchmarks.machine import RESULTS, describe_machine, positive
-from benchmarks.model_free import call
+from benchmarks.machine import RESULTS, made_by, make_parser, paragraphs, positive
+from benchmarks.runs import measured
+from benchmarks.runs import train as train_run
 from diffsim.policies import StochasticPolicy
 from diffsim.trainers.experience.rollout import collect
 from diffsim.trainers.experience.vector_env import ResumableEnv, make_env
@@ -37,17 +36,16 @@ NUM_ENVS, HORIZON = 32, 64
 TURNS = 10
 
 
-def train(world: str, budget: int, seed: int, folder: Path) -> dict[str, Any]:
-    """Trains and judges in a process of its own: mean, std, env_steps and seconds."""
-    options = ["--task", world, "--algorithm", "TRPO", "--num_envs", NUM_ENVS, "--horizon", HORIZON, "--seed", seed]
-    command = [sys.executable, "-m", "benchmarks.ours", "--budgets", budget, "--run", folder, "--"]
-    words = [str(word) for word in [*command, *options, "--evaluate_every", 10**9]]
-    (found,) = json.loads(call(words).splitlines()[-1])
-    return found
+def train(world: str, budget: int, seed: int, folder: RunFolder) -> dict[str, Any]:
+    """Trains and evaluates in a process of its own: mean, std, env_steps and seconds."""
+    shutil.rmtree(folder.path, ignore_errors=True)  # a run that was stopped
+    options = {"task": world, "algorithm": "TRPO", "num_envs": NUM_ENVS, "horizon": HORIZON, "seed": seed}
+    train_run(folder, {**options, "evaluate_every": 10**9}, budget)
+    return measured(folder)
 
 
 def trained_policy(folder: RunFolder) -> StochasticPolicy:
-    """The policy that a run has left."""
+    """The policy of a finished run."""
     values = read_yaml(folder.config)
     env = gymnasium.make("Hopper-v5")
     policy = build_policy(env.observation_space, env.action_space, RunOptions(**pick(values, RunOptions)), values)
@@ -57,7 +55,7 @@ def trained_policy(folder: RunFolder) -> StochasticPolicy:
 
 
 def collecting(policy: StochasticPolicy, num_envs: int) -> dict[str, float]:
-    """Env steps per second of `collect` in each world: the median of turns that follow each other."""
+    """Env steps per second of `collect` in each environment: the median over alternating turns."""
     envs = {world: make_env(world, num_envs) for world in WORLDS}
     seconds: dict[str, list[float]] = {world: [] for world in WORLDS}
     for _ in range(TURNS + 1):
@@ -67,7 +65,7 @@ def collecting(policy: StochasticPolicy, num_envs: int) -> dict[str, float]:
 
 
 def window_seconds(env: ResumableEnv, policy: StochasticPolicy) -> float:
-    """Seconds for a window."""
+    """Seconds to collect a window."""
     noise = torch.randn(HORIZON, env.num_envs, policy.noise_size, dtype=diffsim.dtype)
     began = time.perf_counter()
     collect(env, policy, env.obs, noise)
@@ -92,9 +90,9 @@ def report(runs: dict[str, dict[str, Any]], speeds: dict[int, dict[str, float]])
         [
             "# TRPO on our simulator and on Gymnasium's Hopper-v5",
             "",
-            f"{datetime.now(UTC):%Y-%m-%d}, {describe_machine()}. Made by `python -m benchmarks.simulated`.",
+            f"{made_by('python -m benchmarks.simulated')}.",
             "",
-            *(__doc__ or "").strip().split("\n\n")[-1].splitlines(),
+            *paragraphs(__doc__)[-1].splitlines(),
             "",
             *lines,
             "",
@@ -103,10 +101,8 @@ def report(runs: dict[str, dict[str, Any]], speeds: dict[int, dict[str, float]])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs what is not there yet, measures the collection, and writes the page."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.simulated", description=(__doc__ or "").split("\n\n")[0]
-    )
+    """Runs what is missing, measures the speed of collection, and writes the page."""
+    parser = make_parser("simulated", __doc__)
     parser.add_argument("--budget", type=positive(int), default=300_000, help="env steps of each run")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="default 0 1 2")
     parser.add_argument("--copies", nargs="+", type=positive(int), default=[NUM_ENVS, 256], help="to time collection")
@@ -121,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for seed in options.seeds:
         for world in WORLDS:
             if f"{world} {seed}" not in runs:
-                folder = runs_folder / f"{world.replace('/', '-')}-seed-{seed}"
+                folder = RunFolder(runs_folder / f"{world.replace('/', '-')}-seed-{seed}")
                 runs[f"{world} {seed}"] = train(world, options.budget, seed, folder)
                 record.write_text(json.dumps(runs, indent=1))
                 print(f"{world}, seed {seed}: {runs[f'{world} {seed}']}", flush=True)

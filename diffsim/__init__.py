@@ -1,4 +1,4 @@
-"""MuJoCo physics that torch can differentiate, and Gymnasium's MuJoCo tasks on it."""
+"""Differentiable MuJoCo physics for torch, and Gymnasium's MuJoCo tasks on it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from diffsim.engine.sharded import shard
     from diffsim.engine.simulator import DynamicsPoint, Simulator
     from diffsim.mdp import MDP, Scenarios
-    from diffsim.tasks import make
+    from diffsim.tasks import check_task, make
     from diffsim.types import dtype
     from diffsim.wrappers import NoisyReward
 
@@ -30,6 +30,7 @@ _MODULES = {
     "Scenarios": "diffsim.mdp",
     "Simulator": "diffsim.engine.simulator",
     "UnsupportedModelError": "diffsim.compile.unsupported",
+    "check_task": "diffsim.tasks",
     "dtype": "diffsim.types",
     "make": "diffsim.tasks",
     "shard": "diffsim.engine.sharded",
@@ -48,6 +49,7 @@ __all__ = [
     "Scenarios",
     "Simulator",
     "UnsupportedModelError",
+    "check_task",
     "dtype",
     "make",
     "shard",

@@ -1,4 +1,4 @@
-"""An MDP as a standard Gymnasium environment: registration, the vector face, and a face of one copy."""
+"""An MDP as a Gymnasium environment: a vector environment of N copies, and an environment of one."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from diffsim.mdp import MDP
-from diffsim.tasks import GoalTask, make
-from diffsim.wrappers import NoisyReward
+from diffsim.tasks import GoalTask, Task, make
+from diffsim.wrappers import MDPWrapper
 
 
 class VectorEnv(gymnasium.vector.VectorEnv):
     """N copies of an MDP, stepped together, with NumPy arrays in and out and no gradients.
 
     A copy that ended, by termination or time-out, is reset by the next `step`, whose action it ignores and
-    whose reward is 0: Gymnasium's NEXT_STEP auto-reset. Observations and rewards are float64, as the official
-    environments'. Process noise comes from the generator that `reset` seeds.
+    whose reward is 0: Gymnasium's NEXT_STEP auto-reset. Rewards are float64, as in Gymnasium's environments, and
+    observations have the type of the observation space. Process noise comes from the generator that `reset` seeds.
     """
 
     metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP, "render_modes": []}
@@ -53,7 +53,7 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         """Starts new episodes.
 
         Args:
-            seed: of all randomness from here on; None goes on with the present generator.
+            seed: of all randomness from now on; None continues with the present generator.
             options: {"reset_mask": bool array [N]} resets only those copies.
 
         Returns: observations [N, O], and an empty info.
@@ -85,8 +85,7 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         with torch.no_grad():
             action = torch.as_tensor(np.asarray(actions), dtype=self.mdp.dtype, device=self.mdp.device)
             renewed = self._ended.copy()
-            # Fresh copies are stepped with the others, which costs nothing in a batch, and that step is
-            # dropped.
+            # Reset copies are stepped with the others, which costs nothing in a batch; their step is discarded.
             state = self._renewed(renewed)
             next_state = self.mdp.transition(state, action, self._noise())
             rewards = self.mdp.reward(state, action, next_state).double().cpu().numpy()
@@ -111,7 +110,7 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         return {name: value.cpu().clone() for name, value in parts.items()}
 
     def load_state_dict(self, saved: Mapping[str, torch.Tensor]) -> np.ndarray:
-        """Goes back to where `state_dict` was called. Returns the observations there, [N, O]."""
+        """Restores what `state_dict` returned. Returns the observations there, [N, O]."""
         self._generator = torch.Generator(self.mdp.device)
         self._generator.set_state(saved["generator"].clone())
         self._state = saved["state"].to(self._state)
@@ -119,7 +118,7 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         return self._observation()
 
     def _reset_mask(self, options: dict[str, Any] | None) -> np.ndarray:
-        """Which copies `reset` renews: bool [N]."""
+        """Which copies `reset` resets: bool [N]."""
         mask = (options or {}).get("reset_mask")
         if mask is None:
             return np.ones(self.num_envs, dtype=bool)
@@ -128,14 +127,14 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         return mask
 
     def _renewed(self, mask: np.ndarray) -> torch.Tensor:
-        """The state, with fresh rows where mask [N] is set: [N, S]."""
+        """The state, with new initial states where mask [N] is set: [N, S]."""
         if not mask.any():
             return self._state
         assert self._generator is not None
         return torch.where(self._column(mask), self.mdp.initial(self._generator), self._state)
 
     def _noise(self) -> torch.Tensor | None:
-        """Fresh process noise [N, W], or None where the dynamics have none."""
+        """New process noise [N, W], or None if the dynamics have none."""
         if not self.mdp.noise_size:
             return None
         shape = (self.num_envs, self.mdp.noise_size)
@@ -147,21 +146,21 @@ class VectorEnv(gymnasium.vector.VectorEnv):
 
     def _observation(self) -> Any:
         """Observation of the present state, [N, O]."""
-        return self.mdp.observation(self._state).cpu().numpy().astype(np.float64)
+        return self.mdp.observation(self._state).cpu().numpy().astype(self.mdp.observation_space.dtype)
 
     def _info(self) -> dict[str, Any]:
-        """What is said beside, after a step: nothing."""
+        """Info of a step: empty."""
         return {}
 
 
 class GoalVectorEnv(VectorEnv):
     """N copies of a goal task, whose observations are dictionaries, as gymnasium-robotics' environments have them.
 
-    Its keys are "observation", "achieved_goal" and "desired_goal". After a step, the info says "is_success" [N].
+    Its keys are "observation", "achieved_goal" and "desired_goal". The info of a step has "is_success" [N].
     """
 
     def __init__(self, mdp: MDP, max_episode_steps: int | None = None) -> None:
-        """Wraps a `GoalTask`, or one with noisy rewards."""
+        """Wraps a `GoalTask`, or a wrapper around one."""
         super().__init__(mdp, max_episode_steps)
         task = goal_task(mdp)
         assert task is not None
@@ -170,15 +169,11 @@ class GoalVectorEnv(VectorEnv):
         self.observation_space = batch_space(self.single_observation_space, mdp.num_envs)
 
     def compute_reward(self, achieved_goal: np.ndarray, desired_goal: np.ndarray, info: Mapping[str, Any]) -> Any:
-        """Reward [...] of having reached `achieved_goal` [..., G] when `desired_goal` [..., G] was wanted."""
-        achieved, desired = torch.as_tensor(np.asarray(achieved_goal)), torch.as_tensor(np.asarray(desired_goal))
-        infos = {name: torch.as_tensor(np.asarray(value)) for name, value in info.items()}
-        return self.task.compute_reward(achieved, desired, infos).numpy()
+        """Reward [...] of a step that reached `achieved_goal` [..., G] when the goal was `desired_goal` [..., G]."""
+        return self.task.reward_of_arrays(achieved_goal, desired_goal, info)
 
     def _observation(self) -> dict[str, np.ndarray]:
-        size = self.task.goal_size
-        parts = np.split(super()._observation(), [size, 2 * size], axis=1)
-        return dict(zip(("achieved_goal", "desired_goal", "observation"), parts, strict=True))
+        return self.task.split_goals(super()._observation())
 
     def _info(self) -> dict[str, Any]:
         state = self._state[:, : self.task.state_size]  # without the noise of a noisy reward
@@ -220,28 +215,38 @@ class GoalEnv(Env):
     """One copy of a goal task as a plain Gymnasium environment."""
 
     def compute_reward(self, achieved_goal: np.ndarray, desired_goal: np.ndarray, info: Mapping[str, Any]) -> Any:
-        """Reward [...] of having reached `achieved_goal` [..., G] when `desired_goal` [..., G] was wanted."""
+        """Reward [...] of a step that reached `achieved_goal` [..., G] when the goal was `desired_goal` [..., G]."""
         assert isinstance(self._vector, GoalVectorEnv)
         return self._vector.compute_reward(achieved_goal, desired_goal, info)
 
 
 def goal_task(mdp: MDP) -> GoalTask | None:
-    """The goal task that an MDP is, or whose reward it makes noisy; None if it is none."""
-    inner = mdp.mdp if isinstance(mdp, NoisyReward) else mdp
-    return inner if isinstance(inner, GoalTask) else None
+    """The goal task that an MDP is, or that it wraps; None if there is none."""
+    while isinstance(mdp, MDPWrapper):
+        mdp = mdp.mdp
+    return mdp if isinstance(mdp, GoalTask) else None
 
 
 def vector_env(mdp: MDP, max_episode_steps: int | None = None) -> VectorEnv:
-    """An MDP's vector environment, with dictionaries as observations if it is a goal task."""
+    """The vector environment of an MDP; observations of a goal task are dictionaries."""
     return (VectorEnv if goal_task(mdp) is None else GoalVectorEnv)(mdp, max_episode_steps)
 
 
-def make_env(task: str, **kwargs: Any) -> Env:
+def make_env(task: str | type[Task], **kwargs: Any) -> Env:
     """Entry point of `gymnasium.make("diffsim/<id>")`."""
     mdp = make(task, **kwargs)
     return (Env if goal_task(mdp) is None else GoalEnv)(mdp)
 
 
-def make_vector_env(task: str, num_envs: int = 1, max_episode_steps: int | None = None, **kwargs: Any) -> VectorEnv:
-    """Entry point of `gymnasium.make_vec("diffsim/<id>")`."""
+def make_vector_env(
+    task: str | type[Task], num_envs: int = 1, max_episode_steps: int | None = None, **kwargs: Any
+) -> VectorEnv:
+    """N copies of a task on the simulator, as `gymnasium.make_vec("diffsim/<id>")` makes them.
+
+    Args:
+        task: as for `diffsim.make`: an id, `module:MyTask-v0`, or a class.
+        num_envs: N >= 1.
+        max_episode_steps: steps after which an episode is truncated; None for the task's own number.
+        **kwargs: as for `diffsim.make`.
+    """
     return vector_env(make(task, num_envs=num_envs, **kwargs), max_episode_steps)

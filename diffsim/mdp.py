@@ -1,4 +1,4 @@
-"""A control problem with its randomness pulled out as arguments: the interface every world answers."""
+"""Markov decision processes with their randomness as arguments: the interface of tasks and learned models."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from torch import Tensor
 
 
 class MDP(ABC):
-    """N copies of one Markov decision process, as five functions without memory.
+    """N copies of one Markov decision process, as five stateless functions.
 
         s' = f(s, u, w)    transition        r = R(s, u, s')    reward
         o  = h(s)          observation       s0 ~ p0            initial
 
-    A simulated task and a learned model answer the same calls, so an algorithm cannot tell them apart. Every
-    method takes and returns tensors of `dtype` on `device`, one row per copy, and changes nothing in place.
+    Simulated tasks and learned models have the same methods, so an algorithm runs on either. Every method
+    takes and returns tensors of `dtype` on `device`, one row per copy, and changes nothing in place.
     `transition`, `observation` and `reward` are differentiable in their float arguments.
 
     Attributes:
         num_envs: number of copies, N.
-        device: where states live. Generators passed to `initial` live there too.
+        device: device of states, and of the generators passed to `initial`.
         dtype: floating type of states, observations and rewards.
-        state_size: S. Of a simulated task, the state is `[qpos, qvel]`, then whatever its observation or
-            reward reads of the last physics step.
+        state_size: S. The state of a simulated task is `[qpos, qvel]`, then the quantities of the last
+            physics step that its observation or reward reads.
         noise_size: W, process noise per step and copy; 0 if the dynamics are deterministic.
-        max_episode_steps: steps after which an episode is cut short (a time-out, not an end).
+        max_episode_steps: steps after which an episode is truncated (a time-out, not a terminal state).
         observation_space: of one copy, as Gymnasium's environment has it.
         action_space: of one copy. Actions are in its units and bounds, as `env.step` takes them.
     """
@@ -43,7 +43,7 @@ class MDP(ABC):
 
     @abstractmethod
     def initial(self, generator: torch.Generator) -> Tensor:
-        """Draws a fresh state for every copy: [N, S]. `generator` is on `device`."""
+        """Draws an initial state for every copy: [N, S]. `generator` is on `device`."""
 
     @abstractmethod
     def transition(self, state: Tensor, action: Tensor, noise: Tensor | None = None) -> Tensor:
@@ -59,11 +59,11 @@ class MDP(ABC):
 
     @abstractmethod
     def observation(self, state: Tensor) -> Tensor:
-        """What a policy sees of `state` [N, S]: [N, O]."""
+        """The policy's input in `state` [N, S]: [N, O]."""
 
     @abstractmethod
     def reward(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
-        """Reward of going from `state` [N, S] by `action` [N, A] to `next_state` [N, S]: [N]."""
+        """Reward of the step from `state` [N, S] with `action` [N, A] to `next_state` [N, S]: [N]."""
 
     @abstractmethod
     def terminal(self, state: Tensor) -> Tensor:
@@ -74,12 +74,12 @@ class MDP(ABC):
 class Scenarios:
     """Every random number of a batch of roll-outs, drawn once.
 
-    Given scenarios, a roll-out is a deterministic function of the policy's parameters; given the same
-    scenarios again, two policies meet the same luck.
+    Given scenarios, a roll-out is a deterministic function of the policy's parameters, and two policies can be
+    compared under the same random numbers.
 
     Attributes:
-        initial: [N, S], state each copy starts from.
-        resets: [R, N, S], fresh states. The k-th time that copy n ends it goes on from `resets[k % R, n]`.
+        initial: [N, S], initial state of each copy.
+        resets: [R, N, S], states to reset to. After its k-th end copy n starts from `resets[k % R, n]`.
         process_noise: [H, N, W] standard normal, for `MDP.transition`.
         action_noise: [H, N, Z] standard normal, for the policy.
 
@@ -107,8 +107,8 @@ class Scenarios:
             mdp: the process that will be rolled out.
             horizon: H, at least 1.
             generator: source of all randomness, on `mdp.device`.
-            action_noise_size: Z, numbers of noise the policy takes per step.
-            num_resets: R, at least 1. A copy that ends more often meets its reset states again.
+            action_noise_size: Z, noise numbers that the policy takes per step.
+            num_resets: R, at least 1. A copy that ends more often reuses its reset states.
 
         Raises: ValueError if a count is out of range.
         """
@@ -133,9 +133,9 @@ class Scenarios:
 
     @property
     def horizon(self) -> int:
-        """Steps for which there is noise, H."""
+        """Number of steps with noise, H."""
         return self.process_noise.shape[0]
 
     def starting_from(self, state: Tensor) -> Scenarios:
-        """The same noises and resets, but starting from `state` [N, S], cut from its graph."""
+        """The same noises and resets with `state` [N, S], detached, as initial state."""
         return replace(self, initial=state.detach())

@@ -1,4 +1,4 @@
-"""MDPs that change one thing about another one."""
+"""Wrappers: MDPs that change one thing of another MDP."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from diffsim.mdp import MDP
 
 
 class MDPWrapper(MDP):
-    """An MDP that answers as another one does.
+    """An MDP that forwards every call to another one; subclasses override what they change.
 
     Args:
-        mdp: the other one.
+        mdp: the inner MDP.
     """
 
     def __init__(self, mdp: MDP) -> None:
@@ -26,36 +26,36 @@ class MDPWrapper(MDP):
         self.observation_space, self.action_space = mdp.observation_space, mdp.action_space
 
     def initial(self, generator: torch.Generator) -> Tensor:
-        """As the MDP's."""
+        """As the inner MDP."""
         return self.mdp.initial(generator)
 
     def transition(self, state: Tensor, action: Tensor, noise: Tensor | None = None) -> Tensor:
-        """As the MDP's."""
+        """As the inner MDP."""
         return self.mdp.transition(state, action, noise)
 
     def observation(self, state: Tensor) -> Tensor:
-        """As the MDP's."""
+        """As the inner MDP."""
         return self.mdp.observation(state)
 
     def reward(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
-        """As the MDP's."""
+        """As the inner MDP."""
         return self.mdp.reward(state, action, next_state)
 
     def terminal(self, state: Tensor) -> Tensor:
-        """As the MDP's."""
+        """As the inner MDP."""
         return self.mdp.terminal(state)
 
 
 class NoisyReward(MDPWrapper):
-    """An MDP whose reward has Gaussian noise, one number more of the noise that `transition` takes.
+    """Adds Gaussian noise to the reward; the noise that `transition` takes has one number more.
 
         r = R(s, u, s') + std * w,   w ~ N(0, 1)
 
-    The state carries the noise of the step that led to it, as its last number, so that the reward stays a
-    function of (s, u, s') and a scenario fixes it with all the rest. The policy does not see it.
+    The last number of a state is the noise of the step that led to it, so that the reward stays a function of
+    (s, u, s') and scenarios fix it. Observations do not contain it.
 
     Args:
-        mdp: the process.
+        mdp: the inner MDP.
         std: standard deviation of each step's noise, in units of reward, >= 0.
 
     Raises: ValueError if std is negative or not finite.
@@ -68,12 +68,12 @@ class NoisyReward(MDPWrapper):
         self.state_size, self.noise_size = mdp.state_size + 1, mdp.noise_size + 1
 
     def initial(self, generator: torch.Generator) -> Tensor:
-        """Draws a fresh state for every copy: [N, S]."""
+        """Draws an initial state for every copy: [N, S]."""
         state = self.mdp.initial(generator)
         return torch.cat([state, torch.zeros_like(state[:, :1])], dim=1)
 
     def transition(self, state: Tensor, action: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Advances every copy by one step; the last column of `noise` [N, W] is the reward's."""
+        """Advances every copy by one step; the last column of `noise` [N, W] is added to the reward."""
         if noise is None or noise.shape != (self.num_envs, self.noise_size):
             got = None if noise is None else tuple(noise.shape)
             raise ValueError(f"noise must have shape ({self.num_envs}, {self.noise_size}), got {got}")
@@ -81,7 +81,7 @@ class NoisyReward(MDPWrapper):
         return torch.cat([next_state, self.std * noise[:, -1:]], dim=1)
 
     def observation(self, state: Tensor) -> Tensor:
-        """What a policy sees of `state` [N, S], without the noise: [N, O]."""
+        """Observation of `state` [N, S], without the noise: [N, O]."""
         return self.mdp.observation(state[:, :-1])
 
     def reward(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:

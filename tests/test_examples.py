@@ -1,4 +1,4 @@
-"""The examples do what they promise, run as a user runs them."""
+"""Examples, run as a user runs them."""
 
 import importlib
 import re
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def run(*arguments: str) -> str:
-    """What `python -m ...` prints."""
+    """Output of `python -m ...`."""
     command = [sys.executable, "-m", *arguments]
     return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
@@ -27,8 +27,13 @@ def test_system_identification(tmp_path):
     assert (tmp_path / "fit.png").stat().st_size > 0
 
 
+def test_own_task():
+    report = run("examples.own_task")
+    assert report.startswith("CartBalance: 16 worlds, 50 steps") and report.endswith("\nok\n")
+
+
 def test_partial_observation():
-    """A memory predicts what cannot be seen, even after a short fit."""
+    """A model with memory predicts hidden quantities better, even after a short fit."""
     output = run("examples.partial_observation", "--steps", "2000", "--epochs", "6")
     rows = re.findall(r"^(without|with) memory +(\S+) +(\S+)$", output, re.M)
     (_, *without), (_, *memory) = rows

@@ -1,4 +1,4 @@
-"""C MuJoCo as a function without memory, and its derivative by central differences; in NumPy, one world at a time."""
+"""Steps of C MuJoCo as a function of state and controls, and its central differences; NumPy, one world at a time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import NamedTuple
 import mujoco
 import numpy as np
 
-TOLERANCE = 1e-15  # of the constraint solver: differences magnify what it leaves
 BAD = (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL, mujoco.mjtWarning.mjWARN_BADQACC)
 
 
@@ -24,7 +23,7 @@ class Point(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a step leaves: the next state, and its last evaluation (see `diffsim.DynamicsPoint`)."""
+    """The next state, and the last evaluation of the dynamics (see `diffsim.DynamicsPoint`)."""
 
     state: np.ndarray  # [nq + nv]
     qpos: np.ndarray  # [nq]
@@ -36,30 +35,42 @@ class Outcome(NamedTuple):
 
 
 class BlackBox:
-    """Steps of C MuJoCo, each from scratch: no time, warm start or actuator state is carried over.
+    """C MuJoCo with one `MjData`.
 
     Args:
         mj_model: any model without actuator states.
-        perturbation: move of each coordinate of state, control and force for the differences, > 0.
+        perturbation: change of each coordinate of state, control and force for the differences, > 0.
     """
 
     def __init__(self, mj_model: mujoco.MjModel, perturbation: float) -> None:
-        mj_model.opt.tolerance = min(mj_model.opt.tolerance, TOLERANCE)
         self.mj_model, self.perturbation = mj_model, perturbation
         self.data = mujoco.MjData(mj_model)
 
     def put(self, point: Point) -> None:
-        """Puts MjData at a point."""
+        """Resets MjData, then sets state, controls and forces."""
         mujoco.mj_resetData(self.mj_model, self.data)
         self.data.qpos[:], self.data.qvel[:] = np.split(point.state, [self.mj_model.nq])
         self.data.ctrl[:], self.data.qfrc_applied[:] = point.ctrl, point.force
 
     def advance(self, point: Point, num_steps: int) -> Outcome:
-        """`num_steps` of `mj_step`; 0 evaluates without moving (`mj_forward`).
-
-        Raises: FloatingPointError if MuJoCo met a number that is not finite, or too large.
-        """
+        """`run` from a point, without time, warm start or actuator state from earlier calls."""
         self.put(point)
+        return self.run(num_steps)
+
+    def move(self, num_steps: int) -> None:
+        """`num_steps` of `mj_step` from where MjData is; 0 evaluates the dynamics without a step (`mj_forward`).
+
+        Raises: FloatingPointError if MuJoCo found a number that is not finite, or too large.
+        """
+        if num_steps:
+            mujoco.mj_step(self.mj_model, self.data, nstep=num_steps)
+        else:
+            mujoco.mj_forward(self.mj_model, self.data)
+        if any(self.data.warning[kind].number for kind in BAD):
+            raise FloatingPointError("physics diverged: C MuJoCo reports bad qpos, qvel or qacc")
+
+    def run(self, num_steps: int) -> Outcome:
+        """`move`, and its outcome."""
         data, last = self.data, []
 
         def record(_: mujoco.MjModel, at: mujoco.MjData) -> None:
@@ -68,14 +79,9 @@ class BlackBox:
         previous = mujoco.get_mjcb_control()
         mujoco.set_mjcb_control(record)
         try:
-            if num_steps:
-                mujoco.mj_step(self.mj_model, data, nstep=num_steps)
-            else:
-                mujoco.mj_forward(self.mj_model, data)
+            self.move(num_steps)
         finally:
             mujoco.set_mjcb_control(previous)
-        if any(data.warning[kind].number for kind in BAD):
-            raise FloatingPointError("physics diverged: C MuJoCo reports bad qpos, qvel or qacc")
         mujoco.mj_rnePostConstraint(self.mj_model, data)
         # The warm start is the last evaluation's acceleration; RK4 overwrites qacc by the mean of its stages.
         qacc = data.qacc_warmstart if num_steps else data.qacc
@@ -85,13 +91,13 @@ class BlackBox:
     def gradient(
         self, point: Point, num_steps: int, bars: Sequence[np.ndarray], wanted: Sequence[bool] = (True, True, True)
     ) -> tuple[np.ndarray, ...]:
-        """Cotangents of a point from those of its outcome, column by column of the Jacobian.
+        """Cotangents of a point from those of its outcome, one column of the Jacobian at a time.
 
         Args:
-            point: where.
+            point: where to differentiate.
             num_steps: as `advance`.
             bars: cotangents of next state, qpos, qvel, qacc and qfrc_constraint, positions' in the tangent space.
-            wanted: whether to find the cotangents of state, ctrl and force.
+            wanted: which of the cotangents of state, ctrl and force to compute.
 
         Returns: cotangents of state [2 nv] (tangent space), ctrl [nu], force [nv]; zero where not wanted.
         """
@@ -115,7 +121,7 @@ class BlackBox:
         return Point(state, point.ctrl + ctrl, point.force + force)
 
     def _tangent(self, centre: Outcome, end: Outcome) -> np.ndarray:
-        """How far an outcome lies from another (`mj_differentiatePos`), without what is held constant."""
+        """Difference of two outcomes (`mj_differentiatePos`), without the quantities held constant."""
         nq, parts = self.mj_model.nq, []
         for before, after in ((centre.state[:nq], end.state[:nq]), (centre.qpos, end.qpos)):
             tangent = np.zeros(self.mj_model.nv)
@@ -125,11 +131,11 @@ class BlackBox:
 
 
 class Pool:
-    """A black box in several processes, which share the worlds.
+    """Black boxes in several processes, among which worlds are divided.
 
     Args:
         mj_model: as for `BlackBox`.
-        num_workers: processes; with 0, this one does the work.
+        num_workers: processes; 0 means this one.
         perturbation: as for `BlackBox`.
     """
 
@@ -144,7 +150,7 @@ class Pool:
     def map(self, method: str, *columns: Sequence) -> list:
         """Calls a method of the black box with every row of `columns`; results in order.
 
-        Raises: whatever a call raised, with the world's number.
+        Raises: what the method raises; a FloatingPointError also names the world.
         """
         rows = list(enumerate(zip(*columns, strict=True)))
         if not self.num_workers:
@@ -164,7 +170,7 @@ _box: BlackBox | None = None
 
 
 def _start(mj_model: mujoco.MjModel, perturbation: float) -> None:
-    """Readies a worker: Ctrl-C is the parent's to handle, and warnings come back as errors, not as a log file."""
+    """Initialises a worker. The parent handles Ctrl-C, and MuJoCo's warnings become errors, not lines of a log file."""
     global _box
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     mujoco.set_mju_user_warning(lambda message: None)

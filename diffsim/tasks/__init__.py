@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import Any, overload
 
@@ -11,6 +10,8 @@ import torch
 from diffsim.mdp import MDP
 from diffsim.tasks.ant import Ant
 from diffsim.tasks.cart_pole_swing_up import CartPoleSwingUp
+from diffsim.tasks.check import TaskReport, check_task
+from diffsim.tasks.find import TASKS, check_options, find_task, task_class, task_ids
 from diffsim.tasks.goal_task import GoalTask
 from diffsim.tasks.half_cheetah import HalfCheetah
 from diffsim.tasks.hopper import Hopper
@@ -18,6 +19,7 @@ from diffsim.tasks.humanoid import Humanoid
 from diffsim.tasks.humanoid_standup import HumanoidStandup
 from diffsim.tasks.inverted_double_pendulum import InvertedDoublePendulum
 from diffsim.tasks.inverted_pendulum import InvertedPendulum
+from diffsim.tasks.official import OfficialEnv, official_env
 from diffsim.tasks.point_push import PointPush
 from diffsim.tasks.pusher import Pusher
 from diffsim.tasks.reacher import Reacher
@@ -38,38 +40,26 @@ __all__ = [
     "HumanoidStandup",
     "InvertedDoublePendulum",
     "InvertedPendulum",
+    "OfficialEnv",
     "PointPush",
     "Pusher",
     "Reacher",
     "ReacherGoal",
     "Swimmer",
     "Task",
+    "TaskReport",
     "Walker2d",
+    "check_task",
+    "find_task",
     "make",
+    "official_env",
+    "task_ids",
 ]
-
-TASKS: dict[str, type[Task]] = {
-    "Ant-v5": Ant,
-    "CartPoleSwingUp-v0": CartPoleSwingUp,
-    "HalfCheetah-v5": HalfCheetah,
-    "Hopper-v5": Hopper,
-    "Humanoid-v5": Humanoid,
-    "HumanoidStandup-v5": HumanoidStandup,
-    "InvertedDoublePendulum-v5": InvertedDoublePendulum,
-    "InvertedPendulum-v5": InvertedPendulum,
-    "PointPush-v0": PointPush,
-    "Pusher-v5": Pusher,
-    "Reacher-v5": Reacher,
-    "ReacherGoal-v0": ReacherGoal,
-    "Swimmer-v5": Swimmer,
-    "Walker2d-v5": Walker2d,
-}
-"""Every task by its Gymnasium id."""
 
 
 @overload
 def make(
-    id: str,
+    id: str | type[Task],
     num_envs: int = 1,
     device: str | torch.device = "cpu",
     *,
@@ -81,7 +71,7 @@ def make(
 
 @overload
 def make(
-    id: str,
+    id: str | type[Task],
     num_envs: int = 1,
     device: str | torch.device = "cpu",
     *,
@@ -91,7 +81,7 @@ def make(
 
 
 def make(
-    id: str,
+    id: str | type[Task],
     num_envs: int = 1,
     device: str | torch.device = "cpu",
     *,
@@ -99,31 +89,29 @@ def make(
     reward_noise: float = 0.0,
     **kwargs: Any,
 ) -> MDP:
-    """Makes N differentiable copies of a Gymnasium MuJoCo environment.
+    """Makes N differentiable copies of a task.
 
     Args:
-        id: Gymnasium's id, one of `TASKS`.
+        id: Gymnasium's id, one of `TASKS`; `module:MyTask-v0`, the subclass `MyTask` of `Task` in an importable module;
+            the id of a task that an installed package offers; or the class itself.
         num_envs: number of copies, N >= 1.
         device: where to simulate, such as "cpu" or "cuda".
         process_noise: standard deviation of a random generalized force on each dof, held for a step; one
             number, or nv of them, N and N m, >= 0 (`Task.set_process_noise`).
         reward_noise: standard deviation of noise on each step's reward, >= 0 (`NoisyReward`).
-        **kwargs: the options of Gymnasium's environment of that id, except those that concern rendering.
+        **kwargs: options of the task: those of Gymnasium's environment of that id, except rendering; for a task of
+            your own, those of its constructor.
 
-    Returns: the MDP, with Gymnasium's observations, rewards, termination and reset distribution: a `Task`, within
-    a `NoisyReward` if its rewards are noisy.
+    Returns: a `Task`, inside a `NoisyReward` if rewards are noisy. With Gymnasium's id it has the observations,
+    rewards, termination and reset distribution of Gymnasium's environment.
 
     Raises:
         ValueError: id is unknown, or an argument is out of range.
         TypeError: an option is unknown.
     """
-    if id not in TASKS:
-        raise ValueError(f"id must be one of {', '.join(TASKS)}; got {id!r}")
-    options = [name for name in inspect.signature(TASKS[id]).parameters if name not in ("num_envs", "device")]
-    unknown = [name for name in kwargs if name not in options]
-    if unknown:
-        raise TypeError(f"options of {id} must be among {', '.join(options)}; got {', '.join(unknown)}")
+    cls = task_class(id)
+    check_options(id, cls, kwargs)
     check_std("reward_noise", reward_noise)
-    task = TASKS[id](num_envs=num_envs, device=device, **kwargs)
+    task = cls(num_envs=num_envs, device=device, **kwargs)
     task.set_process_noise(process_noise)
     return NoisyReward(task, reward_noise) if reward_noise else task

@@ -63,10 +63,6 @@ class ForwardTask(Task):
         velocity = (next_state[:, 0] - state[:, 0]) / self.dt
         return self.forward_reward_weight * velocity
 
-    def terminal(self, state: Tensor) -> Tensor:
-        """Never."""
-        return torch.zeros(len(state), dtype=torch.bool, device=state.device)
-
 
 class UprightTask(ForwardTask):
     """Move forward along x without falling, in a model whose first three joints are x, z and the torso's angle.

@@ -1,13 +1,15 @@
-"""Tasks in which a goal is to be reached that is drawn anew in each episode."""
+"""Base class of tasks with a goal, which is drawn anew in each episode."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from pathlib import Path
+from functools import cached_property
+from os import PathLike
 from typing import Any, Literal
 
 import gymnasium
+import numpy as np
 import torch
 from gymnasium.spaces import Box, Dict
 from torch import Tensor
@@ -18,98 +20,116 @@ REWARD_TYPES = ("sparse", "dense")
 
 
 class GoalTask(Task):
-    """Bring something to a place in the plane, the goal. Never terminal.
+    """Move something to a goal, a position in the plane. Never terminal.
 
-    Goals are positions of two slides, the last in the model, which nothing moves: they are part of qpos, so of the
-    state and of scenarios. The observation is what Gymnasium makes of a goal environment's dictionary when it
-    flattens it, in the order of the names:
+    The goal is the position of two slides, the last ones of the model, which nothing moves: it is part of qpos, so of
+    the state and of scenarios. The observation is the one that Gymnasium makes when it flattens a goal environment's
+    dictionary, in the order of the names:
 
         [achieved_goal, desired_goal, observation]
 
     so that a function of it is universal: V(s, g), pi(s, g).
 
-    Rewards are a function of both goals. Sparse: 0 where they are nearer to each other than `distance_threshold`, else
-    -1. Dense: minus the distance, which has a gradient for pathwise methods.
+    Rewards are a function of both goals. Sparse: 0 where their distance is below `distance_threshold`, else -1. Dense:
+    minus the distance, which has a gradient for pathwise methods.
 
-    A task gives `reset_model`, `achieved_goal` and `features`.
-
-    Args:
-        xml_file: MJCF file beside the tasks.
-        num_features: numbers that `features` gives.
-        frame_skip: physics steps per action.
-        num_envs: N >= 1.
-        device: where to simulate.
-        reward_type: "sparse" or "dense".
-        distance_threshold: how near is a success, m, above 0.
+    A goal task defines `reset_model`, `achieved_goal` and `features`.
 
     Attributes:
-        goal_size: numbers in a goal, 2.
+        goal_size: numbers in a goal.
+        distance_threshold: default of the constructor's argument, m.
         goal_observation_space: of one copy, the dictionary.
     """
 
     max_episode_steps = 50
-    official_module = "diffsim.goal_envs"
     goal_size = 2
+    distance_threshold = 0.05
 
     def __init__(
         self,
-        xml_file: str,
-        num_features: int,
-        frame_skip: int,
-        num_envs: int,
-        device: str | torch.device,
-        reward_type: Literal["sparse", "dense"],
-        distance_threshold: float,
+        xml_file: str | PathLike[str] | None = None,
+        frame_skip: int | None = None,
+        num_envs: int = 1,
+        device: str | torch.device = "cpu",
+        reward_type: Literal["sparse", "dense"] = "sparse",
+        distance_threshold: float | None = None,
     ) -> None:
-        super().__init__(Path(__file__).with_name(xml_file), frame_skip, num_envs, device)
-        check_goal_options(reward_type, distance_threshold)
-        self.reward_type, self.distance_threshold = reward_type, distance_threshold
-        self.goal_observation_space = goal_space(self.goal_size, num_features)
+        """Loads the model.
+
+        Args:
+            xml_file: as for `Task`.
+            frame_skip: as for `Task`.
+            num_envs: N >= 1.
+            device: where to simulate.
+            reward_type: "sparse" or "dense".
+            distance_threshold: distance below which the goal is reached, m, > 0. None for the class's.
+        """
+        super().__init__(xml_file, frame_skip, num_envs, device)
+        self.reward_type = reward_type
+        self.distance_threshold = self.distance_threshold if distance_threshold is None else distance_threshold
+        check_goal_options(self.reward_type, self.distance_threshold)
+
+    @cached_property
+    def goal_observation_space(self) -> Dict:
+        """The dictionary of one copy."""
+        with torch.no_grad():
+            return goal_space(self.goal_size, self.features(self.rest_state()).shape[1])
+
+    @cached_property
+    def observation_space(self) -> Box:
+        """The dictionary's space as Gymnasium flattens it."""
         flat = gymnasium.spaces.flatten_space(self.goal_observation_space)
         assert isinstance(flat, Box)
-        self.observation_space = flat
+        return flat
 
     @abstractmethod
     def achieved_goal(self, state: Tensor) -> Tensor:
-        """Where what is to be moved is in `state` [N, S]: [N, G] m."""
+        """Position in `state` [N, S] of what is moved to the goal: [N, G] m."""
 
     @abstractmethod
     def features(self, state: Tensor) -> Tensor:
-        """What else is seen of `state` [N, S], the "observation" of the dictionary: [N, F]."""
+        """The other observed quantities of `state` [N, S], "observation" in the dictionary: [N, F]."""
 
     def desired_goal(self, state: Tensor) -> Tensor:
-        """Where it should be: [N, G] m."""
+        """The goal: [N, G] m."""
         return self.split(state)[0][:, -self.goal_size :]
 
     def info(self, state: Tensor) -> dict[str, Tensor]:
-        """What Gymnasium's environment says beside, [N] each: "is_success"."""
+        """The info of Gymnasium's environment, [N] each: "is_success"."""
         return {"is_success": distance(self.achieved_goal(state), self.desired_goal(state)) < self.distance_threshold}
 
     def compute_reward(self, achieved_goal: Tensor, desired_goal: Tensor, info: Mapping[str, Any]) -> Tensor:
-        """Reward of having reached one goal when the other was wanted.
+        """Reward of a step that reached `achieved_goal` when the goal was `desired_goal`.
 
         Args:
             achieved_goal: [..., G].
             desired_goal: [..., G].
-            info: of the step; not needed.
+            info: of the step; this class does not read it.
 
         Returns: [...].
         """
         gap = distance(achieved_goal, desired_goal)
         return -gap if self.reward_type == "dense" else (gap < self.distance_threshold).to(gap) - 1.0
 
+    def reward_of_arrays(self, achieved_goal: Any, desired_goal: Any, info: Mapping[str, Any]) -> Any:
+        """`compute_reward` with NumPy arrays in and out."""
+        achieved, desired = torch.as_tensor(np.asarray(achieved_goal)), torch.as_tensor(np.asarray(desired_goal))
+        infos = {name: torch.as_tensor(np.asarray(value)) for name, value in info.items()}
+        return self.compute_reward(achieved, desired, infos).numpy()
+
+    def split_goals(self, obs: np.ndarray) -> dict[str, np.ndarray]:
+        """Flat observations [..., O] as the dictionary of a goal environment."""
+        parts = np.split(obs, [self.goal_size, 2 * self.goal_size], axis=-1)
+        return dict(zip(("achieved_goal", "desired_goal", "observation"), parts, strict=True))
+
     def observation(self, state: Tensor) -> Tensor:
-        """Achieved goal, desired goal, and the rest: [N, O]."""
+        """Achieved goal, desired goal and features: [N, O]."""
         return torch.cat([self.achieved_goal(state), self.desired_goal(state), self.features(state)], dim=1)
 
     def reward(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
         """`compute_reward` of `next_state` [N, S]: [N]."""
         goals = self.achieved_goal(next_state), self.desired_goal(next_state)
         return self.compute_reward(*goals, self.info(next_state))
-
-    def terminal(self, state: Tensor) -> Tensor:
-        """Never."""
-        return torch.zeros(len(state), dtype=torch.bool, device=state.device)
 
     def uniform_in_ring(self, inner: float, outer: float, generator: torch.Generator) -> Tensor:
         """Points between two circles around the origin, uniform in area: [N, 2] m."""
@@ -120,7 +140,7 @@ class GoalTask(Task):
 
 
 def distance(achieved_goal: Tensor, desired_goal: Tensor) -> Tensor:
-    """How far the goals [..., G] are from each other: [...] m."""
+    """Distance between goals [..., G]: [...] m."""
     return torch.linalg.vector_norm(achieved_goal - desired_goal, dim=-1)
 
 
@@ -131,10 +151,7 @@ def goal_space(goal_size: int, num_features: int) -> Dict:
 
 
 def check_goal_options(reward_type: str, distance_threshold: float) -> None:
-    """Refuses values out of range.
-
-    Raises: ValueError.
-    """
+    """Raises ValueError for a value out of range."""
     if reward_type not in REWARD_TYPES:
         raise ValueError(f"reward_type must be one of {', '.join(REWARD_TYPES)}, got {reward_type!r}")
     if not 0 < distance_threshold < float("inf"):

@@ -88,7 +88,3 @@ class HumanoidStandup(HumanoidTask):
         ctrl_cost = self.ctrl_cost_weight * action.square().sum(dim=1)
         impact_cost = self.impact_cost_weight * self.squared_contact_forces(next_state)
         return height - ctrl_cost - impact_cost.clamp(*self.impact_cost_range) + 1
-
-    def terminal(self, state: Tensor) -> Tensor:
-        """Never."""
-        return torch.zeros(len(state), dtype=torch.bool, device=state.device)

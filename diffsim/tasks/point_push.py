@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -12,12 +13,12 @@ from diffsim.tasks.goal_task import GoalTask, distance
 
 
 class PointPush(GoalTask):
-    """Push a disc to a goal that is drawn anew in each episode, by a point that motors move in the plane.
+    """Push a disc to a goal that is drawn anew in each episode, with a point that motors move in the plane.
 
     Achieved goal: x and y of the disc (m). Features: positions of point and disc (m), and their velocities (m/s). The
-    dense reward is minus the disc's distance from the goal, minus `reward_near_weight` times the point's from the
-    disc: without that nothing pulls the point to a disc that it does not touch. Its official environment is
-    `diffsim.goal_envs.PointPushEnv`.
+    dense reward is minus the disc's distance from the goal, minus `reward_near_weight` times the point's distance from
+    the disc, which is the only part with a gradient while the point does not touch the disc. Its environment on C
+    MuJoCo is `diffsim.goal_envs.PointPushEnv`.
     """
 
     def __init__(
@@ -37,10 +38,11 @@ class PointPush(GoalTask):
             device: where to simulate.
             frame_skip: physics steps per action.
             reward_type: "sparse" or "dense".
-            distance_threshold: how near is a success, m.
+            distance_threshold: distance below which the goal is reached, m.
             reward_near_weight: weight of the distance from point to disc in the dense reward.
         """
-        super().__init__("point_push.xml", 8, frame_skip, num_envs, device, reward_type, distance_threshold)
+        path = Path(__file__).with_name("point_push.xml")
+        super().__init__(path, frame_skip, num_envs, device, reward_type, distance_threshold)
         self.reward_near_weight = reward_near_weight
 
     def reset_model(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -51,7 +53,7 @@ class PointPush(GoalTask):
         return qpos, torch.zeros_like(qpos)
 
     def achieved_goal(self, state: Tensor) -> Tensor:
-        """Where the disc is, [N, 2] m."""
+        """Position of the disc, [N, 2] m."""
         return self.split(state)[0][:, 2:4]
 
     def features(self, state: Tensor) -> Tensor:
@@ -60,11 +62,11 @@ class PointPush(GoalTask):
         return torch.cat([qpos[:, :4], qvel[:, :4]], dim=1)
 
     def info(self, state: Tensor) -> dict[str, Tensor]:
-        """Beside "is_success", the "near_distance" from point to disc, m."""
+        """Adds "near_distance", the distance from point to disc, m."""
         qpos = self.split(state)[0]
         return {**super().info(state), "near_distance": distance(qpos[:, :2], qpos[:, 2:4])}
 
     def compute_reward(self, achieved_goal: Tensor, desired_goal: Tensor, info: Mapping[str, Any]) -> Tensor:
-        """As every goal task's; the dense one also reads the "near_distance" [...] of `info`."""
+        """As `GoalTask`; the dense reward also reads "near_distance" [...] in `info`."""
         reward = super().compute_reward(achieved_goal, desired_goal, info)
         return reward if self.reward_type == "sparse" else reward - self.reward_near_weight * info["near_distance"]

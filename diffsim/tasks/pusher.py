@@ -96,7 +96,3 @@ class Pusher(Task):
         return (
             -self.reward_near_weight * near - self.reward_dist_weight * distance - self.reward_control_weight * effort
         )
-
-    def terminal(self, state: Tensor) -> Tensor:
-        """Never."""
-        return torch.zeros(len(state), dtype=torch.bool, device=state.device)

@@ -76,7 +76,3 @@ class Reacher(Task):
         """Minus the weighted distance to the target and squared action, [N]."""
         distance = torch.linalg.vector_norm(self.split(next_state)[2], dim=1)
         return -self.reward_dist_weight * distance - self.reward_control_weight * action.square().sum(dim=1)
-
-    def terminal(self, state: Tensor) -> Tensor:
-        """Never."""
-        return torch.zeros(len(state), dtype=torch.bool, device=state.device)

@@ -1,7 +1,8 @@
-"""ReacherGoal-v0: bring the tip of a two-link arm to a goal, with a sparse reward."""
+"""ReacherGoal-v0: move the tip of a two-link arm to a goal, with a sparse reward."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -11,10 +12,10 @@ from diffsim.tasks.goal_task import GoalTask
 
 
 class ReacherGoal(GoalTask):
-    """Bring the fingertip of a two-link arm to a goal that is drawn anew in each episode.
+    """Move the fingertip of a two-link arm to a goal that is drawn anew in each episode.
 
     Achieved goal: x and y of the fingertip (m). Features: cosines, then sines of the two arm angles, then the arm's
-    velocities (rad/s). Its official environment is `diffsim.goal_envs.ReacherGoalEnv`.
+    velocities (rad/s). Its environment on C MuJoCo is `diffsim.goal_envs.ReacherGoalEnv`.
     """
 
     def __init__(
@@ -33,9 +34,10 @@ class ReacherGoal(GoalTask):
             device: where to simulate.
             frame_skip: physics steps per action.
             reward_type: "sparse" or "dense".
-            distance_threshold: how near is a success, m.
+            distance_threshold: distance below which the goal is reached, m.
         """
-        super().__init__("reacher_goal.xml", 6, frame_skip, num_envs, device, reward_type, distance_threshold)
+        path = Path(__file__).with_name("reacher_goal.xml")
+        super().__init__(path, frame_skip, num_envs, device, reward_type, distance_threshold)
 
     def reset_model(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The arm at rest in any direction, bent by up to 2 rad; a goal between 0.05 and 0.2 m from the shoulder."""
@@ -44,7 +46,7 @@ class ReacherGoal(GoalTask):
         return qpos, torch.zeros_like(qpos)
 
     def achieved_goal(self, state: Tensor) -> Tensor:
-        """Where the fingertip is, [N, 2] m."""
+        """Position of the fingertip, [N, 2] m."""
         return self.simulator.xpos(self.split(state)[0], ["fingertip"])[:, 0, :2]
 
     def features(self, state: Tensor) -> Tensor:

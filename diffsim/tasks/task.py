@@ -1,10 +1,11 @@
-"""What Gymnasium's MuJoCo environments have in common, as an abstract MDP over the simulator."""
+"""Base class of tasks: a MuJoCo model with observation, reward, termination and reset, on the simulator."""
 
 from __future__ import annotations
 
 import importlib.util
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from numbers import Real
 from os import PathLike, fspath
 from pathlib import Path
@@ -15,75 +16,113 @@ import torch
 from gymnasium.spaces import Box
 from torch import Tensor
 
+import diffsim.types
 from diffsim.compile.model import Model
+from diffsim.compile.unsupported import UnsupportedModelError
+from diffsim.engine.black_box_simulator import BlackBoxSimulator
 from diffsim.engine.simulator import DynamicsPoint, Simulator
 from diffsim.mdp import MDP
-from diffsim.types import dtype
 from diffsim.wrappers import check_std
 
 
 class Task(MDP):
     """N copies of a MuJoCo model, each action held for `frame_skip` physics steps.
 
-    The state is [qpos, qvel, extras]. MuJoCo leaves positions of bodies and sites, and forces, as they were
-    where it last evaluated the dynamics (before the final Euler update, or in the fourth stage of RK4), and
-    Gymnasium's observations and rewards read them there. They are therefore no function of [qpos, qvel], and
-    a task that needs them carries them as extras. Gradients flow through them.
+    A task of your own is a subclass with `xml_file`, `reset_model`, `observation` and `reward`, and where they are
+    needed `terminal` and `extras`, all of them torch functions of a batch of N worlds. `diffsim.check_task` checks it.
 
-    A task gives `reset_model`, `observation`, `reward` and `terminal`, and if it has extras, `extras`.
+    The state is [qpos, qvel, extras]. Extras are what observation or reward read of the last evaluation of the
+    dynamics: positions of bodies and sites, and forces. After a step MuJoCo leaves those as they were where it last
+    evaluated the dynamics (before the final Euler update, or in the fourth stage of RK4), and Gymnasium's environments
+    read them there, so they are no function of [qpos, qvel]. Gradients flow through extras.
 
     Attributes:
-        official_module: where a task that Gymnasium does not have keeps its environment in C MuJoCo, a class with the
-            task's name and "Env"; None for Gymnasium's tasks.
-        simulated: False for a model that the simulator does not support; `FiniteDifferenceMDP` can still run the task.
+        xml_file: default of the constructor's argument.
+        frame_skip: default of the constructor's argument.
+        max_episode_steps: time limit of an episode, in actions.
+        num_extras: numbers in `extras`.
+        simulated: False for a model that the simulator does not support. C MuJoCo then makes the steps, and central
+            differences their gradients (see `FiniteDifferenceMDP`).
         process_noise: [nv] standard deviation of the random force on each dof, N or N m; None if there is none.
     """
 
-    official_module: str | None = None
-    simulated = True
-    process_noise: Tensor | None = None
-
+    xml_file: str | PathLike[str] | None = None
+    frame_skip: int = 1
     max_episode_steps = 1000
     num_extras = 0
+    simulated = True
+    process_noise: Tensor | None = None
+    dtype = diffsim.types.dtype
 
     def __init__(
-        self, xml_file: str | PathLike[str], frame_skip: int, num_envs: int, device: str | torch.device
+        self,
+        xml_file: str | PathLike[str] | None = None,
+        frame_skip: int | None = None,
+        num_envs: int = 1,
+        device: str | torch.device = "cpu",
     ) -> None:
         """Loads the model.
 
         Args:
-            xml_file: MJCF file: a name among the files Gymnasium ships, or a path that starts with ".", "/"
-                or "~".
-            frame_skip: physics steps per action, >= 1.
+            xml_file: MJCF file: a path, absolute or starting with "." or "~", or a name among the files that Gymnasium
+                ships; or MJCF text, which starts with "<". None for the class's `xml_file`.
+            frame_skip: physics steps per action, >= 1. None for the class's `frame_skip`.
             num_envs: number of copies, N >= 1.
             device: where to simulate.
+
+        Raises: UnsupportedModelError if the simulator does not support the model.
         """
-        for name, count in (("num_envs", num_envs), ("frame_skip", frame_skip)):
+        self.frame_skip = self.frame_skip if frame_skip is None else frame_skip
+        for name, count in (("num_envs", num_envs), ("frame_skip", self.frame_skip)):
             if not isinstance(count, int) or isinstance(count, bool):
                 raise TypeError(f"{name} must be an int, got {count!r}")
             if count < 1:
                 raise ValueError(f"{name} must be >= 1, got {count}")
-        self.mj_model = mujoco.MjModel.from_xml_path(str(_mjcf_path(xml_file)))
-        if self.simulated:
-            self.simulator = Simulator(Model(self.mj_model), num_envs, device=device)
+        self.mj_model = _load(self.xml_file if xml_file is None else xml_file)
         self.num_envs = num_envs
+        self.simulator = self._make_simulator(device)
         self.device = torch.device(device)
-        self.dtype = dtype
-        self.frame_skip = frame_skip
         self.action_space = Box(*self.mj_model.actuator_ctrlrange.T.astype(np.float32), dtype=np.float32)
-        self.init_qpos = torch.as_tensor(self.mj_model.qpos0, dtype=dtype, device=self.device)
+        self.init_qpos = torch.as_tensor(self.mj_model.qpos0, dtype=self.dtype, device=self.device)
+
+    def _make_simulator(self, device: str | torch.device) -> Simulator:
+        """The simulator of the model, or C MuJoCo with the same methods."""
+        if not self.simulated:
+            return BlackBoxSimulator(self.mj_model)  # pyright: ignore[reportReturnType]
+        try:
+            return Simulator(Model(self.mj_model), self.num_envs, device=device)
+        except UnsupportedModelError as error:
+            error.add_note(
+                f"`simulated = False` in {type(self).__name__} makes C MuJoCo step it; gradients are slower."
+            )
+            raise
+
+    @cached_property
+    def observation_space(self) -> Box:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """As many unbounded numbers as `observation` returns; a task may set another space."""
+        with torch.no_grad():
+            obs = self.observation(self.rest_state())
+        if obs.ndim != 2 or len(obs) != self.num_envs:
+            name = type(self).__name__
+            raise ValueError(f"{name}.observation must return [N, O] with N = {self.num_envs}, got {list(obs.shape)}")
+        return unbounded(obs.shape[1])
+
+    def rest_state(self) -> Tensor:
+        """The model's reference positions, zero velocities and zero extras: [N, S]."""
+        zeros = self.init_qpos.new_zeros(self.num_envs, self.state_size - self.mj_model.nq)
+        return torch.cat([self.init_qpos.expand(self.num_envs, -1), zeros], dim=1)
 
     def set_process_noise(self, std: float | Sequence[float]) -> None:
-        """Lets a random generalized force push each dof, `qfrc_applied = std * w` with w ~ N(0, I).
+        """Applies a random generalized force to each dof, `qfrc_applied = std * w` with w ~ N(0, I).
 
         A force is drawn per transition, and held for its `frame_skip` physics steps (dt seconds). It changes a
-        momentum by `std * dt * w`; at another `dt`, `std` proportional to 1 / sqrt(dt) makes motion as rough.
+        momentum by `std * dt * w`. For equally rough motion at another `dt`, `std` is proportional to 1 / sqrt(dt).
 
         Args:
             std: one number for all dofs, or one for each [nv], N for slides and N m for hinges (of a free joint:
-                three N along the world's axes, then three N m about the body's); >= 0. Zero takes the noise away.
+                three N along the world's axes, then three N m about the body's); >= 0. Zero removes the noise.
 
-        Raises: TypeError or ValueError if it is not such numbers.
+        Raises: TypeError or ValueError if `std` is anything else.
         """
         if not isinstance(std, Real | Sequence | np.ndarray) or isinstance(std, str):
             raise TypeError(f"process_noise must be a number or a sequence of numbers, got {std!r}")
@@ -93,7 +132,7 @@ class Task(MDP):
         for value in values:
             check_std("process_noise", value)
         noisy = any(values)
-        self.process_noise = torch.tensor(values, dtype=dtype, device=self.device) if noisy else None
+        self.process_noise = torch.tensor(values, dtype=self.dtype, device=self.device) if noisy else None
         self.noise_size = self.mj_model.nv if noisy else 0
 
     @property
@@ -111,7 +150,7 @@ class Task(MDP):
         """Draws fresh qpos [N, nq] and qvel [N, nv]."""
 
     def extras(self, evaluation: DynamicsPoint) -> Tensor:
-        """Quantities of the last evaluation that observation or reward read: [N, num_extras]."""
+        """Quantities of the last evaluation of the dynamics that observation or reward read: [N, num_extras]."""
         return evaluation.qpos[:, :0]
 
     def initial(self, generator: torch.Generator) -> Tensor:
@@ -119,10 +158,10 @@ class Task(MDP):
         return self.state_at(*self.reset_model(generator))
 
     def state_at(self, qpos: Tensor, qvel: Tensor) -> Tensor:
-        """A full state from qpos [N, nq] and qvel [N, nv], with the extras that follow a reset there: [N, S].
+        """A full state from qpos [N, nq] and qvel [N, nv], with the extras of a reset to them: [N, S].
 
-        The dynamics are evaluated there with zero controls. Contact forces on bodies are zero: Gymnasium has
-        MuJoCo compute them after steps alone.
+        Extras come from an evaluation of the dynamics with zero controls. Contact forces on bodies are zero:
+        Gymnasium computes them after steps only.
         """
         physics = torch.cat([qpos, qvel], dim=1)
         if not self.num_extras:
@@ -141,7 +180,7 @@ class Task(MDP):
             action: [N, A], in the units of `action_space`.
             noise: [N, nv] standard normal with process noise, else None.
 
-        Raises: ValueError if a shape differs, an entry is not finite, or noise is given to a task without.
+        Raises: ValueError if a shape is wrong, an entry is not finite, or a task without process noise gets noise.
         """
         physics, force = self.checked(state, action, noise)
         if not self.num_extras:
@@ -150,7 +189,7 @@ class Task(MDP):
         return torch.cat([next_physics, self.extras(evaluation)], dim=1)
 
     def checked(self, state: Tensor, action: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Of checked arguments of `transition`: [qpos, qvel] [N, nq + nv], and the random force [N, nv] or None."""
+        """Checks the arguments of `transition`; returns [qpos, qvel] [N, nq + nv], and the force [N, nv] or None."""
         if noise is not None and self.process_noise is None:
             raise ValueError("noise must be None for a task without process noise (noise_size is 0)")
         sizes = {"state": (state, self.state_size), "action": (action, self.mj_model.nu)}
@@ -167,6 +206,10 @@ class Task(MDP):
         """Parts of `state` [N, S]: qpos [N, nq], qvel [N, nv], extras [N, num_extras]."""
         qpos, qvel, extras = state.split([self.mj_model.nq, self.mj_model.nv, self.num_extras], dim=1)
         return qpos, qvel, extras
+
+    def terminal(self, state: Tensor) -> Tensor:
+        """Never; a task with terminal states overrides it."""
+        return torch.zeros(len(state), dtype=torch.bool, device=state.device)
 
     def uniform(self, size: int, bound: float, generator: torch.Generator) -> Tensor:
         """Uniform numbers in [-bound, bound): [N, size]."""
@@ -190,8 +233,17 @@ def within(value: Tensor, interval: tuple[float, float]) -> Tensor:
     return (low < value) & (value < high)
 
 
+def _load(xml_file: str | PathLike[str] | None) -> mujoco.MjModel:
+    """The model of an MJCF file or text."""
+    if xml_file is None:
+        raise TypeError("xml_file must be given, as an attribute of the task's class or as an argument")
+    if fspath(xml_file).lstrip().startswith("<"):
+        return mujoco.MjModel.from_xml_string(fspath(xml_file))
+    return mujoco.MjModel.from_xml_path(str(_mjcf_path(xml_file)))
+
+
 def _mjcf_path(xml_file: str | PathLike[str]) -> Path:
-    """Finds an MJCF file as Gymnasium does: beside its own, unless the name starts with ".", "/" or "~"."""
+    """Finds an MJCF file as Gymnasium does: among its own files, unless the name starts with ".", "/" or "~"."""
     name = fspath(xml_file)
     if name.startswith((".", "/", "~")):
         path = Path(name).expanduser()

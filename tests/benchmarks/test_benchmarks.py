@@ -1,4 +1,4 @@
-"""The benchmarks run as programs and give tables; tiny sizes."""
+"""The benchmarks run as programs and write tables, with small sizes."""
 
 import csv
 import importlib
@@ -15,23 +15,27 @@ import pytest
 
 import diffsim
 from benchmarks import pong
-from benchmarks.goals import EXPERIMENTS, arguments_of
 from benchmarks.goals import Result as GoalResult
+from benchmarks.goals import main as goals
 from benchmarks.goals import page as goals_page
-from benchmarks.goals import read as read_goals
 from benchmarks.goals import save as save_goals
-from benchmarks.model_free import Job, call, equal, tuned
+from benchmarks.machine import RESULTS
+from benchmarks.model_free import Job, equal, tuned
 from benchmarks.model_free import Row as ModelFreeRow
 from benchmarks.model_free import main as model_free
 from benchmarks.model_free import table as model_free_table
 from benchmarks.onset import soften
+from benchmarks.pathwise import Row as PathwiseRow
+from benchmarks.pathwise import digest
 from benchmarks.physics import Row, verdicts
+from benchmarks.runs import call, fit_arguments, read_rows, train, two_digits, write_rows
+from diffsim.trainers.run.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 
 
 def run(module: str, *arguments: object) -> str:
-    """Output of a benchmark, in a process of its own: each chooses its precision, and one holds it on one core."""
+    """Output of a benchmark in a process of its own: each sets its precision, and one binds the process to a core."""
     command = [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
@@ -47,7 +51,7 @@ def cells(line: str) -> list[str]:
 @pytest.mark.parametrize(
     "module",
     [
-        *("ensemble", "goals", "gradients", "laboratory", "model_free", "off_policy", "onset", "ours"),
+        *("ensemble", "goals", "gradients", "laboratory", "model_free", "off_policy", "onset"),
         *("pathwise", "pegasus", "physics", "pong", "relaxed", "simulated"),
     ],
 )
@@ -61,7 +65,7 @@ def test_physics(tmp_path):
     arguments = ["--tasks", "InvertedPendulum-v5", "--batches", 2, "--seconds", 0.001, "--devices", "cpu"]
     output = run("physics", *arguments, "--peers", "transition_fd", "--output", tmp_path)
     page = (tmp_path / "physics.md").read_text()
-    assert "mujoco " in page and "holds on" not in page  # the bars are for 256 worlds
+    assert "mujoco " in page and "holds on" not in page  # the bounds are for 256 worlds
     assert "not measured" in output
     (row,) = records(tmp_path / "physics.csv")
     assert row["task"] == "InvertedPendulum-v5"
@@ -75,7 +79,7 @@ def test_gradients(tmp_path):
     assert (tmp_path / "InvertedPendulum-v5.png").stat().st_size > 10_000
     errors = records(tmp_path / "errors.csv")
     assert len(errors) == 4
-    # Float64 was switched on.
+    # float64 is on
     assert all(float(row["error"]) < 1e-7 for row in errors if not row["switch"])
     growth = records(tmp_path / "growth.csv")
     assert [int(row["steps"]) for row in growth] == [1, 2, 3, 4]
@@ -107,7 +111,7 @@ def test_onset(tmp_path):
 
 
 @pytest.mark.parametrize(("contacts", "limits"), [(True, False), (False, True)])
-def test_soft_variants_differ_in_nothing_but_where_their_forces_begin(tmp_path, contacts, limits):
+def test_soft_variants_differ_only_in_the_impedance_at_zero_depth(tmp_path, contacts, limits):
     soften("Hopper-v5", contacts, limits, tmp_path / "soft.xml")
     soft, hard = mujoco.MjModel.from_xml_path(str(tmp_path / "soft.xml")), diffsim.make("Hopper-v5", 1).mj_model
     assert (soft.geom_solimp[:, 0] == (0.0 if contacts else hard.geom_solimp[:, 0])).all()
@@ -128,7 +132,34 @@ def test_pathwise(tmp_path):
     assert line in page and cells(line)[3].startswith(f"3: {float(row['mean']):,.0f}")
     before = (tmp_path / "runs.csv").read_text()
     run("pathwise", *arguments, "--output", tmp_path)
-    assert (tmp_path / "runs.csv").read_text() == before  # finished runs are not repeated: seconds would differ
+    assert (tmp_path / "runs.csv").read_text() == before  # finished runs are not repeated: their seconds would differ
+
+
+def test_recorded_rows_of_pathwise_belong_to_the_current_configs():
+    rows = read_rows(PathwiseRow, RESULTS / "pathwise" / "runs.csv")
+    assert len(rows) == 60 and all(row.config == digest(row.task, row.budget) for row in rows)
+
+
+def test_rows_survive_a_file(tmp_path):
+    rows = [GoalResult("a", True, 0, 10, 0.1234, 1 / 3), GoalResult("b", False, 1, 20, 1.0, 2.0)]
+    write_rows(rows, tmp_path / "rows.csv")
+    assert read_rows(GoalResult, tmp_path / "rows.csv") == rows
+    write_rows(rows, tmp_path / "rows.csv", two_digits)
+    assert [row.minutes for row in read_rows(GoalResult, tmp_path / "rows.csv")] == [0.33, 2.0]
+    assert read_rows(GoalResult, tmp_path / "none.csv") == []
+
+
+def test_a_run_goes_on_to_a_larger_budget_and_a_finished_one_is_left_alone(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    options = {"task": "Reacher-v5", "algorithm": "BPTT", "num_envs": 2, "horizon": 4, "hidden_sizes": [4]}
+    train(folder, {**options, "final_episodes": 2}, 16)
+    first = folder.final.stat().st_mtime_ns
+    train(folder, options, 16)
+    assert folder.final.stat().st_mtime_ns == first and folder.read_metrics()[-1]["env_steps"] == 16
+    train(folder, options, 32)
+    assert folder.read_metrics()[-1]["env_steps"] == 32 and folder.final.stat().st_mtime_ns > first
+    with pytest.raises(RuntimeError, match="failed"):
+        train(RunFolder(tmp_path / "wrong"), {"horizon": -1}, 16)
 
 
 def test_pegasus(tmp_path):
@@ -184,8 +215,8 @@ def test_model_free_gives_ours_the_settings_of_a_file_or_those_of_theirs():
     assert settings(equal, "ours", "Swimmer-v5", "PPO") == {}
 
 
-def test_a_run_and_its_peer_go_on_two_cores_at_the_same_time(tmp_path):
-    """Two commands that wait for each other: run one after the other they would never end."""
+def test_a_run_and_its_peer_run_at_the_same_time(tmp_path):
+    """Two commands that wait for each other: one after the other, they would never end."""
     wait = "import os,sys,time\nopen(sys.argv[1],'w').close()\nwhile not os.path.exists(sys.argv[2]): time.sleep(0.01)"
     wait += "\nprint(sorted(os.sched_getaffinity(0)))"
     one, two = tmp_path / "one", tmp_path / "two"
@@ -203,12 +234,12 @@ def test_simulated(tmp_path):
     arguments = ["--budget", 2048, "--seeds", 0, "--copies", 2, "--runs", tmp_path / "runs", "--output", tmp_path]
     output = run("simulated", *arguments)
     rows = {cells(line)[0]: cells(line) for line in re.findall(r"^\| .*$", output, re.M)}
-    assert rows["diffsim/Hopper-v5"][1] == rows["Hopper-v5"][1] == "4,096"  # half of them only looked at
+    assert rows["diffsim/Hopper-v5"][1] == rows["Hopper-v5"][1] == "4,096"  # half of them initialise the normalizer
     speeds = [float(cell.replace(",", "")) for cell in rows["2"][1:]]
     assert speeds[2] == pytest.approx(speeds[0] / speeds[1], abs=0.02) and min(speeds) > 0
 
 
-def test_pong_tells_the_rise_of_the_mean_of_ten_iterations(tmp_path):
+def test_pong_reports_the_rise_of_the_moving_average(tmp_path):
     score = [-21.0] * 10 + [-20.0] * 10 + [-17.0] * 10
     rows = [{"return": value, "env_steps": 100 * (i + 1), "seconds": 6.0 * (i + 1)} for i, value in enumerate(score)]
     (line,) = re.findall(r"^\| 30 \|.*$", pong.report(rows, 4), re.M)
@@ -227,13 +258,13 @@ def test_pong_tells_the_rise_of_the_mean_of_ten_iterations(tmp_path):
         (["--equal", "--algorithms", "Reinforce"], "among ['TRPO', 'A2C', 'PPO'], got ['Reinforce']"),
     ],
 )
-def test_model_free_tells_what_does_not_go_together(capsys, arguments, message):
+def test_model_free_refuses_options_that_do_not_fit(capsys, arguments, message):
     with pytest.raises(SystemExit, match="2"):
         model_free(arguments)
     assert message in capsys.readouterr().err
 
 
-def test_model_free_compares_means_with_their_spread():
+def test_model_free_compares_means_with_their_standard_error():
     def rows(library, means, seconds):
         run = ("HalfCheetah-v5", "PPO", 100_000)
         return [ModelFreeRow(library, *run, seed, mean, 1.0, 100, seconds) for seed, mean in enumerate(means)]
@@ -243,12 +274,12 @@ def test_model_free_compares_means_with_their_spread():
     for ours, apart, verdict in (([890.0, 920.0], "-95 ± 101", "yes"), ([890.0, 900.0], "-105 ± 100", "no")):
         line = model_free_table([*rows("ours", ours, 1.0), *theirs])[-1]
         assert cells(line)[6:] == [apart, verdict, "100", "50", "2.00", "910"]
-    assert cells(model_free_table([*rows("ours", [1100.0], 1.0), *theirs])[-1])[6] == "+100"  # of one seed no error
-    ours = [*rows("ours", [900.0], 1.0), *rows("ours", [900.0], np.nan)]  # speeds are those of the pair alone
+    assert cells(model_free_table([*rows("ours", [1100.0], 1.0), *theirs])[-1])[6] == "+100"  # no error with one seed
+    ours = [*rows("ours", [900.0], 1.0), *rows("ours", [900.0], np.nan)]  # only the pair has a speed
     assert cells(model_free_table([*ours, *theirs])[-1])[8:11] == ["100", "50", "2.00"]
 
 
-def test_verdicts_name_what_misses():
+def test_verdicts_name_the_tasks_that_miss_a_bound():
     rows = [
         Row("a", "cpu", 256, mj_step=1.0, forward=1.0, both=3.0, mjx_forward=3.5, mjx_both=8.0),
         Row("b", "cpu", 256, mj_step=1.0, forward=2.0, both=9.0),
@@ -286,7 +317,18 @@ def test_relaxed(tmp_path):
     assert biases == sorted(biases) and deviations == sorted(deviations, reverse=True)
 
 
-def test_goals_table_says_what_is_shown(tmp_path):
+def test_goals_writes_the_success_rate_of_the_final_episodes(tmp_path):
+    arguments = ["--tasks", "bit_flip", "--seeds", "1", "--env_steps", "400"]
+    goals([*arguments, "--runs", str(tmp_path / "runs"), "--output", str(tmp_path)])
+    plain, hindsight = sorted(records(tmp_path / "runs.csv"), key=lambda row: row["hindsight"])
+    for row, name in ((plain, "plain"), (hindsight, "hindsight")):
+        episodes = records(tmp_path / "runs" / f"bit_flip-{name}-400-seed-0" / "final.csv")
+        assert len(episodes) == 100 and [episode["seed"] for episode in episodes[:2]] == ["1000000", "1000001"]
+        assert float(row["success"]) == pytest.approx(np.mean([float(episode["success"]) for episode in episodes]))
+        assert all((float(e["return"]) > -int(e["length"])) == (e["success"] == "1") for e in episodes)
+
+
+def test_goals_table_says_whether_the_rates_are_reached(tmp_path):
     results = [GoalResult("bit_flip", True, seed, 40_000, success, 1.0) for seed, success in enumerate((1.0, 0.94))]
     results += [
         GoalResult("bit_flip", False, 0, 40_000, 0.2, 1.0),
@@ -301,10 +343,13 @@ def test_goals_table_says_what_is_shown(tmp_path):
         ["FetchReach-v4", "future, 0.8", "20,000", "0.90", "0.90", ">= 0.95: no", "9"],
     ]
     save_goals(results, tmp_path)
-    assert list(read_goals(tmp_path).values()) == results
-    words = arguments_of(EXPERIMENTS["fetch_push"], False, 3, 7, Path("there"))
-    assert words[0] == "--config" and Path(words[1]).is_file()
-    assert set(words[2:]) == {"--seed=3", "--env_steps=7", "--run=there", "--goal_strategy=null"}
+    assert read_rows(GoalResult, tmp_path / "runs.csv") == results
+
+
+def test_options_become_arguments_of_fit():
+    options = {"run": Path("there"), "seed": 3, "sizes": [4, 4], "compile": True, "strategy": None, "task": "A-v0"}
+    words = ["--run=there", "--seed=3", "--sizes=[4, 4]", "--compile=true", "--strategy=null", "--task=A-v0"]
+    assert fit_arguments(options) == words
 
 
 def test_the_ensemble_benchmark_gives_a_ratio_for_every_size():

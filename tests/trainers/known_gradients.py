@@ -1,4 +1,4 @@
-"""Problems whose policy gradient is known, and one estimate of each kind per copy."""
+"""Problems whose policy gradient is known, and one estimate per copy by each estimator."""
 
 from functools import cache
 
@@ -20,7 +20,7 @@ NAMES = ["pathwise", "windows", *LIKELIHOOD_RATIOS, *DIFFERENCES, "mixture", "to
 
 
 class Problem:
-    """An MDP, a policy, their exact gradient and value, and one estimate of each kind per copy."""
+    """An MDP, a policy, their exact gradient and value, and one estimate per copy by each estimator."""
 
     def __init__(self, mdp, policy, horizon, exact, value, seed=0):
         self.mdp, self.policy, self.exact, self.value = mdp, policy, exact, value
@@ -29,7 +29,7 @@ class Problem:
         with torch.no_grad():
             self.trajectory, _ = rollout(mdp, policy, self.scenarios)
 
-    @cache  # noqa: B019 the problems live as long as the tests
+    @cache  # noqa: B019 the problems exist as long as the tests
     def estimate(self, name):
         """[N, D]."""
         setting = (self.mdp, self.policy, self.scenarios)
@@ -76,6 +76,6 @@ PROBLEMS = {"bandit": bandit, "3-step LQR": lqr, "10-step LQR": lambda: lqr(10, 
 
 
 def errors_in_standard_errors(gradients, exact):
-    """How far the mean of [N, D] is from `exact` [D], in standard errors of the mean: the largest of D."""
+    """Largest distance of the mean of [N, D] from `exact` [D], in standard errors of the mean."""
     standard_error = gradients.std(0) / len(gradients) ** 0.5
     return ((gradients.mean(0) - exact).abs() / standard_error).max().item()

@@ -10,7 +10,7 @@ from tests.trainers.linear import LinearQuadratic
 
 
 class LinearGaussian(nn.Module):
-    """u = K o + exp(log_std) * z: what `GaussianMLP` is, without perceptron and squashing."""
+    """u = K o + exp(log_std) * z: like `GaussianMLP`, without perceptron and squashing."""
 
     normalizer = None
 
@@ -33,7 +33,7 @@ class LinearGaussian(nn.Module):
 
 
 class Bandit(MDP):
-    """One step from x = 1, which is seen as o = [1]:  r = offset - (u - target)^2."""
+    """One step from x = 1, observed as o = [1]:  r = offset - (u - target)^2."""
 
     state_size, max_episode_steps = 1, 1
 

@@ -4,7 +4,7 @@ from functools import partial
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box, Dict, Discrete
+from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 
@@ -50,42 +50,6 @@ class Target(gymnasium.Env):
 
     def _observation(self):
         return np.array([self.sign, float(self.age)])
-
-
-class BitFlip(gymnasium.Env):
-    """Flip one of n bits per step, to make them those of a goal: -1 per step until they are, then 0 and the end.
-
-    Source: Andrychowicz et al. (2017), "Hindsight Experience ReplayBuffer", section 3.1.
-    """
-
-    def __init__(self, n=15):
-        self.n = n
-        bits = Box(0.0, 1.0, (n,), np.float64)
-        self.action_space = Discrete(n)
-        self.observation_space = Dict({"observation": bits, "achieved_goal": bits, "desired_goal": bits})
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.bits, self.goal = (self.np_random.integers(0, 2, self.n).astype(float) for _ in range(2))
-        self.age = 0
-        return self._observation(), {}
-
-    def step(self, action):
-        self.bits[action] = 1.0 - self.bits[action]
-        self.age += 1
-        obs = self._observation()
-        goals = obs["achieved_goal"], obs["desired_goal"], {}
-        done = bool(self.compute_terminated(*goals))
-        return obs, float(self.compute_reward(*goals)), done, self.age == self.n and not done, {"is_success": done}
-
-    def compute_reward(self, achieved, desired, info):
-        return np.where((achieved == desired).all(-1), 0.0, -1.0)
-
-    def compute_terminated(self, achieved, desired, info):
-        return (achieved == desired).all(-1)
-
-    def _observation(self):
-        return {"observation": self.bits.copy(), "achieved_goal": self.bits.copy(), "desired_goal": self.goal.copy()}
 
 
 def vector(cls, num_envs, **kwargs):

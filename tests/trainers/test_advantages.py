@@ -1,4 +1,4 @@
-"""Reward-to-go, n-step returns and advantages: against their definitions on random arrays with random ends."""
+"""Reward-to-go, n-step returns and advantages, against their definitions on random arrays with random ends."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ discounts = st.floats(0.1, 1.0)
 
 
 def arrays(seed):
-    """Reward, value, next value and ends; the next value is zero at some of the ends, the terminations."""
+    """Reward, value, next value and ends; the next value is zero at some of the ends, which are terminations."""
     generator = torch.Generator().manual_seed(seed)
     reward, value, next_value = torch.randn(3, H, N, generator=generator, dtype=torch.float64)
     ended = torch.rand(H, N, generator=generator) < 0.3
@@ -28,7 +28,7 @@ def last_step(ended, t, n):
 
 @settings(deadline=None)
 @given(seeds, discounts)
-def test_reward_to_go_is_its_definition(seed, gamma):
+def test_reward_to_go_equals_its_definition(seed, gamma):
     reward, _, _, ended = arrays(seed)
     returns = reward_to_go(reward, ended, gamma)
     for t in range(H):
@@ -39,7 +39,7 @@ def test_reward_to_go_is_its_definition(seed, gamma):
 
 @settings(deadline=None)
 @given(seeds, discounts, st.integers(1, H + 2))
-def test_n_step_returns_are_their_definition(seed, gamma, num_steps):
+def test_n_step_returns_equal_their_definition(seed, gamma, num_steps):
     reward, _, next_value, ended = arrays(seed)
     returns = n_step_returns(reward, next_value, ended, gamma, num_steps)
     for t in range(H):
@@ -52,7 +52,7 @@ def test_n_step_returns_are_their_definition(seed, gamma, num_steps):
 
 @settings(deadline=None)
 @given(seeds, discounts, st.floats(0.0, 1.0))
-def test_advantages_are_sums_of_fading_surprises(seed, gamma, lam):
+def test_advantages_are_discounted_sums_of_td_errors(seed, gamma, lam):
     reward, value, next_value, ended = arrays(seed)
     advantages = generalized_advantages(reward, value, next_value, ended, gamma, lam)
     for t in range(H):
@@ -66,9 +66,9 @@ def test_advantages_are_sums_of_fading_surprises(seed, gamma, lam):
 
 @settings(deadline=None)
 @given(seeds, discounts)
-def test_the_two_extremes_of_lambda_are_one_step_and_all_steps(seed, gamma):
+def test_lambda_zero_is_one_step_and_lambda_one_is_monte_carlo(seed, gamma):
     reward, value, next_value, ended = arrays(seed)
-    # Within an episode, what one step reaches the next one starts from: then the sum telescopes.
+    # Within an episode the next value equals the value of the next step, so that the sum telescopes.
     next_value[:-1] = torch.where(ended[:-1], next_value[:-1], value[1:])
     for lam, num_steps in ((0.0, 1), (1.0, H)):
         advantages = generalized_advantages(reward, value, next_value, ended, gamma, lam)
@@ -81,12 +81,12 @@ def test_by_hand():
     next_value = torch.tensor([[10.0], [20.0], [30.0]])
     ended = torch.tensor([[False], [True], [False]])
     assert reward_to_go(reward, ended, 0.5).flatten().tolist() == [1 + 0.5 * 2, 2, 4]
-    # The episode is cut short at t = 1, by a time-out: its value goes on from there, the next episode does not.
+    # The episode is truncated at t = 1: it bootstraps with the next value, not with the next episode.
     two_steps = [1 + 0.5 * 2 + 0.25 * 20, 2 + 0.5 * 20, 4 + 0.5 * 30]
     assert n_step_returns(reward, next_value, ended, 0.5, 2).flatten().tolist() == two_steps
 
 
-def test_mistakes_are_named():
+def test_messages_name_argument_rule_and_value():
     zeros, ended = torch.zeros(4, 2), torch.zeros(4, 2, dtype=torch.bool)
     with pytest.raises(ValueError, match=r"reward, ended must have one shape, got reward \(4, 2\), ended \(3, 2\)"):
         reward_to_go(zeros, ended[:3], 1.0)

@@ -1,4 +1,4 @@
-"""Estimators of the policy gradient, on problems whose gradient is known: unbiased, and as noisy as theory says."""
+"""Bias and variance of the policy-gradient estimators, on problems whose gradient is known."""
 
 import pytest
 import torch
@@ -43,8 +43,8 @@ def test_unbiased(problem, name):
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
-def test_a_gradient_without_the_noise_is_caught(problem):
-    """Negative control: the deviation's part of the action, std * noise, is cut from the graph."""
+def test_bias_is_detected_if_the_action_noise_is_detached(problem):
+    """Negative control: std * noise is detached from the graph."""
     problem = PROBLEMS[problem]()
 
     class Broken(LinearGaussian):
@@ -57,8 +57,8 @@ def test_a_gradient_without_the_noise_is_caught(problem):
     assert errors_in_standard_errors(gradients, problem.exact) > 4
 
 
-def test_a_gradient_cut_at_the_process_noise_is_caught():
-    """Negative control: the noisy next state is taken as drawn, not as a function of state and action."""
+def test_bias_is_detected_if_the_noisy_state_is_detached():
+    """Negative control: the noisy next state is a constant, not a function of state and action."""
     problem = lqr()
 
     class Broken(NoisyLinearQuadratic):
@@ -70,7 +70,7 @@ def test_a_gradient_cut_at_the_process_noise_is_caught():
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
-def test_a_baseline_that_depends_on_the_action_is_caught(problem):
+def test_bias_is_detected_if_the_baseline_depends_on_the_action(problem):
     """Negative control: b = 5 u^2."""
     problem = PROBLEMS[problem]()
     trajectory = problem.trajectory
@@ -80,8 +80,8 @@ def test_a_baseline_that_depends_on_the_action_is_caught(problem):
     assert errors_in_standard_errors(gradients, problem.exact) > 20
 
 
-def test_the_own_return_in_the_average_is_caught():
-    """Negative control: an average over all of 4 copies, the own one too, makes the gradient short by 1 / 4."""
+def test_bias_is_detected_if_the_average_includes_the_own_return():
+    """Negative control: an average over all 4 copies scales the gradient by 1 - 1 / 4."""
     problem = bandit()
     reward = problem.trajectory.reward.reshape(1, -1, 4)  # [H, groups, N]
     averages = {"others": average_baseline(reward, torch.ones_like(reward)), "all": reward.mean(-1, keepdim=True)}
@@ -93,7 +93,7 @@ def test_the_own_return_in_the_average_is_caught():
         assert share == 1.0 or errors_in_standard_errors(gradients, problem.exact) > 4
 
 
-def test_baselines_lower_the_variance_in_the_order_of_theory():
+def test_baselines_reduce_the_variance_in_the_order_of_theory():
     for problem in (bandit(), lqr(offset=-5.0), lqr(10, 40_000, offset=-5.0)):
         for form in FORMS:
             none, average, optimal = (problem.variance(f"{form} {b}") for b in ("none", "average", "optimal"))
@@ -106,7 +106,7 @@ def test_baselines_lower_the_variance_in_the_order_of_theory():
     assert none > average > time > value
 
 
-def test_one_constant_per_parameter_beats_one_for_all_beats_the_average():
+def test_variance_is_least_with_one_optimal_constant_per_parameter():
     problem = lqr(10, 40_000, offset=-5.0)
     gradient = problem.estimate("gpomdp none")
     alive = torch.ones_like(problem.trajectory.reward)
@@ -118,7 +118,7 @@ def test_one_constant_per_parameter_beats_one_for_all_beats_the_average():
 
 
 def test_the_optimal_baseline_of_the_bandit_by_hand():
-    # The score of K is z / std, of log_std z^2 - 1. E[z^2 r] / E[z^2] with r = offset - (m + std z)^2, m = K - target:
+    # Scores: of K z / std, of log_std z^2 - 1. E[z^2 r] / E[z^2] with r = offset - (m + std z)^2, m = K - target:
     # offset - m^2 - 3 std^2.   E[(z^2 - 1)^2 r] / E[(z^2 - 1)^2] = offset - m^2 - 5 std^2, as E[(z^2 - 1)^2 z^2] = 10.
     problem = bandit()
     score = per_sample_gradients(
@@ -129,7 +129,7 @@ def test_the_optimal_baseline_of_the_bandit_by_hand():
     assert baseline.tolist() == pytest.approx(expected, rel=0.03)
 
 
-def test_the_temporal_form_is_less_noisy_than_the_whole_return():
+def test_gpomdp_has_less_variance_than_reinforce():
     problem = lqr(10, 40_000)
     for baseline in BASELINES:
         assert problem.variance(f"gpomdp {baseline}") < problem.variance(f"reinforce {baseline}")
@@ -145,7 +145,7 @@ def test_pathwise_variance_grows_as_the_fourth_power_of_the_unstable_root():
     assert rho ** (4 * 8) < growth < rho ** (4 * 8) * (32 / 24) ** 2.5
 
 
-def test_common_random_numbers_take_most_of_the_noise_out():
+def test_common_random_numbers_remove_most_of_the_variance():
     problem = lqr(10, 40_000)
     assert problem.variance("differences independent") > 100 * problem.variance("differences common")
     # Along a uniform direction, E|D v v'g|^2 = D |g|^2: D times the second moment of the pathwise gradient.
@@ -154,7 +154,7 @@ def test_common_random_numbers_take_most_of_the_noise_out():
     assert second_moment == pytest.approx(3 * pathwise.square().sum(1).mean().item(), rel=0.05)
 
 
-def test_all_coordinates_with_common_random_numbers_are_the_pathwise_gradient():
+def test_differences_along_all_coordinates_equal_the_pathwise_gradient():
     problem = lqr(10, 40_000)
     columns = []
     for i in range(3):
@@ -164,7 +164,7 @@ def test_all_coordinates_with_common_random_numbers_are_the_pathwise_gradient():
     torch.testing.assert_close(torch.stack(columns, 1), problem.estimate("pathwise"), rtol=1e-6, atol=1e-6)
 
 
-def test_mixtures_are_no_noisier_than_either_part():
+def test_mixtures_have_no_more_variance_than_either_part():
     for problem in (lqr(), lqr(10, 40_000), lqr(24, 4000, gain=(0.0, 3.0))):
         best = min(problem.variance("pathwise"), problem.variance("gpomdp time"))
         assert problem.variance("mixture") < 1.1 * best
@@ -172,7 +172,7 @@ def test_mixtures_are_no_noisier_than_either_part():
 
 
 def test_total_propagation_by_hand():
-    """Two steps of LQR: what is mixed at the second action is what travels back to the first one."""
+    """Two steps of LQR: the mixed gradient of the second action is backpropagated to the first one."""
     problem = lqr(2, 8)
     mdp, K, std = problem.mdp, problem.policy.K.detach(), 0.5
     obs, action, reward = (x.detach() for x in problem.trajectory[:3])
@@ -183,7 +183,7 @@ def test_total_propagation_by_hand():
 
     by_action = -2 * action[1] @ mdp.R  # dG/du_1
     mean_1, std_1 = mix_by_variance(by_action, by_mean[1]), mix_by_variance(by_action * z[1], by_std[1])
-    by_state = -2 * obs[1] @ mdp.Q + mean_1 @ K  # the second action answers through its mean
+    by_state = -2 * obs[1] @ mdp.Q + mean_1 @ K  # through the mean of the second action
     by_action = -2 * action[0] @ mdp.R + by_state @ mdp.B
     mean_0, std_0 = mix_by_variance(by_action, by_mean[0]), mix_by_variance(by_action * z[0], by_std[0])
     expected = torch.cat([mean_0 * obs[0] + mean_1 * obs[1], std * (std_0 + std_1)], dim=1)
@@ -194,7 +194,7 @@ def test_total_propagation_by_hand():
 def test_windows_of_any_length_are_unbiased_with_the_exact_value(window):
     problem = lqr(10, 40_000)
 
-    def value(obs, time):  # which knows nothing of the horizon's end: nothing may be read there
+    def value(obs, time):  # wrong at the end of the horizon, where it must not be used
         return torch.where(time < 10, problem.value(obs, time), 100 * obs.square().sum(-1))
 
     gradients = windowed_gradients(problem.mdp, problem.policy, problem.scenarios, 1.0, window, value)
@@ -202,7 +202,7 @@ def test_windows_of_any_length_are_unbiased_with_the_exact_value(window):
 
 
 def test_a_wrong_value_makes_windows_biased():
-    """Negative control: the value of half of what follows."""
+    """Negative control: half the exact value."""
     problem = lqr(10, 40_000)
 
     def half(obs, time):
@@ -212,7 +212,7 @@ def test_a_wrong_value_makes_windows_biased():
     assert errors_in_standard_errors(gradients, problem.exact) > 20
 
 
-def test_windows_after_the_first_end_do_not_count():
+def test_windows_ignore_steps_after_the_first_end():
     mdp = NoisyLinearQuadratic(200)
     mdp.bound = 1.0
     policy, generator = LinearGaussian([[-1.0, -1.5]]), torch.Generator().manual_seed(0)
@@ -244,8 +244,7 @@ def rollout_with_graph(problem):
     return trajectory.reward, trajectory.ended
 
 
-def test_a_trainer_gets_the_same_gradient_from_the_objective():
-    """The mean objective's gradient is the mean of the per-sample gradients."""
+def test_gradient_of_the_mean_objective_is_the_mean_of_per_sample_gradients():
     problem = lqr(samples=50)
     parameters = list(problem.policy.parameters())
 
@@ -263,7 +262,7 @@ def test_a_trainer_gets_the_same_gradient_from_the_objective():
 
 
 def importance_estimates(problem, other):
-    """Estimates of another policy's return from the problem's roll-outs, [N]."""
+    """Estimates another policy's return from the problem's roll-outs, [N]."""
     x, old = problem.trajectory.action, problem.policy.distribution(problem.trajectory.obs)
     log_probs = [
         torch.distributions.Normal(*pair).log_prob(x).sum(-1)
@@ -272,7 +271,7 @@ def importance_estimates(problem, other):
     return importance_objective(*log_probs, problem.trajectory.reward.sum(0))
 
 
-def test_importance_sampling_tells_return_and_gradient_of_other_parameters():
+def test_importance_sampling_gives_return_and_gradient_at_other_parameters():
     problem, other = bandit(), LinearGaussian([[0.8]], std=0.45)
     estimates = importance_estimates(problem, other)
     noise = estimates.std() / SAMPLES**0.5

@@ -1,4 +1,4 @@
-"""How a deterministic policy explores, and what keeps its actions away from their bounds."""
+"""Exploration noise of deterministic policies, and the penalty on large actions."""
 
 import math
 
@@ -21,8 +21,8 @@ def make(num_envs=2, **options):
 
 
 @pytest.mark.parametrize(("kind", "correlation"), [("gaussian", 0.0), ("ou", 0.85)])
-def test_exploration_noise_has_its_moments(kind, correlation):
-    """Ornstein-Uhlenbeck: variance std^2 / (1 - 0.85^2), correlation of neighbours 0.85; 0 where an episode begins."""
+def test_moments_of_exploration_noise(kind, correlation):
+    """Ornstein-Uhlenbeck: variance std^2 / (1 - 0.85^2), correlation of neighbours 0.85; starts at 0."""
     exploration = Exploration(kind, 0.2, 500, 4).double()
     generator = torch.Generator().manual_seed(0)
     steps = [exploration(torch.randn(500, 4, generator=generator, dtype=torch.float64)) for _ in range(60)]
@@ -34,10 +34,10 @@ def test_exploration_noise_has_its_moments(kind, correlation):
     assert not exploration.last[:250].any() and exploration.last[250:].all()
 
 
-def test_random_actions_come_as_often_as_asked_for_and_are_uniform():
-    """Of 4,000 copies; binomial and uniform moments within 4 standard errors. Others are the policy's own.
+def test_random_actions_have_the_configured_rate_and_are_uniform():
+    """4,000 copies; binomial and uniform moments within 4 standard errors. Other actions are the policy's own.
 
-    A uniform deviation of 1,200 numbers has a relative error of sqrt(0.2 / 1200) = 0.013.
+    The sample standard deviation of 1,200 uniform numbers has a relative error of sqrt(0.2 / 1200) = 0.013.
     """
     ddpg = make(4000, exploration_std=0.0, random_action_rate=0.3)
     obs = torch.randn(1, 3, dtype=torch.float64).expand(4000, 3)
@@ -52,14 +52,14 @@ def test_random_actions_come_as_often_as_asked_for_and_are_uniform():
 
 
 def test_the_penalty_is_the_mean_squared_action_in_units_of_half_widths():
-    """By hand, and by its slope; the half width is 2."""
+    """Value and gradient; the half width is 2."""
     plain, penalised = make(action_penalty=0.0), make(action_penalty=0.7)
     obs = torch.randn(50, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     losses = [ddpg.actor_loss(obs) for ddpg in (plain, penalised)]
     expected = 0.7 * (penalised.policy(obs) / 2.0).square().mean()
     torch.testing.assert_close(losses[1] - losses[0], expected)
-    slopes = [
+    gradients = [
         torch.autograd.grad(loss, next(iter(ddpg.policy.parameters())))[0]
         for loss, ddpg in zip((*losses, expected), (plain, penalised, penalised), strict=True)
     ]
-    torch.testing.assert_close(slopes[1] - slopes[0], slopes[2])
+    torch.testing.assert_close(gradients[1] - gradients[0], gradients[2])

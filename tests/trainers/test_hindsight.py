@@ -1,4 +1,4 @@
-"""Hindsight: goals and rewards of a hand-made episode, where new goals come from, and what they make possible."""
+"""Hindsight replay: goals and rewards by hand, the source of new goals, and learning with them."""
 
 import math
 
@@ -8,6 +8,7 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Dict, Discrete
 
+from benchmarks.bit_flip import BitFlip
 from diffsim.policies import DeterministicMLP, DiscreteQMLP
 from diffsim.trainers.experience.goals import Goals, find_goals, flat
 from diffsim.trainers.experience.hindsight import HindsightReplay
@@ -16,14 +17,14 @@ from diffsim.trainers.run.evaluation import OfficialEvaluation
 from diffsim.trainers.value_gradient.ddpg import DDPG
 from diffsim.trainers.value_gradient.dqn import DQN
 
-from .small_envs import BitFlip, Chain, vector
+from .small_envs import Chain, vector
 from .test_replay import generator
 from .test_value_gradient import make, run
 
 FIELDS = {"obs": (3,), "action": (), "next_obs": (3,)}
 STRATEGIES = ("final", "future", "episode", "random")
 every_strategy = pytest.mark.parametrize("strategy", STRATEGIES)
-# Columns: achieved goal, desired goal, the rest. A walker on the line is at `place`, and wants to be at 100.
+# Columns: achieved goal, desired goal, the rest. A walker on a line is at `place`; its goal is 100.
 GOALS = Goals(slice(0, 1), slice(1, 2), lambda achieved, desired: -((achieved - desired) ** 2).sum(-1))
 
 
@@ -35,14 +36,14 @@ def walk(place, goal, next_place, reward, ended=False):
 
 
 def hand_made(strategy, fraction=1.0, goals=GOALS, capacity=10):
-    """Episodes: 0 to 1 to 3 to 6; then 20 to 21 to 23, under way."""
+    """Episodes: 0 to 1 to 3 to 6; then 20 to 21 to 23, which has not ended."""
     replay = HindsightReplay(goals, strategy, fraction, capacity, 1, FIELDS, gamma=0.5)
     for place, next_place, ended in [(0, 1, False), (1, 3, False), (3, 6, True), (20, 21, False), (21, 23, False)]:
         replay.add(walk(float(place), 100.0, float(next_place), -77.0, ended))
     return replay
 
 
-# Place at which a step begins: places whose goal it may be given, by the definition of each strategy.
+# For the place at which a step begins: the possible new goals, by the definition of each strategy.
 BY_HAND = {
     "final": {0: {6}, 1: {6}, 3: {6}, 20: {23}, 21: {23}},
     "future": {0: {1, 3, 6}, 1: {3, 6}, 3: {6}, 20: {21, 23}, 21: {23}},
@@ -61,37 +62,37 @@ def test_goals_and_rewards_of_a_hand_made_episode(strategy):
         assert action == place + 0.5 and next_obs[0] == NEXT[place] and obs[2] == next_obs[2] == 7.0
         assert next_obs[1] == goal, "both observations have the same new goal"
         assert reward == -((NEXT[place] - goal) ** 2), "the environment's reward for it"
-        assert discount == 0.5, "a time-out goes on"
+        assert discount == 0.5, "a time-out is not terminal"
         found[place][goal] = found[place].get(goal, 0) + 1
     assert {place: set(goals) for place, goals in found.items()} == BY_HAND[strategy]
     for goals in found.values():
-        # Each goal equally often: within 4 standard errors of a binomial's share.
+        # Goals are sampled uniformly: within 4 standard errors of a binomial.
         total, share = sum(goals.values()), 1 / len(goals)
         for count in goals.values():
             assert abs(count - total * share) <= 4 * math.sqrt(total * share * (1 - share))
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.25, 0.8, 1.0])
-def test_the_fraction_is_as_configured_and_the_others_are_as_they_were(fraction):
+def test_the_configured_fraction_is_relabelled_and_the_rest_unchanged(fraction):
     batch = hand_made("future", fraction).sample(1000, generator())
     new = batch.obs[:, 1] != 100.0
     assert new.sum() == 1000 * fraction
     assert (batch.reward[~new] == -77.0).all() and (batch.reward[new] > -77.0).all()
-    # Relabelled or not, every step is drawn equally often.
+    # Steps are sampled uniformly in both parts.
     for part in (batch.obs[new, 0], batch.obs[~new, 0]):
         if len(part):
             _, counts = part.unique(return_counts=True)
             assert len(counts) == 5 and ((counts - len(part) / 5).abs() < 4 * math.sqrt(len(part) * 0.16)).all()
 
 
-def test_what_is_stored_is_what_happened():
+def test_relabelling_does_not_change_the_buffer():
     replay = hand_made("future")
     before = replay.rows.clone()
     replay.sample(100, generator())
     assert torch.equal(replay.rows, before)
 
 
-def test_ends_that_are_about_goals_are_asked_for_again():
+def test_terminations_that_depend_on_goals_are_recomputed():
     reached = replace_terminated(GOALS)
     batch = hand_made("future", goals=reached).sample(500, generator())
     at_goal = batch.next_obs[:, 0] == batch.obs[:, 1]
@@ -106,7 +107,7 @@ def replace_terminated(goals):
 @every_strategy
 @pytest.mark.parametrize("count", [3, 17, 40, 95])
 def test_no_goal_comes_from_another_episode(strategy, count):
-    # Two copies; the achieved goal tells copy, episode and age. The ring of 20 steps goes round several times.
+    # Two copies; the achieved goal encodes copy, episode and age. The ring of 20 steps is overwritten several times.
     replay = HindsightReplay(GOALS, strategy, 1.0, 40, 2, FIELDS)
     lengths, episode, age = ([3, 7, 1, 25, 4] * 20, [4, 2, 9, 30, 1] * 20), [0, 0], [0, 0]
     for _ in range(count):
@@ -127,7 +128,7 @@ def test_no_goal_comes_from_another_episode(strategy, count):
         assert (goal < reached).any()
 
 
-def test_the_same_seed_draws_the_same():
+def test_the_same_seed_samples_the_same():
     first, again, other = (hand_made("future").sample(50, generator(seed)) for seed in (1, 1, 2))
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not torch.equal(first.obs, other.obs)
@@ -152,10 +153,10 @@ def test_goals_are_found_in_flat_observations_and_rewards_are_the_environments(t
     assert set(rewards) == {0.0, -1.0}
 
 
-def test_functions_for_one_pair_of_goals_are_called_for_each():
+def test_functions_of_one_pair_of_goals_are_called_row_by_row():
     class OneByOne(BitFlip):
         def compute_terminated(self, achieved, desired, info):
-            assert achieved.ndim == desired.ndim, "a scalar, whatever comes"
+            assert achieved.ndim == desired.ndim, "it returns a scalar for any shape"
             return bool(np.linalg.norm(achieved - desired) == 0)
 
     goals = find_goals(vector(OneByOne, 2, n=3))
@@ -165,7 +166,7 @@ def test_functions_for_one_pair_of_goals_are_called_for_each():
     assert goals.reward(achieved, desired).tolist() == [0.0, -1.0, 0.0]
 
 
-def test_flat_observations_are_gymnasiums():
+def test_flat_observations_equal_those_of_gymnasium():
     env = BitFlip(4)
     obs, _ = env.reset(seed=0)
     np.testing.assert_array_equal(
@@ -175,9 +176,9 @@ def test_flat_observations_are_gymnasiums():
     assert wrapped.obs.shape == (2, 12)
 
 
-def test_evaluation_tells_the_rate_of_success():
+def test_evaluation_logs_the_success_rate():
     class Toward(torch.nn.Module):
-        """Turns both joints by what moves the fingertip to the goal: the transposed Jacobian, times the gap."""
+        """Joint torques by the transposed Jacobian times the vector from fingertip to goal."""
 
         def __init__(self, gain):
             super().__init__()
@@ -188,8 +189,8 @@ def test_evaluation_tells_the_rate_of_success():
 
         def forward(self, obs, noise=None):
             tip, goal, (c1, c2, s1, s2) = obs[..., :2], obs[..., 2:4], obs[..., 4:8].unbind(-1)
-            along = 0.11 * torch.stack([c1 * c2 - s1 * s2, s1 * c2 + c1 * s2], -1)
-            columns = [torch.stack([-arm[..., 1], arm[..., 0]], -1) for arm in (tip, along)]
+            second = 0.11 * torch.stack([c1 * c2 - s1 * s2, s1 * c2 + c1 * s2], -1)
+            columns = [torch.stack([-arm[..., 1], arm[..., 0]], -1) for arm in (tip, second)]
             torque = torch.stack([(column * (goal - tip)).sum(-1) for column in columns], -1)
             return (self.gain * torque - 0.1 * obs[..., 8:10]).clamp(-1, 1)
 
@@ -221,7 +222,7 @@ class Still(torch.nn.Module):
 SMALL = {"steps": 40, "warmup_steps": 20, "batch_size": 16}
 
 
-def test_resuming_with_hindsight_is_exact_to_the_bit(tmp_path):
+def test_resuming_with_hindsight_is_bitwise_exact(tmp_path):
     def fresh():
         env = make_env("diffsim/ReacherGoal-v0", 4, seed=1)
         replay = HindsightReplay.of(env, 100, dtype=torch.float64)
@@ -236,7 +237,7 @@ def test_resuming_with_hindsight_is_exact_to_the_bit(tmp_path):
 
 
 def flip_bits(tmp_path, n, hindsight, iterations):
-    """Rate of success of DQN in flipping n bits, of 200 episodes."""
+    """Success rate of DQN in flipping n bits, over 200 episodes."""
     env = resumable(vector(BitFlip, 8, n=n), 0)
     replay = HindsightReplay.of(env, 20_000, dtype=torch.float64) if hindsight else None
     options = {"steps": 400, "warmup_steps": 400, "updates_per_step": 0.25, "exploration_env_steps": 4000}
@@ -246,26 +247,26 @@ def flip_bits(tmp_path, n, hindsight, iterations):
     run(algorithm, tmp_path / str(hindsight), iterations)
     test = vector(BitFlip, 200, n=n)
     obs, _ = test.reset(seed=0)
-    over, successes = np.zeros(200, dtype=bool), 0
+    ended, successes = np.zeros(200, dtype=bool), 0
     with torch.no_grad():
-        while not over.all():
-            seen = torch.as_tensor(flat(test.single_observation_space, obs))
-            obs, _, terminated, truncated, _ = test.step(policy(seen).numpy())
-            successes += (terminated & ~over).sum()
-            over |= terminated | truncated
+        while not ended.all():
+            flat_obs = torch.as_tensor(flat(test.single_observation_space, obs))
+            obs, _, terminated, truncated, _ = test.step(policy(flat_obs).numpy())
+            successes += (terminated & ~ended).sum()
+            ended |= terminated | truncated
             if (terminated | truncated).any():
                 obs, _ = test.reset(options={"reset_mask": terminated | truncated})
     return successes / 200
 
 
-def test_bits_are_flipped_with_hindsight_and_not_without(tmp_path):
+def test_dqn_flips_bits_with_hindsight_and_not_without(tmp_path):
     assert flip_bits(tmp_path, 6, True, 10) > 0.9
     assert flip_bits(tmp_path, 6, False, 10) < 0.3
 
 
-def test_dqn_finds_the_best_action_of_small_choices(tmp_path):
+def test_dqn_learns_a_one_step_choice(tmp_path):
     class Choice(gymnasium.Env):
-        """One step; the sign that is seen says which action pays."""
+        """One step; the observed sign determines the rewarded action."""
 
         observation_space, action_space = Box(-1.0, 1.0, (1,), np.float64), Discrete(3, start=1)
 
@@ -286,7 +287,7 @@ def test_dqn_finds_the_best_action_of_small_choices(tmp_path):
     assert (algorithm.policy.values(obs) - expected).abs().max() < 0.1
 
 
-def test_mistakes_are_named():
+def test_messages_name_argument_rule_and_value():
     env = make_env("ReacherGoal-v0", 1)
     with pytest.raises(ValueError, match="goal_strategy must be one of final, future, episode, random, got 'last'"):
         HindsightReplay.of(env, 10, goal_strategy="last")

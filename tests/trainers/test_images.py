@@ -7,11 +7,11 @@ import torch
 from gymnasium.spaces import Box, Discrete
 
 from diffsim.policies import CategoricalMLP
-from diffsim.trainers.experience.pong import small
 from diffsim.trainers.experience.vector_env import make_env
 from diffsim.trainers.likelihood_ratio.reinforce import Reinforce
 from diffsim.trainers.maths.returns import first_episode
 from diffsim.trainers.run.run_folder import RunFolder
+from examples.pong import small
 from tests.trainers.small_envs import vector
 from tests.trainers.test_cli import diffsim, metrics
 
@@ -92,7 +92,7 @@ def test_pongs_small_image_by_hand():
 
 def test_pong_shows_what_moves_and_plays_up_and_down():
     pytest.importorskip("ale_py")
-    env = gymnasium.make("diffsim.trainers.experience.pong:PongDifference-v5")
+    env = gymnasium.make("examples.pong:PongDifference-v5")
     assert env.unwrapped.ale.getFloat("repeat_action_probability") == 0.25  # sticky, as ALE's version 5 has it
     for action, way in ((0, -1), (1, 1)):
         obs, _ = env.reset(seed=3)
@@ -107,11 +107,11 @@ def test_pong_shows_what_moves_and_plays_up_and_down():
 
 def test_pong_is_a_function_of_seed_and_actions():
     pytest.importorskip("ale_py")
-    env = make_env("diffsim.trainers.experience.pong:PongDifference-v5", 2, seed=5)
+    env = make_env("examples.pong:PongDifference-v5", 2, seed=5)
     generator = np.random.default_rng(0)
     for _ in range(40):
         env.step(generator.integers(2, size=2))
-    saved, other = env.state_dict(), make_env("diffsim.trainers.experience.pong:PongDifference-v5", 2, seed=5)
+    saved, other = env.state_dict(), make_env("examples.pong:PongDifference-v5", 2, seed=5)
     other.load_state_dict(saved)
     for _ in range(10):
         action = generator.integers(2, size=2)

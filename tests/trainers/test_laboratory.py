@@ -1,4 +1,4 @@
-"""The laboratory: its statistics, its value, what it finds where the truth is known, and its command."""
+"""`diffsim gradients`: statistics, the fitted value, results where the gradient is known, and the command."""
 
 import csv
 import math
@@ -30,18 +30,18 @@ def noisy(mean, std, count, seed):
 TRUTH = torch.tensor([3.0, 0.0, -4.0], dtype=torch.float64)
 
 
-def test_moments_of_batches_are_those_of_all_samples():
+def test_moments_of_batches_equal_those_of_all_samples():
     gradients = noisy(TRUTH, 2.0, 1050, seed=0)  # the last batch is smaller
     found = moments(gradients)
     torch.testing.assert_close(found.mean, gradients.mean(0))
     assert found.variance == pytest.approx(gradients.var(0).sum().item(), rel=1e-9)
-    # |mean|^2 is 25 + 3 * 4 / 1050 on average; the norm takes the noise off.
+    # |mean|^2 is 25 + 3 * 4 / 1050 on average; the norm is corrected for it.
     expected = (gradients.mean(0).square().sum().item() - found.variance / 1050) ** 0.5
     assert found.norm == pytest.approx(expected) == pytest.approx(5.0, rel=0.05)
-    assert math.isnan(moments(noisy(0 * TRUTH, 2.0, 1000, seed=3)).norm), "there is nothing but noise"
+    assert math.isnan(moments(noisy(0 * TRUTH, 2.0, 1000, seed=3)).norm), "only noise"
 
 
-def test_a_bias_is_found_with_its_size_and_none_where_there_is_none():
+def test_bias_is_detected_with_its_size_and_is_zero_without_one():
     reference = moments(noisy(TRUTH, 2.0, 20_000, seed=1))
     for bias in (0.0, 1.0):
         comparison = compare_gradients(
@@ -52,12 +52,12 @@ def test_a_bias_is_found_with_its_size_and_none_where_there_is_none():
         assert comparison.variance == pytest.approx(27, rel=0.05)
         assert comparison.noise == pytest.approx(27 / (100 * 25), rel=0.05)
         assert comparison.error(2.0) == pytest.approx(comparison.bias**2 + 2 * comparison.noise)
-        # A batch of 100 has noise 0.3 in each of three directions, and turns away from a vector of length 5 by
-        # the part across it: cos = 1 - 2 * 0.3^2 / (2 * 25), and by the bias.
+        # The mean of a batch of 100 has noise 0.3 in each of three directions; two of them are orthogonal to the
+        # vector of length 5: cos = 1 - 2 * 0.3^2 / (2 * 25), times the effect of the bias.
         assert comparison.cosine == pytest.approx((1 - 0.0036) / math.sqrt(1 + (bias / 5) ** 2), abs=2e-3)
 
 
-def test_the_cosine_does_not_see_the_noise_of_the_reference():
+def test_the_cosine_is_corrected_for_the_noise_of_the_reference():
     # |mean_ref|^2 is 25 + 3 * 225 / 500 = 26.35 on average: without a correction, cosines would be 0.974.
     references = [moments(noisy(TRUTH, 15.0, 500, seed)) for seed in range(100)]
     cosines = [
@@ -66,7 +66,7 @@ def test_the_cosine_does_not_see_the_noise_of_the_reference():
     assert sum(cosines) / len(cosines) == pytest.approx(1.0, abs=0.015)  # a ratio of noisy numbers is 1 % off
 
 
-def test_the_turning_point_is_where_winning_for_good_begins():
+def test_turning_point():
     horizons = [1, 2, 4, 8]
     assert turning_point(horizons, [1, 1, 1, 1], [2, 2, 0.5, 0.5]) == 4
     assert turning_point(horizons, [1, 1, 1, 1], [0.5, 2, 0.5, 0.5]) == 4
@@ -86,7 +86,7 @@ def by_name(rows):
     return {row.estimator: row for row in rows}
 
 
-def test_on_a_linear_system_it_measures_what_theory_says():
+def test_results_on_a_linear_system_agree_with_theory():
     mdp = NoisyLinearQuadratic(2000)
     lab = experiment(mdp)
     rows = by_name(lab.run(6, seed=0))
@@ -94,7 +94,7 @@ def test_on_a_linear_system_it_measures_what_theory_says():
     assert list(rows) == list(ESTIMATORS)
     for name, row in rows.items():
         assert row.gradient_norm == pytest.approx(exact.norm().item(), rel=0.2), name
-        # Windows rest on a fitted value, and may be biased; nothing else is.
+        # Windows use a fitted value and may be biased; the others are unbiased.
         assert row.comparison.bias == 0 or name == WINDOWS, name
         assert row.comparison.bias < 0.2, name
         assert row.env_steps == (12 if "differences" in name else 6) and row.seconds > 0
@@ -104,8 +104,8 @@ def test_on_a_linear_system_it_measures_what_theory_says():
     assert variances == sorted(variances, reverse=True)
 
 
-def test_variance_over_samples_is_that_of_batches():
-    """Though samples of one batch share baselines and weights, N times the variance of batch means is no other."""
+def test_variance_over_samples_equals_n_times_that_of_batch_means():
+    """Also for estimators whose samples of one batch share baselines and weights."""
     lab = experiment(NoisyLinearQuadratic(50))
     value = lab.fit_value(4)
     found = {
@@ -118,12 +118,12 @@ def test_variance_over_samples_is_that_of_batches():
             moments.add(samples[name].gradients)
     for name, moments in found.items():
         between_batches = 50 * torch.stack(moments.batch_means).var(0).sum().item()
-        # 80 batches: sqrt(2 / 80) = 16 % of noise if it all lies in one direction, and heavy tails.
+        # 80 batches: a relative error of sqrt(2 / 80) = 16 % if all noise is in one direction, more with heavy tails.
         assert moments.variance == pytest.approx(between_batches, rel=0.4), name
 
 
-def test_a_broken_pathwise_gradient_is_seen():
-    """Negative control: the dynamics are cut from the graph."""
+def test_bias_of_a_broken_pathwise_gradient_is_detected():
+    """Negative control: the dynamics are detached from the graph."""
 
     class Broken(NoisyLinearQuadratic):
         def transition(self, state, action, noise=None):
@@ -134,8 +134,8 @@ def test_a_broken_pathwise_gradient_is_seen():
     assert all(rows[name].comparison.bias == 0 for name in LIKELIHOOD_RATIOS)
 
 
-def test_pathwise_gradients_are_blind_to_terminations_and_the_laboratory_sees_it():
-    """Each step alive pays 5, and an episode ends where |x_1| > 1.5: what the gain does to that is in no derivative."""
+def test_bias_of_pathwise_gradients_by_terminations_is_detected():
+    """Each step is rewarded with 5 until |x_1| > 1.5; the derivative excludes the effect of the gain on that time."""
 
     class Ending(NoisyLinearQuadratic):
         def __init__(self, num_envs):
@@ -151,7 +151,7 @@ def test_pathwise_gradients_are_blind_to_terminations_and_the_laboratory_sees_it
     assert all(rows[name].comparison.bias == 0 for name in LIKELIHOOD_RATIOS)
 
 
-def test_the_value_comes_close_to_the_exact_one():
+def test_fitted_value_is_close_to_the_exact_one():
     mdp = NoisyLinearQuadratic(500)
     lab = experiment(mdp)
     value, exact = lab.fit_value(6), mdp.exact_value(lab.policy, 6)
@@ -167,7 +167,7 @@ def row(estimator, horizon, seed, noise, bias=0.0, seconds=1.0):
 
 
 def results(pathwise_noise, seconds=1.0):
-    """Two seeds at horizons 1 and 16, where everything but pathwise has noise 1 (baselines none, worse)."""
+    """Two seeds at horizons 1 and 16, where the value baseline has noise 1 and the others, except pathwise, noise 2."""
     rows = []
     for seed in (0, 1):
         for horizon, noise in zip((1, 16), pathwise_noise, strict=True):
@@ -184,13 +184,13 @@ def test_winners_and_verdicts_by_hand():
     ]
     assert verdicts(found)[0] == "At equal env steps, the best likelihood ratio beats pathwise from horizon 16 on."
     assert "at no horizon up to 16" in verdicts(results((0.5, 0.5)))[0]
-    # A pathwise sample that takes four times as long: in its time, the likelihood ratio has a quarter of the noise.
+    # A pathwise sample takes four times as long: in the same time, the likelihood ratio has a quarter of the noise.
     slow = results((0.5, 0.5), seconds=4.0)
     assert winners(slow).lines[0][1:] == [PATHWISE, PATHWISE]
     assert winners(slow).lines[1][1:] == ["GPOMDP, value", "GPOMDP, value"]
 
 
-def test_a_deterministic_policy_gets_noise_around_the_same_mean():
+def test_with_noise_keeps_the_mean_of_a_deterministic_policy():
     mdp = NoisyLinearQuadratic(2)
     kwargs = {"hidden_sizes": (5,), "activation": "elu"}
     policy = DeterministicMLP(mdp.observation_space, mdp.action_space, **kwargs)
@@ -240,7 +240,7 @@ def test_the_policy_of_a_run(tmp_path, kind):
     [
         ([], "option --task is required"),
         (["--task", "Reachr-v5"], "task must be one of Ant-v5, "),
-        (["--task", "Reacher-v5", "--horizons", "1,two"], "horizons must be whole numbers with commas between"),
+        (["--task", "Reacher-v5", "--horizons", "1,two"], "horizons must be whole numbers separated by commas"),
         (
             ["--task", "Reacher-v5", "--horizons", "4,2"],
             "horizons must increase, from 1 or more to at most 50, got '4,2'",
@@ -260,7 +260,7 @@ def test_the_policy_of_a_run(tmp_path, kind):
         (["--task", "Reacher-v5", "--sample", "9"], "unknown option --sample; did you mean --samples?"),
     ],
 )
-def test_mistakes_end_in_one_line_before_any_work(words, message, tmp_path, monkeypatch, capsys):
+def test_wrong_options_give_one_line_and_write_nothing(words, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert diffsim(*words) == 2
     captured = capsys.readouterr()

@@ -12,7 +12,7 @@ from diffsim.trainers.cli import main
 from diffsim.trainers.errors import CheckpointError, OptionError
 from diffsim.trainers.experience.rollout import collect
 from diffsim.trainers.experience.sync_vector_env import FastSyncVectorEnv
-from diffsim.trainers.experience.vector_env import SeededEnv, episode_seed, make_env, resumable
+from diffsim.trainers.experience.vector_env import ReplayedEnv, episode_seed, make_env, resumable
 from diffsim.trainers.run.arguments import default_policy, official_id
 from tests.trainers.test_rollout import Counter
 
@@ -118,11 +118,11 @@ def test_an_environment_with_hidden_randomness_is_not_resumed_wrongly():
             return obs + np.random.default_rng().random(), info
 
     def make():
-        return SeededEnv(SyncVectorEnv([lambda: Restless(9)] * 2, autoreset_mode=AutoresetMode.DISABLED), 0)
+        return ReplayedEnv(SyncVectorEnv([lambda: Restless(9)] * 2, autoreset_mode=AutoresetMode.DISABLED), 0)
 
     env = make()
     follow(env, np.zeros((3, 2, 1)))
-    with pytest.raises(CheckpointError, match="must be a function of its seed and the actions"):
+    with pytest.raises(CheckpointError, match="must be a function of its seed and actions"):
         make().load_state_dict(env.state_dict())
 
 
@@ -150,7 +150,7 @@ def test_simulated_transitions_are_gymnasiums():
 
 def test_any_vector_environment_with_resets_on_demand_is_taken():
     env = SyncVectorEnv([lambda: Counter(2)], autoreset_mode=AutoresetMode.DISABLED)
-    assert isinstance(resumable(env, 0), SeededEnv)
+    assert isinstance(resumable(env, 0), ReplayedEnv)
     for mode in (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP):
         with pytest.raises(ValueError, match="autoreset_mode must be DISABLED, got AutoresetMode"):
             resumable(SyncVectorEnv([lambda: Counter(2)], autoreset_mode=mode), 0)

@@ -1,4 +1,4 @@
-"""The replay against its definition, written out in Python lists; its log, cut short in every way."""
+"""The replay buffer against its definition in plain Python; its log, truncated in several ways."""
 
 from pathlib import Path
 
@@ -7,16 +7,17 @@ import pytest
 import torch
 
 from diffsim.trainers.errors import CheckpointError
-from diffsim.trainers.experience.replay_buffer import ReplayBuffer, Steps
+from diffsim.trainers.experience.episode_index import StepIndex
+from diffsim.trainers.experience.replay_buffer import ReplayBuffer
 from diffsim.trainers.experience.row_log import RowLog
 
 FIELDS = {"obs": (2,), "action": (1,), "next_obs": (2,)}
 ENDS = {0: [(3, "terminated"), (7, "truncated"), (8, "terminated"), (11, "truncated")], 1: [(5, "truncated")]}
-"""By copy: times at which episodes end, and how."""
+"""By copy: the times at which episodes end, and whether they terminate or are truncated."""
 
 
 def step(time, num_envs=2):
-    """What each copy does at `time`: every number says where it comes from."""
+    """The step of each copy at `time`; every number encodes its copy and time."""
     at = torch.tensor([[100.0 * copy + time] for copy in range(num_envs)])
     ends = {kind: torch.tensor([(time, kind) in ENDS[copy] for copy in range(num_envs)]) for kind in KINDS}
     return {"obs": torch.cat([at, -at], 1), "action": at / 2, "next_obs": torch.cat([at + 0.5, at], 1)} | {
@@ -44,7 +45,7 @@ def ends(copy, time):
 
 
 def by_hand(time, copy, num_steps, gamma, newest):
-    """The sample that begins at (time, copy), step by step."""
+    """The n-step sample of (time, copy), computed step by step."""
     reward, weight = 0.0, 1.0
     for t in range(time, time + num_steps):
         reward += weight * (1.0 + (100.0 * copy + t) ** 2)
@@ -56,11 +57,11 @@ def by_hand(time, copy, num_steps, gamma, newest):
 
 @pytest.mark.parametrize("count", [1, 4, 9, 10, 11, 13, 25])
 @pytest.mark.parametrize("num_steps", [1, 3, 30])
-def test_samples_are_what_the_definition_says(count, num_steps):
+def test_samples_equal_their_definition(count, num_steps):
     replay = filled(count, num_steps=num_steps, gamma=0.9, dtype=torch.float64)
     batch = replay.sample(500, generator())
     times, copies = (batch.obs[:, 0] % 100).long().tolist(), (batch.obs[:, 0] // 100).long().tolist()
-    assert set(times) == set(range(max(count - 10, 0), count)), "the last 10 steps of each copy, and no other"
+    assert set(times) == set(range(max(count - 10, 0), count)), "only the last 10 steps of each copy"
     assert torch.equal(batch.obs[:, 0], 2 * batch.action[:, 0]) and torch.equal(batch.obs[:, 1], -batch.obs[:, 0])
     for i, (time, copy) in enumerate(zip(times, copies, strict=True)):
         reward, next_obs, discount = by_hand(time, copy, num_steps, 0.9, count - 1)
@@ -69,8 +70,8 @@ def test_samples_are_what_the_definition_says(count, num_steps):
         assert batch.discount[i].item() == pytest.approx(discount, rel=1e-12)
 
 
-def test_a_time_out_goes_on_from_what_it_reached_and_an_end_is_worth_nothing():
-    """Copy 0 terminates at 3 and times out at 7: discounts 0 and gamma. The next episode is never looked into."""
+def test_discount_is_zero_after_a_termination_and_not_after_a_time_out():
+    """Copy 0 terminates at 3 and times out at 7. No sample includes rewards of the next episode."""
     replay = filled(10, num_steps=2, gamma=0.5)
     batch = replay.sample(400, generator())
     parts = zip(batch.obs[:, 0], batch.reward, batch.next_obs[:, 0], batch.discount, strict=True)
@@ -81,7 +82,7 @@ def test_a_time_out_goes_on_from_what_it_reached_and_an_end_is_worth_nothing():
     assert found[7] == (1 + 49, 7.5, 0.5)
 
 
-def test_every_step_is_drawn_equally_often():
+def test_steps_are_sampled_uniformly():
     """Chi-square with 19 degrees of freedom: below 43.8 with probability 0.999."""
     replay = filled(13)
     steps = replay.draw(20_000, generator())
@@ -96,7 +97,7 @@ def test_bounds_of_episodes(count):
         for time in range(max(count - 10, 0), count):
             first = max([0, count - 10, *(end + 1 for end, _ in ENDS[copy] if end < time)])
             last = min([count - 1, *(end for end, _ in ENDS[copy] if end >= time)])
-            found = replay.bounds(Steps(torch.tensor([time]), torch.tensor([copy])))
+            found = replay.bounds(StepIndex(torch.tensor([time]), torch.tensor([copy])))
             assert [bound.item() for bound in found] == [first, last], (copy, time)
 
 
@@ -107,12 +108,12 @@ def test_fields_keep_their_shapes():
     replay.add(
         {"picture": picture, "goal": torch.ones(3, 1), "level": torch.arange(3), "reward": torch.ones(3), **flags}
     )
-    found = replay.read(Steps(torch.tensor([0, 0]), torch.tensor([2, 1])))
+    found = replay.read(StepIndex(torch.tensor([0, 0]), torch.tensor([2, 1])))
     assert torch.equal(found["picture"], picture[[2, 1]]) and found["level"].tolist() == [2, 1]
     assert replay.field("picture").shape == (2, 3, 2, 2) and found["goal"].shape == (2, 1)
 
 
-def test_bad_input():
+def test_messages_name_argument_rule_and_value():
     with pytest.raises(ValueError, match="replay_size must be >= num_envs = 2, got 1"):
         ReplayBuffer(1, 2, FIELDS)
     with pytest.raises(ValueError, match="num_steps must be >= 1, got 0"):
@@ -122,7 +123,7 @@ def test_bad_input():
     replay = ReplayBuffer(10, 2, FIELDS)
     with pytest.raises(ValueError, match="replay must hold at least one step, got none"):
         replay.sample(1, generator())
-    with pytest.raises(ValueError, match="parts must be obs, action, next_obs, reward, terminated, truncated, got obs"):
+    with pytest.raises(ValueError, match="fields must be obs, action, next_obs, reward, .*, got obs"):
         replay.add({"obs": torch.zeros(2, 2)})
     with pytest.raises(ValueError, match=r"action must be \[2, 1\], got \[2\]"):
         replay.add(step(0) | {"action": torch.zeros(2)})
@@ -139,7 +140,7 @@ def same(one, two):
 
 @pytest.mark.parametrize("logged", [False, True])
 @pytest.mark.parametrize("count", [1, 8, 10, 13, 25])
-def test_found_again_to_the_bit_and_goes_on_alike(tmp_path, logged, count):
+def test_a_restored_buffer_gives_the_same_samples_and_continues_the_same(tmp_path, logged, count):
     folder = tmp_path / "replay" if logged else None
     replay = filled(count, num_steps=3, folder=folder)
     saved = replay.state_dict()
@@ -153,7 +154,7 @@ def test_found_again_to_the_bit_and_goes_on_alike(tmp_path, logged, count):
         same(replay, other)
 
 
-def test_each_row_is_written_once_and_old_ones_go(tmp_path, monkeypatch):
+def test_each_row_is_written_once_and_old_files_are_deleted(tmp_path, monkeypatch):
     monkeypatch.setattr(
         "diffsim.trainers.experience.row_log.SEGMENT_BYTES", 2 * 8 * 4 * 3
     )  # three steps of both copies per file
@@ -171,11 +172,11 @@ def test_each_row_is_written_once_and_old_ones_go(tmp_path, monkeypatch):
             replay.state_dict()
     assert written == [(first, 5) for first in range(0, 40, 5)]
     kept = sorted(int(path.stem) for path in tmp_path.glob("*.rows"))
-    assert kept == list(range(8, 14)), "from step 25 on: what the checkpoint before the last needs"
+    assert kept == list(range(8, 14)), "from step 25 on: what the previous checkpoint needs"
 
 
-def test_a_checkpoint_outlives_whatever_is_written_after_it(tmp_path, monkeypatch):
-    """The log goes on, far enough to forget, and is cut short; the last complete checkpoint is read as it was."""
+def test_a_checkpoint_stays_readable_after_later_writes(tmp_path, monkeypatch):
+    """Later writes delete old files and are interrupted; the last complete checkpoint is restored unchanged."""
     monkeypatch.setattr("diffsim.trainers.experience.row_log.SEGMENT_BYTES", 2 * 8 * 4 * 3)
     replay = filled(17, folder=tmp_path)
     replay.state_dict()
@@ -196,7 +197,7 @@ def test_a_checkpoint_outlives_whatever_is_written_after_it(tmp_path, monkeypatc
     same(again, filled(26))
 
 
-def test_a_log_that_lacks_rows_is_refused(tmp_path):
+def test_a_log_with_missing_rows_is_refused(tmp_path):
     saved = filled(25, folder=tmp_path).state_dict()
     (path,) = tmp_path.glob("*.rows")
     path.write_bytes(path.read_bytes()[:-1])
@@ -210,12 +211,12 @@ def test_a_log_that_lacks_rows_is_refused(tmp_path):
 
 
 def mapped(folder):
-    """How many files of `folder` this process has mapped into memory."""
+    """Number of files of `folder` that this process has mapped into memory."""
     return sum(str(folder) in line for line in Path("/proc/self/maps").read_text().splitlines())
 
 
-@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells what is mapped")
-def test_above_the_limit_rows_are_in_a_file_that_leaves_nothing_behind(tmp_path):
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux lists memory maps")
+def test_above_the_limit_rows_are_in_an_unnamed_file(tmp_path):
     small = filled(13, folder=tmp_path)
     size = 10 * 2 * small.width * 4
     large = filled(13, folder=tmp_path, memory_limit=size - 1)
@@ -226,7 +227,7 @@ def test_above_the_limit_rows_are_in_a_file_that_leaves_nothing_behind(tmp_path)
     same(small, another)
 
 
-def test_rows_across_files(tmp_path):
+def test_row_log_across_files(tmp_path):
     log = RowLog(tmp_path, 3, np.dtype("float32"))
     log.segment = 4
     rows = np.arange(33, dtype=np.float32).reshape(11, 3)
@@ -236,5 +237,5 @@ def test_rows_across_files(tmp_path):
     assert [path.stat().st_size for path in sorted(tmp_path.iterdir())] == [48, 48, 36]
     log.write(9, rows[:1])
     assert np.array_equal(log.read(8, 11), rows[[8, 0, 10]])
-    log.forget(8)
+    log.delete_before(8)
     assert np.array_equal(log.read(8, 9), rows[8:9]) and len(list(tmp_path.iterdir())) == 1

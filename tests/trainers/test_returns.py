@@ -1,4 +1,4 @@
-"""Sums of rewards: against their definition, and by hand."""
+"""Sums of rewards, against their definitions and by hand."""
 
 import pytest
 import torch
@@ -11,13 +11,13 @@ ENDED = torch.tensor([[0, 0], [1, 0], [0, 0], [0, 1]], dtype=torch.bool)
 
 
 def test_discount_weights_by_hand():
-    # Copy 0 ends at t = 1, so t = 2 starts anew. Copy 1 ends only at the last step.
+    # Copy 0 ends at t = 1, so t = 2 starts a new episode. Copy 1 ends only at the last step.
     expected = torch.tensor([[1.0, 1.0], [0.5, 0.5], [1.0, 0.25], [0.5, 0.125]])
     assert torch.equal(discount_weights(ENDED, 0.5), expected)
 
 
 @given(st.integers(0, 2**16), st.floats(0.1, 1.0))
-def test_discount_weights_are_gamma_to_the_steps_since_the_start(seed, gamma):
+def test_discount_weights_are_gamma_to_the_power_of_the_age(seed, gamma):
     ended = torch.rand(7, 3, generator=torch.Generator().manual_seed(seed)) < 0.3
     weights = discount_weights(ended, gamma)
     for t in range(7):
@@ -101,19 +101,19 @@ def test_lambda_returns_are_the_mixture_of_n_step_returns(seed, gamma, lam):
         assert returns[t, 0].item() == pytest.approx(mixture, rel=1e-9, abs=1e-9)
 
 
-def test_a_constant_reward_is_worth_its_geometric_series_at_every_time_out():
-    # V = r / (1 - gamma) is then the lambda-return too, whatever is cut where: nothing ends but the view.
+def test_lambda_returns_bootstrap_at_time_outs():
+    # With a constant reward and V = r / (1 - gamma), the lambda-return equals V wherever episodes are truncated.
     reward, value = torch.ones(5, 3), torch.full((5, 3), 10.0)
     time_outs = torch.rand(5, 3, generator=torch.Generator().manual_seed(0)) < 0.6
     torch.testing.assert_close(lambda_returns(reward, value, time_outs, 0.9, 0.7), value)
-    # Negative control: time-outs taken for terminal states are worth less.
+    # Negative control: time-outs treated as terminal states give smaller returns.
     wrong = lambda_returns(reward, value.masked_fill(time_outs, 0.0), time_outs, 0.9, 0.7)
     assert time_outs.any(0).all() and (wrong[0] < 9.5).all()
 
 
 def test_lambda_returns_check_their_arguments():
     zeros, ended = torch.zeros(4, 2), ENDED
-    with pytest.raises(ValueError, match=r"got \(4, 2\), \(4, 3\) and \(4, 2\)"):
+    with pytest.raises(ValueError, match=r"got reward \(4, 2\), next_value \(4, 3\), ended"):
         lambda_returns(zeros, torch.zeros(4, 3), ended, 0.9, 0.9)
     with pytest.raises(ValueError, match=r"gamma must be in \(0, 1\], got 0.0"):
         lambda_returns(zeros, zeros, ended, 0.0, 0.9)

@@ -1,4 +1,4 @@
-"""gymnasium-robotics' tasks: why they need help, and that they then are goal environments like ours."""
+"""gymnasium-robotics: the incompatibility with MuJoCo, and Fetch as an environment with goals."""
 
 import mujoco
 import numpy as np
@@ -12,7 +12,7 @@ from diffsim.trainers.experience.vector_env import make_env
 HINGE = "<mujoco><worldbody><body><joint/><geom size='0.1'/></body></worldbody></mujoco>"
 
 
-def test_types_of_joints_compare_with_numbers_of_a_model():
+def test_plain_enums_compare_equal_to_numbers_of_a_model():
     joint_type = mujoco.MjModel.from_xml_string(HINGE).jnt_type[0]
     patched = PlainEnums()
     assert joint_type in (patched.mjtJoint.mjJNT_SLIDE, patched.mjtJoint.mjJNT_HINGE)
@@ -24,7 +24,7 @@ def test_types_of_joints_compare_with_numbers_of_a_model():
 @pytest.mark.parametrize("task", ["FetchReach-v4", "FetchPush-v4"])
 def test_fetch(task):
     pytest.importorskip("gymnasium_robotics")
-    # The gripper follows the action, 0.05 m per step at most while it can.
+    # The gripper follows the action, by at most 0.05 m per step.
     env = make_official(task)
     start, _ = env.reset(seed=0)
     for _ in range(4):
@@ -35,8 +35,8 @@ def test_fetch(task):
     vector = make_env(task, 2, seed=0)
     goals = find_goals(vector)
     _, reward, *_ = vector.step(np.zeros((2, 4)))
-    seen = vector.obs
-    obs = torch.as_tensor(seen)
+    before = vector.obs
+    obs = torch.as_tensor(before)
     achieved, desired = obs[:, goals.achieved], obs[:, goals.desired]
     assert goals.reward(achieved, desired).tolist() == reward.tolist()
     assert goals.reward(achieved, achieved).tolist() == [0.0, 0.0]
@@ -45,4 +45,4 @@ def test_fetch(task):
     again = make_env(task, 2, seed=0)
     again.step(np.ones((2, 4)))
     again.load_state_dict(saved)
-    np.testing.assert_array_equal(again.obs, seen)
+    np.testing.assert_array_equal(again.obs, before)

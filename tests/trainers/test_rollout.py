@@ -1,4 +1,4 @@
-"""Roll-outs: gradient, resets, ends and ages; and the collector, with the same answers."""
+"""Roll-outs: gradients, resets, ends and ages; and the collector of vector environments."""
 
 from dataclasses import replace
 
@@ -49,7 +49,7 @@ def test_gradient_through_noise_equals_finite_differences():
 
     K = torch.tensor([[-1.0, -1.5]], dtype=torch.float64)
     policy, trajectory = value(K)
-    assert trajectory.terminated.any(), "the test means to cross resets"
+    assert trajectory.terminated.any(), "the test needs resets"
     (gradient,) = torch.autograd.grad(trajectory.reward.sum(), policy.K)
     for i in range(2):
         step = torch.zeros_like(K)
@@ -71,21 +71,21 @@ def test_no_gradient_crosses_a_reset():
     assert torch.autograd.grad(before, initial)[0].abs().max() > 0
 
 
-def test_ended_copies_go_on_from_their_reset_states_in_turn():
+def test_ended_copies_continue_from_their_reset_states_in_order():
     mdp, policy = LinearQuadratic(2, bound=1.0), LinearPolicy((0.0, 0.0))
     inside, outside = torch.tensor([[0.0, 0.0]]), torch.tensor([[5.0, 0.0]])
     resets = torch.stack([torch.cat([outside, inside]), torch.cat([inside + 0.5, inside])]).double()
     scenarios = replace(draw(mdp, 4), initial=torch.cat([outside, inside]).double(), resets=resets)
     trajectory, worlds = rollout(mdp, policy, scenarios)
-    # Copy 0 ends at once, goes on outside (its first reset), ends again, goes on inside (its second).
+    # Copy 0 ends at once, continues outside (its first reset state), ends again, continues inside (its second).
     assert trajectory.terminated[:, 0].tolist() == [True, True, False, False]
     assert torch.equal(trajectory.obs[1, 0], resets[0, 0]) and torch.equal(trajectory.obs[2, 0], resets[1, 0])
-    # What it reached before the reset is kept.
+    # The observation before the reset is kept.
     torch.testing.assert_close(trajectory.next_obs[0, 0], mdp.A @ scenarios.initial[0])
     assert not trajectory.terminated[:, 1].any() and worlds.age.tolist() == [2, 4]
 
 
-def test_time_outs_are_not_terminations_and_ages_are_carried():
+def test_time_outs_are_not_terminations_and_ages_continue():
     mdp, policy = LinearQuadratic(2, max_episode_steps=5), LinearPolicy()
     trajectory, worlds = rollout(mdp, policy, draw(mdp, 4), age=torch.tensor([0, 3]))
     assert trajectory.truncated.int().T.tolist() == [[0, 0, 0, 0], [0, 1, 0, 0]]
@@ -94,13 +94,13 @@ def test_time_outs_are_not_terminations_and_ages_are_carried():
     assert shorter.truncated.int().T.tolist() == [[0, 1, 0, 1], [0, 1, 0, 1]]
 
 
-def test_termination_on_the_last_step_counts_as_both():
+def test_termination_on_the_last_step_is_also_a_truncation():
     mdp = LinearQuadratic(1, bound=0.0, max_episode_steps=1)
     trajectory, _ = rollout(mdp, LinearPolicy(), draw(mdp, 1))
     assert trajectory.terminated.all() and trajectory.truncated.all()
 
 
-def test_same_scenarios_same_bits_other_scenarios_other_bits():
+def test_same_scenarios_give_the_same_bits_and_others_do_not():
     mdp = LinearQuadratic(noise_std=0.1, bound=1.0)
     first, second, other = (rollout(mdp, LinearPolicy(), draw(mdp, 9, seed))[0] for seed in (1, 1, 2))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
@@ -122,7 +122,7 @@ def test_permuting_worlds_permutes_the_result():
         torch.testing.assert_close(a[:, order], b, rtol=1e-12, atol=0)
 
 
-def test_bad_arguments_are_named():
+def test_messages_name_argument_rule_and_value():
     mdp = LinearQuadratic(3)
     with pytest.raises(ValueError, match="max_age must be >= 1, got 0"):
         rollout(mdp, LinearPolicy(), draw(mdp, 2), max_age=0)
@@ -137,7 +137,7 @@ def test_bad_arguments_are_named():
 
 
 class Poisoned(LinearQuadratic):
-    """Its dynamics have an infinite derivative, at one time step in one world."""
+    """Dynamics with an infinite derivative at one time step in one world."""
 
     def transition(self, state, action, noise=None):
         if not state.isfinite().all():
@@ -145,7 +145,7 @@ class Poisoned(LinearQuadratic):
         self.calls = getattr(self, "calls", 0) + 1
         poison = torch.zeros(self.num_envs, 1, dtype=self.dtype)
         if self.calls % 5 == 3:  # time step 2 of a window of 5
-            poison[1] = torch.sqrt(action[1] * 0.0)  # 0, with slope inf * 0 = nan
+            poison[1] = torch.sqrt(action[1] * 0.0)  # 0, with derivative inf * 0 = nan
         return super().transition(state, action) + poison
 
 
@@ -165,7 +165,7 @@ def test_nonfinite_reward_is_traced_to_world_and_step():
     assert message == "reward is nan in world 2 at time step 0 of the window"
 
 
-def test_a_refused_state_names_the_time_step():
+def test_error_for_a_nonfinite_state_names_the_time_step():
     mdp = Poisoned(3)
     with pytest.raises(NonFiniteError, match="at time step 1 of the window, state must be finite"):
         rollout(mdp, LinearPolicy((float("inf"), 0.0)), draw(mdp, 5))
@@ -180,7 +180,7 @@ def test_divergence_names_the_time_step():
         rollout(Diverging(3), LinearPolicy(), draw(Diverging(3), 5))
 
 
-def test_other_mistakes_pass_through():
+def test_other_errors_are_not_changed():
     class Strict(LinearQuadratic):
         def transition(self, state, action, noise=None):
             raise ValueError("state must be something else")
@@ -190,7 +190,7 @@ def test_other_mistakes_pass_through():
 
 
 class Counter(gymnasium.Env):
-    """Observes [episode, steps since it began]; ends after `length` steps, in a terminal state."""
+    """Observes [episode, steps since it began]; terminates after `length` steps."""
 
     observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,), np.float64)
     action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
@@ -214,7 +214,7 @@ def vector(mode):
 
 
 @pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.DISABLED])
-def test_collect_gives_true_transitions(mode):
+def test_collect_returns_transitions_of_the_process(mode):
     env = vector(mode)
     obs, _ = env.reset()
     trajectory, obs = collect(env, lambda obs, noise: noise, obs, torch.full((3, 2, 1), 0.5))
@@ -227,6 +227,6 @@ def test_collect_gives_true_transitions(mode):
     assert following.obs[0].tolist() == [[1, 1], [0, 3]]
 
 
-def test_collect_refuses_dummy_steps():
+def test_collect_refuses_next_step_autoreset():
     with pytest.raises(ValueError, match="must be SAME_STEP or DISABLED, got AutoresetMode.NEXT_STEP"):
         collect(vector(AutoresetMode.NEXT_STEP), lambda obs, noise: noise, None, torch.zeros(1, 2, 1))

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from diffsim.policies import DeterministicMLP, GaussianMLP
-from diffsim.trainers.experience.replay_buffer import ReplayBatch, Steps
+from diffsim.trainers.experience.episode_index import StepIndex
+from diffsim.trainers.experience.replay_batch import ReplayBatch
 from diffsim.trainers.experience.rollout import Trajectory
 from diffsim.trainers.experience.vector_env import make_env
 from diffsim.trainers.run.arguments import RunOptions
@@ -298,7 +299,7 @@ def test_updates_per_step_and_warm_up(tmp_path):
     td3.iterate()
     assert td3.env_steps == 40 and len(seen) == int(0.4 * (40 - 11)) == 11
     assert seen[0] == 14 and all(int(0.4 * (steps - 11)) >= k + 1 for k, steps in enumerate(seen))
-    actions = td3.replay.read(Steps(torch.arange(6), torch.zeros(6, dtype=torch.int64)))["action"]
+    actions = td3.replay.read(StepIndex(torch.arange(6), torch.zeros(6, dtype=torch.int64)))["action"]
     assert actions.unique().numel() == 6 and actions.abs().max() <= 2.0
 
 

@@ -15,6 +15,7 @@ from gymnasium.wrappers import FlattenObservation
 from torch import Tensor
 
 from diffsim.gym import GoalVectorEnv
+from diffsim.tasks import official_env
 
 ACHIEVED, DESIRED = "achieved_goal", "desired_goal"
 
@@ -54,19 +55,20 @@ def flat(space: Space, obs: Any) -> Any:
 
 
 def make_official(task: str, **kwargs: Any) -> gymnasium.Env:
-    """One environment of Gymnasium, with flat observations: a policy that sees goals is universal, pi(s, g).
+    """The environment in which policies of a task are evaluated (`official_env`), with flat observations.
 
-    Raises: gymnasium.error.Error if there is none of that id.
+    Raises: gymnasium.error.Error if Gymnasium has no environment of that id; ValueError if `task` names a module that
+    cannot be found, or has no such task.
     """
     register_extras(task)
-    env = gymnasium.make(task, **kwargs)
+    env = official_env(task, **kwargs)
     return FlattenObservation(env) if isinstance(env.observation_space, Dict) else env
 
 
 def register_extras(task: str) -> None:
-    """Lets Gymnasium know the tasks of the `robotics` extra, if `task` may be one of them and the extra is there."""
+    """Registers the tasks of the `robotics` extra if it is installed and `task` may be one of them."""
     name = "gymnasium_robotics"
-    if name in sys.modules or (task not in gymnasium.registry and importlib.util.find_spec(name)):
+    if name in sys.modules or (":" not in task and task not in gymnasium.registry and importlib.util.find_spec(name)):
         from diffsim.trainers.experience.robotics import register
 
         register()

@@ -1,4 +1,4 @@
-"""Hindsight experience replay: what an episode reached instead of its goal is taken for its goal."""
+"""Hindsight experience replay: relabels transitions with goals that were achieved later."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from diffsim.trainers.experience.episode_index import StepIndex
 from diffsim.trainers.experience.goals import Goals, find_goals
-from diffsim.trainers.experience.replay_buffer import ReplayBatch, ReplayBuffer, Steps
+from diffsim.trainers.experience.replay_batch import ReplayBatch
+from diffsim.trainers.experience.replay_buffer import ReplayBuffer
 from diffsim.trainers.experience.vector_env import ResumableEnv
 from diffsim.trainers.ranges import require, unit_interval
 
@@ -16,30 +18,29 @@ Strategy = Literal["final", "future", "episode", "random"]
 
 
 class HindsightReplay(ReplayBuffer):
-    """A replay that puts other goals into a part of what it draws, and asks the environment for their rewards.
+    """A replay buffer that replaces the goals of a fraction of each batch and recomputes their rewards.
 
-    The new goal of a step of an episode is one that was achieved, after a step drawn uniformly
+    The new goal of a step is the goal achieved after another step, sampled uniformly from
 
-        final     the episode's last one,
-        future    from the step itself to the episode's last one,
-        episode   from the whole episode,
-        random    from all that is stored.
+        final     the last step of the episode only,
+        future    the step itself to the last step of the episode,
+        episode   all steps of the episode,
+        random    all stored steps.
 
-    Of an episode under way, the last step is the newest so far; of one whose beginning was overwritten, the first is
-    the oldest that is left. Goals change when a batch is drawn: what is stored is what happened.
+    The last step of a current episode is the newest so far; the first step of a partly overwritten episode is the
+    oldest that is stored. Goals are replaced in the batch, not in the buffer.
 
-    With k relabelled samples for each one as it was, `relabel_fraction` is k / (k + 1); 0.8 is the k = 4 of the
-    source.
+    With k relabelled samples for each unchanged one, `relabel_fraction` is k / (k + 1); 0.8 is k = 4, as in the source.
 
     Args:
-        goals: where goals are in an observation, and what reaching one is worth.
+        goals: columns of the goals in an observation, and their reward function.
         goal_strategy: see above.
-        relabel_fraction: part of a batch with new goals, rounded to whole samples, in [0, 1].
+        relabel_fraction: fraction of a batch with new goals, in [0, 1]; the number is rounded.
         *args: of `ReplayBuffer`.
         **kwargs: of `ReplayBuffer`, with "obs" and "next_obs" among its fields, and num_steps = 1.
 
     Raises: ValueError if an option is out of range.
-    Source: Andrychowicz et al. (2017), "Hindsight Experience ReplayBuffer", sections 3 and 4.5.
+    Source: Andrychowicz et al. (2017), "Hindsight Experience Replay", sections 3 and 4.5.
     """
 
     def __init__(
@@ -62,11 +63,11 @@ class HindsightReplay(ReplayBuffer):
         relabel_fraction: float = 0.8,
         **kwargs: Any,
     ) -> HindsightReplay:
-        """An empty one for an environment with goals.
+        """An empty buffer for an environment with goals.
 
         Args:
             env: N copies.
-            replay_size: steps kept.
+            replay_size: capacity in steps.
             goal_strategy: see above.
             relabel_fraction: see above.
             **kwargs: of `ReplayBuffer`.
@@ -78,26 +79,26 @@ class HindsightReplay(ReplayBuffer):
         return cls(find_goals(env), goal_strategy, relabel_fraction, replay_size, env.num_envs, fields, **kwargs)
 
     def sample(self, batch_size: int, generator: torch.Generator) -> ReplayBatch:
-        """Draws a batch [B], its first samples with new goals, and with the rewards and ends that these have."""
+        """Samples a batch [B]; its first samples have new goals, with the rewards and terminations of these."""
         steps = self.draw(batch_size, generator)
         row = self.read(steps)
         count = round(self.relabel_fraction * batch_size)
         if count:
-            chosen = self.choose(Steps(steps.time[:count], steps.copy[:count]), generator)
-            self.relabel(row, self.read(chosen)["next_obs"][:, self.goals.achieved])
+            source = self.choose(StepIndex(steps.time[:count], steps.copy[:count]), generator)
+            self.relabel(row, self.read(source)["next_obs"][:, self.goals.achieved])
         return self.one_step(row)
 
-    def choose(self, steps: Steps, generator: torch.Generator) -> Steps:
-        """After which step the new goal of each of `steps` [C] was achieved: [C]."""
+    def choose(self, steps: StepIndex, generator: torch.Generator) -> StepIndex:
+        """Samples the steps [C] after which the new goals of `steps` [C] were achieved."""
         if self.goal_strategy == "random":
             return self.draw(len(steps.time), generator)
         first, last = self.bounds(steps)
         earliest = {"final": last, "future": steps.time, "episode": first}[self.goal_strategy]
         uniform = torch.rand(len(last), generator=generator, device=self.device, dtype=torch.float64)
-        return Steps(earliest + (uniform * (last - earliest + 1)).long(), steps.copy)
+        return StepIndex(earliest + (uniform * (last - earliest + 1)).long(), steps.copy)
 
     def relabel(self, row: dict[str, Tensor], goal: Tensor) -> None:
-        """Puts `goal` [C, G] into the first C samples of `row`, in place."""
+        """Replaces the goals of the first C samples of `row` by `goal` [C, G], in place."""
         count, goals = len(goal), self.goals
         for name in ("obs", "next_obs"):
             row[name][:count, goals.desired] = goal

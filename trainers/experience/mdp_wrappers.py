@@ -1,4 +1,4 @@
-"""MDPs that change one thing about another."""
+"""MDPs that change one method of another MDP."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from diffsim.wrappers import MDPWrapper
 
 
 class BoundedMDP(MDPWrapper):
-    """An MDP whose episodes also end where an observed number leaves a symmetric interval around zero.
+    """An MDP whose episodes also terminate where an observed number leaves a symmetric interval around zero.
 
-    For training alone: it keeps worlds out of states from which nothing is to be learned, such as a robot on its
-    back in a task that never ends. What is evaluated is the task as it is.
+    It is used in training only, to end episodes in states from which nothing is learned, such as a robot on its back
+    in a task that never terminates. Evaluation uses the unchanged task.
 
     Args:
-        mdp: whose dynamics, rewards and ends stay as they are.
-        bounds: from the index of a number in the observation to the largest magnitude allowed, in its unit.
+        mdp: its dynamics, rewards and terminations are unchanged.
+        bounds: maps the index of a number in the observation to its largest allowed magnitude, in its unit.
 
     Raises: ValueError if an index is not in the observation, or a bound is not above 0.
     """
@@ -36,18 +36,18 @@ class BoundedMDP(MDPWrapper):
         self.bounds = dict(bounds)
 
     def terminal(self, state: Tensor) -> Tensor:
-        """Where the MDP ends, or an observed number is out of its bounds: bool [N]."""
+        """Whether the MDP terminates, or an observed number is out of its bounds: bool [N]."""
         obs = self.mdp.observation(state)
-        beyond = [obs[:, index].abs() > bound for index, bound in self.bounds.items()]
-        return torch.stack([self.mdp.terminal(state), *beyond]).any(0)
+        outside = [obs[:, index].abs() > bound for index, bound in self.bounds.items()]
+        return torch.stack([self.mdp.terminal(state), *outside]).any(0)
 
 
 class ObservedReward(MDPWrapper):
-    """An MDP with another reward, a function of what is observed.
+    """An MDP whose reward is a function of observations and the action.
 
     Args:
-        mdp: whose dynamics and ends stay as they are.
-        function: from obs [N, O], action [N, A] and next_obs [N, O] to rewards [N].
+        mdp: its dynamics and terminations are unchanged.
+        function: maps obs [N, O], action [N, A] and next_obs [N, O] to rewards [N].
     """
 
     def __init__(self, mdp: MDP, function: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
@@ -55,16 +55,16 @@ class ObservedReward(MDPWrapper):
         self.function = function
 
     def reward(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
-        """The function's: [N]."""
+        """Reward by `function`: [N]."""
         return self.function(self.observation(state), action, self.observation(next_state))
 
 
 class RecordedMDP(MDPWrapper):
-    """An MDP that remembers the states it left and reached, as they are in the graph.
+    """An MDP that records the states of its transitions, with their graph.
 
     Attributes:
-        left: states [N, S], one for each call to `transition`.
-        reached: next states [N, S], likewise.
+        left: states [N, S] before each call to `transition`.
+        reached: states [N, S] after each call.
     """
 
     def __init__(self, mdp: MDP) -> None:
@@ -73,7 +73,7 @@ class RecordedMDP(MDPWrapper):
         self.reached: list[Tensor] = []
 
     def transition(self, state: Tensor, action: Tensor, noise: Tensor | None = None) -> Tensor:
-        """As the MDP's, and remembered."""
+        """The MDP's transition, recorded."""
         self.left.append(state)
         self.reached.append(self.mdp.transition(state, action, noise))
         return self.reached[-1]

@@ -1,4 +1,4 @@
-"""Experience that is kept and learned from many times."""
+"""The replay buffer: a ring of the last steps, from which batches are sampled uniformly."""
 
 from __future__ import annotations
 
@@ -7,85 +7,53 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from diffsim.trainers.errors import CheckpointError
+from diffsim.trainers.experience.episode_index import EpisodeIndex, StepIndex
+from diffsim.trainers.experience.replay_batch import ReplayBatch, n_step_batch, one_step_batch
 from diffsim.trainers.experience.rollout import Trajectory
 from diffsim.trainers.experience.row_log import RowLog
 from diffsim.trainers.ranges import at_least_one, require, unit_interval
 
 MEMORY_LIMIT = 4 * 2**30
-"""Bytes above which a replay on the CPU lives in a file, mapped into memory: 4 GiB."""
-
-
-class ReplayBatch(NamedTuple):
-    """Samples [B] to fit a Q function to: Q(obs, action) to reward + discount * Q(next_obs, next action).
-
-    Attributes:
-        obs: [B, O].
-        action: [B, A].
-        reward: [B], of the step, or of n steps, discounted.
-        next_obs: [B, O], reached by the last of them, before any reset.
-        discount: [B], of what follows: gamma^n, or 0 where that observation is terminal. A time-out goes on.
-    """
-
-    obs: Tensor
-    action: Tensor
-    reward: Tensor
-    next_obs: Tensor
-    discount: Tensor
-
-
-class Steps(NamedTuple):
-    """Which steps: pairs of a time and a copy.
-
-    Attributes:
-        time: int64 [...], counted from the first step ever stored.
-        copy: int64 [...], in [0, N).
-    """
-
-    time: Tensor
-    copy: Tensor
+"""Bytes above which a buffer on the CPU is stored in a file that is mapped into memory: 4 GiB."""
 
 
 class ReplayBuffer:
-    """The last steps of N copies, of which any can be drawn, all equally often.
+    """The last steps of N copies; a batch samples them uniformly, with replacement.
 
-    A step is a row of numbers; what it consists of is told by name. Rows lie in one block, allocated once, on the
-    device that learns: a ring, in which the newest steps overwrite the oldest. Drawing a batch reads each row once.
-    An index beside it knows in which episode a step was, from where to where.
+    A step is a row of numbers, made of named fields. All rows are in one tensor, allocated once on the learning device
+    and used as a ring: the newest steps overwrite the oldest. Above `memory_limit`, on the CPU, this tensor is a file
+    without a name, mapped into memory. An `EpisodeIndex` finds the first and last step of every episode.
 
-    Above `memory_limit`, on the CPU, the block is a file without a name, mapped into memory.
+    With a `folder`, a checkpoint does not hold the rows: each row is appended once to a `RowLog` in the folder, and the
+    checkpoint holds the number of the last row. Saving then costs only the new rows, and a checkpoint stays readable
+    even if a later save is interrupted. Without a `folder`, the checkpoint holds the rows.
 
-    A checkpoint does not hold the rows. They are added to a log beside it (`RowLog`), each of them once, and the
-    checkpoint says up to which: saving costs what is new, and a checkpoint stays readable whatever is cut short after
-    it. Without a `folder`, the checkpoint holds the rows.
-
-    Why not TorchRL's `ReplayBuffer`, which does all of this but the last, and more: it is pinned to one minor version
-    of tensordict, and the two bring six more packages; its checkpointers copy a storage as a whole, or leave it mapped
-    in place, where later steps overwrite what the last complete checkpoint needs; and its n-step returns are made as
-    data come in, for one gamma and one n. What is used of it would be one gather per batch, which is shorter here than
-    its wiring.
+    TorchRL's `ReplayBuffer` does all of this except the log, but is pinned to one minor version of tensordict, and the
+    two add six more dependencies; its checkpointers copy the whole storage, or leave it mapped in place, where later
+    steps overwrite what the last complete checkpoint needs; and it computes n-step returns when data are added, for one
+    gamma and one n.
 
     Args:
-        capacity: steps kept, of all copies together; at least one per copy.
+        capacity: number of steps, of all copies together; at least one per copy.
         num_envs: N.
-        fields: shape of each part of a step: () for one number. Rewards and ends are always kept, as "reward",
-            "terminated" and "truncated".
+        fields: shape of each field of a step: () for one number. "reward", "terminated" and "truncated" are always
+            stored, in addition.
         gamma: discount of n-step returns, in (0, 1].
-        num_steps: n, at least 1: how many rewards a sample looks ahead, fewer where the episode, or what is stored of
-            it, ends before.
-        device: where the rows are.
+        num_steps: n of n-step returns, at least 1; fewer rewards are summed where the episode or the stored steps end.
+        device: of the rows.
         dtype: of every number.
         memory_limit: bytes above which the rows are in a file.
-        folder: where the log is, and that file; see above.
+        folder: folder of the log and of that file; see above.
 
     Attributes:
         count: steps of each copy that were ever stored.
-        length: steps of each copy that are kept.
+        length: steps of each copy that the buffer holds when it is full.
     """
 
     def __init__(
@@ -106,202 +74,176 @@ class ReplayBuffer:
         unit_interval("(]", gamma=gamma)
         self.num_envs, self.length = num_envs, capacity // num_envs
         self.gamma, self.num_steps = gamma, num_steps
-        self.device, self.dtype, self.memory_limit, self.folder = torch.device(device), dtype, memory_limit, folder
+        self.device, self.dtype, self.memory_limit = torch.device(device), dtype, memory_limit
         shapes = {**fields, "reward": (), "terminated": (), "truncated": ()}
         self.shapes = {name: tuple(shape) for name, shape in shapes.items()}
         self.sizes = [math.prod(shape) for shape in self.shapes.values()]
         self.width = sum(self.sizes)
         self.copies = torch.arange(num_envs, device=self.device)
+        self.folder = folder
         self._clear()
 
     def _clear(self) -> None:
-        """Nothing is stored."""
-        self.count = self.saved = self.kept_from = 0
-        # A copy has at most `length` stored episodes and the one under way: numbers modulo length + 1 tell them apart.
-        self.episode = torch.zeros(self.length, self.num_envs, dtype=torch.int64, device=self.device)
-        self.first = torch.zeros(self.length + 1, self.num_envs, dtype=torch.int64, device=self.device)
-        self.last = torch.zeros_like(self.first)
-        self.present = torch.zeros(self.num_envs, dtype=torch.int64, device=self.device)
+        """Empties the buffer."""
+        self.count = 0
+        self.episodes = EpisodeIndex(self.length, self.num_envs, self.device)
+
+    @property
+    def folder(self) -> Path | None:
+        """Folder of the log, or None if checkpoints hold the rows."""
+        return None if self.log is None else self.log.folder
+
+    @folder.setter
+    def folder(self, folder: Path | None) -> None:
+        number_type = torch.empty(0, dtype=self.dtype).numpy().dtype
+        self.log = None if folder is None else RowLog(folder, self.num_envs * self.width, number_type)
 
     @cached_property
     def rows(self) -> Tensor:
-        """The block: [length, N, W]."""
+        """All rows, as a ring over time: [length, N, W]."""
         shape = (self.length, self.num_envs, self.width)
         if self.device.type != "cpu" or math.prod(shape) * self.dtype.itemsize <= self.memory_limit:
             return torch.zeros(shape, dtype=self.dtype, device=self.device)
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
-        # The file's name goes at once: nothing is left of it, however this process ends.
+        # The name is deleted at once, so that the file disappears however this process ends.
         with tempfile.NamedTemporaryFile(dir=self.folder, prefix="block-") as file:
             return torch.from_file(file.name, shared=True, size=math.prod(shape), dtype=self.dtype).view(shape)
 
     def __len__(self) -> int:
-        """Steps stored, of all copies together."""
+        """Number of stored steps, of all copies together."""
         return self.kept * self.num_envs
 
     @property
     def kept(self) -> int:
-        """Steps stored of each copy."""
+        """Number of stored steps of each copy."""
         return min(self.count, self.length)
 
+    @property
+    def oldest(self) -> int:
+        """Time of the oldest stored step."""
+        return self.count - self.kept
+
     @torch.no_grad()
-    def add(self, parts: Mapping[str, Tensor]) -> None:
+    def add(self, fields: Mapping[str, Tensor]) -> None:
         """Stores one step of every copy.
 
         Args:
-            parts: every field by name, [N, *shape]; "reward", "terminated" and "truncated" [N] among them.
+            fields: every field by name, [N, *shape]; "reward", "terminated" and "truncated" are [N].
 
-        Raises: ValueError if a name or shape is not what was announced.
+        Raises: ValueError if a name or shape is not that given to the constructor.
         """
-        if parts.keys() != self.shapes.keys():
-            raise ValueError(f"parts must be {', '.join(self.shapes)}, got {', '.join(parts)}")
+        if fields.keys() != self.shapes.keys():
+            raise ValueError(f"fields must be {', '.join(self.shapes)}, got {', '.join(fields)}")
         for name, shape in self.shapes.items():
-            if parts[name].shape != (self.num_envs, *shape):
-                raise ValueError(f"{name} must be {[self.num_envs, *shape]}, got {list(parts[name].shape)}")
-        slot = self.count % self.length
-        columns = [parts[name].reshape(self.num_envs, -1).to(self.dtype) for name in self.shapes]
-        torch.cat(columns, dim=1, out=self.rows[slot])
-        self.episode[slot] = self.present
-        self.last[self.present, self.copies] = self.count
+            if fields[name].shape != (self.num_envs, *shape):
+                raise ValueError(f"{name} must be {[self.num_envs, *shape]}, got {list(fields[name].shape)}")
+        columns = [fields[name].reshape(self.num_envs, -1).to(self.dtype) for name in self.shapes]
+        torch.cat(columns, dim=1, out=self.rows[self.count % self.length])
+        self.episodes.add(self.count, (fields["terminated"].bool() | fields["truncated"].bool()).to(self.device))
         self.count += 1
-        ended = (parts["terminated"].bool() | parts["truncated"].bool()).to(self.device)
-        self.present = (self.present + ended) % (self.length + 1)
-        started = self.first[self.present, self.copies]
-        self.first[self.present, self.copies] = torch.where(ended, self.count, started)
 
     def add_trajectory(self, trajectory: Trajectory) -> None:
-        """Stores every step of a trajectory [H, N, ...]: its parts by their names."""
+        """Stores every step of a trajectory [H, N, ...]."""
         for step in zip(*trajectory, strict=True):
             self.add(dict(zip(Trajectory._fields, step, strict=True)))
 
     def draw_index(self, batch_size: int, generator: torch.Generator) -> Tensor:
-        """Chooses stored rows [B], counted along the ring, each as likely as any other, with repetition.
+        """Samples indices [B] of stored rows of the ring, uniformly with replacement.
 
-        Raises: ValueError if nothing is stored.
+        Raises: ValueError if the buffer is empty.
         """
         if not self.count:
             raise ValueError("replay must hold at least one step, got none")
         return torch.randint(len(self), (batch_size,), generator=generator, device=self.device)
 
-    def draw(self, batch_size: int, generator: torch.Generator) -> Steps:
-        """Chooses as `draw_index`, and says which steps [B] these are."""
+    def draw(self, batch_size: int, generator: torch.Generator) -> StepIndex:
+        """Samples like `draw_index`, but returns times and copies [B]."""
         row = self.draw_index(batch_size, generator)
         slot = row // self.num_envs
         newest = self.count - 1
-        return Steps(newest - (newest - slot) % self.length, row % self.num_envs)
+        return StepIndex(newest - (newest - slot) % self.length, row % self.num_envs)
 
-    def bounds(self, steps: Steps) -> tuple[Tensor, Tensor]:
-        """Times of the first and the last stored step in the episodes of `steps` [...]: two tensors [...].
+    def bounds(self, steps: StepIndex) -> tuple[Tensor, Tensor]:
+        """Times of the first and the last stored step in the episodes of `steps` [...]: two tensors [...]."""
+        first, last = self.episodes.bounds(steps)
+        return first.clamp_min(self.oldest), last
 
-        Of the episode under way, the last is the newest so far.
-        """
-        episode = self.episode[steps.time % self.length, steps.copy]
-        oldest = self.count - self.kept
-        return self.first[episode, steps.copy].clamp_min(oldest), self.last[episode, steps.copy]
-
-    def read(self, steps: Steps) -> dict[str, Tensor]:
+    def read(self, steps: StepIndex) -> dict[str, Tensor]:
         """Every field of `steps` [B], by name: [B, *shape]. They must be stored."""
         return self.read_index(steps.time % self.length * self.num_envs + steps.copy)
 
     def read_index(self, index: Tensor) -> dict[str, Tensor]:
-        """Every field of the rows `index` [B], counted along the ring, by name: [B, *shape]."""
+        """Every field of the rows `index` [B] of the ring, by name: [B, *shape]."""
         return self._split(self.rows.view(-1, self.width).index_select(0, index))
 
     def field(self, name: str) -> Tensor:
-        """One part of all rows, in the ring's order: a view [length, N, *shape]."""
+        """One field of all rows, in the order of the ring: a view [length, N, *shape]."""
         return self._split(self.rows)[name]
 
     def in_order(self) -> dict[str, Tensor]:
-        """Every field of all that is stored, from the oldest step to the newest: [kept, N, *shape] by name."""
-        return self._split(self._in_order(self.count - self.kept))
+        """Every field of all stored steps, from the oldest to the newest: [kept, N, *shape] by name."""
+        return self._split(self._in_order(self.oldest))
 
     def sample(self, batch_size: int, generator: torch.Generator) -> ReplayBatch:
-        """Draws a batch: see `batch`."""
+        """Samples a batch: see `batch`."""
         if self.num_steps > 1:
             return self.batch(self.draw(batch_size, generator))
         return self.one_step(self.read_index(self.draw_index(batch_size, generator)))
 
-    def batch(self, steps: Steps) -> ReplayBatch:
-        """What there is to learn from stored `steps` [B].
-
-        reward    sum_{k<m} gamma^k r_{t+k},     m = min(n, steps to the episode's end, or to the newest step)
-        discount  gamma^m, or 0 where step t + m - 1 terminated
-        """
+    def batch(self, steps: StepIndex) -> ReplayBatch:
+        """The batch of stored `steps` [B], with `num_steps` rewards, or fewer at the end of the stored episode."""
         here = self.read(steps)
         if self.num_steps == 1:
             return self.one_step(here)
         ahead = (self.bounds(steps)[1] - steps.time).clamp_max(self.num_steps - 1)
-        there = self.read(Steps(steps.time + ahead, steps.copy))
-        reach = torch.arange(self.num_steps, device=self.device)
-        slots = (steps.time[:, None] + reach.clamp_max(self.length - 1)) % self.length
-        rewards = self.field("reward")[slots, steps.copy[:, None]]
-        weights = torch.where(reach <= ahead[:, None], self.gamma ** reach.to(self.dtype), 0.0)
-        discount = self.gamma ** (ahead + 1).to(self.dtype) * (1.0 - there["terminated"])
-        return ReplayBatch(here["obs"], here["action"], (weights * rewards).sum(1), there["next_obs"], discount)
+        there = self.read(StepIndex(steps.time + ahead, steps.copy))
+        k = torch.arange(self.num_steps, device=self.device).clamp_max(self.length - 1)
+        rewards = self.field("reward")[(steps.time[:, None] + k) % self.length, steps.copy[:, None]]
+        return n_step_batch(here, there, rewards, ahead, self.gamma)
 
-    def one_step(self, rows: dict[str, Tensor]) -> ReplayBatch:
-        """What there is to learn from `rows` [B] for n = 1."""
-        discount = self.gamma * (1.0 - rows["terminated"])
-        return ReplayBatch(rows["obs"], rows["action"], rows["reward"], rows["next_obs"], discount)
+    def one_step(self, rows: Mapping[str, Tensor]) -> ReplayBatch:
+        """The batch of `rows` [B] with one-step targets."""
+        return one_step_batch(rows, self.gamma)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint must hold. With a folder, writes to the log what is new.
+        """The content of a checkpoint. With a folder, appends the new rows to the log.
 
-        What no earlier checkpoint needs, nor this one, is deleted from the log: call it for a checkpoint that replaces
-        the last, once that is complete.
+        Deletes the log files that neither the previous checkpoint nor this one needs: call it for a checkpoint that
+        replaces the previous one once it is complete.
         """
-        if self.folder is None:
-            return {"count": self.count, "rows": self._in_order(self.count - self.kept).cpu()}
-        log = self._log(self.folder)
-        log.forget(self.kept_from)
-        first = max(self.saved, self.count - self.length)
-        log.write(first, self._in_order(first).flatten(1).cpu().numpy())
-        self.saved, self.kept_from = self.count, self.count - self.kept
+        if self.log is None:
+            return {"count": self.count, "rows": self._in_order(self.oldest).cpu()}
+        self.log.update(self.oldest, self.count, lambda first: self._in_order(first).flatten(1).cpu().numpy())
         return {"count": self.count}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Goes back to where `state_dict` was called.
+        """Restores the buffer from the result of `state_dict`.
 
-        Raises: CheckpointError if the rows are not in the log, or are of another shape.
+        Raises: CheckpointError if the rows are not in the log, or have another shape.
         """
         self._clear()
-        self.count = self.saved = saved["count"]
-        self.kept_from = self.count - self.kept
+        self.count = saved["count"]
         shape = (self.kept, self.num_envs, self.width)
         if "rows" in saved:
             rows = saved["rows"]
-            self.saved = 0
-        elif self.folder is None:
+        elif self.log is None:
             raise CheckpointError("replay must be given the folder of its run: its checkpoint holds no rows")
         else:
-            rows = torch.from_numpy(self._log(self.folder).read(self.kept_from, self.count))
+            rows = torch.from_numpy(self.log.restore(self.oldest, self.count))
         if rows.numel() != math.prod(shape):
             raise CheckpointError(f"replay's rows must be {list(shape)}, got {list(rows.shape)}")
-        times = torch.arange(self.kept_from, self.count, device=self.device)
-        self.rows[times % self.length] = rows.view(shape).to(self.rows)
-        self._find_episodes(times)
-
-    def _find_episodes(self, times: Tensor) -> None:
-        """Builds the index of episodes from the stored ends. `times` [K]: of all that is stored, in order."""
+        times = torch.arange(self.oldest, self.count, device=self.device)
         slots = times % self.length
-        ended = (self.field("terminated")[slots] + self.field("truncated")[slots] > 0).long()
-        episode = ended.cumsum(0) - ended
-        self.episode[slots] = episode
-        each = times[:, None].expand_as(episode)
-        self.first.fill_(self.count).scatter_reduce_(0, episode, each, "amin")
-        self.last.scatter_reduce_(0, episode, each, "amax")
-        self.present = ended.sum(0)
+        self.rows[slots] = rows.view(shape).to(self.rows)
+        self.episodes.rebuild(times, self.field("terminated")[slots] + self.field("truncated")[slots] > 0)
 
     def _in_order(self, first: int) -> Tensor:
         """Rows from time `first` on: [count - first, N, W]."""
         return self.rows[torch.arange(first, self.count, device=self.device) % self.length]
 
-    def _log(self, folder: Path) -> RowLog:
-        empty = torch.empty(0, dtype=self.dtype).numpy()
-        return RowLog(folder, self.num_envs * self.width, empty.dtype)
-
     def _split(self, rows: Tensor) -> dict[str, Tensor]:
-        """Parts by name of `rows` [..., W]."""
+        """Fields by name of `rows` [..., W]."""
         parts = zip(self.shapes.items(), rows.split(self.sizes, dim=-1), strict=True)
         return {
             name: part if len(shape) == 1 else part.reshape(*part.shape[:-1], *shape) for (name, shape), part in parts

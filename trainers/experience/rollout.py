@@ -1,7 +1,7 @@
-"""Experience, time-major: `rollout` through a differentiable MDP, `collect` from any vector environment.
+"""Collects time-major experience: `rollout` from a differentiable MDP, `collect` from any vector environment.
 
-Both return a `Trajectory`. In both, a copy whose episode ends goes on from a fresh start, and `next_obs` is
-the observation it reached *before* that.
+Both return a `Trajectory`. In both, a copy whose episode ends is reset, and `next_obs` is the observation it reached
+*before* the reset.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ class Trajectory(NamedTuple):
     """H steps of N copies.
 
     Attributes:
-        obs: [H, N, O], what the policy saw.
-        action: [H, N, A], as the policy chose it: in the action space's units, or what the policy decodes to that.
+        obs: [H, N, O], observations before each step.
+        action: [H, N, A], outputs of the policy: in the units of the action space, or before `Policy.decode`.
         reward: [H, N].
-        next_obs: [H, N, O], the observation reached, before any reset.
-        terminated: bool [H, N], the episode ended in a terminal state.
-        truncated: bool [H, N], the episode was cut short at its age limit. Both can be true, as in Gymnasium.
+        next_obs: [H, N, O], observations after each step, before any reset.
+        terminated: bool [H, N], whether the episode ended in a terminal state.
+        truncated: bool [H, N], whether the episode reached its time limit. Both can be true, as in Gymnasium.
     """
 
     obs: Tensor
@@ -42,12 +42,12 @@ class Trajectory(NamedTuple):
 
     @property
     def ended(self) -> Tensor:
-        """Whether an episode ended on each step, either way: bool [H, N]."""
+        """Whether an episode terminated or was truncated on each step: bool [H, N]."""
         return self.terminated | self.truncated
 
 
 class Worlds(NamedTuple):
-    """Where N copies of an MDP stand between two windows.
+    """State of N copies of an MDP between two windows.
 
     Attributes:
         state: [N, S].
@@ -66,24 +66,24 @@ def rollout(
     age: Tensor | None = None,
     max_age: int | None = None,
 ) -> tuple[Trajectory, Worlds]:
-    """Follows `policy` for as many steps as there are noises, keeping the graph through the dynamics.
+    """Rolls out `policy` over the horizon of `scenarios`, keeping the graph through the dynamics.
 
         u_t = policy(o_t, z_t),   s_{t+1} = f(s_t, u_t, w_t),   r_t = R(s_t, u_t, s_{t+1})
 
-    A copy that ends, or reaches `max_age`, goes on from its next reset state. No gradient crosses a reset.
+    A copy that terminates, or reaches `max_age`, continues from its next reset state. No gradient crosses a reset.
 
     Args:
         mdp: dynamics, reward and observation.
-        policy: `policy(obs, noise)` to actions; noise is None where the scenarios hold none for it.
-        scenarios: where to start, where to go on after an end, and all noises.
-        age: int64 [N], steps each copy's episode has already lasted; zeros if None.
-        max_age: age at which an episode is cut short; `mdp.max_episode_steps` if None.
+        policy: `policy(obs, noise)` returns actions; noise is None if the scenarios have no action noise.
+        scenarios: initial states, reset states and all noise.
+        age: int64 [N], steps since each copy's episode began; zeros if None.
+        max_age: age at which an episode is truncated; `mdp.max_episode_steps` if None.
 
-    Returns: the trajectory, and where the worlds stand after it (after resets).
+    Returns: the trajectory, and the states and ages of the copies after it (after resets).
 
     Raises:
         ValueError: the scenarios are for another number of copies, or max_age is below 1.
-        NonFiniteError: the MDP diverged, or refused a state or action that is not finite.
+        NonFiniteError: the MDP diverged, or raised an error for a state or action that is not finite.
     """
     max_age = mdp.max_episode_steps if max_age is None else max_age
     if max_age < 1:
@@ -126,18 +126,18 @@ def rollout(
 
 @torch.no_grad()
 def collect(env: VectorEnv, policy: Actor, obs: Any, action_noise: Tensor) -> tuple[Trajectory, Tensor]:
-    """Follows `policy` in a vector environment, without gradients.
+    """Runs `policy` in a vector environment, without gradients.
 
     Args:
-        env: N copies, whose autoreset mode is SAME_STEP or DISABLED (then ended copies are reset here). In
-            mode NEXT_STEP one step in each episode is not a transition of the process; it is refused.
-        policy: `policy(obs, noise)` to actions; noise is None where `action_noise` is empty. The environment takes them
-            as a `Policy` decodes them.
-        obs: [N, O], where the copies stand: what `env.reset` or the last `collect` returned.
-        action_noise: [H, N, Z] standard normal; Z may be 0. Its device and dtype are the trajectory's; but images of
-            bytes, or other small integers, stay what they are.
+        env: N copies, whose autoreset mode is SAME_STEP or DISABLED (then ended copies are reset here). Mode
+            NEXT_STEP is refused, because one step of each episode is then not a transition of the process.
+        policy: `policy(obs, noise)` returns actions; noise is None where `action_noise` is empty. The actions of a
+            `Policy` are decoded for the environment.
+        obs: [N, O], present observations, from `env.reset` or the last `collect`.
+        action_noise: [H, N, Z] standard normal; Z may be 0. The trajectory has its device and dtype, except that
+            images of integers keep their dtype.
 
-    Returns: the trajectory, and the observations [N, O] from which the next one goes on.
+    Returns: the trajectory, and the observations [N, O] from which the next one continues.
     Raises: ValueError if the autoreset mode is not one of the two.
     """
     mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)

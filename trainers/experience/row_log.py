@@ -1,8 +1,9 @@
-"""Rows of numbers on disk that only grow at one end and are forgotten at the other."""
+"""Rows of numbers on disk: an append-only log whose oldest files are deleted."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,24 +14,52 @@ SEGMENT_BYTES = 2**24
 
 
 class RowLog:
-    """Rows numbered from 0 for ever, in files of equally many: what is written once is never changed.
+    """Append-only rows, numbered from 0, in files of a fixed number of rows.
 
-    Row r of a checkpoint is still row r when that checkpoint is read, whatever was written after it, complete or cut
-    short: rows beyond are written anew. So a checkpoint needs to hold only the number of its last row.
+    A checkpoint needs to hold only the number of its last row: later writes do not change earlier rows, even if they
+    are interrupted, and rows after the checkpoint's last one are overwritten when training continues from it.
 
     Args:
-        folder: where the files are; made when first written to.
+        folder: folder of the files; created by the first write.
         width: numbers per row.
         dtype: of the numbers.
+
+    Attributes:
+        saved: number of rows that the log holds up to the last checkpoint.
+        needed: first row that the last checkpoint needs.
     """
 
     def __init__(self, folder: Path, width: int, dtype: np.dtype) -> None:
         self.folder, self.width, self.dtype = folder, width, np.dtype(dtype)
         self.row_bytes = width * self.dtype.itemsize
         self.segment = max(SEGMENT_BYTES // self.row_bytes, 1)
+        self.saved = self.needed = 0
+
+    def update(self, oldest: int, count: int, rows_from: Callable[[int], np.ndarray]) -> None:
+        """Writes what a new checkpoint of rows `oldest` to `count - 1` needs and the log does not hold.
+
+        Also deletes the files that the previous checkpoint does not need.
+
+        Args:
+            oldest: first row of the new checkpoint.
+            count: its last row plus 1.
+            rows_from: returns rows r to `count - 1` for any r >= oldest.
+        """
+        self.delete_before(self.needed)
+        first = max(self.saved, oldest)
+        self.write(first, rows_from(first))
+        self.saved, self.needed = count, oldest
+
+    def restore(self, oldest: int, count: int) -> np.ndarray:
+        """Reads the rows of a checkpoint, [count - oldest, W], after which `update` continues from there.
+
+        Raises: CheckpointError if rows are missing.
+        """
+        self.saved, self.needed = count, oldest
+        return self.read(oldest, count)
 
     def write(self, first: int, rows: np.ndarray) -> None:
-        """Writes `rows` [R, W] as rows `first` to `first + R - 1`, and waits until the disk has them."""
+        """Writes `rows` [R, W] as rows `first` to `first + R - 1`, and flushes them to the disk."""
         self.folder.mkdir(parents=True, exist_ok=True)
         while len(rows):
             number, offset = divmod(first, self.segment)
@@ -46,7 +75,7 @@ class RowLog:
     def read(self, first: int, last: int) -> np.ndarray:
         """Rows `first` to `last - 1`, [last - first, W].
 
-        Raises: CheckpointError if some of them are not there.
+        Raises: CheckpointError if rows are missing.
         """
         rows = np.empty((last - first, self.width), self.dtype)
         done = 0
@@ -56,7 +85,7 @@ class RowLog:
             path = self._path(number)
             if not path.is_file() or path.stat().st_size < (offset + count) * self.row_bytes:
                 raise CheckpointError(
-                    f"replay must hold rows {first} to {last - 1}, as its checkpoint says; they are not all in "
+                    f"replay must hold rows {first} to {last - 1}, as its checkpoint says; some are missing in "
                     f"{str(path)!r}"
                 )
             found = np.fromfile(path, self.dtype, count * self.width, offset=offset * self.row_bytes)
@@ -64,8 +93,8 @@ class RowLog:
             done += count
         return rows
 
-    def forget(self, before: int) -> None:
-        """Deletes the files that hold nothing but rows below `before`."""
+    def delete_before(self, before: int) -> None:
+        """Deletes the files that hold only rows below `before`."""
         for path in self.folder.glob("*.rows"):
             if (int(path.stem) + 1) * self.segment <= before:
                 path.unlink()

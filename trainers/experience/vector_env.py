@@ -1,4 +1,4 @@
-"""Vector environments to learn from without derivatives, whose place in time can be saved and found again."""
+"""Vector environments whose state can be saved in a checkpoint and restored exactly."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from gymnasium.vector import AutoresetMode, VectorWrapper
 from gymnasium.vector.utils import batch_space
 
 import diffsim.gym
+from diffsim.tasks import official_env
 from diffsim.trainers.errors import CheckpointError, OptionError
 from diffsim.trainers.experience.goals import flat, flat_space, register_extras
 from diffsim.trainers.experience.sync_vector_env import FastSyncVectorEnv
@@ -21,12 +22,12 @@ from diffsim.trainers.run.arguments import SIMULATED
 
 
 class ResumableEnv(VectorWrapper):
-    """N copies that are reset only when told (autoreset mode DISABLED), and whose state is plain tensors.
+    """A vector environment with autoreset mode DISABLED, whose state can be saved as tensors and restored.
 
-    Observations that are dictionaries, such as those with goals, are made vectors, their parts side by side.
+    Dictionary observations, such as those with goals, are concatenated to vectors.
 
     Attributes:
-        obs: [N, O], where the copies stand now.
+        obs: [N, O], present observations.
     """
 
     obs: np.ndarray
@@ -38,33 +39,33 @@ class ResumableEnv(VectorWrapper):
         self.observation_space = batch_space(self.single_observation_space, env.num_envs)
 
     def flat(self, obs: Any) -> np.ndarray:
-        """The environment's own observations as vectors: [N, O]."""
+        """Converts observations of the wrapped environment to vectors: [N, O]."""
         return flat(self.env.single_observation_space, obs)
 
     @abstractmethod
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """Everything that the next steps depend on."""
+        """Everything that the next steps depend on, as tensors."""
 
     @abstractmethod
     def load_state_dict(self, saved: Mapping[str, torch.Tensor]) -> None:
-        """Goes back to where `state_dict` was called.
+        """Restores the state that `state_dict` returned.
 
-        Raises: CheckpointError if that cannot be.
+        Raises: CheckpointError if that is impossible.
         """
 
 
-class SeededEnv(ResumableEnv):
-    """Gymnasium environments as functions of seeds and actions: what is saved are those, and they are played again.
+class ReplayedEnv(ResumableEnv):
+    """Gymnasium environments that are restored by replaying the actions of their current episodes.
 
-    The k-th episode of copy n is reset with a seed of its own, made from (seed, n, k). Where copy n stands follows
-    from that seed and its actions since, so the state of any deterministic environment can be found again, to the
-    bit, without knowing what it is made of.
+    The k-th episode of copy n is reset with a seed derived from (seed, n, k). This seed and the actions since determine
+    the state of copy n, so that any deterministic environment is restored exactly, without access to its internals.
+    Only the seeds and actions are saved.
 
     Args:
         env: N copies, with autoreset mode DISABLED.
         seed: at least 0.
 
-    Raises: ValueError if the autoreset mode is another one.
+    Raises: ValueError if the autoreset mode is not DISABLED.
     """
 
     def __init__(self, env: gymnasium.vector.VectorEnv, seed: int) -> None:
@@ -83,7 +84,7 @@ class SeededEnv(ResumableEnv):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Starts new episodes, in all copies or in those of options["reset_mask"], bool [N].
 
-        With an int as `seed` everything begins anew, as when it was made with that seed.
+        With an int as `seed` all copies restart from their first episode, as after construction with that seed.
         """
         if isinstance(seed, int):
             self.seed, self.episode = seed, np.full(self.num_envs, -1)
@@ -94,22 +95,22 @@ class SeededEnv(ResumableEnv):
         return self._start(mask)
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Advances every copy, and remembers the actions [N, ...]."""
+        """Steps every copy, and records the actions [N, ...]."""
         self.actions.append(np.array(actions))
         self.age = self.age + 1
         return self._advance(actions)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """Seeds, ages, the actions of all episodes under way, and what is observed after them."""
+        """Episode numbers, ages, the actions of all current episodes, and the present observations."""
         actions = np.stack(self.actions) if self.actions else np.zeros((0, self.num_envs))
         parts = {"episode": self.episode, "age": self.age, "actions": actions, "obs": self.obs}
         return {name: torch.as_tensor(array).clone() for name, array in parts.items()}
 
     def load_state_dict(self, saved: Mapping[str, torch.Tensor]) -> None:
-        """Plays the episodes again up to where they were.
+        """Replays the actions of the current episodes.
 
-        Raises: CheckpointError if something else is then observed: the environment has randomness that its seed
-        does not determine, or is another one.
+        Raises: CheckpointError if the observations then differ: the environment has randomness that its seed does not
+        determine, or is a different one.
         """
         parts = {name: value.numpy() for name, value in saved.items()}
         self.episode, self.age, self.actions = parts["episode"], parts["age"], list(parts["actions"])
@@ -117,18 +118,18 @@ class SeededEnv(ResumableEnv):
         self._start(np.ones(self.num_envs, dtype=bool))
         for time, actions in enumerate(self.actions):
             _, _, terminated, truncated, _ = self._advance(actions)
-            # Copies whose turn has not come are stepped along, and put back in time.
-            again = (begins > time) & (terminated | truncated) | (begins == time + 1)
-            if again.any():
-                self._start(again)
+            # Copies whose episode began later are stepped too, and reset when it begins.
+            restarted = (begins > time) & (terminated | truncated) | (begins == time + 1)
+            if restarted.any():
+                self._start(restarted)
         if not np.array_equal(self.obs, parts["obs"]):
             raise CheckpointError(
-                "the environment must be a function of its seed and the actions, to be resumed; "
-                "played again, it was not where the checkpoint says"
+                "the environment must be a function of its seed and actions, to be resumed; "
+                "after replaying the actions, its observations differ from the checkpoint's"
             )
 
     def _start(self, mask: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
-        """Resets copies with the seeds of their present episodes."""
+        """Resets the copies of `mask`, bool [N], with the seeds of their current episodes."""
         seeds: list[int | None] = [None] * self.num_envs
         for n in np.flatnonzero(mask):
             seeds[n] = episode_seed(self.seed, int(n), int(self.episode[n]))
@@ -143,7 +144,7 @@ class SeededEnv(ResumableEnv):
 
 
 class SimulatedEnv(ResumableEnv):
-    """Our simulator's vector environment, which tells its state.
+    """The vector environment of our simulator, which saves and restores its own state.
 
     Args:
         env: `gymnasium.make_vec("diffsim/<id>")`.
@@ -165,28 +166,28 @@ class SimulatedEnv(ResumableEnv):
         return self.obs, info
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Advances every copy."""
+        """Steps every copy."""
         obs, *rest = self.simulated.step(actions)
         self.obs = self.flat(obs)
         return self.obs, *rest  # pyright: ignore[reportReturnType]
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """As the environment's."""
+        """State of the wrapped environment."""
         return self.simulated.state_dict()
 
     def load_state_dict(self, saved: Mapping[str, torch.Tensor]) -> None:
-        """As the environment's."""
+        """Restores the state that `state_dict` returned."""
         self.obs = self.flat(self.simulated.load_state_dict(saved))
 
 
 def resumable(env: gymnasium.vector.VectorEnv, seed: int) -> ResumableEnv:
-    """A vector environment as an algorithm wants it.
+    """Wraps a vector environment so that its state can be saved.
 
     Raises: ValueError if its autoreset mode is wrong.
     """
     if isinstance(env, ResumableEnv):
         return env
-    return SimulatedEnv(env, seed) if isinstance(env, diffsim.gym.VectorEnv) else SeededEnv(env, seed)
+    return SimulatedEnv(env, seed) if isinstance(env, diffsim.gym.VectorEnv) else ReplayedEnv(env, seed)
 
 
 def make_env(
@@ -199,13 +200,14 @@ def make_env(
     reward_noise: float = 0.0,
     **kwargs: Any,
 ) -> ResumableEnv:
-    """N copies of an environment, ready to be learned from.
+    """Makes N copies of an environment for training.
 
     Args:
-        task: any Gymnasium id, run one copy after the other on the CPU; or diffsim/<id>, in our simulator.
+        task: any Gymnasium id, or a task of your own on C MuJoCo (`official_env`), whose copies are stepped one after
+            the other on the CPU; or diffsim/<id>, simulated in parallel by our simulator.
         num_envs: N, at least 1.
-        seed: of all its randomness, at least 0.
-        device: where diffsim/<id> is simulated.
+        seed: of all randomness, at least 0.
+        device: of the simulation of diffsim/<id>.
         process_noise: see `diffsim.make`; for diffsim/<id> only.
         reward_noise: see `diffsim.make`; for diffsim/<id> only.
         **kwargs: options of the environment.
@@ -223,7 +225,7 @@ def make_env(
                 f"{name} must be 0 for an environment of Gymnasium, got {value}; {SIMULATED}<id> takes it"
             )
     register_extras(task)
-    make = partial(gymnasium.make, task, disable_env_checker=True, **kwargs)
+    make = partial(official_env, task, disable_env_checker=True, **kwargs)
     try:
         env = FastSyncVectorEnv([make] * num_envs)
     except gymnasium.error.Error as error:
@@ -231,9 +233,9 @@ def make_env(
             f"task must be an id of Gymnasium, with the robotics extra also of gymnasium-robotics, or {SIMULATED}<id>, "
             f"got {task!r}: {error}"
         ) from None
-    return SeededEnv(env, seed)
+    return ReplayedEnv(env, seed)
 
 
 def episode_seed(seed: int, copy: int, episode: int) -> int:
-    """A seed for one episode, as good as independent of all others, in [0, 2^32)."""
+    """A seed for one episode, practically independent of those of all other episodes, in [0, 2^32)."""
     return int(np.random.SeedSequence([seed, copy, episode]).generate_state(1)[0])

@@ -1,1 +1,1 @@
-"""Estimators of the policy gradient, measured side by side: the `diffsim gradients` command."""
+"""Comparison of estimators of the policy gradient: the `diffsim gradients` command."""

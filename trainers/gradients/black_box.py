@@ -1,4 +1,4 @@
-"""Per-sample gradients that need no derivative of the dynamics: likelihood ratio and finite differences."""
+"""Per-sample gradients without derivatives of the dynamics: likelihood ratio and finite differences."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def likelihood_ratio_gradients(
     """Gradients of log densities, weighted by returns minus a baseline.
 
     Args:
-        policy: that chose the actions.
-        trajectory: H steps from fresh starts; needs no graph.
-        noise: [H, N, A], the policy's.
+        policy: policy that chose the actions.
+        trajectory: H steps from initial states; its graph is not used.
+        noise: [H, N, A], noise of the actions.
         gamma: discount, in (0, 1].
-        form: "reinforce" weighs each action by the whole return, "gpomdp" by what came after it.
+        form: "reinforce" weights each action by the whole return, "gpomdp" by the rewards after it.
         baseline: "average" and "optimal" (one per parameter) are constants, "time" depends on the time step, "value"
-            on observation and time step.
-        value: for baseline "value", of an observation at a time step, in rewards discounted from there.
+            on the observation and the time step.
+        value: for baseline "value": expected return from an observation at a time step, discounted from that step.
 
     Returns: [N, D].
     """
@@ -58,7 +58,7 @@ def likelihood_ratio_gradients(
     elif baseline == "time":
         expected = time_baseline(returns, alive)
     elif baseline == "value":
-        assert value is not None, "baseline value needs one"
+        assert value is not None, "baseline value needs a value function"
         time = torch.arange(len(counted), device=counted.device)[:, None].expand_as(counted)
         expected = gamma**time * value(trajectory.obs, time)
     inputs = (trajectory.obs, noise)
@@ -83,12 +83,12 @@ def finite_difference_gradients(
 
     Args:
         mdp: dynamics and reward.
-        policy: whose gradient it is.
-        scenarios: of the roll-outs with the parameters moved forwards.
-        others: of those with the parameters moved backwards: the same for common random numbers.
+        policy: policy whose gradient is estimated.
+        scenarios: of the roll-outs at the parameters plus the step.
+        others: of the roll-outs at the parameters minus the step; the same as `scenarios` for common random numbers.
         gamma: discount, in (0, 1].
         directions: [N, D], from `draw_directions`.
-        step: length of the move.
+        step: length of the step.
 
     Returns: [N, D].
     """

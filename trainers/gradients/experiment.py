@@ -1,4 +1,4 @@
-"""Every estimator of the policy gradient on the same policy, horizon by horizon."""
+"""Measures all estimators of the policy gradient on one policy, at several horizons."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ LIKELIHOOD_RATIOS: dict[str, tuple[Form, Baseline]] = {
 MIXTURE, TOTAL_PROPAGATION = "mixture", "total propagation"
 COMMON, INDEPENDENT = "differences, common noise", "differences, fresh noise"
 ESTIMATORS = (PATHWISE, WINDOWS, *LIKELIHOOD_RATIOS, MIXTURE, TOTAL_PROPAGATION, COMMON, INDEPENDENT)
-VALUE_SAMPLES = 2048  # roll-outs the value is fitted to
-TICKS_PER_BATCH = 12  # a batch of all estimators takes about 12 times as long as a roll-out and a likelihood ratio
+VALUE_SAMPLES = 2048  # roll-outs that the value is fitted to
+TICKS_PER_BATCH = 12  # a batch of all estimators takes about 12 times as long as one roll-out with a likelihood ratio
 
 
 class Sample(NamedTuple):
-    """One estimate per copy.
+    """One gradient estimate per copy.
 
     Attributes:
         gradients: [N, D].
-        seconds: what all of them took, of processor time on a CPU.
-        env_steps: what all of them took.
+        seconds: time of all of them; processor time on a CPU.
+        env_steps: env steps of all of them.
     """
 
     gradients: Tensor
@@ -55,15 +55,15 @@ class Sample(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One estimator at one horizon, with one seed.
+    """Measurements of one estimator at one horizon, with one seed.
 
     Attributes:
-        seed: of weights and noises.
+        seed: of weights and noise.
         horizon: H.
         estimator: its name in `ESTIMATORS`.
         comparison: with the reference.
-        gradient_norm: |g_ref|, nan where noise drowns it.
-        seconds: per sample, from the median batch.
+        gradient_norm: |g_ref|, or nan if noise dominates it.
+        seconds: per sample, of the median batch.
         env_steps: per sample.
     """
 
@@ -78,18 +78,18 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Experiment:
-    """A policy in an environment, and how its gradient is to be estimated.
+    """A policy, an environment and the settings of the estimators.
 
     Args:
         mdp: N copies.
-        policy: whose gradient it is.
+        policy: policy whose gradient is estimated.
         gamma: discount, in (0, 1].
-        window: steps of a window of the estimator with a value.
-        difference_step: length of the move of finite differences.
-        samples: of each estimator, a multiple of N.
-        reference_samples: of the reference, a multiple of N.
+        window: steps per window of the estimator with a value.
+        difference_step: step length of finite differences, in parameter space.
+        samples: number of samples of each estimator, a multiple of N.
+        reference_samples: number of samples of the reference, a multiple of N.
         generator: source of all randomness, on the MDP's device.
-        tick: is told the env steps simulated per copy, as they are.
+        tick: called with the number of env steps per copy, to report progress.
     """
 
     mdp: MDP
@@ -105,8 +105,8 @@ class Experiment:
     def run(self, horizon: int, seed: int) -> Iterator[Row]:
         """Measures every estimator at one horizon.
 
-        The reference is GPOMDP with the value as baseline, whose expectation is the gradient whatever the dynamics:
-        unbiased where returns jump, and the least noisy that is.
+        The reference is GPOMDP with the value as baseline. It is unbiased for all dynamics, also where returns are
+        discontinuous, and has the least variance of the unbiased estimators.
 
         Raises: NonFiniteError if a roll-out or a gradient is not finite.
         """
@@ -116,7 +116,7 @@ class Experiment:
             scenarios = self.draw(horizon)
             reference.add(self.likelihood_ratio(self.roll_out(scenarios), scenarios, "GPOMDP, value", value))
             self.tick(horizon)
-        self.sample(1, value)  # loads what is not loaded yet, so that no estimator is timed doing it
+        self.sample(1, value)  # loads kernels and modules before the measurement of time
         moments = {name: GradientMoments() for name in ESTIMATORS}
         samples: dict[str, list[Sample]] = {name: [] for name in ESTIMATORS}
         for _ in range(self.samples // self.mdp.num_envs):
@@ -134,7 +134,7 @@ class Experiment:
             )
 
     def sample(self, horizon: int, value: TimedValue) -> dict[str, Sample]:
-        """One estimate per copy, of every kind."""
+        """One estimate per copy by every estimator."""
         scenarios, others = self.draw(horizon), self.draw(horizon)
         size = sum(p.numel() for p in self.policy.parameters())
         count = self.mdp.num_envs
@@ -152,8 +152,8 @@ class Experiment:
         for name in LIKELIHOOD_RATIOS:
             measure(name, lambda name=name: self.likelihood_ratio(trajectory, scenarios, name, value), 1, shared)
         parts = [samples[name] for name in (PATHWISE, "GPOMDP, time")]
-        taken = parts[0].seconds + parts[1].seconds - shared  # both from the same roll-out
-        measure(MIXTURE, lambda: mix_by_variance(*(part.gradients for part in parts)), 1, taken)
+        used = parts[0].seconds + parts[1].seconds - shared  # both use the same roll-out
+        measure(MIXTURE, lambda: mix_by_variance(*(part.gradients for part in parts)), 1, used)
         measure(TOTAL_PROPAGATION, lambda: total_propagation(*setting, self.gamma), 1)
         for name, second in ((COMMON, scenarios), (INDEPENDENT, others)):
             arguments = (*setting, second, self.gamma, directions, self.difference_step)
@@ -161,14 +161,14 @@ class Experiment:
         return samples
 
     def likelihood_ratio(self, trajectory: Trajectory, scenarios: Scenarios, name: str, value: TimedValue) -> Tensor:
-        """One of `LIKELIHOOD_RATIOS`: [N, D]."""
+        """Gradients by one of `LIKELIHOOD_RATIOS`: [N, D]."""
         kind = LIKELIHOOD_RATIOS[name]
         return likelihood_ratio_gradients(
             self.policy, trajectory, scenarios.action_noise, self.gamma, *kind, value=value
         )
 
     def fit_value(self, horizon: int) -> TimedValue:
-        """The value that baseline and windows use, from roll-outs of its own."""
+        """Fits the value of the baseline and the windows, to separate roll-outs."""
         parts = []
         for _ in range(-(-VALUE_SAMPLES // self.mdp.num_envs)):
             parts.append(self.roll_out(self.draw(horizon)))
@@ -179,19 +179,19 @@ class Experiment:
         return fit_value(obs, reward, first_episode(ended), ended, self.gamma, self.generator)
 
     def draw(self, horizon: int) -> Scenarios:
-        """Fresh start states and noises."""
+        """Draws initial states and noise."""
         size = self.policy.noise_size
         return Scenarios.draw(self.mdp, horizon, self.generator, action_noise_size=size, num_resets=1)
 
     @torch.no_grad()
     def roll_out(self, scenarios: Scenarios) -> Trajectory:
-        """Experience without a graph."""
+        """Rolls out the policy without a graph."""
         return rollout(self.mdp, self.policy, scenarios)[0]
 
     def timed(self, function: Callable[[], object]) -> tuple:
-        """What the function gives, and the seconds it took: the processor's on a CPU, the wall clock's on a GPU."""
+        """The result of `function` and its seconds: processor time on a CPU, wall-clock time on a GPU."""
         on_gpu = self.mdp.device.type == "cuda"
-        clock = time.perf_counter if on_gpu else time.process_time  # other programs on the CPU do not count
+        clock = time.perf_counter if on_gpu else time.process_time  # excludes other processes on the CPU
         synchronize = (lambda: torch.cuda.synchronize(self.mdp.device)) if on_gpu else (lambda: None)
         synchronize()
         start = clock()
@@ -201,7 +201,7 @@ class Experiment:
 
 
 def total_ticks(horizons: list[int], samples: int, reference_samples: int, num_envs: int) -> int:
-    """What `tick` will have been told after one seed."""
+    """Sum of all numbers passed to `tick` for one seed."""
     batches = -(-VALUE_SAMPLES // num_envs) + reference_samples // num_envs
     batches += TICKS_PER_BATCH * samples // num_envs
     return batches * sum(horizons)

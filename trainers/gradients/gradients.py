@@ -1,4 +1,4 @@
-"""`diffsim gradients`: from options to tables, a CSV file and a picture."""
+"""`diffsim gradients`: runs the experiment and writes tables, a CSV file and a picture."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from diffsim.trainers.run.run_folder import RunFolder
 
 
 def gradients(options: GradientOptions, console: Console) -> Results:
-    """Measures, prints, and writes gradients.csv and gradients.png into a fresh folder.
+    """Measures all estimators, prints tables, and writes gradients.csv and gradients.png into a new folder.
 
-    Raises: OptionError before any work, if an option is wrong; NonFiniteError from a roll-out or a gradient.
+    Raises: OptionError before the measurement if an option is wrong; NonFiniteError from a roll-out or a gradient.
     """
     mdp, policies = build(options)
     folder = RunFolder.fresh(options.folder).path
     results = measure(options, mdp, policies, console)
     write_csv(results, folder / "gradients.csv")
     draw(results, describe(options), folder / "gradients.png")
-    wide = Console(file=console.file, width=max(console.width, 110))  # a table cut short is no use
+    wide = Console(file=console.file, width=max(console.width, 110))  # a truncated table is of no use
     for grid in (*grids(results), winners(results)):
         wide.print(rich_table(grid))
     files = [f"table    {folder / 'gradients.csv'}", f"picture  {folder / 'gradients.png'}"]
@@ -41,7 +41,7 @@ def measure(options: GradientOptions, mdp: MDP, policies: dict[int, GaussianMLP]
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("compiling kernels ...", total=ticks * len(policies))
         for seed, policy in policies.items():
-            torch.manual_seed(seed)  # of the values' first weights
+            torch.manual_seed(seed)  # for the initial weights of the values
             experiment = Experiment(
                 mdp,
                 policy,
@@ -60,7 +60,7 @@ def measure(options: GradientOptions, mdp: MDP, policies: dict[int, GaussianMLP]
 
 
 def describe(options: GradientOptions) -> str:
-    """What was measured, in one line."""
+    """One line that describes the experiment."""
     noise = f", process noise {options.process_noise}" if options.process_noise else ""
     policy = "random policy" if options.policy == "random" else f"policy of {options.policy}"
     return f"{options.task}, {policy}{noise}, gamma {options.gamma}, seeds {options.seeds}"

@@ -1,4 +1,4 @@
-"""What can be said to `diffsim gradients`, and the policy it measures."""
+"""Options of `diffsim gradients`, and the policy that they describe."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ class GradientOptions:
 
     Args:
         task: id of the environment; `diffsim tasks` lists them.
-        policy: "random" for a Gaussian perceptron with fresh weights, or the folder of a run.
-        horizons: lengths of the roll-outs, in increasing order, with commas between; 1,2,4,... up to 64, or to the
-            episode's length, if None.
-        seeds: of weights and noises, with commas between; every one repeats the whole comparison.
-        samples: of each estimator at each horizon, a multiple of num_envs.
-        reference_samples: of the likelihood ratio that the others are judged by, a multiple of num_envs.
-        num_envs: samples taken at a time, at least 4; also the batch whose mean's cosine and error are told.
+        policy: "random" for a Gaussian perceptron with initial weights, or the folder of a run.
+        horizons: lengths of the roll-outs, increasing, separated by commas; 1,2,4,... up to 64, or to the length of an
+            episode, if None.
+        seeds: of weights and noise, separated by commas; each repeats the whole comparison.
+        samples: number of samples of each estimator at each horizon, a multiple of num_envs.
+        reference_samples: number of samples of the likelihood ratio that is the reference, a multiple of num_envs.
+        num_envs: samples per batch, at least 4; cosine and error are reported for the mean of a batch.
         gamma: discount, in (0, 1].
-        window: steps after which the estimator with a value cuts its roll-out, at least 1.
-        difference_step: length of the move in the parameters that finite differences make, above 0.
-        std: deviation of the actions before squashing, above 0, for policies that have none: random and deterministic.
+        window: steps per window of the estimator with a value, at least 1.
+        difference_step: step length of finite differences, in parameter space, above 0.
+        std: standard deviation of the actions before squashing, above 0, for random and deterministic policies.
         hidden_sizes: widths of the hidden layers of a random policy.
-        process_noise: of the environment, if above 0: passed on to `diffsim.make`.
-        task_kwargs: options of the environment, those of Gymnasium.
-        device: where to simulate and compute, such as cpu or cuda.
-        threads: of torch on the CPU, at least 1.
-        output: folder of table and picture; runs/gradients-TASK if None. If it exists, a number is added.
+        process_noise: process noise of the environment, see `diffsim.make`; at least 0.
+        task_kwargs: options of the environment, as in Gymnasium.
+        device: device of simulation and networks, such as cpu or cuda.
+        threads: CPU threads of torch, at least 1.
+        output: folder of the table and the picture; runs/gradients-TASK if None. If it exists, a number is appended.
     """
 
     task: str
@@ -100,15 +100,15 @@ class GradientOptions:
 
     @property
     def folder(self) -> Path:
-        """Where table and picture go, if nothing is there yet."""
+        """Output folder, before a number is appended."""
         return Path(self.output or f"runs/gradients-{self.task}")
 
 
 def build(options: GradientOptions) -> tuple[MDP, dict[int, GaussianMLP]]:
     """The environment and, for each seed, the policy that the options describe.
 
-    Raises: OptionError if there is no such run, or one of the constructors refuses an option; CheckpointError if the
-    run's checkpoint cannot be used.
+    Raises: OptionError if the run does not exist, or a constructor refuses an option; CheckpointError if the run's
+    checkpoint cannot be read.
     """
     noise = {"process_noise": options.process_noise} if options.process_noise else {}
     keywords = {"num_envs": options.num_envs, "device": options.device, **options.task_kwargs, **noise}
@@ -122,10 +122,10 @@ def build(options: GradientOptions) -> tuple[MDP, dict[int, GaussianMLP]]:
 
 
 def make_policy(options: GradientOptions, mdp: MDP, seed: int) -> GaussianMLP:
-    """The policy to measure: fresh weights from `seed`, or a run's.
+    """The policy to measure: with initial weights from `seed`, or from a run.
 
-    A deterministic policy is given noise of deviation `options.std`, before squashing: without any there is no
-    likelihood ratio.
+    A deterministic policy gets noise of standard deviation `options.std` before squashing, because the likelihood ratio
+    needs a density.
     """
     if options.policy == "random":
         torch.manual_seed(seed)
@@ -145,7 +145,7 @@ def make_policy(options: GradientOptions, mdp: MDP, seed: int) -> GaussianMLP:
 
 
 def with_noise(policy: DeterministicMLP, mdp: MDP, kwargs: dict[str, Any], std: float) -> GaussianMLP:
-    """The Gaussian policy with a deterministic one's network as its mean, and a fixed deviation."""
+    """A Gaussian policy with the network of a deterministic one as its mean, and a fixed standard deviation."""
     noisy = GaussianMLP(mdp.observation_space, mdp.action_space, **kwargs, std="fixed", initial_std=std)
     noisy.load_state_dict({**policy.state_dict(), "log_std": noisy.log_std})
     return noisy
@@ -155,4 +155,4 @@ def _numbers(option: str, text: str) -> list[int]:
     try:
         return [int(word) for word in text.split(",")]
     except ValueError:
-        raise OptionError(f"{option} must be whole numbers with commas between, got {text!r}") from None
+        raise OptionError(f"{option} must be whole numbers separated by commas, got {text!r}") from None

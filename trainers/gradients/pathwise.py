@@ -1,4 +1,4 @@
-"""Per-sample gradients through the dynamics: whole, in windows that end in a value, and mixed on the way back."""
+"""Per-sample gradients through the dynamics: of whole roll-outs, of windows with a value, and total propagation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from diffsim.trainers.maths.estimators import (
 from diffsim.trainers.maths.returns import reward_to_go
 
 TimedValue = Callable[[Tensor, Tensor], Tensor]
-"""From observations [..., O] and the time steps [...] at which they are met to values [...]."""
+"""Maps observations [..., O] and their time steps [...] to values [...]."""
 
 
 def pathwise_gradients(mdp: MDP, policy: GaussianMLP, scenarios: Scenarios, gamma: float) -> Tensor:
@@ -33,20 +33,20 @@ def pathwise_gradients(mdp: MDP, policy: GaussianMLP, scenarios: Scenarios, gamm
 def windowed_gradients(
     mdp: MDP, policy: GaussianMLP, scenarios: Scenarios, gamma: float, window: int, value: TimedValue | None
 ) -> Tensor:
-    """Back-propagation through windows, each cut from the one before, each with a value standing in for the rest.
+    """Back-propagation through windows, detached from each other, each ending with a value.
 
         sum_w gamma^(t_w) * d/dtheta [ sum of the window's discounted rewards + gamma^k V(o_{t_w + k}, t_w + k) ]
 
-    With the true value it estimates the gradient of the whole return, and no product of Jacobians is longer than a
-    window.
+    With the true value it is an unbiased estimate of the gradient of the whole return, and no product of Jacobians is
+    longer than a window.
 
     Args:
         mdp: dynamics and reward.
-        policy: whose gradient it is.
-        scenarios: start states and noises of H steps.
+        policy: policy whose gradient is estimated.
+        scenarios: initial states and noise of H steps.
         gamma: discount, in (0, 1].
         window: k, steps per window, at least 1; the last may be shorter.
-        value: of an observation at a time step, for what follows up to H; None for zero.
+        value: expected return from an observation at a time step up to H; None for zero.
 
     Returns: [N, D].
     Source: Heess et al. (2015), SVG; Xu et al. (2022), SHAC.
@@ -71,18 +71,18 @@ def windowed_gradients(
 
 
 def total_propagation(mdp: MDP, policy: GaussianMLP, scenarios: Scenarios, gamma: float) -> Tensor:
-    """Back-propagation that mixes in the likelihood ratio at every action, each weighted by the other's variance.
+    """Total propagation: mixes pathwise and likelihood-ratio gradients at every action, by inverse-variance weights.
 
-    Going back from the last step, the gradient that arrives at the action's distribution is mixed with the likelihood
-    ratio's for that action, by the variances over the copies at that step, and the mixture is what travels on. The
-    likelihood ratio's baseline is `time_baseline`. Variances are taken of the gradients in mean and deviation, where
-    Parmas et al. take them of those in the parameters; and since the noise is the policy's alone, the gradient that
-    bypasses the actions, through the state, stays pathwise.
+    In the backward pass, the gradient with respect to the distribution of each action is mixed with the action's
+    likelihood-ratio gradient, by their variances over the copies, and the mixture is backpropagated further. The
+    likelihood ratio uses `time_baseline`. Variances are those of the gradients with respect to mean and standard
+    deviation, where Parmas et al. use the gradients with respect to the parameters. Only the policy is stochastic, so
+    that the gradient from state to state, which bypasses the actions, stays pathwise.
 
     Args:
         mdp: dynamics and reward.
-        policy: whose gradient it is.
-        scenarios: start states and noises of H steps.
+        policy: policy whose gradient is estimated.
+        scenarios: initial states and noise of H steps.
         gamma: discount, in (0, 1].
 
     Returns: [N, D].
@@ -103,7 +103,7 @@ def total_propagation(mdp: MDP, policy: GaussianMLP, scenarios: Scenarios, gamma
 
 
 class _Recorder:
-    """An actor that keeps its actions, to differentiate by them."""
+    """An actor that records its actions, to differentiate with respect to them."""
 
     def __init__(self, policy: GaussianMLP) -> None:
         self.policy, self.actions = policy, []
@@ -113,7 +113,7 @@ class _Recorder:
         return self.actions[-1]
 
     def gradient(self, objective: Tensor) -> Tensor:
-        """Derivatives of each copy's `objective` [N] in its actions, the later actions' answers included: [H, N, A]."""
+        """Gradients of each copy's `objective` [N] by its actions, including paths through later ones: [H, N, A]."""
         if not objective.requires_grad:
             return torch.zeros_like(torch.stack(self.actions))
         gradients = torch.autograd.grad(objective.sum(), self.actions, allow_unused=True, materialize_grads=True)
@@ -121,10 +121,10 @@ class _Recorder:
 
 
 class _Mixer:
-    """An actor whose distributions' gradients are mixed with the likelihood ratio's as they are computed.
+    """An actor that mixes likelihood-ratio gradients into those of its distributions, in the backward pass.
 
     Attributes:
-        weights: [H, N], what the log density of each action is weighted by; set between roll-out and `backward`.
+        weights: [H, N], weight of the log density of each action; set between roll-out and `backward`.
     """
 
     weights: Tensor
@@ -136,7 +136,7 @@ class _Mixer:
         assert noise is not None, "the policy is stochastic"
         time = len(self.distributions)
         mean, std = self.policy.distribution(obs)
-        mean, std = mean.clone(), std.clone()  # nodes of their own, whatever shape they were expanded from
+        mean, std = mean.clone(), std.clone()  # separate nodes in the graph, even if they were expanded
         # d log N(x; mean, std^2) / d mean = z / std,   / d std = (z^2 - 1) / std
         scores = (noise / std).detach(), ((noise.square() - 1) / std).detach()
         for name, part, score in zip(("mean", "std"), (mean, std), scores, strict=True):
@@ -146,14 +146,14 @@ class _Mixer:
         return self.policy.squash(mean + std * noise)
 
     def _mix(self, pathwise: Tensor, key: tuple[str, int], score: Tensor) -> Tensor:
-        """What goes on backwards in the place of the pathwise gradient [N, A]."""
+        """Mixture that replaces the pathwise gradient [N, A] in the backward pass."""
         self.mixed[key] = mix_by_variance(pathwise, score * self.weights[key[1]][:, None])
         return self.mixed[key]
 
     def backward(self, objective: Tensor) -> tuple[Tensor, Tensor]:
-        """Mixed gradients of each copy's `objective` [N] in means and deviations: two tensors [H, N, A]."""
+        """Mixed gradients of each copy's `objective` [N] by means and standard deviations: two tensors [H, N, A]."""
         parts = [part for pair in self.distributions for part in pair if part.requires_grad]
-        # A reward that no action changes leaves the pathwise gradient zero, and the hooks need it all the same.
+        # If no action changes the reward, the pathwise gradient is zero, but the hooks must still run.
         anchor = sum((0.0 * part).sum() for part in parts)
         torch.autograd.grad(objective.sum() + anchor, parts)
         zero = torch.zeros_like(self.distributions[0][0])
@@ -163,7 +163,7 @@ class _Mixer:
 
 
 def _value_ahead(value: TimedValue, trajectory: Trajectory, start: int, horizon: int) -> Tensor:
-    """Values of the observations reached in a window that began at `start`: zero at an end, and after the last step."""
+    """Values of the next observations of a window that began at `start`; zero at ends and at the horizon."""
     time = start + 1 + torch.arange(len(trajectory.reward), device=trajectory.reward.device)
     reached = value(trajectory.next_obs, time[:, None].expand_as(trajectory.reward))
     return reached * ~trajectory.ended * (time < horizon)[:, None]

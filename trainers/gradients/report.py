@@ -1,4 +1,4 @@
-"""What the laboratory found: tables, a CSV file, a picture, and who wins at which horizon."""
+"""Report of `diffsim gradients`: tables, a CSV file, a picture, and the best estimator at each horizon."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class Grid(NamedTuple):
     """A table of estimators by horizons.
 
     Attributes:
-        title: what is in it.
-        horizons: headings.
+        title: title of the table.
+        horizons: column headings.
         lines: name and cells of each row.
     """
 
@@ -53,12 +53,12 @@ class Grid(NamedTuple):
 
 
 class Results:
-    """Rows of all seeds, looked up by estimator and horizon.
+    """Rows of all seeds, accessed by estimator and horizon.
 
     Args:
-        rows: from `Experiment.run`, one or more seeds.
+        rows: from `Experiment.run`, for one or more seeds.
         num_envs: N, samples in a batch.
-        window: steps of a window of the estimator with a value.
+        window: steps per window of the estimator with a value.
     """
 
     def __init__(self, rows: Sequence[Row], num_envs: int, window: int) -> None:
@@ -72,11 +72,11 @@ class Results:
         return np.array([[found[seed, horizon] for horizon in self.horizons] for seed in self.seeds])
 
     def median(self, estimator: str, quantity: Callable[[Row], float]) -> list[float]:
-        """Its median over the seeds, by horizon; nan where it is nan for one of them."""
+        """Median of a quantity over the seeds, by horizon; nan if it is nan for one of them."""
         return np.median(self.values(estimator, quantity), axis=0).tolist()
 
     def errors(self, estimator: str, *, per_second: bool) -> list[float]:
-        """Relative squared error by horizon, for the env steps or the time that a batch of the pathwise one takes."""
+        """Relative squared error by horizon, at the env steps or the time of a batch of the pathwise estimator."""
         cost = (lambda row: row.seconds) if per_second else (lambda row: row.env_steps)
         ratio = np.array(self.median(estimator, cost)) / np.array(self.median(PATHWISE, cost))
         columns = [self.values(estimator, lambda row, r=r: row.comparison.error(r))[:, i] for i, r in enumerate(ratio)]
@@ -88,7 +88,7 @@ def grids(results: Results) -> list[Grid]:
     n = results.num_envs
     shown = {
         "variance of one sample, E|g - Eg|²": lambda row: _short(row.comparison.variance),
-        "bias over |g|; < where noise hides it": _bias,
+        "bias over |g|; < if below the noise floor": _bias,
         f"cosine of the mean of {n} samples with the gradient": lambda row: f"{row.comparison.cosine:.2f}",
         f"squared error of {n} samples over |g|²": lambda row: _short(row.comparison.error()),
         "milliseconds per sample": lambda row: f"{1000 * row.seconds:.2f}",
@@ -121,7 +121,7 @@ def winners(results: Results) -> Grid:
 
 
 def verdicts(results: Results) -> list[str]:
-    """From which horizon on the likelihood ratio beats the pathwise estimators, in words."""
+    """Sentences that say from which horizon on the likelihood ratio beats the pathwise estimators."""
     lines = []
     for label, per_second in (("env steps", False), ("time", True)):
         ratios = np.array([results.errors(name, per_second=per_second) for name in LIKELIHOOD_RATIOS])
@@ -131,14 +131,14 @@ def verdicts(results: Results) -> list[str]:
             when = f"from horizon {turn} on" if turn else f"at no horizon up to {results.horizons[-1]}"
             lines.append(f"At equal {label}, the best likelihood ratio beats {name} {when}.")
     norms = results.median(PATHWISE, lambda row: row.gradient_norm)
-    drowned = [str(h) for h, norm in zip(results.horizons, norms, strict=True) if math.isnan(norm)]
-    if drowned:
-        lines.append(f"At horizon {', '.join(drowned)} noise drowns the reference: raise reference_samples.")
+    noisy = [str(h) for h, norm in zip(results.horizons, norms, strict=True) if math.isnan(norm)]
+    if noisy:
+        lines.append(f"At horizon {', '.join(noisy)} noise dominates the reference: increase reference_samples.")
     return lines
 
 
 def rich_table(grid: Grid) -> Table:
-    """A grid for the screen."""
+    """A grid as a table for the terminal."""
     table = Table(title=grid.title, box=SIMPLE, padding=(0, 1, 0, 0))
     table.add_column("horizon", no_wrap=True)
     for horizon in grid.horizons:
@@ -149,13 +149,13 @@ def rich_table(grid: Grid) -> Table:
 
 
 def markdown(grid: Grid) -> str:
-    """A grid for a page."""
+    """A grid as a Markdown table."""
     lines = [["horizon", *map(str, grid.horizons)], ["---", *["---:"] * len(grid.horizons)], *grid.lines]
     return f"**{grid.title[0].upper()}{grid.title[1:]}**\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def write_csv(results: Results, path: Path) -> None:
-    """Every number of every seed."""
+    """Writes every number of every seed."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["seed", "horizon", "estimator", *COLUMNS, "gradient_norm", "seconds", "env_steps"])
@@ -171,7 +171,7 @@ def draw(results: Results, title: str, path: Path) -> None:
     figure.suptitle(title, fontweight="bold")
     panels: dict[str, Callable[[Row], float]] = {
         "variance of one sample": lambda row: row.comparison.variance,
-        "bias / |g| (dotted: floor of noise)": lambda row: row.comparison.bias,
+        "bias / |g| (dotted: noise floor)": lambda row: row.comparison.bias,
         f"cosine of the mean of {results.num_envs} samples": lambda row: row.comparison.cosine,
         f"squared error of {results.num_envs} samples / |g|²": lambda row: row.comparison.error(),
         "seconds per sample": lambda row: row.seconds,
@@ -187,7 +187,7 @@ def draw(results: Results, title: str, path: Path) -> None:
 
 
 def _panel(axes: Axes, results: Results, label: str, quantity: Callable[[Row], float]) -> None:
-    """One quantity of all estimators; a zero, which a logarithmic axis has no place for, leaves a gap."""
+    """Draws one quantity of all estimators; zeros leave a gap on a logarithmic axis."""
     cosine = label.startswith("cosine")
     for name in ESTIMATORS:
         values = results.values(name, quantity)
@@ -208,7 +208,7 @@ def _panel(axes: Axes, results: Results, label: str, quantity: Callable[[Row], f
     axes.set_xscale("log", base=2)
     axes.set_xticks(results.horizons, [str(horizon) for horizon in results.horizons])
     if not any(np.isfinite(np.asarray(line.get_ydata())).any() for line in axes.lines):
-        axes.text(0.5, 0.5, "lost in the reference's noise", transform=axes.transAxes, ha="center", fontsize=9)
+        axes.text(0.5, 0.5, "noise dominates the reference", transform=axes.transAxes, ha="center", fontsize=9)
     elif not cosine:
         axes.set_yscale("log")
     axes.set_xlabel("horizon", fontsize=8)
@@ -229,11 +229,11 @@ def _median_rows(results: Results) -> dict[tuple[str, int], Row]:
 
 
 def _bias(row: Row) -> str:
-    """The bias, or the floor that it is below."""
+    """The bias, or `<floor` if it is below the floor."""
     bias, floor = row.comparison.bias, row.comparison.bias_floor
     return f"<{_short(floor)}" if bias == 0 else _short(bias)
 
 
 def _short(number: float) -> str:
-    """Two digits."""
+    """The number with two digits."""
     return "-" if math.isnan(number) else f"{number:.2g}"

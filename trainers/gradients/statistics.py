@@ -1,4 +1,4 @@
-"""What a set of gradient estimates says: how noisy, how far off, how well aligned; and who wins where."""
+"""Statistics of gradient estimates: variance, bias and cosine, and the horizon at which one estimator wins."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import Tensor
 
 
 class GradientMoments:
-    """Mean and variance of samples that come in batches, with the mean of each batch.
+    """Mean and variance of samples that are added in batches, and the mean of each batch.
 
     Attributes:
-        count: n, samples so far.
+        count: n, number of samples so far.
         batch_means: mean of each batch, B tensors [D], float64.
     """
 
@@ -23,7 +23,7 @@ class GradientMoments:
         self._squares = 0.0
 
     def add(self, gradients: Tensor) -> None:
-        """Takes in a batch, [N, D]."""
+        """Adds a batch, [N, D]."""
         gradients = gradients.detach().double()
         self.count += len(gradients)
         self._sizes.append(len(gradients))
@@ -32,36 +32,36 @@ class GradientMoments:
 
     @property
     def mean(self) -> Tensor:
-        """Over all samples: [D]."""
+        """Mean over all samples: [D]."""
         sizes = torch.tensor(self._sizes, dtype=torch.float64, device=self.batch_means[0].device)
         return (torch.stack(self.batch_means) * sizes[:, None]).sum(0) / self.count
 
     @property
     def variance(self) -> float:
-        """Of one sample, summed over the D entries: E|g - E g|^2."""
+        """Variance of one sample, summed over the D entries: E|g - E g|^2."""
         return max(self._squares - self.count * self.mean.square().sum().item(), 0.0) / (self.count - 1)
 
     @property
     def squared_noise(self) -> float:
-        """Expected squared distance of `mean` from the truth it estimates."""
+        """Expected squared distance of `mean` from the expectation: variance / n."""
         return self.variance / self.count
 
     @property
     def norm(self) -> float:
-        """|E g|, without what noise adds to |mean|; nan where noise is half of it or more."""
+        """Estimate of |E g|, corrected for the noise in |mean|; nan if noise is at least half of |mean|^2."""
         squared = self.mean.square().sum().item()
         return math.sqrt(squared - self.squared_noise) if squared > 2 * self.squared_noise else math.nan
 
 
 class GradientComparison(NamedTuple):
-    """An estimator beside the reference. Relative numbers are nan where noise drowns the reference.
+    """An estimator compared with the reference. Relative numbers are nan if the norm of the reference is nan.
 
     Attributes:
         variance: of one sample, E|g - E g|^2.
-        bias: |E g - g_ref| / |g_ref|, without what noise adds; 0 where it is below the floor.
-        bias_floor: three times the distance that noise alone shows, over |g_ref|.
-        cosine: between the mean of one batch and the reference, averaged over batches, the reference's own noise taken
-            out.
+        bias: |E g - g_ref| / |g_ref|, corrected for noise; 0 if it is below the floor.
+        bias_floor: smallest detectable bias: three times the distance due to noise alone, over |g_ref|.
+        cosine: between the mean of one batch and the reference, averaged over batches, corrected for the noise of the
+            reference.
         noise: variance of the mean of one batch of N, over |g_ref|^2: variance / (N |g_ref|^2).
     """
 
@@ -72,19 +72,19 @@ class GradientComparison(NamedTuple):
     noise: float
 
     def error(self, cost: float = 1.0) -> float:
-        """Relative squared error of as many samples as cost what a batch of N does, if one costs `cost` times more."""
+        """Relative squared error at the cost of a batch of N, if each sample costs `cost` times as much."""
         return self.bias**2 + cost * self.noise
 
 
 def compare_gradients(moments: GradientMoments, reference: GradientMoments) -> GradientComparison:
-    """Sets an estimator's samples beside those of an independent, unbiased reference.
+    """Compares an estimator with an independent, unbiased reference.
 
-    Of the squared distance of the two means, what their noise adds is taken off:
+    The expected noise is subtracted from the squared distance of the two means:
 
         bias^2 = |mean - mean_ref|^2 - noise,    noise = variance / n + variance_ref / n_ref
 
-    It counts only if the distance is three times what noise alone shows: three standard errors where all noise lies in
-    one direction, and more the more directions there are.
+    The bias is 0 unless the distance is above three times that due to noise alone: three standard errors if all noise
+    is in one direction, and more in several directions.
     """
     norm = reference.norm
     noise = moments.squared_noise + reference.squared_noise
@@ -100,9 +100,9 @@ def compare_gradients(moments: GradientMoments, reference: GradientMoments) -> G
 
 
 def turning_point(horizons: Sequence[int], challenged: Sequence[float], challenger: Sequence[float]) -> int | None:
-    """The horizon from which on the challenger is the smaller one, at every longer horizon too; None if there is none.
+    """The smallest horizon from which on the challenger is always smaller; None if there is none.
 
-    Where one of the two is nan, neither wins.
+    If one of the two is nan, the challenger is not smaller.
     """
     turn = None
     for horizon, old, new in reversed(list(zip(horizons, challenged, challenger, strict=True))):
@@ -113,7 +113,7 @@ def turning_point(horizons: Sequence[int], challenged: Sequence[float], challeng
 
 
 def _mean_cosine(moments: GradientMoments, reference: Tensor, norm: float) -> float:
-    """Mean cosine of the batch means and the reference, whose true norm is `norm`."""
+    """Mean cosine between the batch means and the reference, whose true norm is `norm`."""
     cosines = []
     for mean in moments.batch_means:
         length = mean.norm().item()

@@ -1,4 +1,4 @@
-"""A value of observation and time step, fitted to roll-outs of the policy: baseline, and end of short windows."""
+"""A value function of observation and time step, fitted to roll-outs, for baselines and for windows."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from diffsim.policies import ObservationNormalizer, mlp
 from diffsim.trainers.maths.returns import reward_to_go
 
 BATCH = 1024
-PASSES, MOST_UPDATES = 20, 1500  # over the data; more passes over few roll-outs fit their noise
-LEARNING_RATE = 3e-3  # falling to zero; these were set by hand on HalfCheetah-v5
+PASSES, MAX_UPDATES = 20, 1500  # PASSES over the data; more of them overfit a small number of roll-outs
+LEARNING_RATE = 3e-3  # decays to zero; these were tuned by hand on HalfCheetah-v5
 HIDDEN_SIZES = (64, 64)
 
 
 class TimedValueMLP(nn.Module):
-    """V(o, t), of the discounted rewards from time step t to the horizon.
+    """V(o, t), the expected sum of discounted rewards from time step t to the horizon.
 
         V(o, t) = mean_t + deviation_t * mlp(o, t / H)
 
-    The mean alone is already the best baseline that knows no observation: the perceptron has only the rest to learn.
+    mean_t is the best baseline that does not depend on the observation; the perceptron learns the residual.
 
     Args:
         obs_size: O.
@@ -38,7 +38,7 @@ class TimedValueMLP(nn.Module):
         self.register_buffer("deviation", torch.ones(horizon))
 
     def forward(self, obs: Tensor, time: Tensor) -> Tensor:
-        """Maps `obs` [..., O], met at the time steps `time` [...], to values [...]; H and later count as H - 1."""
+        """Maps `obs` [..., O], at the time steps `time` [...], to values [...]; H and later count as H - 1."""
         step = time.clamp(max=self.horizon - 1)
         inputs = torch.cat([self.normalizer(obs), (step / self.horizon).to(obs)[..., None]], dim=-1)
         return self.mean[step] + self.deviation[step] * self.network(inputs)[..., 0]
@@ -47,12 +47,12 @@ class TimedValueMLP(nn.Module):
 def fit_value(
     obs: Tensor, reward: Tensor, alive: Tensor, ended: Tensor, gamma: float, generator: torch.Generator
 ) -> TimedValueMLP:
-    """Regresses rewards-to-go on observations and time steps, by Adam on random minibatches.
+    """Fits a value function to rewards-to-go, by Adam on random minibatches.
 
     Args:
-        obs: [H, N, O], from fresh starts.
+        obs: [H, N, O], from initial states.
         reward: [H, N].
-        alive: bool [H, N], the steps of first episodes; the others are left out.
+        alive: bool [H, N], whether a step belongs to the first episode; other steps are ignored.
         ended: bool [H, N].
         gamma: discount, in (0, 1].
         generator: of the minibatches.
@@ -63,15 +63,15 @@ def fit_value(
     value.mean.copy_((returns * alive).sum(1) / count)
     squares = (returns - value.mean[:, None]).square() * alive
     value.deviation.copy_((squares.sum(1) / count).sqrt().clamp(min=1e-6))
-    seen, targets = obs[alive], returns[alive]
+    inputs, targets = obs[alive], returns[alive]
     times = torch.arange(horizon, device=obs.device)[:, None].expand_as(reward)[alive]
-    value.normalizer.update(seen)
+    value.normalizer.update(inputs)
     optimizer = torch.optim.Adam(value.network.parameters(), lr=LEARNING_RATE)
-    updates = min(MOST_UPDATES, -(-PASSES * len(seen) // BATCH))
+    updates = min(MAX_UPDATES, -(-PASSES * len(inputs) // BATCH))
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, updates)
     for _ in range(updates):
-        rows = torch.randint(len(seen), (BATCH,), generator=generator, device=obs.device)
-        errors = (value(seen[rows], times[rows]) - targets[rows]) / value.deviation[times[rows]]
+        rows = torch.randint(len(inputs), (BATCH,), generator=generator, device=obs.device)
+        errors = (value(inputs[rows], times[rows]) - targets[rows]) / value.deviation[times[rows]]
         optimizer.zero_grad()
         errors.square().mean().backward()
         optimizer.step()

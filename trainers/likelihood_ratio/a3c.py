@@ -10,7 +10,7 @@ import torch
 from gymnasium.vector import SyncVectorEnv
 from torch import Tensor
 
-from diffsim.trainers.experience.vector_env import SeededEnv
+from diffsim.trainers.experience.vector_env import ReplayedEnv
 from diffsim.trainers.likelihood_ratio.a2c import AdvantageActorCritic
 from diffsim.trainers.likelihood_ratio.a3c_pool import LearnerPool
 from diffsim.trainers.likelihood_ratio.a3c_worker import Shared
@@ -47,7 +47,7 @@ class A3C(AdvantageActorCritic):
         learners, total = self.learners, self.env.num_envs
         require(total % learners == 0, "num_envs", f"a multiple of learners = {learners}", total)
         super().setup()
-        copies = self.env.env if isinstance(self.env, SeededEnv) else self.env
+        copies = self.env.env if isinstance(self.env, ReplayedEnv) else self.env
         if not isinstance(copies, SyncVectorEnv):
             raise ValueError(
                 "env must be a SyncVectorEnv, whose copies other processes can make again, "

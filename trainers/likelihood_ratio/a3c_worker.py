@@ -18,7 +18,7 @@ from torch.optim import Optimizer, RMSprop
 from diffsim.policies import StochasticPolicy
 from diffsim.trainers.errors import NonFiniteError
 from diffsim.trainers.experience.sync_vector_env import FastSyncVectorEnv
-from diffsim.trainers.experience.vector_env import SeededEnv
+from diffsim.trainers.experience.vector_env import ReplayedEnv
 from diffsim.trainers.likelihood_ratio.a2c import RMSPROP, AdvantageActorCritic
 from diffsim.trainers.likelihood_ratio.on_policy import NORMALIZER_WARM_UP_STEPS
 from diffsim.trainers.options import given, option
@@ -177,7 +177,7 @@ def serve(connection: Connection, shared: Shared, env_fns: list[Callable[[], Any
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     try:
-        env = SeededEnv(FastSyncVectorEnv(env_fns), options["seed"])
+        env = ReplayedEnv(FastSyncVectorEnv(env_fns), options["seed"])
         learner = Learner(env, copy.deepcopy(shared.actor), shared=shared, **options)
         state = receive(connection)
         if state is not None:

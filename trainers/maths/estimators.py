@@ -1,8 +1,8 @@
-"""The policy gradient, estimated in every way the field has, as functions on roll-outs with explicit noise.
+"""Estimators of the policy gradient, as functions of roll-outs with explicit noise.
 
-N copies are N samples. An estimator is the gradient of an objective [N], one number per copy, whose mean a
-trainer climbs; `per_sample_gradients` gives the gradient of each copy's own, [N, D] in D parameters, for whoever
-needs its spread. What is estimated is the gradient of
+N copies are N samples. An estimator is the gradient of an objective [N], one number per copy; an algorithm maximises
+its mean. `per_sample_gradients` returns the gradient of each copy's objective, [N, D] for D parameters, as variances
+need it. All estimate the gradient of
 
     J(theta) = E[ sum_t c_t ],    c_t = gamma^t r_t in a copy's first episode, 0 after it    (`counted_rewards`)
 """
@@ -21,7 +21,7 @@ from diffsim.trainers.maths.returns import discount_weights, first_episode
 
 
 class GaussianActor(Protocol):
-    """A policy whose actions are a function of x = mean + std * noise, as `diffsim.policies.GaussianMLP`'s are."""
+    """A policy whose actions are a function of x = mean + std * noise, such as `diffsim.policies.GaussianMLP`."""
 
     def distribution(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of x, [..., A] each."""
@@ -29,14 +29,14 @@ class GaussianActor(Protocol):
 
 
 def counted_rewards(reward: Tensor, ended: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
-    """What each step adds to the return of a copy's first episode, and whether that goes on.
+    """The contribution of each step to the discounted return of a copy's first episode.
 
     Args:
         reward: [H, N].
         ended: bool [H, N], whether an episode ended on each step.
         gamma: discount, in (0, 1].
 
-    Returns: c, [H, N], and whether the step belongs to the first episode, bool [H, N].
+    Returns: contributions c, [H, N]; and whether each step belongs to the first episode, bool [H, N].
     Raises: ValueError if gamma is out of range.
     """
     alive = first_episode(ended)
@@ -44,12 +44,12 @@ def counted_rewards(reward: Tensor, ended: Tensor, gamma: float) -> tuple[Tensor
 
 
 def pathwise_objective(reward: Tensor, ended: Tensor, gamma: float, next_value: Tensor | None = None) -> Tensor:
-    """The return, to be differentiated through the dynamics; with a value, where the window or a time-out ends it.
+    """The return, differentiable through the dynamics, with an optional value at the window's end or at a time-out.
 
         G = sum_t c_t + gamma^(T+1) V(o_{T+1}),    T: the first episode's last step in the window
 
-    Its gradient is biased where the return jumps, as it does where a termination comes a step later: no derivative
-    sees the jump.
+    Its gradient is biased where the return is discontinuous, for example where a termination moves to the next step:
+    the derivative does not include jumps.
 
     Args:
         reward: [H, N], with its graph.
@@ -69,16 +69,17 @@ def pathwise_objective(reward: Tensor, ended: Tensor, gamma: float, next_value: 
 
 
 def likelihood_ratio_objective(log_prob: Tensor, weights: Tensor) -> Tensor:
-    """Log densities of the actions, weighted by what they led to. It needs no derivative of the dynamics.
+    """Sums weighted log densities of the actions. It needs no derivative of the dynamics.
 
         sum_t log p(u_t | o_t) * w_t
 
-    With w the whole return this is REINFORCE, with the reward-to-go GPOMDP; minus a baseline, which must not depend on
-    the copy's own action at t or later, either stays unbiased. Steps that do not count have weight zero.
+    If w is the whole return, this is REINFORCE; if w is the reward-to-go, GPOMDP. Both stay unbiased if a baseline is
+    subtracted from w that does not depend on the copy's own actions at t or later. Steps after the first episode have
+    weight zero.
 
     Args:
         log_prob: [H, N], differentiable in the parameters at fixed actions.
-        weights: [H, N]; held constant.
+        weights: [H, N]; detached.
 
     Returns: [N].
     Source: Williams (1992), REINFORCE; Baxter & Bartlett (2001), GPOMDP.
@@ -87,7 +88,7 @@ def likelihood_ratio_objective(log_prob: Tensor, weights: Tensor) -> Tensor:
 
 
 def surrogate_objective(log_prob: Tensor, old_log_prob: Tensor, weights: Tensor) -> Tensor:
-    """The likelihood-ratio objective as a function that can be followed for more than one step.
+    """The importance-weighted likelihood-ratio objective, which can be optimised for several steps.
 
         sum_t p(u_t | o_t) / p_old(u_t | o_t) * w_t
 
@@ -95,8 +96,8 @@ def surrogate_objective(log_prob: Tensor, old_log_prob: Tensor, weights: Tensor)
 
     Args:
         log_prob: [H, N], under the present parameters.
-        old_log_prob: [H, N], under those that chose the actions; held constant.
-        weights: [H, N], advantages; held constant.
+        old_log_prob: [H, N], under the parameters that chose the actions; detached.
+        weights: [H, N], advantages; detached.
 
     Returns: [N].
     Source: Schulman et al. (2015), TRPO, equation 14.
@@ -105,14 +106,14 @@ def surrogate_objective(log_prob: Tensor, old_log_prob: Tensor, weights: Tensor)
 
 
 def importance_objective(log_prob: Tensor, old_log_prob: Tensor, returns: Tensor) -> Tensor:
-    """The return under the present parameters, from roll-outs under old ones: unbiased, even far away.
+    """Unbiased estimate of the return under the present parameters, from roll-outs under old ones.
 
         prod_t p(u_t | o_t) / p_old(u_t | o_t) * G
 
     Args:
-        log_prob: [H, N], under the present parameters; zero for steps that do not count.
-        old_log_prob: [H, N], under those that chose the actions; held constant.
-        returns: [N], whole returns, minus a baseline; held constant.
+        log_prob: [H, N], under the present parameters; zero for steps after the first episode.
+        old_log_prob: [H, N], under the parameters that chose the actions; detached.
+        returns: [N], whole returns, minus a baseline; detached.
 
     Returns: [N].
     Source: Jie & Abbeel (2010), "On a connection between importance sampling and the likelihood ratio policy gradient".
@@ -121,13 +122,13 @@ def importance_objective(log_prob: Tensor, old_log_prob: Tensor, returns: Tensor
 
 
 def log_prob_of_noise(policy: GaussianActor, obs: Tensor, noise: Tensor) -> Tensor:
-    """Log density of the x that `noise` gave, differentiable in the parameters with x held fixed: [...].
+    """Log density of the x sampled by `noise`, differentiable in the parameters at fixed x: [...].
 
-    It differs from the log density of the action by the squashing's Jacobian, which the parameters do not move, and
-    stays exact where squashing saturates and the action no longer tells x.
+    It differs from the log density of the action by the log determinant of the squashing, which does not depend on the
+    parameters, and stays exact where the squashing saturates, so that x cannot be recovered from the action.
 
     Args:
-        policy: whose parameters are differentiated.
+        policy: policy whose parameters are differentiated.
         obs: [..., O].
         noise: [..., A].
     """
@@ -137,13 +138,13 @@ def log_prob_of_noise(policy: GaussianActor, obs: Tensor, noise: Tensor) -> Tens
 
 
 def average_baseline(returns: Tensor, alive: Tensor) -> Tensor:
-    """One constant: the mean return of the *other* copies, over all their steps.
+    """The leave-one-out mean: the mean return of the *other* copies, over all their steps.
 
-    A copy's own return depends on its actions, so with it the estimate would be too short by 1 / N.
+    With the copy's own return in the mean, the gradient estimate would be too small by the factor 1 - 1 / N.
 
     Args:
         returns: [H, N], whole returns or rewards-to-go.
-        alive: bool [H, N], which steps count.
+        alive: bool [H, N], which steps belong to the first episode.
 
     Returns: [1, N].
     Source: Williams (1992); leaving one out, Kool, van Hoof & Welling (2019), "Buy 4 REINFORCE samples".
@@ -152,11 +153,11 @@ def average_baseline(returns: Tensor, alive: Tensor) -> Tensor:
 
 
 def time_baseline(returns: Tensor, alive: Tensor) -> Tensor:
-    """For each time step, the mean return of the other copies that are still in their first episode.
+    """Leave-one-out mean at each time step, over the other copies that are still in their first episode.
 
     Args:
         returns: [H, N], whole returns or rewards-to-go.
-        alive: bool [H, N], which steps count.
+        alive: bool [H, N], which steps belong to the first episode.
 
     Returns: [H, N]; zero where no other copy is left.
     """
@@ -164,7 +165,7 @@ def time_baseline(returns: Tensor, alive: Tensor) -> Tensor:
 
 
 def optimal_baseline(gradient: Tensor, score: Tensor, *, per_parameter: bool = True) -> Tensor:
-    """The constant that leaves the least variance, from the other copies' gradients: subtract it times the score.
+    """The constant baseline of least variance, estimated from the other copies' gradients.
 
         b = E[g s] / E[s^2],    g: gradient without a baseline,  s = sum_t d/dtheta log p(u_t | o_t)
 
@@ -173,7 +174,8 @@ def optimal_baseline(gradient: Tensor, score: Tensor, *, per_parameter: bool = T
     Args:
         gradient: [N, D], of each copy, without a baseline.
         score: [N, D], gradient of each copy's summed log densities over the same steps.
-        per_parameter: one constant per parameter, the least variance of all; or one for all, E[g.s] / E[s.s].
+        per_parameter: one constant per parameter, which has the least variance; otherwise one for all parameters,
+            E[g.s] / E[s.s].
 
     Returns: [N, D], or [N, 1]. The estimate is `gradient - optimal_baseline(...) * score`.
     Source: Greensmith, Bartlett & Baxter (2004), "Variance Reduction Techniques for Gradient Estimates
@@ -186,11 +188,11 @@ def optimal_baseline(gradient: Tensor, score: Tensor, *, per_parameter: bool = T
 
 
 def per_sample_gradients(policy: nn.Module, objective: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-    """Gradient of every copy's objective in the policy's parameters, all in one batched pass.
+    """Gradient of every copy's objective with respect to the policy's parameters, in one batched pass.
 
     Args:
-        policy: whose parameters that require gradients are differentiated, in the order of `parameters()`.
-        objective: `objective(policy, *inputs)` of one copy to a number; each input is [H, ...] there.
+        policy: its parameters that require gradients are differentiated, in the order of `parameters()`.
+        objective: `objective(policy, *inputs)` of one copy, a scalar; each input is [H, ...] there.
         inputs: [H, N, ...] each.
 
     Returns: [N, D].
@@ -212,17 +214,18 @@ def score_objective(policy: GaussianActor, obs: Tensor, noise: Tensor, weights: 
 
 
 def action_objective(policy: nn.Module, obs: Tensor, noise: Tensor, action_bar: Tensor) -> Tensor:
-    """For `per_sample_gradients`: its gradient is that of dG/du [H, A], one copy's, carried on to the parameters."""
+    """For `per_sample_gradients`: backpropagates dG/du [H, A] of one copy through its actions to the parameters."""
     return (policy(obs, noise) * action_bar).sum()
 
 
 def draw_directions(
     kind: Literal["sphere", "coordinates"], count: int, size: int, generator: torch.Generator, dtype: torch.dtype
 ) -> Tensor:
-    """Unit vectors v with E[D v v'] = I, along which differences are taken: [N, D].
+    """Random unit vectors v with E[D v v'] = I, the directions of finite differences: [N, D].
 
     Args:
-        kind: "sphere" for uniform ones, "coordinates" for one parameter at a time, which suits a handful of them.
+        kind: "sphere" for the uniform distribution on the sphere, "coordinates" for one random parameter each, which
+            suits policies of few parameters.
         count: N.
         size: D, number of parameters.
         generator: source of randomness.
@@ -240,17 +243,17 @@ def draw_directions(
 
 
 def difference_gradients(ahead: Tensor, behind: Tensor, directions: Tensor, step: float) -> Tensor:
-    """Central differences of returns along directions, one per copy, as estimates of the gradient.
+    """Estimates gradients by central differences of returns, along one direction per copy.
 
         D * (G(theta + step * v) - G(theta - step * v)) / (2 * step) * v
 
-    With common random numbers both returns meet the same scenario, and almost all noise cancels.
+    With common random numbers both returns have the same scenario, and most noise cancels.
 
     Args:
-        ahead: [N], returns at the parameters moved forwards, as `OffsetPolicy` moves them.
-        behind: [N], backwards.
+        ahead: [N], returns at theta + step * v, from an `OffsetPolicy`.
+        behind: [N], returns at theta - step * v.
         directions: [N, D], from `draw_directions`.
-        step: length of the move, above 0. The error is of its second order.
+        step: above 0. The error is of second order in it.
 
     Returns: [N, D].
     Source: Ng & Jordan (2000), PEGASUS; Glasserman & Yao (1992), "Some guidelines and guarantees for common random
@@ -260,10 +263,10 @@ def difference_gradients(ahead: Tensor, behind: Tensor, directions: Tensor, step
 
 
 class OffsetPolicy:
-    """N policies in one: copy n's has the parameters moved by `offsets[n]`. An actor for `rollout`.
+    """N policies in one actor for `rollout`: copy n acts with the parameters plus `offsets[n]`.
 
     Args:
-        policy: the one to move.
+        policy: policy at zero offset.
         offsets: [N, D], in the order of `policy.parameters()`.
 
     Raises: ValueError if D is not the number of parameters.
@@ -290,19 +293,19 @@ class OffsetPolicy:
 
 
 def mix_by_variance(pathwise: Tensor, likelihood_ratio: Tensor) -> Tensor:
-    """Averages two unbiased estimates, each weighted by the other's variance.
+    """Averages two unbiased estimates by inverse-variance weights.
 
         alpha * g_pathwise + (1 - alpha) * g_lr,    alpha = var(g_lr) / (var(g_pathwise) + var(g_lr))
 
-    Variances are summed over the entries. Each half of the copies takes alpha from the other half: if it came from
-    the samples it weighs, the mixture would be biased.
+    Variances are summed over the entries. Each half of the copies takes alpha from the other half: an alpha computed
+    from the samples it weights would bias the mixture.
 
     Args:
-        pathwise: [N, D], one estimate per copy.
-        likelihood_ratio: [N, D], the same by other means.
+        pathwise: [N, D], one pathwise estimate per copy.
+        likelihood_ratio: [N, D], one likelihood-ratio estimate per copy.
 
     Returns: [N, D].
-    Raises: ValueError if N is below 4: each half needs a variance.
+    Raises: ValueError if N is below 4, since each half needs a variance.
     Source: Parmas et al. (2018), "PIPPS: Flexible Model-Based Policy Search Robust to the Curse of Chaos".
     """
     count = len(pathwise)
@@ -318,7 +321,7 @@ def mix_by_variance(pathwise: Tensor, likelihood_ratio: Tensor) -> Tensor:
 
 
 class _Objective(nn.Module):
-    """A function of a policy as a module, so that `functional_call` can exchange the policy's parameters."""
+    """A function of a policy as a module, so that `functional_call` can replace the policy's parameters."""
 
     def __init__(self, policy: nn.Module, objective: Callable[..., Tensor]) -> None:
         super().__init__()
@@ -329,12 +332,12 @@ class _Objective(nn.Module):
 
 
 def _mean_of_others(total: Tensor, count: Tensor) -> Tensor:
-    """Means over the copies, the last axis, each without its own part: sums [..., N] over counts [..., N]."""
+    """Leave-one-out means over the copies, the last axis, from sums [..., N] and counts [..., N]."""
     count = count.to(total)
     return _ratio(total.sum(-1, keepdim=True) - total, count.sum(-1, keepdim=True) - count)
 
 
 def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Their quotient; zero where the denominator is: nothing to take a mean of."""
+    """Quotient, or zero where the denominator is zero."""
     safe = torch.where(denominator == 0, 1.0, denominator)
     return torch.where(denominator == 0, 0.0, numerator / safe)

@@ -1,4 +1,4 @@
-"""Networks that follow others slowly."""
+"""Target networks."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ Net = TypeVar("Net", bound=nn.Module)
 
 
 def target_network(net: Net) -> Net:
-    """A copy that is not trained, and sees through the same statistics."""
-    slow = copy.deepcopy(net).requires_grad_(False)
+    """Copies `net` without gradients; the copy shares the observation normalizer."""
+    target = copy.deepcopy(net).requires_grad_(False)
     if isinstance(getattr(net, "normalizer", None), nn.Module):
-        slow.normalizer = net.normalizer
-    return slow
+        target.normalizer = net.normalizer
+    return target
 
 
 @torch.no_grad()
-def polyak_update(slow: nn.Module, net: nn.Module, rate: float) -> None:
-    """Moves every weight of `slow` towards that of `net`, keeping the part `rate` in [0, 1) of it.
+def polyak_update(target: nn.Module, net: nn.Module, rate: float) -> None:
+    """Updates every weight of `target` by Polyak averaging, with `rate` in [0, 1).
 
-    slow <- rate * slow + (1 - rate) * net
+    target <- rate * target + (1 - rate) * net
     """
     torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
-        list(slow.parameters()), list(net.parameters()), 1.0 - rate
+        list(target.parameters()), list(net.parameters()), 1.0 - rate
     )

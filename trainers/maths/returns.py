@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def discount_weights(ended: Tensor, gamma: float, dtype: torch.dtype | None = None) -> Tensor:
-    """Discount of each step's reward, counted from where its episode starts inside the window.
+    """Discount of each step's reward, counted from the start of its episode inside the window.
 
         w_0 = 1,    w_{t+1} = 1 if an episode ended at t, else gamma * w_t
 
@@ -28,7 +28,7 @@ def discount_weights(ended: Tensor, gamma: float, dtype: torch.dtype | None = No
 
 
 def first_episode(ended: Tensor) -> Tensor:
-    """Marks the steps of each copy's first episode, the one that ends it included.
+    """Marks the steps of each copy's first episode, including its last step.
 
     Args:
         ended: bool [H, N], whether an episode ended on each step.
@@ -40,7 +40,7 @@ def first_episode(ended: Tensor) -> Tensor:
 
 
 def lambda_returns(reward: Tensor, next_value: Tensor, ended: Tensor, gamma: float, lam: float) -> Tensor:
-    """Mixes n-step returns with weights that fall as lam**n; every one of them stops at the end of its episode.
+    """Mixes n-step returns, truncated at the end of the episode, with weights that decay as lam**n.
 
         G_t = r_t + gamma * ((1 - lam) * V_{t+1} + lam * G_{t+1})
         G_t = r_t + gamma * V_{t+1}                                 on the last step of an episode or of the window
@@ -50,23 +50,16 @@ def lambda_returns(reward: Tensor, next_value: Tensor, ended: Tensor, gamma: flo
     Args:
         reward: [H, N].
         next_value: [H, N], value of the observation each step reached, before any reset. It must be zero where
-            that is terminal, and nowhere else: a time-out goes on, only unseen.
+            that observation is terminal, and only there: after a time-out the value is bootstrapped.
         ended: bool [H, N], whether an episode ended (terminated or truncated) on each step.
         gamma: discount, in (0, 1].
-        lam: 0 gives one-step targets, 1 gives rewards up to the end, or the window's, and one value.
+        lam: 0 gives one-step targets, 1 gives all rewards to the end of the episode or window, and one value.
 
     Returns: [H, N].
     Raises: ValueError if shapes differ, or gamma or lam is out of range.
     Source: Sutton & Barto (2018), section 12.8.
     """
-    if not reward.shape == next_value.shape == ended.shape:
-        raise ValueError(
-            "reward, next_value and ended must have one shape, "
-            f"got {tuple(reward.shape)}, {tuple(next_value.shape)} and {tuple(ended.shape)}"
-        )
-    for name, number, valid in (("gamma", gamma, 0 < gamma <= 1), ("lam", lam, 0 <= lam <= 1)):
-        if not valid:
-            raise ValueError(f"{name} must be in {'(' if name == 'gamma' else '['}0, 1], got {number}")
+    _check_returns({"reward": reward, "next_value": next_value, "ended": ended}, gamma, lam)
     returns = [next_value[-1]]
     for reward_t, value, ended_t in zip(reward.flip(0), next_value.flip(0), ended.flip(0), strict=True):
         following = torch.where(ended_t, value, (1 - lam) * value + lam * returns[-1])
@@ -75,7 +68,7 @@ def lambda_returns(reward: Tensor, next_value: Tensor, ended: Tensor, gamma: flo
 
 
 def episode_returns(reward: Tensor, ended: Tensor, running: Tensor) -> tuple[Tensor, Tensor]:
-    """Undiscounted returns of the episodes that end inside a window, some of which began before it.
+    """Undiscounted returns of the episodes that end inside a window, including those that began before it.
 
     Args:
         reward: [H, N].
@@ -99,11 +92,11 @@ def episode_returns(reward: Tensor, ended: Tensor, running: Tensor) -> tuple[Ten
 
 
 def reward_to_go(reward: Tensor, ended: Tensor, gamma: float) -> Tensor:
-    """Discounted rewards from each step to the end of its episode, or of the window: the Monte Carlo return.
+    """The Monte Carlo return: discounted rewards from each step to the end of its episode or of the window.
 
         G_t = r_t + gamma * G_{t+1},    G_t = r_t on the last step of an episode or of the window
 
-    Nothing stands in for what a time-out or the window's end cut off; `n_step_returns` has a value for that.
+    Rewards after a time-out or after the window count as zero; `n_step_returns` bootstraps with a value instead.
 
     Args:
         reward: [H, N].
@@ -122,7 +115,7 @@ def reward_to_go(reward: Tensor, ended: Tensor, gamma: float) -> Tensor:
 
 
 def n_step_returns(reward: Tensor, next_value: Tensor, ended: Tensor, gamma: float, num_steps: int) -> Tensor:
-    """The next n rewards, and the value of what they lead to; fewer where the episode or the window ends first.
+    """Sums the next n discounted rewards and a bootstrapped value; fewer where the episode or the window ends first.
 
         G_t = r_t + gamma * r_{t+1} + ... + gamma^(m-1) * r_{t+m-1} + gamma^m * V_{t+m},
         m = min(n, steps to the end of the episode or of the window)
@@ -132,7 +125,8 @@ def n_step_returns(reward: Tensor, next_value: Tensor, ended: Tensor, gamma: flo
         next_value: [H, N], value of the observation each step reached, before any reset; zero where it terminated.
         ended: bool [H, N], whether an episode ended (terminated or truncated) on each step.
         gamma: discount, in (0, 1].
-        num_steps: n, at least 1. H or more gives all rewards, and the value at time-outs and at the window's end.
+        num_steps: n, at least 1. H or more gives all rewards, and the value at time-outs and at the end of the
+            window.
 
     Returns: [H, N].
     Raises: ValueError if shapes differ, or gamma or num_steps is out of range.
@@ -152,7 +146,7 @@ def n_step_returns(reward: Tensor, next_value: Tensor, ended: Tensor, gamma: flo
 def generalized_advantages(
     reward: Tensor, value: Tensor, next_value: Tensor, ended: Tensor, gamma: float, lam: float
 ) -> Tensor:
-    """How much better each action was than expected: sums of one-step surprises that fade as (gamma * lam)^k.
+    """Generalized advantage estimation: sums of temporal-difference errors, discounted by gamma * lam.
 
         delta_t = r_t + gamma * V_{t+1} - V_t
         A_t = delta_t + gamma * lam * A_{t+1},    A_t = delta_t on the last step of an episode or of the window
@@ -163,26 +157,26 @@ def generalized_advantages(
         next_value: [H, N], value of the observation each step reached, before any reset; zero where it terminated.
         ended: bool [H, N], whether an episode ended (terminated or truncated) on each step.
         gamma: discount, in (0, 1].
-        lam: 0 trusts the value after one step, 1 after all; in [0, 1].
+        lam: 0 gives one-step advantages, 1 Monte Carlo advantages; in [0, 1].
 
     Returns: [H, N].
     Raises: ValueError if shapes differ, or gamma or lam is out of range.
     Source: Schulman et al. (2016), "High-Dimensional Continuous Control Using GAE", equation 16.
     """
-    _check_returns({"reward": reward, "value": value, "next_value": next_value, "ended": ended}, gamma)
-    if not 0.0 <= lam <= 1.0:
-        raise ValueError(f"lam must be in [0, 1], got {lam}")
-    surprise = reward + gamma * next_value - value
+    _check_returns({"reward": reward, "value": value, "next_value": next_value, "ended": ended}, gamma, lam)
+    td_error = reward + gamma * next_value - value
     advantages = [torch.zeros_like(reward[-1])]
-    for delta, ended_t in zip(surprise.flip(0), ended.flip(0), strict=True):
+    for delta, ended_t in zip(td_error.flip(0), ended.flip(0), strict=True):
         advantages.append(delta + gamma * lam * torch.where(ended_t, 0.0, advantages[-1]))
     return torch.stack(advantages[:0:-1])
 
 
-def _check_returns(tensors: dict[str, Tensor], gamma: float) -> None:
-    """One shape for all, and a discount in range."""
+def _check_returns(tensors: dict[str, Tensor], gamma: float, lam: float = 0.0) -> None:
+    """Raises ValueError unless all tensors have one shape, gamma is in (0, 1] and lam in [0, 1]."""
     if len({tensor.shape for tensor in tensors.values()}) > 1:
         shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in tensors.items())
         raise ValueError(f"{', '.join(tensors)} must have one shape, got {shapes}")
     if not 0.0 < gamma <= 1.0:
         raise ValueError(f"gamma must be in (0, 1], got {gamma}")
+    if not 0.0 <= lam <= 1.0:
+        raise ValueError(f"lam must be in [0, 1], got {lam}")

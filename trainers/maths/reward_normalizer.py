@@ -1,4 +1,4 @@
-"""Rewards scaled by the deviation of the returns seen so far."""
+"""Rewards scaled by the running standard deviation of returns."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from diffsim.policies import ObservationNormalizer
 
 
 class RewardNormalizer(nn.Module):
-    """Divides rewards by the running deviation of the discounted return, so that values are of order one.
+    """Divides rewards by the running standard deviation of the discounted return, so that values are of order one.
 
         R_t = gamma * R_{t-1} + r_t   (R starts from 0 in each episode),      r'_t = r_t / sqrt(var(R) + epsilon)
 
-    It changes the unit of rewards, and no policy's rank. The statistics are buffers: saved with the algorithm. No
-    evaluation sees them: returns are always told in the task's own unit.
+    Scaling changes the unit of rewards but not the order of policies. The statistics are buffers, saved with the
+    algorithm. Evaluation does not use them: logged returns are in the task's own unit.
 
     Args:
         num_envs: N.
@@ -33,7 +33,7 @@ class RewardNormalizer(nn.Module):
 
     @torch.no_grad()
     def forward(self, reward: Tensor, ended: Tensor) -> Tensor:
-        """Takes a window's rewards into account, and scales them.
+        """Updates the statistics with the rewards of a window, and scales them.
 
         Args:
             reward: [H, N].

@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from diffsim.trainers.experience.replay_buffer import ReplayBatch, ReplayBuffer
+from diffsim.trainers.experience.replay_batch import ReplayBatch
+from diffsim.trainers.experience.replay_buffer import ReplayBuffer
 from diffsim.trainers.experience.rollout import Trajectory
 from diffsim.trainers.ranges import require
 

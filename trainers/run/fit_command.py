@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import yaml
 from rich.console import Console
 
@@ -132,9 +133,13 @@ def report(algorithm: Algorithm, options: RunOptions, folder: RunFolder, console
 
 
 def final_rows(played: dict[str, Episodes]) -> list[dict[str, float | str]]:
-    """The episodes of the final evaluation, one per row."""
-    return [
+    """One row per episode of the final evaluation; with its success where the environment reports it."""
+    rows: list[dict[str, float | str]] = [
         {"actions": actions, "seed": FINAL_SEED + i, "return": float(total), "length": int(length)}
         for actions, episodes in played.items()
         for i, (total, length) in enumerate(zip(episodes.returns, episodes.lengths, strict=True))
     ]
+    if all(episodes.successes is not None for episodes in played.values()):
+        successes = np.concatenate([episodes.successes for episodes in played.values()])
+        rows = [{**row, "success": int(success)} for row, success in zip(rows, successes, strict=True)]
+    return rows

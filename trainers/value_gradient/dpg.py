@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from diffsim.policies import Policy
 from diffsim.trainers.algorithm import Evaluator
-from diffsim.trainers.experience.replay_buffer import ReplayBatch, ReplayBuffer, Steps
+from diffsim.trainers.experience.episode_index import StepIndex
+from diffsim.trainers.experience.replay_batch import ReplayBatch
+from diffsim.trainers.experience.replay_buffer import ReplayBuffer
 from diffsim.trainers.maths.schedule import Decay
 from diffsim.trainers.ranges import require
 from diffsim.trainers.value_gradient.deterministic import Deterministic
@@ -121,7 +123,8 @@ class DPG(Deterministic):
         """What one update learns from: for on_policy the last step of every copy, in order."""
         if not self.on_policy:
             return super().batch()
-        return self.replay.batch(Steps(torch.full_like(self.replay.copies, self.replay.count - 1), self.replay.copies))
+        copies = self.replay.copies
+        return self.replay.batch(StepIndex(torch.full_like(copies, self.replay.count - 1), copies))
 
     def learn(self, steps: Sequence[OptimizerStep], batch: ReplayBatch) -> dict[str, Tensor]:
         """One step of the critic, and one of the policy."""

@@ -12,7 +12,8 @@ from torch.optim import Adam, Optimizer
 
 from diffsim.policies import DiscreteQMLP, Policy
 from diffsim.trainers.algorithm import Evaluator
-from diffsim.trainers.experience.replay_buffer import ReplayBatch, ReplayBuffer
+from diffsim.trainers.experience.replay_batch import ReplayBatch
+from diffsim.trainers.experience.replay_buffer import ReplayBuffer
 from diffsim.trainers.maths.polyak import polyak_update, target_network
 from diffsim.trainers.maths.schedule import Decay
 from diffsim.trainers.ranges import at_least_one, positive, unit_interval

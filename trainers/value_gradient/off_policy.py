@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from diffsim.policies import QMLP, Policy
 from diffsim.policies.squash import BoundedBox
 from diffsim.trainers.algorithm import Evaluator
-from diffsim.trainers.experience.replay_buffer import ReplayBatch, ReplayBuffer
+from diffsim.trainers.experience.replay_batch import ReplayBatch
+from diffsim.trainers.experience.replay_buffer import ReplayBuffer
 from diffsim.trainers.maths.schedule import Decay, check_decay, part_left
 from diffsim.trainers.model_free import ModelFree
 from diffsim.trainers.ranges import at_least_one, nonnegative, require

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from diffsim.policies import Policy
 from diffsim.trainers.algorithm import Evaluator
-from diffsim.trainers.experience.replay_buffer import ReplayBatch, ReplayBuffer
+from diffsim.trainers.experience.replay_batch import ReplayBatch
+from diffsim.trainers.experience.replay_buffer import ReplayBuffer
 from diffsim.trainers.maths.polyak import polyak_update, target_network
 from diffsim.trainers.maths.schedule import Decay
 from diffsim.trainers.ranges import at_least_one, nonnegative, unit_interval

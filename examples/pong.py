@@ -2,7 +2,7 @@
 
 Importing this module registers `PongDifference-v5`:
 
-    diffsim fit --task diffsim.trainers.experience.pong:PongDifference-v5 --algorithm Reinforce
+    diffsim fit --task examples.pong:PongDifference-v5 --algorithm Reinforce
 """
 
 from __future__ import annotations
@@ -78,4 +78,4 @@ def make_pong(**kwargs: Any) -> DifferenceImage:
     return DifferenceImage(gymnasium.make("ALE/Pong-v5", disable_env_checker=True, **kwargs))
 
 
-gymnasium.register("PongDifference-v5", entry_point="diffsim.trainers.experience.pong:make_pong")
+gymnasium.register("PongDifference-v5", entry_point="examples.pong:make_pong")

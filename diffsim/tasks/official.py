@@ -1,0 +1,202 @@
+"""A task as a Gymnasium environment on C MuJoCo, in which policies are evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium
+import mujoco
+import numpy as np
+import torch
+from gymnasium.envs.registration import EnvSpec
+from torch import Tensor
+
+from diffsim.engine.black_box import BlackBox
+from diffsim.engine.simulator import DynamicsPoint
+from diffsim.tasks.find import TASKS, check_options, find_task, task_class
+from diffsim.tasks.goal_task import GoalTask
+from diffsim.tasks.task import Task
+
+
+def official_env(id: str | type[Task], **kwargs: Any) -> gymnasium.Env:
+    """The environment on C MuJoCo in which policies of a task are evaluated.
+
+    Args:
+        id: a task of your own, as for `diffsim.make`, or any Gymnasium id, also `module:Env-v0`.
+        **kwargs: options of the task; `render_mode`, and the options of Gymnasium's MujocoRenderer; and those of
+            `gymnasium.make`, such as `max_episode_steps`.
+
+    Returns: for Gymnasium's ids `gymnasium.make(id)`, for others an `OfficialEnv` with the task's time limit.
+    """
+    cls = find_task(id) if isinstance(id, str) else task_class(id)
+    if cls is None or id in TASKS:
+        return gymnasium.make(id, **kwargs)  # pyright: ignore[reportArgumentType]
+    steps = cls.max_episode_steps
+    entry_point = OfficialGoalEnv if issubclass(cls, GoalTask) else OfficialEnv
+    name = id if isinstance(id, str) else f"{id.__module__}:{id.__name__}"
+    spec = EnvSpec(name, entry_point, max_episode_steps=steps, disable_env_checker=True, kwargs={"task": id})
+    return gymnasium.make(spec, **kwargs)
+
+
+def on_c_mujoco(cls: type[Task]) -> type[Task]:
+    """A subclass of a task whose steps C MuJoCo makes, in float64."""
+    return type(cls.__name__, (cls,), {"simulated": False, "dtype": torch.float64, "__module__": cls.__module__})
+
+
+class OfficialEnv(gymnasium.Env):
+    """One copy of a task, stepped by C MuJoCo in float64: the task's functions, with another simulator.
+
+    Time, warm starts and contacts are carried from step to step, as in Gymnasium's environments. `reset(seed=...)`
+    seeds the generator of the initial states.
+
+    Args:
+        task: id or class.
+        render_mode: "human", "rgb_array", "depth_array" or "rgbd_tuple".
+        width: of a picture, pixels.
+        height: of a picture, pixels.
+        camera_id: of the model, as for MujocoRenderer.
+        camera_name: of the model, as for MujocoRenderer.
+        default_camera_config: as for MujocoRenderer.
+        max_geom: as for MujocoRenderer.
+        visual_options: as for MujocoRenderer.
+        **options: of the task.
+
+    Raises: TypeError if an option is unknown.
+    """
+
+    metadata = {"render_modes": ["human", "rgb_array", "depth_array", "rgbd_tuple"]}
+
+    def __init__(
+        self,
+        task: str | type[Task],
+        *,
+        render_mode: str | None = None,
+        width: int = 480,
+        height: int = 480,
+        camera_id: int | None = None,
+        camera_name: str | None = None,
+        default_camera_config: dict[str, Any] | None = None,
+        max_geom: int = 1000,
+        visual_options: dict[int, bool] | None = None,
+        **options: Any,
+    ) -> None:
+        cls = task_class(task)
+        check_options(task, cls, options)
+        self.task = on_c_mujoco(cls)(num_envs=1, **options)
+        self.model = self.task.mj_model
+        self.model.vis.global_.offwidth = max(self.model.vis.global_.offwidth, width)
+        self.model.vis.global_.offheight = max(self.model.vis.global_.offheight, height)
+        self._physics = BlackBox(self.model, perturbation=1e-6)
+        self.data = self._physics.data
+        self.observation_space, self.action_space = self._spaces()
+        self.render_mode = render_mode
+        self.metadata = {**self.metadata, "render_fps": max(1, round(1 / self.task.dt))}
+        from gymnasium.envs.mujoco.mujoco_rendering import MujocoRenderer
+
+        self.mujoco_renderer = MujocoRenderer(
+            self.model,
+            self.data,
+            default_camera_config,
+            width,
+            height,
+            max_geom,
+            camera_id,
+            camera_name,
+            visual_options,
+        )
+        self._generator: torch.Generator | None = None
+        self._state: Tensor | None = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Starts a new episode: observation, and an empty info."""
+        super().reset(seed=seed)
+        if seed is not None or self._generator is None:
+            self._generator = torch.Generator().manual_seed(int(self.np_random.integers(2**63)))
+        with torch.inference_mode():
+            qpos, qvel = self.task.reset_model(self._generator)
+            self.set_state(qpos[0].double().numpy(), qvel[0].double().numpy())
+            if self.render_mode == "human":
+                self.render()
+            return self._observation(), {}
+
+    def set_state(self, qpos: np.ndarray, qvel: np.ndarray) -> None:
+        """Continues from positions [nq] and velocities [nv], as after a reset."""
+        mujoco.mj_resetData(self.model, self.data)
+        self.data.qpos[:], self.data.qvel[:] = qpos, qvel
+        mujoco.mj_forward(self.model, self.data)
+        self._state = self.task.state_at(_row(qpos), _row(qvel))
+
+    @torch.inference_mode()
+    def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Advances by one action [A]: observation, reward, terminated, truncated (never), and an info.
+
+        Raises: ResetNeeded before the first `reset`; ValueError if the action has the wrong shape or is not finite;
+        FloatingPointError if the physics diverged.
+        """
+        if self._state is None:
+            raise gymnasium.error.ResetNeeded("reset must be called before step")
+        action = np.asarray(action)
+        if action.shape != (self.model.nu,) or not np.isfinite(action).all():
+            raise ValueError(f"action must be {self.model.nu} finite numbers, got {action!r}")
+        self.data.ctrl[:] = action
+        state, self._state = self._state, self._advance()
+        reward = self.task.reward(state, _row(action), self._state)
+        terminated = self.task.terminal(self._state)
+        if self.render_mode == "human":
+            self.render()
+        return self._observation(), float(reward), bool(terminated), False, self._info()
+
+    def _advance(self) -> Tensor:
+        """Holds the controls for `frame_skip` physics steps: the state reached, [1, S]."""
+        if self.task.num_extras:
+            physics, *point = (_row(part) for part in self._physics.run(self.task.frame_skip))
+            return torch.cat([physics, self.task.extras(DynamicsPoint(*point))], dim=1)
+        self._physics.move(self.task.frame_skip)
+        return _row(np.concatenate([self.data.qpos, self.data.qvel]))
+
+    def render(self) -> Any:
+        """A picture of the present state, as `render_mode` says."""
+        return self.mujoco_renderer.render(self.render_mode)
+
+    def close(self) -> None:
+        """Closes the window or the off-screen buffer."""
+        self.mujoco_renderer.close()
+
+    def _spaces(self) -> tuple[gymnasium.Space, gymnasium.Space]:
+        """Spaces of observations and actions."""
+        return self.task.observation_space, self.task.action_space
+
+    def _observation(self) -> Any:
+        """Observation of the present state, [O]."""
+        assert self._state is not None
+        return self.task.observation(self._state)[0].numpy().astype(self.task.observation_space.dtype)
+
+    def _info(self) -> dict[str, Any]:
+        """Info of a step: empty."""
+        return {}
+
+
+class OfficialGoalEnv(OfficialEnv):
+    """One copy of a goal task, whose observations are dictionaries, as gymnasium-robotics' environments have them."""
+
+    task: GoalTask
+
+    def compute_reward(self, achieved_goal: np.ndarray, desired_goal: np.ndarray, info: Mapping[str, Any]) -> Any:
+        """Reward [...] of a step that reached `achieved_goal` [..., G] when the goal was `desired_goal` [..., G]."""
+        return self.task.reward_of_arrays(achieved_goal, desired_goal, info)
+
+    def _spaces(self) -> tuple[gymnasium.Space, gymnasium.Space]:
+        return self.task.goal_observation_space, self.task.action_space
+
+    def _observation(self) -> dict[str, np.ndarray]:
+        return self.task.split_goals(super()._observation())
+
+    def _info(self) -> dict[str, Any]:
+        assert self._state is not None
+        return {name: value[0].item() for name, value in self.task.info(self._state).items()}
+
+
+def _row(values: np.ndarray) -> Tensor:
+    """An array [...] as a batch of one, [1, ...], in float64."""
+    return torch.from_numpy(np.array(values, dtype=np.float64, ndmin=values.ndim + 1))
