@@ -1,4 +1,6 @@
-"""An algorithm of your own. In the folder of this file:
+"""An algorithm of your own.
+
+In the folder of this file:
 
 diffsim fit --task Reacher-v5 --algorithm own_algorithm:FirstSteps --horizon 8 --iterations 50
 """

@@ -1,4 +1,6 @@
-"""A policy of your own. In the folder of this file:
+"""A policy of your own.
+
+In the folder of this file:
 
 diffsim fit --task Reacher-v5 --algorithm SHAC --policy own_policy:LinearPolicy --scale 0.05 --iterations 50
 """

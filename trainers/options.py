@@ -10,7 +10,6 @@ command line. Subclasses inherit options as they inherit methods.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import sys
 import textwrap
@@ -18,6 +17,8 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
+
+from diffsim.spelling import did_you_mean
 
 REQUIRED: Any = inspect.Parameter.empty
 Rule = str | Callable[[str, Any], None]
@@ -165,12 +166,6 @@ def bind(cls: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[st
         raise TypeError(f"{cls.__name__}: {error}") from None
     bound.apply_defaults()
     return bound.arguments
-
-
-def did_you_mean(name: str, valid: typing.Iterable[str]) -> str:
-    """`; did you mean NAME?` for the most similar of the valid names, or nothing."""
-    close = difflib.get_close_matches(name, list(valid), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def described(cls: type, options: Mapping[str, Option]) -> str:

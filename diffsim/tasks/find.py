@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import re
@@ -13,6 +12,7 @@ from typing import Any, TypeGuard
 
 import gymnasium
 
+from diffsim.spelling import did_you_mean
 from diffsim.tasks.ant import Ant
 from diffsim.tasks.cart_pole_swing_up import CartPoleSwingUp
 from diffsim.tasks.half_cheetah import HalfCheetah
@@ -109,12 +109,6 @@ def check_options(id: object, cls: type[Task], options: Iterable[str]) -> None:
     unknown = [name for name in options if name not in valid]
     if unknown:
         raise TypeError(f"options of {id} must be among {', '.join(valid)}; got {', '.join(unknown)}")
-
-
-def did_you_mean(word: str, valid: Iterable[str]) -> str:
-    """A hint to put after an error about `word`, empty if nothing valid is close to it."""
-    close = difflib.get_close_matches(word, list(valid), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def is_task(value: Any) -> TypeGuard[type[Task]]:

@@ -20,9 +20,10 @@ from gymnasium.spaces import Box
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # pyright: ignore[reportPrivateImportUsage]
 
 import diffsim
+from diffsim.spelling import did_you_mean
 from diffsim.trainers.errors import OptionError
 from diffsim.trainers.experience.goals import make_official
-from diffsim.trainers.options import RENAMED, Option, did_you_mean
+from diffsim.trainers.options import RENAMED, Option
 from diffsim.trainers.run.registry import ALGORITHMS, POLICIES, choose, takes_env
 from diffsim.trainers.run.run_folder import read_yaml
 

@@ -13,12 +13,12 @@ from diffsim.engine.finite_difference import FiniteDifferenceMDP
 from diffsim.engine.sharded import shard
 from diffsim.mdp import MDP
 from diffsim.policies import Policy
-from diffsim.tasks import TASKS, Task
+from diffsim.spelling import did_you_mean
+from diffsim.tasks import Task, find_task, task_ids
 from diffsim.trainers.algorithm import Algorithm
 from diffsim.trainers.errors import OptionError
 from diffsim.trainers.experience.hindsight import HindsightReplay
 from diffsim.trainers.experience.vector_env import ResumableEnv, make_env
-from diffsim.trainers.options import did_you_mean
 from diffsim.trainers.run.arguments import RunOptions, official_id, pick
 from diffsim.trainers.run.evaluation import OfficialEvaluation, require_video
 from diffsim.trainers.run.ranks import num_ranks
@@ -38,9 +38,10 @@ def build_mdp(options: RunOptions) -> MDP:
 
     Raises: OptionError if there is no such task; ValueError or TypeError if a value is out of range.
     """
-    if ":" not in options.task and options.task not in TASKS:
-        meant = did_you_mean(options.task, TASKS)
-        raise OptionError(f"task must be one of {', '.join(TASKS)}, got {options.task!r}{meant}")
+    if find_task(options.task) is None:
+        valid = task_ids()
+        hint = did_you_mean(options.task, valid)
+        raise OptionError(f"task must be one of {', '.join(valid)}, or my_module:MyTask-v0, got {options.task!r}{hint}")
     mdp = task = diffsim.make(
         options.task,
         num_envs=options.num_envs // num_ranks(),

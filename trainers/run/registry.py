@@ -6,8 +6,8 @@ import importlib
 import inspect
 from importlib.metadata import entry_points
 
+from diffsim.spelling import did_you_mean
 from diffsim.trainers.errors import OptionError
-from diffsim.trainers.options import did_you_mean
 
 ALGORITHMS = {
     "BPTT": "diffsim.trainers.pathwise.bptt",
