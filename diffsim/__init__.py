@@ -35,7 +35,7 @@ _MODULES = {
     "make": "diffsim.tasks",
     "shard": "diffsim.engine.sharded",
 }
-"""Module of each public name, imported when the name is first used: `diffsim --help` needs none of them."""
+"""Module of each public name, imported on first use, so that `diffsim --help` starts fast."""
 
 _RENAMED = {"Evaluation": "DynamicsPoint"}
 
@@ -63,7 +63,7 @@ def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'diffsim' has no attribute {name!r}")
     collecting = gc.isenabled()
-    gc.disable()  # kernels make many objects that stay; the collector takes a fifth of the import's time
+    gc.disable()  # kernels make many lasting objects; garbage collection takes a fifth of the import's time
     try:
         value = getattr(importlib.import_module(_MODULES[name]), name)
     finally:

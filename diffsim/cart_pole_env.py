@@ -1,4 +1,7 @@
-"""CartPoleSwingUp-v0 in C MuJoCo: where policies are evaluated, and the reference of the tests."""
+"""CartPoleSwingUp-v0 on C MuJoCo, in NumPy: evaluates policies, and is the reference of the task's tests.
+
+`OfficialEnv` makes the same steps from the task's torch functions, several times slower.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from gymnasium.spaces import Box
 
 
 class CartPoleSwingUpEnv(MujocoEnv):
-    """See `diffsim.tasks.CartPoleSwingUp`, whose options these are.
+    """`diffsim.tasks.CartPoleSwingUp` on C MuJoCo.
 
     Args:
         frame_skip: physics steps per action.
@@ -40,7 +43,7 @@ class CartPoleSwingUpEnv(MujocoEnv):
         return obs, float((1 + cosine) / 2 * centered * still * calm), False, False, {}
 
     def reset_model(self) -> np.ndarray:
-        """Begins an episode."""
+        """Starts an episode."""
         noise = self.reset_noise_scale * self.np_random.standard_normal(4)
         self.set_state(np.array([0.0, np.pi]) + noise[:2], noise[2:])
         return self._get_obs()

@@ -1,4 +1,7 @@
-"""The goal tasks in C MuJoCo: the official environments, in which policies are evaluated, and the tests' reference."""
+"""The goal tasks on C MuJoCo, in NumPy: they evaluate policies, and are the reference of the tasks' tests.
+
+`OfficialGoalEnv` makes the same steps from the tasks' torch functions, several times slower.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +17,17 @@ from diffsim.tasks.goal_task import check_goal_options, goal_space
 
 
 class GoalMujocoEnv(MujocoEnv):
-    """A goal environment as gymnasium-robotics has them, on an MJCF file of ours whose last two slides are the goal.
+    """A goal environment like those of gymnasium-robotics. The last two slides of its model are the goal.
 
     Observations are dictionaries of "observation", "achieved_goal" and "desired_goal". The reward of a step is
-    `compute_reward` of the goals after it, and `info` says "is_success".
+    `compute_reward` of the goals after it, and `info` has "is_success".
 
     Args:
         xml_file: MJCF file beside the tasks.
         num_features: numbers in "observation".
         frame_skip: physics steps per action.
         reward_type: "sparse" or "dense".
-        distance_threshold: how near is a success, m.
+        distance_threshold: distance below which the goal is reached, m.
         **kwargs: of `MujocoEnv`, such as render_mode.
     """
 
@@ -52,11 +55,11 @@ class GoalMujocoEnv(MujocoEnv):
 
     @abstractmethod
     def achieved_goal(self) -> np.ndarray:
-        """Where what is to be moved is, [2] m."""
+        """Position of what is moved to the goal, [2] m."""
 
     @abstractmethod
     def draw(self) -> np.ndarray:
-        """Fresh positions [nq] of an episode, in which all begin at rest."""
+        """Draws initial positions [nq]. Every episode starts at rest."""
 
     def info(self) -> dict[str, Any]:
         """Whether the goal is reached."""
@@ -64,7 +67,7 @@ class GoalMujocoEnv(MujocoEnv):
         return {"is_success": bool(gap < self.distance_threshold)}
 
     def compute_reward(self, achieved_goal: np.ndarray, desired_goal: np.ndarray, info: Any) -> Any:
-        """Reward [...] of having reached `achieved_goal` [..., 2] when `desired_goal` [..., 2] was wanted."""
+        """Reward [...] of a step that reached `achieved_goal` [..., 2] when the goal was `desired_goal` [..., 2]."""
         gap = np.linalg.norm(achieved_goal - desired_goal, axis=-1)
         return -gap if self.reward_type == "dense" else np.where(gap < self.distance_threshold, 0.0, -1.0)
 
@@ -78,7 +81,7 @@ class GoalMujocoEnv(MujocoEnv):
         return obs, reward, False, False, info
 
     def reset_model(self) -> Any:
-        """Begins an episode."""
+        """Starts an episode."""
         self.set_state(self.draw(), np.zeros(self.model.nv))
         return self._get_obs()
 
@@ -89,14 +92,14 @@ class GoalMujocoEnv(MujocoEnv):
         return radius * np.array([np.cos(angle), np.sin(angle)])
 
     def _get_obs(self) -> dict[str, np.ndarray]:
-        # MuJoCo leaves bodies where they were before the last update.
+        # After a step, positions of bodies are those before the last update of qpos.
         mujoco.mj_kinematics(self.model, self.data)
         goals = {"achieved_goal": self.achieved_goal(), "desired_goal": self.data.qpos[-2:].copy()}
         return {"observation": self.features(), **goals}
 
 
 class ReacherGoalEnv(GoalMujocoEnv):
-    """See `diffsim.tasks.ReacherGoal`, whose options these are."""
+    """`diffsim.tasks.ReacherGoal` on C MuJoCo, with the same options."""
 
     def __init__(
         self,
@@ -113,7 +116,7 @@ class ReacherGoalEnv(GoalMujocoEnv):
         return np.concatenate([np.cos(theta), np.sin(theta), self.data.qvel[:2]])
 
     def achieved_goal(self) -> np.ndarray:
-        """Where the fingertip is."""
+        """Position of the fingertip."""
         return self.get_body_com("fingertip")[:2].copy()
 
     def draw(self) -> np.ndarray:
@@ -123,7 +126,7 @@ class ReacherGoalEnv(GoalMujocoEnv):
 
 
 class PointPushEnv(GoalMujocoEnv):
-    """See `diffsim.tasks.PointPush`, whose options these are."""
+    """`diffsim.tasks.PointPush` on C MuJoCo, with the same options."""
 
     def __init__(
         self,
@@ -141,15 +144,15 @@ class PointPushEnv(GoalMujocoEnv):
         return np.concatenate([self.data.qpos[:4], self.data.qvel[:4]])
 
     def achieved_goal(self) -> np.ndarray:
-        """Where the disc is."""
+        """Position of the disc."""
         return self.data.qpos[2:4].copy()
 
     def info(self) -> dict[str, Any]:
-        """Whether the goal is reached, and how far the point is from the disc."""
+        """Whether the goal is reached, and the distance from point to disc."""
         return {**super().info(), "near_distance": float(np.linalg.norm(self.data.qpos[:2] - self.data.qpos[2:4]))}
 
     def compute_reward(self, achieved_goal: np.ndarray, desired_goal: np.ndarray, info: Any) -> Any:
-        """As every goal environment's; the dense one also reads the "near_distance" of `info`."""
+        """As `GoalMujocoEnv`; the dense reward also reads "near_distance" in `info`."""
         reward = super().compute_reward(achieved_goal, desired_goal, info)
         return reward if self.reward_type == "sparse" else reward - self.reward_near_weight * info["near_distance"]
 

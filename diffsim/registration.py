@@ -1,4 +1,4 @@
-"""Gymnasium ids of our tasks. Nothing heavy is imported here: `import diffsim` registers them."""
+"""Registers the tasks with Gymnasium. `import diffsim` does this, so nothing slow is imported here."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ EPISODE_STEPS = {
     "Swimmer-v5": 1000,
     "Walker2d-v5": 1000,
 }
-"""Time limit of each task, in steps; the same number as its class has."""
+"""Time limit of each task in steps: `max_episode_steps` of its class."""
 
 OFFICIAL_ENVS = {
     "CartPoleSwingUp-v0": "diffsim.cart_pole_env:CartPoleSwingUpEnv",
     "PointPush-v0": "diffsim.goal_envs:PointPushEnv",
     "ReacherGoal-v0": "diffsim.goal_envs:ReacherGoalEnv",
 }
-"""Environments on C MuJoCo of the tasks that Gymnasium does not have."""
+"""Environments on C MuJoCo of the tasks that are not Gymnasium's."""
 
 
 def register() -> None:
-    """Registers every task as `diffsim/<id>`, and the tasks that Gymnasium does not have also as `<id>`."""
+    """Registers every task as `diffsim/<id>`, and the tasks that are not Gymnasium's also as `<id>`."""
     for id, steps in EPISODE_STEPS.items():
         if f"diffsim/{id}" not in gymnasium.registry:
             gymnasium.register(

@@ -17,8 +17,8 @@ class Ant(Task):
     Observation: qpos without the first two (m, unit quaternion, rad), qvel, and for each body the torque and
     force of its contacts (N m, N), clipped to `contact_force_range`. Reward: mean velocity along x of
     `main_body` over the step (m/s), plus `healthy_reward` where healthy, less costs of the squared action and
-    of the squared clipped contact forces. Terminal: not healthy, which is to have the torso's height out of
-    its range, or a number that is not finite.
+    of the squared clipped contact forces. Terminal: not healthy, which means that the torso's height is out of
+    its range, or a number is not finite.
 
     Extras: x of the main body (m), with its exact gradient, and the contact forces, held constant.
 
@@ -55,10 +55,10 @@ class Ant(Task):
             ctrl_cost_weight: weight of the squared action.
             contact_cost_weight: weight of the squared contact forces.
             healthy_reward: reward of being healthy.
-            main_body: name or id of the body whose velocity counts.
-            terminate_when_unhealthy: whether to end the episode where not healthy.
+            main_body: name or id of the body whose velocity is rewarded.
+            terminate_when_unhealthy: whether an unhealthy state ends the episode.
             healthy_z_range: closed interval for the torso's height, m.
-            contact_force_range: what contact forces are clipped to.
+            contact_force_range: interval to which contact forces are clipped.
             reset_noise_scale: half-width of the uniform noise on qpos, standard deviation of that on qvel.
             exclude_current_positions_from_observation: leave x and y out of the observation.
             include_cfrc_ext_in_observation: contact forces are part of the observation.
@@ -120,5 +120,5 @@ class Ant(Task):
         return (low <= state[:, 2]) & (state[:, 2] <= high) & state.isfinite().all(dim=1)
 
     def terminal(self, state: Tensor) -> Tensor:
-        """Not healthy, if that ends episodes."""
+        """Not healthy, if `terminate_when_unhealthy`."""
         return ~self.healthy(state) & self.terminate_when_unhealthy

@@ -1,4 +1,4 @@
-"""What tasks of moving forward in a plane have in common."""
+"""Base classes of the tasks that move forward in a plane."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ForwardTask(Task):
         forward_reward_weight: weight of the velocity.
         ctrl_cost_weight: weight of the squared action.
         reset_noise_scale: half-width of the uniform noise on qpos and qvel at reset.
-        skipped_qpos: how many positions the observation leaves out.
+        skipped_qpos: number of leading positions that the observation leaves out.
     """
 
     def __init__(
@@ -46,12 +46,12 @@ class ForwardTask(Task):
         self.observation_space = unbounded(self.mj_model.nq + self.mj_model.nv - skipped_qpos)
 
     def reset_model(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Uniform noise on the model's rest state."""
+        """Uniform noise on the model's reference state."""
         qpos = self.init_qpos + self.uniform(self.mj_model.nq, self.reset_noise_scale, generator)
         return qpos, self.uniform(self.mj_model.nv, self.reset_noise_scale, generator)
 
     def observation(self, state: Tensor) -> Tensor:
-        """Positions but the skipped ones, and velocities: [N, O]."""
+        """Positions without the skipped ones, and velocities: [N, O]."""
         return state[:, self.skipped_qpos :]
 
     def reward(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ class ForwardTask(Task):
         return self.gain(state, next_state) - self.ctrl_cost_weight * action.square().sum(dim=1)
 
     def gain(self, state: Tensor, next_state: Tensor) -> Tensor:
-        """The reward but for the action's cost: [N]."""
+        """The reward without the action's cost: [N]."""
         velocity = (next_state[:, 0] - state[:, 0]) / self.dt
         return self.forward_reward_weight * velocity
 
@@ -67,7 +67,7 @@ class ForwardTask(Task):
 class UprightTask(ForwardTask):
     """Move forward along x without falling, in a model whose first three joints are x, z and the torso's angle.
 
-    Velocities are observed within [-10, 10]. The reward has a bonus for health, and to be unhealthy is terminal.
+    Observed velocities are clipped to [-10, 10]. The reward has a bonus for health; an unhealthy state is terminal.
 
     Args:
         xml_file: as for `Task`.
@@ -99,7 +99,7 @@ class UprightTask(ForwardTask):
         self.healthy_z_range, self.healthy_angle_range = healthy_z_range, healthy_angle_range
 
     def observation(self, state: Tensor) -> Tensor:
-        """Positions but the skipped ones, and clipped velocities: [N, O]."""
+        """Positions without the skipped ones, and clipped velocities: [N, O]."""
         qpos, qvel, _ = self.split(state)
         return torch.cat([qpos[:, self.skipped_qpos :], qvel.clamp(-10, 10)], dim=1)
 
@@ -112,5 +112,5 @@ class UprightTask(ForwardTask):
         return within(state[:, 1], self.healthy_z_range) & within(state[:, 2], self.healthy_angle_range)
 
     def terminal(self, state: Tensor) -> Tensor:
-        """Not healthy, if that ends episodes."""
+        """Not healthy, if `terminate_when_unhealthy`."""
         return ~self.healthy(state) & self.terminate_when_unhealthy

@@ -16,7 +16,7 @@ class Hopper(UprightTask):
 
     Observation: qpos without the first (m, rad), qvel clipped to [-10, 10]. Reward: mean velocity along x
     over the step (m/s), plus `healthy_reward` where healthy, less a cost of the squared action. Terminal: not
-    healthy, which is to have height, torso angle, or any other entry of the state out of its range.
+    healthy, which means that height, torso angle, or another entry of the state is out of its range.
 
     Source: gymnasium.envs.mujoco.hopper_v5.
     """
@@ -48,7 +48,7 @@ class Hopper(UprightTask):
             forward_reward_weight: weight of the velocity.
             ctrl_cost_weight: weight of the squared action.
             healthy_reward: reward of being healthy.
-            terminate_when_unhealthy: whether to end the episode where not healthy.
+            terminate_when_unhealthy: whether an unhealthy state ends the episode.
             healthy_state_range: open interval for qpos without the first two, and for qvel.
             healthy_z_range: open interval for the torso's height, m.
             healthy_angle_range: open interval for the torso's angle, rad.
@@ -72,5 +72,5 @@ class Hopper(UprightTask):
         self.healthy_state_range = healthy_state_range
 
     def healthy(self, state: Tensor) -> Tensor:
-        """Whether height, angle and all the rest lie within their open intervals: bool [N]."""
+        """Whether height, angle and all other entries lie within their open intervals: bool [N]."""
         return super().healthy(state) & within(state[:, 2:], self.healthy_state_range).all(dim=1)

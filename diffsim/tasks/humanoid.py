@@ -18,13 +18,13 @@ class Humanoid(HumanoidTask):
     Observation: positions, velocities, inertias, actuator torques and contact forces, see `HumanoidTask`.
     Reward: mean velocity along x of the centre of mass over the step (m/s), weighted, plus `healthy_reward`
     where healthy, less costs of the squared action and of the squared contact forces, the latter clipped.
-    Terminal: not healthy, which is to have the torso's height out of its range.
+    Terminal: not healthy, which means that the torso's height is out of its range.
 
     Extras: x of the centre of mass (m), with its exact gradient; inertias, velocities of bodies, actuator
     torques and contact forces are held constant.
 
     Gymnasium's model asks for 50 sweeps of projected Gauss-Seidel; constraints are solved to convergence here.
-    Over 1,000 steps in contact under random actions, its next state is off the converged one by 1.2e-8 in
+    Over 1,000 steps in contact under random actions, its next state differs from the converged one by 1.2e-8 in
     qpos and 1.3e-6 in qvel (median; at most 1.1e-7 and 1.3e-5), its reward by 5e-8 (7e-6) and its contact
     forces, some 200 N, by 3e-4 N (7e-3 N).
 
@@ -62,9 +62,9 @@ class Humanoid(HumanoidTask):
             forward_reward_weight: weight of the velocity.
             ctrl_cost_weight: weight of the squared action.
             contact_cost_weight: weight of the squared contact forces.
-            contact_cost_range: what the weighted squared contact forces are clipped to.
+            contact_cost_range: interval to which the weighted squared contact forces are clipped.
             healthy_reward: reward of being healthy.
-            terminate_when_unhealthy: whether to end the episode where not healthy.
+            terminate_when_unhealthy: whether an unhealthy state ends the episode.
             healthy_z_range: open interval for the torso's height, m.
             reset_noise_scale: half-width of the uniform noise on qpos and qvel at reset.
             exclude_current_positions_from_observation: leave x and y out of the observation.
@@ -97,7 +97,7 @@ class Humanoid(HumanoidTask):
         self.mass_fraction = mass / mass.sum()
 
     def extras(self, evaluation: DynamicsPoint) -> Tensor:
-        """X of the centre of mass, then what every humanoid carries: [N, num_extras]."""
+        """X of the centre of mass, then the extras of `HumanoidTask`: [N, num_extras]."""
         x = self.simulator.xipos(evaluation.qpos, range(self.mj_model.nbody))[:, :, 0] @ self.mass_fraction
         return torch.cat([x[:, None], super().extras(evaluation)], dim=1)
 
@@ -117,5 +117,5 @@ class Humanoid(HumanoidTask):
         return within(state[:, 2], self.healthy_z_range)
 
     def terminal(self, state: Tensor) -> Tensor:
-        """Not healthy, if that ends episodes."""
+        """Not healthy, if `terminate_when_unhealthy`."""
         return ~self.healthy(state) & self.terminate_when_unhealthy

@@ -20,7 +20,7 @@ class HumanoidStandup(HumanoidTask):
     Extras: inertias, velocities of bodies, actuator torques and contact forces, held constant.
 
     Gymnasium's model asks for 50 sweeps of projected Gauss-Seidel; constraints are solved to convergence here.
-    Over 1,000 steps in contact under random actions, its next state is off the converged one by 2.2e-8 in
+    Over 1,000 steps in contact under random actions, its next state differs from the converged one by 2.2e-8 in
     qpos and 2.7e-6 in qvel (median; at most 3.6e-7 and 5.5e-5), its reward by 3e-7 (7e-6) and its contact
     forces, some 250 N, by 8e-4 N (4e-2 N).
 

@@ -1,4 +1,4 @@
-"""What the two humanoid tasks have in common: the body, its observation and its reset."""
+"""Base class of the two humanoid tasks: the body, its observation and its reset."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from diffsim.tasks.task import Task, unbounded
 
 
 class HumanoidTask(Task):
-    """A humanoid of 17 hinges on a free torso, seen through its whole dynamics.
+    """A humanoid of 17 hinges on a free torso, with its dynamics in the observation.
 
-    Observation: qpos without the first two (m, unit quaternion, rad), qvel, and where they are included, of
-    the last evaluation: inertia of each body about the centre of mass (`cinert`: 6 numbers kg m^2, 3 kg m, 1
+    Observation: qpos without the first two (m, unit quaternion, rad), qvel, and if included, of the last
+    evaluation of the dynamics: inertia of each body about the centre of mass (`cinert`: 6 numbers kg m^2, 3 kg m, 1
     kg), its velocity there (`cvel`: rad/s, m/s), the actuators' torques on the hinges (N m), and torque and
     force on each body by its contacts (`cfrc_ext`: N m, N).
 
-    Extras: those quantities, held constant. A humanoid task gives `reward` and `terminal`; extras of its own
-    come before.
+    Extras: those quantities, held constant. A subclass defines `reward` and `terminal`; its own extras come first.
     """
 
     def __init__(
@@ -37,7 +36,7 @@ class HumanoidTask(Task):
         include_qfrc_actuator: bool,
         include_cfrc_ext: bool,
     ) -> None:
-        """Makes N copies. Arguments are the tasks' own, by shorter names."""
+        """Makes N copies. The arguments are those of the tasks, with shorter names."""
         super().__init__(xml_file, frame_skip, num_envs, device)
         self.reset_noise_scale = reset_noise_scale
         self.skipped_qpos = 2 if exclude_current_positions else 0
@@ -46,17 +45,17 @@ class HumanoidTask(Task):
         self.include_qfrc_actuator = include_qfrc_actuator
         self.include_cfrc_ext = include_cfrc_ext
         bodies = self.mj_model.nbody - 1
-        seen = 10 * bodies * include_cinert + 6 * bodies * include_cvel
-        seen += (self.mj_model.nv - 6) * include_qfrc_actuator
-        # Contact forces come last: the reward reads them even where the observation does not.
+        observed = 10 * bodies * include_cinert + 6 * bodies * include_cvel
+        observed += (self.mj_model.nv - 6) * include_qfrc_actuator
+        # Contact forces come last: the reward reads them even if the observation does not.
         self.num_forces = 6 * bodies
-        self.num_extras = seen + self.num_forces
-        self.num_seen = seen + self.num_forces * include_cfrc_ext
+        self.num_extras = observed + self.num_forces
+        self.num_observed = observed + self.num_forces * include_cfrc_ext
         size = self.mj_model.nq + self.mj_model.nv - self.skipped_qpos
-        self.observation_space = unbounded(size + self.num_seen)
+        self.observation_space = unbounded(size + self.num_observed)
 
     def reset_model(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Uniform noise on the model's rest state; the quaternion is not normalized."""
+        """Uniform noise on the model's reference state; the quaternion is not normalized."""
         qpos = self.init_qpos + self.uniform(self.mj_model.nq, self.reset_noise_scale, generator)
         return qpos, self.uniform(self.mj_model.nv, self.reset_noise_scale, generator)
 
@@ -77,10 +76,10 @@ class HumanoidTask(Task):
         return torch.cat(parts, dim=1)
 
     def observation(self, state: Tensor) -> Tensor:
-        """Positions, unless excluded without x and y, velocities, and all that is included: [N, 348]."""
+        """Positions, unless excluded without x and y, velocities, and the included extras: [N, 348]."""
         qpos, qvel, extras = self.split(state)
         end = self.num_extras - (0 if self.include_cfrc_ext else self.num_forces)
-        return torch.cat([qpos[:, self.skipped_qpos :], qvel, extras[:, end - self.num_seen : end]], dim=1)
+        return torch.cat([qpos[:, self.skipped_qpos :], qvel, extras[:, end - self.num_observed : end]], dim=1)
 
     def squared_contact_forces(self, state: Tensor) -> Tensor:
         """Sum of squares of all contact torques and forces, [N]."""

@@ -14,7 +14,7 @@ class InvertedPendulum(Task):
     """Balance a pole on a cart that is pushed left and right.
 
     Observation: qpos (cart m, pole rad), qvel. Reward: 1 while the pole is within 0.2 rad of upright, so its
-    gradient is zero everywhere. Terminal: the pole is further off.
+    gradient is zero everywhere. Terminal: the pole is farther from upright.
 
     Source: gymnasium.envs.mujoco.inverted_pendulum_v5.
     """
@@ -42,7 +42,7 @@ class InvertedPendulum(Task):
         self.observation_space = unbounded(self.mj_model.nq + self.mj_model.nv)
 
     def reset_model(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Uniform noise on the model's rest state."""
+        """Uniform noise on the model's reference state."""
         qpos = self.init_qpos + self.uniform(self.mj_model.nq, self.reset_noise_scale, generator)
         return qpos, self.uniform(self.mj_model.nv, self.reset_noise_scale, generator)
 
@@ -55,5 +55,5 @@ class InvertedPendulum(Task):
         return (~self.terminal(next_state)).to(self.dtype)
 
     def terminal(self, state: Tensor) -> Tensor:
-        """Pole more than 0.2 rad off, or a number that is not finite."""
+        """Pole more than 0.2 rad from upright, or a number that is not finite: bool [N]."""
         return (state[:, 1].abs() > 0.2) | ~state.isfinite().all(dim=1)

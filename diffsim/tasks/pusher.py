@@ -20,9 +20,9 @@ class Pusher(Task):
 
     Extras: the three positions, with their exact gradients.
 
-    C MuJoCo searches for the contacts of the fingers with the cylinder by iteration, to 1e-6 m; they are solved for
-    exactly here. Over 200 steps, most of them with such a contact, its next state is off the exact one by at most
-    1.2e-5 in qpos and 2.6e-4 in qvel (95th percentile 7.5e-7 and 1.6e-5).
+    C MuJoCo finds the contacts of the fingers with the cylinder by iteration, to 1e-6 m; the simulator solves for them
+    exactly. Over 200 steps, most of them with such a contact, C MuJoCo's next state differs from the exact one by at
+    most 1.2e-5 in qpos and 2.6e-4 in qvel (95th percentile 7.5e-7 and 1.6e-5).
 
     Source: gymnasium.envs.mujoco.pusher_v5.
     """
@@ -60,8 +60,8 @@ class Pusher(Task):
         self.observation_space = unbounded(23)
 
     def reset_model(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """The arm at rest but for uniform noise on its velocities; a cylinder at rest, uniform in the part of
-        a rectangle that is further than 0.17 m from the goal.
+        """The arm at its reference with uniform noise on its velocities; a cylinder at rest, uniform in the part of
+        a rectangle that is farther than 0.17 m from the goal.
         """
         cylinder = self._draw_cylinder(generator)
         near = torch.linalg.vector_norm(cylinder, dim=1) <= 0.17

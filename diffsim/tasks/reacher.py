@@ -12,7 +12,7 @@ from diffsim.tasks.task import Task, unbounded
 
 
 class Reacher(Task):
-    """Bring the fingertip of a two-link arm to a target that is drawn anew in each episode.
+    """Move the fingertip of a two-link arm to a target that is drawn anew in each episode.
 
     Observation: cosines, then sines of the two arm angles; the target's position (m); the arm's velocities
     (rad/s); x and y from target to fingertip (m). Reward: minus the distance to the target, minus the squared

@@ -14,7 +14,7 @@ class Walker2d(UprightTask):
 
     Observation: qpos without the first (m, rad), qvel clipped to [-10, 10]. Reward: mean velocity along x
     over the step (m/s), plus `healthy_reward` where healthy, less a cost of the squared action. Terminal: not
-    healthy, which is to have height or torso angle out of its range.
+    healthy, which means that height or torso angle is out of its range.
 
     Source: gymnasium.envs.mujoco.walker2d_v5.
     """
@@ -45,7 +45,7 @@ class Walker2d(UprightTask):
             forward_reward_weight: weight of the velocity.
             ctrl_cost_weight: weight of the squared action.
             healthy_reward: reward of being healthy.
-            terminate_when_unhealthy: whether to end the episode where not healthy.
+            terminate_when_unhealthy: whether an unhealthy state ends the episode.
             healthy_z_range: open interval for the torso's height, m.
             healthy_angle_range: open interval for the torso's angle, rad.
             reset_noise_scale: half-width of the uniform noise on qpos and qvel at reset.

@@ -1,4 +1,4 @@
-"""Gymnasium's official environments, and ours in C MuJoCo, as the reference for tasks."""
+"""Environments on C MuJoCo, Gymnasium's and ours, as the reference for tasks."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -157,11 +157,11 @@ SETTING_NAMES = [f"{id}-{'-'.join(options) or 'default'}" for id, options in SET
 
 
 def official(id: str, **options: Any) -> MujocoEnv:
-    """The official environment, without wrappers.
+    """The environment on C MuJoCo, without wrappers.
 
-    Its solver is the model's own, except where that stops short of the solution: the humanoids ask for 50 sweeps of
-    projected Gauss-Seidel, and contacts of Pusher's fingers with the cylinder are searched for with a tolerance of
-    1e-6 m. These are solved to convergence.
+    Its solver is the model's own, except where that does not converge: the humanoids ask for 50 sweeps of projected
+    Gauss-Seidel, and contacts of Pusher's fingers with the cylinder are found to a tolerance of 1e-6 m. These are
+    solved to convergence.
     """
     env = gymnasium.make(id, **options).unwrapped
     assert isinstance(env, MujocoEnv)
@@ -172,7 +172,7 @@ def official(id: str, **options: Any) -> MujocoEnv:
 
 @dataclass
 class Transitions:
-    """T transitions of an official environment; state is [qpos, qvel]."""
+    """T transitions of an environment on C MuJoCo; state is [qpos, qvel]."""
 
     state: np.ndarray
     action: np.ndarray
@@ -184,13 +184,12 @@ class Transitions:
 
 
 def random_transitions(env: MujocoEnv, count: int, seed: int = 0) -> Transitions:
-    """Transitions by uniform random actions, some beyond the action space, in episodes cut after 1 to 50
-    steps, each from a state that has been set, so that its past counts no more than ours, to a number our
-    precision can hold.
+    """Transitions with uniform random actions, some outside the action space, in episodes of 1 to 50 steps. Each
+    starts from a state that was set, without warm start, and rounded to the simulator's precision.
 
-    Carts start anywhere on their rail, so that they also meet its ends, points at the disc they push, and pushing arms,
-    half of the time, at what they push. In tasks with contacts episodes go on past their end, and three in four of the
-    transitions from states without a contact are left out.
+    Carts start anywhere on their rail, so that they also reach its ends; points start at the disc that they push;
+    pushing arms, half of the time, at the cylinder. In tasks with contacts, episodes continue after termination, and
+    three in four of the transitions from states without a contact are left out.
     """
     rng = np.random.default_rng(seed)
     low, high = env.action_space.low.astype(float), env.action_space.high.astype(float)
@@ -227,7 +226,7 @@ def random_transitions(env: MujocoEnv, count: int, seed: int = 0) -> Transitions
 
 
 def touching_disc(qpos: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Positions [6] of PointPush with the point up to 2 mm into the disc, or just off it; some discs at the walls."""
+    """Positions [6] of PointPush with the point up to 2 mm inside the disc or beside it; some discs at the walls."""
     angle, gap = rng.uniform(-np.pi, np.pi), 0.07 + rng.uniform(-2e-3, 2e-3)
     disc = qpos[2:4] if rng.random() < 0.7 else rng.uniform(-0.26, 0.26, 2)
     return np.concatenate([disc + gap * np.array([np.cos(angle), np.sin(angle)]), disc, qpos[4:]])

@@ -1,4 +1,4 @@
-"""C MuJoCo as a differentiable black box: the simulator's policy gradients, any model, and its processes."""
+"""Finite differences of C MuJoCo: the simulator's policy gradients, any model, and the processes."""
 
 import multiprocessing
 import os
@@ -29,13 +29,13 @@ def small_policy(mdp):
 
 
 def policy_gradient(mdp, policy, scenarios):
-    """Return, and its gradient by the policy's parameters as one vector."""
+    """Return, and its gradient with respect to the policy's parameters as one vector."""
     value = rollout(mdp, policy, scenarios)[0].reward.sum()
     gradient = torch.autograd.grad(value, list(policy.parameters()))
     return value.detach(), torch.cat([g.flatten() for g in gradient])
 
 
-# Without what both hold constant, the humanoid's observation is a smooth function of the state.
+# Without the quantities that both hold constant, the humanoid's observation is a smooth function of the state.
 SMOOTH = {f"include_{name}_in_observation": False for name in ("cinert", "cvel", "qfrc_actuator", "cfrc_ext")}
 CASES = [
     ("InvertedDoublePendulum-v5", {}),
@@ -69,13 +69,13 @@ def test_the_same_policy_gradient_as_the_simulator(id, options):
 
 
 @pytest.mark.parametrize("id", ["InvertedDoublePendulum-v5", "Reacher-v5", "Ant-v5", "Humanoid-v5", "Pusher-v5"])
-def test_transitions_with_all_they_carry_are_gymnasiums(id):
+def test_transitions_with_extras_equal_gymnasiums(id):
     rows = random_transitions(official(id), 30)
     mdp = FiniteDifferenceMDP(diffsim.make(id, num_envs=30), num_workers=0)
     qpos, qvel, action = tensors(*np.split(rows.state, [mdp.task.mj_model.nq], axis=1), rows.action)
     state = mdp.task.state_at(qpos, qvel)
     reached = mdp.transition(state, action)
-    # The humanoid's solver, 50 sweeps, stops where it starts from, which is not the same; see `Humanoid`.
+    # The humanoid's solver does 50 sweeps without convergence, so its result depends on the start; see `Humanoid`.
     tolerance = 1e-3 if "Humanoid" in id else 1e-6
     for actual, expected in ((mdp.observation(reached), rows.obs), (mdp.reward(state, action, reached), rows.reward)):
         scale = np.maximum(1, np.abs(expected).max(axis=0))
@@ -83,7 +83,7 @@ def test_transitions_with_all_they_carry_are_gymnasiums(id):
     np.testing.assert_array_equal(mdp.terminal(reached).numpy(), rows.terminated)
 
 
-# ------------------------------------------------------------------------------------------------ any other model
+# ------------------------------------------------------------------------------------------------ other models
 
 SPATIAL_TENDON = """
 <mujoco>
@@ -106,7 +106,7 @@ SPATIAL_TENDON = """
 
 
 class Cable(Task):
-    """Swing a rod on a ball joint, held by a spatial tendon, which the simulator does not support."""
+    """A rod on a ball joint with a spatial tendon, which the simulator does not support."""
 
     simulated, num_extras = False, 1
 
@@ -138,7 +138,7 @@ def cable(tmp_path):
     return path
 
 
-def test_a_model_that_the_simulator_refuses_has_a_policy_gradient(cable):
+def test_policy_gradient_of_a_model_that_the_simulator_does_not_support(cable):
     mdp = FiniteDifferenceMDP(Cable(cable, 2), num_workers=0)
     policy = small_policy(mdp)
     scenarios = Scenarios.draw(mdp, 5, torch.Generator().manual_seed(0))
@@ -161,7 +161,7 @@ def test_a_model_that_the_simulator_refuses_has_a_policy_gradient(cable):
 # ------------------------------------------------------------------------------------------------ processes
 
 
-def test_processes_give_the_same_bits_carry_errors_over_and_end():
+def test_processes_give_the_same_bits_pass_errors_on_and_end():
     task = diffsim.make("Hopper-v5", num_envs=5, process_noise=0.5)
     policy, scenarios = small_policy(task), Scenarios.draw(task, 2, torch.Generator().manual_seed(0))
     alone = policy_gradient(FiniteDifferenceMDP(task, num_workers=0), policy, scenarios)
@@ -172,7 +172,7 @@ def test_processes_give_the_same_bits_carry_errors_over_and_end():
         state[3, 6:] = 1e12
         with pytest.raises(FloatingPointError, match="physics diverged: .* in world 3"):
             mdp.transition(state, torch.zeros(5, 3, dtype=mdp.dtype), torch.zeros(5, 6, dtype=mdp.dtype))
-        again = policy_gradient(mdp, policy, scenarios)  # an error does not end them
+        again = policy_gradient(mdp, policy, scenarios)  # an error does not end the processes
     for one, other in ((alone, shared), (alone, again)):
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
     assert not multiprocessing.active_children()
@@ -200,7 +200,7 @@ def test_processes_end_with_the_program(tmp_path):
     assert not (tmp_path / "MUJOCO_LOG.TXT").exists()
 
 
-# ------------------------------------------------------------------------------------------------ mistakes
+# ------------------------------------------------------------------------------------------------ wrong input
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Goal tasks: their Gymnasium faces, their rewards, and what pathwise methods need of them."""
+"""Goal tasks: their Gymnasium environments, their rewards, and their gradients for pathwise methods."""
 
 import gymnasium
 import numpy as np
@@ -13,13 +13,13 @@ from .official import official, random_transitions
 
 GOAL_TASKS = ("ReacherGoal-v0", "PointPush-v0")
 every_goal_task = pytest.mark.parametrize("id", GOAL_TASKS)
-FACES = [prefix + id for prefix in ("", "diffsim/") for id in GOAL_TASKS]
+ENV_IDS = [prefix + id for prefix in ("", "diffsim/") for id in GOAL_TASKS]
 
 
-@pytest.mark.parametrize("face", FACES)
+@pytest.mark.parametrize("env_id", ENV_IDS)
 @pytest.mark.parametrize("reward_type", ["sparse", "dense"])
-def test_the_contract_of_goal_environments(face, reward_type):
-    env = gymnasium.make(face, reward_type=reward_type, distance_threshold=0.05)
+def test_goal_environments_follow_gymnasium_robotics(env_id, reward_type):
+    env = gymnasium.make(env_id, reward_type=reward_type, distance_threshold=0.05)
     env.action_space.seed(0)
     successes = []
     for seed in range(60):
@@ -36,7 +36,7 @@ def test_the_contract_of_goal_environments(face, reward_type):
             assert bool(info["is_success"]) == (gap < 0.05)
             if reward_type == "sparse":
                 assert reward == (0.0 if gap < 0.05 else -1.0)
-            elif "Reacher" in face:
+            elif "Reacher" in env_id:
                 assert reward == pytest.approx(-gap)
             else:
                 assert reward == pytest.approx(-gap - 0.5 * info["near_distance"])
@@ -47,16 +47,16 @@ def test_the_contract_of_goal_environments(face, reward_type):
     env.close()
 
 
-@pytest.mark.parametrize("face", FACES)
-def test_rewards_of_many_goals_at_once(face):
-    env = gymnasium.make(face, distance_threshold=0.5).unwrapped
+@pytest.mark.parametrize("env_id", ENV_IDS)
+def test_rewards_of_many_goals_at_once(env_id):
+    env = gymnasium.make(env_id, distance_threshold=0.5).unwrapped
     achieved, desired = np.zeros((3, 2)), np.array([[0.3, 0.0], [0.3, 0.5], [0.0, 0.49]])
     np.testing.assert_array_equal(env.compute_reward(achieved, desired, {}), [0.0, -1.0, 0.0])
 
 
 @every_goal_task
-def test_the_vector_face_is_the_official_environment(id):
-    # The same states and actions, by the dictionary and by the info.
+def test_vector_environment_makes_the_steps_of_c_mujoco(id):
+    # From the same states with the same actions: dictionaries, rewards and infos.
     ours, theirs = gymnasium.make_vec(f"diffsim/{id}", num_envs=4), [official(id) for _ in range(4)]
     rng = np.random.default_rng(0)
     obs, _ = ours.reset(seed=0)
@@ -79,12 +79,12 @@ def test_the_vector_face_is_the_official_environment(id):
 
 
 @every_goal_task
-def test_sparse_rewards_of_the_tests_transitions_are_of_both_kinds(id):
+def test_random_transitions_have_both_sparse_rewards(id):
     rewards = random_transitions(official(id, distance_threshold=0.1), 200).reward
     assert set(rewards) == {0.0, -1.0}
 
 
-def test_the_flat_observation_is_gymnasiums():
+def test_flat_observations_are_in_gymnasiums_order():
     for id in GOAL_TASKS:
         mdp = diffsim.make(id, num_envs=2)
         state = mdp.initial(torch.Generator().manual_seed(0))
@@ -95,7 +95,7 @@ def test_the_flat_observation_is_gymnasiums():
         np.testing.assert_array_equal(mdp.observation(state)[0].numpy(), expected)
 
 
-def test_goals_can_be_reached_and_begin_apart():
+def test_goals_are_reachable_and_not_reached_at_the_start():
     state = diffsim.make("ReacherGoal-v0", num_envs=2000).initial(torch.Generator().manual_seed(0))
     radius = state[:, 2:4].norm(dim=1)
     # The arm of 0.1 m and 0.11 m, bent by at most 165 degrees, reaches from 0.029 m to 0.21 m.
@@ -109,7 +109,7 @@ def test_goals_can_be_reached_and_begin_apart():
 
 
 @every_goal_task
-def test_a_dense_return_has_a_gradient_and_a_sparse_one_none(id):
+def test_dense_returns_have_a_gradient_and_sparse_ones_have_none(id):
     for reward_type in ("dense", "sparse"):
         mdp = diffsim.make(id, num_envs=8, reward_type=reward_type)
         scenarios = Scenarios.draw(mdp, 5, torch.Generator().manual_seed(0))
@@ -135,7 +135,7 @@ def test_pushing_moves_the_disc():
     assert abs(state[0, 3]) < 1e-9 and state[0, 2] - state[0, 0] > 0.069
 
 
-def test_a_noisy_reward_leaves_the_face_as_it_is():
+def test_noisy_rewards_keep_dictionary_observations():
     env = gymnasium.make_vec("diffsim/PointPush-v0", num_envs=3, reward_noise=0.1)
     assert isinstance(env.mdp, NoisyReward)
     env.reset(seed=0)

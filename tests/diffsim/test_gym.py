@@ -1,4 +1,4 @@
-"""The Gymnasium face: registration, spaces, auto-reset, seeds, and Gymnasium's own checker."""
+"""Gymnasium environments of MDPs: registration, spaces, auto-reset, seeds, and Gymnasium's own checker."""
 
 import gymnasium
 import numpy as np
@@ -15,19 +15,19 @@ every_task = pytest.mark.parametrize("id", TASKS)
 
 
 @every_task
-# It advises bounded observations and actions in [-1, 1], of the official environments as well.
+# It advises bounded observations and actions in [-1, 1], also for Gymnasium's own environments.
 @pytest.mark.filterwarnings("ignore:.*(observation space m..imum value|symmetric and normalized)")
 def test_passes_gymnasiums_checker(id):
     check_env(gymnasium.make(f"diffsim/{id}", disable_env_checker=True).unwrapped, skip_render_check=True)
 
 
 def parts(*values):
-    """The arrays of observations and the like, those of dictionaries one after the other."""
+    """The arrays of observations and other values; dictionaries are expanded."""
     return [array for value in values for array in (value.values() if isinstance(value, dict) else [value])]
 
 
 @every_task
-def test_looks_like_the_official_vector_environment(id):
+def test_same_spaces_and_types_as_gymnasiums_vector_environment(id):
     ours, theirs = gymnasium.make_vec(f"diffsim/{id}", num_envs=3), gymnasium.make_vec(id, num_envs=3)
     assert isinstance(ours, gymnasium.vector.VectorEnv)
     assert ours.num_envs == 3
@@ -59,7 +59,7 @@ def test_seeds(id):
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not np.array_equal(first[0], other[0])
     env = gymnasium.make_vec(f"diffsim/{id}", num_envs=4)
-    # Without a seed: a random one; later resets go on with the same generator.
+    # Without a seed a random one is used; later resets continue with the same generator.
     other = gymnasium.make_vec(f"diffsim/{id}", num_envs=4)
     assert not np.array_equal(parts(env.reset()[0])[0], parts(other.reset()[0])[0])
     assert not np.array_equal(parts(env.reset(seed=1)[0])[0], parts(env.reset()[0])[0])
@@ -73,10 +73,10 @@ def test_next_step_autoreset_after_termination():
     ends = np.zeros(3, dtype=int)
     for _ in range(60):
         obs, rewards, terminated, truncated, _ = env.step(actions)
-        # A copy that ended last time was reset: a fresh observation, no reward, no end.
+        # A copy that ended in the last step was reset: a new observation, reward 0, no end.
         assert (np.abs(obs[ended]) <= 0.01).all()
         assert (rewards[ended] == 0).all() and not terminated[ended].any()
-        # The others got the observation they reached, even where it is terminal.
+        # The others return the observation they reached, even if it is terminal.
         np.testing.assert_array_equal(terminated, (np.abs(obs[:, 1]) > 0.2) & ~ended)
         np.testing.assert_array_equal(rewards, (~terminated & ~ended).astype(float))
         assert not truncated.any()
@@ -93,7 +93,7 @@ def test_truncation_counts_steps_of_each_copy():
     env.step(actions)
     env.reset(options={"reset_mask": np.array([False, True])})
     pattern = [env.step(actions)[3].tolist() for _ in range(9)]
-    # Copy 0 has made 2 steps, copy 1 none; an end takes one call more, for the reset.
+    # Copy 0 has made 2 steps, copy 1 none; an end takes one more call, for the reset.
     assert [row[0] for row in pattern] == [False, True, False, False, False, False, True, False, False]
     assert [row[1] for row in pattern] == [False, False, False, True, False, False, False, False, True]
 
@@ -105,7 +105,7 @@ def test_default_time_limit():
     assert truncated == [False] * 49 + [True, False]
 
 
-def test_reset_mask_leaves_the_others():
+def test_reset_mask_keeps_the_other_copies():
     env = gymnasium.make_vec("diffsim/Swimmer-v5", num_envs=3)
     before = env.reset(seed=0)[0]
     after = env.reset(options={"reset_mask": np.array([False, True, False])})[0]

@@ -6,7 +6,7 @@ import sys
 
 
 def test_import_is_quick_and_compiles_nothing(tmp_path):
-    # An empty kernel cache shows any compilation. Processor time, and the best of three: the machine may be busy.
+    # A compilation would fill the empty kernel cache. Processor time, best of three, because the machine may be busy.
     code = "import time; import diffsim; print(time.process_time())"
     environment = os.environ | {"WARP_CACHE_PATH": str(tmp_path)}
     seconds = []

@@ -1,4 +1,4 @@
-"""Process noise and reward noise: what they do, their size, their gradients, and that scenarios fix them."""
+"""Process noise and reward noise: effect, size, gradients, and that scenarios fix them."""
 
 import gymnasium
 import numpy as np
@@ -33,7 +33,7 @@ PUCK = """
 
 
 class Puck(Task):
-    """A mass of 2 kg on ice, at rest at first; an action is held for four steps of 0.01 s."""
+    """A mass of 2 kg without friction, initially at rest; an action is held for four steps of 0.01 s."""
 
     def reset_model(self, generator):
         return (torch.zeros(self.num_envs, 2, dtype=self.dtype),) * 2
@@ -88,7 +88,7 @@ def test_a_step_is_gymnasiums_with_qfrc_applied(id):
 
     scale = np.maximum(1, np.abs(expected).max(axis=0))
     np.testing.assert_array_less(np.abs(outcome(w) - expected) / scale, 1e-7)
-    # Negative control: the forces matter.
+    # Negative control: without the forces the result differs.
     assert (np.abs(outcome(0 * w) - expected) / scale).max() > 1e-3
 
 
@@ -194,7 +194,7 @@ def test_vector_environments_draw_noise_from_their_seed():
     assert obs.shape == (11,)
 
 
-def test_noise_of_steps_differs():
+def test_noise_differs_between_steps():
     env = VectorEnv(diffsim.NoisyReward(LinearQuadratic(500), 1.0))
     env.reset(seed=0)
     assert not torch.equal(env._noise(), env._noise())
@@ -226,7 +226,7 @@ def test_bad_reward_noise_is_named(noise):
         diffsim.NoisyReward(LinearQuadratic(), "x")
 
 
-def test_noise_must_be_given_where_there_is_some():
+def test_noise_is_required_if_noise_size_is_not_0():
     mdp = diffsim.make("Reacher-v5", num_envs=2, process_noise=0.1)
     state, action = mdp.initial(torch.Generator()), torch.zeros(2, 2, dtype=mdp.dtype)
     with pytest.raises(ValueError, match=r"noise must have shape \(2, 4\), got None"):

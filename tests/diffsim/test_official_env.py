@@ -137,3 +137,18 @@ def test_misuse():
     with pytest.raises(FloatingPointError, match="physics diverged"):
         env.set_state(np.zeros(1), np.full(1, 1e12))
         env.step(np.zeros(1))
+
+
+def test_pictures(monkeypatch):
+    monkeypatch.setenv("MUJOCO_GL", "egl")
+    env = official_env(Pendulum, render_mode="rgb_array", camera_name="side", width=60, height=40)
+    env.reset(seed=0)
+    try:
+        first = env.render()
+    except Exception as error:  # each OpenGL library has its own
+        pytest.skip(f"no OpenGL: {error}")
+    for _ in range(10):
+        env.step(np.ones(1, np.float32))
+    assert first.shape == (40, 60, 3) and not np.array_equal(first, env.render())
+    assert env.metadata["render_fps"] == 50
+    env.close()

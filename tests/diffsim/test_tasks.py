@@ -1,4 +1,4 @@
-"""Tasks do what Gymnasium's environments of the same id do."""
+"""Tasks against Gymnasium's environments of the same id."""
 
 import inspect
 from pathlib import Path
@@ -83,8 +83,8 @@ def test_most_transitions_are_in_contact(id):
 
 
 @every_task
-def test_episodes_carry_the_last_evaluation(id):
-    # What observation and reward read of the step before is part of our state: one step follows another.
+def test_states_carry_the_last_evaluation_along_an_episode(id):
+    # The state contains what observation and reward read of the previous step, so steps can be chained.
     env = official(id)
     mdp = diffsim.make(id, num_envs=1)
     env.reset(seed=0)
@@ -97,7 +97,7 @@ def test_episodes_carry_the_last_evaluation(id):
         obs, reward, terminated, _, _ = env.step(action)
         (act,) = tensors(action[None])
         next_state = mdp.transition(state, act)
-        # Errors grow along the way.
+        # Errors grow along the episode.
         assert_close(mdp.observation(next_state), flat(env, obs)[None], 100 * TOLERANCE)
         assert_close(mdp.reward(state, act, next_state), np.array([reward]), 100 * TOLERANCE)
         assert mdp.terminal(next_state).item() == terminated
@@ -137,8 +137,8 @@ def test_reset_distribution(id, options):
     mdp = diffsim.make(id, num_envs=count, **options)
     state = mdp.initial(torch.Generator().manual_seed(0)).double().numpy()
     # Under equal distributions a distance passes this bound with probability 1e-4 (Smirnov's limit law), and
-    # the seeds are fixed. Distances of pairs of coordinates from the origin see dependence that margins do
-    # not.
+    # the seeds are fixed. Distances of pairs of coordinates from the origin show dependence that marginal
+    # distributions do not.
     bound = np.sqrt(-np.log(1e-4 / 2) / 2 * 2 / count)
     for column in range(expected.shape[1]):
         assert distance_of_samples(state[:, column], expected[:, column]) < bound
@@ -194,7 +194,7 @@ def test_a_users_own_mjcf_file(tmp_path, kind):
     assert_close(mdp.transition(*tensors(expected.state, expected.action)), expected.next_state)
 
 
-# Without what is held constant, and with rewards that have a derivative.
+# Without the quantities that are held constant, and with rewards that have a derivative.
 SMOOTH_PARTS = {
     "ReacherGoal-v0": {"reward_type": "dense"},
     "PointPush-v0": {"reward_type": "dense"},
@@ -219,7 +219,7 @@ SMOOTH_PARTS = {
 @pytest.mark.skipif(diffsim.dtype != torch.float64, reason="differences need float64")
 @pytest.mark.parametrize("id", [id for id in TASKS if id != "InvertedPendulum-v5"])
 def test_gradient_of_observation_and_reward(id):
-    # By differences of the official environment itself, whose observation reads the last evaluation.
+    # Differences of Gymnasium's environment itself, whose observation reads the last evaluation.
     options = SMOOTH_PARTS.get(id, {})
     env = official(id, **options)
     converge(env.model)
@@ -231,7 +231,7 @@ def test_gradient_of_observation_and_reward(id):
         # Away from the clips of velocities and force.
         calm &= (np.abs(rows.obs[:, 5:8]) < 9.9).all(axis=1) & (np.abs(rows.obs[:, 8]) != 10)
     count = 4 if "Humanoid" in id else 8
-    # Shrunk to within the action space.
+    # Scaled into the action space.
     state, action = rows.state[calm][:count], 0.75 * rows.action[calm][:count]
     mdp = diffsim.make(id, num_envs=len(state), **options)
 
@@ -259,7 +259,7 @@ def test_gradient_of_observation_and_reward(id):
     for world in range(len(state)):
         one, half = differences(world, step), differences(world, step / 2)
         size = np.abs(half).max(axis=1, keepdims=True) + 1e-3
-        # A state at a switch, such as the first touch of the rail's end, has no derivative to compare with.
+        # At a switch, such as the first contact with the rail's end, there is no derivative to compare with.
         if (np.abs(one - half) / size).max() > 1e-5:
             continue
         checked += 1

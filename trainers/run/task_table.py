@@ -10,15 +10,15 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 import diffsim
-from diffsim.tasks import TASKS
+from diffsim.tasks import official_env, task_ids
 
 SIZES = ("nq", "nv", "obs", "act", "steps")
 INTEGRATORS = ("Euler", "RK4", "implicit", "implicitfast")  # in the order of mjtIntegrator
-CAPTION = "yes: simulation and exact gradients. no: what MuJoCo features are missing, and how many"
+CAPTION = "yes: simulation and exact gradients. no: the MuJoCo features that are missing, with their number"
 
 
 def task_table() -> Table:
-    """One row per MuJoCo environment of Gymnasium, and of ours: sizes, integrator, and what of it is supported."""
+    """One row per MuJoCo environment of Gymnasium and per task: sizes, integrator, and whether it is supported."""
     table = Table(title="MuJoCo environments", box=SIMPLE, caption=CAPTION, padding=(0, 1, 0, 0))
     for heading in ("id", *SIZES, "integrator", "supported"):
         table.add_column(heading, justify="right" if heading in SIZES else "left", no_wrap=True)
@@ -28,14 +28,14 @@ def task_table() -> Table:
 
 
 def official_ids() -> list[str]:
-    """Ids of Gymnasium's MuJoCo environments, newest version, and of every task there is here."""
+    """Ids of Gymnasium's MuJoCo environments, newest version, and of the tasks of this and of installed packages."""
     specs = gymnasium.registry.items()
     official = {id for id, spec in specs if "envs.mujoco" in str(spec.entry_point) and id.endswith("-v5")}
-    return sorted(official | set(TASKS))
+    return sorted(official | set(task_ids()))
 
 
 def _describe(id: str) -> list[str]:
-    env = gymnasium.make(id)
+    env = official_env(id)
     mj_model = env.unwrapped.model  # pyright: ignore[reportAttributeAccessIssue]
     spaces = (env.observation_space, env.action_space)
     steps = env.spec.max_episode_steps if env.spec else None
@@ -51,4 +51,4 @@ def _support(id: str, mj_model: Any) -> str:
     except diffsim.UnsupportedModelError as error:
         kinds = Counter(feature.split()[0] for feature in error.features)
         return "no: " + ", ".join(f"{kind} ({count})" for kind, count in kinds.items())
-    return "yes" if id in TASKS else "model only"
+    return "yes" if id in task_ids() else "model only"
