@@ -84,6 +84,11 @@ def diffsim(folder, *words):
     return result.stdout
 
 
+def as_options(words):
+    """Words of the command line as a comparison's options."""
+    return {name.removeprefix("--"): yaml.safe_load(value) for name, value in zip(words[::2], words[1::2], strict=True)}
+
+
 @pytest.mark.parametrize("own", PEOPLE)
 def test_what_is_ones_own_is_trained_evaluated_and_resumed(folder, own):
     output = diffsim(folder, "fit", *PEOPLE[own], *SMALL, "--iterations", "2", "--run", own)
@@ -97,13 +102,10 @@ def test_what_is_ones_own_is_trained_evaluated_and_resumed(folder, own):
 def test_what_is_ones_own_is_compared(folder):
     cells = {}
     for own, words in PEOPLE.items():
-        options = {
-            name.removeprefix("--"): yaml.safe_load(value) for name, value in zip(*[iter(words)] * 2, strict=True)
-        }
+        options = as_options(words)
         cells.setdefault(options.pop("task"), {})[own] = {**options, "env_steps": 10}
     tasks = {task: {"algorithms": algorithms} for task, algorithms in cells.items()}
-    small = {name.removeprefix("--"): yaml.safe_load(value) for name, value in zip(*[iter(SMALL)] * 2, strict=True)}
-    comparison = {"seeds": [0], "options": {**small, "evaluate_every_steps": 5}, "tasks": tasks}
+    comparison = {"seeds": [0], "options": {**as_options(SMALL), "evaluate_every_steps": 5}, "tasks": tasks}
     (folder / "own.yaml").write_text(yaml.safe_dump(comparison))
     output = diffsim(folder, "compare", "own.yaml", "--jobs", "2", "--output", "compared")
     report = (folder / "compared" / "report.md").read_text()

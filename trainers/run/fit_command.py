@@ -139,7 +139,7 @@ def final_rows(played: dict[str, Episodes]) -> list[dict[str, float | str]]:
         for actions, episodes in played.items()
         for i, (total, length) in enumerate(zip(episodes.returns, episodes.lengths, strict=True))
     ]
-    if all(episodes.successes is not None for episodes in played.values()):
-        successes = np.concatenate([episodes.successes for episodes in played.values()])
-        rows = [{**row, "success": int(success)} for row, success in zip(rows, successes, strict=True)]
+    found = [episodes.successes for episodes in played.values() if episodes.successes is not None]
+    if len(found) == len(played):
+        rows = [{**row, "success": int(success)} for row, success in zip(rows, np.concatenate(found), strict=True)]
     return rows
