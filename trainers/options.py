@@ -67,7 +67,10 @@ def given(default: Any = REQUIRED, help: str | None = None, *, kw_only: bool = F
 
 
 def buffer(*, init: Literal[False] = False) -> Any:
-    """Declares the type of an attribute that `setup` makes, such as a buffer; no argument of the constructor."""
+    """Declares the type of an attribute that `setup` makes, such as a buffer; no argument of the constructor.
+
+    An inherited option of that name is removed.
+    """
     return _BUFFER
 
 
@@ -83,6 +86,7 @@ def declared(cls: type) -> dict[str, Option]:
     for name, value in list(vars(cls).items()):
         if value is _BUFFER:
             delattr(cls, name)
+            options.pop(name, None)
         if not isinstance(value, Option):
             continue
         delattr(cls, name)

@@ -1,4 +1,4 @@
-"""Updates as compiled graphs: they do what they do uncompiled, and go on with one another's runs."""
+"""Compiled updates: equal to updates that are not compiled, and exactly resumed."""
 
 import copy
 import types
@@ -10,10 +10,11 @@ from diffsim.policies import DeterministicMLP, DiscreteQMLP, GaussianMLP
 from diffsim.trainers.errors import UsageError
 from diffsim.trainers.experience.vector_env import make_env
 from diffsim.trainers.run.arguments import RunOptions
+from diffsim.trainers.value_gradient.compile_updates import compiled
 from diffsim.trainers.value_gradient.ddpg import DDPG
 from diffsim.trainers.value_gradient.dpg import DPG
 from diffsim.trainers.value_gradient.dqn import DQN
-from diffsim.trainers.value_gradient.optimizer_step import CompiledAdam, compiled
+from diffsim.trainers.value_gradient.optimizer_step import CompiledAdam
 from diffsim.trainers.value_gradient.sac import SAC
 from diffsim.trainers.value_gradient.td3 import TD3
 from tests.trainers.running import assert_resumes_exactly, runner
@@ -39,10 +40,8 @@ def make(name, **options):
 
 
 def ready(name, **options):
-    """With optimizers, and experience in its replay."""
+    """The algorithm with experience in its replay buffer."""
     algorithm = make(name, **options)
-    optimizers = algorithm.configure_optimizers()
-    algorithm.optimizers = lambda use_pl_optimizer=False: optimizers
     algorithm.warmup_steps = 10**9
     algorithm.iterate()
     return algorithm
@@ -50,7 +49,7 @@ def ready(name, **options):
 
 @pytest.fixture
 def traced(monkeypatch):
-    """Graphs are traced as ever, gradients and optimizers with them, but not turned into machine code."""
+    """Graphs are traced, with gradients and optimizer steps, but not compiled to machine code, which is slow."""
     compile_by = torch.compile
     monkeypatch.setattr(
         torch,
@@ -62,7 +61,7 @@ def traced(monkeypatch):
 def assert_same_updates(algorithm, other, count):
     for algorithm.updates in range(count):
         other.updates = algorithm.updates
-        algorithm.env_steps = other.env_steps = algorithm.env_steps + 2  # rates that fall do so
+        algorithm.env_steps = other.env_steps = algorithm.env_steps + 2  # for learning rates that decay
         metrics, expected = (each.update(each.batch()) for each in (algorithm, other))
         torch.testing.assert_close(metrics, expected)
     state = other.state_dict()
@@ -71,35 +70,38 @@ def assert_same_updates(algorithm, other, count):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_traced_update_is_the_update(traced, name):
-    """Six of them, in both of TD3's turns."""
+def test_a_traced_update_equals_the_plain_one(traced, name):
+    """Six updates, with and without TD3's update of the policy."""
     first = copy.deepcopy(dict(ready(name).state_dict()))
     algorithm = ready(name, compile_updates=True)
     assert_same_updates(algorithm, ready(name), 6)
     assert any(not torch.equal(value, first[key]) for key, value in algorithm.state_dict().items())
 
 
-def test_a_compiled_update_is_the_update():
-    """In machine code, after two updates that were not compiled: moments and counts are shared."""
+def test_a_compiled_update_equals_the_plain_one():
+    """In machine code, after two updates that were not compiled: Adam's moments and counts are kept."""
     algorithm, other = ready("SAC"), ready("SAC")
     assert_same_updates(algorithm, other, 2)
     algorithm.learn, algorithm.compile_updates = compiled(algorithm.learn), True
     assert_same_updates(algorithm, other, 4)
 
 
-def test_another_fit_steps_by_optimizers_of_its_own(traced):
-    """Lightning makes new ones for every fit, after `setup`: their moments begin at zero."""
+def test_a_checkpoint_can_be_loaded_between_updates(traced):
+    """Later updates use the moments that were loaded."""
     algorithm, other = ready("DDPG", compile_updates=True), ready("DDPG")
+    saved = copy.deepcopy((algorithm.state_dict(), [x.state_dict() for x in algorithm.optimizers]))
+    state = copy.deepcopy(algorithm.training_state())
     assert_same_updates(algorithm, other, 2)
     for each in (algorithm, other):
-        fresh = each.configure_optimizers()
-        each.optimizers = lambda use_pl_optimizer=False, fresh=fresh: fresh
-        each.setup("fit")
+        each.load_training_state(state)
+        each.load_state_dict(saved[0])
+        for optimizer, moments in zip(each.optimizers, copy.deepcopy(saved[1]), strict=True):
+            optimizer.load_state_dict(moments)
     assert_same_updates(algorithm, other, 3)
 
 
-def test_what_changes_between_updates_is_taken_up(traced):
-    """Numbers, and sizes of batches."""
+def test_options_can_change_between_updates(traced):
+    """Numbers, and the size of batches."""
     algorithm, other = ready("DDPG", compile_updates=True), ready("DDPG")
     assert_same_updates(algorithm, other, 2)
     for each in (algorithm, other):
@@ -107,8 +109,8 @@ def test_what_changes_between_updates_is_taken_up(traced):
     assert_same_updates(algorithm, other, 2)
 
 
-def test_learners_side_by_side_have_graphs_of_their_own(traced):
-    """They differ in nothing but the class of a module, and in a hook of one."""
+def test_several_learners_in_one_process_have_separate_graphs(traced):
+    """They differ only in the class of a module, and in a hook of it."""
     for activation, hook in ((torch.nn.ReLU, False), (torch.nn.Tanh, False), (torch.nn.Tanh, True)):
         algorithm, other = ready("DDPG", compile_updates=True), ready("DDPG")
         for each in (algorithm, other):
@@ -118,8 +120,8 @@ def test_learners_side_by_side_have_graphs_of_their_own(traced):
         assert_same_updates(algorithm, other, 2)
 
 
-def test_a_loss_that_leaves_a_parameter_out(traced):
-    """It stays where it is, and so do its moments."""
+def test_a_parameter_that_the_loss_does_not_depend_on(traced):
+    """Neither the parameter nor its moments change."""
     weights = [torch.nn.Parameter(torch.tensor(value).double()) for value in (1.0, 2.0)]
     optimizer = torch.optim.Adam(weights, lr=0.1)
     compiled(lambda step, weight: step((3.0 * weight).square()))(CompiledAdam(optimizer), weights[0])
@@ -127,12 +129,12 @@ def test_a_loss_that_leaves_a_parameter_out(traced):
     assert [optimizer.state[weight]["step"].item() for weight in weights] == [1.0, 0.0]
 
 
-def test_a_compiled_run_resumes_to_the_bit(traced, tmp_path):
+def test_resuming_a_compiled_run_is_exact(traced, tmp_path):
     run = runner(RunOptions(task="small", evaluate_every=2))
     assert_resumes_exactly(run, lambda: make("SAC", compile_updates=True), tmp_path, "weight")
 
 
-def test_without_a_compiler_it_is_refused_before_any_work(monkeypatch):
+def test_error_without_a_compiler(monkeypatch):
     def fails(function):
         raise RuntimeError("no compiler here\nand more\nof a trace")
 
@@ -143,7 +145,7 @@ def test_without_a_compiler_it_is_refused_before_any_work(monkeypatch):
     make("TD3").check()
 
 
-def test_a_torch_that_cannot_trace_gradients_is_refused(monkeypatch):
+def test_error_for_a_torch_that_cannot_trace_gradients(monkeypatch):
     monkeypatch.setattr("torch._dynamo.config", types.SimpleNamespace())
     with pytest.raises(ValueError, match=r"compile_updates needs .* got 2"):
         make("DDPG", compile_updates=True)

@@ -30,7 +30,7 @@ def test_moments_of_exploration_noise(kind, correlation):
     deviation = 0.2 / math.sqrt(1 - correlation**2)
     assert last.std().item() == pytest.approx(deviation, rel=0.1)
     assert torch.corrcoef(torch.stack([last, one_before]))[0, 1].item() == pytest.approx(correlation, abs=0.07)
-    exploration.begin(torch.arange(500) < 250)
+    exploration.reset(torch.arange(500) < 250)
     assert not exploration.last[:250].any() and exploration.last[250:].all()
 
 

@@ -1,4 +1,4 @@
-"""SVG(0) with discrete actions, whose gradient comes through one-hot vectors and bits."""
+"""SVG(0) with discrete actions: gradients through one-hot vectors and bits."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ run = runner(RunOptions(task="small", evaluate_every=100))
 
 
 class Bits(Target):
-    """Episodes of two steps; pays for each of three bits that is as it should be: all 1, or all 0, by the sign."""
+    """Episodes of two steps. The reward is the part of three bits that are right: all 1 or all 0, by the sign."""
 
     action_space = MultiBinary(3)
 
@@ -30,7 +30,7 @@ class Bits(Target):
 
 
 class Strict(Target):
-    """Refuses what is not in its action space."""
+    """Raises an error for actions outside its action space."""
 
     def __init__(self):
         super().__init__(discrete=True)
@@ -51,7 +51,7 @@ CASES = [*((RelaxedCategoricalMLP, Strict, {"estimator": name}) for name in ESTI
 
 
 @pytest.mark.parametrize(("kind", "world", "policy"), CASES)
-def test_it_learns_which_choice_pays(kind, world, policy, tmp_path):
+def test_it_learns_the_best_actions(kind, world, policy, tmp_path):
     svg0 = run(make(kind, world, **policy), tmp_path, 40)
     rows = RunFolder(tmp_path).read_metrics()
     assert rows[0]["return"] < 1.5 and rows[-1]["return"] > 1.8
@@ -60,9 +60,9 @@ def test_it_learns_which_choice_pays(kind, world, policy, tmp_path):
     assert svg0.policy.decode(svg0.policy(obs)).tolist() == best
 
 
-def test_its_critic_sees_one_hot_vectors():
+def test_the_critic_takes_one_hot_vectors():
     svg0 = make(RelaxedCategoricalMLP, Strict)
-    window = svg0.replayed_window()
+    window = svg0.next_window()
     assert window.action.shape == (64, 3)
     assert torch.equal(window.action.sort(-1).values, torch.tensor([0.0, 0.0, 1.0]).double().expand(64, 3))
     assert set(window.action.argmax(-1).tolist()) == {0, 1, 2}
@@ -74,12 +74,12 @@ def test_its_critic_sees_one_hot_vectors():
     torch.testing.assert_close(seen[0][0], inputs @ weight + bias)
 
 
-def test_resuming_is_exact_to_the_bit(tmp_path):
+def test_resuming_is_exact(tmp_path):
     options = {"temperature": 1.0, "final_temperature": 0.1, "anneal_env_steps": 200}
     often = runner(RunOptions(task="small", evaluate_every=2))
     assert_resumes_exactly(often, lambda: make(RelaxedCategoricalMLP, Strict, **options), tmp_path, "weight")
 
 
-def test_a_policy_for_other_actions_is_refused():
+def test_error_for_a_policy_with_other_actions():
     with pytest.raises(TypeError, match="action_space must be MultiBinary, got Discrete"):
         make(BernoulliMLP, Strict)

@@ -1,4 +1,4 @@
-"""The algorithms that climb a learned Q: against definitions and closed forms, and resumed to the bit."""
+"""The algorithms that learn Q: updates against their definitions, exact resuming, and errors."""
 
 import copy
 import math
@@ -51,7 +51,7 @@ def make(cls, kind, env, seed=0, policy=None, **options):
 
 
 @pytest.mark.parametrize(("name", "task"), [*((name, "Pendulum-v1") for name in CASES), ("SAC", "diffsim/Hopper-v5")])
-def test_resuming_is_exact_to_the_bit(tmp_path, name, task):
+def test_resuming_is_exact(tmp_path, name, task):
     cls, kind, policy, options = CASES[name]
 
     def fresh():
@@ -63,7 +63,7 @@ def test_resuming_is_exact_to_the_bit(tmp_path, name, task):
 CHILD = """
 import os, signal, sys
 from pathlib import Path
-from tests.trainers import test_value_gradient as here
+from tests.trainers import test_value_gradient as tests
 from diffsim.trainers.experience.row_log import RowLog
 from diffsim.trainers.run.run_folder import os as run_folder_os
 
@@ -85,7 +85,7 @@ if place == "log":
     RowLog.write = die
 else:
     run_folder_os.replace = die
-here.run(here.small_sac(), Path(path), 6)
+tests.run(tests.small_sac(), Path(path), 6)
 """
 
 
@@ -94,8 +94,8 @@ def small_sac():
 
 
 @pytest.mark.parametrize("place", ["log", "checkpoint"])
-def test_killed_while_a_checkpoint_is_written_it_resumes_from_the_one_before(tmp_path, place):
-    """By SIGKILL, in the second save, after iteration 4: half of the replay's new rows are written, or all of them."""
+def test_a_run_killed_while_it_saves_resumes_from_the_previous_checkpoint(tmp_path, place):
+    """SIGKILL in the second save, after iteration 4, with half of the replay buffer's new rows written, or all."""
     child = subprocess.run([sys.executable, "-c", CHILD, place, str(tmp_path / "parts")], cwd=ROOT, capture_output=True)
     assert child.returncode == -signal.SIGKILL, child.stderr.decode()[-2000:]
     folder = RunFolder(tmp_path / "parts")
@@ -115,18 +115,15 @@ def batch_of(num, generator, discount=0.9):
 
 
 def small(cls, kind, policy=None, **options):
-    """The algorithm on Pendulum-v1, whose actions are in [-2, 2], with its optimizers."""
-    algorithm = make(cls, kind, make_env("Pendulum-v1", 2), 0, policy, **{**SMALL, **options})
-    optimizers = algorithm.configure_optimizers()
-    algorithm.optimizers = lambda use_pl_optimizer=False: optimizers
-    return algorithm
+    """The algorithm on Pendulum-v1, whose actions are in [-2, 2]."""
+    return make(cls, kind, make_env("Pendulum-v1", 2), 0, policy, **{**SMALL, **options})
 
 
-def test_sacs_target_by_its_definition():
+def test_targets_of_sac():
     """y = r + discount (min_k Q_k' - alpha log p): the density by `log_prob`, in units of the half width 2."""
     sac = small(SAC, GaussianMLP, STATE)
     batch, temperature = batch_of(60, torch.Generator().manual_seed(1)), torch.tensor(0.3).double()
-    with torch.no_grad():  # let each critic be the lower one for about half of the batch
+    with torch.no_grad():  # so that each critic is the lower one for about half of the batch
         first, second = sac.target_critic(batch.next_obs, batch.action)
         sac.target_critic.biases[-1][0] += (second - first).median()
     noise = sac.randn(60, 1)
@@ -143,7 +140,7 @@ def test_sacs_target_by_its_definition():
 
 
 @pytest.mark.parametrize(("target_entropy", "falls"), [(-5.0, True), (5.0, False)])
-def test_the_temperature_falls_where_entropy_is_above_its_target(target_entropy, falls):
+def test_sac_reduces_the_temperature_if_the_entropy_is_above_its_target(target_entropy, falls):
     sac = small(SAC, GaussianMLP, STATE, target_entropy=target_entropy)
     before = sac.log_temperature.item()
     sac.update(batch_of(6, torch.Generator().manual_seed(1)))
@@ -153,21 +150,21 @@ def test_the_temperature_falls_where_entropy_is_above_its_target(target_entropy,
     assert fixed.log_temperature.exp().item() == pytest.approx(0.2)
 
 
-def test_an_update_of_sac_moves_what_it_should():
-    """The actor's loss is differentiated by the actor alone: the critics move by their own loss."""
+def test_an_update_of_sac_changes_the_right_parameters():
+    """Policy, critics, temperature and target critics."""
     sac = small(SAC, GaussianMLP, STATE, target_rate=0.9)
     before = {name: value.clone() for name, value in sac.state_dict().items()}
     metrics = sac.update(batch_of(6, torch.Generator().manual_seed(1)))
     after = sac.state_dict()
     for name in ("policy.network.0.weight", "critic.weights.0", "log_temperature"):
         assert not torch.equal(before[name], after[name]), name
-    slow = 0.9 * before["target_critic.weights.0"] + 0.1 * after["critic.weights.0"]
-    torch.testing.assert_close(after["target_critic.weights.0"], slow)
+    target = 0.9 * before["target_critic.weights.0"] + 0.1 * after["critic.weights.0"]
+    torch.testing.assert_close(after["target_critic.weights.0"], target)
     assert {"critic_loss", "value", "entropy", "temperature"} == metrics.keys()
 
 
-def test_sacs_actor_follows_the_lower_critic_and_entropy():
-    """Its gradient is that of mean (min_k Q_k(o, u) - alpha log p(u | o)), with the density by `log_prob`."""
+def test_gradient_of_sacs_actor():
+    """It is that of mean (min_k Q_k(o, u) - alpha log p(u | o)), with the density by `log_prob`."""
     sac = small(SAC, GaussianMLP, STATE, temperature=0.7)
     batch, before, state = batch_of(60, torch.Generator().manual_seed(1)), copy.deepcopy(sac.policy), sac.generator
     with torch.no_grad():
@@ -177,7 +174,7 @@ def test_sacs_actor_follows_the_lower_critic_and_entropy():
     sac.update(batch)
     state.set_state(start)
     action = before(batch.obs, sac.randn(60, 1))
-    first, second = sac.critic(batch.obs, action)  # after its step, which comes first
+    first, second = sac.critic(batch.obs, action)  # the critics are updated before the actor
     assert (first < second).any() and (first > second).any(), "each of them is the lower one somewhere"
     log_prob = before.log_prob(batch.obs, action) + math.log(2.0)
     (0.7 * log_prob - torch.minimum(first, second)).mean().backward()
@@ -186,8 +183,8 @@ def test_sacs_actor_follows_the_lower_critic_and_entropy():
 
 
 @pytest.mark.parametrize("target_range", [None, (-0.5, 0.25)])
-def test_an_update_of_ddpg_by_its_definition(target_range):
-    """Critic: (Q - r - discount Q'(o', mu'(o')))^2, by slow copies that are others; actor: Q(o, mu(o)) after it."""
+def test_an_update_of_ddpg(target_range):
+    """Critic: (Q - r - discount Q'(o', mu'(o')))^2, by the target networks; actor: Q(o, mu(o)) with the new Q."""
     ddpg = small(DDPG, DeterministicMLP, target_rate=0.9, target_range=target_range)
     with torch.no_grad():
         for parameter in (*ddpg.target_critic.parameters(), *ddpg.target_policy.parameters()):
@@ -196,20 +193,20 @@ def test_an_update_of_ddpg_by_its_definition(target_range):
     ddpg.update(batch)
     target = batch.reward + 0.9 * before.target_critic(batch.next_obs, before.target_policy(batch.next_obs))[0]
     if target_range is not None:
-        assert (target < -0.5).any() and (target > 0.25).any(), "both bounds matter"
+        assert (target < -0.5).any() and (target > 0.25).any(), "both bounds must clip something"
         target = target.clamp(*target_range)
     (before.critic(batch.obs, batch.action)[0] - target.detach()).square().mean().backward()
     (-ddpg.critic(batch.obs, before.policy(batch.obs))[0]).mean().backward(inputs=list(before.policy.parameters()))
     for net in ("critic", "policy"):
         for expected, found in zip(getattr(before, net).parameters(), getattr(ddpg, net).parameters(), strict=True):
             torch.testing.assert_close(found.grad, expected.grad)
-        slow = zip(*(getattr(x, y).parameters() for x, y in ((before, f"target_{net}"), (ddpg, net))), strict=True)
-        for (old, new), found in zip(slow, getattr(ddpg, f"target_{net}").parameters(), strict=True):
+        targets = zip(*(getattr(x, y).parameters() for x, y in ((before, f"target_{net}"), (ddpg, net))), strict=True)
+        for (old, new), found in zip(targets, getattr(ddpg, f"target_{net}").parameters(), strict=True):
             torch.testing.assert_close(found, 0.9 * old + 0.1 * new)
 
 
-def test_an_update_of_dpg_by_its_definition():
-    """Critic: (Q - r - discount Q(o', mu(o')))^2, with discount 0 where o' is terminal; actor: Q(o, mu(o)) after it."""
+def test_an_update_of_dpg():
+    """Critic: (Q - r - discount Q(o', mu(o')))^2, discount 0 where o' is terminal; actor: Q(o, mu(o)) with new Q."""
     dpg = small(DPG, DeterministicMLP)
     batch, before = batch_of(60, torch.Generator().manual_seed(1)), copy.deepcopy(dpg)
     batch = batch._replace(discount=torch.where(torch.arange(60) % 3 == 0, 0.0, batch.discount))
@@ -223,8 +220,8 @@ def test_an_update_of_dpg_by_its_definition():
 
 
 @pytest.mark.parametrize("normalize_reward", [False, True])
-def test_svg0s_targets_by_their_definition(normalize_reward):
-    """G_t = r_t + gamma ((1 - lam) Q(o', pi(o', z')) + lam G_{t+1}), with fresh z', and nothing after a terminal o'."""
+def test_targets_of_svg0(normalize_reward):
+    """G_t = r_t + gamma ((1 - lam) Q(o', pi(o', z')) + lam G_{t+1}), with fresh z', and 0 after a terminal o'."""
     options = {"horizon": 4, "gamma": 0.9, "lam": 0.6, "normalize_reward": normalize_reward}
     svg0 = make(SVG0, GaussianMLP, make_env("Pendulum-v1", 2), **options)
     random = torch.Generator().manual_seed(3)
@@ -237,14 +234,14 @@ def test_svg0s_targets_by_their_definition(normalize_reward):
     played = Trajectory(numbers(4, 2, 3), numbers(4, 2, 1), numbers(4, 2), numbers(4, 2, 3), terminated, truncated)
     svg0.collect = lambda actor, noise: played
     start = svg0.generator.get_state()
-    window = svg0.replayed_window()
+    window = svg0.next_window()
     svg0.generator.set_state(start)
     noise, fresh = svg0.randn(4, 2, 1), svg0.randn(4, 2, 1)
     with torch.no_grad():
         value = svg0.critic(played.next_obs, svg0.policy(played.next_obs, fresh))[0]
     assert not torch.allclose(svg0.policy(played.next_obs, fresh), svg0.policy(played.next_obs, noise))
     reward, sums = played.reward, [torch.zeros(2).double()]
-    if normalize_reward:  # in units of the deviation of R_t = r_t + gamma R_{t-1}, which begins anew after an end
+    if normalize_reward:  # divided by the standard deviation of R_t = r_t + gamma R_{t-1}, which restarts after an end
         for t in range(4):
             sums.append(reward[t] + 0.9 * torch.where(played.ended[t - 1] & (t > 0), 0.0, sums[-1]))
         reward = reward / (torch.stack(sums[1:]).var(correction=0) + svg0.reward_normalizer.statistics.epsilon).sqrt()
@@ -258,11 +255,9 @@ def test_svg0s_targets_by_their_definition(normalize_reward):
     assert torch.equal(window.noise, noise.flatten(0, 1))
 
 
-def test_svg0s_actor_climbs_what_its_critic_has_learned():
-    """Every update of the actor is by the critic that the window's last update left."""
+def test_svg0_updates_the_actor_after_the_critic():
+    """All updates of the actor use the critic after its last update in the window."""
     svg0 = make(SVG0, GaussianMLP, make_env("Pendulum-v1", 2), horizon=4, epochs=3, minibatches=2)
-    optimizers = svg0.configure_optimizers()
-    svg0.optimizers = lambda use_pl_optimizer=False: optimizers
     before, seen, loss = svg0.critic.weights[0].clone(), [], svg0.actor_loss
     svg0.actor_loss = lambda obs, noise: seen.append(svg0.critic.weights[0].clone()) or loss(obs, noise)
     svg0.iterate()
@@ -270,8 +265,8 @@ def test_svg0s_actor_climbs_what_its_critic_has_learned():
     assert all(torch.equal(weight, svg0.critic.weights[0]) for weight in seen)
 
 
-def test_td3s_target_and_its_delay():
-    """Without noise y = r + discount min_k Q_k'(o', mu'(o')); with it, within the clip and the bounds [-2, 2]."""
+def test_targets_and_delayed_updates_of_td3():
+    """Without noise y = r + discount min_k Q_k'(o', mu'(o')); the noise, and the action in [-2, 2], are clipped."""
     td3 = small(TD3, DeterministicMLP, target_noise=0.0, policy_delay=2)
     batch, noise = batch_of(6, torch.Generator().manual_seed(1)), td3.randn(6, 1)
     with torch.no_grad():
@@ -291,8 +286,8 @@ def test_td3s_target_and_its_delay():
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[1], weights[2])
 
 
-def test_updates_per_step_and_warm_up(tmp_path):
-    """11 random steps of 2 copies pass before 0.4 updates per env step begin."""
+def test_updates_per_step_and_warm_up():
+    """11 random env steps, rounded up to steps of 2 copies, come before 0.4 updates per env step."""
     td3 = small(TD3, DeterministicMLP, warmup_steps=11, updates_per_step=0.4, steps=40)
     seen = []
     td3.update = lambda batch: seen.append(td3.env_steps) or {}
@@ -306,15 +301,15 @@ def test_updates_per_step_and_warm_up(tmp_path):
 @pytest.mark.parametrize(
     ("cls", "kind", "steady"), [(SAC, GaussianMLP, STATE), (TD3, DeterministicMLP, {"normalize": False})]
 )
-def test_learning_rates_fall_between_two_counts_of_env_steps(cls, kind, steady):
-    """Linearly from 0.1 and 0.3 at 20 env steps to 0 at 40; then nothing that is learned changes any more."""
+def test_learning_rates_decay_between_two_counts_of_env_steps(cls, kind, steady):
+    """Linearly from 0.1 and 0.3 at 20 env steps to 0 at 40; then no parameter changes any more."""
     rates = {"learning_rate": 0.1, "critic_learning_rate": 0.3, "updates_per_step": 1.0}
     algorithm = small(cls, kind, steady, warmup_steps=10, steps=10, decay_env_steps=(20, 40), **rates)
     seen, weights, update = [], [], algorithm.update
 
     def watched(batch):
         metrics = update(batch)
-        groups = [optimizer.param_groups[0] for optimizer in algorithm.all_optimizers()]
+        groups = [optimizer.param_groups[0] for optimizer in algorithm.optimizers]
         seen.append((algorithm.env_steps, *(group["lr"] for group in groups[:2])))
         weights.append(torch.cat([p.detach().flatten() for group in groups for p in group["params"]]))
         return metrics
@@ -344,10 +339,15 @@ def test_learning_rates_fall_between_two_counts_of_env_steps(cls, kind, steady):
         (TD3, DeterministicMLP, {"policy_delay": 0}, "policy_delay must be >= 1, got 0"),
         (TD3, DeterministicMLP, {"updates_per_step": 0.0}, "updates_per_step must be > 0, got 0.0"),
         (TD3, DeterministicMLP, {"warmup_steps": -1}, "warmup_steps must be >= 0, got -1"),
-        (TD3, DeterministicMLP, {"decay_env_steps": (5, 5)}, r"decay_env_steps must be two .* counts, got \(5, 5\)"),
-        (TD3, DeterministicMLP, {"decay_env_steps": (-1, 5)}, r"must be two rising counts, got \(-1, 5\)"),
-        (SAC, GaussianMLP, {"decay_env_steps": (5,)}, r"decay_env_steps must be two rising counts, got \(5,\)"),
-        (SAC, GaussianMLP, {"decay_env_steps": 5.5}, "decay_env_steps must be two rising counts, got 5.5"),
+        (
+            TD3,
+            DeterministicMLP,
+            {"decay_env_steps": (5, 5)},
+            r"decay_env_steps must be two increasing counts, got \(5, 5\)",
+        ),
+        (TD3, DeterministicMLP, {"decay_env_steps": (-1, 5)}, r"must be two increasing counts, got \(-1, 5\)"),
+        (SAC, GaussianMLP, {"decay_env_steps": (5,)}, r"decay_env_steps must be two increasing counts, got \(5,\)"),
+        (SAC, GaussianMLP, {"decay_env_steps": 5.5}, "decay_env_steps must be two increasing counts, got 5.5"),
         (SAC, GaussianMLP, {"decay_env_steps": 0}, "decay_env_steps must be >= 1, got 0"),
         (DPG, DeterministicMLP, {"data": "mine"}, "data must be one of on_policy, off_policy, got 'mine'"),
         (DPG, DeterministicMLP, {"data": "on_policy", "num_steps": 2}, "num_steps must be 1 for on_policy, got 2"),

@@ -1,1 +1,1 @@
-"""Policy gradients through a learned Q function: the slope of Q by the action, and of the action by the weights."""
+"""Policy gradients through a learned Q function: the gradient of Q by the action, back-propagated into the policy."""

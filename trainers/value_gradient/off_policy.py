@@ -1,138 +1,145 @@
-"""What algorithms have in common that learn a Q function from kept experience, and climb it."""
+"""What algorithms have in common that learn a Q function from a replay buffer."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
-from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
 
-from diffsim.policies import QMLP, Policy
+from diffsim.policies import QMLP
 from diffsim.policies.squash import BoundedBox
-from diffsim.trainers.algorithm import Evaluator
 from diffsim.trainers.experience.replay_batch import ReplayBatch
 from diffsim.trainers.experience.replay_buffer import ReplayBuffer
 from diffsim.trainers.maths.schedule import Decay, check_decay, part_left
 from diffsim.trainers.model_free import ModelFree
-from diffsim.trainers.ranges import at_least_one, nonnegative, require
-from diffsim.trainers.value_gradient.optimizer_step import (
-    CompiledAdam,
-    OptimizerStep,
-    compiled,
-    mean_metrics,
-    require_compiler,
-)
+from diffsim.trainers.options import given, option
+from diffsim.trainers.value_gradient.compile_updates import compiled, require_compiler
+from diffsim.trainers.value_gradient.optimizer_step import CompiledAdam, OptimizerStep, mean_metrics
 
 
 class OffPolicy(ModelFree):
-    """Acts, stores what happened, and learns from what is stored, in turn.
+    """Alternates between acting, which fills a replay buffer, and updates from batches of it.
 
-    After every step of the N copies come as many updates as `updates_per_step` says, each from a fresh batch. The
-    first `warmup_steps` are uniformly random actions, without updates. One iteration is `steps` of it.
+    The first `warmup_steps` env steps take uniformly random actions, without updates. After that, `updates_per_step`
+    updates follow each env step of one copy, each from a fresh batch. One iteration is `steps` env steps.
 
-    A subclass says how to act in training (`explore`), what an update is (`learn`), and what it takes beside a batch
-    (`draw`): all of `learn` can be compiled.
+    A subclass defines how to act in training (`explore`), the update (`learn`), and the update's other inputs than its
+    batch, such as noise (`draw`). All of `learn` can be compiled.
 
-    Args:
-        env: N copies, of any kind that Gymnasium has, whose autoreset mode is DISABLED; or our simulator's.
-        policy: what is trained.
-        critic: from observations [B, O] and actions [B, A] to values [K, B].
-        replay: where experience is kept; one of `replay_size` steps if None.
-        steps: env steps per iteration, of all copies together; rounded up to whole steps of all copies.
-        warmup_steps: env steps of random actions to begin with, at least 0.
-        updates_per_step: updates per env step of one copy, above 0; below 1 for fewer updates than steps.
-        batch_size: steps drawn for an update.
-        replay_size: steps kept.
-        num_steps: rewards that a target sums before its value, n.
-        gamma: discount, in (0, 1].
-        decay_env_steps: when all rates fall linearly to 0, as two counts of env steps or the second; None for never.
-        compile_updates: let torch compile updates when the first is due, which takes half a minute and a C++ compiler.
-        seed: of choices and of the environments, at least 0.
-        evaluation: from the policy to metrics.
+    Attributes:
+        num_critics: number of Q functions in the critic that is made if none is given.
     """
 
-    def __init__(
-        self,
-        env: VectorEnv,
-        policy: Policy,
-        critic: nn.Module,
-        *,
-        replay: ReplayBuffer | None,
-        steps: int,
-        warmup_steps: int,
-        updates_per_step: float,
-        batch_size: int,
-        replay_size: int,
-        num_steps: int,
-        gamma: float,
-        decay_env_steps: Decay,
-        compile_updates: bool,
-        seed: int,
-        evaluation: Evaluator | None,
-    ) -> None:
-        super().__init__(env, policy, gamma=gamma, seed=seed, evaluation=evaluation)
-        at_least_one(steps=steps, batch_size=batch_size, num_steps=num_steps)
-        nonnegative(warmup_steps=warmup_steps)
-        require(updates_per_step > 0, "updates_per_step", "> 0", updates_per_step)
-        self.steps, self.warmup_steps, self.updates_per_step = steps, warmup_steps, updates_per_step
-        self.batch_size = batch_size
-        check_decay(decay_env_steps)
-        self.decay_env_steps = decay_env_steps
-        weight = next(policy.parameters())
-        self.critic = critic.to(weight)
-        self.replay = self.make_replay(replay_size, num_steps) if replay is None else replay
+    family = "value gradient"
+    num_critics = 1
+
+    critic: nn.Module = given(
+        None, "Q, from observations [B, O] and actions [B, A] to values [K, B]; a new `QMLP` if None."
+    )
+    replay: ReplayBuffer = given(None, "stores experience; a new `ReplayBuffer` of `replay_size` steps if None.")
+    steps: int = option(
+        1000, ">= 1", "env steps per iteration, of all copies together; rounded up to whole steps of all copies."
+    )
+    warmup_steps: int = option(1000, ">= 0", "env steps of random actions before the first update.")
+    updates_per_step: float = option(1.0, "> 0", "updates per env step of one copy; may be below 1.")
+    batch_size: int = option(256, ">= 1", "samples per update.")
+    replay_size: int = option(1_000_000, "steps that the replay buffer holds.")
+    num_steps: int = option(1, ">= 1", "n, the number of rewards that a target sums before its value.")
+    target_rate: float = option(0.995, "in [0, 1)", "part of the target networks kept per update.")
+    learning_rate: float = option(3e-4, "> 0", "of the policy's Adam.")
+    critic_learning_rate: float = option(3e-4, "> 0", "of the critic's Adam.")
+    decay_env_steps: Decay = option(
+        None,
+        check_decay,
+        "env steps between which all learning rates fall linearly to 0: two counts, or the second; None for never.",
+    )
+    critic_weight_decay: float = option(0.0, ">= 0", "of the critic's Adam.")
+    critic_hidden_sizes: Sequence[int] = option((256, 256), "widths of each Q function's hidden layers.")
+    critic_layer_norm: bool = option(
+        False, "normalise these layers, which reduces the overestimation that many updates per step cause."
+    )
+    compile_updates: bool = option(
+        False, "compile updates by torch.compile before the first one, in about 30 s; needs a C++ compiler."
+    )
+
+    def setup(self) -> None:
+        """Makes the critic and the replay buffer, unless they are given."""
+        super().setup()
+        self.critic = self.make_critic().to(next(self.policy.parameters()))
+        self.replay = self.make_replay() if self.replay is None else self.replay
         self.updates = 0
-        self.seen: list[Tensor] = []
-        self.compile_updates = compile_updates
-        self.kept_steps: list[CompiledAdam] = []
-        if compile_updates:
+        self.observed: list[Tensor] = []
+        self.compiled_steps: list[CompiledAdam] = []
+        if self.compile_updates:
             self.learn = compiled(self.learn)
+
+    def make_critic(self) -> nn.Module:
+        """The critic that is given, or a new one that shares the policy's observation normaliser."""
+        if self.critic is not None:
+            return self.critic
+        return QMLP(
+            self.policy.obs_size,
+            self.env.single_action_space,
+            self.policy.normalizer,
+            count=self.num_critics,
+            hidden_sizes=self.critic_hidden_sizes,
+            layer_norm=self.critic_layer_norm,
+        )
+
+    def make_replay(self) -> ReplayBuffer:
+        """An empty replay buffer for what `act` stores."""
+        weight = next(self.policy.parameters())
+        spaces = self.env.single_observation_space, self.env.single_action_space
+        obs, action = (tuple(space.shape or ()) for space in spaces)
+        fields = {"obs": obs, "action": action, "next_obs": obs}
+        options = {"gamma": self.gamma, "num_steps": self.num_steps, "device": weight.device, "dtype": weight.dtype}
+        return ReplayBuffer(self.replay_size, self.env.num_envs, fields, **options)
 
     def check(self) -> None:
         """There must be a compiler, if updates are to be compiled."""
         if self.compile_updates:
             require_compiler(next(self.policy.parameters()).device)
 
+    def set_folder(self, folder: Path) -> None:
+        """Sets `folder`, in which the replay buffer logs its rows."""
+        super().set_folder(folder)
+        self.replay.folder = folder / "replay"
+
+    def make_optimizers(self) -> list[Optimizer]:
+        """Adam for the policy and for the critic."""
+        decay = self.critic_weight_decay
+        return [
+            Adam(self.policy.parameters(), lr=self.learning_rate, fused=True),
+            Adam(self.critic.parameters(), lr=self.critic_learning_rate, weight_decay=decay, fused=True),
+        ]
+
     @abstractmethod
     def explore(self, obs: Tensor) -> Tensor:
-        """Actions [N, A] to take in training in `obs` [N, O]."""
+        """Actions [N, A] to take in training for `obs` [N, O]."""
 
     @abstractmethod
     def learn(self, steps: Sequence[OptimizerStep], batch: ReplayBatch, *drawn: Any) -> dict[str, Tensor]:
-        """Takes a step of every optimizer whose turn it is. Returns what to log, each a number on the device."""
+        """One update.
+
+        Args:
+            steps: one for each of `optimizers`.
+            batch: samples to learn from.
+            *drawn: what `draw` returned.
+
+        Returns: what to log, each a number on the device.
+        """
 
     def draw(self, batch: ReplayBatch) -> tuple[Any, ...]:
-        """What `learn` takes beside its batch: noise, and what changes from update to update."""
+        """Inputs of `learn` that a graph cannot compute: noise, and what depends on the number of updates."""
         return ()
 
-    def update(self, batch: ReplayBatch) -> dict[str, Tensor]:
-        """Learns from one batch."""
-        self.decay()
-        return self.learn(self.descents(), batch, *self.draw(batch))
-
-    def decay(self) -> None:
-        """Sets the optimizers' rates to those of now."""
-        if self.decay_env_steps is None:
-            return
-        left = part_left(self.decay_env_steps, self.env_steps)
-        for group in (group for optimizer in self.all_optimizers() for group in optimizer.param_groups):
-            group["lr"] = left * group.setdefault("initial_lr", group["lr"])
-
-    def descents(self) -> list[OptimizerStep]:
-        """Steps by each optimizer; those of a graph are kept from update to update."""
-        if not self.compile_updates:
-            return [OptimizerStep(optimizer) for optimizer in self.all_optimizers()]
-        if not self.kept_steps:
-            self.kept_steps = [CompiledAdam(optimizer) for optimizer in self.all_optimizers()]
-        for descent in self.kept_steps:
-            descent.prepare()
-        return [*self.kept_steps]
-
     def iterate(self) -> dict[str, Tensor | float]:
-        """Acts and learns, step by step."""
+        """Alternates between one step of all copies and the updates that are then due."""
         rows: list[dict[str, Tensor]] = []
         for _ in range(-(-self.steps // self.env.num_envs)):
             self.act()
@@ -140,17 +147,13 @@ class OffPolicy(ModelFree):
             while self.updates < due:
                 self.updates += 1
                 rows.append(self.update(self.batch()))
-        if self.seen:
-            self.update_normalizer(torch.cat(self.seen))
-            self.seen = []
+        if self.observed:
+            self.update_normalizer(torch.cat(self.observed))
+            self.observed = []
         return {**self.episode_metrics(), **mean_metrics(rows), "updates": self.updates, "replay": len(self.replay)}
 
-    def batch(self) -> ReplayBatch:
-        """What one update learns from."""
-        return self.replay.sample(self.batch_size, self.generator)
-
     def act(self) -> None:
-        """Takes one step in every copy, and stores it; `ended`, bool [N], says where an episode then ended."""
+        """Takes one step in every copy, and stores it. Sets `ended`, bool [N]: whether an episode ended with it."""
         warm = self.env_steps >= self.warmup_steps
 
         def actor(obs: Tensor, noise: Tensor | None) -> Tensor:
@@ -160,62 +163,59 @@ class OffPolicy(ModelFree):
         self.replay.add_trajectory(trajectory)
         self.ended = trajectory.ended[0]
         if self.policy.normalizer is not None:
-            self.seen.append(trajectory.obs[0])
+            self.observed.append(trajectory.obs[0])
+
+    def batch(self) -> ReplayBatch:
+        """Samples for one update."""
+        return self.replay.sample(self.batch_size, self.generator)
+
+    def update(self, batch: ReplayBatch) -> dict[str, Tensor]:
+        """Makes one update from a batch."""
+        self.decay()
+        return self.learn(self.optimizer_steps(), batch, *self.draw(batch))
+
+    def decay(self) -> None:
+        """Sets the learning rates for the present number of env steps."""
+        if self.decay_env_steps is None:
+            return
+        left = part_left(self.decay_env_steps, self.env_steps)
+        for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
+            group["lr"] = left * group.setdefault("initial_lr", group["lr"])
+
+    def optimizer_steps(self) -> list[OptimizerStep]:
+        """Functions that take a step of each optimizer. A compiled graph needs the same ones in every update."""
+        if not self.compile_updates:
+            return [OptimizerStep(optimizer) for optimizer in self.optimizers]
+        if not self.compiled_steps:
+            self.compiled_steps = [CompiledAdam(optimizer) for optimizer in self.optimizers]
+        for step in self.compiled_steps:
+            step.prepare()
+        return [*self.compiled_steps]
 
     def random_action(self, obs: Tensor) -> Tensor:
-        """Actions [N, A], uniform within their bounds, whatever `obs` [N, O] is."""
+        """Uniformly random actions [N, A] within their bounds, one for each of `obs` [N, O]."""
         bounds = self.bounds
         uniform = torch.rand((len(obs), bounds.size), generator=self.generator, device=obs.device, dtype=obs.dtype)
         return bounds.center + bounds.half_width * (2.0 * uniform - 1.0)
 
     def within_bounds(self, action: Tensor) -> Tensor:
-        """The nearest actions [..., A] within their bounds."""
+        """`action` [..., A], clipped to its bounds."""
         bounds = self.bounds
         return action.clamp(bounds.center - bounds.half_width, bounds.center + bounds.half_width)
 
     @property
     def bounds(self) -> BoundedBox:
-        """Middle and half width of the action space."""
+        """Centre and half width of the action space."""
         assert isinstance(self.policy.squash, BoundedBox)
         return self.policy.squash
 
-    def make_replay(self, replay_size: int, num_steps: int) -> ReplayBuffer:
-        """An empty replay for what `act` stores."""
-        weight = next(self.policy.parameters())
-        spaces = self.env.single_observation_space, self.env.single_action_space
-        obs, action = (tuple(space.shape or ()) for space in spaces)
-        fields = {"obs": obs, "action": action, "next_obs": obs}
-        return ReplayBuffer(
-            replay_size,
-            self.env.num_envs,
-            fields,
-            gamma=self.gamma,
-            num_steps=num_steps,
-            device=weight.device,
-            dtype=weight.dtype,
-        )
+    def training_state(self) -> dict[str, Any]:
+        """Adds the replay buffer and the number of updates."""
+        return {**super().training_state(), "updates": self.updates, "replay": self.replay.state_dict()}
 
-    def setup(self, stage: str) -> None:
-        """Begins with optimizers of its own; lets the replay know where the run is kept, before anything is loaded."""
-        self.kept_steps = []
-        if self.folder is not None:
-            self.replay.folder = self.folder / "replay"
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds experience and the count of updates."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["diffsim"] |= {"updates": self.updates, "replay": self.replay.state_dict()}
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restores them."""
-        super().on_load_checkpoint(checkpoint)
-        self.updates = checkpoint["diffsim"]["updates"]
-        self.replay.load_state_dict(checkpoint["diffsim"]["replay"])
-
-
-def new_critic(
-    env: VectorEnv, policy: Policy, hidden_sizes: Sequence[int], *, count: int = 1, layer_norm: bool = False
-) -> QMLP:
-    """`count` Q functions of what `policy` sees, as it sees it, and of the actions of `env`."""
-    options = {"count": count, "hidden_sizes": hidden_sizes, "layer_norm": layer_norm}
-    return QMLP(policy.obs_size, env.single_action_space, policy.normalizer, **options)
+    def load_training_state(self, saved: Mapping[str, Any]) -> None:
+        """Restores what `training_state` returned."""
+        super().load_training_state(saved)
+        self.updates = saved["updates"]
+        self.replay.load_state_dict(saved["replay"])
+        self.compiled_steps = []  # they hold the optimizers' old moments

@@ -1,7 +1,7 @@
 """Matrix products by oneDNN in compiled graphs.
 
-torch leaves products of float32 matrices on the CPU to MKL, which keeps its fastest code to Intel's processors: on one
-core of an AMD EPYC with AVX-512 it makes 105 GFLOP/s of 256 x 256 matrices, and oneDNN, a part of torch as well, 225.
+torch multiplies float32 matrices on the CPU by MKL, which uses its fastest code on Intel's processors only. On one core
+of an AMD EPYC with AVX-512, MKL reaches 105 GFLOP/s for 256 x 256 matrices; oneDNN, which torch contains too, 225.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from torch.fx import Graph, Node
 from torch.fx.node import map_arg
 
 SMALLEST = 2**20
-"""Multiplications from which on a product gains more than it takes to ask for it."""
+"""Number of multiplications from which on a product by oneDNN is faster, in spite of its overhead per call."""
 
 aten = torch.ops.aten
 PRODUCTS = (aten.mm.default, aten.bmm.default)
 SUMS = (aten.addmm.default, aten.baddbmm.default)
-"""Those that add something to a product."""
+"""Products to which something is added."""
 
 library = torch.library.Library("diffsim", "DEF")
 library.define("mm(Tensor a, Tensor b) -> Tensor")
@@ -35,17 +35,17 @@ def mm(a: Tensor, b: Tensor) -> Tensor:
 
 @torch.library.impl(library, "mm", "Meta")
 def mm_shape(a: Tensor, b: Tensor) -> Tensor:
-    """What the product looks like."""
+    """Shape and type of the product."""
     return a.new_empty(a.shape[0], b.shape[1])
 
 
 def _dense(x: Tensor) -> Tensor:
-    """`x` [M, N] without gaps, which take oneDNN a hundred times as long."""
+    """`x` [M, N], copied if its rows or columns are not contiguous: oneDNN is a hundred times slower then."""
     return x if x.is_contiguous() or x.T.is_contiguous() else x.contiguous()
 
 
 class OneDNNProducts(CustomGraphPass):
-    """Puts oneDNN's products in the place of all large ones of a graph."""
+    """A pass of Inductor that replaces all large products of a graph by oneDNN's."""
 
     def __call__(self, graph: Graph) -> None:
         """Changes `graph`."""
@@ -56,12 +56,12 @@ class OneDNNProducts(CustomGraphPass):
                 graph.erase_node(node)
 
     def uuid(self) -> Any:
-        """What tells graphs that torch keeps on disk from those of another version of this."""
+        """Key of torch's cache on disk: graphs made by another version of this file are not reused."""
         return get_hash_for_files((__file__,))
 
 
 def is_large_product(node: Node) -> bool:
-    """Whether `node` multiplies float32 matrices on the CPU, of sizes that are known and large enough."""
+    """Whether `node` multiplies float32 matrices on the CPU, of known and sufficient size."""
     if node.op != "call_function" or node.target not in PRODUCTS + SUMS or node.kwargs:
         return False
     a, b = (_value(x) for x in node.args[-2:])
@@ -71,7 +71,7 @@ def is_large_product(node: Node) -> bool:
 
 
 def by_onednn(graph: Graph, node: Node) -> Node:
-    """New nodes of `graph` that compute what `node` does; a batch's products one by one."""
+    """Adds nodes to `graph` that compute what `node` does; for a batch, one product after another."""
 
     def call(function: Any, *args: Any) -> Node:
         new = graph.call_function(function, args)
@@ -89,5 +89,5 @@ def by_onednn(graph: Graph, node: Node) -> Node:
 
 
 def _value(node: Any) -> Tensor:
-    """A tensor like those that `node` computes."""
+    """A fake tensor with the shape and type of the node's result."""
     return node.meta["val"]
