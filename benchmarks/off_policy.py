@@ -72,8 +72,6 @@ def our_updates(algorithm: str, compile_updates: bool) -> Callable[[int], float]
     values = parse_fit(fit_arguments(named)).as_dict()
     learner = build(RunOptions(**pick(values, RunOptions)), values)
     assert isinstance(learner, OffPolicy)
-    optimizers = learner.configure_optimizers()
-    learner.optimizers = lambda use_pl_optimizer=True: optimizers  # pyright: ignore[reportAttributeAccessIssue]
     learner.iterate()
 
     def timed(count: int) -> float:
