@@ -1,4 +1,4 @@
-"""Learning curves of all seeds of a task, beside published ones."""
+"""Learning curves of all seeds of a task, with published returns."""
 
 from __future__ import annotations
 

@@ -1,16 +1,15 @@
-"""An ensemble trained in one batched pass beside its members trained one after the other: a ratio of times.
+"""Time to train an ensemble in one batched pass, compared with its members one after the other.
 
-Both take the same updates (loss, gradient and Adam, in float32) of perceptrons of the same sizes on the same numbers.
-The two are timed in turns, in one process, on one thread; the ratio is of the processor's time. What one pass saves is
-what an update costs beside its matrix products, which are as many either way: the last column is the ratio if one pass
-took no longer than its products do at the rate of a large one, so no program can surpass it on this core.
+Both make the same updates (loss, gradient and Adam, in float32) of perceptrons of the same sizes on the same numbers.
+They are timed in turns, in one process, on one thread, by processor time. Both make the same matrix products; one pass
+saves the rest of the cost of an update. The last column is an upper bound of the ratio on this core: one pass that
+takes only the time of its matrix products, at the rate of a large one.
 
     python -m benchmarks.ensemble --members 7
 """
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
 
@@ -18,11 +17,11 @@ import torch
 from torch import Tensor
 from torch.optim import Adam
 
-from benchmarks.machine import describe_machine, positive
+from benchmarks.machine import describe_machine, make_parser, positive
 from diffsim.models import GaussianEnsemble
 
 IN_SIZE, OUT_SIZE = 23, 17
-"""Numbers in and out: those of HalfCheetah-v5's dynamics."""
+"""Sizes of input and output: those of HalfCheetah-v5's dynamics."""
 SIZES = (
     (32, (64, 64)),
     (32, (128, 128)),
@@ -59,20 +58,20 @@ def seconds(function: Callable[[], object], repeats: int) -> float:
 
 
 def products(num_members: int, hidden_sizes: tuple[int, ...], batch: int) -> int:
-    """Floating-point operations in the matrix products of one update: of each layer forward, by weights, by inputs."""
+    """Floating-point operations of the matrix products in an update: forward, by weights and by inputs of a layer."""
     sizes = [IN_SIZE, *hidden_sizes, 2 * OUT_SIZE]
     layers = [before * after for before, after in zip(sizes[:-1], sizes[1:], strict=True)]
     return 2 * batch * num_members * (3 * sum(layers) - layers[0])  # no gradient by the data
 
 
 def operations_per_second(size: int = 512, repeats: int = 20) -> float:
-    """Of a large product of matrices, the best of some."""
+    """Floating-point operations per second of a large matrix product, the best of `repeats`."""
     matrix = torch.randn(size, size)
     return 2 * size**3 / min(seconds(lambda: matrix @ matrix, 1) for _ in range(repeats))
 
 
 def compare(members: int, hidden_sizes: tuple[int, ...], batch: int, rounds: int, repeats: int) -> tuple[float, float]:
-    """Time one after the other over time in one pass, and over the time of the products alone: medians over rounds."""
+    """Time one after the other, divided by the time in one pass and by that of its products; medians over rounds."""
     together = updater(members, hidden_sizes, batch)
     alone = [updater(1, hidden_sizes, batch) for _ in range(members)]
 
@@ -90,7 +89,7 @@ def compare(members: int, hidden_sizes: tuple[int, ...], batch: int, rounds: int
 
 def main(arguments: list[str] | None = None) -> None:
     """Prints one line per size."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.ensemble", description=(__doc__ or "").split("\n\n")[0])
+    parser = make_parser("ensemble", __doc__)
     parser.add_argument("--members", type=positive(int), default=7)
     parser.add_argument("--rounds", type=positive(int), default=9)
     parser.add_argument("--repeats", type=positive(int), default=10, help="updates per round")

@@ -1,10 +1,10 @@
-"""How exact the gradient is, and how fast it grows along a trajectory.
+"""Error of the gradient, and its growth along a trajectory.
 
 For each task, the Jacobian of one environment step (all its physics steps) in state and action is compared with
-central differences of C MuJoCo, at states that simulations visit, most of them in contact. Where a contact or a limit
-switches between the points of the differences there is no one derivative to compare with, and where C MuJoCo finds a
-contact by iteration the differences are too coarse: those states are counted, and errors given with and without them.
-Then Jacobians are multiplied along random-action trajectories.
+central differences of C MuJoCo, at visited states, most of them in contact. Two kinds of states are set apart, and
+errors are given with and without them: those where a contact or a limit switches between the points of the
+differences, so that there is no unique derivative, and those where C MuJoCo finds a contact by iteration, so that the
+differences are too coarse. Then Jacobians are multiplied along trajectories of random actions.
 
     python -m benchmarks.gradients --tasks Hopper-v5 --states 50
 """
@@ -15,11 +15,9 @@ import os
 
 os.environ["DIFFSIM_X64"] = "1"  # read when diffsim is imported
 
-import argparse  # noqa: E402
 import csv  # noqa: E402
 import time  # noqa: E402
 from dataclasses import dataclass  # noqa: E402
-from datetime import UTC, datetime  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import mujoco  # noqa: E402
@@ -27,7 +25,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 import diffsim  # noqa: E402
-from benchmarks.machine import RESULTS, describe_machine, positive  # noqa: E402
+from benchmarks.machine import RESULTS, made_by, make_parser, positive  # noqa: E402
 from benchmarks.pictures import draw  # noqa: E402
 from diffsim.tasks import TASKS  # noqa: E402
 from tests.diffsim.contact_reference import (  # noqa: E402
@@ -42,7 +40,7 @@ from tests.diffsim.contact_reference import (  # noqa: E402
 from tests.diffsim.reference import Stepper, block_error  # noqa: E402
 
 ITERATION = "C MuJoCo finds a contact by iteration"
-# What switches, by the part of a state's signature that differs.
+# Causes, by the part of a state's signature that differs.
 CAUSES = ["contacts change", "constraints change", "constraints change", "a constraint starts or stops acting"]
 
 
@@ -52,12 +50,12 @@ class Errors:
 
     error: np.ndarray  # [N], the worst of the position, velocity and control columns
     own_error: np.ndarray  # [N], of the differences
-    cause: list[str | None]  # [N], why the differences may be wrong: what switches, or ITERATION; else None
+    cause: list[str | None]  # [N], why the differences may be wrong: an entry of CAUSES, or ITERATION; else None
     constrained: np.ndarray  # [N], whether a contact, limit or friction loss acts
 
     @property
     def smooth(self) -> np.ndarray:
-        """At which states the differences are a reference, [N]."""
+        """Whether the differences are a reference, [N]."""
         return np.array([cause is None for cause in self.cause])
 
 
@@ -71,7 +69,7 @@ class Growth:
 def measure_errors(id: str, count: int, seed: int) -> Errors:
     """Compares our Jacobian with differences of C MuJoCo at `count` visited states."""
     mj_model, frame_skip = load_task(id)
-    mj_model.opt.iterations = 10  # enough: the differences show their own error
+    mj_model.opt.iterations = 10  # enough, by the error of the differences themselves
     nv = mj_model.nv
     state, ctrl = visited_states(mj_model, count, frame_skip, inside=True, seed=seed)
     simulator = diffsim.Simulator(diffsim.Model(mj_model), count)
@@ -97,7 +95,7 @@ def measure_errors(id: str, count: int, seed: int) -> Errors:
 def measure_growth(id: str, rollouts: int, horizon: int, seed: int) -> Growth:
     """Multiplies Jacobians of environment steps from the task's initial states, under uniform random actions.
 
-    Roll-outs go on where an episode would end.
+    Roll-outs continue where an episode would end.
     """
     task = diffsim.make(id, num_envs=rollouts)
     generator = torch.Generator().manual_seed(seed)
@@ -116,14 +114,14 @@ def measure_growth(id: str, rollouts: int, horizon: int, seed: int) -> Growth:
 
 
 def cause_of_worst(errors: Errors, which: np.ndarray) -> str:
-    """Why the worst of the states `which` [N] is the worst."""
+    """Cause of the largest error among the states `which` [N]."""
     worst = int(np.flatnonzero(which)[errors.error[which].argmax()])
     cause = errors.cause[worst]
     if cause is not None:
         return cause
     if errors.own_error[worst] > 0.1 * errors.error[worst]:
-        return f"the differences' own error, {errors.own_error[worst]:.0e}"
-    return f"not explained (the differences' own error is {errors.own_error[worst]:.0e})"
+        return f"error of the differences themselves, {errors.own_error[worst]:.0e}"
+    return f"not explained (the error of the differences themselves is {errors.own_error[worst]:.0e})"
 
 
 HEADER = (
@@ -165,17 +163,17 @@ def report(results: dict[str, tuple[Errors, Growth]], command: str) -> str:
         [
             "# Gradients",
             "",
-            f"{datetime.now(UTC):%Y-%m-%d}, {describe_machine()}. Made by `{command}`.",
+            f"{made_by(command)}.",
             "",
             "## Error",
             "",
             "Relative error of the Jacobian of one environment step (largest difference over largest entry, the worst "
-            "of the position, velocity and control columns) against central differences of C MuJoCo, its solver "
-            "converged, at visited states. Constrained: share of them where a contact, a limit or friction loss acts. "
-            "Set apart: share of the states where the points of the differences (1e-6 rad or m, 1e-5 rad/s or m/s, "
-            "1e-4 of control away) do not all meet the same contacts and acting constraints, so that the differences "
-            "straddle a kink, or where C MuJoCo finds a contact (capsule and cylinder) by iteration, whose rounding "
-            "the differences magnify.",
+            "of the position, velocity and control columns) against central differences of C MuJoCo with a converged "
+            "solver, at visited states. Constrained: share of states where a contact, a limit or friction loss acts. "
+            "Set apart: share of states where the points of the differences (1e-6 rad or m, 1e-5 rad/s or m/s, 1e-4 "
+            "of control away) do not all have the same contacts and active constraints, so that the differences "
+            "cross a kink, or where C MuJoCo finds a contact (capsule and cylinder) by iteration, whose rounding the "
+            "differences amplify.",
             "",
             HEADER,
             "|---|" + "---:|" * 5 + "---|" + "---:|" * 4 + "---|",
@@ -185,7 +183,7 @@ def report(results: dict[str, tuple[Errors, Growth]], command: str) -> str:
             "",
             f"Spectral norm of the derivative of the state after 1 to {horizon} environment steps by the first state, "
             f"in SI units of positions and velocities mixed: median / largest over {rollouts} roll-outs with uniform "
-            "random actions from the task's initial states, not ended where an episode would be.",
+            "random actions from the task's initial states. Roll-outs continue where an episode would end.",
             "",
             growth_header,
             "|---|" + "---:|" * (growth_header.count("|") - 2),
@@ -198,7 +196,7 @@ def report(results: dict[str, tuple[Errors, Growth]], command: str) -> str:
 
 
 def save(results: dict[str, tuple[Errors, Growth]], folder: Path, command: str) -> None:
-    """Writes gradients.md, and every error and norm as CSV."""
+    """Writes gradients.md, and all errors and norms as CSV."""
     (folder / "gradients.md").write_text(report(results, command))
     with (folder / "errors.csv").open("w", newline="") as file:
         writer = csv.writer(file)
@@ -216,9 +214,7 @@ def save(results: dict[str, tuple[Errors, Growth]], folder: Path, command: str) 
 
 def main(arguments: list[str] | None = None) -> None:
     """Measures, prints, draws and saves."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.gradients", description=(__doc__ or "").split("\n\n")[0]
-    )
+    parser = make_parser("gradients", __doc__)
     parser.add_argument(
         "--tasks", nargs="+", choices=list(TASKS), default=list(TASKS), metavar="ID", help="default: all"
     )

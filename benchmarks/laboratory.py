@@ -1,20 +1,18 @@
-"""Which estimator of the policy gradient is best, measured at horizons from 1 to 64.
+"""Compares estimators of the policy gradient at horizons from 1 to 64.
 
-Runs `diffsim gradients` on several tasks, and writes a page of tables, a CSV file and a picture per task.
+Runs `diffsim gradients` on several tasks, and writes a page of tables, a CSV file and a picture for each task.
 
     python -m benchmarks.laboratory --tasks Hopper-v5 --seeds 0
 """
 
 from __future__ import annotations
 
-import argparse
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.machine import RESULTS, describe_machine, positive
+from benchmarks.machine import RESULTS, made_by, make_parser, positive
 from diffsim.tasks import TASKS
 from diffsim.trainers.gradients.experiment import VALUE_SAMPLES
 from diffsim.trainers.gradients.gradients import describe, measure
@@ -31,15 +29,14 @@ def page(options: GradientOptions, results: Results, minutes: float) -> str:
     lines = [
         f"# Estimators of the policy gradient: {options.task}",
         "",
-        f"{datetime.now(UTC):%Y-%m-%d}, {describe_machine()}. Made by `python -m benchmarks.laboratory {words}` in "
-        f"{minutes:.0f} minutes.",
+        f"{made_by(f'python -m benchmarks.laboratory {words}')} in {minutes:.0f} minutes.",
         "",
         f"Random Gaussian policies with hidden layers {list(options.hidden_sizes)} and deviation {options.std} before "
         f"squashing, gamma {options.gamma}, {options.samples} samples of each estimator at each horizon in batches of "
-        f"{options.num_envs}. Judged by the likelihood ratio with a value baseline from {options.reference_samples} "
-        f"samples of its own. `pathwise + value` cuts its roll-outs every {options.window} steps. Medians over the "
-        f"seeds {options.seeds}. Time is the processor's. The {VALUE_SAMPLES} roll-outs that the value is fitted to "
-        "are not in the costs. [What it says](README.md).",
+        f"{options.num_envs}. The reference is the likelihood ratio with a value baseline, from "
+        f"{options.reference_samples} separate samples. `pathwise + value` cuts its roll-outs every {options.window} "
+        f"steps. Medians over the seeds {options.seeds}. Time is processor time. The {VALUE_SAMPLES} roll-outs that "
+        "the value is fitted to are not in the costs. [Discussion](README.md).",
         "",
         f"![{options.task}]({options.task}.png)",
         "",
@@ -52,9 +49,7 @@ def page(options: GradientOptions, results: Results, minutes: float) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Measures, draws and saves, task by task."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.laboratory", description=(__doc__ or "").split("\n\n")[0]
-    )
+    parser = make_parser("laboratory", __doc__)
     parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=DEFAULT_TASKS, metavar="ID")
     parser.add_argument("--horizons", default="1,2,4,8,16,32,64")
     parser.add_argument("--seeds", default="0")

@@ -1,29 +1,27 @@
-"""How far off a pathwise gradient is because the force of a constraint jumps as it begins.
+"""Bias of the pathwise gradient because the force of a constraint jumps when it begins to act.
 
-MuJoCo damps a joint that runs into its limit, and bodies that touch, from the first moment on: at depth 0 the force is
-already the approaching speed times the damping, in the part d0 of `solimp`. Between motions that end just before and
-just after that moment lies a jump. It moves the mean of the return, and no derivative sees it. With d0 = 0 the force
-begins at 0, and there is no jump.
+MuJoCo damps a joint at its limit, and bodies in contact, from depth 0 on: there the force is already the approaching
+speed times the damping, scaled by the impedance d0 of `solimp`. So motions that end just before and just after the
+onset differ by a jump. The jump changes the mean of the return, but no derivative contains it. With d0 = 0 the force
+begins at 0, without a jump.
 
-Here a random Gaussian policy's gradient through the dynamics is set beside its likelihood ratio's, which is unbiased,
-in the task as it is and with d0 = 0 in contacts, in limits of joints, or in both. A bias below its floor, three times
-what noise alone would show, is given as 0.
+This program compares the gradient of a random Gaussian policy through the dynamics with its likelihood-ratio gradient,
+which is unbiased: in the unchanged task, and with d0 = 0 in contacts, in joint limits, or in both. A bias below its
+floor, three times the effect of noise alone, is reported as 0.
 
     python -m benchmarks.onset --task Hopper-v5 --horizons 4,8
 """
 
 from __future__ import annotations
 
-import argparse
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 
 import mujoco
 import torch
 
 import diffsim
-from benchmarks.machine import RESULTS, describe_machine, positive
+from benchmarks.machine import RESULTS, made_by, make_parser, paragraphs, positive
 from diffsim.tasks import TASKS
 from diffsim.trainers.gradients.experiment import Experiment
 from diffsim.trainers.gradients.options import GradientOptions, build
@@ -31,7 +29,7 @@ from diffsim.trainers.gradients.pathwise import pathwise_gradients
 from diffsim.trainers.gradients.statistics import GradientComparison, GradientMoments, compare_gradients
 
 VARIANTS = {"as it is": (False, False), "contacts": (True, False), "limits": (False, True), "both": (True, True)}
-"""Whether the force begins at 0: of contacts, of limits."""
+"""Whether the force begins at 0, for contacts and for joint limits."""
 
 
 def soften(task: str, contacts: bool, limits: bool, path: Path) -> None:
@@ -62,7 +60,7 @@ def measure(task: str, variant: str, horizons: list[int], samples: int, num_envs
             scenarios = experiment.draw(horizon)
             trajectory = experiment.roll_out(scenarios)
             reference.add(experiment.likelihood_ratio(trajectory, scenarios, "GPOMDP, value", value))
-            if batch % 8 == 0:  # far less noisy
+            if batch % 8 == 0:  # it has much less noise
                 pathwise.add(pathwise_gradients(mdp, experiment.policy, experiment.draw(horizon), 0.99))
         found.append(compare_gradients(pathwise, reference))
     return found
@@ -70,22 +68,23 @@ def measure(task: str, variant: str, horizons: list[int], samples: int, num_envs
 
 def main(arguments: list[str] | None = None) -> None:
     """Measures every variant, and writes the page."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.onset", description=(__doc__ or "").split("\n\n")[0])
+    parser = make_parser("onset", __doc__)
     parser.add_argument("--task", choices=list(TASKS), default="Hopper-v5", metavar="ID")
-    parser.add_argument("--horizons", default="4,8", help="numbers with commas between")
-    parser.add_argument("--samples", type=positive(int), default=32_768, help="of the reference")
+    parser.add_argument("--horizons", default="4,8", help="numbers, separated by commas")
+    parser.add_argument("--samples", type=positive(int), default=32_768, help="of the reference gradient")
     parser.add_argument("--num_envs", type=positive(int), default=512)
     parser.add_argument("--output", type=Path, default=RESULTS / "laboratory", help="folder of the page")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     horizons = [int(word) for word in options.horizons.split(",")]
+    names = ("task", "horizons", "samples", "num_envs")
+    words = " ".join(f"--{name} {getattr(options, name)}" for name in names)
     lines = [
-        f"# What the onset of forces does to the pathwise gradient: {options.task}",
+        f"# Effect of the onset of forces on the pathwise gradient: {options.task}",
         "",
-        f"{datetime.now(UTC):%Y-%m-%d}, {describe_machine()}. Made by `python -m benchmarks.onset --task {options.task}"
-        f" --horizons {options.horizons} --samples {options.samples} --num_envs {options.num_envs}`.",
+        f"{made_by(f'python -m benchmarks.onset {words}')}.",
         "",
-        *(line for text in (__doc__ or "").split("\n\n")[1:3] for line in (*text.splitlines(), "")),
+        *(line for text in paragraphs(__doc__)[1:3] for line in (*text.splitlines(), "")),
         "| forces that begin at 0 | horizon | relative bias | floor | cosine |",
         "|---|---:|---:|---:|---:|",
     ]

@@ -1,7 +1,7 @@
-"""What is timed: our simulator, C MuJoCo, and other simulators of the same models where they are installed.
+"""The engines to time: our simulator, C MuJoCo, and other simulators of the same models where they are installed.
 
-Each function prepares one engine at given states and returns calls by the name of what they compute. A call takes
-`frame_skip` physics steps of all worlds, or derives the Jacobians of one.
+Each function prepares one engine at given states, and returns calls by the name of their result. A call takes
+`frame_skip` physics steps of all worlds, or computes the Jacobians of one step.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ import diffsim
 
 
 class Work(NamedTuple):
-    """One thing to time."""
+    """A function to time."""
 
     call: Callable[[], object]
     steps: int  # physics steps of each world per call
 
 
 class Problem(NamedTuple):
-    """A task's model, and the states and controls to time it at."""
+    """A task's model, with the states and controls at which it is timed."""
 
     mj_model: mujoco.MjModel
     frame_skip: int
@@ -47,7 +47,7 @@ def missing(peer: str) -> str | None:
 
 
 def newton(mj_model: mujoco.MjModel) -> mujoco.MjModel:
-    """A copy with the Newton solver where the model asks for PGS, which only C MuJoCo has."""
+    """A copy that uses the Newton solver in place of PGS, which only C MuJoCo has."""
     mj_model = mj_model.__copy__()
     if mj_model.opt.solver == mujoco.mjtSolver.mjSOL_PGS:
         mj_model.opt.solver = mujoco.mjtSolver.mjSOL_NEWTON
@@ -55,7 +55,7 @@ def newton(mj_model: mujoco.MjModel) -> mujoco.MjModel:
 
 
 def diffsim_work(problem: Problem) -> dict[str, Work]:
-    """Ours: steps, steps and the gradient of one scalar, and Jacobians of one step."""
+    """Our simulator: steps, steps with the gradient of one scalar, and Jacobians of one step."""
     simulator = diffsim.Simulator(diffsim.Model(problem.mj_model), len(problem.state), device=problem.device)
     options = {"dtype": diffsim.dtype, "device": problem.device}
     state, ctrl = (torch.tensor(x, **options) for x in (problem.state, problem.ctrl))
@@ -89,7 +89,7 @@ def mj_step_work(problem: Problem) -> dict[str, Work]:
 
 
 def transition_fd_work(problem: Problem) -> dict[str, Work]:
-    """`mjd_transitionFD`, centred, on one core; with the Euler integrator, since it accepts no RK4."""
+    """`mjd_transitionFD`, centred, on one core; with the Euler integrator, as it does not support RK4."""
     mj_model = problem.mj_model.__copy__()
     mj_model.opt.integrator = mujoco.mjtIntegrator.mjINT_EULER
     data = mujoco.MjData(mj_model)
@@ -106,7 +106,7 @@ def transition_fd_work(problem: Problem) -> dict[str, Work]:
 
 
 def mujoco_warp_work(problem: Problem) -> dict[str, Work]:
-    """mujoco_warp; captured in a graph on CUDA."""
+    """mujoco_warp; on CUDA, captured in a graph."""
     mjw: Any = importlib.import_module("mujoco_warp")
     mj_model = newton(problem.mj_model)
     contacts, rows = _most_constraints(mj_model, problem.state)
@@ -137,7 +137,7 @@ def mujoco_warp_work(problem: Problem) -> dict[str, Work]:
 
 
 def mjx_work(problem: Problem) -> dict[str, Work]:
-    """MJX with one solver iteration and four of its line search: it differentiates no more than one."""
+    """MJX with one solver iteration, the most that it differentiates, and four iterations of its line search."""
     jax: Any = importlib.import_module("jax")
     mjx: Any = importlib.import_module("mujoco.mjx")
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "diffsim" / "jax"
@@ -164,7 +164,7 @@ def mjx_work(problem: Problem) -> dict[str, Work]:
 
 
 def _most_constraints(mj_model: mujoco.MjModel, states: np.ndarray) -> tuple[int, int]:
-    """The most contacts, and the most constraint rows, at any of the states [N, nq + nv]."""
+    """The largest numbers of contacts and of constraint rows at the states [N, nq + nv]."""
     data = mujoco.MjData(mj_model)
     contacts = rows = 0
     for state in states:

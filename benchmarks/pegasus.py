@@ -1,12 +1,10 @@
-"""How far returns on PEGASUS's own scenarios exceed those on fresh ones, as their number m grows."""
+"""Generalisation gap of PEGASUS: returns on its training scenarios minus fresh ones, against their number m."""
 
 from __future__ import annotations
 
-import argparse
 import io
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +14,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 import diffsim
-from benchmarks.machine import RESULTS, describe_machine, positive
+from benchmarks.machine import RESULTS, made_by, make_parser, positive
 from benchmarks.pictures import BLUE, GREY, ORANGE
 from diffsim.policies import DeterministicMLP
 from diffsim.trainers.pathwise.pegasus import Pegasus
@@ -42,12 +40,12 @@ class Result(NamedTuple):
 
     @property
     def gap(self) -> float:
-        """Return on own scenarios less return on fresh ones."""
+        """Return on the training scenarios minus return on fresh ones."""
         return self.own - self.fresh
 
 
 def measure(num_scenarios: int, seed: int, iterations: int) -> Result:
-    """Trains on m scenarios, then compares them with fresh ones."""
+    """Trains on m scenarios, and evaluates on them and on fresh ones."""
     start = time.perf_counter()
     mdp = diffsim.make(TASK, num_envs=num_scenarios, process_noise=PROCESS_NOISE)
     torch.manual_seed(seed)
@@ -82,14 +80,13 @@ def report(results: list[Result], command: str, iterations: int) -> str:
         [
             "# PEGASUS: the generalisation gap",
             "",
-            f"{datetime.now(UTC):%Y-%m-%d}, {describe_machine()}. Made by `{command}`.",
+            f"{made_by(command)}.",
             "",
-            f"{TASK} with process noise of {PROCESS_NOISE} N m on each joint (the target's slides included, in N). A "
-            f"perceptron with hidden layers {HIDDEN_SIZES} climbs the return over m fixed scenarios, whole episodes of "
-            f"50 steps, by {iterations} iterations of L-BFGS through the physics. Own: mean return on those scenarios. "
-            f"Fresh: on {NUM_FRESH} others, the same for all. Mean ± standard deviation over "
-            f"{len({r.seed for r in results})} seeds, which draw both scenarios and initial weights; the gap of every "
-            "seed.",
+            f"{TASK} with process noise of {PROCESS_NOISE} N m on each joint (N on the target's slides). A perceptron "
+            f"with hidden layers {HIDDEN_SIZES} maximises the return of m fixed scenarios, whole episodes of 50 steps, "
+            f"by {iterations} iterations of L-BFGS through the physics. Own: mean return on these scenarios. Fresh: on "
+            f"{NUM_FRESH} others, the same for all rows. Mean ± standard deviation over "
+            f"{len({r.seed for r in results})} seeds, which draw the scenarios and the initial weights.",
             "",
             "| m | own | fresh | gap | gap of each seed | env steps | seconds |",
             "|---:|---:|---:|---:|---|---:|---:|",
@@ -117,7 +114,7 @@ def draw(results: list[Result], path: Path) -> None:
     guide = [first * (sizes[0] / m) ** 0.5 for m in sizes]
     right.plot(sizes, guide, color=GREY, linewidth=1, linestyle="--", label="proportional to 1 / sqrt(m)")
     left.set_ylabel("return")
-    right.set_ylabel("own less fresh return")
+    right.set_ylabel("own minus fresh return")
     for axes in (left, right):
         axes.set_xscale("log", base=2)
         axes.set_xticks(sizes, [str(m) for m in sizes])
@@ -130,7 +127,7 @@ def draw(results: list[Result], path: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Measures, prints, draws and saves."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.pegasus", description=__doc__)
+    parser = make_parser("pegasus", __doc__)
     parser.add_argument("--scenarios", nargs="+", type=positive(int), default=[1, 4, 16, 64], help="m: 1 4 16 64")
     parser.add_argument("--seeds", type=positive(int), default=5, help="number of seeds, default 5")
     parser.add_argument("--iterations", type=positive(int), default=60, help="of L-BFGS, default 60")

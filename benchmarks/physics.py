@@ -1,8 +1,8 @@
-"""Speed of the simulator beside C MuJoCo and other simulators of the same models, in the same run.
+"""Speed of the simulator beside C MuJoCo and other simulators of the same models, measured in one run.
 
-On the CPU every number is microseconds of processor time per world and physics step (one mj_step), with the process
-held on one core. All engines start from the same states, visited in contact, hold the same random controls, and take
-a task's `frame_skip` steps at a time. Peers that are not installed are skipped.
+On the CPU each number is microseconds of processor time per world and physics step (one mj_step), with the process
+bound to one core. All engines start from the same visited states in contact, hold the same random controls, and take
+the task's `frame_skip` steps per call. Peers that are not installed are skipped.
 
     python -m benchmarks.physics --tasks Hopper-v5 --batches 256 --peers transition_fd
 """
@@ -10,15 +10,13 @@ a task's `frame_skip` steps at a time. Peers that are not installed are skipped.
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 
 import mujoco
@@ -26,14 +24,15 @@ import numpy as np
 import torch
 
 import diffsim
-from benchmarks.machine import RESULTS, describe_machine, positive
+from benchmarks.machine import RESULTS, describe_machine, made_by, make_parser, positive
 from benchmarks.peers import PEERS, Problem, Work, diffsim_work, missing, mj_step_work
+from benchmarks.runs import write_rows
 from diffsim.tasks import TASKS
 from tests.diffsim.contact_reference import visited_states
 
 BATCHES = {"cpu": [1, 256], "cuda": [64, 1024, 8192]}
-BAR_BATCH = 256
-# MJX takes minutes to compile the gradient of each task (kept in ~/.cache for the next run), mujoco_warp one minute.
+BOUND_BATCH = 256
+# MJX compiles the gradient of each task for minutes (cached in ~/.cache), mujoco_warp for one minute.
 PEER_TASKS = ["HalfCheetah-v5", "Hopper-v5", "Ant-v5", "Humanoid-v5"]
 
 
@@ -60,7 +59,7 @@ RATIOS: dict[str, Callable[[Row], float]] = {
     "MJX / forward": lambda row: row.mjx_forward / row.forward,
     "MJX fwd+bwd / fwd+bwd": lambda row: row.mjx_both / row.both,
 }
-BARS: dict[str, tuple[str, float]] = {
+BOUNDS: dict[str, tuple[str, float]] = {
     "forward / mj_step": ("<=", 1.5),
     "fwd+bwd / forward": ("<=", 4.0),
     "MJX / forward": (">=", 3.0),
@@ -73,7 +72,7 @@ BARS: dict[str, tuple[str, float]] = {
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """Holds the process, and the threads it starts, on one core where the system can."""
+    """Binds the process and its threads to one core, if the system can."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return
@@ -86,7 +85,7 @@ def one_core() -> Iterator[None]:
 
 
 def best_times(works: dict[str, Work], device: str, seconds: float, repeats: int = 5) -> dict[str, float]:
-    """Seconds per call of each: the best of some repeats of about `seconds`, in turns, as the machine may be shared."""
+    """Seconds per call: the best of `repeats` of about `seconds` each, in turns, as the machine may be shared."""
     clock = time.process_time if device == "cpu" else time.perf_counter
     counts = {}
     for name, work in works.items():
@@ -105,7 +104,7 @@ def best_times(works: dict[str, Work], device: str, seconds: float, repeats: int
 
 
 def prepare(id: str, batch: int, device: str) -> Problem:
-    """A task at states visited by C MuJoCo; at most 256 different ones."""
+    """A task at states that C MuJoCo visits; at most 256 different states."""
     task = diffsim.make(id)
     state, ctrl = visited_states(task.mj_model, min(batch, 256), task.frame_skip)
     index = np.arange(batch) % len(state)
@@ -113,7 +112,7 @@ def prepare(id: str, batch: int, device: str) -> Problem:
 
 
 def measure(problem: Problem, row: Row, peers: list[str], seconds: float) -> None:
-    """Times our simulator, C MuJoCo and the peers at one problem into `row`; says which peers cannot run it."""
+    """Times our simulator, C MuJoCo and the peers on one problem, into `row`; prints which peers cannot run it."""
     works = mj_step_work(problem) | diffsim_work(problem)
     for peer in peers:
         try:
@@ -148,21 +147,21 @@ def _line(row: Row) -> str:
 
 
 def verdicts(rows: list[Row]) -> list[str]:
-    """Which bars hold: on the CPU at 256 worlds."""
-    rows = [row for row in rows if row.device == "cpu" and row.batch == BAR_BATCH]
+    """Whether each bound holds, on the CPU at 256 worlds."""
+    rows = [row for row in rows if row.device == "cpu" and row.batch == BOUND_BATCH]
     lines = []
-    for name, (sign, bar) in BARS.items():
+    for name, (sign, bound) in BOUNDS.items():
         found = {row.task: value for row in rows if not math.isnan(value := RATIOS[name](row))}
-        missed = {id: value for id, value in found.items() if (value > bar if sign == "<=" else value < bar)}
+        missed = {id: value for id, value in found.items() if (value > bound if sign == "<=" else value < bound)}
         count = f"holds on {len(found) - len(missed)} of {len(found)} tasks" if found else "not measured"
-        text = f"{name} {sign} {bar:g} at {BAR_BATCH} worlds on the CPU: {count}"
+        text = f"{name} {sign} {bound:g} at {BOUND_BATCH} worlds on the CPU: {count}"
         misses = ", ".join(f"{id} {value:.2f}" for id, value in missed.items())
         lines.append(text + (f"; missed on {misses}" if missed else ""))
     return lines
 
 
 def gpu_table(rows: list[Row]) -> list[str]:
-    """Worlds per second on CUDA: physics steps of all worlds, divided by time."""
+    """Physics steps of all worlds per second on CUDA."""
     lines = []
     for row in rows:
         if row.device == "cuda":
@@ -186,10 +185,10 @@ def page(rows: list[Row], command: str) -> str:
             "C MuJoCo on one core, float64, with Gymnasium's options (PGS for the humanoids). forward, fwd+bwd: ours, "
             "and with the gradient of one scalar. Jacobian: ours (`linearize`), of one physics step; transitionFD: "
             "`mjd_transitionFD`, centred, with the Euler integrator. mujoco_warp: forward; Newton for the humanoids, "
-            "as it has no PGS. MJX: likewise, with one solver iteration and four of its line search, since it "
-            "differentiates no more; the others solve to their tolerance. States are visited ones, in contact.",
+            "as it has no PGS. MJX: the same, with one solver iteration and four of its line search, the most that it "
+            "differentiates; the others solve to their tolerance. The states are visited ones, in contact.",
             "",
-            f"{datetime.now(UTC):%Y-%m-%d}, {describe_machine()}. Made by `{command}`.",
+            f"{made_by(command)}.",
             "",
             HEADER,
             f"|{rule}|",
@@ -206,13 +205,7 @@ def save(rows: list[Row], folder: Path, command: str) -> None:
     """Writes physics.md and physics.csv."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "physics.md").write_text(page(rows, command))
-    with (folder / "physics.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        names = [field.name for field in fields(Row)]
-        writer.writerow(names)
-        for row in rows:
-            values = asdict(row).values()
-            writer.writerow(f"{value:.4g}" if isinstance(value, float) else value for value in values)
+    write_rows(rows, folder / "physics.csv", "{:.4g}".format)
 
 
 # ---------------------------------------------------------------------------------------------------- program
@@ -220,14 +213,20 @@ def save(rows: list[Row], folder: Path, command: str) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """Options of the program."""
-    result = argparse.ArgumentParser(prog="python -m benchmarks.physics", description=(__doc__ or "").split("\n\n")[0])
+    result = make_parser("physics", __doc__)
     add = result.add_argument
     add("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS), metavar="ID", help="default: all")
     add("--batches", nargs="+", type=positive(int), metavar="N", help=f"worlds; default: {BATCHES}")
     cuda = ["cuda"] if torch.cuda.is_available() else []
-    add("--devices", nargs="+", choices=["cpu", "cuda"], default=["cpu", *cuda], help="default: all there are")
+    add(
+        "--devices",
+        nargs="+",
+        choices=["cpu", "cuda"],
+        default=["cpu", *cuda],
+        help="default: all devices of the machine",
+    )
     add("--peers", nargs="*", choices=list(PEERS), default=list(PEERS), help="beside C MuJoCo; default: all")
-    where = "tasks on which {} runs, as it compiles for minutes; default: " + " ".join(PEER_TASKS)
+    where = "tasks on which {} runs (it compiles for minutes); default: " + " ".join(PEER_TASKS)
     for peer, flag in (("mujoco_warp", "--warp-tasks"), ("MJX", "--mjx-tasks")):
         add(flag, nargs="*", choices=list(TASKS), default=PEER_TASKS, metavar="ID", help=where.format(peer))
     add("--seconds", type=positive(float), default=0.2, help="length of each of five repeats, default 0.2")
@@ -236,17 +235,17 @@ def parser() -> argparse.ArgumentParser:
 
 
 def chosen_peers(id: str, device: str, batch: int, options: argparse.Namespace) -> list[str]:
-    """Peers for one row. Those that compile run at the batch of the bars on the CPU, and mujoco_warp on CUDA."""
-    bar_batch = BAR_BATCH if BAR_BATCH in (options.batches or BATCHES["cpu"]) else max(options.batches)
+    """Peers for one row. On the CPU they run only at the batch of the bounds; mujoco_warp runs at each on CUDA."""
+    bound_batch = BOUND_BATCH if BOUND_BATCH in (options.batches or BATCHES["cpu"]) else max(options.batches)
     chosen = []
     for peer in options.peers:
         if peer == "transition_fd":
-            wanted = device == "cpu" and batch == bar_batch
+            wanted = device == "cpu" and batch == bound_batch
         elif peer == "mujoco_warp" and device == "cuda":
             wanted = True
         else:
             tasks = options.mjx_tasks if peer == "mjx" else options.warp_tasks
-            wanted = id in tasks and device == "cpu" and batch == bar_batch
+            wanted = id in tasks and device == "cpu" and batch == bound_batch
         if wanted:
             chosen.append(peer)
     return chosen

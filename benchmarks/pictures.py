@@ -12,7 +12,7 @@ BLUE, ORANGE, GREY = "#2a6f97", "#e07a1f", "#8a8a8a"
 
 
 def draw(id: str, error: np.ndarray, own_error: np.ndarray, smooth: np.ndarray, norm: np.ndarray, path: Path) -> None:
-    """Draws errors [N], those away from switching told apart by `smooth` [N], and norms [R, H]; writes a PNG."""
+    """Draws errors [N], with states away from switching marked by `smooth` [N], and norms [R, H]; writes a PNG."""
     figure = Figure(figsize=(10, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2)
     figure.suptitle(id, fontweight="bold")
@@ -25,12 +25,12 @@ def draw(id: str, error: np.ndarray, own_error: np.ndarray, smooth: np.ndarray, 
 
 
 def _draw_errors(axes: Axes, error: np.ndarray, own_error: np.ndarray, smooth: np.ndarray) -> None:
-    """Errors in order, beside the differences' own."""
+    """Sorted errors, beside the errors of the differences themselves."""
     order = np.argsort(error)
     share = (np.arange(len(error)) + 0.5) / len(error)
     floor = 1.5e-12
     axes.scatter(share, np.maximum(own_error[order], floor), s=6, color=GREY, alpha=0.5, linewidths=0)
-    axes.scatter([], [], s=16, color=GREY, label="the differences' own error")
+    axes.scatter([], [], s=16, color=GREY, label="error of the differences themselves")
     for which, color, label in (
         (smooth, BLUE, "other states"),
         (~smooth, ORANGE, "set apart: kink within reach, or iterated contact"),
@@ -40,7 +40,7 @@ def _draw_errors(axes: Axes, error: np.ndarray, own_error: np.ndarray, smooth: n
         axes.scatter(share[chosen], np.maximum(error[order][chosen], floor), s=14, color=color, label=name, zorder=3)
     axes.set_yscale("log")
     axes.set_xlim(0, 1)
-    axes.set_ylim(1e-12, max(10.0, 3 * error.max()))  # the same for most tasks, to compare pictures
+    axes.set_ylim(1e-12, max(10.0, 3 * error.max()))  # the same for most tasks, so that pictures compare
     axes.set_xlabel("share of visited states with a smaller error")
     axes.set_ylabel("relative error")
     axes.set_title("Jacobian of one environment step, against differences of C MuJoCo", fontsize=9)

@@ -1,4 +1,4 @@
-"""Published learning curves of model-free algorithms, to put beside ours.
+"""Published learning curves of model-free algorithms, for comparison with ours.
 
 Tianshou's MuJoCo benchmark (examples/mujoco/benchmark, commit f2402056): mean return of 10 seeds at exact numbers of
 environment steps, 10 deterministic test episodes each; environments v3 (v2 for Reacher and the pendulums), MuJoCo

@@ -1,27 +1,25 @@
-"""Bias and variance of gradients through discrete choices, beside the likelihood ratio, where the truth is known.
+"""Bias and variance of gradients through discrete choices and of the likelihood ratio, where the truth is known.
 
-The expectation of a payoff over 8 choices, or over 2^6 settings of 6 bits, is a sum, and so is its gradient in the
-logits. Each estimator draws one choice per sample. Two payoffs: one linear in the vector that stands for a choice, one
-curved between the corners. For the relaxed and straight-through estimators only the corners' payoffs are the problem;
-what lies between is the help they take.
+The expectation of a payoff over 8 choices, or over the 2^6 values of 6 bits, is a sum, and so is its gradient in the
+logits. Each estimator draws one choice per sample. There are two payoffs: one is linear in the vector that encodes a
+choice, the other is curved between the corners. Only the payoffs at the corners define the problem; the relaxed and
+straight-through estimators also use those in between.
 
     python -m benchmarks.relaxed --samples 100000
 """
 
 from __future__ import annotations
 
-import argparse
-import csv
 import itertools
 from collections.abc import Callable
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from benchmarks.machine import RESULTS, describe_machine, positive
+from benchmarks.machine import RESULTS, made_by, make_parser, positive
+from benchmarks.runs import write_rows
 from diffsim.policies.relaxed import (
     gumbel,
     gumbel_softmax,
@@ -38,8 +36,9 @@ Payoff = Callable[[Tensor], Tensor]
 Estimator = Callable[[Tensor, Tensor, Payoff], Tensor]
 
 
-class Row(NamedTuple):
-    """One line of the table; sizes are relative to the exact gradient's norm."""
+@dataclass(frozen=True)
+class Row:
+    """One line of the table; bias and deviation are relative to the norm of the exact gradient."""
 
     choice: str
     payoff: str
@@ -52,7 +51,7 @@ class Row(NamedTuple):
 
 
 def payoffs(size: int) -> dict[str, Payoff]:
-    """Functions of vectors [..., size] to numbers [...]."""
+    """Functions from vectors [..., size] to numbers [...]."""
     generator = torch.Generator().manual_seed(0)
     slope, twist = (torch.randn(size, generator=generator, dtype=torch.float64) for _ in range(2))
     target = torch.rand(size, generator=generator, dtype=torch.float64)
@@ -63,7 +62,7 @@ def payoffs(size: int) -> dict[str, Payoff]:
 
 
 def categorical_estimators() -> dict[str, Estimator]:
-    """From logits [N, K], noise [N, K] and a payoff to objectives [N], whose gradients are the estimates."""
+    """Functions from logits [N, K], noise [N, K] and a payoff to objectives [N], whose gradients are the estimates."""
 
     def likelihood_ratio(logits: Tensor, noise: Tensor, payoff: Payoff, baseline: bool) -> Tensor:
         log_probs = logits.log_softmax(-1)
@@ -83,7 +82,7 @@ def categorical_estimators() -> dict[str, Estimator]:
 
 
 def bit_estimators() -> dict[str, Estimator]:
-    """As `categorical_estimators`, for logits of bits [N, B]."""
+    """Like `categorical_estimators`, for logits of bits [N, B]."""
 
     def likelihood_ratio(logits: Tensor, noise: Tensor, payoff: Payoff, baseline: bool) -> Tensor:
         bits = straight_through_bernoulli(logits.detach(), noise)
@@ -98,7 +97,7 @@ def bit_estimators() -> dict[str, Estimator]:
 
 
 def weights(paid: Tensor, baseline: bool) -> Tensor:
-    """Payoffs [N], without gradient, minus the mean of the others' if there is a baseline."""
+    """Payoffs [N] without gradient; with a baseline, minus the mean payoff of the other samples."""
     others = (paid.sum() - paid) / (len(paid) - 1)
     return (paid - others if baseline else paid).detach()
 
@@ -132,11 +131,11 @@ def measure(samples: int, seed: int) -> list[Row]:
 
 
 def row(choice: str, payoff: str, estimator: str, gradient: Tensor, exact: Tensor) -> Row:
-    """What samples [N, K] of a gradient say of their estimator."""
+    """Statistics of an estimator from its samples [N, K]."""
     norm, mean = exact.norm(), gradient.mean(0)
     variance = gradient.var(0).sum()
     squared_bias = (mean - exact).square().sum()
-    # Its own noise lengthens the difference: what is left over is the bias.
+    # Noise adds to the squared difference in expectation; the rest is the bias.
     bias = (squared_bias - variance / len(gradient)).clamp_min(0.0).sqrt()
     cosine = torch.nn.functional.cosine_similarity(mean, exact, dim=0)
     own_error = (variance / len(gradient)).sqrt()
@@ -152,11 +151,11 @@ def page(rows: list[Row], command: str) -> str:
     lines = [
         "# Gradients through discrete choices",
         "",
-        f"{datetime.now(UTC):%Y-%m-%d}, {describe_machine()}. Made by `{command}`.",
+        f"{made_by(command)}.",
         "",
         "Bias (its standard error) and standard deviation of one sample, in units of the exact gradient's norm, and "
-        "the cosine of the mean with the exact gradient. The last column: how many samples it takes until the mean's "
-        "bias outweighs its noise; from there on only an unbiased estimator gets better.",
+        "the cosine of the mean with the exact gradient. Last column: the number of samples from which the bias of "
+        "the mean is larger than its noise. With more samples only an unbiased estimator improves.",
         "",
         "| of | payoff | estimator | bias | deviation | cosine | samples worth it |",
         "|---|---|---|---:|---:|---:|---:|",
@@ -170,7 +169,7 @@ def page(rows: list[Row], command: str) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Measures, prints and saves."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.relaxed", description=(__doc__ or "").split("\n\n")[0])
+    parser = make_parser("relaxed", __doc__)
     parser.add_argument("--samples", type=positive(int), default=100_000, help="of each estimator, default 100000")
     parser.add_argument("--seed", type=int, default=0, help="of logits and noise, default 0")
     parser.add_argument("--output", type=Path, default=RESULTS / "relaxed", help="folder of the table")
@@ -179,10 +178,7 @@ def main(arguments: list[str] | None = None) -> None:
     text = page(rows, f"python -m benchmarks.relaxed --samples {options.samples} --seed {options.seed}")
     options.output.mkdir(parents=True, exist_ok=True)
     (options.output / "relaxed.md").write_text(text)
-    with (options.output / "relaxed.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(Row._fields)
-        writer.writerows(rows)
+    write_rows(rows, options.output / "relaxed.csv")
     print(text)
 
 

@@ -1,7 +1,7 @@
-"""One training run of Stable-Baselines3 or sb3-contrib, judged as `benchmarks.ours` judges ours.
+"""One training run of Stable-Baselines3 or sb3-contrib, evaluated in the same episodes as ours.
 
-It stands alone, so that it runs where Stable-Baselines3 is installed and this package is not. Its last line of output
-is a JSON list, with an object for each budget.
+It imports nothing of this package, so it runs where only Stable-Baselines3 is installed. Its last line of output is a
+JSON list, with an object for each budget.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import numpy as np
 MODULES = {"PPO": "stable_baselines3", "A2C": "stable_baselines3", "TRPO": "sb3_contrib"}
 MODULES |= dict.fromkeys(("DDPG", "TD3", "SAC"), "stable_baselines3")
 STEPS = {"PPO": 256, "A2C": 5, "TRPO": 256}
-"""Steps of each copy between updates: those of ours."""
+"""Steps of each copy between updates, as in ours."""
 OFF_POLICY = {"DDPG": 1e-3, "TD3": 1e-3, "SAC": 3e-4}
-"""Learning rates of the algorithms with a replay."""
+"""Learning rates of the algorithms with a replay buffer."""
 
 
 def main() -> None:
-    """Trains, judges, and prints what came of it."""
+    """Trains, evaluates, and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--task", required=True)
     parser.add_argument("--algorithm", choices=MODULES, required=True)
@@ -34,7 +34,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, required=True)
     parser.add_argument("--warmup_steps", type=int, default=0)
     parser.add_argument("--learning_rate", type=float, help="in place of the default")
-    parser.add_argument("--time_updates", action="store_true", help="for each line read, time so many updates")
+    parser.add_argument("--time_updates", action="store_true", help="time as many updates as each line of input says")
     options = parser.parse_args()
     torch: Any = importlib.import_module("torch")
     torch.set_num_threads(1)
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def make_agent(options: argparse.Namespace) -> tuple[Any, Any]:
-    """The agent, and its environment or None where observations are not normalised."""
+    """The agent, and its environment; None in place of the environment if observations are not normalised."""
     env_util: Any = importlib.import_module("stable_baselines3.common.env_util")
     vec_env: Any = importlib.import_module("stable_baselines3.common.vec_env")
     cls = getattr(importlib.import_module(MODULES[options.algorithm]), options.algorithm)
@@ -75,7 +75,7 @@ def make_agent(options: argparse.Namespace) -> tuple[Any, Any]:
 
 
 def time_updates(agent: Any, env_steps: int) -> None:
-    """Fills the replay with random steps; then, for every count on a line of input, prints the CPU seconds it took."""
+    """Fills the replay buffer with random steps; then prints the CPU seconds of as many updates as each line says."""
     agent.learning_starts = env_steps
     agent.learn(env_steps)
     print("ready", flush=True)
@@ -86,13 +86,13 @@ def time_updates(agent: Any, env_steps: int) -> None:
 
 
 def episode(task: str, agent: Any, statistics: Any, seed: int) -> float:
-    """Undiscounted return of the mean action, over one official episode."""
+    """Undiscounted return of the mean actions in one official episode."""
     env = gymnasium.make(task)
     obs, _ = env.reset(seed=seed)
     total, ended = 0.0, False
     while not ended:
-        seen = obs if statistics is None else statistics.normalize_obs(obs)
-        action, _ = agent.predict(seen, deterministic=True)
+        features = obs if statistics is None else statistics.normalize_obs(obs)
+        action, _ = agent.predict(features, deterministic=True)
         obs, reward, terminated, truncated, _ = env.step(action)
         total, ended = total + float(reward), terminated or truncated
     return total

@@ -1,10 +1,10 @@
-"""Predicts a pendulum whose velocity is not seen: a model with a memory beside one without.
+"""Predicts a pendulum whose velocity is not observed, by a model with a memory and by one without.
 
 Gymnasium's Pendulum-v1 is observed as [cos, sin], without its angular velocity, under random torques. Both models are
-ensembles of Gaussian perceptrons on the same data; one of them reads a recurrent unit beside the observation, and is
-fitted by the likelihood of whole sequences. Both are judged in episodes held back, at every step of theirs after the
-first ten: by the mean negative log-likelihood of the next observation, and by the error of ten steps ahead without
-looking, in deviations of the observations.
+ensembles of Gaussian perceptrons on the same data. One of them also has a recurrent unit as input, and is fitted by the
+likelihood of sequences. Both are evaluated on test episodes, at every step after the first ten: by the mean negative
+log-likelihood of the next observation, and by the open-loop error after ten steps, in standard deviations of the
+observations.
 
     python -m examples.partial_observation
 """
@@ -24,8 +24,8 @@ from diffsim.trainers.model_based.collection import UniformActor, collect_window
 PAST, AHEAD, SEQUENCE = 10, 10, 20
 
 
-def half_seen(steps: int, seed: int) -> Data:
-    """Transitions of Pendulum-v1 under random actions, of which the velocity is left out."""
+def partly_observed(steps: int, seed: int) -> Data:
+    """Transitions of Pendulum-v1 under random actions, without the velocity."""
     env = make_env("Pendulum-v1", 4, seed=seed)
     actor = UniformActor(env.single_action_space, torch.zeros(1))
     data, _ = collect_window(env, actor, steps, torch.Generator().manual_seed(seed), torch.zeros(1))
@@ -33,7 +33,7 @@ def half_seen(steps: int, seed: int) -> Data:
 
 
 def fitted(data: Data, memory_size: int, epochs: int, seed: int) -> WorldModel:
-    """A model of the data, with a memory or none."""
+    """A model fitted to the data; without a memory if `memory_size` is 0."""
     torch.manual_seed(seed)
     sizes = {"num_members": 3, "num_elites": 3, "hidden_sizes": (64,), "memory_size": memory_size}
     model = WorldModel(2, 1, reward="Pendulum-v1", **sizes)
@@ -45,8 +45,8 @@ def fitted(data: Data, memory_size: int, epochs: int, seed: int) -> WorldModel:
 
 
 @torch.no_grad()
-def judged(model: WorldModel, data: Data) -> tuple[float, float]:
-    """Nats of the next observation, and error of AHEAD steps in deviations, of member 0."""
+def errors(model: WorldModel, data: Data) -> tuple[float, float]:
+    """Negative log-likelihood of the next observation, and open-loop error after AHEAD steps, of member 0."""
     scale = data.obs.std(0)
     start = data.starts(PAST + AHEAD) + PAST
     index = start[data.episode[start - PAST] == data.episode[start]]
@@ -66,19 +66,19 @@ def judged(model: WorldModel, data: Data) -> tuple[float, float]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Fits both, and prints one line for each."""
+    """Fits both models, and prints one line for each."""
     about = (__doc__ or "").split("\n\n")
     parser = argparse.ArgumentParser(prog="python -m examples.partial_observation", description=about[0])
-    parser.add_argument("--steps", type=int, default=6000, help="env steps to learn from")
-    parser.add_argument("--epochs", type=int, default=25, help="at most so many")
+    parser.add_argument("--steps", type=int, default=6000, help="env steps of training data")
+    parser.add_argument("--epochs", type=int, default=25, help="largest number of epochs")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    data, test = (half_seen(options.steps, seed) for seed in (options.seed, options.seed + 1))
+    data, test = (partly_observed(options.steps, seed) for seed in (options.seed, options.seed + 1))
     print(f"{'model':<16} {'nats per step':>13} {f'error after {AHEAD}':>15}")
     for name, memory_size in (("without memory", 0), ("with memory", 32)):
         model = fitted(data, memory_size, options.epochs, options.seed)
-        nats, error = judged(model, test)
+        nats, error = errors(model, test)
         print(f"{name:<16} {nats:>13.2f} {error:>15.3f}", flush=True)
 
 

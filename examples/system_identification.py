@@ -1,12 +1,13 @@
 """Finds the mass and the friction of a capsule from one push, by Gauss-Newton steps through the simulator.
 
-An actuated slider pushes a capsule over a floor and lets it slide. C MuJoCo records where the capsule was; the
-simulator repeats the push from wrong guesses, and the exact gradient of its motion corrects them (Levenberg-Marquardt):
+An actuated slider pushes a capsule over a floor, and the capsule slides on. C MuJoCo records the position of the
+capsule. The simulator repeats the push with wrong guesses, and the exact gradient of its motion corrects them
+(Levenberg-Marquardt):
 
     theta = (log mass, log friction),    r = simulated(theta) - recorded,    (J'J + damping diag(J'J)) step = -J'r
 
-The push shows the mass, the slide afterwards the friction. The simulator runs one copy of the scene per sample, each
-with parameters of its own, so that a single backward pass gives all rows of J = dr / dtheta.
+The push determines the mass, the slide afterwards the friction. The simulator runs one copy of the scene per sample,
+each with its own parameters, so that a single backward pass gives all rows of J = dr / dtheta.
 
     python -m examples.system_identification
 """
@@ -29,7 +30,7 @@ from torch import Tensor  # noqa: E402
 
 import diffsim  # noqa: E402
 
-# Of two geoms in contact the larger friction counts: that of what is pushed. The pusher is smooth and soft.
+# MuJoCo uses the larger friction of two geoms in contact: the capsule's. The pusher is frictionless and soft.
 MJCF = """
 <mujoco>
   <option timestep="0.002"/>
@@ -48,7 +49,7 @@ MJCF = """
 </mujoco>
 """
 SAMPLES, STEPS_PER_SAMPLE = 40, 10
-X = 1  # of the capsule, in qpos after the slider's position
+X = 1  # index of the capsule's x in qpos, after the slider's position
 
 
 @dataclass
@@ -65,12 +66,12 @@ def compiled(estimate: Estimate) -> mujoco.MjModel:
 
 
 def push(sample: int) -> float:
-    """Force of the slider, N: forward in two strengths, then back."""
+    """Force of the slider in N: forward with two strengths, then backward."""
     return 8.0 if sample < 8 else 12.0 if sample < 16 else -4.0
 
 
 def record(truth: Estimate) -> np.ndarray:
-    """Where the capsule was, along x, by C MuJoCo: [SAMPLES] m."""
+    """Positions of the capsule along x in C MuJoCo, [SAMPLES] m."""
     mj_model = compiled(truth)
     data = mujoco.MjData(mj_model)
     positions = []
@@ -116,8 +117,8 @@ def simulation(guess: Estimate) -> Callable[[Tensor], Tensor]:
 def linearized(theta: Tensor) -> tuple[Tensor, Tensor]:
     """Positions [SAMPLES] m and their derivative [SAMPLES, 2] by theta [2].
 
-    The scene is compiled with this mass and friction, since MuJoCo's compiler derives the softness of contacts from the
-    mass. The derivative leaves that out: it is small, and where the motions agree it no longer matters.
+    The scene is compiled with this mass and friction, because MuJoCo's compiler computes the softness of contacts from
+    the mass. The derivative neglects this dependence: it is small, and has no effect where the motions agree.
     """
     simulate = simulation(Estimate(*theta.exp().tolist()))
     copies = theta.expand(SAMPLES, 2).clone().requires_grad_()
@@ -131,8 +132,8 @@ def identify(recorded: np.ndarray, initial: Estimate, iterations: int) -> tuple[
 
     Args:
         recorded: [SAMPLES] m.
-        initial: where the search starts.
-        iterations: at most.
+        initial: first guess.
+        iterations: largest number of iterations.
 
     Returns: the estimate; the motion before and after the fit, [SAMPLES] m each.
     """
@@ -188,7 +189,9 @@ def main(arguments: list[str] | None = None) -> tuple[Estimate, Estimate]:
     parser.add_argument("--friction", type=float, default=0.35, help="true sliding friction (default: %(default)s)")
     parser.add_argument("--initial-mass", type=float, default=2.0, help="guess, kg (default: %(default)s)")
     parser.add_argument("--initial-friction", type=float, default=0.15, help="guess (default: %(default)s)")
-    parser.add_argument("--iterations", type=int, default=30, help="at most (default: %(default)s)")
+    parser.add_argument(
+        "--iterations", type=int, default=30, help="largest number of iterations (default: %(default)s)"
+    )
     parser.add_argument(
         "--output", type=Path, default=Path("runs/system_identification.png"), help="picture of the fit"
     )

@@ -1,9 +1,9 @@
-"""One iteration, ours and Stable-Baselines3's, from the same weights on the same experience: they end in the same.
+"""One iteration of ours and of Stable-Baselines3, from the same weights and experience, gives the same weights.
 
-Episodes end both ways, in falls and at a limit of 20 steps. Batches are whole, so that no order matters; observations
-and rewards are as they are. The tolerance, 1% of the step, is for what is meant to differ: advantages are divided by
-the deviation with N where theirs has N - 1 (0.2% of 256), and Adam's epsilon for TRPO's value is 1e-8 where theirs is
-1e-5.
+Episodes end by a fall and by a limit of 20 steps. Minibatches are whole batches, so their order does not matter.
+Observations and rewards are not normalised. The tolerance is 1% of the step, for two intended differences: our
+standard deviation of the advantages divides by N, theirs by N - 1 (0.2% with 256), and Adam's epsilon for TRPO's value
+is 1e-8 in ours and 1e-5 in theirs.
 """
 
 import numpy as np
@@ -28,7 +28,7 @@ CASES = {
         (peers.PPO, {"n_steps": 64, "n_epochs": 3, "batch_size": 256}),
     ),
     "A2C": ((A2C, {"horizon": 30, "updates": 1}), (peers.A2C, {"n_steps": 30})),
-    # The mean of the divergence over an action's three numbers, where ours takes the sum.
+    # Their divergence is the mean over the three dimensions of an action, ours the sum.
     "TRPO": (
         (TRPO, {"horizon": 64, "max_kl": 0.03, "damping": 0.3, "value_epochs": 3, "value_minibatches": 1}),
         (contrib.TRPO, {"n_steps": 64, "n_critic_updates": 3, "batch_size": 256}),
@@ -37,7 +37,7 @@ CASES = {
 
 
 class Recorder(peers.common.vec_env.VecEnvWrapper):
-    """Remembers what every step reached, earned and ended."""
+    """Records next observation, reward and ends of each step."""
 
     def __init__(self, env):
         super().__init__(env)
@@ -55,7 +55,7 @@ class Recorder(peers.common.vec_env.VecEnvWrapper):
 
 
 def copied(algorithm, state):
-    """Pairs of our parameters and those of theirs in `state`."""
+    """Pairs of our parameters and their parameters in `state`."""
     pairs = [(algorithm.actor.log_std, state["log_std"])]
     for network, body, head in (
         (algorithm.actor.network, "mlp_extractor.policy_net", "action_net"),
@@ -71,7 +71,7 @@ def test_the_same_step(name):
     (cls, options), (peer, peer_options) = CASES[name]
     copies = peers.common.env_util.make_vec_env("Hopper-v5", NUM_ENVS, seed=0, env_kwargs=LIMIT)
     agent = peer("MlpPolicy", Recorder(copies), seed=0, device="cpu", **peer_options)
-    agent.learn(1)  # the first window: what is compared begins in the middle of episodes
+    agent.learn(1)  # the first window, so that the compared one starts in the middle of episodes
     before = {key: value.clone() for key, value in agent.policy.state_dict().items()}
     agent.policy.optimizer.state.clear()
     agent.env.steps.clear()

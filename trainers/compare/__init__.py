@@ -1,1 +1,1 @@
-"""Comparisons: tasks x algorithms x seeds, run side by side, and the page that tells what came of them."""
+"""Comparisons: runs of all tasks x algorithms x seeds, and a report of their results."""

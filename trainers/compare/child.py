@@ -1,7 +1,7 @@
-"""The process of one run: `diffsim fit`, which ends when whoever started it does.
+"""The process of one run: `diffsim fit`, which ends when its parent process ends.
 
-The parent holds the other end of standard input and never writes to it. When it closes, the parent is gone, even if
-it was killed: nobody would know of this run any more, and one that is started later must find the folder at rest.
+The parent holds the other end of standard input and never writes to it. When it closes, the parent has ended, even if
+it was killed. This process then ends too, so that no forgotten run writes into a folder that a new comparison uses.
 """
 
 from __future__ import annotations
@@ -15,12 +15,19 @@ from diffsim.trainers.cli import main
 
 
 def end_with_parent() -> None:
-    """Waits for standard input to close, then ends this process and those it started, which are its group."""
+    """Waits until standard input closes, then kills this process and its children, which are its process group."""
     while os.read(sys.stdin.fileno(), 1):
         pass
     os.killpg(os.getpid(), signal.SIGKILL)
 
 
+def add_current_folder() -> None:
+    """Makes modules of the current folder importable, such as a person's own algorithm."""
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+
+
 if __name__ == "__main__":
+    add_current_folder()
     threading.Thread(target=end_with_parent, daemon=True).start()
     sys.exit(main(["fit", *sys.argv[1:]]))

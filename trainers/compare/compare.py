@@ -1,4 +1,4 @@
-"""`diffsim compare`: runs all that is not there yet, as many at a time as asked, and writes the report."""
+"""`diffsim compare`: runs all unfinished runs, several at a time, and writes the report."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from diffsim.trainers.compare.progress import Progress
 from diffsim.trainers.compare.report import HISTORY, write_report
 from diffsim.trainers.errors import OptionError, UsageError
 
-PAUSE = 0.2  # seconds between looks at the runs
-PATIENCE = 10.0  # seconds in which the runs of a comparison that was killed end
+PAUSE = 0.2  # seconds between polls of the runs
+PATIENCE = 10.0  # seconds to wait for the runs of a killed comparison to end
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class CompareOptions:
     """A comparison of algorithms.
 
     Args:
-        jobs: runs at a time, at least 1.
+        jobs: number of runs at a time, at least 1.
         output: folder of the runs and the report; runs/compare/NAME if None.
-        launcher: "local" for processes of this machine, "ray" for a Ray cluster (needs the ray extra), all of whose
-            machines must see the output folder under the same path.
-        check: say what is wrong with the comparison, if anything, and start nothing.
+        launcher: "local" for processes of this machine, "ray" for a Ray cluster (needs the ray extra), whose
+            machines must all see the output folder and the current folder under the same paths.
+        check: only check the comparison, and start no run.
     """
 
     jobs: int = 1
@@ -50,26 +50,24 @@ class CompareOptions:
 
 
 def compare(config: str, options: CompareOptions, console: Console) -> int:
-    """Runs the comparison in the file `config`. Returns how many runs failed.
+    """Runs the comparison in the file `config`, and returns the number of failed runs.
 
-    Raises: OptionError that lists all faults, before any run starts; KeyboardInterrupt once all runs have stopped.
+    Raises: OptionError that lists all faults, before any run starts; KeyboardInterrupt after all runs have stopped.
     """
     path = Path(config)
     output = Path(options.output or Path("runs") / "compare" / path.stem).absolute()
     comparison = read_comparison(path, output)
     require_faultless(comparison)
     if options.check:
-        console.print(f"{len(comparison.runs)} runs, no fault.")
+        console.print(f"{len(comparison.runs)} runs, no faults.")
         return 0
     launcher = make_launcher(options.launcher)
     (output / "runs").mkdir(parents=True, exist_ok=True)
-    with only_one(output):
+    with locked(output):
         save_comparison(path, output)
         with (output / HISTORY).open("a") as file:
-            when, how = (
-                f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-                f"--jobs {options.jobs} --launcher {options.launcher}",
-            )
+            when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+            how = f"--jobs {options.jobs} --launcher {options.launcher}"
             finished = sum(run.finished for run in comparison.runs)
             file.write(f"{when}\t{how}\t{finished} of {len(comparison.runs)} runs\n")
         try:
@@ -86,7 +84,7 @@ def compare(config: str, options: CompareOptions, console: Console) -> int:
 def make_launcher(name: str) -> Launcher:
     """The launcher called `name`.
 
-    Raises: UsageError without the extra that it needs.
+    Raises: UsageError if the extra that it needs is not installed.
     """
     if name == "local":
         return LocalLauncher()
@@ -96,10 +94,10 @@ def make_launcher(name: str) -> Launcher:
 
 
 @contextmanager
-def only_one(output: Path) -> Iterator[None]:
-    """Holds the folder: two comparisons at once would write into the same runs.
+def locked(output: Path) -> Iterator[None]:
+    """Locks the folder, because two comparisons at a time would write into the same runs.
 
-    Raises: UsageError if another holds it.
+    Raises: UsageError if another process holds the lock.
     """
     with (output / ".lock").open("w") as file:
         deadline = time.monotonic() + PATIENCE
@@ -115,9 +113,9 @@ def only_one(output: Path) -> Iterator[None]:
 
 
 def run_all(comparison: Comparison, launcher: Launcher, jobs: int, console: Console) -> dict[Run, str]:
-    """Runs what is not finished, `jobs` at a time. Returns those that failed, and why.
+    """Runs all unfinished runs, `jobs` at a time, and returns the failed ones with their errors.
 
-    Raises: KeyboardInterrupt, once all runs under way have stopped.
+    Raises: KeyboardInterrupt after all active runs have stopped.
     """
     waiting: deque[Run] = deque()
     active: dict[Run, Handle] = {}
@@ -146,7 +144,7 @@ def run_all(comparison: Comparison, launcher: Launcher, jobs: int, console: Cons
                 progress.refresh()
                 time.sleep(PAUSE)
         except KeyboardInterrupt:
-            console.print("stopping: runs end after the iteration under way; Ctrl-C again to stop at once")
+            console.print("stopping: runs end after their current iteration; Ctrl-C again to stop at once")
             stop(active)
             raise
         finally:
@@ -156,17 +154,17 @@ def run_all(comparison: Comparison, launcher: Launcher, jobs: int, console: Cons
 
 
 def start(run: Run, launcher: Launcher) -> Handle:
-    """Starts a run, or goes on with one that has left a checkpoint."""
+    """Starts a run, or resumes it if it has a checkpoint."""
     run.error.unlink(missing_ok=True)
     if run.folder.checkpoint.exists():
         return launcher.start(run, ["--resume", str(run.folder.path)])
     shutil.rmtree(run.folder.path, ignore_errors=True)  # stopped before its first checkpoint
     run.log.unlink(missing_ok=True)
-    return launcher.start(run, run.words())
+    return launcher.start(run, run.arguments())
 
 
 def stop(active: dict[Run, Handle]) -> None:
-    """Lets the runs under way end after their iteration; those that take too long are killed by whoever called."""
+    """Interrupts the active runs and waits for them; the caller kills those that take too long."""
     for handle in active.values():
         handle.interrupt()
     deadline = time.monotonic() + GRACE
@@ -175,9 +173,9 @@ def stop(active: dict[Run, Handle]) -> None:
 
 
 def explain_failure(run: Run, status: int) -> str:
-    """The last line that the run printed, kept beside it."""
+    """Writes the last line of the run's log to its error file, and returns it."""
     lines = run.log.read_text(errors="replace").split("\n") if run.log.exists() else []
-    said: Sequence[str] = [line.strip() for line in lines if line.strip()]
-    error = said[-1] if status and said else f"ended with status {status} before it was complete"
+    printed: Sequence[str] = [line.strip() for line in lines if line.strip()]
+    error = printed[-1] if status and printed else f"ended with status {status} before it was complete"
     run.error.write_text(f"{error}\n")
     return error

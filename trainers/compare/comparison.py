@@ -1,4 +1,4 @@
-"""What a comparison is made of."""
+"""A comparison and its runs."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Run:
 
     Attributes:
         task: id.
-        label: the algorithm's name in the comparison.
+        label: name of the algorithm and its settings in the comparison.
         seed: of the run.
-        options: everything else that `diffsim fit` is told.
-        folder: where it goes.
+        options: all other options of `diffsim fit`.
+        folder: the run's folder.
     """
 
     task: str
@@ -33,43 +33,43 @@ class Run:
 
     @property
     def algorithm(self) -> str:
-        """The algorithm's own name."""
+        """Name of the algorithm."""
         return str(self.options.get("algorithm", self.label))
 
     @property
     def cell(self) -> tuple[str, str]:
-        """Task and label: all seeds of a cell have the same options."""
+        """Task and label. All seeds of a cell have the same options."""
         return self.task, self.label
 
     @property
     def log(self) -> Path:
-        """What the run printed."""
+        """File of the run's output."""
         return self.folder.path.with_name(f"{self.folder.path.name}.log")
 
     @property
     def error(self) -> Path:
-        """Why the run failed; there if it did."""
+        """File that says why the run failed; it exists only then."""
         return self.folder.path.with_name(f"{self.folder.path.name}.error")
 
     @property
     def finished(self) -> bool:
-        """Whether it has been trained and judged."""
+        """Whether the run is trained and evaluated."""
         return self.folder.final.exists()
 
     @property
     def env_steps(self) -> int | None:
-        """Its budget in env steps."""
+        """Budget in env steps."""
         return self.options.get("env_steps")
 
-    def words(self) -> list[str]:
-        """What `diffsim fit` is told, from scratch."""
+    def arguments(self) -> list[str]:
+        """Arguments of `diffsim fit` for a new run."""
         own = {"task": self.task, "algorithm": self.algorithm, "seed": self.seed, "run": str(self.folder.path)}
         named = {**own, **{name: value for name, value in self.options.items() if name not in own}}
-        return [f"--{name}={said(value)}" for name, value in named.items()]
+        return [f"--{name}={option_text(value)}" for name, value in named.items()]
 
 
-def said(value: Any) -> str:
-    """A value as it is said on the command line: YAML on one line, whose mappings keep keys that are numbers."""
+def option_text(value: Any) -> str:
+    """A value as text for the command line: YAML on one line, so that mappings keep keys that are numbers."""
     if isinstance(value, str):
         return value
     return yaml.safe_dump(value, default_flow_style=True, width=math.inf).removesuffix("...\n").strip()
@@ -80,15 +80,15 @@ class Comparison:
     """Tasks x algorithms x seeds.
 
     Attributes:
-        name: of the file, without its ending.
+        name: of the file, without its suffix.
         seeds: of every cell.
-        runs: all of them, seed by seed, so that every cell is seen early.
+        runs: all runs, ordered by seed, so that every cell has results early.
         thresholds: returns to reach, by task.
-        score_range: returns that count as 0 and as 1, by task, where they are given.
-        labels: of the algorithms, in order.
-        baseline: the label that the others are compared with.
+        score_range: returns that are the scores 0 and 1, by task, where they are given.
+        labels: of the algorithms, in the order of the file.
+        baseline: label that the others are compared with.
         references: file of published numbers, or None.
-        faults: what is wrong with the file; then `runs` are those that can be read.
+        faults: errors in the file; `runs` are then those that could be read.
     """
 
     name: str

@@ -1,28 +1,30 @@
-"""What a comparison is made of, read from its YAML file.
+"""Reads the YAML file of a comparison.
 
     seeds: [0, 1, 2]
     options: {env_steps: 100_000, evaluate_every_steps: 10_000}   # of every run
     tasks:
       Reacher-v5:
-        thresholds: [-10, -5]            # returns, for the time and the steps that it takes to reach them
-        score_range: [-45, -4]           # returns that count as 0 and 1 where tasks are put together
+        thresholds: [-10, -5]            # returns; the report has the time and the env steps to reach them
+        score_range: [-45, -4]           # returns that are the scores 0 and 1, to combine tasks
         options: {evaluate_episodes: 5}  # of all runs on this task
         algorithms: {SHAC: {config: ../shac_reacher.yaml}}   # of one algorithm on this task
-        skip: [PETS]                     # algorithms that do not run on it
+        skip: [PETS]                     # algorithms that are not run on this task
     algorithms:
       SHAC: {num_envs: 32}
-      SHAC, long windows: {algorithm: SHAC, horizon: 64}     # a name of its own for another setting
-    baseline: SHAC                       # whom the others are compared with; the first algorithm if not given
+      SHAC, long windows: {algorithm: SHAC, horizon: 64}     # a label for other settings
+      my_module:MyAlgorithm: {}          # your own, from the current folder; its label is MyAlgorithm
+    baseline: SHAC                       # that the others are compared with; the first algorithm by default
     references: references.yaml          # published numbers
 
-Options are those of `diffsim fit`. Of the four places the later ones win: all runs, task, algorithm, algorithm on a
-task; `config` names a file of options, whose own come before those beside it. Of such a file budget, task, seed and
-evaluation are left out: these are the comparison's. An option `budget` stands for the run's number of env steps.
+Options are those of `diffsim fit`. They are merged in this order, later ones win: all runs, task, algorithm, algorithm
+on a task. `config` names a file of options, which the options beside it override. The file's budget, task, seed and
+evaluation options are ignored: the comparison sets them. The value `budget` is replaced by the run's env steps.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,18 +40,18 @@ KEYS = ("seeds", "options", "tasks", "algorithms", "baseline", "references")
 TASK_KEYS = ("thresholds", "score_range", "options", "algorithms", "skip")
 LEFT_OUT = ("task", "algorithm", "seed", "run", "video", "env_steps", "seconds", "iterations", "final_episodes")
 LEFT_OUT += ("evaluate_every", "evaluate_every_steps", "evaluate_episodes", "evaluate_stochastic")
-"""Options of a config file that a comparison does not take over."""
+"""Options of a config file that a comparison ignores."""
 OWN = ("task", "seed", "run", "video", "iterations", "evaluate_every")
-"""Options that no run of a comparison can be given."""
+"""Options that a comparison sets itself, and refuses."""
 BUDGET = "budget"
 COPY = "comparison.yaml"
-EVALUATIONS = 10  # if the comparison does not say how often
+EVALUATIONS = 10  # per run, if evaluate_every_steps is not given
 
 
 def read_comparison(path: Path, output: Path) -> Comparison:
-    """The comparison in the file `path`, whose runs go to folders in `output`.
+    """Reads the comparison in the file `path`, with run folders in `output`.
 
-    Raises: OptionError if it is no YAML file of a mapping. All other faults are listed in what is returned.
+    Raises: OptionError if the file is not a YAML mapping. All other faults are listed in the result.
     """
     content = read_yaml(path)
     faults = [f"unknown key {name}; valid: {', '.join(KEYS)}" for name in content if name not in KEYS]
@@ -63,6 +65,7 @@ def read_comparison(path: Path, output: Path) -> Comparison:
     runs: list[Run] = []
     thresholds: dict[str, list[float]] = {}
     ranges: dict[str, tuple[float, float]] = {}
+    names = short_labels(algorithms)
     for task, entry in tasks.items():
         entry = _task(task, entry, algorithms, faults)
         thresholds[task] = entry["thresholds"]
@@ -74,19 +77,19 @@ def read_comparison(path: Path, output: Path) -> Comparison:
                 continue
             own = _options(given, label, path.parent, faults)
             here = _options(entry["algorithms"].get(label), f"{task}, {label}", path.parent, faults)
-            options = _completed({**common, **whole, **own, **here})
+            chosen = {} if names[label] == label else {"algorithm": label}
+            options = _completed({**chosen, **common, **whole, **own, **here})
             for seed in seeds:
-                name = re.sub(r"[^\w.-]+", "-", f"{task}-{label}-seed-{seed}")
-                runs.append(Run(task, label, seed, options, RunFolder(output / "runs" / name)))
-    places = [run.folder.path.name for run in runs]
-    twice = sorted({place for place in places if places.count(place) > 1})
-    faults += [f"two runs would be called {place}" for place in twice]
+                name = re.sub(r"[^\w.-]+", "-", f"{task}-{names[label]}-seed-{seed}")
+                runs.append(Run(task, names[label], seed, options, RunFolder(output / "runs" / name)))
+    counts = Counter(run.folder.path.name for run in runs)
+    faults += [f"two runs would be called {name}" for name in sorted(counts) if counts[name] > 1]
     order = {seed: i for i, seed in enumerate(seeds)}
     references = content.get("references")
     if references is not None and not (path.parent / str(references)).is_file():
         faults.append(f"references must be a file beside the comparison, got {references!r}")
     baseline = str(content.get("baseline", next(iter(algorithms), "")))
-    if algorithms and baseline not in algorithms:
+    if algorithms and names.get(baseline, baseline) not in names.values():
         faults.append(f"baseline must be one of {', '.join(algorithms)}, got {baseline!r}")
     return Comparison(
         name=path.stem,
@@ -94,15 +97,25 @@ def read_comparison(path: Path, output: Path) -> Comparison:
         runs=tuple(sorted(runs, key=lambda run: order[run.seed])),
         thresholds=thresholds,
         score_range=ranges,
-        labels=tuple(algorithms),
-        baseline=baseline,
+        labels=tuple(names.values()),
+        baseline=names.get(baseline, baseline),
         references=None if references is None else path.parent / str(references),
         faults=list(dict.fromkeys(faults)),
     )
 
 
+def short_labels(algorithms: Mapping[str, Any]) -> dict[str, str]:
+    """Labels by name: `MyAlgorithm` for `my_module:MyAlgorithm`, unless two labels would be equal."""
+    short = {
+        name: name if isinstance(options, dict) and "algorithm" in options else re.sub(r"^[\w.]+:(?=\w+$)", "", name)
+        for name, options in algorithms.items()
+    }
+    counts = Counter(short.values())
+    return {name: label if counts[label] == 1 else name for name, label in short.items()}
+
+
 def save_comparison(path: Path, output: Path) -> None:
-    """Copies the file to `output`, with every config that it names written out, so that it can be read there."""
+    """Copies the file to `output`, with the content of all config files, so that it does not depend on them."""
     content = read_yaml(path)
     faults: list[str] = []
 
@@ -123,7 +136,7 @@ def save_comparison(path: Path, output: Path) -> None:
 
 
 def find_comparison(output: Path) -> Path:
-    """The comparison's file in the folder that it was run in.
+    """The comparison's file in its output folder.
 
     Raises: UsageError if there is none.
     """
@@ -151,7 +164,7 @@ def _seeds(value: Any, faults: list[str]) -> list[int]:
 
 
 def _task(task: str, entry: Any, algorithms: Mapping[str, Any], faults: list[str]) -> dict[str, Any]:
-    """What is said about a task, checked, with something for every key."""
+    """The checked entry of a task, with a value for every key."""
     clean: dict[str, Any] = {"thresholds": [], "score_range": None, "options": None, "algorithms": {}, "skip": []}
     if not isinstance(entry, dict | None):
         faults.append(f"{task}: must be followed by a mapping, got {entry!r}")
@@ -184,7 +197,7 @@ def _numbers(value: Any) -> bool:
 
 
 def _options(given: Any, where: str, folder: Path, faults: list[str]) -> dict[str, Any]:
-    """The options in one place, those of its config file before its own."""
+    """The options of one place of the file, merged with those of its config file."""
     if given is None:
         return {}
     if not isinstance(given, dict):
@@ -203,7 +216,7 @@ def _options(given: Any, where: str, folder: Path, faults: list[str]) -> dict[st
 
 
 def _completed(options: dict[str, Any]) -> dict[str, Any]:
-    """With evaluations of both kinds, and with the budget in place of its name."""
+    """Adds the evaluation options, and replaces the value `budget` by the number of env steps."""
     env_steps = options.get("env_steps")
     if type(env_steps) is int:
         options = {"evaluate_every_steps": max(env_steps // EVALUATIONS, 1), **options}

@@ -1,33 +1,34 @@
-"""What would stop a run of a comparison, found before any starts, without training."""
+"""Checks the runs of a comparison before any of them starts."""
 
 from __future__ import annotations
 
-import difflib
-import inspect
 from collections.abc import Iterable
 from typing import Any
 
 import yaml
 
+from diffsim.spelling import did_you_mean
 from diffsim.trainers.compare.comparison import Comparison, Run
 from diffsim.trainers.errors import OptionError
+from diffsim.trainers.options import RENAMED
 from diffsim.trainers.run.arguments import (
-    ALGORITHMS,
     GIVEN,
-    POLICIES,
     RunOptions,
-    choose,
     default_policy,
+    parameters_of,
     parse_fit,
     pick,
-    read_yaml,
 )
 from diffsim.trainers.run.build import build
 from diffsim.trainers.run.fit_command import resolved
+from diffsim.trainers.run.registry import ALGORITHMS, POLICIES, choose
 
 
 def require_faultless(comparison: Comparison) -> None:
-    """Raises: OptionError that lists all faults of the comparison, of its cells, and of runs that are there already."""
+    """Checks the comparison, its cells and the existing runs.
+
+    Raises: OptionError that lists all faults.
+    """
     faults = [*comparison.faults]
     found: dict[str, list[str]] = {}
     first: dict[tuple[str, str], Run] = {}
@@ -42,29 +43,25 @@ def require_faultless(comparison: Comparison) -> None:
     faults += [f"{', '.join(tasks)}: {message}" for message, tasks in found.items()]
     if faults:
         lines = "\n".join(f"  - {fault}" for fault in faults)
-        raise OptionError(f"{len(faults)} fault(s), and nothing was started:\n{lines}")
+        raise OptionError(f"{len(faults)} fault(s); no run was started:\n{lines}")
 
 
 def examine(run: Run) -> tuple[dict[str, Any], list[str]]:
-    """Every option of the run, and what is wrong with it; no options if that keeps them from being read."""
+    """All options of the run, and its faults; no options if they cannot be read."""
     faults = list(budget_faults(run))
-    if run.algorithm not in ALGORITHMS:
-        close = difflib.get_close_matches(run.algorithm, ALGORITHMS, n=1)
-        meant = f"; did you mean {close[0]}?" if close else ""
-        return {}, [*faults, f"algorithm must be one of {', '.join(ALGORITHMS)}, got {run.algorithm!r}{meant}"]
     try:
         policy = run.options.get("policy") or default_policy(run.algorithm, run.task)
         classes = [RunOptions, choose("algorithm", run.algorithm, ALGORITHMS), choose("policy", policy, POLICIES)]
     except OptionError as error:
         return {}, [*faults, str(error)]
-    known = {name for cls in classes for name in inspect.signature(cls).parameters} - (GIVEN - {"policy", "seed"})
+    known = {name for cls in classes for name in parameters_of(cls)} - (GIVEN - {"policy", "seed"})
     unknown = [name for name in run.options if name not in known]
-    faults += [f"unknown option {name}{_meant(name, known)}" for name in unknown]
+    faults += [f"unknown option {name}{did_you_mean(RENAMED.get(name, name), known)}" for name in unknown]
     bad = {*unknown, *(fault.split()[0] for fault in faults)}
     options = {name: value for name, value in run.options.items() if name not in bad}
     clean = Run(run.task, run.label, run.seed, options, run.folder)
     try:
-        values = resolved(parse_fit(clean.words()))
+        values = resolved(parse_fit(clean.arguments()))
         build(RunOptions(**pick(values, RunOptions)), values).check()
     except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
         return {}, [*faults, str(error)]
@@ -72,7 +69,7 @@ def examine(run: Run) -> tuple[dict[str, Any], list[str]]:
 
 
 def budget_faults(run: Run) -> Iterable[str]:
-    """What is wrong with how long it trains."""
+    """Faults of the run's budget."""
     for name, kinds in (("env_steps", (int,)), ("seconds", (int, float))):
         value = run.options.get(name)
         if value is None:
@@ -83,10 +80,10 @@ def budget_faults(run: Run) -> Iterable[str]:
 
 
 def changed(run: Run, values: dict[str, Any]) -> Iterable[str]:
-    """Whether the run's folder holds one with other options."""
+    """A fault if the run's folder holds a run with other options."""
     if not run.folder.config.is_file():
         return
-    there = read_yaml(run.folder.config)
+    there = run.folder.read_config()
     wanted = yaml.safe_load(yaml.safe_dump({**values, "seed": run.seed}))
     names = [name for name in {**wanted, **there} if name != "run" and wanted.get(name) != there.get(name)]
     if names:
@@ -95,8 +92,3 @@ def changed(run: Run, values: dict[str, Any]) -> Iterable[str]:
             f"{run.folder.path} holds a run with {name} {there.get(name)}, not {wanted.get(name)}; "
             "delete it, or choose another --output"
         )
-
-
-def _meant(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]}?" if close else ""

@@ -1,4 +1,4 @@
-"""How runs are started: as processes of this machine."""
+"""Launchers: start runs as processes of this machine."""
 
 from __future__ import annotations
 
@@ -13,53 +13,61 @@ from typing import Protocol
 from diffsim.trainers.compare.comparison import Run
 
 GRACE = 30.0
-"""Seconds that a run has, once interrupted, to end the iteration under way and to leave a checkpoint."""
+"""Seconds that an interrupted run has to finish its iteration and write a checkpoint."""
 
 
 class Handle(Protocol):
-    """A run that was started."""
+    """A started run."""
 
     def poll(self) -> int | None:
-        """Its exit status, or None while it goes on."""
+        """Returns its exit status, or None while it runs."""
         ...
 
     def interrupt(self) -> None:
-        """Asks it to stop after the iteration under way, with a checkpoint."""
+        """Asks it to stop after its current iteration, with a checkpoint."""
         ...
 
     def kill(self) -> None:
-        """Stops it, and all that it started, at once."""
+        """Kills it and its children."""
         ...
 
 
 class Launcher(Protocol):
-    """Whoever starts runs."""
+    """Starts runs."""
 
-    def start(self, run: Run, words: Sequence[str]) -> Handle:
-        """Runs `diffsim fit` with `words`, for `run`; what it prints goes to the run's log."""
+    def start(self, run: Run, arguments: Sequence[str]) -> Handle:
+        """Starts `diffsim fit` with `arguments`, for `run`; its output goes to the run's log."""
         ...
 
     def close(self) -> None:
-        """Lets go of what starting takes."""
+        """Releases the resources of the launcher."""
         ...
 
 
-def open_process(words: Sequence[str], log: Path, threads: int) -> subprocess.Popen[bytes]:
-    """`diffsim fit` in a process group of its own, out of reach of the terminal's Ctrl-C."""
+def open_process(arguments: Sequence[str], log: Path, threads: int, folder: Path) -> subprocess.Popen[bytes]:
+    """Starts `diffsim fit` in its own process group, which the terminal's Ctrl-C does not reach.
+
+    Args:
+        arguments: of the command.
+        log: file that its output is appended to.
+        threads: CPU threads of numerical libraries, unless OMP_NUM_THREADS is set.
+        folder: working directory, whose modules it can import.
+    """
     environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
     with log.open("ab") as file:
         return subprocess.Popen(
-            [sys.executable, "-m", "diffsim.trainers.compare.child", *words],
+            [sys.executable, "-m", "diffsim.trainers.compare.child", *arguments],
             stdin=subprocess.PIPE,
             stdout=file,
             stderr=subprocess.STDOUT,
             env=environment,
+            cwd=folder,
             start_new_session=True,
         )
 
 
 def close_input(process: subprocess.Popen[bytes]) -> None:
-    """Lets go of the pipe that tells a run that it is wanted: whatever is left of it ends."""
+    """Closes the pipe that keeps the child alive; processes of the run that are left then end."""
     assert process.stdin is not None
     process.stdin.close()
 
@@ -68,26 +76,26 @@ class LocalHandle:
     """A process of this machine.
 
     Args:
-        process: the head of its group.
+        process: leader of its process group.
     """
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process
 
     def poll(self) -> int | None:
-        """Its exit status, or None while it goes on."""
+        """Returns its exit status, or None while it runs."""
         status = self.process.poll()
         if status is not None:
             close_input(self.process)
         return status
 
     def interrupt(self) -> None:
-        """Asks it to stop after the iteration under way, with a checkpoint."""
+        """Asks it to stop after its current iteration, with a checkpoint."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
 
     def kill(self) -> None:
-        """Stops it, and all that it started, at once."""
+        """Kills it and its children."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
@@ -97,9 +105,9 @@ class LocalHandle:
 class LocalLauncher:
     """Starts runs as processes of this machine."""
 
-    def start(self, run: Run, words: Sequence[str]) -> LocalHandle:
-        """Runs `diffsim fit` with `words`, for `run`; what it prints goes to the run's log."""
-        return LocalHandle(open_process(words, run.log, int(run.options.get("threads", 1))))
+    def start(self, run: Run, arguments: Sequence[str]) -> LocalHandle:
+        """Starts `diffsim fit` with `arguments`, for `run`; its output goes to the run's log."""
+        return LocalHandle(open_process(arguments, run.log, int(run.options.get("threads", 1)), Path.cwd()))
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Has no resources to release."""

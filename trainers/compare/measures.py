@@ -1,8 +1,8 @@
-"""Measures of Agarwal et al. (2021) over runs and tasks, by scipy's statistics.
+"""Measures of Agarwal et al. (2021) over runs and tasks, with scipy's statistics.
 
-Their own package, rliable, was left out for what it brings along: pandas, statsmodels, arch and seaborn, and
-because its last release is of 2024. The measures are a trimmed mean, a share of pairs and a survival function, and the
-intervals are scipy's percentile bootstraps, which draw anew from the seeds of each task.
+Their package, rliable, is not used: it depends on pandas, statsmodels, arch and seaborn, and its last release is from
+2024. The measures are a trimmed mean, a fraction of pairs and a survival function; the intervals are scipy's percentile
+bootstraps, which resample the seeds of each task.
 
 A group of scores is a list of arrays [seeds], one per task.
 """
@@ -21,7 +21,7 @@ RESAMPLES = 2000
 
 
 class Estimate(NamedTuple):
-    """A number and the ends of its interval; the ends are nan where a task has fewer than two runs."""
+    """A number and the ends of its interval, which are nan if a task has fewer than two runs."""
 
     value: float
     low: float
@@ -46,14 +46,14 @@ def iqm(scores: Scores) -> Estimate:
 
 
 def improvement(scores: Scores, others: Scores, *, bounds: bool = True) -> Estimate:
-    """Probability that a run of the first does better than one of the others, on any of the tasks; ties count half.
+    """Probability that a run of the first group is better than one of the second, averaged over tasks; ties count half.
 
         P = 1 / tasks * sum_task U(x_task, y_task) / (n m),   U Mann and Whitney's statistic
 
     Args:
-        scores: of the first, by task.
-        others: of whom it is compared with, by task.
-        bounds: find the interval, too.
+        scores: of the first group, by task.
+        others: of the second group, by task.
+        bounds: whether to compute the interval.
 
     Returns: the estimate.
     Source: Agarwal et al. (2021), section 4.3.
@@ -70,19 +70,19 @@ def improvement(scores: Scores, others: Scores, *, bounds: bool = True) -> Estim
 
 
 def wins(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Share of pairs of `x` [..., n] and `y` [..., m] in which x is larger, ties as halves: [...]."""
+    """Fraction of pairs of `x` [..., n] and `y` [..., m] in which x is larger; ties count half: [...]."""
     difference = x[..., :, None] - y[..., None, :]
     return 0.5 * (1.0 + np.sign(difference)).mean((-2, -1))
 
 
 def profile(scores: Scores, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Share of runs whose score is above each level, tasks counting the same, and its interval.
+    """Fraction of runs whose score is above each level, averaged over tasks, and its interval.
 
     Args:
         scores: by task.
-        levels: [L], rising.
+        levels: [L], increasing.
 
-    Returns: share, low and high ends, each [L]; the ends are nan where a task has fewer than two runs.
+    Returns: fraction, low and high ends, each [L]; the ends are nan if a task has fewer than two runs.
     Source: Agarwal et al. (2021), section 4.2.
     """
 
@@ -96,13 +96,13 @@ def profile(scores: Scores, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray,
 
 
 def estimate(samples: Scores, statistic: Callable[..., Any]) -> Estimate:
-    """A statistic of all samples, and its interval."""
+    """A statistic of all samples with its interval."""
     low, high = interval(samples, statistic)
     return Estimate(float(statistic(*samples)), float(low), float(high))
 
 
 def interval(samples: Scores, statistic: Callable[..., Any]) -> tuple[Any, Any]:
-    """Ends of the stratified-bootstrap interval: each sample is drawn anew from itself. Always the same draws."""
+    """Ends of the stratified-bootstrap interval, which resamples each sample by itself, with a fixed seed."""
     if min(len(sample) for sample in samples) < 2:
         return np.nan, np.nan
     result = stats.bootstrap(

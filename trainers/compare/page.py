@@ -1,4 +1,4 @@
-"""A page as a list of blocks, written as Markdown and as a self-contained HTML file."""
+"""A page as a list of blocks, and its Markdown and self-contained HTML."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ details { margin: .3em 0; } summary { cursor: pointer; }
 
 @dataclass(frozen=True)
 class Heading:
-    """A title, of level 1 to 3."""
+    """A heading of level 1 to 3."""
 
     text: str
     level: int = 2
@@ -47,7 +47,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Link:
-    """A word in a cell that leads somewhere, relative to the page."""
+    """A link in a cell, relative to the page."""
 
     text: str
     target: str
@@ -58,13 +58,13 @@ Cell = str | Link
 
 @dataclass(frozen=True)
 class Grid:
-    """A table. The cells of the columns from `words` on are words, those before it numbers.
+    """A table. Columns from `words` on are text, those before it are numbers.
 
     Attributes:
-        title: what is in it.
+        title: caption of the table.
         header: one cell per column.
-        rows: of cells.
-        words: index of the first column of words; none if None.
+        rows: rows of cells.
+        words: index of the first column of text; None if there is none.
     """
 
     title: str
@@ -75,14 +75,14 @@ class Grid:
 
 @dataclass(frozen=True)
 class Pictures:
-    """PNG files beside the page, side by side where there is room; each with what it shows."""
+    """PNG files beside the page, each with its description."""
 
     shown: Sequence[tuple[Path, str]]
 
 
 @dataclass(frozen=True)
 class Code:
-    """Something to unfold, as it stands in a file."""
+    """The text of a file, folded."""
 
     title: str
     text: str
@@ -92,12 +92,12 @@ Block = Heading | Text | Grid | Pictures | Code
 
 
 def markdown(blocks: Sequence[Block]) -> str:
-    """The page as Markdown; pictures stay files beside it."""
+    """The page as Markdown, with links to the pictures."""
     return "\n\n".join(_markdown(block) for block in blocks) + "\n"
 
 
 def html(title: str, blocks: Sequence[Block]) -> str:
-    """The page as HTML that needs nothing beside it: no network, no script, pictures within."""
+    """The page as self-contained HTML: without network or scripts, with embedded pictures."""
     body = "\n".join(_html(block) for block in blocks)
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

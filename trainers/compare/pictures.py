@@ -1,4 +1,4 @@
-"""Pictures of a comparison: learning curves, scores, profiles and gradients."""
+"""Pictures of the report: learning curves, scores, performance profiles and gradients."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from diffsim.trainers.compare.results import FAMILIES, Results
 
 COLORS = ("#2a6f97", "#e07a1f", "#2f8f5b", "#b01e2e", "#7a4fa3", "#8a6d00", "#d2569b", "#3f3f3f", "#39b5b0", "#7f7f7f")
 MARKERS = "osD^vPX*<>"
-FAMILY_COLORS: dict[str, str] = dict(zip(FAMILIES.values(), COLORS, strict=False))
+OTHER_COLOR = "#7f7f7f"
+FAMILY_COLORS: dict[str, str] = dict(zip(FAMILIES, (*COLORS[:4], OTHER_COLOR), strict=True))
 PANEL, DPI = (5.0, 3.7), 140
 LEVELS = np.linspace(0.0, 1.0, 101)
-POINTS = 200  # of a mean over seeds whose evaluations are not at the same places
+POINTS = 200  # of the mean curve of seeds that were evaluated at different times
 
 
 def draw_curves(
@@ -30,10 +31,10 @@ def draw_curves(
     path: Path,
     title: str,
 ) -> None:
-    """Official returns of some algorithms on a task, against "env_steps" or "seconds"; writes a PNG.
+    """Draws official returns of some algorithms on a task, against "env_steps" or "seconds"; writes a PNG.
 
-    Line: mean over the seeds, by mean actions; dotted by sampled ones. Band: from the lowest seed to the highest.
-    Grey: means of all other algorithms. Dashed: what is published for that task and budget.
+    Line: mean over the seeds, of mean actions; dotted: of sampled actions. Band: from the lowest to the highest seed.
+    Grey: means of all other algorithms. Dashed: published returns for that task and budget.
     """
     figure, axes = panel(title)
     for label in results.labels:
@@ -67,11 +68,11 @@ def draw_curves(
 
 
 def logarithmic_from_zero(axes: Axes, linear_until: float) -> None:
-    """Makes the horizontal axis of what is drawn, never negative, logarithmic, with 0 at its left end.
+    """Makes the horizontal axis logarithmic, but with 0 at its left end. The data must not be negative.
 
     Args:
-        axes: with everything drawn.
-        linear_until: a power of ten, in units of the axis; below it, down to 0, the axis is linear.
+        axes: with all lines drawn.
+        linear_until: a power of ten, in units of the axis; the axis is linear from 0 to it.
     """
     axes.set_xscale("symlog", linthresh=linear_until, linscale=0.5)
     end = max(axes.dataLim.x1, linear_until)
@@ -82,7 +83,7 @@ def logarithmic_from_zero(axes: Axes, linear_until: float) -> None:
 
 
 def common_range(results: Results, task: str, references: Sequence[Reference]) -> tuple[float, float]:
-    """Ends of the vertical axis, the same for all pictures of a task: whatever is evaluated by mean actions."""
+    """Limits of the vertical axis, for all pictures of a task: the range of all evaluations of mean actions."""
     curves = [result.curve.mean for result in results.all if result.run.task == task]
     heights = np.concatenate([*curves, [reference.mean for reference in references], np.zeros(0)])
     if not len(heights):
@@ -101,7 +102,7 @@ def budgets_differ(results: Results, task: str, labels: Sequence[str]) -> bool:
 def mean_curve(
     results: Results, task: str, label: str, against: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Where, [P], and returns by mean and by sampled actions, [seeds, P], as far as all seeds that have begun go."""
+    """Env steps or seconds [P], and returns of mean and of sampled actions [seeds, P], up to the shortest run."""
     curves = [curve for result in results.of(task, label) if len((curve := result.curve).mean) > 1]
     if not curves:
         return None
@@ -117,13 +118,13 @@ def mean_curve(
 
 
 def draw_scores(rows: Sequence[tuple[str, str, Estimate]], title: str, label: str, path: Path) -> None:
-    """Estimates and their intervals, one row per algorithm, the best on top; writes a PNG.
+    """Draws estimates with their intervals, one row per algorithm, best on top; writes a PNG.
 
     Args:
         rows: label, family and estimate of each algorithm.
         title: of the picture.
         label: of the axis.
-        path: of the picture.
+        path: of the PNG file.
     """
     figure = Figure(figsize=(5.0, 0.9 + 0.22 * len(rows)), layout="constrained")
     axes = figure.subplots()
@@ -132,7 +133,7 @@ def draw_scores(rows: Sequence[tuple[str, str, Estimate]], title: str, label: st
 
 
 def draw_summary(panels: Sequence[tuple[str, str, Sequence[tuple[str, str, Estimate]]]], path: Path) -> None:
-    """Several pictures of `draw_scores` side by side: title, label and rows of each."""
+    """Draws several panels like `draw_scores` side by side, from their titles, labels and rows; writes a PNG."""
     height = 0.9 + 0.24 * max(len(rows) for _, _, rows in panels)
     figure = Figure(figsize=(3.9 * len(panels), height), layout="constrained")
     grid = figure.subplots(1, len(panels), squeeze=False)[0]
@@ -142,10 +143,10 @@ def draw_summary(panels: Sequence[tuple[str, str, Sequence[tuple[str, str, Estim
 
 
 def score_panel(axes: Axes, rows: Sequence[tuple[str, str, Estimate]], title: str, label: str) -> None:
-    """One picture of `draw_scores`."""
+    """Draws one panel of scores."""
     rows = sorted(rows, key=lambda row: row[2].value)
     for height, (_, family, found) in enumerate(rows):
-        color = FAMILY_COLORS[family]
+        color = FAMILY_COLORS.get(family, OTHER_COLOR)
         if np.isfinite(found.low):
             axes.plot([found.low, found.high], [height, height], color=color, linewidth=5, alpha=0.3)
         axes.plot(found.value, height, "o", color=color, markersize=5)
@@ -153,16 +154,16 @@ def score_panel(axes: Axes, rows: Sequence[tuple[str, str, Estimate]], title: st
     axes.set_ylim(-0.7, max(len(rows), 1) - 0.3)
     axes.set_title(title, fontsize=10, fontweight="bold")
     axes.set_xlabel(label, fontsize=8)
-    seen = {family for _, family, _ in rows}
-    for family, color in FAMILY_COLORS.items():
-        if family in seen:
-            axes.plot([], [], "o", color=color, label=family)
+    shown = {family for _, family, _ in rows}
+    for family in dict.fromkeys((*FAMILIES, *sorted(shown))):
+        if family in shown:
+            axes.plot([], [], "o", color=FAMILY_COLORS.get(family, OTHER_COLOR), label=family)
     axes.legend(fontsize=7, frameon=True, framealpha=0.8, edgecolor="none", loc="best")
     clean(axes)
 
 
 def draw_profiles(results: Results, labels: Sequence[str], title: str, path: Path) -> None:
-    """Share of runs above each score, tasks put together; writes a PNG."""
+    """Draws performance profiles: the fraction of runs above each score, over all tasks; writes a PNG."""
     figure, axes = panel(title)
     for i, label in enumerate(labels):
         share, low, high = profile(results.normalized(label), LEVELS)
@@ -170,12 +171,12 @@ def draw_profiles(results: Results, labels: Sequence[str], title: str, path: Pat
         style = {"marker": MARKERS[i % len(MARKERS)], "markevery": (5 * i, 40)}
         axes.plot(LEVELS, share, color=color, label=label, linewidth=1.8, markersize=4, **style)
         axes.fill_between(LEVELS, low, high, color=color, alpha=0.1, linewidth=0)
-    axes.set(xlabel="score s", ylabel="share of runs with a score above s", ylim=(-0.03, 1.03), xlim=(0, 1))
+    axes.set(xlabel="score s", ylabel="fraction of runs with a score above s", ylim=(-0.03, 1.03), xlim=(0, 1))
     finish(figure, axes, path)
 
 
 def draw_gradients(results: Results, task: str, path: Path) -> bool:
-    """Norms of the gradient against env steps, one seed of each algorithm that logs it; a PNG, if there are any."""
+    """Draws gradient norms against env steps, of one seed of each algorithm; writes a PNG, if any are logged."""
     figure, axes = panel(task)
     number = 0
     for label in results.labels:
@@ -196,7 +197,7 @@ def draw_gradients(results: Results, task: str, path: Path) -> bool:
 
 
 def panel(title: str) -> tuple[Figure, Axes]:
-    """An empty picture."""
+    """An empty figure with a title."""
     figure = Figure(figsize=PANEL, layout="constrained")
     axes = figure.subplots()
     axes.set_title(title, fontsize=10, fontweight="bold")
@@ -204,7 +205,7 @@ def panel(title: str) -> tuple[Figure, Axes]:
 
 
 def finish(figure: Figure, axes: Axes, path: Path) -> None:
-    """Legend below, grid, and onto disk."""
+    """Adds the legend and the grid, and writes the figure."""
     clean(axes)
     handles, labels = axes.get_legend_handles_labels()
     if handles:
@@ -213,13 +214,13 @@ def finish(figure: Figure, axes: Axes, path: Path) -> None:
 
 
 def clean(axes: Axes) -> None:
-    """No frame, a faint grid."""
+    """Removes the frame and adds a grid."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25, linewidth=0.6)
 
 
 def overall(results: Results, quantity: str = "score") -> list[tuple[str, str, Estimate]]:
-    """Interquartile means over all tasks, of the algorithms that have finished runs on every one."""
+    """Interquartile means over all tasks, of the algorithms with finished runs on every task."""
     family = {label: name for name, labels in results.families().items() for label in labels}
     return [(label, family[label], iqm(results.normalized(label, quantity))) for label in results.complete()]
 

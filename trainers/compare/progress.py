@@ -13,15 +13,15 @@ from rich.table import Table
 from diffsim.trainers.compare.comparison import Comparison, Run
 
 State = Literal["waiting", "running", "finished", "stopped", "failed"]
-REREAD = 2.0  # seconds between looks into the files of a run
+REREAD = 2.0  # seconds between reads of the runs' metrics
 
 
 class Progress:
-    """Shows where every run stands; where there is no terminal, a line for every run that starts or ends.
+    """Shows the state of every run; without a terminal, prints a line for every run that starts or ends.
 
     Args:
-        comparison: whose runs they are.
-        console: where to.
+        comparison: the comparison.
+        console: console to print to.
     """
 
     def __init__(self, comparison: Comparison, console: Console) -> None:
@@ -33,18 +33,18 @@ class Progress:
         self.live = Live(console=console, get_renderable=self.table, refresh_per_second=1, transient=False)
 
     def __enter__(self) -> Progress:
-        """Draws the table, on a terminal."""
+        """Starts the live table on a terminal."""
         if self.console.is_terminal:
             self.live.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Leaves it as it is."""
+        """Stops updating the table."""
         if self.console.is_terminal:
             self.live.stop()
 
     def set(self, run: Run, state: State, why: str = "") -> None:
-        """A run is in another state now."""
+        """Sets the state of a run."""
         self.states[run] = state
         if state != "waiting" and not self.console.is_terminal:
             count = f"{sum(value == 'finished' for value in self.states.values())}/{len(self.comparison.runs)}"
@@ -52,7 +52,7 @@ class Progress:
             self.console.print(line, soft_wrap=True, markup=False, highlight=False)
 
     def refresh(self) -> None:
-        """Reads how far the runs are that are under way, now and then."""
+        """Reads the progress of the active runs, at most every `REREAD` seconds."""
         if not self.console.is_terminal or time.monotonic() < self.read_at + REREAD:
             return
         self.read_at = time.monotonic()
@@ -61,11 +61,11 @@ class Progress:
                 self.steps[run] = last_env_steps(run)
 
     def table(self) -> Table:
-        """Finished runs of each cell, and how far the one under way is."""
+        """Number of finished runs of each cell, and the progress of the active ones."""
         counts = {state: sum(value == state for value in self.states.values()) for state in dict.fromkeys(STATES)}
         minutes, seconds = divmod(int(time.monotonic() - self.began), 60)
-        told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-        table = Table(box=SIMPLE, padding=(0, 1, 0, 0), caption=f"{told}; {minutes} min {seconds:02d} s")
+        summary = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+        table = Table(box=SIMPLE, padding=(0, 1, 0, 0), caption=f"{summary}; {minutes} min {seconds:02d} s")
         table.add_column(f"{len(self.comparison.runs)} runs", no_wrap=True)
         for task in self.comparison.tasks:
             table.add_column(task, no_wrap=True)
@@ -74,7 +74,7 @@ class Progress:
         return table
 
     def cell(self, task: str, label: str) -> str:
-        """What is told of the seeds of a task and an algorithm."""
+        """The text for the seeds of a task and an algorithm."""
         states = {run: state for run, state in self.states.items() if run.cell == (task, label)}
         if not states:
             return "-"
@@ -92,9 +92,9 @@ STATES: tuple[State, ...] = ("finished", "running", "waiting", "stopped", "faile
 
 
 def last_env_steps(run: Run) -> float:
-    """Env steps of the last row that the run has written, 0 before any."""
+    """Env steps of the last row of the run's metrics, or 0."""
     try:
         rows = run.folder.read_metrics()
         return rows[-1].get("env_steps", 0.0) if rows else 0.0
-    except (ValueError, OSError):  # it is being written at this moment
+    except (ValueError, OSError):  # the file is being written
         return 0.0

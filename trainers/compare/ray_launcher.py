@@ -1,4 +1,4 @@
-"""How runs are started on a Ray cluster."""
+"""A launcher that starts runs on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ from diffsim.trainers.errors import UsageError
 PAUSE = 0.5  # seconds
 
 
-def run_process(words: Sequence[str], log: str, threads: int) -> int:
-    """Runs `diffsim fit` on the machine that Ray has chosen. Returns its exit status.
+def run_process(arguments: Sequence[str], log: str, threads: int, folder: str) -> int:
+    """Runs `diffsim fit` on the machine that Ray has chosen, in the working directory `folder`.
 
-    Ray interrupts this function to stop the run; if Ray's own process ends, so does the run.
+    Ray interrupts this function to stop the run. If Ray's process ends, the run ends too.
+
+    Returns: its exit status.
     """
-    process = open_process(words, Path(log), threads)
+    process = open_process(arguments, Path(log), threads, Path(folder))
     try:
-        while True:  # an interrupt by Ray comes between two lines of Python, not into a wait
+        while True:  # Ray can interrupt only between two lines of Python, not in a long wait
             try:
                 return process.wait(PAUSE)
             except subprocess.TimeoutExpired:
@@ -33,7 +35,7 @@ def run_process(words: Sequence[str], log: str, threads: int) -> int:
         try:
             return process.wait(GRACE)
         except subprocess.TimeoutExpired:
-            raise KeyboardInterrupt from None  # and with the pipe, the run ends
+            raise KeyboardInterrupt from None  # closing the pipe ends the run
     finally:
         close_input(process)
 
@@ -43,36 +45,36 @@ class RayHandle:
 
     Args:
         ray: the library.
-        reference: what Ray calls the run.
+        reference: Ray's object reference of the run.
     """
 
     def __init__(self, ray: Any, reference: Any) -> None:
         self.ray, self.reference = ray, reference
 
     def poll(self) -> int | None:
-        """Its exit status, or None while it goes on or waits for a machine."""
+        """Returns its exit status, or None while it runs or waits for a machine."""
         ready, _ = self.ray.wait([self.reference], timeout=0)
         if not ready:
             return None
         try:
             return self.ray.get(self.reference)
-        except (self.ray.exceptions.RayError, KeyboardInterrupt):  # cancelled, or its machine was lost
+        except (self.ray.exceptions.RayError, KeyboardInterrupt):  # cancelled, or the machine failed
             return 1
 
     def interrupt(self) -> None:
-        """Asks Ray to interrupt it. Ray does not wait: the run may go on later from an older checkpoint."""
+        """Asks Ray to interrupt it. Ray does not wait for the run, which may then continue from an older checkpoint."""
         self.ray.cancel(self.reference)
 
     def kill(self) -> None:
-        """Stops it at once."""
+        """Kills it."""
         self.ray.cancel(self.reference, force=True)
 
 
 class RayLauncher:
-    """Starts runs on the Ray cluster that is there, or on a local one of its own.
+    """Starts runs on an existing Ray cluster, or on a new local one.
 
     Args:
-        address: of the cluster; None for what Ray finds (RAY_ADDRESS, or a new local one).
+        address: of the cluster; None for RAY_ADDRESS, or a new local cluster.
 
     Raises: UsageError without the `ray` extra.
     """
@@ -86,14 +88,14 @@ class RayLauncher:
         if self.ours:
             self.ray.init(address=address, include_dashboard=False, log_to_driver=False)
 
-    def start(self, run: Run, words: Sequence[str]) -> RayHandle:
-        """Runs `diffsim fit` with `words`, for `run`; what it prints goes to the run's log."""
+    def start(self, run: Run, arguments: Sequence[str]) -> RayHandle:
+        """Starts `diffsim fit` with `arguments`, for `run`; its output goes to the run's log."""
         threads = int(run.options.get("threads", 1))
         gpus = 1 if str(run.options.get("device", "cpu")).startswith("cuda") else 0
         task = self.ray.remote(num_cpus=threads, num_gpus=gpus, max_retries=0)(run_process)
-        return RayHandle(self.ray, task.remote(list(words), str(run.log), threads))
+        return RayHandle(self.ray, task.remote(list(arguments), str(run.log), threads, str(Path.cwd())))
 
     def close(self) -> None:
-        """Leaves the cluster; one of our own ends."""
+        """Disconnects from the cluster; a local one that was started here is shut down."""
         if self.ours:
             self.ray.shutdown()

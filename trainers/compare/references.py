@@ -1,4 +1,4 @@
-"""Published returns, from a YAML file, to put beside a comparison's own."""
+"""Published returns, from a YAML file, to compare with."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from diffsim.trainers.run.arguments import official_id, read_yaml
 
 
 class Reference(NamedTuple):
-    """A published number.
+    """A published return.
 
     Attributes:
-        task: id, of the newest version.
-        algorithm: name.
+        task: id, with the newest version.
+        algorithm: name of the algorithm.
         env_steps: budget.
         mean: return, averaged over the seeds.
-        std: deviation over the seeds.
-        source: name in the file.
+        std: standard deviation over the seeds.
+        source: name of the source in the file.
     """
 
     task: str
@@ -30,7 +30,7 @@ class Reference(NamedTuple):
 
 
 def read_references(path: Path | None) -> tuple[list[Reference], dict[str, dict[str, Any]]]:
-    """All numbers of a file, and what it says of their sources; none without a file."""
+    """Reads all returns and their sources from a file; none if `path` is None."""
     if path is None:
         return [], {}
     sources: dict[str, dict[str, Any]] = read_yaml(path)["sources"]
@@ -45,7 +45,7 @@ def read_references(path: Path | None) -> tuple[list[Reference], dict[str, dict[
 
 
 def matching(references: Sequence[Reference], task: str, budgets: dict[str, int | None]) -> list[Reference]:
-    """Those of the task and of each algorithm's own budget, as `budgets` has them by algorithm."""
+    """References for the task at the budget of each algorithm; `budgets` maps algorithms to env steps."""
     return [
         reference
         for reference in references

@@ -1,4 +1,4 @@
-"""`diffsim report`: one page that tells what came of a comparison, finished or not."""
+"""`diffsim report`: the report of a comparison, finished or not."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ HISTORY = "history.txt"
 
 
 def write_report(output: Path) -> Path:
-    """Writes report/index.html, report.md and their pictures into the folder of a comparison. Returns the page.
+    """Writes report/index.html, report.md and their pictures into the folder of a comparison, and returns the page.
 
-    Raises: UsageError if it is no such folder, or its file has faults.
+    Raises: UsageError if it is not the folder of a comparison, or its file has faults.
     """
     comparison = read_comparison(find_comparison(output), output)
     if comparison.faults:
@@ -49,7 +49,7 @@ def write_report(output: Path) -> Path:
     results = Results(comparison, load(comparison))
     references, sources = read_references(comparison.references)
     title = f"Comparison {output.name}"
-    blocks: list[Block] = [Heading(title, 1), Text(summary(results)), *together(results, folder)]
+    blocks: list[Block] = [Heading(title, 1), Text(summary(results)), *all_tasks_blocks(results, folder)]
     shown: list[Reference] = []
     for task in results.tasks:
         budgets = {result.run.algorithm: result.run.env_steps for result in results.all if result.run.task == task}
@@ -66,24 +66,23 @@ def write_report(output: Path) -> Path:
     return page
 
 
-OPTIONS = "Every option of every setting, as its run resolved it; seeds of a setting differ in nothing else. "
-OPTIONS += "They are in config.yaml of each run's folder."
+OPTIONS = "All options of every task and algorithm, from config.yaml in the run's folder. Seeds have the same options."
 
 
 def summary(results: Results) -> str:
-    """How much of it there is."""
+    """One sentence: algorithms, tasks, seeds and the states of the runs."""
     states = Counter(result.state for result in results.all)
-    told = ", ".join(f"{count} {state}" for state, count in states.items())
+    counts = ", ".join(f"{count} {state}" for state, count in states.items())
     names = f"{len(results.labels)} algorithms on {', '.join(results.tasks)}, seeds "
     seeds = ", ".join(map(str, results.comparison.seeds))
-    return f"{names}{seeds}: {len(results.all)} runs, {told}. {datetime.now(UTC):%Y-%m-%d %H:%M} UTC."
+    return f"{names}{seeds}: {len(results.all)} runs, {counts}. {datetime.now(UTC):%Y-%m-%d %H:%M} UTC."
 
 
-def together(results: Results, folder: Path) -> list[Block]:
-    """All tasks put together."""
+def all_tasks_blocks(results: Results, folder: Path) -> list[Block]:
+    """Pictures and tables of scores combined over all tasks."""
     rows = overall(results)
     if not rows:
-        return [Text("Tasks are put together once an algorithm has finished runs on all of them.")]
+        return [Text("Scores are combined over tasks once an algorithm has finished runs on all of them.")]
     panels = [(task, "official return", by_task(results, task)) for task in results.tasks]
     draw_summary([("All tasks", "score", rows), *panels], folder / "summary.png")
     draw_scores(rows, "All tasks: final score", "interquartile mean, 95% interval", folder / "scores.png")
@@ -103,13 +102,11 @@ def together(results: Results, folder: Path) -> list[Block]:
         f"{task} {low:,.6g} and {high:,.6g}" for task in results.tasks for low, high in [results.score_range(task)]
     )
     missing = [label for label in results.labels if label not in complete]
-    words = f"A score is a return on a scale where 0 and 1 are, on {ranges}. "
-    words += "The points are interquartile means over all runs of all tasks, the bars 95% intervals by a stratified "
-    words += (
-        "bootstrap over the seeds of each task. Budgets are those of the tables below, and differ where they say so."
-    )
+    words = f"A score is a normalised return; the returns of scores 0 and 1 are: {ranges}. "
+    words += "Points are interquartile means over all runs of all tasks; bars are 95% intervals by a stratified "
+    words += "bootstrap over the seeds of each task. The budgets are in the tables below, and may differ."
     if missing:
-        words += f" Not among them, for want of a finished run on every task: {', '.join(missing)}."
+        words += f" Without a finished run on every task, and therefore not shown: {', '.join(missing)}."
     return [
         Heading("All tasks"),
         Text(words),
@@ -120,7 +117,7 @@ def together(results: Results, folder: Path) -> list[Block]:
 
 
 def task_blocks(results: Results, task: str, references: list[Reference], folder: Path) -> list[Block]:
-    """Curves and tables of one task."""
+    """Learning curves and tables of one task."""
     blocks: list[Block] = [Heading(task)]
     rows = by_task(results, task)
     pictures: list[tuple[Path, str]] = []
@@ -130,7 +127,7 @@ def task_blocks(results: Results, task: str, references: list[Reference], folder
         pictures.append((path, f"{task}: final returns"))
     gradients = folder / f"gradients-{slug(task)}.png"
     if draw_gradients(results, task, gradients):
-        pictures.append((gradients, f"{task}: norms of gradients"))
+        pictures.append((gradients, f"{task}: gradient norms"))
     blocks += [score_table(results, task, references), Pictures(pictures)]
     for against, words in (("env_steps", "env steps"), ("seconds", "seconds of training")):
         pictures = []
@@ -146,54 +143,54 @@ def task_blocks(results: Results, task: str, references: list[Reference], folder
 
 
 def protocol(results: Results) -> list[str]:
-    """How everything was measured, in words."""
+    """Paragraphs that describe the evaluation protocol."""
     options = [result.run.options for result in results.all]
-    during = _told(option.get("evaluate_episodes", 3) for option in options)
-    final = _told(option.get("final_episodes", 10) for option in options)
-    every = _told(option.get("evaluate_every_steps", 0) for option in options)
+    during = _listed(option.get("evaluate_episodes", 3) for option in options)
+    final = _listed(option.get("final_episodes", 10) for option in options)
+    every = _listed(option.get("evaluate_every_steps", 0) for option in options)
     return [
-        "Every policy is judged in the official Gymnasium environment (C MuJoCo), whatever it was trained on: before "
-        f"training, and at the first end of an iteration at or after every {every} env steps (of the task and "
-        f"algorithm), by the undiscounted return of {during} whole episodes, whose resets have the same seeds every "
-        "time. Env steps are those of training, of all copies together; of learned models, real ones.",
-        "Lines: mean over the seeds of the mean over these episodes, by mean actions. Bands: lowest to highest seed. "
-        "Dotted: the same by sampled actions. A policy without noise of its own has one line only: what exploration "
-        "adds in training is not part of it. A planner plans every action.",
-        f"Final return: the policy at the end of training, not the best one seen, over {final} other episodes with "
-        "resets that training never saw: per seed the mean over the episodes, then mean ± (population) deviation over "
-        "the seeds. Sampled actions: the same episodes again. Area under curve: mean over env steps of the evaluations "
-        "from 0 to the budget, joined by straight lines.",
-        "Seconds are wall-clock seconds of training on one machine, without evaluations, beside as many other runs as "
-        "were asked for: they count what a run took there, not what it takes alone.",
-        "Probability of improvement: share of pairs of runs in which the first is better, ties half, averaged over "
-        "tasks. Performance profile: share of runs above a score, averaged over tasks. Intervals draw 2,000 times from "
-        "the seeds of each task; with few seeds they are rough, and too narrow rather than too wide.",
+        "Every policy is evaluated in the official Gymnasium environment (C MuJoCo), also if it was trained in another "
+        f"one: before training, and after the first iteration that reaches each multiple of {every} env steps (as set "
+        f"for the task and algorithm). An evaluation is the undiscounted return of {during} whole episodes, with the "
+        "same reset seeds every time. Env steps count training only, of all copies; for learned models, real steps.",
+        "Lines: mean over the seeds of the mean over these episodes, with mean actions. Bands: lowest to highest seed. "
+        "Dotted: the same with sampled actions. A deterministic policy has one line only, without exploration noise. "
+        "A planner plans every action.",
+        f"Final return: of the policy at the end of training, not of the best one, over {final} other episodes, with "
+        "reset seeds that training does not use: per seed the mean over the episodes, then mean ± population standard "
+        "deviation over the seeds. Sampled actions: the same episodes with sampled actions. Area under curve: mean of "
+        "the linearly interpolated evaluations, over env steps from 0 to the budget.",
+        "Seconds are wall-clock seconds of training, without evaluations, on a machine that ran other runs at the same "
+        "time: a run alone may be faster.",
+        "Probability of improvement: fraction of pairs of runs in which the first is better, ties count half, averaged "
+        "over tasks. Performance profile: fraction of runs above a score, averaged over tasks. Intervals resample the "
+        "seeds of each task 2,000 times; with few seeds they are rough, and too narrow rather than too wide.",
     ]
 
 
 def source_words(source: dict[str, object]) -> str:
-    """What a source is, and how it measured."""
+    """Title, place, seeds and protocol of a source."""
     words = " ".join(str(source["protocol"]).split())
     return f"{source['title']} ({source['where']}; {source['seeds']} seeds), {words}"
 
 
 def machines(results: Results, output: Path) -> list[Block]:
-    """Where it ran, and when it was started."""
+    """The machines of the runs, and when the comparison was started."""
     lines: dict[str, int] = {}
     for result in results.all:
         path = result.run.folder.machine
         for line in path.read_text().splitlines() if path.exists() else []:
             lines[line] = lines.get(line, 0) + 1
-    told: list[Block] = [Text(f"{line}: {count} runs.") for line, count in lines.items()]
+    blocks: list[Block] = [Text(f"{line}: {count} runs.") for line, count in lines.items()]
     history = output / HISTORY
     if history.exists():
         rows = [line.split("\t") for line in history.read_text().splitlines()]
-        told.append(Grid("Started", ["when", "how", "finished before"], rows, words=1))
-    return told
+        blocks.append(Grid("Started", ["when", "how", "finished before"], rows, words=1))
+    return blocks
 
 
 def configs(results: Results) -> list[Block]:
-    """One file of options per setting."""
+    """The options of every task and algorithm."""
     first: dict[tuple[str, str], Run] = {}
     for result in results.all:
         if result.run.folder.config.exists():
@@ -203,10 +200,10 @@ def configs(results: Results) -> list[Block]:
 
 
 def slug(words: str) -> str:
-    """Words for the name of a file."""
+    """Text as part of a file name."""
     return "".join(letter if letter.isalnum() else "-" for letter in words.lower())
 
 
-def _told(values: object) -> str:
+def _listed(values: object) -> str:
     found = sorted(set(values))  # pyright: ignore[reportArgumentType, reportCallIssue]
     return " or ".join(f"{value:,}" for value in found)

@@ -1,4 +1,4 @@
-"""What the runs of a comparison have left on disk, finished or not."""
+"""Results of the runs of a comparison, read from their folders."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from diffsim.trainers.compare.comparison import Comparison, Run
-from diffsim.trainers.run.arguments import ALGORITHMS
+from diffsim.trainers.run.arguments import ALGORITHMS, choose
 
-FAMILIES = {
-    "pathwise": "Pathwise",
-    "likelihood_ratio": "Likelihood ratio",
-    "value_gradient": "Value gradient",
-    "model_based": "Learned model",
-}
-"""Headings of the ways of getting a policy gradient, by folder of `trainers`."""
+FAMILIES = ("Pathwise", "Likelihood ratio", "Value gradient", "Learned model", "Other")
+"""Headings of the families of algorithms, in the order of the report; other families follow."""
+
+PACKAGES: dict[str, str] = dict(
+    zip(("pathwise", "likelihood_ratio", "value_gradient", "model_based"), FAMILIES, strict=False)
+)
+"""Family of an algorithm without one of its own, by its package."""
 
 
 class Curve(NamedTuple):
-    """Evaluations of a run, in the order of time.
+    """Evaluations of a run, ordered by time.
 
     Attributes:
         env_steps: [E].
-        seconds: [E], of training alone, without evaluations.
-        mean: [E], return by mean actions, averaged over the episodes.
-        sampled: [E], by sampled actions; nan where they were not played.
+        seconds: [E], of training without evaluations.
+        mean: [E], return of mean actions, averaged over the episodes.
+        sampled: [E], return of sampled actions; nan if they were not evaluated.
     """
 
     env_steps: np.ndarray
@@ -39,13 +39,13 @@ class Curve(NamedTuple):
 
 @dataclass(frozen=True)
 class Result:
-    """What there is of a run.
+    """Results of a run, finished or not.
 
     Attributes:
-        run: whose it is.
-        rows: its metrics, one row per iteration.
-        final: returns of the trained policy's episodes, by kind of actions ("mean", "sampled"); empty before its end.
-        error: why it failed; empty if it did not.
+        run: the run.
+        rows: metrics, one row per iteration.
+        final: returns of the final evaluation, by kind of actions ("mean", "sampled"); empty if it is not finished.
+        error: why it failed; empty if it has not failed.
     """
 
     run: Run
@@ -54,15 +54,15 @@ class Result:
     error: str
 
     @property
-    def state(self) -> Literal["finished", "failed", "unfinished", "not begun"]:
-        """How far it is."""
+    def state(self) -> Literal["finished", "failed", "unfinished", "not started"]:
+        """State of the run."""
         if self.final:
             return "finished"
-        return "failed" if self.error else "unfinished" if self.rows else "not begun"
+        return "failed" if self.error else "unfinished" if self.rows else "not started"
 
     @property
     def curve(self) -> Curve:
-        """Its evaluations."""
+        """Evaluations during training."""
         rows = [row for row in self.rows if "eval/return" in row]
         columns = (
             [row["env_steps"] for row in rows],
@@ -74,30 +74,30 @@ class Result:
 
     @property
     def score(self) -> float:
-        """Mean final return by mean actions; nan before its end."""
+        """Mean final return of mean actions; nan if it is not finished."""
         return float(self.final["mean"].mean()) if self.final else np.nan
 
     @property
     def area(self) -> float:
-        """Mean of the learning curve over env steps up to the budget; nan before its end."""
+        """Mean of the learning curve over env steps up to the budget; nan if it is not finished."""
         budget = self.run.env_steps
         return area(self.curve, budget) if self.final and budget else np.nan
 
 
 def area(curve: Curve, budget: int) -> float:
-    """Mean height of the curve between 0 and `budget` env steps, straight lines between evaluations."""
+    """Mean of the curve between 0 and `budget` env steps, linearly interpolated between evaluations."""
     steps = np.union1d(curve.env_steps[curve.env_steps < budget], [0, budget])
     heights = np.interp(steps, curve.env_steps, curve.mean)
     return float(np.trapezoid(heights, steps)) / budget
 
 
 def load(comparison: Comparison) -> list[Result]:
-    """What there is of every run."""
+    """Reads the results of every run."""
     return [load_run(run) for run in comparison.runs]
 
 
 def load_run(run: Run) -> Result:
-    """What there is of a run."""
+    """Reads the results of a run."""
     final: dict[str, list[float]] = {}
     if run.folder.final.exists():
         with run.folder.final.open(newline="") as file:
@@ -106,17 +106,28 @@ def load_run(run: Run) -> Result:
     error = run.error.read_text().strip() if run.error.exists() else ""
     try:
         rows = run.folder.read_metrics()
-    except ValueError:  # its last row is being written at this moment
+    except ValueError:  # the last row is being written
         rows = []
     return Result(run, rows, {name: np.array(returns) for name, returns in final.items()}, error)
 
 
+def family(algorithm: str) -> str:
+    """Heading of an algorithm's family: its class attribute `family`, with a capital.
+
+    Raises: OptionError if there is no such algorithm.
+    """
+    cls = choose("algorithm", algorithm, ALGORITHMS)
+    package = cls.__module__.rpartition(".")[0].rpartition(".")[2]
+    name = getattr(cls, "family", PACKAGES.get(package, "other"))
+    return name[:1].upper() + name[1:]
+
+
 class Results:
-    """What there is of a comparison, looked up by task and label.
+    """Results of a comparison, accessed by task and label.
 
     Args:
-        comparison: whose results they are.
-        results: of all its runs.
+        comparison: the comparison.
+        results: results of all its runs.
     """
 
     def __init__(self, comparison: Comparison, results: Sequence[Result]) -> None:
@@ -125,22 +136,22 @@ class Results:
         self.algorithm = {result.run.label: result.run.algorithm for result in self.all}
 
     def of(self, task: str, label: str) -> list[Result]:
-        """Those of a cell, one per seed."""
+        """Results of a cell, one per seed."""
         return [result for result in self.all if result.run.cell == (task, label)]
 
     def finished(self, task: str, label: str) -> list[Result]:
-        """Those of a cell that are trained and judged."""
+        """Finished results of a cell."""
         return [result for result in self.of(task, label) if result.final]
 
     def families(self) -> dict[str, list[str]]:
-        """Labels by the way their algorithms get a policy gradient."""
+        """Labels by the family of their algorithms, in the order of `FAMILIES`."""
         groups: dict[str, list[str]] = {}
         for label, algorithm in self.algorithm.items():
-            groups.setdefault(FAMILIES[ALGORITHMS[algorithm].split(".")[2]], []).append(label)
-        return {name: groups[name] for name in FAMILIES.values() if name in groups}
+            groups.setdefault(family(algorithm), []).append(label)
+        return {name: groups[name] for name in dict.fromkeys((*FAMILIES, *groups)) if name in groups}
 
     def score_range(self, task: str) -> tuple[float, float]:
-        """Returns that count as 0 and 1: as the comparison says, or the lowest and highest final score there is."""
+        """Returns that are the scores 0 and 1: from the comparison, or else the lowest and highest final score."""
         if task in self.comparison.score_range:
             return self.comparison.score_range[task]
         scores = [result.score for result in self.all if result.run.task == task and result.final]
@@ -148,7 +159,7 @@ class Results:
         return low, high if high > low else low + 1.0
 
     def normalized(self, label: str, quantity: str = "score") -> list[np.ndarray]:
-        """Scores ("score") or areas ("area") of finished runs on the scale from 0 to 1, by task: arrays [seeds]."""
+        """Scores ("score") or areas ("area") of finished runs, normalised by `score_range`, by task: arrays [seeds]."""
         scores = []
         for task in self.tasks:
             low, high = self.score_range(task)
@@ -157,5 +168,5 @@ class Results:
         return scores
 
     def complete(self) -> list[str]:
-        """Labels with a finished run on every task: those that can be put together over tasks."""
+        """Labels with a finished run on every task, which can be combined over tasks."""
         return [label for label in self.labels if all(self.finished(task, label) for task in self.tasks)]

@@ -1,4 +1,4 @@
-"""Tables of a comparison's report."""
+"""Tables of the report of a comparison."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ GRADIENTS = {
     "grad_norm": "norm",
     "improver/grad_norm": "norm, on the model",
     "action_grad_growth": "growth over a window",
-    "clipped": "share clipped",
+    "clipped": "fraction clipped",
 }
-"""Metrics that are statistics of the gradient, and what they are called here."""
+"""Metrics of the gradient, and their column headings."""
 
 
 def score_table(results: Results, task: str, references: Sequence[Reference]) -> Grid:
-    """Scores and areas of a task, the best first."""
+    """Scores and areas of a task, best first."""
     rows: list[tuple[float, list[Cell]]] = []
     published = {reference.algorithm: reference for reference in references}
     for label in results.labels:
@@ -49,11 +49,11 @@ def score_table(results: Results, task: str, references: Sequence[Reference]) ->
         rows.append((scores.mean() if len(scores) else -np.inf, cells))
     header = ["algorithm", "env steps", "runs", "final return", "interquartile mean", "sampled actions"]
     header += ["area under curve", "seconds", "published"]
-    return Grid(f"{task}: mean ± deviation over the seeds", header, [cells for _, cells in _best_first(rows)])
+    return Grid(f"{task}: mean ± standard deviation over the seeds", header, [cells for _, cells in _best_first(rows)])
 
 
 def overall_table(results: Results) -> Grid:
-    """Tasks put together, the best first."""
+    """Scores combined over tasks, best first."""
     rows: list[tuple[float, list[Cell]]] = []
     baseline = results.comparison.baseline
     complete = results.complete()
@@ -69,7 +69,7 @@ def overall_table(results: Results) -> Grid:
 
 
 def improvement_table(results: Results) -> Grid:
-    """Probability that the row's algorithm does better than the column's."""
+    """Probability that the algorithm of the row is better than that of the column."""
     complete = results.complete()
     scores = {label: results.normalized(label) for label in complete}
     rows = []
@@ -79,11 +79,11 @@ def improvement_table(results: Results) -> Grid:
             for other in complete
         )
         rows.append([label, *found])
-    return Grid("Probability that the row does better than the column", ["", *complete], rows)
+    return Grid("Probability that the row is better than the column", ["", *complete], rows)
 
 
 def progress_tables(results: Results, task: str) -> list[Grid]:
-    """Mean returns after numbers of env steps, and after seconds of training, at the last evaluation before them."""
+    """Mean returns at the last evaluation before given numbers of env steps, and of seconds of training."""
     runs = [result for result in results.all if result.run.task == task]
     budgets = {result.run.env_steps for result in runs if result.run.env_steps}
     intervals = [result.run.options.get("evaluate_every_steps", 1) for result in runs]
@@ -98,7 +98,7 @@ def progress_tables(results: Results, task: str) -> list[Grid]:
                 rows.append([label, *cells])
         unit = "env steps" if name == "env_steps" else "s"
         if rows:
-            title = f"{task}: official return after that many {'env steps' if unit != 's' else 'seconds of training'}"
+            title = f"{task}: official return by {'env steps' if unit != 's' else 'seconds of training'}"
             grids.append(Grid(title, ["algorithm", *(f"{place:,} {unit}" for place in places)], rows))
     return grids
 
@@ -122,13 +122,15 @@ def threshold_table(results: Results, task: str) -> Grid | None:
                 cells.append(f"{len(first)}/{len(curves)}")
             rows.append([label, *cells])
     header = [
-        f"{name} to {threshold:,}" for threshold in thresholds for name in ("env steps", "seconds", "seeds that got")
+        f"{name}{'' if 'reached' in name else ' to'} {threshold:,}"
+        for threshold in thresholds
+        for name in ("env steps", "seconds", "seeds that reached")
     ]
     return Grid(f"{task}: median over the seeds until a return is reached", ["algorithm", *header], rows)
 
 
 def gradient_table(results: Results, task: str) -> Grid | None:
-    """Medians and 5th to 95th percentiles over training, of what is logged about gradients; None if nothing is."""
+    """Medians and 5th to 95th percentiles of logged gradient metrics; None if none are logged."""
     rows = []
     for label in results.labels:
         cells = []
@@ -156,7 +158,7 @@ def run_table(results: Results, page: Path) -> Grid:
 
 
 def _at(runs: Sequence[Result], name: str, place: float) -> str:
-    """Mean over the seeds of the return at the last evaluation up to a place that all of them have got to."""
+    """Mean over the seeds of the return at the last evaluation up to `place`; empty if a seed has not reached it."""
     curves = [curve for result in runs if len((curve := result.curve).mean)]
     if not curves or any(getattr(curve, name)[-1] < place for curve in curves):
         return ""
@@ -165,7 +167,7 @@ def _at(runs: Sequence[Result], name: str, place: float) -> str:
 
 
 def _median_of_all(values: Sequence[float], count: int, form: str) -> list[str]:
-    """The median over all seeds, those that never got there counting as the largest."""
+    """The median over all seeds; those without a value count as infinite."""
     middle = np.median([*values, *[np.inf] * (count - len(values))])
     return [format(middle, form) if np.isfinite(middle) else "-"]
 
@@ -184,6 +186,6 @@ def _interval(found: Estimate) -> str:
 
 
 def _short(number: float) -> str:
-    """As many digits as tell something."""
+    """The number with three significant digits, or as an integer."""
     size = abs(number)
     return f"{number:,.0f}" if size >= 100 else f"{number:.1f}" if size >= 10 else f"{number:.2f}"

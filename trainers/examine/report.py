@@ -10,7 +10,7 @@ import diffsim
 from diffsim.mdp import MDP
 from diffsim.models import Data, LearnedMDP, WorldModel
 from diffsim.policies import GaussianMLP, Policy
-from diffsim.tasks import TASKS
+from diffsim.tasks import find_task
 from diffsim.trainers.errors import OptionError
 from diffsim.trainers.examine.diagnostics import (
     Alignment,
@@ -65,7 +65,7 @@ def align(subject: Subject, options: ReportOptions, generator: torch.Generator) 
     Raises: OptionError if there is no such policy; ValueError if the model is of another task.
     """
     stored = subject.stored
-    if stored.task not in TASKS:
+    if not stored.task or find_task(stored.task) is None:
         return None
     spaces = stored.observation_space, stored.action_space
     policy: Policy | None = subject.policy if options.policy is None else None

@@ -12,7 +12,7 @@ import torch
 import diffsim
 from diffsim.mdp import MDP
 from diffsim.policies import DeterministicMLP, GaussianMLP
-from diffsim.tasks import TASKS
+from diffsim.tasks.find import task_class
 from diffsim.trainers.errors import OptionError, UsageError
 from diffsim.trainers.run.arguments import RunOptions, pick, read_yaml
 from diffsim.trainers.run.build import build_policy
@@ -64,8 +64,10 @@ class GradientOptions:
     output: str | None = None
 
     def __post_init__(self) -> None:
-        if self.task not in TASKS:
-            raise OptionError(f"task must be one of {', '.join(TASKS)}, got {self.task!r}")
+        try:
+            task_class(self.task)
+        except (ValueError, TypeError) as error:
+            raise OptionError(f"task: {error}") from None
         for name, least in {"num_envs": 4, "window": 1, "threads": 1}.items():
             if getattr(self, name) < least:
                 raise OptionError(f"{name} must be >= {least}, got {getattr(self, name)}")
@@ -80,7 +82,7 @@ class GradientOptions:
             raise OptionError(f"gamma must be in (0, 1], got {self.gamma}")
         if not self.process_noise >= 0:
             raise OptionError(f"process_noise must be >= 0, got {self.process_noise}")
-        horizons, longest = self.horizon_list, TASKS[self.task].max_episode_steps
+        horizons, longest = self.horizon_list, task_class(self.task).max_episode_steps
         if horizons != sorted(set(horizons)) or not 1 <= horizons[0] <= horizons[-1] <= longest:
             raise OptionError(f"horizons must increase, from 1 or more to at most {longest}, got {self.horizons!r}")
         if min(self.seed_list) < 0:
@@ -90,7 +92,7 @@ class GradientOptions:
     def horizon_list(self) -> list[int]:
         """The horizons as numbers."""
         if self.horizons is None:
-            return [2**k for k in range(7) if 2**k <= TASKS[self.task].max_episode_steps]
+            return [2**k for k in range(7) if 2**k <= task_class(self.task).max_episode_steps]
         return _numbers("horizons", self.horizons)
 
     @property

@@ -1,4 +1,4 @@
-"""Runs of a comparison in the process of the test, one after the other: what starting a process costs is saved."""
+"""Runs of a comparison in the process of the test, one after the other, which is faster than new processes."""
 
 from diffsim.trainers.cli import main
 
@@ -20,14 +20,14 @@ class Done:
 
 
 class InProcess:
-    """A launcher that comes back when the run has ended. Notes what it was told, for each run."""
+    """A launcher whose `start` returns when the run has ended. Records the arguments of each run."""
 
     def __init__(self, capsys=None):
         self.started, self.capsys = {}, capsys
 
-    def start(self, run, words):
-        self.started[run.folder.path.name] = list(words)
-        status = main(["fit", *words])
+    def start(self, run, arguments):
+        self.started[run.folder.path.name] = list(arguments)
+        status = main(["fit", *arguments])
         if self.capsys is not None:
             captured = self.capsys.readouterr()
             run.log.write_text(captured.out + captured.err)

@@ -1,4 +1,4 @@
-"""Running a comparison: all that is not there yet, and the same in the end whatever happened on the way."""
+"""Running a comparison: only unfinished runs, with the same results after interruptions."""
 
 import io
 import itertools
@@ -43,7 +43,7 @@ def written(tmp_path, text=SMALL):
 
 
 def outcome(folder):
-    """All that a run came to, but for the time it took."""
+    """Results of a run without its times."""
     rows = [{k: v for k, v in row.items() if not k.endswith("seconds")} for row in folder.read_metrics()]
     return rows, folder.final.read_text(), torch.load(folder.checkpoint, weights_only=True)["state_dict"]
 
@@ -56,7 +56,7 @@ def assert_same(first, second):
         assert torch.equal(value, other[2][name]), name
 
 
-def test_everything_runs_once_is_evaluated_alike_and_ends_in_a_report(tmp_path, monkeypatch):
+def test_every_run_runs_once_with_the_same_evaluations_and_a_report_is_written(tmp_path, monkeypatch):
     launcher = InProcess()
     monkeypatch.setattr(command, "make_launcher", lambda name: launcher)
     options = CompareOptions(output=str(tmp_path / "out"))
@@ -73,26 +73,26 @@ def test_everything_runs_once_is_evaluated_alike_and_ends_in_a_report(tmp_path, 
         assert kinds == ["mean", "mean", "sampled", "sampled"]
     launcher.started.clear()
     assert compare(str(tmp_path / "small.yaml"), options, console()) == 0
-    assert not launcher.started, "nothing is run twice"
+    assert not launcher.started, "no run is run twice"
 
 
-def test_an_interrupted_run_goes_on_to_the_same_end(tmp_path):
+def test_an_interrupted_run_is_resumed_with_the_same_results(tmp_path):
     whole = read_comparison(written(tmp_path), tmp_path / "whole")
     parts = read_comparison(tmp_path / "small.yaml", tmp_path / "parts")
     run_all(whole, InProcess(), 1, console())
     for run in parts.runs:
-        budget = [word for word in run.words() if not word.startswith("--env_steps")]
+        budget = [word for word in run.arguments() if not word.startswith("--env_steps")]
         assert main(["fit", *budget, "--env_steps=12"]) == 0
         run.folder.final.unlink()  # as if stopped there
     launcher = InProcess()
-    for run in parts.runs:  # a run that is resumed keeps its own budget, which here is the shortened one
+    for run in parts.runs:  # a resumed run keeps the budget in its config, which is here the shortened one
         config = run.folder.config
         config.write_text(config.read_text().replace("env_steps: 12\n", "env_steps: 24\n", 1))
     assert not run_all(parts, launcher, 1, console())
     assert all(words[0] == "--resume" for words in launcher.started.values())
     for one, other in zip(whole.runs, parts.runs, strict=True):
         assert_same(one.folder, other.folder)
-    with pytest.raises(AssertionError):  # negative control: other seeds come to another end
+    with pytest.raises(AssertionError):  # negative control: other seeds have other results
         assert_same(whole.runs[0].folder, whole.runs[2].folder)
 
 
@@ -105,15 +105,15 @@ algorithms:
 """
 
 
-def test_a_failed_run_is_told_and_tried_again_and_stops_no_other(tmp_path, monkeypatch, capsys):
-    """One step is too few to fit a model: found in training only."""
+def test_a_failed_run_is_reported_and_tried_again_and_does_not_stop_others(tmp_path, monkeypatch, capsys):
+    """One step is too few to fit a model, which is detected only in training."""
     path = written(tmp_path, FAILING)
     monkeypatch.setattr(command, "make_launcher", lambda name: InProcess(capsys))
     for _ in range(2):
         assert main(["compare", str(path), "--output", str(tmp_path / "out")]) == 1
         captured = capsys.readouterr()
-        told = "PETS-seed-0: diffsim fit: error: initial_steps must cover >= 2 transitions"
-        assert told in captured.out.replace("failed: Reacher-v5-", "") and "1 run(s) failed" in captured.err
+        message = "PETS-seed-0: diffsim fit: error: initial_steps must cover >= 2 transitions"
+        assert message in captured.out.replace("failed: Reacher-v5-", "") and "1 run(s) failed" in captured.err
     comparison = read_comparison(path, tmp_path / "out")
     failed, finished = comparison.runs
     assert finished.finished and not failed.finished
@@ -121,25 +121,25 @@ def test_a_failed_run_is_told_and_tried_again_and_stops_no_other(tmp_path, monke
     assert "initial_steps must cover" in (tmp_path / "out" / "report" / "report.md").read_text()
 
 
-def test_a_run_with_other_options_is_not_taken_for_this_one(tmp_path, capsys):
+def test_an_existing_run_with_other_options_is_refused(tmp_path, capsys):
     path = written(tmp_path)
     comparison = read_comparison(path, tmp_path / "out")
     start(comparison.runs[0], InProcess())
     path.write_text(SMALL.replace("horizon: 3", "horizon: 4"))
     assert main(["compare", str(path), "--output", str(tmp_path / "out")]) == 2
-    told = capsys.readouterr().err
-    assert "BPTT-seed-0 holds a run with horizon 3, not 4; delete it, or choose another --output" in told
+    printed = capsys.readouterr().err
+    assert "BPTT-seed-0 holds a run with horizon 3, not 4; delete it, or choose another --output" in printed
     path.write_text(SMALL)
     assert main(["compare", str(path), "--output", str(tmp_path / "out"), "--check", "true"]) == 0
 
 
 class Endless:
-    """A launcher of runs that only an interrupt ends, the first of them; others must be killed."""
+    """A launcher of runs that do not end: an interrupt ends the first one, the others must be killed."""
 
     def __init__(self):
         self.handles = []
 
-    def start(self, run, words):
+    def start(self, run, arguments):
         handle = Done(None)
         handle.killed = False
         if not self.handles:
@@ -149,7 +149,7 @@ class Endless:
         return handle
 
 
-def test_ctrl_c_stops_all_that_runs(tmp_path, monkeypatch):
+def test_ctrl_c_stops_all_active_runs(tmp_path, monkeypatch):
     launcher = Endless()
     monkeypatch.setattr(command, "GRACE", 0.3)
     sleeps, sleep = itertools.count(), time.sleep
@@ -180,7 +180,7 @@ algorithms: {BPTT: {num_envs: 2, horizon: 3}}
 
 
 def alive(word):
-    """Processes whose command line has `word` in it."""
+    """Processes whose command line contains `word`."""
     return [
         path.parent.name
         for path in Path("/proc").glob("[0-9]*/cmdline")
@@ -196,7 +196,7 @@ def read_bytes(path):
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
-def test_after_kill_9_no_process_is_left_and_a_restart_comes_to_the_same_end(tmp_path):
+def test_after_kill_9_all_runs_end_and_a_restart_gives_the_same_results(tmp_path):
     """The real command and real processes, killed in the middle of a run."""
     path, output = written(tmp_path, LONG), tmp_path / "killed"
     words = [sys.executable, "-m", "diffsim.trainers.cli", "compare", str(path), "--jobs", "2", "--output", str(output)]
@@ -207,12 +207,12 @@ def test_after_kill_9_no_process_is_left_and_a_restart_comes_to_the_same_end(tmp
             if any(run.folder.checkpoint.exists() for run in killed.runs):
                 break
             time.sleep(0.02)
-        assert process.poll() is None, "it must be under way"
+        assert process.poll() is None, "it must be running"
         process.send_signal(signal.SIGKILL)
     deadline = time.monotonic() + 20
     while alive(str(output)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not alive(str(output)), "its runs have ended with it"
+    assert not alive(str(output)), "its runs must end with it"
     assert not all(run.finished for run in killed.runs)
     assert not run_all(killed, InProcess(), 1, console())
     whole = read_comparison(path, tmp_path / "whole")
@@ -221,7 +221,7 @@ def test_after_kill_9_no_process_is_left_and_a_restart_comes_to_the_same_end(tmp
         assert_same(one.folder, other.folder)
 
 
-def test_a_local_run_is_a_process_of_its_own_that_an_interrupt_ends_with_a_checkpoint(tmp_path):
+def test_an_interrupt_ends_a_local_run_with_a_checkpoint(tmp_path):
     run = read_comparison(written(tmp_path, LONG.replace("900", "9000000")), tmp_path / "out").runs[0]
     run.folder.path.parent.mkdir(parents=True)
     handle = start(run, LocalLauncher())

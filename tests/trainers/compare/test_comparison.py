@@ -1,4 +1,4 @@
-"""The YAML of a comparison, and that all its faults are listed before anything runs."""
+"""The YAML file of a comparison, and the list of all its faults before any run starts."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ algorithms:
 """
 
 
-def test_later_places_win_and_a_config_file_gives_way_to_all_that_stands_beside_it(tmp_path):
+def test_later_places_override_earlier_ones_and_config_files(tmp_path):
     own = {"task": "Hopper-v5", "env_steps": 9, "evaluate_every": 7, "seed": 5, "gamma": 0.1, "lam": 0.2}
     (tmp_path / "own.yaml").write_text(yaml.safe_dump({**own, "decay_env_steps": "budget"}))
     found = read(tmp_path, GOOD)
@@ -44,7 +44,7 @@ def test_later_places_win_and_a_config_file_gives_way_to_all_that_stands_beside_
     shac = {"gamma": 0.6, "lam": 0.2, "num_envs": 3, "env_steps": 200, "decay_env_steps": 200}
     assert cells["Reacher-v5", "SHAC"] == {**shac, "evaluate_every_steps": 20, "evaluate_stochastic": True}
     assert cells["Swimmer-v5", "SHAC"]["gamma"] == 0.7 and cells["Swimmer-v5", "SHAC"]["num_envs"] == 2
-    assert cells["Reacher-v5", "long"]["gamma"] == 0.8, "the task's before the whole comparison's"
+    assert cells["Reacher-v5", "long"]["gamma"] == 0.8, "the task's options override those of all runs"
     assert ("Swimmer-v5", "long") not in cells
     assert [(run.seed, run.label) for run in found.runs] == [(3, "SHAC"), (3, "long"), (3, "SHAC")] + [
         (4, "SHAC"),
@@ -55,25 +55,25 @@ def test_later_places_win_and_a_config_file_gives_way_to_all_that_stands_beside_
     assert found.runs[1].algorithm == "BPTT" and found.baseline == "SHAC"
 
 
-def test_fit_understands_what_a_run_is_told(tmp_path):
+def test_fit_parses_the_arguments_of_a_run(tmp_path):
     text = "options: {env_steps: 200}\ntasks: [Reacher-v5]\nalgorithms:\n  SAC: {hidden_sizes: [8, 9], num_envs: 2}\n"
     (run,) = read(tmp_path, text).runs
-    values = parse_fit(run.words())
+    values = parse_fit(run.arguments())
     assert (values.task, values.algorithm, values.seed, values.hidden_sizes) == ("Reacher-v5", "SAC", 0, [8, 9])
     assert (values.env_steps, values.evaluate_every_steps, values.evaluate_stochastic) == (200, 20, True)
 
 
-def test_nested_options_reach_fit_as_they_stand_in_the_file(tmp_path):
+def test_nested_options_reach_fit_unchanged(tmp_path):
     kwargs = "{termination_bounds: {1: 1.5}, gamma: 1, clip_ratio: null, learning_rate: 1.0e-5}"
     text = (
         f"options: {{env_steps: 200}}\ntasks: [Reacher-v5]\nalgorithms:\n  ModelBased: {{improver_kwargs: {kwargs}}}\n"
     )
     (run,) = read(tmp_path, text).runs
     wanted = {"termination_bounds": {1: 1.5}, "gamma": 1, "clip_ratio": None, "learning_rate": 1e-5}
-    assert parse_fit(run.words()).improver_kwargs == wanted
+    assert parse_fit(run.arguments()).improver_kwargs == wanted
 
 
-def test_a_copy_reads_as_the_file_does_without_the_configs_it_names(tmp_path):
+def test_a_copy_is_read_like_the_file_without_its_config_files(tmp_path):
     (tmp_path / "own.yaml").write_text("lam: 0.2\ndecay_env_steps: budget\n")
     before = read(tmp_path, GOOD)
     (tmp_path / "out").mkdir()
@@ -132,8 +132,8 @@ algorithms:
 """
 
 
-def test_all_faults_are_listed_at_once_and_nothing_is_started(tmp_path, capsys):
-    """Those that the issue of a comparison most often meets: names, kinds of actions, gradients, budgets, options."""
+def test_all_faults_are_listed_at_once_and_no_run_starts(tmp_path, capsys):
+    """The most frequent faults: names, kinds of actions, gradients, budgets, options."""
     (tmp_path / "c.yaml").write_text(FAULTY)
     assert main(["compare", str(tmp_path / "c.yaml"), "--output", str(tmp_path / "out")]) == 2
     lines = capsys.readouterr().err.splitlines()
@@ -149,20 +149,20 @@ def test_all_faults_are_listed_at_once_and_nothing_is_started(tmp_path, capsys):
         f"{everywhere}TRPO: gamma must be in (0, 1], got 1.5",
     ):
         assert sum(line.startswith(f"  - {start}") for line in lines) == 1, (start, lines)
-    assert "8 fault(s), and nothing was started" in lines[0] and len(lines) == 9
+    assert "8 fault(s); no run was started" in lines[0] and len(lines) == 9
     assert not (tmp_path / "out").exists()
 
 
-def test_without_faults_check_says_so(tmp_path, capsys):
+def test_check_without_faults(tmp_path, capsys):
     text = "options: {env_steps: 100}\ntasks: [Reacher-v5]\nalgorithms: [BPTT, PPO]\n"
     (tmp_path / "c.yaml").write_text(text)
     words = ["compare", str(tmp_path / "c.yaml"), "--output", str(tmp_path / "out"), "--check", "true"]
-    assert main(words) == 0 and "2 runs, no fault" in capsys.readouterr().out
+    assert main(words) == 0 and "2 runs, no faults" in capsys.readouterr().out
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name", ["pendulums", "locomotion"])
-def test_comparisons_of_all_have_every_algorithm_for_continuous_actions(name, tmp_path):
+def test_large_comparisons_have_every_algorithm_for_continuous_actions(name, tmp_path):
     found = read_comparison(ROOT / "configs" / "compare" / f"{name}.yaml", tmp_path)
     assert len(found.tasks) == 3
     assert {run.algorithm for run in found.runs} == set(ALGORITHMS) - {"DQN"}
@@ -170,10 +170,10 @@ def test_comparisons_of_all_have_every_algorithm_for_continuous_actions(name, tm
 
 
 @pytest.mark.parametrize("path", READY, ids=lambda path: path.stem)
-def test_ready_comparisons_are_understood(path, tmp_path):
-    """Every cell's options are known ones, of the right types. `diffsim compare --check true` builds them as well."""
+def test_shipped_comparisons_are_valid(path, tmp_path):
+    """The options of every cell are known and have the right types. `diffsim compare --check true` also builds them."""
     found = read_comparison(path, tmp_path)
     assert not found.faults
     for run in found.runs:
         if run.seed == 0:
-            assert parse_fit(run.words()).env_steps == run.env_steps
+            assert parse_fit(run.arguments()).env_steps == run.env_steps

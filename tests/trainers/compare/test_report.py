@@ -1,4 +1,4 @@
-"""The page of a comparison whose runs are made up, so that every number on it is known."""
+"""The report of a comparison with made-up runs, so that every number is known."""
 
 import html.parser
 import re
@@ -50,14 +50,14 @@ REFERENCES = {
 
 
 def row(steps, seconds, height, **more):
-    told = {"eval/return": height, "eval/stochastic_return": height - 1.0} if height is not None else {}
+    evaluation = {"eval/return": height, "eval/stochastic_return": height - 1.0} if height is not None else {}
     counts = {"iteration": steps, "env_steps": steps, "seconds": seconds + 5.0, "eval_seconds": 5.0}
-    return {**counts, **told, **more}
+    return {**counts, **evaluation, **more}
 
 
 @pytest.fixture
 def output(tmp_path):
-    """SHAC is finished, SAC on one task only, PPO has failed once and was else not begun."""
+    """SHAC is finished, SAC on one task only; one run of PPO failed and the others were not started."""
     output = tmp_path / "made-up"
     (output / "runs").mkdir(parents=True)
     (output / "comparison.yaml").write_text(yaml.safe_dump(COMPARISON, sort_keys=False))
@@ -88,14 +88,14 @@ def results(output):
 
 
 def cells(grid, name):
-    """What the row of an algorithm says, by heading."""
+    """The row of an algorithm, by heading."""
     (found,) = [row for row in grid.rows if row[0] == name]
     return dict(zip(grid.header, found, strict=True))
 
 
-def test_states_are_told_apart(results):
+def test_states_of_runs(results):
     states = {result.run.folder.path.name: result.state for result in results.all if result.run.seed == 0}
-    assert list(states.values()) == ["finished", "finished", "failed", "finished", "unfinished", "not begun"]
+    assert list(states.values()) == ["finished", "finished", "failed", "finished", "unfinished", "not started"]
 
 
 def test_scores_by_hand(results):
@@ -104,33 +104,33 @@ def test_scores_by_hand(results):
     found = cells(score_table(results, "Reacher-v5", matching(references, "Reacher-v5", {"SHAC": 100})), "SHAC")
     assert found["final return"] == "7.00 ± 2.00" and found["runs"] == "2/2" and found["seconds"] == "40.0 ± 0.00"
     assert found["sampled actions"] == "4.00 ± 2.00"
-    assert found["area under curve"] == "3.00 ± 1.00", "straight from 0 to 4 and to 8: means 2 and 4"
+    assert found["area under curve"] == "3.00 ± 1.00", "linear from 0 to 4 and to 8: means 2 and 4"
     assert found["interquartile mean"].startswith("7.00 [5.00, 9.00]")
 
 
-def test_area_counts_what_is_below_the_curve_up_to_the_budget():
-    """0 to 10 over 50 steps, then 10: (5 * 50 + 10 * 50) / 100 = 7.5; what lies beyond the budget does not count."""
+def test_area_under_the_curve_up_to_the_budget_by_hand():
+    """0 to 10 over 50 steps, then 10: (5 * 50 + 10 * 50) / 100 = 7.5; evaluations beyond the budget are ignored."""
     steps, heights = np.array([0.0, 50, 100, 150]), np.array([0.0, 10, 10, 1000])
     assert area(Curve(steps, steps, heights, heights), 100) == pytest.approx(7.5)
     uneven = np.array([0.0, 50, 150, 200])
     assert area(Curve(uneven, steps, heights, heights), 100) == pytest.approx(7.5), "a last evaluation beyond it"
 
 
-def test_tasks_are_put_together_on_the_scale_of_each(results):
-    """SHAC's final returns 5, 9 count 0.5, 0.9 of 10 and 0.25, 0.45 of 20. The middle half: 0.45, 0.5."""
+def test_scores_are_normalised_by_task_and_combined(results):
+    """SHAC's final returns 5 and 9 are scores 0.5, 0.9 of 10 and 0.25, 0.45 of 20. The middle half: 0.45, 0.5."""
     grid = overall_table(results)
-    assert [line[0] for line in grid.rows] == ["SHAC"], "only who has finished on every task"
+    assert [line[0] for line in grid.rows] == ["SHAC"], "only with finished runs on every task"
     found = cells(grid, "SHAC")
     assert found["runs"] == "4" and found["final score"].startswith(f"{(0.45 + 0.5) / 2:.2f}"[:3])
     assert improvement_table(results).rows == [["SHAC", ""]]
 
 
-def test_steps_and_seconds_to_a_threshold_are_of_the_first_evaluation_there(results):
+def test_steps_and_seconds_to_a_threshold_are_those_of_the_first_evaluation_above_it(results):
     grid = threshold_table(results, "Reacher-v5")
     assert grid is not None and threshold_table(results, "Swimmer-v5") is None
-    found = cells(grid, "SHAC")  # seed 0 gets to 4 at 100 steps, seed 1 at 50
-    assert (found["env steps to 4"], found["seconds to 4"], found["seeds that got to 4"]) == ("75", "30.0", "2/2")
-    assert (found["env steps to 100"], found["seeds that got to 100"]) == ("-", "0/2")
+    found = cells(grid, "SHAC")  # seed 0 reaches 4 at 100 steps, seed 1 at 50
+    assert (found["env steps to 4"], found["seconds to 4"], found["seeds that reached 4"]) == ("75", "30.0", "2/2")
+    assert (found["env steps to 100"], found["seeds that reached 100"]) == ("-", "0/2")
 
 
 def test_returns_after_steps_and_after_seconds(results):
@@ -141,7 +141,7 @@ def test_returns_after_steps_and_after_seconds(results):
     assert cells(swimmer, "SHAC")["100 env steps"] and "SAC" not in [line[0] for line in swimmer.rows]
 
 
-def test_published_numbers_are_taken_where_task_and_budget_match(results):
+def test_published_returns_are_used_if_task_and_budget_match(results):
     references, sources = read_references(results.comparison.references)
     budgets = {"SAC": 100, "PPO": 100}
     assert [r.mean for r in matching(references, "Reacher-v5", budgets)] == [9.0]
@@ -150,7 +150,7 @@ def test_published_numbers_are_taken_where_task_and_budget_match(results):
     assert common_range(results, "Reacher-v5", references)[1] > 11
 
 
-def test_curves_of_seeds_are_averaged_where_all_have_been(results):
+def test_curves_are_averaged_up_to_the_shortest_run(results):
     at, means, sampled = mean_curve(results, "Swimmer-v5", "SAC", "env_steps")
     np.testing.assert_array_equal(at, [0, 50])
     np.testing.assert_allclose(means.mean(0), [0, 3])
@@ -170,7 +170,7 @@ def test_a_logarithmic_axis_shows_nothing_below_zero(last, powers):
 
 
 class Page(html.parser.HTMLParser):
-    """Collects what a page refers to, and whether its elements close in order."""
+    """Collects the links and pictures of a page, and checks that its elements close in order."""
 
     def __init__(self):
         super().__init__()
@@ -190,7 +190,7 @@ class Page(html.parser.HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_page_stands_alone_and_says_everything(output, capsys):
+def test_the_page_is_self_contained_and_complete(output, capsys):
     assert main(["report", str(output)]) == 0
     assert "index.html" in capsys.readouterr().out
     text = (output / "report" / "index.html").read_text()
@@ -220,14 +220,14 @@ def test_a_task_has_no_curves_of_a_family_that_it_skips(output):
     assert found == {f"curves-{task}-{family}-env-steps.png" for task in families for family in families[task]}
 
 
-def test_a_comparison_of_which_nothing_is_there_has_a_page(tmp_path):
+def test_a_comparison_without_results_has_a_page(tmp_path):
     (tmp_path / "runs").mkdir()
     (tmp_path / "comparison.yaml").write_text("options: {env_steps: 9}\ntasks: [Reacher-v5]\nalgorithms: [BPTT]\n")
     text = write_report(tmp_path).read_text()
-    assert "1 not begun" in text and "once an algorithm has finished runs on all of them" in text
+    assert "1 not started" in text and "once an algorithm has finished runs on all of them" in text
 
 
-def test_what_is_no_comparison_is_refused(tmp_path, capsys):
+def test_report_refuses_a_folder_without_a_comparison(tmp_path, capsys):
     assert main(["report", str(tmp_path)]) == 2
     assert "DIR must be the folder of a comparison" in capsys.readouterr().err
 
@@ -246,11 +246,11 @@ FRAME = """<title>nothing yet</title>
 
 @pytest.mark.skipif(BROWSER is None, reason="needs chromium")
 @pytest.mark.parametrize("width", [1280, 400])
-def test_a_browser_shows_it_without_errors(output, tmp_path, width):
-    """All pictures are there, nothing is wider than the window, and the console is silent.
+def test_a_browser_shows_the_page_without_errors(output, tmp_path, width):
+    """All pictures load, nothing is wider than the window, and the console has no messages.
 
-    A script that asks the browser is put in for the test: the page has none. Chromium's windows are no narrower than
-    500 pixels, so the page is shown in a frame.
+    The test inserts a script to measure the page, which has none itself. Chromium's windows are at least 500 pixels
+    wide, so the page is shown in a frame.
     """
     text = write_report(output).read_text()
     probe = tmp_path / "probe.html"
