@@ -3,34 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box, Discrete, MultiDiscrete
+from gymnasium.spaces import Discrete, MultiDiscrete
 from torch.distributions import Categorical, Independent, MultivariateNormal, Normal, kl_divergence
 
 from diffsim.policies import CategoricalMLP, ClipBox, DiagonalGaussian, FullGaussian, FullGaussianMLP, GaussianMLP
-
-OBS = Box(-np.inf, np.inf, (3,), np.float64)
-ACTION = Box(np.array([-1.0, -3.0], np.float32), np.array([2.0, 1.0], np.float32))
-CHOICES = MultiDiscrete([3, 2], start=[0, 5])
+from tests.policies.kinds import ACTION, CHOICES, KINDS, OBS, make
 
 
 def normal(*shape, seed=1):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def make(kind, seed=0):
-    torch.manual_seed(seed)
-    if kind == "categorical":
-        return CategoricalMLP(OBS, CHOICES, hidden_sizes=(8,), out_scale=1.0).double()
-    if kind == "full":
-        policy = FullGaussianMLP(OBS, ACTION, hidden_sizes=(8,), out_scale=1.0).double()
-        with torch.no_grad():
-            policy.below_diagonal.copy_(torch.tensor([[9.0, 9.0], [0.4 + seed, 9.0]]))
-            policy.log_diagonal.add_(torch.tensor([0.3, -0.2]))
-        return policy
-    return GaussianMLP(OBS, ACTION, hidden_sizes=(8,), std=kind, initial_std=0.5 + 0.2 * seed, out_scale=1.0).double()
-
-
-KINDS = ("fixed", "learned", "state", "full", "categorical")
 
 
 def reference(distribution):

@@ -52,5 +52,24 @@ class Target(gymnasium.Env):
         return np.array([self.sign, float(self.age)])
 
 
+class Counter(gymnasium.Env):
+    """Observes [episode, steps since it began]; terminates after `length` steps."""
+
+    observation_space = Box(-np.inf, np.inf, (2,), np.float64)
+    action_space = Box(-1.0, 1.0, (1,), np.float32)
+
+    def __init__(self, length):
+        self.length, self.episode = length, -1
+
+    def reset(self, *, seed=None, options=None):
+        self.episode, self.steps = self.episode + 1, 0
+        return np.array([self.episode, 0.0]), {}
+
+    def step(self, action):
+        self.steps += 1
+        obs = np.array([self.episode, self.steps], dtype=np.float64)
+        return obs, float(action[0]), self.steps >= self.length, False, {}
+
+
 def vector(cls, num_envs, **kwargs):
     return SyncVectorEnv([partial(cls, **kwargs)] * num_envs, autoreset_mode=AutoresetMode.DISABLED)

@@ -1,6 +1,5 @@
 """The command line, from options to a run folder, on a real task."""
 
-import csv
 import signal
 import subprocess
 import sys
@@ -11,29 +10,15 @@ import pytest
 import torch
 import yaml
 
-from diffsim.trainers.cli import main
 from diffsim.trainers.run.arguments import RunOptions, parse_fit
 from diffsim.trainers.run.build import build
 from diffsim.trainers.run.run_folder import RunFolder
+from tests.trainers.commands import diffsim, metrics, saved
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 SMALL = ["--task", "Reacher-v5", "--num_envs", "2", "--horizon", "3", "--evaluate_episodes", "1"]
 SMALL += ["--hidden_sizes", "[4]", "--evaluate_every", "2"]
-
-
-def diffsim(*words):
-    """Runs the command in this process; its exit status."""
-    return main([str(word) for word in words])
-
-
-def metrics(folder):
-    with RunFolder(folder).metrics.open() as file:
-        return [{k: v for k, v in row.items() if not k.endswith("seconds")} for row in csv.DictReader(file)]
-
-
-def weights(folder):
-    return torch.load(RunFolder(folder).checkpoint, weights_only=True)
 
 
 def test_fit_leaves_a_run_folder_and_prints_the_table(tmp_path, capsys):
@@ -55,7 +40,7 @@ def test_env_steps_are_a_budget_that_resuming_can_raise(tmp_path):
     run = tmp_path / "run"
     assert diffsim("fit", *SMALL, "--env_steps", 13, "--run", run) == 0
     assert [row["env_steps"] for row in metrics(run)] == ["6", "12", "18"]
-    assert weights(run)["diffsim"]["env_steps"] == 18
+    assert saved(run)["diffsim"]["env_steps"] == 18
     assert diffsim("fit", "--resume", run) == 0
     assert len(metrics(run)) == 3, "nothing was left to do"
     assert diffsim("fit", "--resume", run, "--env_steps", 30) == 0
@@ -80,7 +65,7 @@ def test_resume_is_exact_to_the_bit_and_config_files_say_the_same_as_options(tmp
     assert diffsim("fit", "--config", tmp_path / "c.yaml") == 0
     assert diffsim("fit", "--resume", parts, "--iterations", 6) == 0
     assert metrics(whole) == metrics(parts)
-    first, second = weights(whole), weights(parts)
+    first, second = saved(whole), saved(parts)
     assert first["diffsim"]["generator"].equal(second["diffsim"]["generator"])
     for name, value in first["state_dict"].items():
         assert torch.equal(value, second["state_dict"][name]), name
@@ -108,7 +93,7 @@ def test_other_seeds_give_other_policies(tmp_path):
     """Negative control of the test above."""
     for seed in (0, 1):
         assert diffsim("fit", *SMALL, "--iterations", 2, "--seed", seed, "--run", tmp_path / str(seed)) == 0
-    first, second = (weights(tmp_path / str(seed))["state_dict"] for seed in (0, 1))
+    first, second = (saved(tmp_path / str(seed))["state_dict"] for seed in (0, 1))
     assert not torch.equal(first["policy.network.0.weight"], second["policy.network.0.weight"])
 
 
@@ -135,10 +120,10 @@ def test_ctrl_c_leaves_a_checkpoint_and_resume_goes_on(tmp_path):
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0 and "Traceback" not in err, err
     assert "To go on: diffsim fit --resume" in out
-    done = weights(folder.path)["diffsim"]["iteration"]
+    done = saved(folder.path)["diffsim"]["iteration"]
     assert done == len(folder.read_metrics()) >= 3
     assert diffsim("fit", "--resume", folder.path, "--iterations", done + 1) == 0
-    assert weights(folder.path)["diffsim"]["iteration"] == done + 1
+    assert saved(folder.path)["diffsim"]["iteration"] == done + 1
 
 
 @pytest.mark.parametrize("algorithm", ["BPTT", "SHAC", "Pegasus"])
@@ -148,7 +133,7 @@ def test_fit_on_black_box_dynamics_with_noise(tmp_path, algorithm):
     assert diffsim("fit", *words, "--run", tmp_path / "one") == 0
     words += ["--dynamics", "finite_differences", "--num_workers", 0]
     assert diffsim("fit", *words, "--run", tmp_path / "other") == 0
-    first, second = (weights(tmp_path / name)["state_dict"] for name in ("one", "other"))
+    first, second = (saved(tmp_path / name)["state_dict"] for name in ("one", "other"))
     for name, value in first.items():
         torch.testing.assert_close(value, second[name], rtol=1e-3, atol=1e-5)
 

@@ -12,8 +12,8 @@ from diffsim.trainers.likelihood_ratio.reinforce import Reinforce
 from diffsim.trainers.maths.returns import first_episode
 from diffsim.trainers.run.run_folder import RunFolder
 from examples.pong import small
+from tests.trainers.commands import diffsim, metrics
 from tests.trainers.small_envs import vector
-from tests.trainers.test_cli import diffsim, metrics
 
 
 class Brighter(gymnasium.Env):

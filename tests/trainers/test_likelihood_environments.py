@@ -14,7 +14,7 @@ from diffsim.trainers.experience.rollout import collect
 from diffsim.trainers.experience.sync_vector_env import FastSyncVectorEnv
 from diffsim.trainers.experience.vector_env import ReplayedEnv, episode_seed, make_env, resumable
 from diffsim.trainers.run.arguments import default_policy, official_id
-from tests.trainers.test_rollout import Counter
+from tests.trainers.small_envs import Counter
 
 TASKS = ("CartPole-v1", "Hopper-v5", "diffsim/Hopper-v5")
 

@@ -19,7 +19,7 @@ from diffsim.trainers.maths.natural_step import (
     trained,
     trust_region_step,
 )
-from tests.policies.test_distributions import KINDS, make
+from tests.policies.kinds import KINDS, make
 
 OBS = Box(-np.inf, np.inf, (3,), np.float64)
 

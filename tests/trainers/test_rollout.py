@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import gymnasium
-import numpy as np
 import pytest
 import torch
 from gymnasium.vector import AutoresetMode
@@ -13,6 +12,7 @@ from diffsim.trainers.errors import NonFiniteError
 from diffsim.trainers.experience.rollout import collect, rollout
 from diffsim.trainers.pathwise.window import explain_nonfinite
 from tests.trainers.linear import LinearPolicy, LinearQuadratic, NoisyLinearPolicy
+from tests.trainers.small_envs import Counter
 
 
 def draw(mdp, horizon, seed=0, **kwargs):
@@ -187,25 +187,6 @@ def test_other_errors_are_not_changed():
 
     with pytest.raises(ValueError, match="^state must be something else$"):
         rollout(Strict(3), LinearPolicy(), draw(Strict(3), 5))
-
-
-class Counter(gymnasium.Env):
-    """Observes [episode, steps since it began]; terminates after `length` steps."""
-
-    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,), np.float64)
-    action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
-
-    def __init__(self, length):
-        self.length, self.episode = length, -1
-
-    def reset(self, *, seed=None, options=None):
-        self.episode, self.steps = self.episode + 1, 0
-        return np.array([self.episode, 0.0]), {}
-
-    def step(self, action):
-        self.steps += 1
-        obs = np.array([self.episode, self.steps], dtype=np.float64)
-        return obs, float(action[0]), self.steps >= self.length, False, {}
 
 
 def vector(mode):
