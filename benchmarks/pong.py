@@ -20,8 +20,7 @@ from matplotlib.figure import Figure
 from benchmarks.machine import RESULTS, made_by, make_parser, paragraphs
 from benchmarks.pictures import BLUE
 from benchmarks.runs import CONFIGS, FIT, ROOT, fit_arguments
-from diffsim.trainers.run.arguments import read_yaml
-from diffsim.trainers.run.run_folder import RunFolder
+from diffsim.trainers.run.run_folder import RunFolder, read_yaml
 
 WINDOW = 10  # iterations to average over
 

@@ -26,10 +26,10 @@ from benchmarks.runs import train as train_run
 from diffsim.policies import StochasticPolicy
 from diffsim.trainers.experience.rollout import collect
 from diffsim.trainers.experience.vector_env import ResumableEnv, make_env
-from diffsim.trainers.run.arguments import RunOptions, pick, read_yaml
+from diffsim.trainers.run.arguments import RunOptions, pick
 from diffsim.trainers.run.build import build_policy
 from diffsim.trainers.run.checkpoint import load_weights, read_checkpoint
-from diffsim.trainers.run.run_folder import RunFolder
+from diffsim.trainers.run.run_folder import RunFolder, read_yaml
 
 WORLDS = ("diffsim/Hopper-v5", "Hopper-v5")
 NUM_ENVS, HORIZON = 32, 64

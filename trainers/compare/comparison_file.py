@@ -33,8 +33,7 @@ import yaml
 
 from diffsim.trainers.compare.comparison import Comparison, Run
 from diffsim.trainers.errors import UsageError
-from diffsim.trainers.run.arguments import read_yaml
-from diffsim.trainers.run.run_folder import RunFolder
+from diffsim.trainers.run.run_folder import RunFolder, read_yaml
 
 KEYS = ("seeds", "options", "tasks", "algorithms", "baseline", "references")
 TASK_KEYS = ("thresholds", "score_range", "options", "algorithms", "skip")

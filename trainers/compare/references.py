@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from diffsim.trainers.run.arguments import official_id, read_yaml
+from diffsim.trainers.run.arguments import official_id
+from diffsim.trainers.run.run_folder import read_yaml
 
 
 class Reference(NamedTuple):

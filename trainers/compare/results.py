@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from diffsim.trainers.compare.comparison import Comparison, Run
-from diffsim.trainers.run.arguments import ALGORITHMS, choose
+from diffsim.trainers.run.registry import ALGORITHMS, choose
 
 FAMILIES = ("Pathwise", "Likelihood ratio", "Value gradient", "Learned model", "Other")
 """Headings of the families of algorithms, in the order of the report; other families follow."""

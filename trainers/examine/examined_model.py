@@ -11,12 +11,12 @@ from diffsim.trainers.errors import CheckpointError, OptionError
 from diffsim.trainers.experience.vector_env import make_env
 from diffsim.trainers.model_based.mbpo import MBPO, MODEL_DEFAULTS, replayed
 from diffsim.trainers.model_based.model_learning import held_back, in_pieces
-from diffsim.trainers.run.arguments import RunOptions, official_id, pick, read_yaml
+from diffsim.trainers.run.arguments import RunOptions, official_id, pick
 from diffsim.trainers.run.build import build
 from diffsim.trainers.run.checkpoint import load_weights, read_checkpoint
 from diffsim.trainers.run.collect_command import trained_policy, vector_box
 from diffsim.trainers.run.fit_model import build_model
-from diffsim.trainers.run.run_folder import RunFolder, existing_folder
+from diffsim.trainers.run.run_folder import RunFolder, existing_folder, read_yaml
 
 
 class Subject(NamedTuple):

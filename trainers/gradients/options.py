@@ -14,10 +14,10 @@ from diffsim.mdp import MDP
 from diffsim.policies import DeterministicMLP, GaussianMLP
 from diffsim.tasks.find import task_class
 from diffsim.trainers.errors import OptionError, UsageError
-from diffsim.trainers.run.arguments import RunOptions, pick, read_yaml
+from diffsim.trainers.run.arguments import RunOptions, pick
 from diffsim.trainers.run.build import build_policy
 from diffsim.trainers.run.checkpoint import load_weights, read_checkpoint
-from diffsim.trainers.run.run_folder import existing_folder
+from diffsim.trainers.run.run_folder import existing_folder, read_yaml
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from diffsim.policies import Policy
 from diffsim.trainers.errors import OptionError
 from diffsim.trainers.experience.vector_env import make_env
 from diffsim.trainers.model_based.collection import UniformActor, collect_window
-from diffsim.trainers.run.arguments import RunOptions, official_id, pick, read_yaml
+from diffsim.trainers.run.arguments import RunOptions, official_id, pick
 from diffsim.trainers.run.build import build_policy
 from diffsim.trainers.run.checkpoint import load_weights, read_checkpoint
 from diffsim.trainers.run.model_arguments import CollectOptions
-from diffsim.trainers.run.run_folder import existing_folder
+from diffsim.trainers.run.run_folder import existing_folder, read_yaml
 from diffsim.trainers.run.summary import print_table
 
 

@@ -8,7 +8,8 @@ import yaml
 from diffsim.trainers.cli import main
 from diffsim.trainers.compare.comparison_file import find_comparison, read_comparison, save_comparison
 from diffsim.trainers.errors import UsageError
-from diffsim.trainers.run.arguments import ALGORITHMS, parse_fit
+from diffsim.trainers.run.arguments import parse_fit
+from diffsim.trainers.run.registry import ALGORITHMS
 
 ROOT = Path(__file__).parents[3]
 READY = sorted(path for path in (ROOT / "configs" / "compare").glob("*.yaml") if path.name != "references.yaml")
