@@ -54,7 +54,7 @@ class Recorder(peers.common.vec_env.VecEnvWrapper):
         return obs, reward, done, infos
 
 
-def copied(algorithm, state):
+def parameter_pairs(algorithm, state):
     """Pairs of our parameters and their parameters in `state`."""
     pairs = [(algorithm.actor.log_std, state["log_std"])]
     for network, body, head in (
@@ -67,7 +67,7 @@ def copied(algorithm, state):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_same_step(name):
+def test_the_update_equals_stable_baselines3s(name):
     (cls, options), (peer, peer_options) = CASES[name]
     copies = peers.common.env_util.make_vec_env("Hopper-v5", NUM_ENVS, seed=0, env_kwargs=LIMIT)
     agent = peer("MlpPolicy", Recorder(copies), seed=0, device="cpu", **peer_options)
@@ -89,15 +89,12 @@ def test_the_same_step(name):
     policy = GaussianMLP(env.single_observation_space, env.single_action_space, normalize=False, **defaults)
     algorithm = cls(env, policy, normalize_reward=False, **options)
     with torch.no_grad():
-        for mine, theirs in copied(algorithm, before):
+        for mine, theirs in parameter_pairs(algorithm, before):
             mine.copy_(theirs)
-    optimizer = algorithm.configure_optimizers()
-    algorithm.optimizers = lambda use_pl_optimizer=True: optimizer
-    algorithm.manual_backward = lambda loss: loss.backward()
-    algorithm.window = lambda horizon: (trajectory, raw)
-    algorithm.finished.append(torch.zeros(0))
+    algorithm.collect_window = lambda horizon: (trajectory, raw)
+    algorithm.finished_returns.append(torch.zeros(0))
     algorithm.iterate()
 
-    after = copied(algorithm, agent.policy.state_dict())
-    for (mine, theirs), (_, start) in zip(after, copied(algorithm, before), strict=True):
+    after = parameter_pairs(algorithm, agent.policy.state_dict())
+    for (mine, theirs), (_, start) in zip(after, parameter_pairs(algorithm, before), strict=True):
         assert (mine - theirs).norm() < 0.01 * (theirs - start).norm()

@@ -1,4 +1,4 @@
-"""Asynchronous learners: one of them is A2C to the bit; several learn together, and end cleanly whatever happens."""
+"""A3C: one learner equals A2C; several learn together; their processes end after errors, Ctrl-C and kills."""
 
 import os
 import signal
@@ -43,7 +43,7 @@ def make(cls, env, **kwargs):
 run = runner(OPTIONS)
 
 
-def test_one_learner_is_a2c_to_the_bit_and_resumes_exactly(tmp_path):
+def test_one_learner_equals_a2c_and_resumes_exactly(tmp_path):
     def env():
         return vector(Target, 4)
 
@@ -60,27 +60,29 @@ def test_one_learner_is_a2c_to_the_bit_and_resumes_exactly(tmp_path):
     stripped = [[{k: v for k, v in row.items() if not k.endswith("seconds")} for row in r] for r in rows]
     assert stripped[0] == stripped[1] == stripped[2] and len(stripped[0]) == 4
     fresh = make(A2C, env(), **options)
-    assert not torch.equal(fresh.policy.network[0].weight, a3c.policy.network[0].weight)  # something was learned
+    assert not torch.equal(fresh.policy.network[0].weight, a3c.policy.network[0].weight)  # the parameters have changed
 
 
-def test_two_learners_learn_the_best_action_together(tmp_path):
-    """It is one of three indices, seen in the observation: without learning all are as likely."""
-    env = vector(Target, 16, discrete=True)
-    algorithm = run(make(A3C, env, learners=2, learning_rate=0.01, gamma=0.9), tmp_path, 30)
+def test_two_learners_learn_the_best_action_together():
+    """It is one of three indices and follows from the observation. An untrained policy gives equal probabilities."""
+    algorithm = make(A3C, vector(Target, 16, discrete=True), learners=2, learning_rate=0.01, gamma=0.9)
+    for _ in range(30):
+        algorithm.train_iteration()
+    algorithm.close()
     obs = torch.tensor([[1.0, 0.0], [-1.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
     assert algorithm.policy(obs).tolist() == [2, 0, 2]
     assert algorithm.env_steps == NORMALIZER_WARM_UP_STEPS + 30 * 16 * 4 * 3
     assert algorithm.policy.normalizer.count == algorithm.env_steps  # all learners' observations
-    episodes = [state["env"]["episode"] for state in algorithm.states]
+    episodes = [state["env"]["episode"] for state in algorithm.learner_states]
     assert len(episodes) == 2 and all(len(part) == 8 for part in episodes)
-    generators = [state["generator"] for state in algorithm.states]
+    generators = [state["generator"] for state in algorithm.learner_states]
     assert not torch.equal(*generators)
 
 
-def test_the_shared_step_by_hand():
-    """RMSprop with alpha 0.9 from s = 0: s = 0.1 g^2, so theta moves by lr / sqrt(0.1) against g's sign.
+def test_the_shared_optimizer_by_hand():
+    """RMSprop with alpha 0.9 from s = 0: s = 0.1 g^2, so theta moves by lr / sqrt(0.1) against the sign of g.
 
-    A second process's step, with the same gradient, finds s: 0.9 * 0.1 g^2 + 0.1 g^2 = 0.19 g^2.
+    The step of a second process, with the same gradient, continues from this s: 0.9 * 0.1 g^2 + 0.1 g^2 = 0.19 g^2.
     """
     shared = torch.nn.Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64))
     squares = torch.zeros(2, dtype=torch.float64)
@@ -103,7 +105,7 @@ def test_the_shared_step_by_hand():
 
 
 class Broken(gymnasium.Env):
-    """Fails on its third step: by an exception, by ending its process, or from then on by a number that is none."""
+    """Fails on its third step: by an exception, by ending its process, or by NaN rewards from then on."""
 
     observation_space, action_space = Chain.observation_space, Chain.action_space
 
@@ -131,27 +133,23 @@ class Broken(gymnasium.Env):
         ("nan", NonFiniteError, "in learner 1 of A3C: gradient norm must be finite, got nan"),
     ],
 )
-def test_an_error_of_a_learner_is_told_and_ends_them_all(how, error, message):
+def test_an_error_of_a_learner_is_raised_and_ends_all_learners(how, error, message):
     fns = [partial(Chain, limit=5), partial(Broken, how)]
     env = SyncVectorEnv(fns, autoreset_mode=AutoresetMode.DISABLED)
     algorithm = make(A3C, env, learners=2, normalize_reward=False)
-    optimizer = algorithm.configure_optimizers()
-    algorithm.only_optimizer = lambda: optimizer
     with pytest.raises(error, match=message):
         algorithm.iterate()
-    assert len(algorithm.crew.processes) == 2
-    assert not any(process.is_alive() for process in algorithm.crew.processes)
+    assert len(algorithm.pool.processes) == 2
+    assert not any(process.is_alive() for process in algorithm.pool.processes)
 
 
-def test_learners_end_with_the_algorithm(tmp_path):
+def test_close_ends_the_learners():
     algorithm = make(A3C, vector(Target, 2), learners=2)
-    optimizer = algorithm.configure_optimizers()
-    algorithm.only_optimizer = lambda: optimizer
     algorithm.iterate()
-    processes = algorithm.crew.processes
+    processes = algorithm.pool.processes
     assert all(process.is_alive() for process in processes)
-    algorithm.teardown("fit")
-    assert not any(process.is_alive() for process in processes) and algorithm.crew is None
+    algorithm.close()
+    assert not any(process.is_alive() for process in processes) and algorithm.pool is None
 
 
 def alive(pid):
@@ -173,8 +171,8 @@ def children(pid):
 
 
 @pytest.mark.parametrize("kind", ["ctrl-c", "killed"])
-def test_no_process_is_left_behind(tmp_path, kind):
-    """Ctrl-C reaches the whole process group: training stops after its iteration, with a checkpoint."""
+def test_no_process_is_left_running(tmp_path, kind):
+    """Ctrl-C is sent to the whole process group: training stops after the iteration, and saves a checkpoint."""
     words = "fit --task CartPole-v1 --algorithm A3C --env_steps 100000000 --updates 1 --num_envs 2".split()
     words += ["--evaluate_every", "1000000", "--evaluate_episodes", "1", "--run", str(tmp_path / "run")]
     command = [sys.executable, "-m", "diffsim.trainers.cli", *words]
@@ -186,17 +184,17 @@ def test_no_process_is_left_behind(tmp_path, kind):
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.05)
         below = children(process.pid)
-        assert len(below) >= 3  # two learners and the server that they come from
+        assert len(below) >= 3  # two learners and the fork server
         if kind == "ctrl-c":
             os.killpg(process.pid, signal.SIGINT)
             output, _ = process.communicate(timeout=300)
-            assert process.returncode == 0 and "Stopped. To go on" in output and folder.checkpoint.is_file()
+            assert process.returncode == 0 and "Stopped. To continue" in output and folder.checkpoint.is_file()
         else:
             process.kill()
             process.communicate(timeout=300)
         deadline = time.monotonic() + 120
         while any(alive(pid) for pid in below):
-            assert time.monotonic() < deadline, "processes are left"
+            assert time.monotonic() < deadline, "processes are left running"
             time.sleep(0.05)
     finally:
         process.kill()
@@ -209,16 +207,16 @@ def test_no_process_is_left_behind(tmp_path, kind):
         ({"learners": 3}, "num_envs must be a multiple of learners = 3, got 4"),
     ],
 )
-def test_messages(kwargs, message):
+def test_errors_name_argument_rule_and_value(kwargs, message):
     with pytest.raises(ValueError, match=message):
         make(A3C, vector(Target, 4), **kwargs)
 
 
-def test_our_simulator_is_for_a2c():
+def test_our_simulator_is_refused():
     with pytest.raises(ValueError, match="env must be a SyncVectorEnv, .* for diffsim/<id> there is A2C"):
         make(A3C, make_env("diffsim/InvertedPendulum-v5", 2))
 
 
-def test_fit_knows_it(tmp_path):
+def test_fit_trains_it(tmp_path):
     words = ["--task", "CartPole-v1", "--algorithm", "A3C", "--updates", "2", "--iterations", "2", "--num_envs", "4"]
     assert main(["fit", *words, "--evaluate_episodes", "1", "--run", str(tmp_path / "run")]) == 0

@@ -1,4 +1,4 @@
-"""Learning from images, from the environment to the checkpoint; and Pong's images."""
+"""Learning from images, from the environment to the checkpoint; and the images of Pong."""
 
 import gymnasium
 import numpy as np
@@ -17,7 +17,7 @@ from tests.trainers.small_envs import vector
 
 
 class Brighter(gymnasium.Env):
-    """Three steps, each with one half of a 10 x 10 image of bytes brighter than the other; pays 1 for naming it."""
+    """Three steps. One half of each 10 x 10 image of bytes is brighter than the other; its index gets the reward 1."""
 
     observation_space = Box(0, 255, (10, 10), np.uint8)
     action_space = Discrete(2)
@@ -25,14 +25,14 @@ class Brighter(gymnasium.Env):
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self.age = 0
-        return self._look(), {}
+        return self._image(), {}
 
     def step(self, action):
-        paid = float(action == self.side)
+        reward = float(action == self.side)
         self.age += 1
-        return self._look(), paid, self.age == 3, False, {}
+        return self._image(), reward, self.age == 3, False, {}
 
-    def _look(self):
+    def _image(self):
         self.side = int(self.np_random.integers(2))
         image = self.np_random.integers(60, 120, (10, 10))
         image[:, 5 * self.side : 5 * self.side + 5] += 120
@@ -45,7 +45,7 @@ SMALL = ["--convolutions", "[[4,4,2]]", "--hidden_sizes", "[16]", "--num_envs", 
 
 
 def test_fit_learns_from_images_and_evaluates_on_them(tmp_path):
-    """Chance gets 1.5 of 3."""
+    """A random policy gets 1.5 of 3."""
     words = ["--task", ID, "--algorithm", "Reinforce", *SMALL, "--num_envs", 16, "--learning_rate", 0.01]
     words += ["--baseline", "average", "--iterations", 25, "--evaluate_every", 25, "--evaluate_episodes", 20]
     assert diffsim("fit", *words, "--run", tmp_path / "run") == 0
@@ -54,7 +54,7 @@ def test_fit_learns_from_images_and_evaluates_on_them(tmp_path):
 
 
 @pytest.mark.parametrize("algorithm", ["A2C", "PPO", "TRPO"])
-def test_values_have_eyes_of_their_own(tmp_path, algorithm):
+def test_policy_and_value_have_separate_encoders(tmp_path, algorithm):
     small = ["--horizon", 8, "--iterations", 1, "--evaluate_episodes", 1]
     assert diffsim("fit", "--task", ID, "--algorithm", algorithm, *SMALL, *small, "--run", tmp_path / "run") == 0
     saved = torch.load(RunFolder(tmp_path / "run").checkpoint, weights_only=True)["state_dict"]
@@ -63,7 +63,7 @@ def test_values_have_eyes_of_their_own(tmp_path, algorithm):
     assert not any(name.startswith("policy.normalizer") for name in saved)
 
 
-def test_images_stay_bytes_on_the_way():
+def test_images_are_stored_as_bytes():
     env = make_env(ID, 4)
     policy = CategoricalMLP(env.single_observation_space, env.single_action_space, convolutions=[[2, 4, 2]])
     trajectory, _ = Reinforce(env, policy, baseline="none").episodes()
@@ -74,23 +74,23 @@ def test_images_stay_bytes_on_the_way():
 def pixels(background):
     screen = np.zeros((210, 160, 3), np.uint8)
     screen[..., 0] = background
-    screen[:34, :, 0] = 236  # the score, which is not seen
+    screen[:34, :, 0] = 236  # the score, which is cropped
     return screen
 
 
-def test_pongs_small_image_by_hand():
+def test_the_reduced_image_of_pong_by_hand():
     """Row 35 + 2 i and column 2 j of the screen is pixel (i, j)."""
     screen = pixels(144)
     screen[35 + 2 * 10, 2 * 70, 0] = 92
     screen[35 + 2 * 11 : 35 + 2 * 13, 2 * 8 : 2 * 10, 0] = 213
-    screen[35 + 1, :, 0] = 50  # between the rows that are kept
+    screen[35 + 1, :, 0] = 50  # a row that is not kept
     screen[40, 40, 0] = 109  # the other colour of the field
     seen = small(screen)
     assert seen.shape == (80, 80) and seen.dtype == np.int8
     assert np.argwhere(seen).tolist() == [[10, 70], [11, 8], [11, 9], [12, 8], [12, 9]]
 
 
-def test_pong_shows_what_moves_and_plays_up_and_down():
+def test_pong_shows_differences_and_has_the_actions_up_and_down():
     pytest.importorskip("ale_py")
     env = gymnasium.make("examples.pong:PongDifference-v5")
     assert env.unwrapped.ale.getFloat("repeat_action_probability") == 0.25  # sticky, as ALE's version 5 has it
@@ -101,7 +101,7 @@ def test_pong_shows_what_moves_and_plays_up_and_down():
         assert all(env.observation_space.contains(image) for image in seen) and set(np.unique(seen)) == {-1, 0, 1}
         paddle = np.stack([image[:, 70] for image in seen])
         appears, goes = (np.argwhere(paddle == change)[:, 1].mean() for change in (1, -1))
-        assert (appears - goes) * way > 5, "rows go down the screen"
+        assert (appears - goes) * way > 5, "row numbers increase downwards"
     env.close()
 
 
@@ -119,7 +119,7 @@ def test_pong_is_a_function_of_seed_and_actions():
 
 
 class Points(gymnasium.Env):
-    """Pays what it is told, one number per step."""
+    """An episode with given rewards."""
 
     observation_space, action_space = Box(-1.0, 1.0, (1,), np.float64), Discrete(2)
     rewards = (0.0, -1.0, 0.0, 0.0, 1.0)
@@ -138,9 +138,9 @@ class Points(gymnasium.Env):
     ("until_reward", "expected"),
     [(True, [-0.5, -1.0, 0.25, 0.5, 1.0]), (False, [-0.4375, -0.875, 0.25, 0.5, 1.0])],
 )
-def test_discounting_restarts_at_each_point(until_reward, expected):
-    """With gamma = 1/2: before the lost point -1/2, -1; before the won one 1/4, 1/2, 1. Else the won one reaches back:
-    -1 + 1/8 and half of it."""
+def test_discounting_restarts_at_each_reward(until_reward, expected):
+    """With gamma = 1/2 and until_reward, the reward -1 gives -1/2, -1, and the reward 1 gives 1/4, 1/2, 1. Without
+    until_reward, the later reward also counts before the earlier one: -1 + 1/8, and half of that."""
     env = vector(Points, 1)
     policy = CategoricalMLP(env.single_observation_space, env.single_action_space).double()
     options = {"baseline": "none", "scale_weights": False, "gamma": 0.5}
@@ -150,10 +150,10 @@ def test_discounting_restarts_at_each_point(until_reward, expected):
     assert weights[:5, 0].tolist() == expected and not weights[5:].any()
 
 
-def test_rmsprop_is_what_is_asked_for():
+def test_the_policys_optimizer_can_be_rmsprop():
     env = vector(Points, 2)
     policy = CategoricalMLP(env.single_observation_space, env.single_action_space)
-    optimizers = Reinforce(env, policy, baseline="none", optimizer="rmsprop").configure_optimizers()
+    optimizers = Reinforce(env, policy, baseline="none", optimizer="rmsprop").optimizers
     assert type(optimizers[0]) is torch.optim.RMSprop and type(optimizers[1]) is torch.optim.Adam
 
 
@@ -165,7 +165,7 @@ def test_rmsprop_is_what_is_asked_for():
         ({"optimizer": "sgd"}, "optimizer must be one of adam, rmsprop, got 'sgd'"),
     ],
 )
-def test_messages(options, message):
+def test_errors_name_argument_rule_and_value(options, message):
     env = vector(Points, 2)
     with pytest.raises(ValueError, match=message):
         Reinforce(env, CategoricalMLP(env.single_observation_space, env.single_action_space), **options)

@@ -1,4 +1,4 @@
-"""The algorithms: against definitions and each other, on problems whose answer is known, and resumed to the bit."""
+"""The algorithms against their definitions, against each other and on problems with known solutions; exact resuming."""
 
 from functools import partial
 
@@ -6,17 +6,13 @@ import pytest
 import torch
 
 from diffsim.policies import CategoricalMLP, GaussianMLP
+from diffsim.trainers.experience.on_policy_batch import OnPolicyBatch
 from diffsim.trainers.experience.vector_env import make_env
 from diffsim.trainers.gradients.black_box import likelihood_ratio_gradients
 from diffsim.trainers.likelihood_ratio.a2c import A2C
 from diffsim.trainers.likelihood_ratio.actor_critic import ActorCritic
 from diffsim.trainers.likelihood_ratio.natural_gradient import NaturalGradient
-from diffsim.trainers.likelihood_ratio.on_policy import (
-    NORMALIZER_WARM_UP_STEPS,
-    OnPolicyBatch,
-    explained_variance,
-    standardized,
-)
+from diffsim.trainers.likelihood_ratio.on_policy import NORMALIZER_WARM_UP_STEPS, explained_variance, standardized
 from diffsim.trainers.likelihood_ratio.ppo import PPO
 from diffsim.trainers.likelihood_ratio.reinforce import Reinforce
 from diffsim.trainers.likelihood_ratio.trpo import TRPO
@@ -52,10 +48,15 @@ def make(cls, env, seed=0, policy=None, **kwargs):
     return cls(env, net, **{"value_hidden_sizes": (8,), "seed": seed, **kwargs})
 
 
+def train(algorithm, iterations):
+    """The metrics of each iteration."""
+    return [algorithm.train_iteration() for _ in range(iterations)]
+
+
 @pytest.mark.parametrize(
     ("name", "task"), [*((name, "CartPole-v1") for name in SMALL), ("PPO", "Hopper-v5"), ("TRPO", "diffsim/Hopper-v5")]
 )
-def test_resuming_is_exact_to_the_bit(tmp_path, name, task):
+def test_resuming_is_exact(tmp_path, name, task):
     cls, options = SMALL[name]
 
     def fresh():
@@ -64,7 +65,7 @@ def test_resuming_is_exact_to_the_bit(tmp_path, name, task):
     assert_resumes_exactly(run, fresh, tmp_path, "network")
 
 
-def test_values_start_orthogonal_with_gain_sqrt_2():
+def test_value_networks_are_initialised_orthogonal_with_gain_sqrt_2():
     algorithm = make(PPO, make_env("Hopper-v5", 1), value_hidden_sizes=(16, 16))
     first, second, last = (layer.weight for layer in algorithm.value.network if hasattr(layer, "weight"))
     torch.testing.assert_close(first.T @ first, 2.0 * torch.eye(11).double(), rtol=1e-5, atol=1e-6)
@@ -73,17 +74,17 @@ def test_values_start_orthogonal_with_gain_sqrt_2():
 
 
 @pytest.mark.parametrize("value_lam", [0.0, 0.7, 1.0])
-def test_time_outs_go_on_and_ends_are_worth_nothing(value_lam):
-    """Reward 1 for ever is worth 1 / (1 - 0.8) = 5, whatever the time limit. Negative control: time-outs as ends."""
+def test_the_value_bootstraps_at_time_outs_and_is_zero_at_terminations(value_lam):
+    """Reward 1 for ever has value 1 / (1 - 0.8) = 5, whatever the time limit. Negative control: time-outs that are
+    reported as terminations."""
 
     def fitted(honest):
         env = vector(Chain, 4, limit=3, honest=honest)
-        algorithm = make(TRPO, env, gamma=0.8, horizon=16, value_lam=value_lam, normalize_reward=False)
-        algorithm.manual_backward = lambda loss: loss.backward()
-        optimizer = torch.optim.Adam(algorithm.value.parameters(), lr=4e-2)
+        options = {"value_learning_rate": 4e-2, "value_epochs": 4, "value_minibatches": 4, "normalize_reward": False}
+        algorithm = make(TRPO, env, gamma=0.8, horizon=16, value_lam=value_lam, **options)
         for _ in range(25):
             trajectory, raw = algorithm.collect_window(16)
-            algorithm.fit_value(algorithm.advantage_batch(trajectory, raw, 0.95, value_lam).flatten(), optimizer, 4, 4)
+            algorithm.fit_value(algorithm.advantage_batch(trajectory, raw, 0.95, value_lam).flatten())
         with torch.no_grad():
             return algorithm.value(torch.ones(1, 1, dtype=torch.float64)).item()
 
@@ -112,10 +113,11 @@ NATURAL = {"horizon": 8, "cg_iterations": 5, **FIT}
         (TRPO, {"max_kl": 0.1, **NATURAL}, False),
     ],
 )
-def test_the_best_action_is_learned(tmp_path, cls, options, discrete):
-    """It is 0.6 times the sign observed, or one of three indices. Without learning: 0, and equal probabilities."""
+def test_the_best_action_is_learned(cls, options, discrete):
+    """It is 0.6 times the observed sign, or one of three indices. An untrained policy gives 0, or equal
+    probabilities."""
     algorithm = make(cls, vector(Target, 16, discrete=discrete), gamma=0.9, **options)
-    run(algorithm, tmp_path, 60 if cls is Reinforce else 25)
+    train(algorithm, 60 if cls is Reinforce else 25)
     obs = torch.tensor([[1.0, 0.0], [-1.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
     actions = algorithm.policy(obs)
     if discrete:
@@ -127,8 +129,8 @@ def test_the_best_action_is_learned(tmp_path, cls, options, discrete):
 
 @pytest.mark.parametrize("baseline", ["none", "average", "time", "optimal"])
 @pytest.mark.parametrize("estimator", ["reinforce", "gpomdp"])
-def test_reinforce_climbs_the_estimate_that_is_proven_unbiased(estimator, baseline):
-    """The laboratory's, with gamma = 1, per step instead of per episode."""
+def test_reinforce_uses_the_estimator_of_the_gradient_report(estimator, baseline):
+    """With gamma = 1, as a mean over steps instead of episodes. That estimator is tested to be unbiased."""
     options = {"estimator": estimator, "baseline": baseline, "gamma": 1.0, "scale_weights": False}
     algorithm = make(Reinforce, make_env("Hopper-v5", 4, seed=2), **options)
     trajectory, raw = algorithm.episodes()
@@ -142,14 +144,13 @@ def test_reinforce_climbs_the_estimate_that_is_proven_unbiased(estimator, baseli
     assert (estimate - expected).norm() < 1e-8 * expected.norm()
 
 
-def test_trpo_keeps_its_bound_and_npg_does_not_check(tmp_path):
+def test_trpo_keeps_the_kl_bound_and_the_natural_gradient_does_not():
     trpo = make(TRPO, make_env("Hopper-v5", 4, seed=0), horizon=32, value_epochs=1)
-    rows = RunFolder(run(trpo, tmp_path / "trpo", 8) and tmp_path / "trpo").read_metrics()
+    rows = train(trpo, 8)
     assert all(0 <= row["kl"] <= 0.01 and row["gain"] >= 0 for row in rows)
     assert sum(row["step_taken"] > 0 for row in rows) >= 6
     npg = make(NaturalGradient, make_env("Hopper-v5", 4, seed=0), horizon=32, value_epochs=1, max_kl=0.5, damping=0.01)
-    rows = RunFolder(run(npg, tmp_path / "npg", 4) and tmp_path / "npg").read_metrics()
-    assert max(row["kl"] for row in rows) > 0.5, "negative control: the second order is not enough"
+    assert max(row["kl"] for row in train(npg, 4)) > 0.5, "negative control: the second-order bound is not enough"
 
 
 def batch_of(algorithm, horizon=8):
@@ -157,8 +158,8 @@ def batch_of(algorithm, horizon=8):
     return algorithm.advantage_batch(trajectory, raw, 0.9, 0.9).flatten()
 
 
-def test_the_online_step_by_hand():
-    """delta = r + 0.9 V(o') - V(o), with V(o') = 0 at an end; its gradient is delta times the score."""
+def test_the_actor_critic_update_by_hand():
+    """delta = r + 0.9 V(o') - V(o), with V(o') = 0 at a termination; the gradient is delta times the score."""
     algorithm = make(ActorCritic, vector(Target, 4), gamma=0.9, normalize_reward=False)
     algorithm.warm_up_normalizer(1)
     for last in (False, True):
@@ -166,8 +167,8 @@ def test_the_online_step_by_hand():
         trajectory, raw = algorithm.collect_window(1)
         batch = algorithm.advantage_batch(trajectory, raw, 0.0, 0.0).flatten()
         with torch.no_grad():
-            ahead = 0.0 if last else 0.9 * algorithm.value(trajectory.next_obs[0])
-            target = trajectory.reward[0] + ahead
+            next_value = 0.0 if last else algorithm.value(trajectory.next_obs[0])
+            target = trajectory.reward[0] + 0.9 * next_value
             delta = target - algorithm.value(before)
         assert trajectory.terminated.all() == last
         torch.testing.assert_close(batch.returns, target)
@@ -178,38 +179,39 @@ def test_the_online_step_by_hand():
 
 
 @pytest.mark.parametrize(("cls", "count"), [(A2C, "updates"), (ActorCritic, "steps")])
-def test_an_iteration_of_three_updates_is_three_of_one(tmp_path, cls, count):
-    """So that observations are seen with new statistics after every update, also within an iteration."""
+def test_an_iteration_of_three_updates_equals_three_iterations_of_one(cls, count):
+    """The observation statistics change after every update, also within an iteration."""
     one, three = (make(cls, make_env("Hopper-v5", 2), **{count: number}) for number in (1, 3))
-    run(one, tmp_path / "one", 6)
-    run(three, tmp_path / "three", 2)
+    train(one, 6)
+    train(three, 2)
     assert one.env_steps == three.env_steps == one.policy.normalizer.count > 0
     for name, value in one.state_dict().items():
         assert torch.equal(value, three.state_dict()[name]), name
 
 
 @pytest.mark.parametrize(("warm_up_steps", "steps"), [(2, 16), (100, 50)])
-def test_what_comes_first_is_only_looked_at(warm_up_steps, steps):
-    """A window or `warm_up_steps` of both copies, whichever is longer; never again, and not without statistics."""
+def test_the_warm_up_only_initialises_the_statistics(warm_up_steps, steps):
+    """It lasts a window or `warm_up_steps` of both copies, whichever is longer. It happens once, and not without a
+    normaliser."""
     algorithm, other = (make(PPO, make_env("Hopper-v5", 2, seed=1)) for _ in range(2))
     algorithm.warm_up_steps = warm_up_steps
-    seen, _ = other.act(steps)
+    warm_up, _ = other.act(steps)
     first, _ = algorithm.collect_window(16)
     assert algorithm.env_steps == 2 * (steps + 16) and algorithm.policy.normalizer.count == 2 * steps
-    for name, expected in (("mean", seen.obs.mean((0, 1))), ("variance", seen.obs.var((0, 1), correction=0))):
+    for name, expected in (("mean", warm_up.obs.mean((0, 1))), ("variance", warm_up.obs.var((0, 1), correction=0))):
         torch.testing.assert_close(getattr(algorithm.policy.normalizer, name), expected, rtol=1e-9, atol=1e-12)
-    ended = seen.ended[-1].unsqueeze(-1)
-    assert torch.equal(torch.where(ended, 0.0, first.obs[0]), torch.where(ended, 0.0, seen.next_obs[-1]))
+    ended = warm_up.ended[-1].unsqueeze(-1)
+    assert torch.equal(torch.where(ended, 0.0, first.obs[0]), torch.where(ended, 0.0, warm_up.next_obs[-1]))
     assert torch.equal(algorithm.policy.network[0].weight, other.policy.network[0].weight)
     algorithm.collect_window(16)
     assert algorithm.env_steps == 2 * (steps + 32) and algorithm.policy.normalizer.count == 2 * steps
-    raw = make(PPO, make_env("Hopper-v5", 2), policy=partial(GaussianMLP, normalize=False))
-    raw.collect_window(16)
-    assert raw.env_steps == 2 * 16
+    unnormalized = make(PPO, make_env("Hopper-v5", 2), policy=partial(GaussianMLP, normalize=False))
+    unnormalized.collect_window(16)
+    assert unnormalized.env_steps == 2 * 16
 
 
 @pytest.mark.parametrize("discrete", [False, True])
-def test_the_first_update_of_ppo_is_that_of_a2c(discrete):
+def test_the_first_gradient_of_ppo_is_that_of_a2c(discrete):
     options = {"value_weight": 0.3, "entropy_weight": 0.1, "normalize_advantage": False, "lam": 0.9}
     ppo, a2c = (make(cls, vector(Target, 4, discrete=discrete), **options) for cls in (PPO, A2C))
     trajectory, raw = ppo.collect_window(8)
@@ -220,7 +222,7 @@ def test_the_first_update_of_ppo_is_that_of_a2c(discrete):
     torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-12)
 
 
-def test_ppos_clipping_by_hand():
+def test_the_clipped_surrogate_by_hand():
     """Ratios 1.5 and 0.5 with clip 0.2: min(1.5 A, 1.2 A), min(0.5 A, 0.8 A); a clipped step has no gradient."""
     ppo = make(PPO, vector(Target, 4), value_weight=1e-12, normalize_advantage=False)
     batch = batch_of(ppo)
@@ -240,29 +242,26 @@ def test_ppos_clipping_by_hand():
         assert (gradient.abs().max().item() < 1e-9) == clipped
 
 
-def test_ppo_stops_early_where_the_divergence_is_enough(tmp_path):
+def test_ppo_stops_early_above_max_kl():
     options = {"horizon": 16, "epochs": 20, "minibatches": 2, "learning_rate": 0.03}
     for max_kl, passes in ((1e-9, 1), (None, 20)):
         ppo = make(PPO, vector(Target, 4), max_kl=max_kl, **options)
-        folder = RunFolder(tmp_path / str(passes))
-        run(ppo, folder.path, 1)
-        assert folder.read_metrics()[0]["passes"] == passes
+        assert ppo.train_iteration()["passes"] == passes
 
 
-def test_the_proximal_term_holds_the_value_back():
-    """With a weight beyond all errors the value stays; with none it moves."""
+def test_the_proximal_term_limits_the_change_of_the_value():
+    """With a weight far above the errors the value hardly changes; without it, it does."""
     moved = []
     for proximal in (0.0, 1e6):
-        algorithm = make(TRPO, vector(Target, 4))
-        algorithm.manual_backward = lambda loss: loss.backward()
+        algorithm = make(TRPO, vector(Target, 4), value_epochs=50, value_minibatches=1, value_proximal=proximal)
+        algorithm.optimizers = [torch.optim.SGD(algorithm.value.parameters(), lr=1e-7 if proximal else 0.05)]
         before = flat(algorithm.value.parameters()).detach().clone()
-        optimizer = torch.optim.SGD(algorithm.value.parameters(), lr=1e-7 if proximal else 0.05)
-        algorithm.fit_value(batch_of(algorithm), optimizer, 50, 1, proximal)
+        algorithm.fit_value(batch_of(algorithm))
         moved.append((flat(algorithm.value.parameters()) - before).norm().item())
     assert moved[0] > 1e-1 and moved[1] < 1e-5
 
 
-def test_minibatches_hold_every_step_once():
+def test_minibatches_contain_every_step_once():
     numbers = torch.arange(10.0)
     batch = OnPolicyBatch(*[numbers] * 6)
     parts = list(batch.minibatches(4, torch.Generator().manual_seed(0)))
@@ -296,7 +295,7 @@ def test_reward_normalization_against_its_definition():
         torch.testing.assert_close(scaled[window], reward[window] / (variance + 1e-4).sqrt(), rtol=1e-10, atol=0)
 
 
-def test_statistics_are_saved_and_frozen_at_evaluation(tmp_path):
+def test_statistics_are_saved_and_do_not_change_in_evaluations(tmp_path):
     evaluation = OfficialEvaluation("CartPole-v1", {}, episodes=2)
     algorithm = make(PPO, make_env("CartPole-v1", 2), evaluation=evaluation, **SMALL["PPO"][1])
     run(algorithm, tmp_path, 2)
@@ -314,11 +313,10 @@ def test_statistics_are_saved_and_frozen_at_evaluation(tmp_path):
 
 
 @pytest.mark.parametrize("begin", [None, NORMALIZER_WARM_UP_STEPS, NORMALIZER_WARM_UP_STEPS + 64])
-def test_rates_fall_to_zero(tmp_path, begin):
+def test_learning_rates_decay_to_zero(begin):
     end = NORMALIZER_WARM_UP_STEPS + 128
     ppo = make(PPO, vector(Target, 4), decay_env_steps=end if begin is None else (begin, end), **SMALL["PPO"][1])
-    run(ppo, tmp_path, 3)
-    rates = [row["learning_rate"] for row in RunFolder(tmp_path).read_metrics()]
+    rates = [row["learning_rate"] for row in train(ppo, 3)]
     assert rates == pytest.approx([3e-4, 3e-4 * 64 / (end - begin if begin else end), 0.0])
 
 
@@ -349,7 +347,7 @@ def test_rates_fall_to_zero(tmp_path, begin):
         (TRPO, {"seed": -1}, "seed must be >= 0, got -1"),
     ],
 )
-def test_messages_name_argument_rule_and_value(cls, kwargs, message):
+def test_errors_name_argument_rule_and_value(cls, kwargs, message):
     env = vector(Target, kwargs.pop("num_envs", 2))
     with pytest.raises(ValueError, match=message):
         make(cls, env, **{"seed": 0, **kwargs})

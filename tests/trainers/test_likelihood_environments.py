@@ -1,4 +1,4 @@
-"""Environments that can be left and found again, to the bit, and how algorithms are given them."""
+"""Saving and restoring the state of environments exactly, and how algorithms get their environment."""
 
 import copy
 
@@ -20,14 +20,14 @@ TASKS = ("CartPole-v1", "Hopper-v5", "diffsim/Hopper-v5")
 
 
 def follow(env, actions):
-    """Observations and rewards under `actions` [H, N, ...], ended copies starting again."""
-    seen = []
+    """Observations, rewards and ends under `actions` [H, N, ...]; copies are reset when their episode ends."""
+    steps = []
     for action in actions:
         _, reward, terminated, truncated, _ = env.step(action)
         if (ended := terminated | truncated).any():
             env.reset(options={"reset_mask": ended})
-        seen.append((env.obs.copy(), reward.copy(), ended))
-    return [np.stack(parts) for parts in zip(*seen, strict=True)]
+        steps.append((env.obs.copy(), reward.copy(), ended))
+    return [np.stack(parts) for parts in zip(*steps, strict=True)]
 
 
 def draw(env, steps, seed):
@@ -36,7 +36,7 @@ def draw(env, steps, seed):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_found_again_to_the_bit(task):
+def test_a_restored_state_is_exact(task):
     env = make_env(task, 3, seed=4)
     ended = follow(env, draw(env, 60, 0))[2]
     assert ended.any(0).all()
@@ -48,14 +48,14 @@ def test_found_again_to_the_bit(task):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_same_seed_same_bits_and_another_seed_others(task):
+def test_equal_seeds_give_equal_observations_and_other_seeds_others(task):
     runs = [follow(env, draw(env, 20, 0))[0] for env in (make_env(task, 2, seed=s) for s in (1, 1, 2))]
     assert np.array_equal(runs[0], runs[1]) and not np.array_equal(runs[0], runs[2])
-    assert not np.array_equal(runs[0][:, 0], runs[0][:, 1]), "copies differ"
+    assert not np.array_equal(runs[0][:, 0], runs[0][:, 1]), "the copies differ"
 
 
 @pytest.mark.parametrize("task", ["Hopper-v5", "ReacherGoal-v0"])
-def test_copies_step_and_start_again_as_gymnasiums_own_but_merge_no_info(task):
+def test_fast_vector_env_equals_gymnasiums_without_infos(task):
     def make():
         return gymnasium.make(task, disable_env_checker=True, max_episode_steps=30)
 
@@ -75,10 +75,10 @@ def test_copies_step_and_start_again_as_gymnasiums_own_but_merge_no_info(task):
             fresh, info = own.reset(seed=seeds, options={"reset_mask": ended})
             assert same(fresh, theirs.reset(seed=seeds, options={"reset_mask": ended.copy()})[0]) and not info
             kept.append((fresh, copy.deepcopy(fresh)))
-    assert len(kept) > 3 and all(same(*pair) for pair in kept), "what was returned stays as it was"
+    assert len(kept) > 3 and all(same(*pair) for pair in kept), "returned observations must not change later"
 
 
-def test_copies_that_have_ended_must_be_reset():
+def test_copies_whose_episode_has_ended_must_be_reset():
     env = FastSyncVectorEnv([lambda: Counter(2)] * 2)
     env.reset(seed=[0, 1])
     env.step(np.zeros((2, 1)))
@@ -90,13 +90,13 @@ def test_copies_that_have_ended_must_be_reset():
 
 
 def same(one, two):
-    """Whether two observations, arrays or dictionaries of them, are equal to the bit."""
+    """Whether two observations, arrays or dictionaries of arrays, are equal."""
     if isinstance(one, dict):
         return one.keys() == two.keys() and all(np.array_equal(one[name], two[name]) for name in one)
     return np.array_equal(one, two)
 
 
-def test_a_time_limit_is_found_again():
+def test_time_limits_are_restored():
     env = make_env("CartPole-v1", 2, seed=0, max_episode_steps=9)
     follow(env, draw(env, 5, 0))
     other = make_env("CartPole-v1", 2, seed=0, max_episode_steps=9)
@@ -105,13 +105,13 @@ def test_a_time_limit_is_found_again():
     assert ended.tolist() == [[False] * 2] * 3 + [[True] * 2]
 
 
-def test_only_episodes_under_way_are_remembered():
+def test_only_actions_of_current_episodes_are_saved():
     env = make_env("CartPole-v1", 2, seed=0)
     follow(env, draw(env, 300, 0))
     assert len(env.state_dict()["actions"]) == env.age.max() < 100
 
 
-def test_an_environment_with_hidden_randomness_is_not_resumed_wrongly():
+def test_an_environment_with_unseeded_randomness_is_refused():
     class Restless(Counter):
         def reset(self, *, seed=None, options=None):
             obs, info = super().reset()
@@ -126,13 +126,13 @@ def test_an_environment_with_hidden_randomness_is_not_resumed_wrongly():
         make().load_state_dict(env.state_dict())
 
 
-def test_seeds_of_episodes_are_all_different():
+def test_episodes_have_different_seeds():
     seeds = {episode_seed(seed, copy, k) for seed in range(5) for copy in range(20) for k in range(20)}
-    assert len(seeds) >= 1999  # of 2000 draws from 2^32, two agree once in 2,000 times
+    assert len(seeds) >= 1999  # among 2,000 draws from 2^32, two agree with probability 1 / 2,000
 
 
-def test_simulated_transitions_are_gymnasiums():
-    """A window of `collect` through our simulator, repeated in Gymnasium from the same states."""
+def test_simulated_transitions_equal_gymnasiums():
+    """A window that `collect` makes with our simulator, repeated in Gymnasium from the same state."""
     env = make_env("diffsim/Hopper-v5", 2, seed=0)
     official = gymnasium.make("Hopper-v5").unwrapped
     noise = torch.randn(30, 2, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -148,7 +148,7 @@ def test_simulated_transitions_are_gymnasiums():
         assert trajectory.terminated[t, 0].item() == terminated
 
 
-def test_any_vector_environment_with_resets_on_demand_is_taken():
+def test_vector_environments_with_autoreset_are_refused():
     env = SyncVectorEnv([lambda: Counter(2)], autoreset_mode=AutoresetMode.DISABLED)
     assert isinstance(resumable(env, 0), ReplayedEnv)
     for mode in (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP):
@@ -158,7 +158,7 @@ def test_any_vector_environment_with_resets_on_demand_is_taken():
     assert resumable(simulated, 0).obs.shape == (2, 10)
 
 
-def test_the_policy_follows_from_the_actions():
+def test_the_default_policy_follows_from_the_action_space():
     assert default_policy("PPO", "CartPole-v1") == "CategoricalMLP"
     assert default_policy("PPO", "diffsim/Hopper-v5") == default_policy("PPO", "Hopper-v5") == "GaussianMLP"
     assert default_policy("BPTT", "Hopper-v5") == default_policy("DDPG", "Hopper-v5") == "DeterministicMLP"
@@ -185,12 +185,12 @@ def test_the_policy_follows_from_the_actions():
         (["--task", "CartPole-v1", "--algorithm", "TRPO", "--shrink", "1"], "shrink must be in (0, 1), got 1.0"),
     ],
 )
-def test_mistakes_end_in_one_line(words, message, tmp_path, capsys):
+def test_errors_are_one_line(words, message, tmp_path, capsys):
     assert main(["fit", *words, "--run", str(tmp_path / "run")]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1 and not (tmp_path / "run").exists()
 
 
-def test_noise_is_refused_where_there_is_none():
+def test_noise_is_refused_for_gymnasiums_environments():
     with pytest.raises(OptionError, match="reward_noise must be 0"):
         make_env("CartPole-v1", 1, reward_noise=0.5)

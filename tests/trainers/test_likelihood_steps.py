@@ -1,4 +1,4 @@
-"""Fisher-vector products, conjugate gradient and the checked step, in double precision against autograd."""
+"""Fisher-vector products, conjugate gradient and the line search, in double precision against autograd."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 from gymnasium.spaces import Box
 from torch.func import functional_call, hessian
 
-from diffsim.trainers.likelihood_ratio.on_policy import OnPolicyBatch
+from diffsim.trainers.experience.on_policy_batch import OnPolicyBatch
 from diffsim.trainers.likelihood_ratio.reinforce import raw_objective
 from diffsim.trainers.maths.estimators import per_sample_gradients
 from diffsim.trainers.maths.natural_step import (
@@ -25,7 +25,7 @@ OBS = Box(-np.inf, np.inf, (3,), np.float64)
 
 
 def experience(policy, count=64, seed=0):
-    """A batch [B] that the policy made, with random advantages."""
+    """A batch [B] of samples from the policy, with random advantages."""
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape):
@@ -44,7 +44,7 @@ def matrix(product, size):
 
 
 def fisher(policy, obs):
-    """The matrix itself, as the Hessian of the mean divergence, by forward-over-reverse differentiation."""
+    """The Fisher matrix as the Hessian of the mean divergence, by forward-over-reverse differentiation."""
     names = [name for name, value in policy.named_parameters() if value.requires_grad]
     values = dict(policy.named_parameters())
     old = policy.raw_distribution(obs).detach()
@@ -80,7 +80,7 @@ def test_fisher_vector_products_are_the_hessian_of_the_divergence(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_fisher_information_is_the_second_moment_of_the_score(kind):
-    """v' F v = E[(score . v)^2] over 20,000 choices at each of 2 observations: within 4 standard errors."""
+    """v' F v = E[(score . v)^2] over 20,000 samples at each of 2 observations: within 4 standard errors."""
     policy, count = make(kind), 20_000
     batch = experience(policy, 2 * count)
     obs = batch.obs[:2].repeat_interleave(count, 0)
@@ -93,8 +93,8 @@ def test_the_fisher_information_is_the_second_moment_of_the_score(kind):
     direction = torch.randn(score.shape[1], generator=generator, dtype=torch.float64)
     squares = (score @ direction).square()
     expected = direction @ fisher_vector_product(policy, batch.obs[:2])(direction)
-    within = squares.view(2, count).std(1).square().mean().sqrt()
-    assert abs(squares.mean() - expected) < 4 * within / (2 * count) ** 0.5
+    deviation = squares.view(2, count).std(1).square().mean().sqrt()
+    assert abs(squares.mean() - expected) < 4 * deviation / (2 * count) ** 0.5
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -106,7 +106,7 @@ def test_the_surrogate_gradient_is_the_policy_gradient(kind):
     torch.testing.assert_close(surrogate_gradient(policy, batch), expected, rtol=1e-10, atol=1e-13)
 
 
-def test_conjugate_gradient_solves_in_as_many_steps_as_there_are_unknowns():
+def test_conjugate_gradient_solves_in_as_many_iterations_as_unknowns():
     generator = torch.Generator().manual_seed(0)
     half = torch.randn(6, 6, generator=generator, dtype=torch.float64)
     target = torch.randn(6, generator=generator, dtype=torch.float64)
@@ -118,8 +118,8 @@ def test_conjugate_gradient_solves_in_as_many_steps_as_there_are_unknowns():
     assert not conjugate_gradient(lambda x: A @ x, torch.zeros_like(target), 6).any()
 
 
-def test_the_step_has_the_divergence_it_was_asked_for():
-    """To second order: the true divergence agrees better, the shorter the step."""
+def test_the_divergence_of_the_step_is_max_kl_to_second_order():
+    """The shorter the step, the better the true divergence agrees."""
     policy = make("learned")
     batch = experience(policy)
     product = fisher_vector_product(policy, batch.obs)
@@ -138,7 +138,7 @@ def test_the_step_has_the_divergence_it_was_asked_for():
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("factor", [1.0, 100.0])
-def test_the_line_search_meets_bound_and_gain_or_does_not_move(kind, factor):
+def test_the_line_search_finds_a_step_within_the_bound_that_raises_the_surrogate(kind, factor):
     policy, max_kl = make(kind), 0.01
     batch = experience(policy)
     product = fisher_vector_product(policy, batch.obs, 0.1)
@@ -152,31 +152,31 @@ def test_the_line_search_meets_bound_and_gain_or_does_not_move(kind, factor):
     assert measured == pytest.approx(kl.item(), rel=1e-9) and measured <= max_kl
 
 
-@pytest.mark.parametrize("spoil", ["too far", "downhill"])
-def test_a_bad_step_is_not_taken(spoil):
+@pytest.mark.parametrize("spoil", ["too long", "downhill"])
+def test_the_line_search_refuses_a_bad_step(spoil):
     policy = make("learned")
     batch = experience(policy)
     gradient = surrogate_gradient(policy, batch)
-    step = 1e3 * gradient if spoil == "too far" else -1e-3 * gradient
+    step = 1e3 * gradient if spoil == "too long" else -1e-3 * gradient
     start = flat(trained(policy)).clone()
     taken, gain, kl = line_search(policy, batch, step, max_kl=0.01, backtracks=3, shrink=0.8)
     assert (taken, gain.item(), kl.item()) == (0.0, 0.0, 0.0)
     assert torch.equal(flat(trained(policy)), start)
 
 
-def test_products_are_those_of_a_natural_gradient_in_closed_form():
-    """Of a normal number with fixed deviation and mean theta, F = 1 / std^2: here through one bias."""
+def test_the_fisher_information_of_a_gaussian_mean_in_closed_form():
+    """F = 1 / std^2 for the mean of a Gaussian with fixed std: here the bias of the last layer."""
     policy = make("fixed")
     obs = experience(policy, 5).obs
     bias = policy.network[-1].bias
     size = len(flat(trained(policy)))
     product = matrix(fisher_vector_product(policy, obs), size)
-    place = size - bias.numel()
+    first = size - bias.numel()
     variance = policy.log_std.exp().square()
-    torch.testing.assert_close(product[place:, place:], torch.diag(1 / variance), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(product[first:, first:], torch.diag(1 / variance), rtol=1e-12, atol=1e-12)
 
 
-def test_vmap_of_the_score_is_the_score_of_each():
+def test_per_sample_scores_equal_the_scores_one_by_one():
     policy = make("categorical")
     batch = experience(policy, 3)
     each = per_sample_gradients(policy, raw_objective, *(x[None] for x in (batch.obs, batch.raw, batch.advantage)))

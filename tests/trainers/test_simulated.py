@@ -1,4 +1,4 @@
-"""Roll-outs through a simulated task: the same gradient as central differences of whole roll-outs."""
+"""The gradient of roll-outs of a simulated task against central differences of whole roll-outs."""
 
 import os
 import subprocess
