@@ -85,9 +85,9 @@ def test_the_reduced_image_of_pong_by_hand():
     screen[35 + 2 * 11 : 35 + 2 * 13, 2 * 8 : 2 * 10, 0] = 213
     screen[35 + 1, :, 0] = 50  # a row that is not kept
     screen[40, 40, 0] = 109  # the other colour of the field
-    seen = small(screen)
-    assert seen.shape == (80, 80) and seen.dtype == np.int8
-    assert np.argwhere(seen).tolist() == [[10, 70], [11, 8], [11, 9], [12, 8], [12, 9]]
+    reduced = small(screen)
+    assert reduced.shape == (80, 80) and reduced.dtype == np.int8
+    assert np.argwhere(reduced).tolist() == [[10, 70], [11, 8], [11, 9], [12, 8], [12, 9]]
 
 
 def test_pong_shows_differences_and_has_the_actions_up_and_down():
@@ -97,9 +97,9 @@ def test_pong_shows_differences_and_has_the_actions_up_and_down():
     for action, way in ((0, -1), (1, 1)):
         obs, _ = env.reset(seed=3)
         assert env.observation_space.contains(obs) and not obs.any()
-        seen = [env.step(action)[0] for _ in range(4)]
-        assert all(env.observation_space.contains(image) for image in seen) and set(np.unique(seen)) == {-1, 0, 1}
-        paddle = np.stack([image[:, 70] for image in seen])
+        images = [env.step(action)[0] for _ in range(4)]
+        assert all(env.observation_space.contains(image) for image in images) and set(np.unique(images)) == {-1, 0, 1}
+        paddle = np.stack([image[:, 70] for image in images])
         appears, goes = (np.argwhere(paddle == change)[:, 1].mean() for change in (1, -1))
         assert (appears - goes) * way > 5, "row numbers increase downwards"
     env.close()

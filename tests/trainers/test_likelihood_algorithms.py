@@ -16,7 +16,7 @@ from diffsim.trainers.likelihood_ratio.on_policy import NORMALIZER_WARM_UP_STEPS
 from diffsim.trainers.likelihood_ratio.ppo import PPO
 from diffsim.trainers.likelihood_ratio.reinforce import Reinforce
 from diffsim.trainers.likelihood_ratio.trpo import TRPO
-from diffsim.trainers.maths.natural_step import flat, trained
+from diffsim.trainers.maths.natural_step import flat, trainable
 from diffsim.trainers.maths.returns import first_episode
 from diffsim.trainers.maths.reward_normalizer import RewardNormalizer
 from diffsim.trainers.run.arguments import RunOptions
@@ -173,8 +173,8 @@ def test_the_actor_critic_update_by_hand():
         assert trajectory.terminated.all() == last
         torch.testing.assert_close(batch.returns, target)
         score = algorithm.actor.raw_distribution(before).log_prob(raw[0])
-        expected = flat(torch.autograd.grad(-(delta * score).mean(), trained(algorithm.actor)))
-        found = flat(torch.autograd.grad(algorithm.loss(batch), trained(algorithm.actor)))
+        expected = flat(torch.autograd.grad(-(delta * score).mean(), trainable(algorithm.actor)))
+        found = flat(torch.autograd.grad(algorithm.loss(batch), trainable(algorithm.actor)))
         torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-13)
 
 
@@ -218,7 +218,7 @@ def test_the_first_gradient_of_ppo_is_that_of_a2c(discrete):
     a2c.load_state_dict(ppo.state_dict())
     losses = ppo.loss(ppo.advantage_batch(trajectory, raw, 0.9, 0.9).flatten()), a2c.loss(trajectory, raw)[0]
     pairs = zip((ppo, a2c), losses, strict=True)
-    one, two = (flat(torch.autograd.grad(loss, [*trained(x.actor), *trained(x.value)])) for x, loss in pairs)
+    one, two = (flat(torch.autograd.grad(loss, [*trainable(x.actor), *trainable(x.value)])) for x, loss in pairs)
     torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-12)
 
 
@@ -238,7 +238,7 @@ def test_the_clipped_surrogate_by_hand():
         moved = batch._replace(log_prob=old, advantage=torch.full_like(old, advantage))
         loss = ppo.loss(moved)
         assert -loss.item() == pytest.approx(expected, rel=1e-6)
-        gradient = flat(torch.autograd.grad(loss, trained(ppo.actor)))
+        gradient = flat(torch.autograd.grad(loss, trainable(ppo.actor)))
         assert (gradient.abs().max().item() < 1e-9) == clipped
 
 

@@ -16,7 +16,7 @@ from diffsim.trainers.maths.natural_step import (
     line_search,
     surrogate,
     surrogate_gradient,
-    trained,
+    trainable,
     trust_region_step,
 )
 from tests.policies.kinds import KINDS, make
@@ -64,7 +64,7 @@ def fisher(policy, obs):
         new = {f"policy.{n}": part.view_as(values[n]) for n, part in zip(names, vector.split(sizes), strict=True)}
         return functional_call(module, new, ())
 
-    return hessian(divergence)(flat(trained(policy)).detach())
+    return hessian(divergence)(flat(trainable(policy)).detach())
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -102,7 +102,7 @@ def test_the_surrogate_gradient_is_the_policy_gradient(kind):
     policy = make(kind)
     batch = experience(policy)
     log_prob = policy.raw_distribution(batch.obs).log_prob(batch.raw)
-    expected = flat(torch.autograd.grad((log_prob * batch.advantage).mean(), trained(policy)))
+    expected = flat(torch.autograd.grad((log_prob * batch.advantage).mean(), trainable(policy)))
     torch.testing.assert_close(surrogate_gradient(policy, batch), expected, rtol=1e-10, atol=1e-13)
 
 
@@ -158,10 +158,10 @@ def test_the_line_search_refuses_a_bad_step(spoil):
     batch = experience(policy)
     gradient = surrogate_gradient(policy, batch)
     step = 1e3 * gradient if spoil == "too long" else -1e-3 * gradient
-    start = flat(trained(policy)).clone()
+    start = flat(trainable(policy)).clone()
     taken, gain, kl = line_search(policy, batch, step, max_kl=0.01, backtracks=3, shrink=0.8)
     assert (taken, gain.item(), kl.item()) == (0.0, 0.0, 0.0)
-    assert torch.equal(flat(trained(policy)), start)
+    assert torch.equal(flat(trainable(policy)), start)
 
 
 def test_the_fisher_information_of_a_gaussian_mean_in_closed_form():
@@ -169,7 +169,7 @@ def test_the_fisher_information_of_a_gaussian_mean_in_closed_form():
     policy = make("fixed")
     obs = experience(policy, 5).obs
     bias = policy.network[-1].bias
-    size = len(flat(trained(policy)))
+    size = len(flat(trainable(policy)))
     product = matrix(fisher_vector_product(policy, obs), size)
     first = size - bias.numel()
     variance = policy.log_std.exp().square()
@@ -182,4 +182,4 @@ def test_per_sample_scores_equal_the_scores_one_by_one():
     each = per_sample_gradients(policy, raw_objective, *(x[None] for x in (batch.obs, batch.raw, batch.advantage)))
     for n in range(3):
         loss = policy.raw_distribution(batch.obs[n]).log_prob(batch.raw[n]) * batch.advantage[n]
-        torch.testing.assert_close(each[n], flat(torch.autograd.grad(loss, trained(policy))), rtol=1e-10, atol=1e-13)
+        torch.testing.assert_close(each[n], flat(torch.autograd.grad(loss, trainable(policy))), rtol=1e-10, atol=1e-13)

@@ -10,14 +10,14 @@ from torch import Tensor
 from diffsim.trainers.experience.on_policy_batch import OnPolicyBatch
 from diffsim.trainers.likelihood_ratio.fitted_value import FittedValue
 from diffsim.trainers.likelihood_ratio.on_policy import POLICY_DEFAULTS, explained_variance, standardized
-from diffsim.trainers.maths.natural_step import flat, move, natural_direction, trained, trust_region_step
+from diffsim.trainers.maths.natural_step import flat, move, natural_direction, trainable, trust_region_step
 from diffsim.trainers.options import option
 
 
 class NaturalPolicyGradient(FittedValue):
     """Base of NaturalGradient and TRPO: computes the natural gradient, updates the policy, and fits the value.
 
-    F x = g    by conjugate gradient on Fisher-vector products
+    The natural gradient x solves F x = g, by conjugate gradient on Fisher-vector products.
     """
 
     run_defaults = {"num_envs": 8, **POLICY_DEFAULTS}
@@ -93,6 +93,6 @@ class NaturalGradient(NaturalPolicyGradient):
             step = trust_region_step(direction, fisher_direction, self.max_kl)
         else:
             step = self.learning_rate * direction
-        old, parameters = self.actor.raw_distribution(batch.obs), trained(self.actor)
+        old, parameters = self.actor.raw_distribution(batch.obs), trainable(self.actor)
         move(parameters, flat(parameters), step)
         return {"kl": old.kl(self.actor.raw_distribution(batch.obs)).mean()}

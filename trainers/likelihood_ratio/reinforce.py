@@ -22,7 +22,7 @@ from diffsim.trainers.maths.estimators import (
     per_sample_gradients,
     time_baseline,
 )
-from diffsim.trainers.maths.natural_step import trained
+from diffsim.trainers.maths.natural_step import trainable
 from diffsim.trainers.maths.returns import first_episode, reward_to_go
 from diffsim.trainers.maths.schedule import Decay, check_decay
 from diffsim.trainers.options import option, require
@@ -103,7 +103,7 @@ class Reinforce(FittedValue):
         weights = self.weights(trajectory, alive, batch)
         gradient = self.gradient(trajectory.obs, raw, weights, alive)
         _, grad_norm = self.gradient_step(
-            lambda: -(gradient @ parameters_to_vector(trained(self.actor))), optimizer, max_norm
+            lambda: -(gradient @ parameters_to_vector(trainable(self.actor))), optimizer, max_norm
         )
         metrics = {"return": (trajectory.reward * alive).sum(0).mean(), "length": alive.to(weights).sum(0).mean()}
         if batch is not None:
@@ -161,7 +161,7 @@ class Reinforce(FittedValue):
         parts = zip(*(steps[alive].split(CHUNK) for steps in (obs, raw, weights)), strict=True)
         with torch.enable_grad():
             gradients = [
-                parameters_to_vector(torch.autograd.grad(raw_objective(self.actor, *part), trained(self.actor)))
+                parameters_to_vector(torch.autograd.grad(raw_objective(self.actor, *part), trainable(self.actor)))
                 for part in parts
             ]
         return torch.stack(gradients).sum(0) / alive.sum()

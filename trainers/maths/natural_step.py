@@ -20,7 +20,7 @@ def flat(tensors: Iterable[Tensor]) -> Tensor:
     return torch.cat([tensor.reshape(-1) for tensor in tensors])
 
 
-def trained(policy: nn.Module) -> list[nn.Parameter]:
+def trainable(policy: nn.Module) -> list[nn.Parameter]:
     """The parameters that require a gradient, D numbers in all."""
     return [parameter for parameter in policy.parameters() if parameter.requires_grad]
 
@@ -39,7 +39,7 @@ def surrogate_gradient(policy: StochasticPolicy, batch: OnPolicyBatch) -> Tensor
 
     Raises: NonFiniteError if it is not finite.
     """
-    gradient = flat(torch.autograd.grad(surrogate(policy, batch), trained(policy)))
+    gradient = flat(torch.autograd.grad(surrogate(policy, batch), trainable(policy)))
     if not gradient.isfinite().all():
         raise NonFiniteError(f"gradient must be finite, got norm {gradient.norm().item()}")
     return gradient
@@ -61,7 +61,7 @@ def fisher_vector_product(policy: StochasticPolicy, obs: Tensor, damping: float 
     Returns: a function from [D] to [D], in the order of the policy's trained parameters.
     Source: Pearlmutter (1994), "Fast exact multiplication by the Hessian"; Schulman et al. (2015), TRPO, appendix C.
     """
-    parameters = trained(policy)
+    parameters = trainable(policy)
     current = policy.raw_distribution(obs)
     divergence = current.detach().kl(current).mean()
     gradient = flat(torch.autograd.grad(divergence, parameters, create_graph=True, materialize_grads=True))
@@ -160,7 +160,7 @@ def line_search(
     Returns: the fraction of the step that was taken, or 0; the increase of the surrogate; and the mean KL divergence.
     Source: Schulman et al. (2015), TRPO, appendix C.
     """
-    parameters = trained(policy)
+    parameters = trainable(policy)
     start, before = flat(parameters), surrogate(policy, batch)
     old = policy.raw_distribution(batch.obs)
     for k in range(backtracks):
