@@ -19,7 +19,7 @@ from torch import Tensor
 
 from diffsim.models import Data, ModelFit, WorldModel
 from diffsim.trainers.experience.vector_env import make_env
-from diffsim.trainers.model_based.collection import UniformActor, collect_window
+from diffsim.trainers.model_based.collection import UniformActor, collect_data
 
 PAST, AHEAD, SEQUENCE = 10, 10, 20
 
@@ -28,7 +28,7 @@ def partly_observed(steps: int, seed: int) -> Data:
     """Transitions of Pendulum-v1 under random actions, without the velocity."""
     env = make_env("Pendulum-v1", 4, seed=seed)
     actor = UniformActor(env.single_action_space, torch.zeros(1))
-    data, _ = collect_window(env, actor, steps, torch.Generator().manual_seed(seed), torch.zeros(1))
+    data, _ = collect_data(env, actor, steps, torch.Generator().manual_seed(seed), torch.zeros(1))
     return replace(data, obs=data.obs[:, :2], next_obs=data.next_obs[:, :2])
 
 
@@ -51,11 +51,11 @@ def errors(model: WorldModel, data: Data) -> tuple[float, float]:
     start = data.starts(PAST + AHEAD) + PAST
     index = start[data.episode[start - PAST] == data.episode[start]]
     member = torch.zeros_like(index)
-    memory, obs = model.recall(data, index, member), data.obs[index]
+    memory, obs = model.memory_at(data, index, member), data.obs[index]
     nats = torch.zeros(())
     for time in range(AHEAD):
         action = data.action[index + time]
-        memory = model.remember(obs, action, member, memory)
+        memory = model.next_memory(obs, action, member, memory)
         mean, std = model.step(obs, action, member, memory if model.memory_size else None)
         if time == 0:
             log_density: Tensor = torch.distributions.Normal(mean, std).log_prob(data.next_obs[index])

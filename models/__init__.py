@@ -1,4 +1,4 @@
-"""Learned dynamics, rewards and terminations, the data they are fitted to, and the MDP that they make."""
+"""Learned models of dynamics, reward and termination, the data they are fitted to, and the MDP they form."""
 
 from diffsim.models.data import Data, from_windows
 from diffsim.models.ensemble import GaussianEnsemble

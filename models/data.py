@@ -1,4 +1,4 @@
-"""Transitions in the order in which they happened, episode by episode: what models are fitted to."""
+"""Transitions in temporal order, episode by episode: the data that models are fitted to."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Data:
-    """M transitions. Those of one episode stand together, in order of time.
+    """M transitions. Those of one episode are contiguous and in temporal order.
 
-    An episode here is an unbroken piece of experience: what one window of collecting saw of it.
+    An episode here is an uninterrupted sequence of transitions. An episode of the environment that spans two windows
+    of collection becomes two episodes of the data.
 
     Attributes:
         obs: [M, O].
-        action: [M, A], in the action space's units.
+        action: [M, A], in the units of the action space.
         reward: [M].
-        next_obs: [M, O], the observation reached, before any reset.
-        terminated: bool [M], whether that is a terminal state. Time-outs are not.
-        episode: int64 [M], never falling.
-        log_prob: [M], log density of the action under whoever chose it; nan where unknown.
+        next_obs: [M, O], the observation after the step, before any reset.
+        terminated: bool [M], whether the step reached a terminal state; False for time-outs.
+        episode: int64 [M], index of the episode, non-decreasing.
+        log_prob: [M], log density of the action under the policy that chose it; nan where unknown.
 
-    Raises: ValueError if shapes do not fit together, a number is not finite, or episodes are mixed.
+    Raises: ValueError if shapes do not match, a number is not finite, or episodes are not contiguous.
     """
 
     obs: Tensor
@@ -53,43 +54,43 @@ class Data:
             if getattr(self, name).shape != (count,):
                 raise ValueError(f"{name} must have shape [{count}], got {list(getattr(self, name).shape)}")
         if (self.episode.diff() < 0).any():
-            raise ValueError("episode must never fall: transitions of one episode stand together")
+            raise ValueError("episode must be non-decreasing: transitions of one episode are contiguous")
 
     def __len__(self) -> int:
         return len(self.reward)
 
     def __getitem__(self, index: Tensor) -> Data:
-        """The transitions at `index`: positions in increasing order, or bool [M]."""
+        """The transitions at `index`: increasing positions, or a mask, bool [M]."""
         return Data(**{name: value[index] for name, value in self.tensors().items()})
 
     def tensors(self) -> dict[str, Tensor]:
-        """Every field, by its name."""
+        """All fields by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def to(self, like: Tensor) -> Data:
-        """On the device and in the floating type of `like`."""
+        """Moves the data to the device and the floating type of `like`."""
         cast = {name: value.to(like) for name, value in self.tensors().items() if value.is_floating_point()}
         whole = {name: getattr(self, name).to(like.device) for name in ("terminated", "episode")}
         return Data(**cast, **whole)
 
     def starts(self, horizon: int = 1) -> Tensor:
-        """Positions from which at least `horizon` transitions of the same episode follow: int64 [K]."""
+        """Positions at which `horizon` consecutive transitions of one episode start: int64 [K]."""
         last = len(self) - horizon + 1
         if last <= 0:
             return self.episode.new_zeros(0)
         return (self.episode[:last] == self.episode[horizon - 1 :]).nonzero()[:, 0]
 
     def episode_starts(self) -> Tensor:
-        """Positions of the first transition of every episode: int64 [E]."""
+        """Position of the first transition of each episode: int64 [E]."""
         first = torch.ones_like(self.episode, dtype=torch.bool)
         first[1:] = self.episode.diff() > 0
         return first.nonzero()[:, 0]
 
     def sequences(self, start: Tensor, horizon: int) -> tuple[dict[str, Tensor], Tensor]:
-        """The `horizon` transitions that begin at each of `start` [...].
+        """The `horizon` transitions from each of the positions `start` [...].
 
-        Returns: every field, [H, ..., .], time-major; and whether a step still belongs to the episode that it started
-        in, bool [H, ...]. Steps beyond repeat the data's last ones and mean nothing.
+        Returns: all fields, [H, ..., .], time-major; and a mask, bool [H, ...], of the steps that belong to the episode
+        of the first step. The values of the other steps are meaningless.
         """
         time = torch.arange(horizon, device=start.device).reshape(-1, *[1] * start.dim())
         index = (start + time).clamp(max=len(self) - 1)
@@ -97,25 +98,25 @@ class Data:
         return {name: value[index] for name, value in self.tensors().items()}, valid
 
     def extended(self, other: Data) -> Data:
-        """These transitions, and then `other`'s as episodes of their own."""
+        """Appends the transitions of `other`, as separate episodes."""
         shift = int(self.episode[-1]) + 1 - int(other.episode[0]) if len(self) and len(other) else 0
         other = replace(other, episode=other.episode + shift)
         pairs = zip(self.tensors().items(), other.tensors().values(), strict=True)
         return Data(**{name: torch.cat([mine, theirs]) for (name, mine), theirs in pairs})
 
     def in_episodes(self, chosen: Tensor) -> Data:
-        """The transitions whose episode is among `chosen` [K]."""
+        """The transitions of the episodes `chosen` [K]."""
         return self[torch.isin(self.episode, chosen)]
 
     def split(self, share: float, generator: torch.Generator) -> tuple[Data, Data]:
-        """Parts the data by whole episodes, so that nothing in validation resembles its neighbour in training.
+        """Splits the data by whole episodes, because consecutive transitions are strongly correlated.
 
         Args:
-            share: of the episodes that go to validation, rounded, but at least one; in (0, 1).
-            generator: which ones, on the CPU.
+            share: fraction of the episodes for validation, rounded to at least one episode; in (0, 1).
+            generator: chooses the episodes; on the CPU.
 
-        Returns: what to train with, and what to validate with.
-        Raises: ValueError if the share is out of range, or one of the two would be empty.
+        Returns: training data and validation data.
+        Raises: ValueError if the share is out of range, or there are fewer than two episodes.
         """
         validation = validation_episodes(self.episode, share, generator)
         held = torch.isin(self.episode, validation)
@@ -123,16 +124,16 @@ class Data:
 
 
 def validation_episodes(episode: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Which of the episodes named in `episode` [M] to validate with: int64, in increasing order.
+    """Draws the validation episodes from the episode indices `episode` [M]: int64, increasing.
 
-    Raises: ValueError if the share is not in (0, 1), or there are fewer than two episodes to share out.
+    Raises: ValueError if the share is not in (0, 1), or there are fewer than two episodes.
     """
     if not 0 < share < 1:
         raise ValueError(f"validation_share must be in (0, 1), got {share}")
     names = episode.unique()
     if len(names) < 2:
         raise ValueError(
-            f"data must have >= 2 episodes, one to train and one to validate with, got {len(names)}; collect more steps"
+            f"data must have >= 2 episodes, for training and validation, got {len(names)}; collect more steps"
         )
     count = min(max(round(share * len(names)), 1), len(names) - 1)
     chosen = torch.randperm(len(names), generator=generator)[:count].to(names.device)
@@ -148,7 +149,7 @@ def from_windows(
     truncated: Tensor,
     log_prob: Tensor | None = None,
 ) -> Data:
-    """Makes data of time-major experience: one copy after the other, a new episode wherever one ended.
+    """Converts time-major experience of N copies to `Data`: the copies one after the other, split into episodes.
 
     Args:
         obs: [H, N, O].
@@ -157,7 +158,7 @@ def from_windows(
         next_obs: [H, N, O].
         terminated: bool [H, N].
         truncated: bool [H, N].
-        log_prob: [H, N], of the actions; nan if None.
+        log_prob: [H, N], log densities of the actions; nan if None.
     """
     log_prob = torch.full_like(reward, torch.nan) if log_prob is None else log_prob
     begins = torch.ones_like(terminated)

@@ -1,4 +1,4 @@
-"""Several networks of one shape, computed and trained in one batched pass."""
+"""Ensembles of networks of equal shape, evaluated and trained in one batched pass."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"silu": nn.SiLU, "elu": nn.ELU, "tanh
 
 
 class EnsembleLinear(nn.Module):
-    """E linear maps, each of its own batch: y_e = x_e W_e + b_e.
+    """E linear maps, each applied to its own batch: y_e = x_e W_e + b_e.
 
     Args:
         num_members: E.
@@ -41,14 +41,14 @@ class EnsembleLinear(nn.Module):
 def ensemble_mlp(
     num_members: int, in_size: int, hidden_sizes: Sequence[int], out_size: int, activation: str = "silu"
 ) -> nn.Sequential:
-    """Builds E perceptrons in one.
+    """Builds E multilayer perceptrons as one batched module.
 
     Args:
         num_members: E, at least 1.
-        in_size: numbers in, at least 1.
+        in_size: size of the input, at least 1.
         hidden_sizes: widths of the hidden layers; empty for linear maps.
-        out_size: numbers out, at least 1.
-        activation: silu, elu, tanh or relu. The policy's gradient passes through it: prefer a smooth one.
+        out_size: size of the output, at least 1.
+        activation: silu, elu, tanh or relu. Policy gradients pass through it, so prefer a smooth one.
 
     Raises: ValueError if a size is below 1, or the activation is unknown.
     """
@@ -65,19 +65,19 @@ def ensemble_mlp(
 
 
 def by_member(network: Callable[[Tensor], Tensor], x: Tensor, member: Tensor, num_members: int) -> Tensor:
-    """Sends each row through one member, every member seeing its own rows only.
+    """Evaluates each row by one member; each member evaluates its own rows only.
 
     Args:
-        network: from [E, B, I] to [E, B, O], row by row.
+        network: maps [E, B, I] to [E, B, O], each row independently.
         x: [N, I].
-        member: int64 [N].
+        member: int64 [N], the member for each row.
         num_members: E.
 
     Returns: [N, O].
     """
     if num_members == 1:
         return network(x.unsqueeze(0)).squeeze(0)
-    # The rank of a row among those of its member is its place in that member's batch.
+    # The i-th row of a member goes to position i of that member's batch.
     chosen = torch.nn.functional.one_hot(member, num_members)
     place = (chosen.cumsum(0) - 1).gather(1, member.unsqueeze(1)).squeeze(1)
     batch = x.new_zeros(num_members, int(place.max()) + 1, x.shape[-1]).index_put((member, place), x)
@@ -85,12 +85,12 @@ def by_member(network: Callable[[Tensor], Tensor], x: Tensor, member: Tensor, nu
 
 
 class GaussianEnsemble(nn.Module):
-    """E models of y given x, each a perceptron's mean and a deviation.
+    """E models of p(y | x), each a multilayer perceptron with Gaussian output.
 
         y = m(x) + s(x) * w,   w ~ N(0, I)
 
-    x and y are seen in units of their deviations in the data. Every parameter has the member as its first axis, so
-    members are fitted side by side without touching each other.
+    x and y are normalised by their mean and standard deviation in the data. The first axis of every parameter is the
+    member, so all members are fitted at once, independently of each other.
 
     Args:
         in_size: I.
@@ -98,8 +98,8 @@ class GaussianEnsemble(nn.Module):
         num_members: E, at least 1.
         hidden_sizes: widths of the hidden layers; empty for a linear mean.
         activation: silu, elu, tanh or relu.
-        noise: what s is: "state" for a function of x, whose logarithm is kept between two learned bounds; "constant"
-            for one number per output; "none" for 0, and a fit by squared error.
+        noise: the standard deviation s: "state", a function of x whose logarithm stays between two learned bounds;
+            "constant", one parameter per output; or "none", s = 0 and a fit by squared error.
 
     Source: Chua et al. (2018), "Deep reinforcement learning in a handful of trials using probabilistic dynamics
     models", appendix A.1.
@@ -128,8 +128,8 @@ class GaussianEnsemble(nn.Module):
         self.network = ensemble_mlp(num_members, in_size, hidden_sizes, outputs, activation)
         if noise == "state":
             self.max_log_std = nn.Parameter(torch.full((num_members, 1, out_size), 0.25))
-            # Simulators are as good as deterministic: errors fall below exp(-5) of the data's deviation, and a bound
-            # moves by no more than the learning rate per update. The authors' bounds of the log variance are 0.5, -10.
+            # Simulators are nearly deterministic: errors fall below exp(-5) of the data's standard deviation, and Adam
+            # moves a bound by at most the learning rate per update. The authors bound the log variance by 0.5 and -10.
             self.min_log_std = nn.Parameter(torch.full((num_members, 1, out_size), -10.0))
         elif noise == "constant":
             self.log_std = nn.Parameter(torch.zeros(num_members, 1, out_size))
@@ -138,15 +138,15 @@ class GaussianEnsemble(nn.Module):
             self.register_buffer(f"{name}_std", torch.ones(size))
 
     def set_units(self, inputs: Moments, outputs: Moments) -> None:
-        """Sets the units in which x [I] and y [O] are seen."""
+        """Sets the means and standard deviations that normalise x [I] and y [O]."""
         for name, moments in (("in", inputs), ("out", outputs)):
             getattr(self, f"{name}_mean").copy_(moments.mean)
             getattr(self, f"{name}_std").copy_(moments.std)
 
     def normalised(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log deviation, in units of the data's deviation, of `x` [E, B, I]: [E, B, O] each.
+        """Mean and log standard deviation of the normalised y for `x` [E, B, I]: [E, B, O] each.
 
-        Without noise the log deviation is 0.
+        Without noise the log standard deviation is 0.
         """
         out = self.network((x - self.in_mean) / self.in_std)
         if self.noise != "state":
@@ -156,21 +156,21 @@ class GaussianEnsemble(nn.Module):
         return mean, self.min_log_std + softplus(log_std - self.min_log_std)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and deviation of y for `x` [E, B, I], in y's units: [E, B, O] each."""
+        """Mean and standard deviation of y for `x` [E, B, I], in the units of y: [E, B, O] each."""
         mean, log_std = self.normalised(x)
         std = torch.zeros_like(mean) if self.noise == "none" else log_std.exp() * self.out_std
         return self.out_mean + self.out_std * mean, std
 
     def predict(self, x: Tensor, member: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and deviation of y for `x` [N, I], each row by its own `member` [N]: [N, O] each."""
+        """Mean and standard deviation of y for `x` [N, I], each row by its `member` [N]: [N, O] each."""
         out = by_member(lambda batch: torch.cat(self(batch), dim=-1), x, member, self.num_members)
         mean, std = out.chunk(2, dim=-1)
         return mean, std
 
     def nll(self, x: Tensor, y: Tensor) -> Tensor:
-        """- log p(y | x), in nats, of `y` [E, B, O]: [E, B].
+        """Negative log-likelihood -log p(y | x) of `y` [E, B, O], in nats: [E, B].
 
-        Without noise it is that of a deviation of 1 in normalised units: half the squared error, and a constant.
+        Without noise, the standard deviation is taken as 1 in normalised units: half the squared error plus a constant.
         """
         mean, log_std = self.normalised(x)
         error = ((y - self.out_mean) / self.out_std - mean) * torch.exp(-log_std)
@@ -178,7 +178,7 @@ class GaussianEnsemble(nn.Module):
         return (0.5 * error.square() + log_std).sum(-1) + constant
 
     def bounds_penalty(self) -> Tensor:
-        """What pulls the bounds of the log deviation together: [E]. Zero where there are none."""
+        """Penalty on the width between the bounds of the log standard deviation: [E]. Zero without such bounds."""
         if self.noise != "state":
             return torch.zeros(self.num_members, device=self.in_mean.device, dtype=self.in_mean.dtype)
         return 0.01 * (self.max_log_std - self.min_log_std).sum((1, 2))

@@ -1,4 +1,4 @@
-"""Maximum likelihood for all members side by side, each with its own resample of the data and its own best epoch."""
+"""Maximum-likelihood fit of an ensemble, with a bootstrap sample and early stopping for each member."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from diffsim.models.world_model import WorldModel
 
 
 class ModelFit:
-    """Fits a world model by epochs, until no member gains on the validation data.
+    """Fits a world model, epoch by epoch, until no member improves on the validation data.
 
-        minimise mean_t - log p(o_{t+1}, r_t, end_t | o_t, u_t)        horizon 1
-        minimise mean_t mean_{j < k} - log p(o_{t+j+1} | ô_{t+j}, u_{t+j}),    horizon k
+        minimise mean_t -log p(o_{t+1}, r_t, terminated_t | o_t, u_t)        horizon 1
+        minimise mean_t mean_{j < k} -log p(o_{t+j+1} | ô_{t+j}, u_{t+j}),    horizon k
                  ô_t = o_t,   ô_{t+j+1} = ô_{t+j} + m(ô_{t+j}, u_{t+j})
-        minimise mean_t mean_{j < k} - log p(o_{t+j+1} | o_t, u_t, ..., o_{t+j}, u_{t+j}),    with a memory
+        minimise mean_t mean_{j < k} -log p(o_{t+j+1} | o_t, u_t, ..., o_{t+j}, u_{t+j}),    with a memory
 
-    In the end every member is as it was in its best epoch, and those with the least validation loss are the elites.
-    Validation is by one-step likelihood, or over `horizon` steps; without noise, by the likelihood of the best
-    constant deviation.
+    At the end every member has the weights of its best epoch, and the members with the lowest validation loss are the
+    elites. The validation loss is the same negative log-likelihood; without noise, that of the best constant standard
+    deviation.
 
     Args:
-        model: to fit, from its present weights on. Its units become those of the training data.
-        train: transitions.
-        validation: transitions held back.
-        generator: of resamples and order, on the model's device.
-        horizon: k, steps that the model predicts from its own predictions, at least 1; with a memory, steps of a
-            sequence of observations, at least 2.
+        model: to fit, starting from its current weights. Its normalisation becomes that of the training data.
+        train: training transitions.
+        validation: validation transitions.
+        generator: of bootstrap samples and order, on the model's device.
+        horizon: k, steps that the model predicts from its own predictions, at least 1; with a memory, length of the
+            sequences, at least 2.
         batch_size: windows per update and member, at least 1.
         learning_rate: Adam's step size, above 0.
-        weight_decay: weight of the parameters' squared norm beside the loss, at least 0.
-        patience: epochs without a gain before a member is done, at least 1.
-        min_gain: validation loss, in nats, that counts as a gain, at least 0.
-        bootstrap: draw each member's data with replacement; otherwise all members see all of them.
-        max_epochs: no more than these, at least 1.
+        weight_decay: weight of the L2 penalty on the parameters, at least 0.
+        patience: epochs without improvement after which a member stops, at least 1.
+        min_gain: smallest decrease of the validation loss that counts as improvement, in nats, at least 0.
+        bootstrap: draw the training data of each member with replacement; otherwise every member takes all data.
+        max_epochs: largest number of epochs, at least 1.
 
-    Raises: ValueError if an argument is out of range, or the data are of another task, or have no window.
-    Source: Chua et al. (2018), PETS; Janner et al. (2019), MBPO, for the early stop and the elites.
+    Raises: ValueError if an argument is out of range, or the data do not have the model's sizes or one window.
+    Source: Chua et al. (2018), PETS; Janner et al. (2019), MBPO, for early stopping and elites.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class ModelFit:
                 raise ValueError(f"{name} must be >= 0, got {number}")
         if model.memory_size and horizon < 2:
             raise ValueError(f"horizon must be >= 2 for a model with a memory, got {horizon}")
-        like = model.dynamics.in_mean
+        like = next(model.parameters())
         self.model, self.generator = model, generator
         self.train, self.validation = train.to(like), validation.to(like)
         self.horizon, self.batch_size, self.patience = horizon, batch_size, patience
@@ -95,11 +95,11 @@ class ModelFit:
 
     @property
     def finished(self) -> bool:
-        """Whether another epoch would be in vain."""
+        """Whether all members have stopped improving, or `max_epochs` is reached."""
         return self.epoch_count >= self.max_epochs or bool((self.waited >= self.patience).all())
 
     def epoch(self) -> dict[str, float]:
-        """Goes once through the training data, and validates. Returns both losses, in nats per step."""
+        """Takes one pass over the training data, then validates. Returns the losses, in nats per step."""
         order = torch.rand(self.starts.shape, generator=self.generator, device=self.starts.device).argsort(1)
         losses = []
         for index in self.starts.gather(1, order).split(self.batch_size, dim=1):
@@ -108,11 +108,11 @@ class ModelFit:
             self.optimizer.zero_grad()
             total.backward()
             if not total.isfinite():
-                raise FloatingPointError(f"loss of the model must be finite, got {loss.tolist()} by member")
+                raise FloatingPointError(f"loss of the model must be finite, got {loss.tolist()} for its members")
             self.optimizer.step()
             losses.append(loss.detach().mean())
         validation = validation_loss(self.model, self.validation, self.horizon)
-        self._remember(validation)
+        self._track_best(validation)
         self.epoch_count += 1
         return {
             "train_loss": float(torch.stack(losses).mean()),
@@ -121,7 +121,7 @@ class ModelFit:
         }
 
     def run(self) -> dict[str, float]:
-        """Epochs until it is finished. Returns the last one's losses and the number of epochs."""
+        """Runs epochs until finished. Returns the losses of the last epoch and the number of epochs."""
         losses: dict[str, float] = {}
         while not self.finished:
             losses = self.epoch()
@@ -130,23 +130,23 @@ class ModelFit:
 
     @torch.no_grad()
     def finish(self) -> None:
-        """Puts every member where it was best, and names the elites."""
+        """Restores the best weights of every member, and selects the elites."""
         for name, value in self.model.named_parameters():
             value.copy_(self.best[name])
         count = len(self.model.elites)
         self.model.elites.copy_(self.best_loss.argsort(stable=True)[:count].sort().values)
 
     @torch.no_grad()
-    def _remember(self, loss: Tensor) -> None:
-        """Keeps the members that are better than ever, and counts the epochs since a real gain."""
-        better, gained = loss < self.best_loss, loss < self.best_loss - self.min_gain
-        self.waited = torch.where(gained, 0, self.waited + 1)
-        self.best_loss = torch.where(gained | better, loss, self.best_loss)
+    def _track_best(self, loss: Tensor) -> None:
+        """Stores the weights of members with a new lowest loss, and counts epochs since the last improvement."""
+        better, improved = loss < self.best_loss, loss < self.best_loss - self.min_gain
+        self.waited = torch.where(improved, 0, self.waited + 1)
+        self.best_loss = torch.where(better, loss, self.best_loss)
         for name, value in self.model.named_parameters():
             self.best[name][better] = value[better]
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next epochs depend on, beside the model's weights and the generator."""
+        """The state of the fit, except for the model's weights and the generator."""
         return {
             "optimizer": self.optimizer.state_dict(),
             "best": self.best,
@@ -157,7 +157,7 @@ class ModelFit:
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Goes back to where `state_dict` was called."""
+        """Restores what `state_dict` returned."""
         self.optimizer.load_state_dict(saved["optimizer"])
         self.best = {name: value.clone() for name, value in saved["best"].items()}
         self.best_loss, self.waited = saved["best_loss"].clone(), saved["waited"].clone()
@@ -168,14 +168,14 @@ class ModelFit:
 def validation_loss(model: WorldModel, data: Data, horizon: int, chunk: int = 4096) -> Tensor:
     """Mean negative log-likelihood of all windows of `data`, in nats per step, of each member: [E].
 
-    Dynamics without noise are judged as if they had the best constant one: by sum_i log rms_i of their errors.
+    Dynamics without noise are evaluated with the best constant standard deviation, the rms of their errors.
     """
     total, count, squares = 0.0, 0, 0.0
     for start in data.starts(horizon).split(chunk):
         batch, valid = data.sequences(start.expand(model.num_members, -1), horizon)
         total = total + model.loss(batch, valid) * len(start)
         count += len(start)
-        if model.dynamics.noise == "none":
+        if not model.noise_size:
             x = torch.cat([batch["obs"][0], batch["action"][0]], dim=-1)
             error = batch["next_obs"][0] - batch["obs"][0] - model.dynamics(x)[0]
             squares = squares + (error / model.dynamics.out_std).square().sum(1)

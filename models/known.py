@@ -1,4 +1,4 @@
-"""Rewards and terminations that are known, as differentiable functions of observations and actions, by name."""
+"""Known reward and termination functions of some tasks, by name; the rewards are differentiable."""
 
 from __future__ import annotations
 
@@ -10,20 +10,24 @@ from torch import Tensor
 Reward = Callable[[Tensor, Tensor, Tensor], Tensor]
 Termination = Callable[[Tensor], Tensor]
 
-POLE_LIMIT = 0.2  # rad, where Gymnasium's InvertedPendulum-v5 ends
+POLE_LIMIT = 0.2  # rad, at which Gymnasium's InvertedPendulum-v5 terminates
 
 
 def pendulum_reward(obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
-    """Gymnasium's Pendulum-v1, which pays for the state that is left: -(angle^2 + 0.1 velocity^2 + 0.001 torque^2).
+    """Reward of Gymnasium's Pendulum-v1, a function of the state before the step and of the action.
 
-    The observation is [cos, sin, velocity]. Its two first numbers need not lie on the circle.
+        r = -(angle^2 + 0.1 velocity^2 + 0.001 torque^2)
+
+    The observation is [cos, sin, velocity]. (cos, sin) need not have norm 1.
     """
     angle = torch.atan2(obs[..., 1], obs[..., 0])
     return -(angle.square() + 0.1 * obs[..., 2].square() + 0.001 * action[..., 0].square())
 
 
 def upright_reward(obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
-    """A slope for InvertedPendulum-v5, whose own reward, 1 per step, has none: 1 - (angle / limit)^2 - cart^2.
+    """A differentiable reward for InvertedPendulum-v5, whose own reward, 1 per step, has no gradient.
+
+        r = 1 - (angle / limit)^2 - cart^2
 
     The observation is [cart, angle, cart velocity, angular velocity].
     """
@@ -31,12 +35,12 @@ def upright_reward(obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
 
 
 def pole_falls(next_obs: Tensor) -> Tensor:
-    """Gymnasium's InvertedPendulum-v5: where the pole leans by more than 0.2 rad."""
+    """Termination of Gymnasium's InvertedPendulum-v5: the pole leans by more than 0.2 rad."""
     return next_obs[..., 1].abs() > POLE_LIMIT
 
 
 def hopper_falls(next_obs: Tensor) -> Tensor:
-    """Gymnasium's Hopper-v5, where it is not healthy: height <= 0.7 m, lean >= 0.2 rad, or another number >= 100.
+    """Termination of Gymnasium's Hopper-v5: height <= 0.7 m, lean >= 0.2 rad, or another magnitude >= 100.
 
     The observation is [height, lean, three joints, six velocities].
     """
@@ -45,7 +49,7 @@ def hopper_falls(next_obs: Tensor) -> Tensor:
 
 
 def never(next_obs: Tensor) -> Tensor:
-    """Nowhere."""
+    """Never terminates."""
     return torch.zeros(next_obs.shape[:-1], dtype=torch.bool, device=next_obs.device)
 
 

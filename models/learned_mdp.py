@@ -1,4 +1,4 @@
-"""A learned model behind the interface of every world."""
+"""A learned model as an MDP."""
 
 from __future__ import annotations
 
@@ -14,26 +14,28 @@ from diffsim.models.world_model import WorldModel
 
 
 class LearnedMDP(MDP):
-    """N imagined copies of the environment that a model was fitted to.
+    """N copies of an environment, simulated by a learned model.
 
-        state = [o, member, z, h],   o' = m_k(o, u) + s_k(o, u) * w,   r = R_k(o, u, o') + std * z'
+        state = [o, k, z, h],   o' = m_k(o, u) + s_k(o, u) * w,   r = R_k(o, u, o') + std * z'
 
-    The member k is part of the state, drawn with it, so that scenarios fix it: one that is held for an episode is one
-    consistent world. z is the noise of the reward that led here, where the reward has any; h is the memory of a model
-    that has one, at a start what the episode in the data left there. Given noises, everything is a deterministic
-    function, differentiable in observations, memories and actions.
+    k is the ensemble member. It is part of the state, so that scenarios determine it. z is the noise of the last
+    reward, of models with a noisy reward. h is the memory of a recurrent model; at the start of a roll-out it is
+    computed from the episode in the data. Given all noises, a step is a deterministic function, differentiable in
+    observation, memory and action.
 
     Args:
-        model: dynamics, reward and termination.
-        data: from whose observations imagined episodes start; None if it is to be set before `initial` is called.
+        model: dynamics, reward and termination: a `WorldModel`, or an object with its interface.
+        data: roll-outs start from its observations; if None, it must be set before `initial` is called.
         observation_space: of the environment.
         action_space: of the environment.
         num_envs: N, at least 1.
-        max_episode_steps: steps after which an imagined episode is cut short, at least 1.
-        starts: "any" observation of the data, or the first of each episode, "episodes".
-        member: how long a copy keeps one: for an "episode", or for a "step" (one number more of noise chooses it).
+        max_episode_steps: steps after which an episode is truncated, at least 1.
+        starts: roll-outs start from "any" observation of the data, or from the first of each episode, "episodes".
+        propagation: "tsinf" keeps one member for a whole episode; "ts1" draws a member at every step, by one more
+            noise variable.
 
-    Raises: ValueError if the data or spaces are of another task than the model, or an argument is out of range.
+    Raises: ValueError if the sizes of data or spaces are not the model's, or an argument is out of range.
+    Source: Chua et al. (2018), PETS, section 5.1, for the two kinds of propagation.
     """
 
     def __init__(
@@ -46,12 +48,13 @@ class LearnedMDP(MDP):
         num_envs: int = 64,
         max_episode_steps: int = 1000,
         starts: Literal["any", "episodes"] = "any",
-        member: Literal["episode", "step"] = "episode",
+        propagation: Literal["tsinf", "ts1"] = "tsinf",
     ) -> None:
         for name, count in {"num_envs": num_envs, "max_episode_steps": max_episode_steps}.items():
             if count < 1:
                 raise ValueError(f"{name} must be >= 1, got {count}")
-        for name, value, valid in (("starts", starts, ("any", "episodes")), ("member", member, ("episode", "step"))):
+        options = (("starts", starts, ("any", "episodes")), ("propagation", propagation, ("tsinf", "ts1")))
+        for name, value, valid in options:
             if value not in valid:
                 raise ValueError(f"{name} must be one of {', '.join(valid)}, got {value!r}")
         for name, space, size in (
@@ -59,23 +62,25 @@ class LearnedMDP(MDP):
             ("action_space", action_space, model.action_size),
         ):
             if space.shape != (size,):
-                raise ValueError(f"{name} must have {size} numbers, as the model's task has, got {space.shape}")
-        if model.memory_size and member == "step":
-            raise ValueError("member must be episode for a model with a memory, which is its member's own, got 'step'")
-        weight = model.dynamics.in_mean
-        self.model, self.starts, self.member = model, starts, member
+                raise ValueError(f"{name} must have shape ({size},), the model's, got {space.shape}")
+        if model.memory_size and propagation == "ts1":
+            raise ValueError(
+                "propagation must be tsinf for a model with a memory, which belongs to a member, got 'ts1'"
+            )
+        weight = next(model.parameters())
+        self.model, self.starts, self.propagation = model, starts, propagation
         self.num_envs, self.max_episode_steps = num_envs, max_episode_steps
         self.device, self.dtype = weight.device, weight.dtype
         self.observation_space, self.action_space = observation_space, action_space
         self.obs_size = model.obs_size
         self.state_size = self.obs_size + 1 + model.reward_noise_size + model.memory_size
-        self.noise_size = model.noise_size + model.reward_noise_size + (member == "step")
+        self.noise_size = model.noise_size + model.reward_noise_size + (propagation == "ts1")
         if data is not None:
             self.data = data
 
     @property
     def data(self) -> Data:
-        """What imagined episodes start from."""
+        """The data whose observations roll-outs start from."""
         return self._data
 
     @data.setter
@@ -83,25 +88,25 @@ class LearnedMDP(MDP):
         self.model.check(data)
         if not len(data):
             raise ValueError("data must have >= 1 transition, got 0")
-        self._data = data.to(self.model.dynamics.in_mean)
+        self._data = data.to(next(self.model.parameters()))
 
     def initial(self, generator: torch.Generator) -> Tensor:
-        """Draws observations of the data, and a member of the elites for each: [N, S]."""
+        """Draws observations of the data, each with one of the elites: [N, S]."""
         if self.starts == "any":
             index = self._integers(len(self.data), generator)
         else:
             first = self.data.episode_starts()
             index = first[self._integers(len(first), generator)]
         member = self.model.elites[self._integers(len(self.model.elites), generator)]
-        return self.state(self.data.obs[index], member, self.model.recall(self.data, index, member))
+        return self.state(self.data.obs[index], member, self.model.memory_at(self.data, index, member))
 
     def state(self, obs: Tensor, member: Tensor, memory: Tensor | None = None) -> Tensor:
-        """The state of copies that are seen as they are, and remember nothing if that is not said: [N, S].
+        """Builds states [N, S].
 
         Args:
             obs: [N, O].
-            member: int64 [N], their worlds.
-            memory: [N, M].
+            member: int64 [N].
+            memory: [N, M]; 0 if None.
         """
         rest = obs.new_zeros(len(obs), self.model.reward_noise_size + self.model.memory_size)
         if memory is not None:
@@ -109,15 +114,15 @@ class LearnedMDP(MDP):
         return torch.cat([obs, member.to(obs)[:, None], rest], dim=-1)
 
     def transition(self, state: Tensor, action: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Imagines one step. `noise`: [N, W] standard normal: w, then z, then what chooses the member."""
+        """One step. `noise` [N, W] is standard normal: w, then z, then the variable that draws the member."""
         if self.noise_size and (noise is None or noise.shape != (len(state), self.noise_size)):
             got = None if noise is None else list(noise.shape)
             raise ValueError(f"noise must have shape {[len(state), self.noise_size]}, got {got}")
         obs, member = state[:, : self.obs_size], self._member(state)
-        if self.member == "step":
+        if self.propagation == "ts1":
             assert noise is not None
-            member = self._chosen_by(noise[:, -1])
-        memory = self._remembered(state, action, member)
+            member = self._drawn_member(noise[:, -1])
+        memory = self._next_memory(state, action, member)
         mean, std = self.model.step(obs, action, member, memory)
         next_obs = mean if noise is None or not self.model.noise_size else mean + std * noise[:, : self.obs_size]
         parts = [next_obs, member.to(obs)[:, None]]
@@ -127,22 +132,22 @@ class LearnedMDP(MDP):
         return torch.cat(parts if memory is None else [*parts, memory], dim=-1)
 
     def observation(self, state: Tensor) -> Tensor:
-        """What is seen of `state` [N, S]: [N, O]."""
+        """The observation in `state` [N, S]: [N, O]."""
         return state[:, : self.obs_size]
 
     def reward(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
-        """Reward by the member that made the step: [N]."""
+        """Reward predicted by the member that made the step: [N]."""
         obs, next_obs = self.observation(state), self.observation(next_state)
-        mean, std = self.model.reward_of(obs, action, next_obs, self._member(next_state))
+        mean, std = self.model.predict_reward(obs, action, next_obs, self._member(next_state))
         return mean + std * next_state[:, self.obs_size + 1] if self.model.reward_noise_size else mean
 
     def terminal(self, state: Tensor) -> Tensor:
-        """Whether an episode ends in `state` [N, S]: bool [N]."""
-        return self.model.ends_in(self.observation(state), self._member(state))
+        """Whether `state` [N, S] is terminal: bool [N]."""
+        return self.model.predict_termination(self.observation(state), self._member(state))
 
     @torch.no_grad()
     def infer_noise(self, state: Tensor, action: Tensor, next_obs: Tensor, reward: Tensor) -> Tensor:
-        """The noise with which the model does what was observed.
+        """The noise with which the model reproduces an observed transition.
 
             w = (o' - m(o, u)) / s(o, u),   z = (r - R(o, u, o')) / std
 
@@ -153,34 +158,34 @@ class LearnedMDP(MDP):
             reward: [N].
 
         Returns: [N, W].
-        Raises: ValueError if the dynamics have no noise, or each step another member.
+        Raises: ValueError if the dynamics have no noise, or propagation is ts1.
         Source: Heess et al. (2015), "Learning continuous control policies by stochastic value gradients", section 4.
         """
-        if not self.model.noise_size or self.member == "step":
+        if not self.model.noise_size or self.propagation == "ts1":
             raise ValueError(
-                "the model must have noise state or constant, and keep its member for an episode, to infer noise; "
-                f"got noise {self.model.dynamics.noise} and member {self.member}"
+                "to infer noise, the dynamics must have noise and propagation must be tsinf, "
+                f"got noise of size {self.model.noise_size} and propagation {self.propagation}"
             )
         obs, member = self.observation(state), self._member(state)
-        mean, std = self.model.step(obs, action, member, self._remembered(state, action, member))
+        mean, std = self.model.step(obs, action, member, self._next_memory(state, action, member))
         parts = [(next_obs - mean) / std]
         if self.model.reward_noise_size:
-            mean, std = self.model.reward_of(obs, action, next_obs, member)
+            mean, std = self.model.predict_reward(obs, action, next_obs, member)
             parts.append(((reward - mean) / std)[:, None])
         return torch.cat(parts, dim=-1)
 
-    def _remembered(self, state: Tensor, action: Tensor, member: Tensor) -> Tensor | None:
-        """The memory after `state` [N, S] and `action` [N, A] are seen: [N, M]; None for a model without."""
+    def _next_memory(self, state: Tensor, action: Tensor, member: Tensor) -> Tensor | None:
+        """The memory after `state` [N, S] and `action` [N, A]: [N, M]; None for a Markov model."""
         if not self.model.memory_size:
             return None
         memory = state[:, -self.model.memory_size :]
-        return self.model.remember(self.observation(state), action, member, memory)
+        return self.model.next_memory(self.observation(state), action, member, memory)
 
     def _member(self, state: Tensor) -> Tensor:
         return state[:, self.obs_size].detach().long()
 
-    def _chosen_by(self, noise: Tensor) -> Tensor:
-        """Turns normal numbers [N] into members, each of the elites as likely: int64 [N]."""
+    def _drawn_member(self, noise: Tensor) -> Tensor:
+        """Maps standard normal numbers [N] to elites with equal probabilities: int64 [N]."""
         count = len(self.model.elites)
         return self.model.elites[(torch.special.ndtr(noise) * count).long().clamp(max=count - 1)]
 

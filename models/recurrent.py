@@ -1,4 +1,4 @@
-"""Memory: what a model of a partially observed environment keeps of an episode's past."""
+"""Recurrent memory, for models of partially observed environments."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from diffsim.models.ensemble import EnsembleLinear
 
 
 class EnsembleGRU(nn.Module):
-    """E gated recurrent units side by side.
+    """E gated recurrent units, evaluated in one batched pass.
 
         r = sigmoid(W_r x + U_r h + b_r),   z = sigmoid(W_z x + U_z h + b_z)
         n = tanh(W_n x + b_n + r * (U_n h + c_n)),   h' = (1 - z) * n + z * h
@@ -19,8 +19,8 @@ class EnsembleGRU(nn.Module):
         in_size: I.
         memory_size: M, at least 1.
 
-    Source: Cho et al. (2014), "Learning phrase representations using RNN encoder-decoder", with the reset gate after
-    the product, as `torch.nn.GRUCell` has it.
+    Source: Cho et al. (2014), "Learning phrase representations using RNN encoder-decoder"; the reset gate multiplies
+    U_n h + c_n, as in `torch.nn.GRUCell`.
     """
 
     def __init__(self, num_members: int, in_size: int, memory_size: int) -> None:

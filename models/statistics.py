@@ -1,4 +1,4 @@
-"""Means and deviations by which a model sees its data."""
+"""Means and standard deviations that normalise the inputs and outputs of a model."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from torch import Tensor
 
 from diffsim.models.data import Data
 
-LEAST_STD = 1e-6  # relative to the largest magnitude: a number that varies less is a constant
+LEAST_STD = 1e-6  # relative to the largest magnitude: a feature that varies less counts as constant
 
 
 class Moments(NamedTuple):
-    """Mean and standard deviation of each number, [F] both. A constant has deviation 1, to be divided by."""
+    """Mean and standard deviation of each feature, [F] each. A constant feature has standard deviation 1."""
 
     mean: Tensor
     std: Tensor
 
     @classmethod
     def of(cls, values: Tensor) -> Moments:
-        """Of the rows of `values` [M, F]."""
+        """Moments over the rows of `values` [M, F]."""
         wide = values.double()
         mean, std = wide.mean(0), wide.std(0, correction=0)
         constant = std <= LEAST_STD * wide.abs().amax(0).clamp_min(1e-12)
@@ -28,7 +28,7 @@ class Moments(NamedTuple):
 
 
 class Statistics(NamedTuple):
-    """Moments of everything that a model takes or gives."""
+    """Moments of all inputs and outputs of a model."""
 
     obs: Moments
     action: Moments
@@ -37,9 +37,9 @@ class Statistics(NamedTuple):
 
     @classmethod
     def of(cls, data: Data) -> Statistics:
-        """Of all transitions; `change` is next_obs - obs.
+        """Statistics over all transitions; `change` is next_obs - obs.
 
-        Raises: ValueError if there is none.
+        Raises: ValueError if `data` is empty.
         """
         if not len(data):
             raise ValueError("data must have >= 1 transition, got 0")
@@ -47,15 +47,15 @@ class Statistics(NamedTuple):
         return cls(*map(Moments.of, parts))
 
     def lists(self) -> dict[str, Any]:
-        """As plain numbers."""
+        """All means and standard deviations as lists of floats."""
         return {name: {"mean": m.mean.tolist(), "std": m.std.tolist()} for name, m in self._asdict().items()}
 
     @property
     def step_inputs(self) -> Moments:
-        """Of [obs, action]."""
+        """Moments of [obs, action]."""
         return Moments(*(torch.cat(pair) for pair in zip(self.obs, self.action, strict=True)))
 
     @property
     def reward_inputs(self) -> Moments:
-        """Of [obs, action, next_obs]: next observations are seen as observations are."""
+        """Moments of [obs, action, next_obs]; next observations are normalised like observations."""
         return Moments(*(torch.cat(parts) for parts in zip(self.obs, self.action, self.obs, strict=True)))

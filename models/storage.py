@@ -1,4 +1,4 @@
-"""Data on disk, in Minari's format: HDF5 with a JSON file beside it, which other libraries of the field read."""
+"""Data on disk in Minari's format: an HDF5 file and a JSON file. Other libraries can read it."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from diffsim.models.statistics import Statistics
 
 
 class DataError(ValueError):
-    """Stored data cannot be used; the message names the file and says why. The file is left as it is."""
+    """Stored data cannot be used; the message names the file and the reason. The file is not changed."""
 
 
 @dataclass(frozen=True)
 class StoredData:
-    """Data with what is known about it.
+    """Data and their metadata.
 
     Attributes:
         data: all transitions.
-        validation: episodes held back from training.
+        validation: indices of the validation episodes.
         task: Gymnasium id of the environment.
-        task_kwargs: its options.
+        task_kwargs: options of the environment.
         observation_space: of one copy.
         action_space: of one copy.
     """
@@ -44,7 +44,7 @@ class StoredData:
     action_space: Box
 
     def split(self) -> tuple[Data, Data]:
-        """What to train with, and what to validate with."""
+        """Training data and validation data."""
         held = torch.isin(self.data.episode, self.validation)
         return self.data[~held], self.data[held]
 
@@ -61,23 +61,23 @@ def save_data(
     validation_share: float = 0.1,
     seed: int = 0,
 ) -> None:
-    """Writes data, its split and the statistics of its training part, to a folder that must not exist yet.
+    """Writes data, their split and the statistics of the training data to a new folder.
 
-    All is written beside the folder first, and appears there at one stroke. `minari.MinariDataset(folder / "data")`
-    reads it.
+    The write is atomic: files go to a temporary folder, which is then renamed. `minari.MinariDataset(folder / "data")`
+    can read the result.
 
     Args:
-        folder: where to.
+        folder: must not exist yet.
         data: transitions.
         observation_space: of one copy.
         action_space: of one copy.
         task: Gymnasium id of the environment.
-        task_kwargs: its options.
-        policy: who chose the actions, in words.
-        validation_share: of the episodes, to hold back from training; in (0, 1).
-        seed: of their choice.
+        task_kwargs: options of the environment.
+        policy: description of the policy that chose the actions.
+        validation_share: fraction of the episodes for validation, in (0, 1).
+        seed: of the split.
 
-    Raises: ValueError if the data do not fit the spaces, or cannot be split; FileExistsError.
+    Raises: ValueError if the data do not match the spaces, or cannot be split; FileExistsError.
     """
     from minari.data_collector import EpisodeBuffer
     from minari.dataset.minari_storage import MinariStorage
@@ -110,10 +110,10 @@ def save_data(
 
 
 def load_data(folder: Path) -> StoredData:
-    """Reads what `save_data` or Minari wrote: `folder` is that of the run, or of the data itself.
+    """Reads data that `save_data` or Minari wrote, from their folder or its parent.
 
-    Raises: DataError if there is none, it is damaged or cut short, has numbers that are not finite or shapes that do
-    not fit, has episodes without a step, or nothing to validate with.
+    Raises: DataError if there are none, they are damaged or truncated, have non-finite numbers or mismatched shapes,
+    have episodes without a step, or leave no data for training or for validation.
     """
     from minari.dataset.minari_storage import MinariStorage
 
@@ -128,7 +128,7 @@ def load_data(folder: Path) -> StoredData:
         episodes = list(storage.get_episodes(range(storage.total_episodes)))
     except (OSError, KeyError, ValueError, RuntimeError, AssertionError, json.JSONDecodeError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"data must be whole and undamaged, got {str(path)!r}: {reason}") from error
+        raise DataError(f"data must be complete and undamaged, got {str(path)!r}: {reason}") from error
     try:
         observation_space, action_space = map(_vector_box, ("observation_space", "action_space"), spaces)
         data = _joined(episodes)
@@ -139,7 +139,7 @@ def load_data(folder: Path) -> StoredData:
         held = torch.isin(data.episode, validation)
         if not held.any() or held.all():
             raise ValueError(
-                f"each split must have >= 1 transition, got {(~held).sum()} to train, {held.sum()} to validate"
+                f"each split must have >= 1 transition, got {(~held).sum()} for training, {held.sum()} for validation"
             )
     except ValueError as error:
         raise DataError(f"{error}; in {str(path)!r}") from error
@@ -148,14 +148,14 @@ def load_data(folder: Path) -> StoredData:
 
 
 def check_spaces(data: Data, observation_space: Box, action_space: Box) -> None:
-    """Raises ValueError if the data's observations or actions are not of these spaces."""
+    """Raises ValueError if the observations or actions have other shapes than these spaces."""
     for name, value, space in (("obs", data.obs, observation_space), ("action", data.action, action_space)):
         if value.shape[1:] != space.shape:
-            raise ValueError(f"{name} must have {space.shape[0]} numbers, as the space has, got {value.shape[-1]}")
+            raise ValueError(f"{name} must have size {space.shape[0]}, that of the space, got {value.shape[-1]}")
 
 
 def episodes_of(data: Data) -> list[int]:
-    """Names of the episodes, in order."""
+    """Indices of the episodes, increasing."""
     return data.episode.unique().tolist()
 
 
@@ -170,10 +170,10 @@ def _by_episode(data: Data) -> list[Data]:
 
 
 def _episode(part: Data) -> dict[str, Any]:
-    """One episode as Minari has it: T + 1 observations, T of all else."""
+    """One episode in Minari's format: T + 1 observations, and T of everything else."""
     arrays = {name: value.cpu().numpy() for name, value in part.tensors().items()}
     ends = np.zeros(len(part), dtype=bool)
-    ends[-1] = not arrays["terminated"][-1]  # cut short, by a limit of age or by the end of collecting
+    ends[-1] = not arrays["terminated"][-1]  # by a time limit or the end of collection
     return {
         "observations": np.concatenate([arrays["obs"], arrays["next_obs"][-1:]]),
         "actions": arrays["action"],
@@ -184,18 +184,18 @@ def _episode(part: Data) -> dict[str, Any]:
 
 
 def _joined(episodes: Sequence[dict[str, Any]]) -> Data:
-    """All episodes in one.
+    """Concatenates episodes.
 
-    Raises: ValueError if one has no step, or numbers of observations and actions that do not fit.
+    Raises: ValueError if an episode has no step, or mismatched numbers of observations, actions and rewards.
     """
     if not episodes:
         raise ValueError("data must have >= 1 episode, got 0")
     for name, episode in enumerate(episodes):
-        steps, seen = len(episode["rewards"]), len(episode["observations"])
-        if steps < 1 or seen != steps + 1 or len(episode["actions"]) != steps:
+        steps, observations = len(episode["rewards"]), len(episode["observations"])
+        if steps < 1 or observations != steps + 1 or len(episode["actions"]) != steps:
             raise ValueError(
                 f"episode {name} must have T >= 1 actions and rewards and T + 1 observations, "
-                f"got {len(episode['actions'])}, {steps} and {seen}"
+                f"got {len(episode['actions'])}, {steps} and {observations}"
             )
 
     def column(name: str, part: slice = slice(None)) -> torch.Tensor:

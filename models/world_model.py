@@ -1,8 +1,9 @@
-"""Dynamics, reward and termination of an environment, learned, or in part given."""
+"""A model of the dynamics, reward and termination of an environment, learned except for known functions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,39 +17,41 @@ from diffsim.models.statistics import Moments, Statistics
 
 
 class WorldModel(nn.Module):
-    """E members, each a whole model of an environment that is seen through its observations.
+    """An ensemble of E members, each a complete model of an environment in terms of its observations.
 
-        o' = o + m(o, u) + s(o, u) * w        dynamics
+        o' = o + m(o, u) + s(o, u) * w        dynamics, w ~ N(0, I)
         r  = R(o, u, o')                      known, or mean(o, u, o') + std * w
-        an episode ends in o'                 known, or where a logit l(o') > 0
+        termination in o'                     known, or where a logit l(o') > 0
 
-    Where observations do not tell the state, a model may remember: with a memory h, empty at first, it predicts by all
-    that it has seen of an episode, and its state is (o, h):
+    For a partially observed environment the model can be recurrent. A memory h, 0 at the start of an episode,
+    summarises the past observations and actions, and the state of the model is (o, h):
 
         h' = GRU(h, [o, u]),   o' = o + m(o, u, h') + s(o, u, h') * w
 
-    Everything is learned in the units of the data's deviations, set by `see`.
+    All inputs and outputs are normalised by the statistics of the training data, see `set_units`.
 
     Args:
         obs_size: O.
         action_size: A.
         num_members: E, at least 1.
-        num_elites: how many of them predict, those with the least validation loss; at most E.
-        hidden_sizes: widths of the dynamics' hidden layers.
+        num_elites: number of members used for prediction, those with the lowest validation loss; at most E.
+        hidden_sizes: widths of the hidden layers of the dynamics.
         activation: silu, elu, tanh or relu.
-        noise: of the dynamics, see `GaussianEnsemble`.
-        memory_size: M, numbers in the memory of a recurrent model, which must have noise; 0 for a Markov model.
+        noise: of the dynamics: state, constant or none, see `GaussianEnsemble`.
+        memory_size: M, size of the memory of a recurrent model, which must have noise; 0 for a Markov model.
         reward: "learned", or the name of a known function in `diffsim.models.known.REWARDS`.
-        reward_noise: of a learned reward.
-        reward_hidden_sizes: widths of a learned reward's hidden layers.
+        reward_noise: of a learned reward: state, constant or none.
+        reward_hidden_sizes: widths of the hidden layers of a learned reward.
         termination: "learned", "never", or the name of a known function in `diffsim.models.known.TERMINATIONS`.
-        termination_hidden_sizes: widths of a learned termination's hidden layers.
+        termination_hidden_sizes: widths of the hidden layers of a learned termination.
 
     Attributes:
-        elites: int64 [num_elites], the members that predict.
+        elites: int64 [num_elites], the members used for prediction.
+        dynamics_class: class of the dynamics; a subclass of `WorldModel` can replace it.
     """
 
     elites: Tensor
+    dynamics_class: ClassVar[type[GaussianEnsemble]] = GaussianEnsemble
 
     def __init__(
         self,
@@ -74,12 +77,14 @@ class WorldModel(nn.Module):
             raise ValueError(f"memory_size must be >= 0, and 0 without noise, got {memory_size} and noise {noise!r}")
         self.obs_size, self.action_size, self.num_members = obs_size, action_size, num_members
         self.memory_size = memory_size
-        self.known_reward = known("reward", reward, REWARDS, "learned")
-        self.known_termination = known("termination", termination, TERMINATIONS, "learned")
+        self.known_reward = known_function("reward", reward, REWARDS)
+        self.known_termination = known_function("termination", termination, TERMINATIONS)
         shared = {"num_members": num_members, "activation": activation}
-        seen = obs_size + action_size
-        self.dynamics = GaussianEnsemble(seen + memory_size, obs_size, hidden_sizes=hidden_sizes, noise=noise, **shared)
-        self.memory = EnsembleGRU(num_members, seen, memory_size) if memory_size else None
+        in_size = obs_size + action_size
+        self.dynamics = self.dynamics_class(
+            in_size + memory_size, obs_size, hidden_sizes=hidden_sizes, noise=noise, **shared
+        )
+        self.memory = EnsembleGRU(num_members, in_size, memory_size) if memory_size else None
         self.reward = self.termination = None
         if self.known_reward is None:
             inputs = 2 * obs_size + action_size
@@ -90,85 +95,87 @@ class WorldModel(nn.Module):
 
     @property
     def noise_size(self) -> int:
-        """Numbers of noise that a step's dynamics take: O, or 0."""
+        """Size of the noise of the dynamics per step: O, or 0."""
         return 0 if self.dynamics.noise == "none" else self.obs_size
 
     @property
     def reward_noise_size(self) -> int:
-        """Numbers of noise that a step's reward takes: 1, or 0."""
+        """Size of the noise of the reward per step: 1, or 0."""
         return 0 if self.reward is None or self.reward.noise == "none" else 1
 
     def set_units(self, data: Data) -> None:
-        """Sets the units in which everything is seen to the deviations of `data`.
+        """Sets the normalisation of all inputs and outputs to the statistics of `data`.
 
-        Raises: ValueError if the data are of another environment, or there are none.
+        Raises: ValueError if the sizes of the data are not the model's, or there are no data.
         """
         self.check(data)
         statistics = Statistics.of(data)
         mean, std = statistics.step_inputs
-        none = mean.new_zeros(self.memory_size)  # a memory is seen as it is
+        none = mean.new_zeros(self.memory_size)  # the memory is not normalised
         self.dynamics.set_units(Moments(torch.cat([mean, none]), torch.cat([std, none + 1])), statistics.change)
         if self.reward is not None:
             self.reward.set_units(statistics.reward_inputs, statistics.reward)
 
     def check(self, data: Data) -> None:
-        """Raises ValueError if the data's sizes are not the model's: they are of another task."""
+        """Raises ValueError if the observations or actions of `data` have other sizes than the model's."""
         for name, size, got in (
             ("obs", self.obs_size, data.obs.shape[-1]),
             ("action", self.action_size, data.action.shape[-1]),
         ):
             if size != got:
-                raise ValueError(f"{name} must have {size} numbers, as the model's task has, got {got}: another task's")
+                raise ValueError(
+                    f"{name} must have size {size}, that of the model, got {got}: the data are of another task"
+                )
 
-    def remember(self, obs: Tensor, action: Tensor, member: Tensor, memory: Tensor) -> Tensor:
-        """The next memory, of `obs` [N, O], `action` [N, A] and the `memory` [N, M] of what came before: [N, M]."""
+    def next_memory(self, obs: Tensor, action: Tensor, member: Tensor, memory: Tensor) -> Tensor:
+        """Updates `memory` [N, M] by `obs` [N, O] and `action` [N, A]: [N, M]."""
         if self.memory is None:
             return memory
-        x = torch.cat([self.told(torch.cat([obs, action], dim=-1)), memory], dim=-1)
-        return by_member(self._remember, x, member, self.num_members)
+        x = torch.cat([self.normalised_inputs(torch.cat([obs, action], dim=-1)), memory], dim=-1)
+        return by_member(self._next_memory, x, member, self.num_members)
 
-    def _remember(self, rows: Tensor) -> Tensor:
-        """The next memory [E, B, M] from what is told and remembered, [E, B, O + A + M]."""
+    def _next_memory(self, rows: Tensor) -> Tensor:
+        """The next memory [E, B, M] from normalised inputs and memory, [E, B, O + A + M]."""
         assert self.memory is not None
         return self.memory(*rows.split([self.memory.in_size, self.memory_size], dim=-1))
 
-    def told(self, x: Tensor) -> Tensor:
-        """Observations and actions [..., O + A] in the units in which they are seen."""
+    def normalised_inputs(self, x: Tensor) -> Tensor:
+        """Normalises observations and actions [..., O + A]."""
         size = x.shape[-1]
         return (x - self.dynamics.in_mean[:size]) / self.dynamics.in_std[:size]
 
     def step(self, obs: Tensor, action: Tensor, member: Tensor, memory: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Mean and deviation of the next observation, [N, O] each.
+        """Mean and standard deviation of the next observation, [N, O] each.
 
         Args:
             obs: [N, O].
             action: [N, A].
             member: int64 [N].
-            memory: [N, M], what `remember` made of them; None for a model without.
+            memory: [N, M], returned by `next_memory` for the same `obs` and `action`; None for a Markov model.
 
-        Raises: ValueError if the sizes are another task's, or there is no memory of a model that has one.
+        Raises: ValueError if a size is not the model's.
         """
         if obs.shape[-1] != self.obs_size or action.shape[-1] != self.action_size:
             raise ValueError(
-                f"obs and action must have {self.obs_size} and {self.action_size} numbers, as the model's task has, "
+                f"obs and action must have the model's sizes {self.obs_size} and {self.action_size}, "
                 f"got {obs.shape[-1]} and {action.shape[-1]}"
             )
         size = 0 if memory is None else memory.shape[-1]
         if size != self.memory_size:
-            raise ValueError(f"memory must have {self.memory_size} numbers, got {size}")
+            raise ValueError(f"memory must have size {self.memory_size}, got {size}")
         parts = [obs, action] if memory is None else [obs, action, memory]
         change, std = self.dynamics.predict(torch.cat(parts, dim=-1), member)
         return obs + change, std
 
     @torch.no_grad()
-    def recall(self, data: Data, index: Tensor, member: Tensor, steps: int = 64) -> Tensor:
-        """The memory before transitions of `data`, of what came before them in their episodes.
+    def memory_at(self, data: Data, index: Tensor, member: Tensor, steps: int = 64) -> Tensor:
+        """The memory at the start of transitions of `data`, from the previous transitions of their episodes.
 
         Args:
-            data: with the whole episodes.
+            data: complete episodes.
             index: int64 [N], positions of the transitions.
             member: int64 [N].
-            steps: at most so many transitions are remembered, at least 0.
+            steps: largest number of previous transitions to use, at least 0.
 
         Returns: [N, M].
         """
@@ -179,12 +186,12 @@ class WorldModel(nn.Module):
             before = (index - back).clamp_min(0)
             same = (index >= back) & (data.episode[before] == data.episode[index])
             if same.any():
-                after = self.remember(data.obs[before], data.action[before], member, memory)
+                after = self.next_memory(data.obs[before], data.action[before], member, memory)
                 memory = torch.where(same[:, None], after, memory)
         return memory
 
-    def reward_of(self, obs: Tensor, action: Tensor, next_obs: Tensor, member: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and deviation of the reward, [N] each."""
+    def predict_reward(self, obs: Tensor, action: Tensor, next_obs: Tensor, member: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the reward, [N] each."""
         if self.reward is None:
             assert self.known_reward is not None
             reward = self.known_reward(obs, action, next_obs)
@@ -192,45 +199,45 @@ class WorldModel(nn.Module):
         mean, std = self.reward.predict(torch.cat([obs, action, next_obs], dim=-1), member)
         return mean.squeeze(-1), std.squeeze(-1)
 
-    def ends_in(self, next_obs: Tensor, member: Tensor) -> Tensor:
-        """Whether an episode ends in `next_obs` [N, O]: bool [N]."""
+    def predict_termination(self, next_obs: Tensor, member: Tensor) -> Tensor:
+        """Whether `next_obs` [N, O] is terminal: bool [N]."""
         if self.termination is None:
             assert self.known_termination is not None
             return self.known_termination(next_obs)
-        return by_member(self.logits, next_obs, member, self.num_members).squeeze(-1) > 0
+        return by_member(self.termination_logits, next_obs, member, self.num_members).squeeze(-1) > 0
 
-    def logits(self, next_obs: Tensor) -> Tensor:
-        """Log odds of an end in `next_obs` [E, B, O]: [E, B, 1]."""
+    def termination_logits(self, next_obs: Tensor) -> Tensor:
+        """Log-odds that `next_obs` [E, B, O] is terminal: [E, B, 1]."""
         assert self.termination is not None
         mean, std = self.dynamics.in_mean[: self.obs_size], self.dynamics.in_std[: self.obs_size]
         return self.termination((next_obs - mean) / std)
 
     def loss(self, batch: dict[str, Tensor], valid: Tensor) -> Tensor:
-        """Mean negative log-likelihood of what happened, in nats per step, of each member on its own windows: [E].
+        """Mean negative log-likelihood of windows of data, in nats per step, of each member on its own windows: [E].
 
-        With H > 1 the dynamics go on from what they predicted themselves, the mean of the step before, so that the
-        errors that matter are those that build up; the reward is told the true observations. With a memory, which is
-        empty before the first step, the dynamics are told them too: the sum is the likelihood of the whole sequence.
+        With H > 1, the dynamics predict from their own mean prediction of the previous step, so that the loss contains
+        the errors that accumulate; the reward takes the true observations. With a memory, which is 0 before the first
+        step, the dynamics take the true observations too, and the sum is the likelihood of the sequence.
 
         Args:
             batch: fields of `Data`, [H, E, B, ...].
-            valid: bool [H, E, B], which steps count.
+            valid: bool [H, E, B], the steps that count.
         """
         obs, total = batch["obs"][0], torch.zeros_like(batch["reward"])
         memory = obs.new_zeros(*obs.shape[:-1], self.memory_size)
         for time, (action, next_obs) in enumerate(zip(batch["action"], batch["next_obs"], strict=True)):
             x = torch.cat([obs, action], dim=-1)
             if self.memory is not None:
-                memory = self.memory(self.told(x), memory)
+                memory = self.memory(self.normalised_inputs(x), memory)
                 x = torch.cat([x, memory], dim=-1)
             total[time] = self.dynamics.nll(x, next_obs - obs)
             if time + 1 < len(valid):
                 obs = batch["obs"][time + 1] if self.memory is not None else obs + self.dynamics(x)[0]
-        nll = total + self.side_nll(batch)
+        nll = total + self.reward_and_termination_nll(batch)
         return (nll * valid).sum((0, 2)) / valid.sum((0, 2)).clamp_min(1)
 
-    def side_nll(self, batch: dict[str, Tensor]) -> Tensor:
-        """Negative log-likelihood of rewards and ends, as far as they are learned, [H, E, B]."""
+    def reward_and_termination_nll(self, batch: dict[str, Tensor]) -> Tensor:
+        """Negative log-likelihood of rewards and terminations, of those that are learned: [H, E, B]."""
         shape = batch["reward"].shape
         obs, action, reward, next_obs = (
             batch[name].transpose(0, 1).flatten(1, 2) for name in ("obs", "action", "reward", "next_obs")
@@ -239,26 +246,26 @@ class WorldModel(nn.Module):
         if self.reward is not None:
             nll = nll + self.reward.nll(torch.cat([obs, action, next_obs], dim=-1), reward.unsqueeze(-1))
         if self.termination is not None:
-            ends = batch["terminated"].transpose(0, 1).flatten(1, 2).to(reward)
-            logits = self.logits(next_obs).squeeze(-1)
-            nll = nll + binary_cross_entropy_with_logits(logits, ends, reduction="none")
+            terminated = batch["terminated"].transpose(0, 1).flatten(1, 2).to(reward)
+            logits = self.termination_logits(next_obs).squeeze(-1)
+            nll = nll + binary_cross_entropy_with_logits(logits, terminated, reduction="none")
         return nll.unflatten(1, (shape[0], shape[2])).transpose(0, 1)
 
     def penalty(self) -> Tensor:
-        """The sum of what pulls bounds of deviations together, over all members."""
+        """Sum over all members of the penalties on the bounds of the standard deviations."""
         parts = [self.dynamics] if self.reward is None else [self.dynamics, self.reward]
         return torch.stack([part.bounds_penalty().sum() for part in parts]).sum()
 
 
-def known(
-    option: str, value: str | Callable[..., Tensor], functions: dict[str, Callable[..., Tensor]], learned: str
+def known_function(
+    option: str, value: str | Callable[..., Tensor], functions: dict[str, Callable[..., Tensor]]
 ) -> Callable[..., Tensor] | None:
-    """The known function that `value` is or names, or None if it is to be learned.
+    """The function `value`, or the known function of that name; None for "learned".
 
-    Raises: ValueError, with the valid names, if there is none.
+    Raises: ValueError, with the valid names, if there is no such function.
     """
     if not isinstance(value, str):
         return value
-    if value != learned and value not in functions:
-        raise ValueError(f"{option} must be one of {', '.join([learned, *functions])}, got {value!r}")
+    if value != "learned" and value not in functions:
+        raise ValueError(f"{option} must be one of {', '.join(['learned', *functions])}, got {value!r}")
     return functions.get(value)

@@ -1,4 +1,4 @@
-"""A linear system with Gaussian noise, its data, and the model that is exactly it."""
+"""A linear system with Gaussian noise, its data, and a model that equals it."""
 
 import torch
 
@@ -43,7 +43,7 @@ def linear_model(noise="constant", num_members=1, **kwargs):
 
 
 def perfect_model(**kwargs):
-    """The model that is the system."""
+    """The model that equals the system."""
     model, mdp = linear_model(**kwargs), LinearGaussianSystem(1)
     with torch.no_grad():
         layer = model.dynamics.network[-1]
@@ -55,7 +55,7 @@ def perfect_model(**kwargs):
 
 
 def matrices(model, member=0):
-    """A, B and the noise's deviation, as the model has them."""
+    """A, B and the standard deviation of the noise in the model."""
     dynamics = model.dynamics
     weight = dynamics.network[-1].weight[member].detach().T * dynamics.out_std[:, None] / dynamics.in_std
     A = weight[:, :2] + torch.eye(2, dtype=weight.dtype)

@@ -1,4 +1,4 @@
-"""Episodes in order, splits by whole episodes, windows, and what is refused."""
+"""Data: order of episodes, splits by whole episodes, windows, files, and errors."""
 
 import json
 
@@ -16,7 +16,7 @@ OBS, ACTION = Box(-np.inf, np.inf, (2,), np.float64), Box(-2.0, 2.0, (1,), np.fl
 
 
 def counted():
-    """Two copies, four steps; copy 0 ends after the second, copy 1 is cut short after the third."""
+    """Two copies, four steps; copy 0 terminates at the second step, copy 1 is truncated at the third."""
     time = torch.arange(4.0)[:, None].expand(4, 2)
     obs = torch.stack([time, torch.tensor([0.0, 100.0]).expand(4, 2)], dim=-1)
     no = torch.zeros(4, 2, dtype=torch.bool)
@@ -25,7 +25,7 @@ def counted():
     return from_windows(obs, time[..., None], 10 * time, obs + 1.0, terminated, truncated)
 
 
-def test_windows_become_episodes_one_copy_after_the_other():
+def test_windows_become_episodes_copy_by_copy():
     data = counted()
     assert data.obs[:, 0].tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
     assert data.obs[:, 1].tolist() == [0] * 4 + [100] * 4
@@ -34,7 +34,7 @@ def test_windows_become_episodes_one_copy_after_the_other():
     assert data.episode_starts().tolist() == [0, 2, 4, 7]
 
 
-def test_starts_have_whole_windows_before_them():
+def test_starts_are_followed_by_complete_windows():
     data = counted()
     assert data.starts(1).tolist() == list(range(8))
     assert data.starts(2).tolist() == [0, 2, 4, 5]
@@ -42,13 +42,13 @@ def test_starts_have_whole_windows_before_them():
     assert data.starts(4).tolist() == data.starts(9).tolist() == []
 
 
-def test_window_says_which_steps_belong_to_the_episode():
+def test_mask_of_a_window_marks_the_steps_of_its_episode():
     fields, valid = counted().sequences(torch.tensor([4, 6, 7]), 2)
     assert fields["reward"].tolist() == [[0, 20, 30], [10, 30, 30]]
     assert valid.tolist() == [[True, True, True], [True, False, False]]
 
 
-def test_split_is_by_episode_and_loses_nothing():
+def test_split_is_by_episode_and_complete():
     data = system_data(200)
     train, validation = data.split(0.25, torch.Generator().manual_seed(1))
     names = set(train.episode.tolist()), set(validation.episode.tolist())
@@ -63,7 +63,7 @@ def test_extended_keeps_episodes_apart():
 
 def test_statistics_by_hand():
     moments = Moments.of(torch.tensor([[1.0, 5.0], [3.0, 5.0]]))
-    assert moments.mean.tolist() == [2.0, 5.0] and moments.std.tolist() == [1.0, 1.0]  # a constant is divided by 1
+    assert moments.mean.tolist() == [2.0, 5.0] and moments.std.tolist() == [1.0, 1.0]  # a constant has deviation 1
     statistics = Statistics.of(counted())
     assert statistics.change.mean.tolist() == [1.0, 1.0] and statistics.reward.mean.tolist() == [15.0]
 
@@ -75,7 +75,7 @@ def saved(tmp_path, data=None):
     return folder, data
 
 
-def test_what_is_read_is_what_was_written_to_the_bit(tmp_path):
+def test_saved_data_are_loaded_bit_for_bit(tmp_path):
     folder, data = saved(tmp_path)
     stored = load_data(folder)
     for name, value in data.tensors().items():
@@ -87,7 +87,7 @@ def test_what_is_read_is_what_was_written_to_the_bit(tmp_path):
     assert kept["obs"]["mean"] == pytest.approx(train.obs.mean(0).tolist())
 
 
-def test_minari_reads_it(tmp_path):
+def test_minari_reads_saved_data(tmp_path):
     folder, data = saved(tmp_path)
     dataset = minari.MinariDataset(folder / "data")
     assert dataset.total_episodes == 12 and dataset.total_steps == 60
@@ -97,7 +97,7 @@ def test_minari_reads_it(tmp_path):
     assert np.array_equal(episode.actions, data.action[15:20].numpy()) and episode.truncations.tolist()[-1]
 
 
-def test_terminal_ends_are_told_from_cuts(tmp_path):
+def test_termination_is_distinguished_from_truncation(tmp_path):
     folder, data = saved(tmp_path, counted())
     assert torch.equal(load_data(folder).data.terminated, data.terminated)
 
@@ -135,10 +135,10 @@ def other_task(file):
         (nan, "obs must be finite, got .*nan.* in transition 17, in episode 3; in .*data"),
         (wrong_shape, "all the input array dimensions except .* must match exactly|action must have"),
         (wrong_length, "episode 3 must have T >= 1 actions and rewards and T \\+ 1 observations, got 5, 4 and 6"),
-        (other_task, "obs must have 2 numbers, as the space has, got 3"),
+        (other_task, "obs must have size 2, that of the space, got 3"),
     ],
 )
-def test_bad_files_are_named_and_left_alone(tmp_path, change, message):
+def test_errors_name_bad_files_and_do_not_change_them(tmp_path, change, message):
     folder, _ = saved(tmp_path)
     rewrite(folder, change)
     before = (folder / "data" / "main_data.hdf5").read_bytes()
@@ -147,33 +147,33 @@ def test_bad_files_are_named_and_left_alone(tmp_path, change, message):
     assert (folder / "data" / "main_data.hdf5").read_bytes() == before
 
 
-def test_a_file_cut_short(tmp_path):
+def test_a_truncated_file_is_refused(tmp_path):
     folder, _ = saved(tmp_path)
     path = folder / "data" / "main_data.hdf5"
     path.write_bytes(path.read_bytes()[:3000])
-    with pytest.raises(DataError, match="data must be whole and undamaged, got .*data"):
+    with pytest.raises(DataError, match="data must be complete and undamaged, got .*data"):
         load_data(folder)
     assert path.stat().st_size == 3000
 
 
-def test_no_data(tmp_path):
+def test_a_folder_without_data_is_refused(tmp_path):
     with pytest.raises(DataError, match="data must be a folder that diffsim collect or Minari wrote"):
         load_data(tmp_path)
 
 
-def test_an_empty_split(tmp_path):
+def test_an_empty_split_is_refused(tmp_path):
     folder, _ = saved(tmp_path)
     path = folder / "data" / "metadata.json"
     metadata = json.loads(path.read_text())
     path.write_text(json.dumps({**metadata, "validation_episodes": list(range(12))}))
-    with pytest.raises(DataError, match="each split must have >= 1 transition, got 0 to train, 60 to validate"):
+    with pytest.raises(DataError, match="each split must have >= 1 transition, got 0 for training, 60 for validation"):
         load_data(folder)
     with pytest.raises(ValueError, match="data must have >= 2 episodes.*got 1; collect more steps"):
         saved(tmp_path / "one", system_data(5, episode_length=5))
     assert not (tmp_path / "one").exists()
 
 
-def test_nothing_is_overwritten(tmp_path):
+def test_existing_folders_are_not_overwritten(tmp_path):
     folder, data = saved(tmp_path)
     with pytest.raises(FileExistsError, match="output must be a folder that does not exist yet"):
         saved(tmp_path, system_data(40, seed=3))
@@ -181,18 +181,20 @@ def test_nothing_is_overwritten(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["linear"]
 
 
-def test_data_that_do_not_fit_together():
+def test_inconsistent_data_are_refused():
     parts = counted().tensors()
     with pytest.raises(ValueError, match=r"action must have shape \[8, A\], got \[7, 1\]"):
         Data(**{**parts, "action": parts["action"][:-1]})
     with pytest.raises(ValueError, match=r"reward must be finite, got nan in transition 5, in episode 2"):
         Data(**{**parts, "reward": parts["reward"].index_fill(0, torch.tensor([5]), torch.nan)})
-    with pytest.raises(ValueError, match="episode must never fall"):
+    with pytest.raises(ValueError, match="episode must be non-decreasing"):
         Data(**{**parts, "episode": parts["episode"].flip(0)})
 
 
 def test_a_model_refuses_another_tasks_data():
     parts = counted().tensors()
     other = Data(**{**parts, "obs": torch.zeros(8, 3), "next_obs": torch.zeros(8, 3)})
-    with pytest.raises(ValueError, match="obs must have 2 numbers, as the model's task has, got 3: another task's"):
+    with pytest.raises(
+        ValueError, match="obs must have size 2, that of the model, got 3: the data are of another task"
+    ):
         linear_model().check(other)

@@ -1,4 +1,4 @@
-"""A linear system with Gaussian noise: what is fitted is known, and so is the policy gradient through it."""
+"""Models fitted to a linear system with Gaussian noise, where parameters and policy gradient are known."""
 
 import pytest
 import torch
@@ -25,10 +25,10 @@ def fitted():
     data = system_data(COUNT)
     train, validation = data.split(0.2, torch.Generator().manual_seed(0))
     model = linear_model()
-    for rate in (0.1, 0.01, 0.001):  # each goes on from where the last one stopped
+    for rate in (0.1, 0.01, 0.001):  # each fit continues from the last one
         options = {"batch_size": len(train), "learning_rate": rate, "weight_decay": 0.0, "bootstrap": False}
         stop = {"patience": 20, "min_gain": 1e-6, "max_epochs": 50}
-        ModelFit(model, train, train, torch.Generator().manual_seed(0), **options, **stop).run()  # as a regression is
+        ModelFit(model, train, train, torch.Generator().manual_seed(0), **options, **stop).run()
     return model, train, validation
 
 
@@ -52,7 +52,7 @@ def test_recovers_the_matrices_and_the_noise_to_sampling_error(fitted):
 
 
 def test_is_the_least_squares_solution(fitted):
-    """Much closer than sampling error: the optimizer has converged."""
+    """The difference is much smaller than the sampling error: the optimizer has converged."""
     model, train, _ = fitted
     solution, deviation, spread = least_squares(train)
     A, B, std = matrices(model)
@@ -60,7 +60,7 @@ def test_is_the_least_squares_solution(fitted):
     torch.testing.assert_close(std, deviation, rtol=2e-3, atol=0)
 
 
-def test_intervals_cover_at_their_rate_within_two_percent(fitted):
+def test_coverage_of_intervals_is_nominal_within_two_percent(fitted):
     model, _, validation = fitted
     mean, std = model.step(validation.obs, validation.action, torch.zeros(len(validation), dtype=torch.int64))
     for level in (0.5, 0.8, 0.9, 0.95):
@@ -89,14 +89,14 @@ def learned(model, data, num_envs):
 
 
 @pytest.mark.parametrize("horizon", [1, 5, 20])
-def test_policy_gradient_through_a_perfect_model_is_the_systems_to_rounding(horizon):
+def test_policy_gradient_through_a_perfect_model_equals_the_systems_to_rounding(horizon):
     ours, _ = gain_gradient(learned(perfect_model(), system_data(100), 50), horizon)
     theirs, _ = gain_gradient(LinearGaussianSystem(50), horizon)
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=0)
 
 
 def test_policy_gradient_converges_to_the_closed_form_of_the_lqr():
-    """The relative error falls like M^-1/2: at 64 times the data, to about an eighth (rms of 8 data sets)."""
+    """The relative error falls like M^-1/2: with 64 times the data to about 1 / 8 (rms over 8 data sets)."""
 
     def error(count, seed):
         data, model = system_data(count, seed=seed), linear_model()

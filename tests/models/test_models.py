@@ -28,8 +28,8 @@ def small_model(**kwargs):
     return WorldModel(2, 1, **options).double()
 
 
-def test_each_member_is_a_perceptron_of_its_own():
-    """Against plain matrix products, member by member."""
+def test_each_member_is_a_separate_perceptron():
+    """Compared with plain matrix products for each member."""
     model, x = ensemble(noise="none"), torch.randn(3, 5, 3, dtype=torch.float64)
     mean, std = model(x)
     first, _, second, _, last = model.network
@@ -40,7 +40,7 @@ def test_each_member_is_a_perceptron_of_its_own():
     assert not std.any() and not torch.equal(mean[0], mean[1])
 
 
-def test_rows_go_through_their_own_member():
+def test_each_row_is_evaluated_by_its_member():
     model, x = ensemble(), torch.randn(7, 3, dtype=torch.float64, requires_grad=True)
     member = torch.tensor([2, 0, 2, 2, 1, 0, 2])
     mean, std = model.predict(x, member)
@@ -59,7 +59,7 @@ def test_permuting_rows_permutes_results():
 
 
 @pytest.mark.parametrize("noise", ["state", "constant"])
-def test_likelihood_is_the_normal_distributions(noise):
+def test_likelihood_is_that_of_the_normal_distribution(noise):
     model, x, y = ensemble(noise=noise), torch.randn(3, 5, 3).double(), torch.randn(3, 5, 2).double()
     model.set_units(
         Moments(torch.ones(3), torch.full((3,), 2.0)), Moments(torch.full((2,), 0.5), torch.full((2,), 3.0))
@@ -69,7 +69,7 @@ def test_likelihood_is_the_normal_distributions(noise):
     torch.testing.assert_close(model.nll(x, y), expected)
 
 
-def test_log_deviation_stays_between_its_bounds():
+def test_log_std_stays_between_its_bounds():
     model = ensemble()
     with torch.no_grad():
         model.network[-1].weight.mul_(1e4)
@@ -80,7 +80,7 @@ def test_log_deviation_stays_between_its_bounds():
 
 
 def test_a_deviation_of_a_thousandth_can_be_learned():
-    """Dynamics as good as deterministic, from the true mean on: the bound must not hold the deviation up."""
+    """Nearly deterministic dynamics, starting from the true mean: the lower bound must not limit the deviation."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(1, 4000, 1, generator=generator, dtype=torch.float64)
     y = x + 1e-3 * torch.randn(x.shape, generator=generator, dtype=torch.float64)
@@ -102,11 +102,11 @@ def fit(model, data, **kwargs):
     return ModelFit(model, train, validation, torch.Generator().manual_seed(3), **kwargs)
 
 
-def test_members_are_fitted_as_if_alone():
-    """The gradient of one member does not depend on the others: fitting three is fitting each of them.
+def test_members_are_fitted_independently():
+    """The gradient of one member does not depend on the others: fitting three equals fitting each of them.
 
-    The biases start away from their optimum. There, on all of the normalised data, their gradient would be 0 but for
-    rounding, and Adam makes steps of ordinary length of any gradient, however small.
+    The biases start away from their optimum. At the optimum for the normalised data their gradient is 0 up to rounding,
+    and Adam turns any gradient, however small, into steps of ordinary length.
     """
     data, together = system_data(100), linear_model(num_members=3)
     alone = linear_model(num_members=1)
@@ -121,33 +121,33 @@ def test_members_are_fitted_as_if_alone():
         torch.testing.assert_close(mine[0], theirs[1], rtol=1e-12, atol=1e-12)
 
 
-def test_every_member_ends_where_it_was_best_and_the_best_are_the_elites():
+def test_every_member_gets_its_best_weights_and_the_best_members_are_the_elites():
     model = small_model(reward="Pendulum-v1")
     process = fit(model, system_data(60), learning_rate=0.3, max_epochs=12, bootstrap=False)
     model.known_reward = lambda obs, action, next_obs: obs[..., 0]
-    seen, weights = [], []
+    losses, weights = [], []
     while not process.finished:
         process.epoch()
         from diffsim.models.fitting import validation_loss
 
-        seen.append(validation_loss(model, process.validation, 1))
+        losses.append(validation_loss(model, process.validation, 1))
         weights.append([p.detach().clone() for p in model.parameters()])
     process.finish()
-    seen = torch.stack(seen)
-    best = seen.argmin(0)
-    assert len(set(best.tolist())) > 1  # or nothing is shown
+    losses = torch.stack(losses)
+    best = losses.argmin(0)
+    assert len(set(best.tolist())) > 1  # otherwise the test shows nothing
     for e in range(3):
         assert all(torch.equal(p[e], weights[best[e]][i][e]) for i, p in enumerate(model.parameters()))
-    assert model.elites.tolist() == sorted(seen.min(0).values.argsort()[:2].tolist())
+    assert model.elites.tolist() == sorted(losses.min(0).values.argsort()[:2].tolist())
 
 
-def test_fitting_stops_when_nothing_is_gained():
+def test_fitting_stops_without_improvement():
     process = fit(linear_model(), system_data(60), patience=3, min_gain=1e9)
     process.run()
-    assert process.epoch_count == 4  # the first gains over infinity, the next three do not
+    assert process.epoch_count == 4  # only the first improves, on infinity
 
 
-def test_saved_halfway_it_goes_on_to_the_bit():
+def test_a_resumed_fit_equals_an_uninterrupted_one():
     data = system_data(60)
 
     def fresh():
@@ -169,7 +169,7 @@ def test_saved_halfway_it_goes_on_to_the_bit():
 
 
 def test_multi_step_loss_by_hand():
-    """From its own prediction: o = 1, predicted 1 + c, and so on; the truth stands still. Squares of c and 2c."""
+    """Predictions 1 + c and 1 + 2c, from the prediction before; the true value stays 1. Squares of c and 2c."""
     model = linear_model(noise="none")
     with torch.no_grad():
         for parameter in model.parameters():
@@ -196,10 +196,12 @@ def learned(model, num_envs=4, **kwargs):
     return LearnedMDP(model, system_data(60), OBS, ACTION, num_envs=num_envs, **kwargs)
 
 
-@pytest.mark.parametrize("member", ["episode", "step"])
-def test_scenarios_decide_everything(member):
-    mdp = learned(small_model(reward="learned", reward_noise="constant", termination="learned"), 8, member=member)
-    assert mdp.noise_size == 2 + 1 + (member == "step")
+@pytest.mark.parametrize("propagation", ["tsinf", "ts1"])
+def test_scenarios_determine_a_roll_out(propagation):
+    mdp = learned(
+        small_model(reward="learned", reward_noise="constant", termination="learned"), 8, propagation=propagation
+    )
+    assert mdp.noise_size == 2 + 1 + (propagation == "ts1")
     scenarios = Scenarios.draw(mdp, 6, torch.Generator().manual_seed(0))
     first, second = (rollout(mdp, LinearPolicy(), scenarios)[0] for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
@@ -207,19 +209,19 @@ def test_scenarios_decide_everything(member):
     assert not torch.equal(first.reward, other.reward)
 
 
-def test_a_member_is_held_for_an_episode_or_chosen_by_noise():
+def test_a_member_is_kept_for_an_episode_or_drawn_at_every_step():
     state = learned(small_model(reward="learned")).initial(torch.Generator().manual_seed(0))
     assert set(state[:, 2].tolist()) <= {0.0, 1.0}  # the elites
     kept = learned(small_model(reward="learned"))
     noise = torch.randn(4, 3, dtype=torch.float64)
     assert torch.equal(kept.transition(state, state[:, :1], noise)[:, 2], state[:, 2])
-    drawn = learned(small_model(reward="learned"), member="step")
+    drawn = learned(small_model(reward="learned"), propagation="ts1")
     noise = torch.cat([noise, torch.tensor([[-1.0], [-0.1], [0.1], [2.0]]).double()], dim=1)
     assert drawn.transition(state, state[:, :1], noise)[:, 2].tolist() == [0.0, 0.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("noise", ["state", "constant"])
-def test_inferred_noise_does_again_what_was_observed(noise):
+def test_inferred_noise_reproduces_the_observed_transitions(noise):
     model, data = small_model(noise=noise, reward="learned"), system_data(60)
     model.set_units(data)
     mdp = learned(model, len(data))
@@ -233,7 +235,7 @@ def test_inferred_noise_does_again_what_was_observed(noise):
     )
 
 
-def test_inferred_noise_of_the_perfect_model_is_the_true_one():
+def test_inferred_noise_of_the_perfect_model_is_the_true_noise():
     system, generator = LinearGaussianSystem(5), torch.Generator().manual_seed(0)
     state, noise = system.initial(generator), torch.randn(5, 2, generator=generator, dtype=torch.float64)
     action = torch.ones(5, 1, dtype=torch.float64)
@@ -269,7 +271,7 @@ def test_initial_states_are_observations_of_the_data():
 
 
 def test_termination_is_learned():
-    """Ends where |x_0| > 1 can be told from the data."""
+    """Termination where |x_0| > 1 is learned from data."""
     from dataclasses import replace
 
     data = system_data(600)
@@ -293,21 +295,21 @@ def test_termination_is_learned():
         (lambda: fit(small_model(), system_data(60), learning_rate=0.0), "learning_rate must be > 0, got 0.0"),
         (
             lambda: small_model().step(torch.zeros(1, 3), torch.zeros(1, 1), torch.zeros(1).long()),
-            "obs and action must have 2 and 1 numbers, as the model's task has, got 3 and 1",
+            "obs and action must have the model's sizes 2 and 1, got 3 and 1",
         ),
         (
             lambda: LearnedMDP(small_model(), system_data(60), Box(-1, 1, (3,)), ACTION),
-            "observation_space must have 2 numbers, as the model's task has",
+            r"observation_space must have shape \(2,\), the model's, got \(3,\)",
         ),
     ],
 )
-def test_messages_name_argument_rule_and_value(make, message):
+def test_errors_name_argument_rule_and_value(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
 
-def test_noise_cannot_be_inferred_where_there_is_none():
+def test_noise_cannot_be_inferred_for_a_model_without_noise():
     mdp = learned(small_model(noise="none"))
     data = mdp.data
-    with pytest.raises(ValueError, match="to infer noise; got noise none and member episode"):
+    with pytest.raises(ValueError, match="to infer noise, .*got noise of size 0 and propagation tsinf"):
         mdp.infer_noise(mdp.initial(torch.Generator()), data.action[:4], data.next_obs[:4], data.reward[:4])

@@ -1,4 +1,4 @@
-"""Models with a memory: the unit itself, the likelihood of the best filter, and the learned MDP's hidden state."""
+"""Recurrent models: the GRU, the likelihood against a Kalman filter, and the memory in the learned MDP's state."""
 
 import math
 
@@ -16,7 +16,7 @@ from diffsim.trainers.model_based.planner import CEMPlanner
 from diffsim.trainers.model_based.svg import SVG
 from tests.trainers.linear import LinearPolicy
 
-# A rotation that shrinks: x' = A x + B u + 0.03 w, of which o = x_0 + 0.01 v is seen.
+# A damped rotation: x' = A x + B u + 0.03 w, observed as o = x_0 + 0.01 v.
 A = 0.98 * torch.tensor([[math.cos(0.7), math.sin(0.7)], [-math.sin(0.7), math.cos(0.7)]], dtype=torch.float64)
 B = torch.tensor([0.0, 0.02], dtype=torch.float64)
 C = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
@@ -26,7 +26,7 @@ STEPS = 10
 
 
 def hidden_oscillator(count, seed):
-    """`count` episodes of STEPS transitions from the stationary state, in which one number of two is seen."""
+    """`count` episodes of STEPS transitions from the stationary distribution; x_0 is observed."""
     generator = torch.Generator().manual_seed(seed)
 
     def draw(*shape):
@@ -48,7 +48,7 @@ def nats(variance):
 
 
 def kalman_nll():
-    """Of one observation after another, by the Riccati recursion: what no predictor can surpass."""
+    """Per observation, from the Riccati recursion: the lowest possible value."""
     P, found = STATIONARY, []
     for _ in range(STEPS):
         gain = P @ C.T / (C @ P @ C.T + SENSOR**2)
@@ -58,7 +58,7 @@ def kalman_nll():
 
 
 def last_observation_nll():
-    """By the last observation alone: the variance of a pair's second number given the first."""
+    """Prediction from the last observation alone: the variance of the next observation given it."""
     variance = (C @ STATIONARY @ C.T).item() + SENSOR**2
     return nats(variance - (C @ A @ STATIONARY @ C.T).item() ** 2 / variance)
 
@@ -73,7 +73,7 @@ def model_of(memory_size=8, **kwargs):
     return WorldModel(1, 1, memory_size=memory_size, **{**options, **kwargs}).double()
 
 
-def test_each_member_is_torchs_unit():
+def test_each_member_equals_torchs_gru_cell():
     unit = EnsembleGRU(2, 3, 4).double()
     x, memory = torch.randn(2, 5, 3, dtype=torch.float64), torch.randn(2, 5, 4, dtype=torch.float64)
     with torch.no_grad():
@@ -88,7 +88,7 @@ def test_each_member_is_torchs_unit():
             torch.testing.assert_close(found[e], other(x[e], memory[e]))
 
 
-def test_memory_predicts_as_the_kalman_filter_does_and_none_can_without():
+def test_a_recurrent_model_reaches_the_likelihood_of_the_kalman_filter_and_a_markov_model_does_not():
     train, validation = hidden_oscillator(1000, 0), hidden_oscillator(600, 1)
     options = {"bootstrap": False, "batch_size": 80, "weight_decay": 0.0}
     reached = []
@@ -107,7 +107,7 @@ def test_memory_predicts_as_the_kalman_filter_does_and_none_can_without():
             )
             fit.run()
         reached.append(float(validation_loss(model, fit.validation, horizon)))
-    # 6,000 innovations: their mean's standard error is sqrt(1 / (2 * 6,000)) = 0.009 nats.
+    # The standard error of the mean over 6,000 innovations is sqrt(1 / (2 * 6,000)) = 0.009 nats.
     assert kalman_nll() - 0.03 < reached[0] < kalman_nll() + 0.08
     assert reached[1] > last_observation_nll() - 0.03 > kalman_nll() + 0.7
 
@@ -127,33 +127,33 @@ def learned(model=None, num_envs=6, **kwargs):
 
 
 def by_hand(model, member, obs, action):
-    """The memory after a sequence, by the member's unit alone."""
+    """The memory after a sequence, computed by the GRU alone."""
     memory = torch.zeros(3, 1, 3, dtype=torch.float64)
     for o, u in zip(obs, action, strict=True):
-        x = model.told(torch.cat([o, u])).expand(3, 1, 2)
+        x = model.normalised_inputs(torch.cat([o, u])).expand(3, 1, 2)
         memory = model.memory(x, memory)
     return memory[member, 0]
 
 
-def test_what_is_recalled_is_the_episode_so_far():
+def test_memory_at_a_transition_is_computed_from_its_episode():
     model, data = small(), hidden_oscillator(20, 2)
     index, member = torch.tensor([0, 7, 13, 10, 19]), torch.tensor([0, 1, 2, 0, 1])
-    found = model.recall(data, index, member)
+    found = model.memory_at(data, index, member)
     for row, (i, e) in enumerate(zip(index.tolist(), member.tolist(), strict=True)):
         first = i - i % STEPS
         torch.testing.assert_close(found[row], by_hand(model, e, data.obs[first:i], data.action[first:i]))
     assert not found[[0, 3]].any() and found[[1, 2, 4]].all()
     torch.testing.assert_close(
-        model.recall(data, index[1:2], member[1:2], 2)[0], by_hand(model, 1, data.obs[5:7], data.action[5:7])
+        model.memory_at(data, index[1:2], member[1:2], 2)[0], by_hand(model, 1, data.obs[5:7], data.action[5:7])
     )
 
 
-def test_the_hidden_state_is_part_of_the_state():
-    """An imagined roll-out is the sequence that the unit and the head make by hand, and scenarios decide all of it."""
+def test_memory_is_part_of_the_state():
+    """A roll-out equals the sequence computed by GRU and dynamics directly, and scenarios determine it."""
     model, mdp = small(), learned()
     assert mdp.state_size == 1 + 1 + 3 and mdp.noise_size == 1
     scenarios = Scenarios.draw(mdp, 4, torch.Generator().manual_seed(0))
-    assert scenarios.initial[:, 2:].any(1).sum() >= 4  # all but first observations have a past
+    assert scenarios.initial[:, 2:].any(1).sum() >= 4  # all but initial observations have previous ones
     assert (scenarios.initial[:, None, :1] == mdp.data.obs).any(1).all()
 
     class Push(LinearPolicy):
@@ -168,7 +168,7 @@ def test_the_hidden_state_is_part_of_the_state():
         memory, obs = scenarios.initial[n, 2:].expand(3, 1, 3), scenarios.initial[n, :1]
         for t in range(4):
             x = torch.cat([obs, 0.3 * obs])
-            memory = model.memory(model.told(x).expand(3, 1, 2), memory)
+            memory = model.memory(model.normalised_inputs(x).expand(3, 1, 2), memory)
             change, std = (part[member, 0] for part in model.dynamics(torch.cat([x.expand(3, 1, 2), memory], dim=-1)))
             obs = obs + change + std * scenarios.process_noise[t, n]
             torch.testing.assert_close(trajectory.next_obs[t, n], obs)
@@ -187,15 +187,15 @@ def test_gradients_pass_through_the_memory():
     torch.autograd.gradcheck(two_steps, tuple(x.clone().requires_grad_() for x in inputs))
 
 
-def test_inferred_noise_knows_what_is_remembered():
+def test_inferred_noise_takes_memory_into_account():
     mdp = learned(num_envs=20)
     data, index, member = mdp.data, torch.arange(5, 25), torch.arange(20) % 3
-    state = mdp.state(data.obs[index], member, mdp.model.recall(data, index, member))
+    state = mdp.state(data.obs[index], member, mdp.model.memory_at(data, index, member))
     chosen = data[index]
     noise = mdp.infer_noise(state, chosen.action, chosen.next_obs, chosen.reward)
     torch.testing.assert_close(mdp.observation(mdp.transition(state, chosen.action, noise)), chosen.next_obs)
-    forgetful = mdp.infer_noise(mdp.state(chosen.obs, member), chosen.action, chosen.next_obs, chosen.reward)
-    assert not torch.allclose(noise, forgetful, atol=1e-3)
+    without_memory = mdp.infer_noise(mdp.state(chosen.obs, member), chosen.action, chosen.next_obs, chosen.reward)
+    assert not torch.allclose(noise, without_memory, atol=1e-3)
 
 
 def fit(model, horizon):
@@ -209,7 +209,7 @@ def fit(model, horizon):
         (lambda: model_of(-1), "memory_size must be >= 0, and 0 without noise, got -1"),
         (lambda: model_of(2, noise="none"), "memory_size must be >= 0, and 0 without noise, got 2 and noise 'none'"),
         (lambda: fit(model_of(2), 1), "horizon must be >= 2 for a model with a memory, got 1"),
-        (lambda: learned(member="step"), "member must be episode for a model with a memory, .*, got 'step'"),
+        (lambda: learned(propagation="ts1"), "propagation must be tsinf for a model with a memory, .*, got 'ts1'"),
         (lambda: CEMPlanner(learned()), "memory_size must be 0 to plan from an observation, got 3"),
         (
             lambda: SVG(learned(), GaussianMLP(learned().observation_space, learned().action_space)),
@@ -217,10 +217,10 @@ def fit(model, horizon):
         ),
         (
             lambda: small().step(torch.zeros(1, 1), torch.zeros(1, 1), torch.zeros(1).long()),
-            "memory must have 3 numbers, got 0",
+            "memory must have size 3, got 0",
         ),
     ],
 )
-def test_messages_name_argument_rule_and_value(make, message):
+def test_errors_name_argument_rule_and_value(make, message):
     with pytest.raises(ValueError, match=message):
         make()

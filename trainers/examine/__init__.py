@@ -1,1 +1,1 @@
-"""Examines a learned model: errors, calibration, and the policy gradient through it."""
+"""Examines a learned model: prediction errors, calibration, and the policy gradient through the model."""
