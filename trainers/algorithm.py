@@ -229,3 +229,6 @@ class MDPAlgorithm(Algorithm):
     def device(self) -> torch.device:
         """The MDP's device."""
         return self.mdp.device
+
+    def mdp_changed(self) -> None:
+        """Discards what depends on the old dynamics; called when `mdp`, a learned model, was fitted again."""

@@ -1,4 +1,4 @@
-"""MBPO: what is imagined, what a batch is made of, and that resuming is exact."""
+"""MBPO: imagined steps, mixed batches, and exact resuming."""
 
 import pytest
 import torch
@@ -51,8 +51,8 @@ run = runner(RunOptions(task="linear", evaluate_every=1))
 
 
 @pytest.mark.parametrize("learner", LEARNERS)
-def test_critics_are_normalised_unless_told_otherwise(learner):
-    """Layer norm: values are the same for weights twice as large, but for the last layer's."""
+def test_critics_have_layer_norm_by_default(learner):
+    """With layer norm, doubling the weights of the first layer does not change the values."""
     for options, expected in (({}, True), ({"critic_layer_norm": False}, False)):
         critic = fresh(learner, learner_kwargs={"critic_hidden_sizes": (8,), **options}).learner.critic
         inputs = torch.randn(5, critic.weights[0].shape[1] - 1, dtype=torch.float64), torch.rand(5, 1).double()
@@ -62,7 +62,7 @@ def test_critics_are_normalised_unless_told_otherwise(learner):
         assert torch.allclose(before, critic(*inputs), atol=1e-3) == expected
 
 
-def test_a_learner_that_cannot_be_compiled_is_refused_before_any_work(monkeypatch):
+def test_a_learner_that_cannot_be_compiled_is_refused_before_training(monkeypatch):
     def fails(function):
         raise RuntimeError("no compiler")
 
@@ -73,7 +73,7 @@ def test_a_learner_that_cannot_be_compiled_is_refused_before_any_work(monkeypatc
 
 
 @pytest.mark.parametrize("learner", LEARNERS)
-def test_every_learner_runs_unchanged_and_resumes_to_the_bit(tmp_path, learner):
+def test_every_learner_trains_and_resumes_exactly(tmp_path, learner):
     whole = run(fresh(learner), tmp_path / "whole", 4)
     assert whole.env_steps == 60 + 3 * 10 and whole.learner.updates == 60
     run(fresh(learner), tmp_path / "parts", 2)
@@ -89,28 +89,28 @@ def test_every_learner_runs_unchanged_and_resumes_to_the_bit(tmp_path, learner):
     assert torch.equal(whole.learner.generator.get_state(), parts.learner.generator.get_state())
 
 
-def test_what_is_imagined_branches_from_real_steps_and_obeys_the_model(tmp_path):
+def test_imagined_steps_branch_from_real_steps_and_follow_the_model(tmp_path):
     algorithm = run(fresh(imagined_steps=(3, 3, 0, 1), updates_per_step=0.01), tmp_path, 2)
     replay, model = algorithm.replay, algorithm.model
-    seen = replay.imagined
-    assert len(seen.reward) == 2 * 10 * 3  # branches per step, times steps per fit, times k
+    imagined = replay.imagined
+    assert len(imagined.reward) == 2 * 10 * 3  # branches per step, times steps per fit, times k
     obs, action, reward, reached = (
-        part.unflatten(0, (2, 3, 10)) for part in (seen.obs, seen.action, seen.reward, seen.next_obs)
+        part.unflatten(0, (2, 3, 10)) for part in (imagined.obs, imagined.action, imagined.reward, imagined.next_obs)
     )
     real = replay.in_order()["obs"][:30].flatten(0, 1)  # before the last 10 steps were taken
     assert (obs[:, 0, :, None] == real).all(-1).any(-1).all()
     assert not (obs[:, 1, :, None] == real).all(-1).any()
     assert torch.equal(obs[:, 1:], reached[:, :-1])
     assert torch.equal(reward, quadratic_reward(obs, action, reached))
-    assert torch.equal(seen.discount, torch.full_like(seen.discount, 0.99))
-    # The noises that the members' predictions need to be what was imagined are standard normal.
-    mean, std = zip(*(model.step(seen.obs, seen.action, torch.full((60,), e)) for e in (0, 1)), strict=True)
-    noise = (torch.stack([seen.next_obs] * 2) - torch.stack(mean)) / torch.stack(std)
+    assert torch.equal(imagined.discount, torch.full_like(imagined.discount, 0.99))
+    # The noise inferred for the members' predictions is standard normal.
+    mean, std = zip(*(model.step(imagined.obs, imagined.action, torch.full((60,), e)) for e in (0, 1)), strict=True)
+    noise = (torch.stack([imagined.next_obs] * 2) - torch.stack(mean)) / torch.stack(std)
     assert 0.7 < noise.abs().amin(0).square().mean().sqrt() < 1.2
 
 
-def test_imagined_anew_between_fits_by_the_present_policy(tmp_path, monkeypatch):
-    """Every 4 of 10 env steps of 2 copies: three times after a fit, for 4, 4 and 2 of them."""
+def test_imagine_every_repeats_the_roll_outs_between_fits_with_the_current_policy(tmp_path, monkeypatch):
+    """Every 4 of 10 env steps of 2 copies: three times per fit, for 4, 4 and 2 env steps."""
     acted, imagine, learn = [], MBPO.imagine, MBPO.learn
     monkeypatch.setattr(
         MBPO, "imagine", lambda self: (acted.append([p.clone() for p in self.policy.parameters()]), imagine(self))
@@ -119,18 +119,18 @@ def test_imagined_anew_between_fits_by_the_present_policy(tmp_path, monkeypatch)
     algorithm = run(fresh(imagine_every=4), tmp_path, 3)
     assert acted[0] == 60 and acted[2::2] == [4, 4, 2] * 2
     assert algorithm.env_steps == 60 + 2 * 10 and algorithm.learner.updates == 2 * 20
-    assert len(algorithm.replay.imagined.reward) == 2 * 4  # branches per step, times steps till the next time
+    assert len(algorithm.replay.imagined.reward) == 2 * 4  # branches per step, times interval
     policies = acted[1::2]
     for one, next_one in zip(policies[:-1], policies[1:], strict=True):
         assert any(not torch.equal(*pair) for pair in zip(one, next_one, strict=True))
 
 
-def test_a_row_of_metrics_has_the_mean_over_all_turns():
+def test_metrics_are_averaged_over_the_turns_of_an_iteration():
     rows = [{"return": torch.tensor(2.0), "updates": 4}, {"updates": 8}, {"return": torch.tensor(5.0), "updates": 12}]
     assert mean_or_last(rows) == {"return": torch.tensor(3.5), "updates": 12}
 
 
-def test_a_batch_has_its_share_of_real_steps():
+def test_a_batch_has_the_given_fraction_of_real_steps():
     replay = ImaginedReplay(50, 1, {"obs": (1,), "action": (1,), "next_obs": (1,)}, real_fraction=0.25, gamma=0.9)
     for index in range(50):
         number = torch.tensor([float(index)])
@@ -151,8 +151,8 @@ def test_a_batch_has_its_share_of_real_steps():
     assert torch.equal(batch.obs[:, 0], batch.reward) and torch.equal(batch.next_obs, batch.obs)
 
 
-def test_the_replay_as_data_is_what_happened():
-    """Two copies of ten-step episodes, one after the other; an episode is one unbroken piece."""
+def test_the_replay_is_converted_to_data():
+    """Two copies with episodes of ten steps, one copy after the other."""
     algorithm = fresh()
     for _ in range(13):
         algorithm.learner.act()
@@ -162,8 +162,8 @@ def test_the_replay_as_data_is_what_happened():
     assert torch.equal(data.next_obs[:-1][inside], data.obs[1:][inside])
 
 
-def test_roll_outs_grow_as_they_should():
-    """Hopper's of the authors: 1 up to epoch 20, 15 from epoch 150 on, straight in between, of 1,000 steps each."""
+def test_imagined_steps_follow_their_schedule():
+    """The authors' schedule for Hopper: 1 up to epoch 20, 15 from epoch 150, linear in between; 1,000 steps each."""
     algorithm, found = fresh(imagined_steps=(1, 15, 20_000, 150_000)), []
     for steps in (0, 20_000, 29_285, 29_286, 85_000, 150_000, 400_000):
         algorithm.env_steps = steps
@@ -171,7 +171,7 @@ def test_roll_outs_grow_as_they_should():
     assert found == [1, 1, 1, 2, 8, 15, 15]
 
 
-def test_hoppers_ends_are_gymnasiums():
+def test_hopper_terminates_as_in_gymnasium():
     env, mdp = HopperEnv(), diffsim.make("Hopper-v5", num_envs=4000)
     generator = torch.Generator().manual_seed(0)
     state = 0.35 * torch.randn(4000, mdp.state_size, generator=generator, dtype=torch.float64)
@@ -179,7 +179,7 @@ def test_hoppers_ends_are_gymnasiums():
     state[:50, 5:] *= 300
     state = state.to(mdp.dtype)
     ends = TERMINATIONS["Hopper-v5"](mdp.observation(state))
-    # Observed velocities are clipped to 10: beyond 100 they cannot be seen.
+    # Observed velocities are clipped to 10, so the observation does not show velocities beyond 100.
     clipped = (mdp.observation(state)[:, 5:].abs() >= 10).any(1)
     assert torch.equal(ends[~clipped], mdp.terminal(state)[~clipped]) and 0.2 < ends.double().mean() < 0.95
     env.close()
@@ -201,15 +201,15 @@ def test_the_report_examines_the_model(tmp_path, capsys):
     ("kwargs", "message"),
     [
         ({"learner": "PPO"}, "learner must be one of SAC, TD3, DDPG, got 'PPO'"),
-        ({"learner_kwargs": {"warmup_steps": 3}}, "learner_kwargs must be among temperature, .*, got warmup_steps"),
+        ({"learner_kwargs": {"warmup_steps": 3}}, "learner_kwargs must be among gamma, .*, got warmup_steps"),
         ({"real_fraction": 1.5}, r"real_fraction must be in \[0, 1\], got 1.5"),
         ({"imagined_steps": (1, 2)}, r"imagined_steps must be 4 numbers, got \[1, 2\]"),
-        ({"imagined_steps": (3, 2, 0, 1)}, "imagined_steps must be a shortest k >= 1, a longest, .*, got"),
+        ({"imagined_steps": (3, 2, 0, 1)}, "imagined_steps must be shortest k >= 1, longest k .*, got"),
         ({"fit_every": 0}, "fit_every must be >= 1, got 0"),
         ({"imagine_every": 11}, "imagine_every must be at most fit_every = 10, got 11"),
         ({"validation_share": 0.0}, r"validation_share must be in \(0, 0.5\], got 0.0"),
     ],
 )
-def test_messages_name_argument_rule_and_value(kwargs, message):
+def test_errors_name_argument_rule_and_value(kwargs, message):
     with pytest.raises(ValueError, match=message):
         fresh(**kwargs)

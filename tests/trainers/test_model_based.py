@@ -1,4 +1,4 @@
-"""The outer loop on a linear system: every improver runs unchanged, and resuming is exact."""
+"""ModelBased on a linear system: every improver trains, and resuming is exact."""
 
 import gymnasium
 import numpy as np
@@ -9,9 +9,9 @@ from gymnasium.spaces import Box
 from diffsim.models import REWARDS
 from diffsim.policies import GaussianMLP
 from diffsim.trainers.errors import UsageError
-from diffsim.trainers.model_based.collection import UniformActor, collect_window
+from diffsim.trainers.model_based.collection import UniformActor, collect_data
 from diffsim.trainers.model_based.model_based import IMPROVERS, ModelBased
-from diffsim.trainers.model_based.model_learning import held_back, in_pieces
+from diffsim.trainers.model_based.model_learning import validation_mask, with_two_episodes
 from diffsim.trainers.run.arguments import RunOptions
 from diffsim.trainers.run.checkpoint import read_checkpoint
 from diffsim.trainers.run.run_folder import RunFolder
@@ -21,7 +21,7 @@ from tests.trainers.small_envs import vector
 
 
 class LinearEnv(gymnasium.Env):
-    """The linear system of the tests, ten steps an episode."""
+    """The linear system of the tests, with episodes of ten steps."""
 
     observation_space = Box(-np.inf, np.inf, (2,), np.float64)
     action_space = Box(-2.0, 2.0, (1,), np.float32)
@@ -78,7 +78,7 @@ run = runner(RunOptions(task="linear", evaluate_every=5))
 
 
 @pytest.mark.parametrize("improver", IMPROVERS)
-def test_every_improver_runs_unchanged_and_resumes_to_the_bit(tmp_path, improver):
+def test_every_improver_trains_and_resumes_exactly(tmp_path, improver):
     whole = run(fresh(improver), tmp_path / "whole", 3)
     assert whole.env_steps == 60 + 20 + 20 and len(whole.data) == 100
     assert not torch.equal(whole.policy.network[0].weight, fresh(improver).policy.network[0].weight)
@@ -93,7 +93,7 @@ def test_every_improver_runs_unchanged_and_resumes_to_the_bit(tmp_path, improver
 
 
 def test_bptt_through_the_model_learns_the_linear_system(tmp_path):
-    """It starts near zero action; what it finds costs much less, in the system itself."""
+    """From actions near zero, training reduces the cost in the system itself."""
 
     def cost(policy):
         env, total = vector(LinearEnv, 50), 0.0
@@ -118,7 +118,7 @@ def test_bptt_through_the_model_learns_the_linear_system(tmp_path):
     assert cost(algorithm.policy) < 0.75 * before
 
 
-def test_uniform_actions_fill_the_space_evenly():
+def test_uniform_actions_are_uniform():
     like = torch.zeros(1, dtype=torch.float64)
     actor = UniformActor(Box(np.array([-1.0, 0.0]), np.array([3.0, 10.0]), dtype=np.float64), like)
     action = actor(like, torch.randn(20_000, 2, dtype=torch.float64))
@@ -129,27 +129,28 @@ def test_uniform_actions_fill_the_space_evenly():
         UniformActor(Box(-np.inf, np.inf, (2,)), like)
 
 
-def test_collected_densities_are_the_policys():
+def test_data_hold_the_log_densities_of_the_policy():
     algorithm = fresh("SVG1")
-    data, trajectory = collect_window(
-        algorithm.env, algorithm.policy, 10, algorithm.generator, algorithm.running_return
-    )
+    data, trajectory = collect_data(algorithm.env, algorithm.policy, 10, algorithm.generator, algorithm.running_return)
     assert len(data) == 10 and trajectory.reward.shape == (5, 2)
     expected = algorithm.policy.log_prob(data.obs, data.action)
     torch.testing.assert_close(data.log_prob, expected.detach())
 
 
-def test_a_single_episode_is_cut_in_two():
+def test_a_single_episode_is_split_in_two():
     algorithm = fresh("BPTT", env=vector(LinearEnv, 1))
-    data, _ = collect_window(algorithm.env, algorithm.policy, 10, algorithm.generator, algorithm.running_return)
+    data, _ = collect_data(algorithm.env, algorithm.policy, 10, algorithm.generator, algorithm.running_return)
     assert data.episode.tolist() == [0] * 10
-    cut = in_pieces(data, 0.2)
-    assert cut.episode.tolist() == [0, 0] + [1] * 8 and held_back(cut, 0.2).tolist() == [True, True] + [False] * 8
-    assert in_pieces(cut, 0.2) is cut
-    assert in_pieces(data[:2], 0.1).episode.tolist() == [0, 1]
+    split = with_two_episodes(data, 0.2)
+    assert (
+        split.episode.tolist() == [0, 0] + [1] * 8
+        and validation_mask(split, 0.2).tolist() == [True, True] + [False] * 8
+    )
+    assert with_two_episodes(split, 0.2) is split
+    assert with_two_episodes(data[:2], 0.1).episode.tolist() == [0, 1]
 
 
-def test_too_few_steps_to_validate_with(tmp_path):
+def test_a_single_transition_is_refused(tmp_path):
     with pytest.raises(UsageError, match="initial_steps must cover >= 2 transitions, .*got 1"):
         run(fresh("BPTT", env=vector(LinearEnv, 1), initial_steps=1), tmp_path, 1)
 
@@ -157,16 +158,21 @@ def test_too_few_steps_to_validate_with(tmp_path):
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"improver_kwargs": {"horizn": 3}}, "improver_kwargs must be among horizon, .*, got horizn"),
+        ({"improver_kwargs": {"horizn": 3}}, "improver_kwargs must be among horizon, .*, got horizn; did you mean hor"),
+        (
+            {"improver": "SHAC", "improver_kwargs": {"average": 0.5}},
+            "option average in improver_kwargs is now actor_ema",
+        ),
+        ({"model": "Nope"}, "model must be one of WorldModel, or my_module:MyClass, got 'Nope'"),
         ({"model_kwargs": {"width": 3}}, "model_kwargs must be among num_members, .*, got width"),
         ({"fit_kwargs": {"epochs": 3}}, "fit_kwargs must be among horizon, .*, got epochs"),
         ({"initial_steps": 0}, "initial_steps must be >= 1, got 0"),
         ({"validation_share": 0.6}, r"validation_share must be in \(0, 0.5\], got 0.6"),
-        ({"num_branches": 0}, "num_envs must be >= 1, got 0"),
+        ({"num_branches": 0}, "num_branches must be >= 1, got 0"),
     ],
 )
-def test_messages_name_argument_rule_and_value(kwargs, message):
+def test_errors_name_argument_rule_and_value(kwargs, message):
     with pytest.raises(ValueError, match=message):
-        fresh("BPTT", **kwargs)
+        fresh(**{"improver": "BPTT", **kwargs})
     with pytest.raises(ValueError, match="improver must be one of BPTT, .*, got 'Dreamer'"):
         ModelBased(vector(LinearEnv, 1), fresh("BPTT").policy, improver="Dreamer")

@@ -1,4 +1,4 @@
-"""Planning by the cross-entropy method: against the best action known, and as a function of its seed."""
+"""Planning by the cross-entropy method: compared with the optimal action, and deterministic by seed."""
 
 import pytest
 import torch
@@ -21,8 +21,8 @@ def planner(**kwargs):
     return CEMPlanner(mdp, **kwargs)
 
 
-def best_first_action(x, horizon):
-    """Of the LQR with H rewards -(x'Qx + u'Ru):  u = -(R + B'PB)^-1 B'PA x,  P from the Riccati recursion."""
+def optimal_first_action(x, horizon):
+    """Optimal first action of the LQR with H rewards -(x'Qx + u'Ru):  u = -(R + B'PB)^-1 B'PA x, P by Riccati."""
     A, B, Q, R = SYSTEM.A, SYSTEM.B, SYSTEM.Q, SYSTEM.R
     P, gain = torch.zeros_like(Q), torch.zeros(1, 2, dtype=torch.float64)
     for _ in range(horizon):
@@ -32,17 +32,17 @@ def best_first_action(x, horizon):
     return x @ gain.T
 
 
-def test_plans_begin_with_the_best_action():
-    """Certainty equivalence: with additive noise the best action is the same as without."""
+def test_plans_begin_with_the_optimal_action():
+    """Certainty equivalence: the optimal action does not depend on additive noise."""
     obs = torch.tensor([[0.8, -0.5], [-0.4, 0.9]], dtype=torch.float64)
     model = planner(horizon=6, num_plans=400, num_best=20, rounds=6, num_particles=2)
     model.model_noise.zero_()
-    torch.testing.assert_close(model(obs), best_first_action(obs, 6), rtol=0, atol=0.05)
-    assert best_first_action(obs, 6).abs().min() > 0.1
+    torch.testing.assert_close(model(obs), optimal_first_action(obs, 6), rtol=0, atol=0.05)
+    assert optimal_first_action(obs, 6).abs().min() > 0.1
 
 
 @pytest.mark.parametrize("bound", [torch.inf, 0.6])
-def test_returns_are_the_mdps_until_their_episodes_end(bound):
+def test_returns_are_summed_until_termination(bound):
     model = planner(horizon=3, num_plans=2, num_best=2, num_particles=2, gamma=0.5)
     model.model.known_termination = lambda obs: obs[:, 0].abs() > bound
     obs, plans = torch.tensor([0.5, 0.2], dtype=torch.float64), torch.tensor([[0.4, -1.0], [1.0, 0.2], [-0.5, 0.7]])
@@ -65,7 +65,7 @@ def test_returns_are_the_mdps_until_their_episodes_end(bound):
     assert len(set(lengths)) > 1 or bound == torch.inf, lengths
 
 
-def test_an_action_is_a_function_of_observation_and_seed():
+def test_actions_are_deterministic_by_observation_and_seed():
     obs = torch.tensor([[0.8, -0.5], [-0.4, 0.9]], dtype=torch.float64)
     small = {"horizon": 3, "num_plans": 20, "num_best": 4, "rounds": 2}
     assert torch.equal(planner(**small)(obs), planner(**small)(obs))
@@ -75,8 +75,8 @@ def test_an_action_is_a_function_of_observation_and_seed():
     assert (bounded.abs() <= 2.0).all()
 
 
-def test_a_plan_begins_with_the_last_one_a_step_on():
-    """Without a spread all plans are the first mean: that of the last plan, shifted, and zero at its end."""
+def test_a_plan_starts_from_the_last_plan_shifted():
+    """With zero spread all plans equal the initial mean: the last plan, shifted, with zero at the end."""
     obs = torch.tensor([[0.8, -0.5], [-0.4, 0.9]], dtype=torch.float64)
     model = planner(horizon=4, num_plans=20, num_best=4, rounds=2, num_particles=1)
     first = model.plan(obs)
@@ -89,14 +89,14 @@ def test_a_plan_begins_with_the_last_one_a_step_on():
     again = model.plan(obs)
     assert not again[:, 0].any() or again[:, 0].abs().max() < 1e-9
     torch.testing.assert_close(again[:1, 1], first[3:, 1])
-    model.plan(obs[:1])  # of another number of copies: nothing to start from
+    model.plan(obs[:1])  # another number of copies: starts from zero
     assert model.last_plan.abs().max() < 1e-9
     cold = planner(horizon=4, num_plans=20, num_best=4, rounds=2, num_particles=1, warm_start=False)
     assert torch.equal(cold.plan(obs), cold.plan(obs)) and cold.last_plan is None
 
 
-def test_warm_plans_are_better_where_one_search_is_too_short():
-    """Regulated from far off: with one round of few plans, what is carried on makes up for it."""
+def test_warm_start_is_better_when_one_search_is_too_short():
+    """Regulation from a distant state with one round of few plans."""
 
     def cost(warm):
         model = planner(horizon=12, num_plans=40, num_best=4, rounds=1, num_particles=1, warm_start=warm)
@@ -111,7 +111,7 @@ def test_warm_plans_are_better_where_one_search_is_too_short():
     assert cost(True) < 0.9 * cost(False)
 
 
-def test_it_runs_and_resumes_to_the_bit(tmp_path):
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
     from diffsim.models import REWARDS
     from tests.models.linear_system import quadratic_reward
 
@@ -145,6 +145,6 @@ def test_it_runs_and_resumes_to_the_bit(tmp_path):
         ({"initial_std": 0.0}, "initial_std must be > 0, got 0.0"),
     ],
 )
-def test_messages_name_argument_rule_and_value(kwargs, message):
+def test_errors_name_argument_rule_and_value(kwargs, message):
     with pytest.raises(ValueError, match=message):
         planner(**kwargs)

@@ -1,4 +1,4 @@
-"""Stochastic value gradients against back-propagation through the system itself, on the same noise."""
+"""SVG against back-propagation through the system itself, with the same noise."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from diffsim.mdp import Scenarios
 from diffsim.models import LearnedMDP, from_windows
 from diffsim.policies import DeterministicMLP, FullGaussianMLP, GaussianMLP
 from diffsim.trainers.experience.rollout import rollout
-from diffsim.trainers.model_based.svg import FAMILY, SVG, infer_action_noise
+from diffsim.trainers.model_based.svg import SVG, VARIANTS, infer_action_noise
 from diffsim.trainers.pathwise.bptt import BPTT
 from tests.models.linear_system import LinearGaussianSystem, linear_model, perfect_model, system_data
 
@@ -26,7 +26,7 @@ def make_policy(cls=GaussianMLP, seed=0, **kwargs):
 
 
 def experience(policy, seed=0):
-    """What the policy does in the system for H steps: the scenarios, and the data."""
+    """H steps of the policy in the system: the scenarios, the trajectory and the data."""
     generator = torch.Generator().manual_seed(seed)
     mdp = LinearGaussianSystem(N)
     mdp.noise_size = 2
@@ -44,7 +44,7 @@ def svg(policy, data, model=None, **kwargs):
 
 
 def all_windows(algorithm):
-    """One window per episode, from its start, in order."""
+    """One window per episode, from its start."""
     return algorithm.mdp.data.sequences(algorithm.mdp.data.episode_starts(), algorithm.horizon)
 
 
@@ -53,10 +53,10 @@ def gradient(value, policy):
 
 
 @pytest.mark.parametrize("gamma", [1.0, 0.9])
-def test_svg_inf_with_a_perfect_model_is_bptt_on_the_same_noise(gamma):
+def test_svg_inf_with_a_perfect_model_equals_bptt_on_the_same_noise(gamma):
     policy = make_policy()
     scenarios, trajectory, data = experience(policy)
-    algorithm = svg(policy, data, gamma=gamma, **{**FAMILY["SVGInf"], "horizon": H})
+    algorithm = svg(policy, data, gamma=gamma, **{**VARIANTS["SVGInf"], "horizon": H})
     found = algorithm.infer(*all_windows(algorithm))
     torch.testing.assert_close(found.scenarios.process_noise, scenarios.process_noise, rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(found.scenarios.action_noise, scenarios.action_noise, rtol=1e-10, atol=1e-12)
@@ -69,11 +69,11 @@ def test_svg_inf_with_a_perfect_model_is_bptt_on_the_same_noise(gamma):
     assert expected.norm() > 0.1
 
 
-def test_the_noise_matters():
-    """Negative control: with the noises of another seed the gradient is another."""
+def test_wrong_noise_changes_the_gradient():
+    """Negative control: noise assigned to the wrong windows."""
     policy = make_policy()
     _, trajectory, data = experience(policy)
-    algorithm = svg(policy, data, gamma=1.0, **{**FAMILY["SVGInf"], "horizon": H})
+    algorithm = svg(policy, data, gamma=1.0, **{**VARIANTS["SVGInf"], "horizon": H})
     found = algorithm.infer(*all_windows(algorithm))
     wrong = replace(found.scenarios, process_noise=found.scenarios.process_noise.flip(1))
     exact = gradient(algorithm.objective(found), policy)
@@ -81,8 +81,8 @@ def test_the_noise_matters():
     assert (other - exact).norm() > 0.05 * exact.norm()
 
 
-def test_a_wrong_model_and_another_policy_still_do_what_was_observed():
-    """Noise is inferred under both, so the roll-out is the data's, whoever acted."""
+def test_a_wrong_model_and_another_policy_reproduce_the_data():
+    """Noise is inferred for this model and this policy, so the roll-out equals the data of another policy."""
     _, _, data = experience(make_policy(seed=0))
     model = linear_model()
     algorithm = svg(make_policy(seed=1), data, model)
@@ -94,10 +94,10 @@ def test_a_wrong_model_and_another_policy_still_do_what_was_observed():
     torch.testing.assert_close(trajectory.reward, window["reward"], rtol=1e-11, atol=1e-11)
 
 
-def test_importance_weights_are_ratios_of_densities():
+def test_importance_weights_are_clipped_ratios_of_densities():
     old, new = make_policy(seed=0), make_policy(seed=1)
     _, _, data = experience(old)
-    algorithm = svg(new, data, max_weight=1e9, **FAMILY["SVG1"])
+    algorithm = svg(new, data, max_weight=1e9, **VARIANTS["SVG1"])
     window, valid = algorithm.draw()
     obs, action = window["obs"][0], window["action"][0]
     expected = (new.log_prob(obs, action) - old.log_prob(obs, action)).exp()
@@ -105,15 +105,15 @@ def test_importance_weights_are_ratios_of_densities():
     assert (expected - 1).abs().max() > 0.1
     algorithm.max_weight = 1.0
     assert (algorithm.weigh(window, valid) <= 1.0).all()
-    same = svg(old, data, **FAMILY["SVG1"])
+    same = svg(old, data, **VARIANTS["SVG1"])
     torch.testing.assert_close(same.weigh(*same.draw()), torch.ones(N, dtype=torch.float64))
 
 
-def test_svg1_by_hand():
+def test_objective_of_svg1_by_hand():
     """J = rho (r(o, u) + gamma V'(A o + B u + noise)) at one transition."""
     policy = make_policy()
     _, _, data = experience(policy)
-    algorithm = svg(policy, data, gamma=0.9, **FAMILY["SVG1"])
+    algorithm = svg(policy, data, gamma=0.9, **VARIANTS["SVG1"])
     window, valid = algorithm.draw()
     found = algorithm.infer(window, valid)
     obs, noise = window["obs"][0], found.scenarios.process_noise[0]
@@ -124,12 +124,12 @@ def test_svg1_by_hand():
     torch.testing.assert_close(gradient(algorithm.objective(found), policy), gradient(value.mean(), policy))
 
 
-def test_windows_stop_at_the_end_of_their_episode():
-    """Worth nothing after a terminal state, the value after a cut; what lies beyond does not count."""
+def test_windows_end_with_their_episode():
+    """The value is 0 after termination and V after truncation; later steps do not count."""
     policy = make_policy()
     _, _, data = experience(policy)
     terminated = torch.zeros(len(data), dtype=torch.bool)
-    terminated[2 * H - 1] = True  # episode 1 ends; episode 0 is cut short
+    terminated[2 * H - 1] = True  # episode 1 terminates; episode 0 is truncated
     algorithm = svg(policy, replace(data, terminated=terminated), gamma=1.0, horizon=4, importance_weights=False)
     window, valid = algorithm.mdp.data.sequences(torch.tensor([3, H + 3]).repeat(3), 4)
     found = algorithm.infer(window, valid)
@@ -140,28 +140,19 @@ def test_windows_stop_at_the_end_of_their_episode():
     torch.testing.assert_close(algorithm.objective(found), expected)
 
 
-def test_the_value_is_regressed_on_one_step_targets():
+def test_the_value_is_fitted_to_one_step_targets():
     policy = make_policy()
     _, _, data = experience(policy)
     algorithm = svg(policy, data, gamma=0.5, value_updates=100, target_rate=0.0, importance_weights=False)
     constant = replace(data, reward=torch.ones(len(data), dtype=torch.float64))
     algorithm.mdp.data = constant
-    optimizer = algorithm.configure_optimizers()[1]
-
-    def gradient_step(loss, optimizer, max_norm):  # as the base class does, without a trainer
-        optimizer.zero_grad()
-        value = loss()
-        value.backward()
-        optimizer.step()
-        return value.detach(), value.detach()
-
-    algorithm.gradient_step = gradient_step
-    algorithm.fit_value(optimizer)
-    # r = 1 for ever at gamma 1/2 is worth 2, everywhere.
+    algorithm.max_norm = float("inf")
+    algorithm.fit_value(algorithm.optimizers[1])
+    # With r = 1 at every step and gamma = 1/2, V = 2 everywhere.
     assert (algorithm.value(data.obs) - 2.0).abs().mean() < 0.25
 
 
-def test_recent_windows_come_from_the_latest_transitions():
+def test_recent_limits_windows_to_the_latest_transitions():
     policy = make_policy()
     data = system_data(100)
     algorithm = svg(policy, data, recent=10, horizon=1)
@@ -169,7 +160,7 @@ def test_recent_windows_come_from_the_latest_transitions():
     assert (window["obs"][0][:, None] == data.obs[90:]).all(-1).any(1).all()
 
 
-def test_action_noise_is_inferred_for_gaussian_policies_only():
+def test_action_noise_is_inferred_for_diagonal_gaussian_policies_only():
     policy, noise = make_policy(std="state"), torch.randn(7, 1, dtype=torch.float64)
     obs = torch.randn(7, 2, dtype=torch.float64)
     found = infer_action_noise(policy, obs, policy(obs, noise).detach())
@@ -188,15 +179,15 @@ def test_action_noise_is_inferred_for_gaussian_policies_only():
         ({"target_rate": 1.0}, r"target_rate must be in \[0, 1\), got 1.0"),
     ],
 )
-def test_messages_name_argument_rule_and_value(kwargs, message):
+def test_errors_name_argument_rule_and_value(kwargs, message):
     with pytest.raises(ValueError, match=message):
         svg(make_policy(), system_data(50), **kwargs)
 
 
-def test_unknown_densities_and_foreign_mdps_are_refused():
+def test_unknown_densities_and_other_mdps_are_refused():
     algorithm = svg(make_policy(), system_data(50))
-    with pytest.raises(ValueError, match="log_prob must be known for importance weights, got nan"):
+    with pytest.raises(ValueError, match="importance weights need log_prob in the data, got nan"):
         algorithm.weigh(*algorithm.draw())
-    with pytest.raises(TypeError, match="mdp must be a learned one, .*got LinearGaussianSystem"):
+    with pytest.raises(TypeError, match="mdp must be a LearnedMDP, .*got LinearGaussianSystem"):
         SVG(SYSTEM, make_policy())
     assert isinstance(SYSTEM.observation_space, Box) and np.isinf(SYSTEM.observation_space.high).all()

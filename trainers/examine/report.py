@@ -1,4 +1,4 @@
-"""`diffsim model-report`: a page about a model, with pictures."""
+"""`diffsim model-report`: a page with figures about a learned model."""
 
 from __future__ import annotations
 
@@ -22,96 +22,96 @@ from diffsim.trainers.examine.diagnostics import (
     gradient_alignment,
     open_loop,
 )
-from diffsim.trainers.examine.examined_model import Subject, find_subject
+from diffsim.trainers.examine.examined_model import ExaminedModel, find_examined_model
 from diffsim.trainers.experience.mdp_wrappers import ObservedReward
 from diffsim.trainers.run.collect_command import trained_policy
 from diffsim.trainers.run.model_arguments import ReportOptions
 
 WINDOWS = 512
 POINTS = 500
-"""Points in each scatter plot, at most."""
+"""Largest number of points in a scatter plot."""
 
 
 def model_report(options: ReportOptions, console: Console) -> str:
-    """Examines a model, and writes model_report.md and its pictures to the folder of its run. Returns the page.
+    """Examines a model, and writes model_report.md and its figures to the folder of its run. Returns the page.
 
-    Raises: OptionError, CheckpointError or DataError, before any work, if there is nothing to examine.
+    Raises: OptionError, CheckpointError or DataError, before any work, if there is no model to examine.
     """
     generator = torch.Generator().manual_seed(options.seed)
     try:
-        subject = find_subject(options.run, options.data)
-        growth = open_loop(subject.model, subject.validation, options.horizons, WINDOWS, generator)
-        calibrated = calibration(subject.model, subject.validation)
-        alignment = align(subject, options, generator)
+        examined = find_examined_model(options.run, options.data)
+        growth = open_loop(examined.model, examined.validation, options.horizons, WINDOWS, generator)
+        calibrated = calibration(examined.model, examined.validation)
+        alignment = align(examined, options, generator)
     except ValueError as error:
         raise OptionError(str(error)) from error
-    folder = subject.folder.path
+    folder = examined.folder.path
     draw_growth(growth, f"{folder}/model_errors.png")
-    draw_scatter(subject.model, subject.validation, f"{folder}/model_scatter.png")
+    draw_scatter(examined.model, examined.validation, f"{folder}/model_scatter.png")
     if calibrated is not None:
         draw_calibration(calibrated, f"{folder}/model_calibration.png")
     if alignment is not None:
         draw_alignment(alignment, f"{folder}/model_gradients.png")
-    page = write_page(subject, growth, calibrated, alignment)
+    page = write_page(examined, growth, calibrated, alignment)
     (folder / "model_report.md").write_text(page)
     console.print(page, soft_wrap=True, markup=False, highlight=False)
     console.print(f"report  {folder / 'model_report.md'}", soft_wrap=True, markup=False, highlight=False)
     return page
 
 
-def align(subject: Subject, options: ReportOptions, generator: torch.Generator) -> Alignment | None:
-    """The gradients through model and simulator. None where there is no simulator of the task.
+def align(examined: ExaminedModel, options: ReportOptions, generator: torch.Generator) -> Alignment | None:
+    """Compares the policy gradients through model and simulator. None if there is no simulator of the task.
 
-    Raises: OptionError if there is no such policy; ValueError if the model is of another task.
+    Raises: OptionError if there is no such policy; ValueError if the model has other sizes than the task.
     """
-    stored = subject.stored
+    stored = examined.stored
     if not stored.task or find_task(stored.task) is None:
         return None
     spaces = stored.observation_space, stored.action_space
-    policy: Policy | None = subject.policy if options.policy is None else None
+    policy: Policy | None = examined.policy if options.policy is None else None
     if policy is None and options.policy not in (None, "random"):
         policy = trained_policy(str(options.policy), *spaces)
     if policy is None:
         torch.manual_seed(options.seed)
         policy = GaussianMLP(*spaces, out_scale=1.0)
-    policy = policy.to(subject.model.dynamics.in_mean)
+    policy = policy.to(examined.model.dynamics.in_mean)
     mdp: MDP = diffsim.make(stored.task, num_envs=options.num_envs, **stored.task_kwargs)
-    if subject.model.known_reward is not None:  # both climb the reward that the policy was trained by
-        mdp = ObservedReward(mdp, subject.model.known_reward)
+    if examined.model.known_reward is not None:  # take both gradients of the reward used in training
+        mdp = ObservedReward(mdp, examined.model.known_reward)
     count, steps = options.num_envs, mdp.max_episode_steps
-    learned = LearnedMDP(subject.model, subject.validation, *spaces, num_envs=count, max_episode_steps=steps)
+    learned = LearnedMDP(examined.model, examined.validation, *spaces, num_envs=count, max_episode_steps=steps)
     return gradient_alignment(mdp, learned, policy, doubling(options.horizons), options.gamma, generator)
 
 
 def draw_growth(growth: Growth, path: str) -> None:
-    """Open-loop error against horizon."""
+    """Plots the open-loop error against the horizon."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     steps = range(1, len(growth.error) + 1)
-    axes.fill_between(steps, growth.low.tolist(), growth.high.tolist(), alpha=0.3, label="elites, least to largest")
+    axes.fill_between(steps, growth.low.tolist(), growth.high.tolist(), alpha=0.3, label="elites, lowest to highest")
     axes.plot(steps, growth.error.tolist(), label="mean of the elites")
     axes.plot(steps, growth.standstill.tolist(), linestyle="--", color="gray", label="no change")
-    axes.set(xlabel="steps predicted open-loop", ylabel="rms error / deviation of observations", yscale="log")
+    axes.set(xlabel="steps predicted open-loop", ylabel="rms error / standard deviation", yscale="log")
     axes.legend()
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
 
 
 def draw_calibration(found: Calibration, path: str) -> None:
-    """Observed against nominal coverage."""
+    """Plots measured against nominal coverage."""
     figure = Figure(figsize=(5, 5), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="gray", linestyle="--")
     for i, coverage in enumerate(found.coverage.T.tolist()):
         axes.plot(found.level.tolist(), coverage, marker="o", markersize=3, label=f"obs[{i}]")
-    axes.set(xlabel="nominal coverage", ylabel="share of the truth inside", xlim=(0, 1), ylim=(0, 1))
+    axes.set(xlabel="nominal coverage", ylabel="measured coverage", xlim=(0, 1), ylim=(0, 1))
     if found.coverage.shape[1] <= 12:
         axes.legend(fontsize="small")
     figure.savefig(path, dpi=120)
 
 
 def draw_scatter(model: WorldModel, data: Data, path: str) -> None:
-    """Predicted against true change of each number observed."""
+    """Plots predicted against true change of each observed number."""
     some = torch.linspace(0, len(data) - 1, min(POINTS, len(data))).long().unique()
     mean, _ = elite_predictions(model, data)
     predicted, true = (mean.mean(0) - data.obs)[some], (data.next_obs - data.obs)[some]
@@ -126,24 +126,26 @@ def draw_scatter(model: WorldModel, data: Data, path: str) -> None:
 
 
 def draw_alignment(found: Alignment, path: str) -> None:
-    """Cosine of the two gradients against horizon."""
+    """Plots the cosine of the two gradients against the horizon."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     axes.plot(found.horizon, found.cosine, marker="o", label="model and simulator")
-    axes.plot(found.horizon, found.floor, linestyle="--", color="gray", label="two halves, simulator alone")
+    axes.plot(found.horizon, found.floor, linestyle="--", color="gray", label="two halves, simulator only")
     axes.set(xlabel="horizon", ylabel="cosine of the policy gradients", xscale="log", ylim=(-1.05, 1.05))
     axes.legend()
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
 
 
-def write_page(subject: Subject, growth: Growth, calibrated: Calibration | None, alignment: Alignment | None) -> str:
+def write_page(
+    examined: ExaminedModel, growth: Growth, calibrated: Calibration | None, alignment: Alignment | None
+) -> str:
     """The page, in Markdown."""
     lines = [
-        f"# Model of {subject.stored.task or 'unnamed data'}",
+        f"# Model of {examined.stored.task or 'unnamed data'}",
         "",
-        f"{len(subject.validation):,} transitions that it was not fitted to; elites {subject.model.elites.tolist()} of "
-        f"{subject.model.num_members} members.",
+        f"{len(examined.validation):,} validation transitions; elites {examined.model.elites.tolist()} of "
+        f"{examined.model.num_members} members.",
         "",
         "## Open-loop error",
         "",
@@ -166,10 +168,10 @@ def write_page(subject: Subject, growth: Growth, calibrated: Calibration | None,
 
 
 def growth_lines(growth: Growth) -> list[str]:
-    """What becomes of predictions that go on from predictions."""
+    """The section on open-loop errors."""
     steps = doubling(len(growth.error))
     return [
-        f"Rms over {growth.windows} windows, in deviations of the observations.",
+        f"Rms error over {growth.windows} windows, in standard deviations of the observations.",
         "",
         *table(
             ["steps", *map(str, steps)],
@@ -184,9 +186,9 @@ def growth_lines(growth: Growth) -> list[str]:
 
 
 def calibration_lines(calibrated: Calibration | None) -> list[str]:
-    """How often the truth lies where the model says."""
+    """The section on calibration."""
     if calibrated is None:
-        return ["The dynamics have no noise: nothing to calibrate."]
+        return ["The dynamics have no noise, so there is nothing to calibrate."]
     chosen = [i for i, level in enumerate(calibrated.level.tolist()) if round(level, 2) in (0.5, 0.8, 0.9, 0.95)]
     found = calibrated.coverage.mean(1)
     return [
@@ -195,7 +197,7 @@ def calibration_lines(calibrated: Calibration | None) -> list[str]:
         "",
         *table(
             ["nominal coverage", *(f"{calibrated.level[i]:.2f}" for i in chosen)],
-            ["found, mean over dimensions", *(f"{found[i]:.3f}" for i in chosen)],
+            ["measured, mean over dimensions", *(f"{found[i]:.3f}" for i in chosen)],
         ),
         "",
         "![Calibration](model_calibration.png)",
@@ -203,13 +205,13 @@ def calibration_lines(calibrated: Calibration | None) -> list[str]:
 
 
 def alignment_lines(alignment: Alignment | None) -> list[str]:
-    """Whether the two gradients point the same way."""
+    """The section on policy gradients."""
     if alignment is None:
         return ["There is no simulator of this task to compare with."]
     return [
-        "Same policy, start states and action noise, and the same reward where that is a known function; nan where "
-        "the simulator's reward has no slope. The floor is the cosine between two halves of the simulator's "
-        "roll-outs: what the number of roll-outs can tell apart.",
+        "Same policy, start states and action noise, and the same reward if the model's is a known function; nan where "
+        "the simulator's reward has no gradient. The floor is the cosine between the gradients of two halves of the "
+        "simulator's roll-outs: the effect of sampling.",
         "",
         *table(
             ["horizon", *map(str, alignment.horizon)],
@@ -223,6 +225,6 @@ def alignment_lines(alignment: Alignment | None) -> list[str]:
 
 
 def table(head: list[str], *rows: list[str]) -> list[str]:
-    """Lines of a Markdown table."""
+    """The lines of a Markdown table."""
     rule = ["---", *["---:"] * (len(head) - 1)]
     return [f"| {' | '.join(cells)} |" for cells in (head, rule, *rows)]

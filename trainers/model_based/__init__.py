@@ -1,1 +1,1 @@
-"""Learning a model of the environment, and improving a policy by it."""
+"""Algorithms that learn a model of the environment, and train a policy or plan with it."""

@@ -1,4 +1,4 @@
-"""Real experience, as data for a model."""
+"""Collection of transitions in a real environment, as data for a model."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from diffsim.trainers.experience.vector_env import ResumableEnv
 
 
 class UniformActor:
-    """Actions that are equally likely anywhere within their bounds.
+    """Chooses uniformly random actions within their bounds.
 
         u = low + (high - low) * Phi(z),   z ~ N(0, I)
 
     Args:
         action_space: bounded vector Box [A].
-        like: a tensor of the device and floating type of actions.
+        like: a tensor with the device and floating type of the actions.
 
     Raises: ValueError if the space is not a bounded vector.
     """
@@ -35,35 +35,42 @@ class UniformActor:
         self.noise_size = action_space.shape[0]
 
     def __call__(self, obs: Tensor, noise: Tensor | None) -> Tensor:
-        """Actions [N, A] by `noise` [N, A], whatever `obs` is."""
+        """Actions [N, A] from standard normal `noise` [N, A], independent of `obs`."""
         assert noise is not None
         return self.low + self.width * torch.special.ndtr(noise)
 
     def log_prob(self, obs: Tensor, action: Tensor) -> Tensor:
-        """Minus the logarithm of the volume within bounds, for every `action` [..., A]: [...]."""
+        """Log density of `action` [..., A]: minus the log volume of the action space, [...]."""
         return torch.full_like(action[..., 0], -math.log(float(self.width.double().prod())))
 
 
-def collect_window(
-    env: ResumableEnv, actor: UniformActor | Policy, steps: int, generator: torch.Generator, like: Tensor
+def collect_data(
+    env: ResumableEnv,
+    actor: UniformActor | Policy,
+    steps: int,
+    generator: torch.Generator,
+    like: Tensor,
+    *,
+    deterministic: bool = False,
 ) -> tuple[Data, Trajectory]:
-    """Acts for `steps` env steps, of all copies together, rounded up to whole ones of each.
+    """Takes `steps` env steps over all copies, rounded up to a multiple of N.
 
     Args:
-        env: N copies, which go on from where they stand.
-        actor: who acts.
+        env: N copies, which continue from their current states.
+        actor: chooses the actions.
         steps: at least 1.
         generator: of the actor's noise, on the device of `like`.
-        like: a tensor of the data's device and floating type.
+        like: a tensor with the device and floating type of the data.
+        deterministic: take mean actions, without noise.
 
-    Returns: the transitions, with the actions' log densities if the actor has any, and the same as a trajectory.
+    Returns: the transitions, with the log densities of the actions if the actor has a density, and the trajectory.
     """
     horizon = -(-steps // env.num_envs)
-    shape = (horizon, env.num_envs, actor.noise_size)
+    shape = (horizon, env.num_envs, 0 if deterministic else actor.noise_size)
     noise = torch.randn(shape, generator=generator, device=like.device, dtype=like.dtype)
     trajectory, _ = collect(env, actor, env.obs, noise)
     density: Callable[[Tensor, Tensor], Tensor] | None = None
-    if isinstance(actor, UniformActor | GaussianMLP):
+    if isinstance(actor, UniformActor | GaussianMLP) and not deterministic:
         density = actor.log_prob
     with torch.no_grad():
         log_prob = None if density is None else density(trajectory.obs, trajectory.action)

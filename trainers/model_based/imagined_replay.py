@@ -1,4 +1,4 @@
-"""A replay of real steps, with imagined ones mixed into what is learned from."""
+"""A replay buffer that mixes steps of a learned model into its batches."""
 
 from __future__ import annotations
 
@@ -9,45 +9,41 @@ import torch
 from diffsim.trainers.experience.replay_batch import ReplayBatch
 from diffsim.trainers.experience.replay_buffer import ReplayBuffer
 from diffsim.trainers.experience.rollout import Trajectory
-from diffsim.trainers.ranges import require
-
-ENDS = ("reward", "terminated", "truncated")
-"""What every replay keeps."""
+from diffsim.trainers.experience.vector_env import ResumableEnv
 
 
 class ImaginedReplay(ReplayBuffer):
-    """The last real steps, and beside them the imagined ones of the present model; a batch is a mixture of both.
+    """A replay buffer of real steps, and beside them the imagined steps of the current model; batches hold both.
 
-    Imagined steps are replaced as a whole, and are in no checkpoint: whoever resumes imagines them anew. While there
-    are none, all that is drawn is real.
+    Imagined steps are replaced as a whole, and are not saved in checkpoints: a resumed run generates them again. As
+    long as there are none, batches hold real steps only.
 
     Args:
-        real_fraction: part of a batch that is real, in [0, 1]; the number is rounded.
-        **kwargs: of `ReplayBuffer`; its targets look one step ahead.
+        *args: of `ReplayBuffer`.
+        real_fraction: fraction of real steps in a batch, in [0, 1]; their number is rounded.
+        **kwargs: of `ReplayBuffer`, with num_steps = 1.
     """
 
     def __init__(self, *args: Any, real_fraction: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        require(0 <= real_fraction <= 1, "real_fraction", "in [0, 1]", real_fraction)
         self.real_fraction = real_fraction
         self.imagined: ReplayBatch | None = None
 
     @classmethod
-    def of(cls, replay: ReplayBuffer, real_fraction: float) -> ImaginedReplay:
-        """An empty one for what `replay`, in which nothing is stored yet, was made for."""
-        fields = {name: shape for name, shape in replay.shapes.items() if name not in ENDS}
-        shared = {"gamma": replay.gamma, "device": replay.device, "dtype": replay.dtype}
-        return cls(replay.length * replay.num_envs, replay.num_envs, fields, real_fraction=real_fraction, **shared)
+    def of(cls, env: ResumableEnv, replay_size: int, **kwargs: Any) -> ImaginedReplay:
+        """An empty buffer for `replay_size` real steps of an environment; **kwargs as for the constructor."""
+        obs, action = (tuple(space.shape or ()) for space in (env.single_observation_space, env.single_action_space))
+        return cls(replay_size, env.num_envs, {"obs": obs, "action": action, "next_obs": obs}, **kwargs)
 
     def imagine(self, trajectories: list[Trajectory]) -> None:
-        """Puts imagined steps in the place of those there were: every step [H, N, ...] of the trajectories."""
+        """Replaces the imagined steps by all steps of `trajectories`, [H, N, ...] each."""
         names = ("obs", "action", "reward", "next_obs", "terminated")
         flat = {name: torch.cat([getattr(part, name).flatten(0, 1) for part in trajectories]) for name in names}
         discount = self.gamma * (1.0 - flat.pop("terminated").to(flat["reward"]))
         self.imagined = ReplayBatch(**flat, discount=discount)
 
     def sample(self, batch_size: int, generator: torch.Generator) -> ReplayBatch:
-        """Draws real and imagined steps, each as likely as any other of its kind, with repetition."""
+        """Draws real and imagined steps, each kind uniformly with replacement."""
         if self.imagined is None:
             return super().sample(batch_size, generator)
         count = round(self.real_fraction * batch_size)

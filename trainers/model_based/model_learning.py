@@ -1,9 +1,10 @@
-"""What algorithms have in common that learn a model of an environment while they act in it."""
+"""Base classes of the algorithms that learn a model of an environment while they act in it."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Mapping
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -16,155 +17,189 @@ from diffsim.models import Data, LearnedMDP, ModelFit, WorldModel
 from diffsim.policies import Policy
 from diffsim.trainers.algorithm import Algorithm, Evaluator
 from diffsim.trainers.errors import UsageError
-from diffsim.trainers.experience.vector_env import resumable
+from diffsim.trainers.experience.vector_env import ResumableEnv, resumable
 from diffsim.trainers.maths.returns import episode_returns
-from diffsim.trainers.model_based.collection import UniformActor, collect_window
-from diffsim.trainers.ranges import at_least_one, require
+from diffsim.trainers.model_based.collection import UniformActor, collect_data
+from diffsim.trainers.options import RENAMED, buffer, did_you_mean, given, option, require
+from diffsim.trainers.run.registry import choose
+
+MODELS = {"WorldModel": "diffsim.models"}
+"""Module of each of our models."""
 
 
 class ModelLearning(Algorithm):
-    """Acts in an environment, keeps all that happened, and fits a model to it.
+    """Learns a model of an environment by repeated fits.
 
-    Args:
-        env: N copies of the environment, whose autoreset mode is DISABLED; or our simulator's.
-        policy: who acts, once the first steps have been taken at random.
-        mdp: the model's, whose data are set here.
-        fit_kwargs: options of `diffsim.models.ModelFit`, of every fit.
-        initial_steps: env steps at random before the first fit.
-        steps_per_iteration: env steps per iteration, of all copies together.
-        validation_share: of the episodes, to stop fitting by, in (0, 0.5].
-        seed: of everything random, at least 0.
-        evaluation: from the policy to metrics.
+    A subclass calls `build_model` in its `setup`, and `fit_model` with the data so far.
+
+    Attributes:
+        model: once built, the model itself.
+        mdp: the model as an MDP.
+        model_defaults: options of `WorldModel` with other defaults in this algorithm.
+        fit_defaults: options of `ModelFit` with other defaults in this algorithm.
     """
 
-    run_defaults: ClassVar[dict[str, Any]] = {"num_envs": 1, "evaluate_every": 1}
-    running_return: Tensor
+    family = "learned model"
+    run_defaults = {"num_envs": 1, "evaluate_every": 1}
+    model_defaults: ClassVar[dict[str, Any]] = {}
+    fit_defaults: ClassVar[dict[str, Any]] = {}
 
-    def __init__(
-        self,
-        env: VectorEnv,
-        policy: Policy,
-        mdp: LearnedMDP,
-        *,
-        fit_kwargs: Mapping[str, Any] | None,
-        initial_steps: int,
-        steps_per_iteration: int,
-        validation_share: float,
-        seed: int,
-        evaluation: Evaluator | None,
-    ) -> None:
-        super().__init__(policy, seed=seed, device=mdp.device, evaluation=evaluation)
-        at_least_one(initial_steps=initial_steps, steps_per_iteration=steps_per_iteration)
-        require(0 < validation_share <= 0.5, "validation_share", "in (0, 0.5]", validation_share)
-        self.fit_kwargs = accepted("fit_kwargs", fit_kwargs, ModelFit)
-        self.env, self.mdp, self.model = resumable(env, seed), mdp, mdp.model
-        self.initial_steps, self.steps_per_iteration = initial_steps, steps_per_iteration
-        self.validation_share = validation_share
+    env: VectorEnv = given(help="N copies of the environment, with autoreset mode DISABLED; or our simulator's.")
+    model: Any = option("WorldModel", help="class of the model: WorldModel, or your own subclass, my_module:MyModel.")
+    model_kwargs: Mapping[str, Any] | None = option(None, help="options of the model, see `diffsim.models.WorldModel`.")
+    fit_kwargs: Mapping[str, Any] | None = option(None, help="options of each fit, see `diffsim.models.ModelFit`.")
+    initial_steps: int = option(1000, ">= 1", "env steps of uniformly random actions before the first fit.")
+    validation_share: float = option(
+        0.1, "in (0, 0.5]", "fraction of the episodes held out of the fit, for early stopping."
+    )
+    seed: int = option(0, ">= 0", "of all random numbers.")
+    evaluation: Evaluator | None = given(None, "from the policy to metrics; None for no evaluations.", kw_only=True)
+
+    def setup(self) -> None:
+        """Resets the environments."""
+        self.env = resumable(self.env, self.seed)
+
+    @property
+    def envs(self) -> ResumableEnv:
+        """`env`, whose state checkpoints can hold."""
+        assert isinstance(self.env, ResumableEnv)
+        return self.env
+
+    def build_model(self, like: Tensor, **kwargs: Any) -> None:
+        """Sets `model`, not fitted yet, and `mdp`, without data.
+
+        Args:
+            like: a tensor with their device and floating type.
+            **kwargs: options of `LearnedMDP`.
+
+        Raises: ValueError if the spaces are not vector Boxes, or an option is wrong.
+        """
+        observation_space, action_space = self.env.single_observation_space, self.env.single_action_space
+        if not isinstance(observation_space, Box) or not isinstance(action_space, Box):
+            raise ValueError(f"observations and actions of env must be Boxes, got {observation_space}, {action_space}")
+        self.fit_options = {**self.fit_defaults, **accepted("fit_kwargs", self.fit_kwargs, ModelFit)}
+        cls: Any = choose("model", self.model, MODELS)
+        defaults = self.model_defaults if cls is WorldModel else {}
+        options = {**defaults, **accepted("model_kwargs", self.model_kwargs, cls)}
+        torch.manual_seed(self.seed)
+        self.model = cls(observation_space.shape[0], action_space.shape[0], **options).to(like)
+        self.mdp = LearnedMDP(self.model, None, observation_space, action_space, **kwargs)
+
+    def fit_model(self, data: Data) -> dict[str, Tensor | float]:
+        """Fits the model to `data` without the validation episodes; roll-outs then start from all of `data`.
+
+        Returns: the losses, to log.
+        Raises: UsageError if there is only one transition.
+        """
+        self.mdp.data = data
+        data = with_two_episodes(data, self.validation_share)
+        held_out = validation_mask(data, self.validation_share)
+        losses = ModelFit(self.model, data[~held_out], data[held_out], self.generator, **self.fit_options).run()
+        return {f"model/{name}": value for name, value in losses.items()}
+
+    @abstractmethod
+    def transitions(self) -> Data | None:
+        """All real transitions so far; None if there are none."""
+
+
+class CollectAndFit(ModelLearning):
+    """Acts in the environment by its policy, keeps all transitions, and fits the model to them.
+
+    Attributes:
+        data: all transitions so far; None before the first iteration.
+    """
+
+    steps_per_iteration: int = option(200, ">= 1", "env steps per iteration, over all copies.")
+
+    running_return: Tensor = buffer()
+
+    def setup(self) -> None:
+        """Resets the environments, and makes the buffer of the running returns. Call `build_model` before."""
+        super().setup()
         self.data: Data | None = None
-        self.register_buffer("running_return", torch.zeros(env.num_envs, device=mdp.device, dtype=mdp.dtype))
+        zeros = torch.zeros(self.env.num_envs, device=self.mdp.device, dtype=self.mdp.dtype)
+        self.register_buffer("running_return", zeros)
 
-    def learn_model(self) -> dict[str, Tensor | float]:
-        """Collects, and fits. Returns the mean return of episodes that ended, if any did, and the fit's losses."""
+    def collect_and_fit(self) -> dict[str, Tensor | float]:
+        """Collects and fits once. Returns the mean return of the episodes that ended, if any, and the losses."""
         if self.data is None:
             random = UniformActor(self.env.single_action_space, self.running_return)
-            returns = self.collect(random, self.initial_steps)
+            metrics = self.collect(random, self.initial_steps)
         else:
-            returns = self.collect(self.policy, self.steps_per_iteration)
-        losses = {f"model/{name}": value for name, value in self.fit_model().items()}
-        return {**({"return": returns.mean()} if len(returns) else {}), **losses}
+            metrics = self.collect(self.policy, self.steps_per_iteration)
+        assert self.data is not None
+        return {**metrics, **self.fit_model(self.data)}
 
-    def collect(self, actor: UniformActor | Policy, steps: int) -> Tensor:
-        """Adds `steps` real steps to the data. Returns the returns of the episodes that ended, [E]."""
-        data, trajectory = collect_window(self.env, actor, steps, self.generator, self.running_return)
+    def collect(self, actor: UniformActor | Policy, steps: int) -> dict[str, Tensor | float]:
+        """Adds `steps` real transitions to the data. Returns the mean return of the episodes that ended, if any."""
+        data, trajectory = collect_data(self.envs, actor, steps, self.generator, self.running_return)
         self.env_steps += len(data)
         self.data = data if self.data is None else self.data.extended(data)
         finished, self.running_return = episode_returns(trajectory.reward, trajectory.ended, self.running_return)
-        return finished
+        return {"return": finished.mean()} if len(finished) else {}
 
-    def fit_model(self) -> dict[str, float]:
-        """Fits the model to all data but the episodes held back, and lets roll-outs start from all of them."""
-        assert self.data is not None
-        losses = fit_to(self.model, self.data, self.validation_share, self.generator, self.fit_kwargs)
-        self.mdp.data = self.data
-        return losses
+    def transitions(self) -> Data | None:
+        """All transitions so far."""
+        return self.data
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the data, and where the environments stand."""
-        super().on_save_checkpoint(checkpoint)
+    def training_state(self) -> dict[str, Any]:
+        """Adds the data and the states of the environments."""
         data = {} if self.data is None else self.data.tensors()
-        checkpoint["diffsim"] |= {"data": data, "env": self.env.state_dict()}
+        return {**super().training_state(), "data": data, "env": self.envs.state_dict()}
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restores what `on_save_checkpoint` added."""
-        super().on_load_checkpoint(checkpoint)
-        saved = checkpoint["diffsim"]
-        self.env.load_state_dict({name: value.cpu() for name, value in saved["env"].items()})
+    def load_training_state(self, saved: Mapping[str, Any]) -> None:
+        """Restores what `training_state` returned."""
+        super().load_training_state(saved)
+        self.envs.load_state_dict({name: value.cpu() for name, value in saved["env"].items()})
         if saved["data"]:
             self.data = self.mdp.data = Data(**saved["data"]).to(self.running_return)
 
 
-def make_learned_mdp(
-    env: VectorEnv, model_kwargs: Mapping[str, Any] | None, like: Tensor, *, seed: int, **kwargs: Any
-) -> LearnedMDP:
-    """A model that is not fitted yet, behind the interface of a world; without data.
+def with_two_episodes(data: Data, share: float) -> Data:
+    """The data; if they are a single episode, it is split in two after a fraction `share` of it.
 
-    Args:
-        env: what it is to be a model of.
-        model_kwargs: options of `diffsim.models.WorldModel`.
-        like: a tensor of its device and floating type.
-        seed: of its weights.
-        **kwargs: options of `diffsim.models.LearnedMDP`.
-
-    Raises: ValueError if the spaces are not Boxes, or an option is wrong.
-    """
-    observation_space, action_space = env.single_observation_space, env.single_action_space
-    if not isinstance(observation_space, Box) or not isinstance(action_space, Box):
-        raise ValueError(f"env must observe and act in Boxes, got {observation_space} and {action_space}")
-    options = accepted("model_kwargs", model_kwargs, WorldModel)
-    torch.manual_seed(seed)
-    model = WorldModel(observation_space.shape[0], action_space.shape[0], **options).to(like)
-    return LearnedMDP(model, None, observation_space, action_space, **kwargs)
-
-
-def fit_to(
-    model: WorldModel, data: Data, share: float, generator: torch.Generator, fit_kwargs: Mapping[str, Any]
-) -> dict[str, float]:
-    """Fits a model to all data but the episodes held back. Returns what `ModelFit.run` does.
-
-    Raises: UsageError if there is but one transition.
-    """
-    data = in_pieces(data, share)
-    held = held_back(data, share)
-    return ModelFit(model, data[~held], data[held], generator, **fit_kwargs).run()
-
-
-def in_pieces(data: Data, share: float) -> Data:
-    """The data; if they are a single episode, cut in two after `share` of it.
-
-    Raises: UsageError if there is but one transition.
+    Raises: UsageError if there is only one transition.
     """
     if len(data) < 2:
-        raise UsageError(f"initial_steps must cover >= 2 transitions, one to validate with, got {len(data)}")
+        raise UsageError(f"initial_steps must cover >= 2 transitions, one of them for validation, got {len(data)}")
     if data.episode[0] != data.episode[-1]:
         return data
     later = torch.arange(len(data), device=data.episode.device) >= max(round(share * len(data)), 1)
     return replace(data, episode=data.episode + later)
 
 
-def held_back(data: Data, share: float) -> Tensor:
-    """Which transitions to validate with, bool [M]: the first episode, and every (1 / share)-th after it."""
+def validation_mask(data: Data, share: float) -> Tensor:
+    """Mask of the validation transitions, bool [M]: every (1 / share)-th episode, beginning with the first."""
     return data.episode % max(round(1 / share), 2) == 0
 
 
 def accepted(option: str, given: Mapping[str, Any] | None, cls: type, decided: Collection[str] = ()) -> dict[str, Any]:
-    """The keyword arguments themselves, if the constructor of `cls` takes them all, and none is decided elsewhere.
+    """The options `given` for the constructor of `cls`, as a new dict.
 
-    Raises: ValueError that names the first one that it does not take, and those that it does.
+    Args:
+        option: name of the option that holds them, for errors.
+        given: by name; None for none.
+        cls: what they are options of.
+        decided: options of `cls` that cannot be given here.
+
+    Raises: ValueError that names the first option that is not valid, and all that are.
     """
-    parameters = inspect.signature(cls).parameters.values()
-    taken = {"seed", "evaluation", *decided}
-    valid = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in taken]
+    valid = [name for name in keyword_options(cls) if name not in {"seed", "evaluation", *decided}]
     for name in given or {}:
-        if name not in valid:
-            raise ValueError(f"{option} must be among {', '.join(valid)}, got {name}")
+        if name not in valid and RENAMED.get(name) in valid:
+            raise ValueError(f"option {name} in {option} is now {RENAMED[name]}")
+        require(name in valid, option, f"among {', '.join(valid)}", f"{name}{did_you_mean(name, valid)}")
     return dict(given or {})
+
+
+def keyword_options(cls: type) -> list[str]:
+    """Names of the keyword-only arguments of a constructor, and of those that its **kwargs pass on to its base."""
+    parameters = inspect.signature(cls).parameters.values()
+    names = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    passed_on = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    return [*names, *(keyword_options(cls.__mro__[1]) if passed_on else [])]
+
+
+def one_of(names: Collection[str]) -> Callable[[str, Any], None]:
+    """A rule of an option: its value must be one of `names`."""
+    return lambda name, value: require(value in names, name, f"one of {', '.join(names)}", repr(value))

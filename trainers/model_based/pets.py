@@ -1,93 +1,63 @@
-"""Probabilistic ensembles with trajectory sampling: the model-based baseline without a policy."""
+"""Probabilistic ensembles with trajectory sampling: planning in a learned model."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from gymnasium.vector import VectorEnv
 from torch import Tensor
 
 import diffsim
-from diffsim.trainers.algorithm import Evaluator
-from diffsim.trainers.model_based.model_learning import ModelLearning, accepted, make_learned_mdp
+from diffsim.trainers.model_based.model_learning import CollectAndFit, accepted
 from diffsim.trainers.model_based.planner import CEMPlanner
+from diffsim.trainers.options import option
 
 
-class PETS(ModelLearning):
-    """Learns a model of an environment, and acts in it by planning.
+class PETS(CollectAndFit):
+    """Learns a model of an environment, and acts by planning in it. No policy is trained.
 
-        repeat    collect    act by plans in the present model, at first at random, and keep all that happened
-                  fit        the model to all of it, from its last weights on
-
-    Args:
-        env: N copies of the environment, whose autoreset mode is DISABLED; or our simulator's.
-        planner_kwargs: options of `CEMPlanner`.
-        model_kwargs: options of `diffsim.models.WorldModel`.
-        fit_kwargs: options of `diffsim.models.ModelFit`, of every fit.
-        initial_steps: env steps at random before the first fit.
-        steps_per_iteration: env steps per iteration, of all copies together.
-        validation_share: of the episodes, to stop fitting by: every so-and-so-many-th one, in (0, 0.5].
-        seed: of everything random, at least 0.
-        evaluation: from the planner to metrics.
+        repeat    collect    act by plans in the current model, uniformly at random at first, and keep all transitions
+                  fit        the model to all of them, starting from its current weights
 
     Source: Chua et al. (2018), "Deep reinforcement learning in a handful of trials using probabilistic dynamics
     models".
     """
 
-    def __init__(
-        self,
-        env: VectorEnv,
-        *,
-        planner_kwargs: Mapping[str, Any] | None = None,
-        model_kwargs: Mapping[str, Any] | None = None,
-        fit_kwargs: Mapping[str, Any] | None = None,
-        initial_steps: int = 1000,
-        steps_per_iteration: int = 200,
-        validation_share: float = 0.1,
-        seed: int = 0,
-        evaluation: Evaluator | None = None,
-    ) -> None:
-        mdp = make_learned_mdp(env, model_kwargs, torch.zeros(0, dtype=diffsim.dtype), seed=seed)
-        super().__init__(
-            env,
-            CEMPlanner(mdp, seed=seed, **accepted("planner_kwargs", planner_kwargs, CEMPlanner)),
-            mdp,
-            fit_kwargs=fit_kwargs,
-            initial_steps=initial_steps,
-            steps_per_iteration=steps_per_iteration,
-            validation_share=validation_share,
-            seed=seed,
-            evaluation=evaluation,
-        )
+    planner_kwargs: Mapping[str, Any] | None = option(None, help="options of the planner, see `CEMPlanner`.")
+
+    @property
+    def device(self) -> torch.device:
+        """The CPU."""
+        return torch.device("cpu")
+
+    def setup(self) -> None:
+        """Builds the model and the planner."""
+        self.build_model(torch.zeros(0, dtype=diffsim.dtype, device=self.device))
+        options = accepted("planner_kwargs", self.planner_kwargs, CEMPlanner)
+        self.policy = CEMPlanner(self.mdp, seed=self.seed, **options)
+        super().setup()
 
     @property
     def planner(self) -> CEMPlanner:
-        """Who acts."""
+        """The policy that acts."""
         assert isinstance(self.policy, CEMPlanner)
         return self.policy
 
-    def configure_optimizers(self) -> None:
-        """None: the fit has its own."""
-
     def iterate(self) -> dict[str, Tensor | float]:
-        """Collects and fits once. The plans are better by themselves then."""
-        return self.learn_model()
+        """Collects and fits once."""
+        return self.collect_and_fit()
 
     def evaluate(self) -> dict[str, float]:
-        """Measures the plans in the official environment, and goes on from those of training."""
-        plan = self.planner.last_plan
-        metrics = super().evaluate()
-        self.planner.last_plan = plan
-        return metrics
+        """Evaluates a shallow copy of the planner, so that training continues from its own last plan."""
+        return {} if self.evaluation is None else self.evaluation(copy.copy(self.planner))
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def training_state(self) -> dict[str, Any]:
         """Adds the last plan."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["diffsim"]["plan"] = self.planner.last_plan
+        return {**super().training_state(), "plan": self.planner.last_plan}
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restores it."""
-        super().on_load_checkpoint(checkpoint)
-        self.planner.last_plan = checkpoint["diffsim"]["plan"]
+    def load_training_state(self, saved: Mapping[str, Any]) -> None:
+        """Restores what `training_state` returned."""
+        super().load_training_state(saved)
+        self.planner.last_plan = saved["plan"]

@@ -1,4 +1,4 @@
-"""Model predictive control: actions by planning, without a policy that is learned."""
+"""Model predictive control by the cross-entropy method."""
 
 from __future__ import annotations
 
@@ -7,33 +7,34 @@ from torch import Tensor
 
 from diffsim.models import LearnedMDP
 from diffsim.policies import Policy, TanhBox
+from diffsim.trainers.options import check_value, require
 
 
 class CEMPlanner(Policy):
-    """Plans H steps ahead in a learned model at every observation, and takes the first action.
+    """Plans H steps ahead in a learned model at every observation, and takes the first action of the plan.
 
-        sample   C plans u_{0:H-1} = mean + std * z, clipped to the bounds
-        judge    each by its mean return over P imagined particles, each in its own member of the ensemble
-        refit    mean and std to the best plans, E of them; repeat
+        sample     C plans u_{0:H-1} = mean + std * z, clipped to the bounds
+        evaluate   the mean return of each plan over P particles, each simulated by one member of the ensemble
+        refit      mean and std to the E best plans; repeat
 
-    The first mean is the last plan, one step on, where there is one for each of the observations; else zero. The random
-    numbers are drawn once and serve every plan, so that an action is a deterministic function of the observation, the
-    model and the last plan.
+    The initial mean is the last plan shifted by one step, if there is one for each of the observations, else zero. The
+    random numbers are drawn once and used for every plan, so that an action is a deterministic function of observation,
+    model and last plan.
 
     Args:
-        mdp: the model.
+        mdp: the learned model.
         horizon: H, at least 1.
         num_plans: C, at least 2.
-        num_best: E, at least 2, at most C.
+        num_best: E, in [2, C].
         num_particles: P, at least 1.
-        rounds: how often it samples, at least 1.
+        rounds: number of refits, at least 1.
         gamma: discount, in (0, 1].
-        initial_std: of the first plans, in units of the actions' half widths, above 0.
-        warm_start: begin from the last plan; otherwise nothing is carried from one observation to the next.
+        initial_std: standard deviation of the first plans, in units of the actions' half widths, above 0.
+        warm_start: start from the last plan; otherwise every plan starts from zero.
         seed: of the random numbers, at least 0.
 
     Attributes:
-        last_plan: [H, N, A], in units of the actions' half widths, of the last N observations; None if there is none.
+        last_plan: [H, N, A], plan for the last N observations, in units of the actions' half widths; None at first.
 
     Source: Chua et al. (2018), PETS, with trajectory sampling TS-infinity; de Boer et al. (2005), "A tutorial on the
     cross-entropy method".
@@ -59,19 +60,20 @@ class CEMPlanner(Policy):
         seed: int = 0,
     ) -> None:
         super().__init__(mdp.observation_space, mdp.action_space, normalize=False)
-        least = {"horizon": 1, "num_plans": 2, "num_best": 2, "num_particles": 1, "rounds": 1, "seed": 0}
-        given = (horizon, num_plans, num_best, num_particles, rounds, seed)
-        for (name, bound), value in zip(least.items(), given, strict=True):
-            if value < bound:
-                raise ValueError(f"{name} must be >= {bound}, got {value}")
-        if mdp.model.memory_size:
-            raise ValueError(f"memory_size must be 0 to plan from an observation, got {mdp.model.memory_size}")
-        if num_best > num_plans:
-            raise ValueError(f"num_best must be <= num_plans = {num_plans}, got {num_best}")
-        if not 0 < gamma <= 1:
-            raise ValueError(f"gamma must be in (0, 1], got {gamma}")
-        if not initial_std > 0:
-            raise ValueError(f"initial_std must be > 0, got {initial_std}")
+        for name, value, rule in (
+            ("horizon", horizon, ">= 1"),
+            ("num_plans", num_plans, ">= 2"),
+            ("num_best", num_best, ">= 2"),
+            ("num_particles", num_particles, ">= 1"),
+            ("rounds", rounds, ">= 1"),
+            ("gamma", gamma, "in (0, 1]"),
+            ("initial_std", initial_std, "> 0"),
+            ("seed", seed, ">= 0"),
+        ):
+            check_value(name, value, rule)
+        memory_size = mdp.model.memory_size
+        require(memory_size == 0, "memory_size", "0 to plan from an observation", memory_size)
+        require(num_best <= num_plans, "num_best", f"<= num_plans = {num_plans}", num_best)
         self.initial_std, self.warm_start = initial_std, warm_start
         self.last_plan: Tensor | None = None
         self.horizon, self.num_plans, self.num_best = horizon, num_plans, num_best
@@ -96,7 +98,7 @@ class CEMPlanner(Policy):
         return self.plan(rows)[0].reshape(*obs.shape[:-1], self.action_size)
 
     def plan(self, obs: Tensor) -> Tensor:
-        """A plan for each of `obs` [N, O]: [H, N, A]. Remembers it, to start from."""
+        """Computes a plan for each of `obs` [N, O]: [H, N, A]. Stores it in `last_plan`."""
         squash = self.squash
         assert isinstance(squash, TanhBox)
         center, half_width = squash.center, squash.half_width
@@ -109,19 +111,19 @@ class CEMPlanner(Policy):
             index = self.returns(obs, center + half_width * plans).topk(self.num_best, dim=1).indices
             best = plans.gather(2, index[None, :, :, None].expand(self.horizon, -1, -1, self.action_size))
             mean, std = best.mean(2, keepdim=True), best.std(2, keepdim=True)
-        found = mean.squeeze(2)
-        self.last_plan = found if self.warm_start else None
-        return center + half_width * found
+        plan = mean.squeeze(2)
+        self.last_plan = plan if self.warm_start else None
+        return center + half_width * plan
 
     def reset(self, ended: Tensor | None = None) -> None:
-        """Plans from the start again, in the copies that `ended`, bool [N]; in all if None."""
+        """Resets the last plans of the copies whose episodes `ended`, bool [N]; of all if None."""
         if ended is None or self.last_plan is None:
             self.last_plan = None
         else:
             self.last_plan = torch.where(ended.to(self.last_plan.device)[:, None], 0.0, self.last_plan)
 
     def returns(self, obs: Tensor, plans: Tensor) -> Tensor:
-        """Mean discounted return of `plans` [H, N, C, A] from `obs` [N, O] until their episodes end: [N, C]."""
+        """Mean discounted return of `plans` [H, N, C, A] from `obs` [N, O] until termination: [N, C]."""
         mdp, particles = self.mdp, self.num_particles
         shape = (len(obs), plans.shape[2], particles)
         count, elites = shape[0] * shape[1], self.model.elites

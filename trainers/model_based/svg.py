@@ -1,9 +1,9 @@
-"""Stochastic value gradients: through a learned model, along real experience, whose noise is inferred."""
+"""Stochastic value gradients: through a learned model, along real trajectories with inferred noise."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,21 +13,21 @@ from torch.optim import Adam, Optimizer
 from diffsim.mdp import Scenarios
 from diffsim.models import LearnedMDP
 from diffsim.policies import DiagonalGaussian, GaussianMLP, Policy, StochasticPolicy, ValueMLP
-from diffsim.trainers.algorithm import Algorithm, Evaluator
+from diffsim.trainers.algorithm import MDPAlgorithm
 from diffsim.trainers.experience.mdp_wrappers import MDPWrapper
 from diffsim.trainers.experience.rollout import rollout
 from diffsim.trainers.maths.polyak import polyak_update, target_network
-from diffsim.trainers.ranges import at_least_one, positive, require, unit_interval
+from diffsim.trainers.options import option, require
 
 
 class Experience(NamedTuple):
-    """Windows of real experience, and the noises with which model and policy do them again.
+    """Windows of real experience, and the noise with which model and policy reproduce them.
 
     Attributes:
         scenarios: initial states [N, S] and noises [H, N, ...].
-        weight: [N], how much each window counts.
-        valid: bool [H, N], which steps happened.
-        last: bool [H, N], the last of them.
+        weight: [N], rho of each window.
+        valid: bool [H, N], steps that belong to the window.
+        last: bool [H, N], the last valid step of each window.
         terminated: bool [H, N].
     """
 
@@ -39,98 +39,72 @@ class Experience(NamedTuple):
 
 
 class Endless(MDPWrapper):
-    """An MDP without ends: where experience ends is known."""
+    """An MDP without termination. The data determine where a window ends."""
 
     def terminal(self, state: Tensor) -> Tensor:
-        """Nowhere: bool [N]."""
+        """False: bool [N]."""
         return torch.zeros(len(state), dtype=torch.bool, device=state.device)
 
 
-class SVG(Algorithm):
-    """Climbs the return of real windows by its gradient through a learned model.
+class SVG(MDPAlgorithm):
+    """Maximises the return of real windows by its gradient through a learned model, with inferred noise.
 
         w_t = (o_{t+1} - m(o_t, u_t)) / s(o_t, u_t),   z_t = (x_t - mean(o_t)) / std(o_t)
         J(theta) = mean_n rho_n (sum_{t<k} gamma^t r_t + gamma^k V(o_k)),    o_{t+1} = m + s w_t,   u_t = pi(o_t, z_t)
 
-    Given these noises the model and the present policy do exactly what was observed, so the model is differentiated
-    where the environment was, and its errors do not build up. Windows start anywhere in the data; what ends is worth
-    nothing after, what is cut short is worth its value.
+    With this noise, model and current policy reproduce the observed transitions. The model is then differentiated along
+    real trajectories, and its errors do not accumulate. Windows start anywhere in the data. The value after a terminal
+    state is 0; after a truncation V is used.
 
-    SVG(1) has k = 1 and importance weights, to learn from all experience there ever was; SVG(inf) has whole windows
-    and no value.
-
-    Args:
-        mdp: a learned MDP, whose dynamics have noise. Its N copies are the batch.
-        policy: what is trained, a `GaussianMLP`.
-        horizon: k, steps per window; shorter where an episode ends.
-        use_value: whether V stands for what comes after a window; otherwise nothing does.
-        importance_weights: weigh windows by how likely the present policy does what they hold,
-            rho = prod_t pi(u_t | o_t) / pi_then(u_t | o_t), held constant; otherwise rho = 1.
-        max_weight: rho is at most this, at least 1.
-        recent: draw windows from so many of the latest transitions only; from all if None.
-        gamma: discount, in (0, 1].
-        learning_rate: of the policy.
-        max_norm: gradients are scaled down to this norm.
-        value_learning_rate: of the value.
-        value_hidden_sizes: widths of the value's hidden layers.
-        value_updates: of the value per iteration, each on all steps of a fresh batch of windows.
-        target_rate: part of the target value kept per update, in [0, 1).
-        seed: of windows, at least 0.
-        evaluation: from the policy to metrics.
+    SVG(1) has k = 1, and importance weights to learn from old data; SVG(inf) has complete windows and no V.
 
     Source: Heess et al. (2015), "Learning continuous control policies by stochastic value gradients", algorithms 1
-    and 2. The bound on the weights is ours.
+    and 2. The bound on the weights is not from the paper.
     """
 
-    def __init__(
-        self,
-        mdp: LearnedMDP,
-        policy: Policy,
-        *,
-        horizon: int = 5,
-        use_value: bool = True,
-        importance_weights: bool = True,
-        max_weight: float = 2.0,
-        recent: int | None = None,
-        gamma: float = 0.99,
-        learning_rate: float = 1e-3,
-        max_norm: float = 1.0,
-        value_learning_rate: float = 1e-3,
-        value_hidden_sizes: Sequence[int] = (128, 128),
-        value_updates: int = 2,
-        target_rate: float = 0.99,
-        seed: int = 0,
-        evaluation: Evaluator | None = None,
-    ) -> None:
+    family = "learned model"
+
+    horizon: int = option(5, ">= 1", "k, steps per window; fewer where an episode ends.")
+    use_value: bool = option(True, help="add the value V of the state after a window; otherwise 0.")
+    importance_weights: bool = option(
+        True,
+        help="weight windows by rho = prod_t pi(u_t | o_t) / pi_old(u_t | o_t), held constant; otherwise rho = 1.",
+    )
+    max_weight: float = option(2.0, ">= 1", "largest rho.")
+    recent: int | None = option(None, ">= 1", "draw windows from this number of latest transitions; from all if None.")
+    gamma: float = option(0.99, "in (0, 1]", "discount.")
+    learning_rate: float = option(1e-3, "> 0", "of the policy's Adam.")
+    max_norm: float = option(1.0, "> 0", "gradients are scaled down to this norm.")
+    value_learning_rate: float = option(1e-3, "> 0", "of V's Adam.")
+    value_hidden_sizes: Sequence[int] = option((128, 128), help="widths of V's hidden layers.")
+    value_updates: int = option(2, ">= 1", "updates of V per iteration, each on all steps of a new batch of windows.")
+    target_rate: float = option(0.99, "in [0, 1)", "part of the target value's weights kept per update.")
+
+    def setup(self) -> None:
+        """Builds V and its target network."""
+        mdp, policy = self.mdp, self.policy
         if not isinstance(mdp, LearnedMDP):
-            raise TypeError(f"mdp must be a learned one, whose noise can be inferred, got {type(mdp).__name__}")
-        require(not mdp.model.memory_size, "memory_size", "0 to infer noise along windows", mdp.model.memory_size)
-        super().__init__(policy, seed=seed, device=mdp.device, evaluation=evaluation)
-        at_least_one(horizon=horizon, recent=recent, value_updates=value_updates)
-        positive(learning_rate=learning_rate, max_norm=max_norm, value_learning_rate=value_learning_rate)
-        unit_interval("(]", gamma=gamma)
-        unit_interval("[)", target_rate=target_rate)
-        require(max_weight >= 1, "max_weight", ">= 1", max_weight)
-        self.mdp, self.horizon, self.gamma, self.recent = mdp, horizon, gamma, recent
-        self.use_value, self.importance_weights, self.max_weight = use_value, importance_weights, max_weight
-        self.learning_rate, self.max_norm = learning_rate, max_norm
-        self.value_learning_rate, self.value_updates, self.target_rate = value_learning_rate, value_updates, target_rate
+            raise TypeError(f"mdp must be a LearnedMDP, to infer its noise, got {type(mdp).__name__}")
+        memory_size = mdp.model.memory_size
+        require(memory_size == 0, "memory_size", "0 to infer noise along windows", memory_size)
+        self.learned_mdp = mdp
         self.value = self.target_value = None
-        if use_value:
+        if self.use_value:
             size = mdp.observation_space.shape[0]
-            self.value = ValueMLP(size, policy.normalizer, hidden_sizes=value_hidden_sizes).to(mdp.device, mdp.dtype)
+            value = ValueMLP(size, policy.normalizer, hidden_sizes=self.value_hidden_sizes)
+            self.value = value.to(mdp.device, mdp.dtype)
             self.target_value = target_network(self.value)
 
-    def configure_optimizers(self) -> list[Optimizer]:
-        """Adam, for the policy and for the value if there is one."""
+    def make_optimizers(self) -> list[Optimizer]:
+        """Adam for the policy, and for V if there is one."""
         optimizers: list[Optimizer] = [Adam(self.policy.parameters(), lr=self.learning_rate)]
         if self.value is not None:
             optimizers.append(Adam(self.value.network.parameters(), lr=self.value_learning_rate))
         return optimizers
 
     def iterate(self) -> dict[str, Tensor | float]:
-        """Fits the value, and climbs the return of one batch of windows."""
-        policy_optimizer, *rest = self.all_optimizers()
+        """Fits V, then updates the policy by one batch of windows."""
+        policy_optimizer, *rest = self.optimizers
         metrics = self.fit_value(rest[0]) if rest else {}
         window, valid = self.draw()
         experience = self.infer(window, valid)
@@ -140,8 +114,8 @@ class SVG(Algorithm):
         return {**metrics, "objective": -loss, "grad_norm": grad_norm, "weight": experience.weight.mean()}
 
     def draw(self) -> tuple[dict[str, Tensor], Tensor]:
-        """Windows that start anywhere in the data: their fields [H, N, ...], and which steps happened, bool [H, N]."""
-        data = self.mdp.data
+        """Draws windows from the data. Returns their fields [H, N, ...], and the mask of valid steps, bool [H, N]."""
+        data = self.learned_mdp.data
         first = 0 if self.recent is None else max(len(data) - self.recent, 0)
         shape = (self.mdp.num_envs,)
         start = torch.randint(first, len(data), shape, generator=self.generator, device=self.mdp.device)
@@ -149,13 +123,13 @@ class SVG(Algorithm):
 
     @torch.no_grad()
     def infer(self, window: dict[str, Tensor], valid: Tensor) -> Experience:
-        """Finds the noises, in a world drawn for each window."""
-        elites, count = self.mdp.model.elites, valid.shape[1]
+        """Infers the noise of each window, with a member drawn for each."""
+        elites, count = self.learned_mdp.model.elites, valid.shape[1]
         chosen = torch.randint(len(elites), (count,), generator=self.generator, device=elites.device)
         member = elites[chosen].expand(valid.shape).flatten()
         obs, action, next_obs = (window[name].flatten(0, 1) for name in ("obs", "action", "next_obs"))
-        state = self.mdp.state(obs, member)
-        noise = self.mdp.infer_noise(state, action, next_obs, window["reward"].flatten())
+        state = self.learned_mdp.state(obs, member)
+        noise = self.learned_mdp.infer_noise(state, action, next_obs, window["reward"].flatten())
         noise = noise.unflatten(0, valid.shape) * valid.unsqueeze(-1)
         action_noise = infer_action_noise(self.policy, window["obs"], window["action"])
         initial = state[:count]
@@ -167,11 +141,11 @@ class SVG(Algorithm):
 
     @torch.no_grad()
     def weigh(self, window: dict[str, Tensor], valid: Tensor) -> Tensor:
-        """The weight rho of each window, [N]."""
+        """Importance weight rho of each window, [N]."""
         if not self.importance_weights:
             return window["reward"].new_ones(valid.shape[1])
         if window["log_prob"].isnan().any():
-            raise ValueError("log_prob must be known for importance weights, got nan; take a policy that has a density")
+            raise ValueError("importance weights need log_prob in the data, got nan; use a policy with a density")
         assert isinstance(self.policy, GaussianMLP)
         ratio = self.policy.log_prob(window["obs"], window["action"]) - window["log_prob"]
         return (ratio * valid).sum(0).exp().clamp(max=self.max_weight)
@@ -183,12 +157,12 @@ class SVG(Algorithm):
         time = torch.arange(self.horizon, device=mdp.device, dtype=mdp.dtype).unsqueeze(1)
         counted = self.gamma**time * experience.valid * trajectory.reward
         if self.target_value is not None:
-            goes_on = experience.last & ~experience.terminated
-            counted = counted + self.gamma ** (time + 1) * goes_on * self.target_value(trajectory.next_obs)
+            bootstrapped = experience.last & ~experience.terminated
+            counted = counted + self.gamma ** (time + 1) * bootstrapped * self.target_value(trajectory.next_obs)
         return (experience.weight * counted.sum(0)).mean()
 
     def fit_value(self, optimizer: Optimizer) -> dict[str, Tensor | float]:
-        """Regresses V on r + gamma V' of the steps of fresh windows, weighted as the policy's are."""
+        """Fits V to r + gamma V' at the steps of new windows, with importance weights. V' is the target network."""
         assert self.value is not None and self.target_value is not None
         value, last = self.value, torch.zeros(())
         for _ in range(self.value_updates):
@@ -205,21 +179,21 @@ class SVG(Algorithm):
 
 
 def infer_action_noise(policy: Policy, obs: Tensor, action: Tensor) -> Tensor:
-    """The noise z with which the policy takes `action` [..., A] at `obs` [..., O]: [..., A]; [..., 0] if it takes none.
+    """The noise z for which the policy takes `action` [..., A] at `obs` [..., O]: [..., A]; [..., 0] without noise.
 
-    Raises: TypeError if the policy's choices are not independent normal numbers.
+    Raises: TypeError if the policy is not a diagonal Gaussian.
     """
     if policy.noise_size == 0:
         return action[..., :0]
     raw = policy.raw_distribution(obs) if isinstance(policy, StochasticPolicy) else None
     if not isinstance(raw, DiagonalGaussian) or not isinstance(policy, GaussianMLP):
-        raise TypeError(f"policy must be a GaussianMLP, whose noise can be inferred, got {type(policy).__name__}")
+        raise TypeError(f"policy must be a GaussianMLP, to infer its noise, got {type(policy).__name__}")
     return (policy.squash.inverse(action) - raw.mean) / raw.std
 
 
-FAMILY = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "SVG1": {"horizon": 1},
     "SVGk": {},
     "SVGInf": {"horizon": 50, "use_value": False, "importance_weights": False},
 }
-"""Options that make `SVG` what its papers call by these names."""
+"""Options of the algorithms of the paper."""

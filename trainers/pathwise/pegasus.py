@@ -89,6 +89,15 @@ class Pegasus(MDPAlgorithm):
         if self.gradient == "pathwise" and self.optimizer != "coordinate":
             require_reward_gradient(self.mdp)
 
+    def mdp_changed(self) -> None:
+        """Draws the scenarios again, from the new data by the same random numbers, and resets the optimizer.
+
+        The state of L-BFGS approximates the curvature of the old J.
+        """
+        self.scenarios = []
+        for optimizer in self.optimizers:
+            optimizer.state.clear()
+
     def make_optimizers(self) -> list[Optimizer]:
         """Adam, or L-BFGS with one direction and one line search per iteration; none for coordinate ascent."""
         if self.optimizer == "adam":

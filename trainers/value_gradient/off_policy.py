@@ -139,9 +139,13 @@ class OffPolicy(ModelFree):
         return ()
 
     def iterate(self) -> dict[str, Tensor | float]:
-        """Alternates between one step of all copies and the updates that are then due."""
+        """Takes `steps` env steps, with the updates that are due."""
+        return self.collect_and_learn(self.steps)
+
+    def collect_and_learn(self, steps: int) -> dict[str, Tensor | float]:
+        """Alternates between one step of all copies and the updates that are then due, for `steps` env steps."""
         rows: list[dict[str, Tensor]] = []
-        for _ in range(-(-self.steps // self.env.num_envs)):
+        for _ in range(-(-steps // self.env.num_envs)):
             self.act()
             due = int(self.updates_per_step * max(self.env_steps - self.warmup_steps, 0))
             while self.updates < due:
