@@ -1,8 +1,9 @@
-"""`diffsim collect`, `fit-model` and `model-report`, and what they say when something is wrong."""
+"""`diffsim collect`, `fit-model` and `model-report`, and their errors."""
 
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Box
 
 import diffsim
 from diffsim.mdp import Scenarios
@@ -11,6 +12,7 @@ from diffsim.policies import GaussianMLP
 from diffsim.trainers.cli import main
 from diffsim.trainers.examine.diagnostics import calibration, doubling, gradient_alignment, open_loop, policy_gradient
 from diffsim.trainers.run.checkpoint import read_checkpoint
+from diffsim.trainers.run.collect_command import trained_policy
 from diffsim.trainers.run.run_folder import RunFolder
 from tests.models.linear_system import LinearGaussianSystem, perfect_model, system_data
 
@@ -20,7 +22,7 @@ SMALL = ["--num_members", "2", "--num_elites", "1", "--hidden_sizes", "[8]", "--
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory):
-    """Data and a fitted model, by the commands."""
+    """Data and a fitted model, made by the commands."""
     folder = tmp_path_factory.mktemp("work")
     data, run = str(folder / "data"), str(folder / "run")
     assert main(["collect", "--task", TASK, "--steps", "150", "--seed", "1", "--output", data]) == 0
@@ -29,7 +31,7 @@ def work(tmp_path_factory):
     return folder
 
 
-def test_collected_data_are_the_environments(work):
+def test_collected_data_match_the_environment(work):
     stored = load_data(work / "data")
     assert len(stored.data) == 150 and stored.task == TASK and stored.observation_space.shape == (4,)
     mdp = diffsim.make(TASK, num_envs=150)
@@ -39,15 +41,27 @@ def test_collected_data_are_the_environments(work):
     assert torch.equal(mdp.terminal(reached), stored.data.terminated)
 
 
-def test_fitting_lowers_the_loss_and_keeps_what_is_needed(work):
+def test_deterministic_collection_takes_mean_actions(tmp_path, capsys):
+    run, data = str(tmp_path / "run"), str(tmp_path / "data")
+    words = ["--task", TASK, "--algorithm", "A2C", "--iterations", "1", "--final_episodes", "1"]
+    assert main(["fit", *words, "--hidden_sizes", "[8]", "--run", run]) == 0
+    words = ["--task", TASK, "--steps", "100", "--policy", run, "--deterministic", "true", "--output", data]
+    assert main(["collect", *words]) == 0
+    stored = load_data(tmp_path / "data").data
+    policy = trained_policy(run, load_data(tmp_path / "data").observation_space, Box(-3.0, 3.0, (1,), np.float32))
+    torch.testing.assert_close(policy.to(stored.obs)(stored.obs).detach(), stored.action, rtol=1e-5, atol=1e-5)
+    capsys.readouterr()
+
+
+def test_fitting_reduces_the_loss_and_writes_a_checkpoint(work):
     folder = RunFolder(work / "run")
     rows = folder.read_metrics()
     assert len(rows) == 4 and rows[-1]["best_validation_loss"] < rows[0]["validation_loss"]
     assert read_checkpoint(folder.checkpoint)["diffsim"]["complete"]
 
 
-def test_stopped_and_resumed_it_is_the_same_model_to_the_bit(work, monkeypatch, capsys):
-    """Ctrl-C after two epochs of four, then --resume, ends where the run without a stop did."""
+def test_a_resumed_fit_equals_an_uninterrupted_one(work, monkeypatch, capsys):
+    """Ctrl-C after two epochs of four, then --resume, gives the same weights, bit for bit."""
     path, epoch = work / "stopped", ModelFit.epoch
 
     def interrupted(self):
@@ -69,7 +83,7 @@ def test_stopped_and_resumed_it_is_the_same_model_to_the_bit(work, monkeypatch, 
     assert "--resume must be a run that has not finished" in capsys.readouterr().err
 
 
-def test_the_report_is_a_page_with_pictures(work, capsys):
+def test_the_report_is_a_page_with_figures(work, capsys):
     assert main(["model-report", str(work / "run"), "--horizons", "3", "--num_envs", "4"]) == 0
     page = (work / "run" / "model_report.md").read_text()
     for words in (
@@ -96,7 +110,10 @@ def test_a_model_with_a_memory_is_fitted_and_examined(work, tmp_path):
     ("argv", "message"),
     [
         (["collect", "--task", TASK, "--steps", "0"], "steps must be >= 1, got 0"),
-        (["collect", "--task", "CartPole-v1", "--steps", "9"], "task must have vector Boxes of actions, got Discrete"),
+        (
+            ["collect", "--task", "CartPole-v1", "--steps", "9"],
+            "actions of the task must be a vector Box, got Discrete",
+        ),
         (["collect", "--task", "Nope-v0", "--steps", "9"], "task must be an id of Gymnasium, "),
         (["collect", "--task", TASK, "--steps", "9", "--policy", "nowhere"], "policy must be the folder of a run"),
         (["fit-model", "--data", "nowhere"], "data must be a folder that diffsim collect or Minari wrote"),
@@ -105,18 +122,18 @@ def test_a_model_with_a_memory_is_fitted_and_examined(work, tmp_path):
         (["model-report", "nowhere", "--horizons", "0"], "horizons must be >= 1, got 0"),
     ],
 )
-def test_messages_come_before_any_work(argv, message, capsys, tmp_path, monkeypatch):
+def test_errors_come_before_any_work(argv, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(argv) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
-def test_a_model_is_not_asked_about_another_tasks_observations(work, capsys, tmp_path):
+def test_data_of_another_task_are_refused(work, capsys, tmp_path):
     other = str(tmp_path / "other")
     assert main(["collect", "--task", "Pendulum-v1", "--steps", "401", "--output", other]) == 0
     assert main(["model-report", str(work / "run"), "--data", other]) == 2
-    assert "obs must have 4 numbers, as the model's task has, got 3: another task's" in capsys.readouterr().err
+    assert "obs must have size 4, that of the model, got 3: the data are of another task" in capsys.readouterr().err
     assert main(["collect", "--task", TASK, "--steps", "9", "--output", other]) == 2
     assert "output must be a folder that does not exist yet" in capsys.readouterr().err
 
@@ -141,7 +158,7 @@ def make_policy(system):
     return policy.double()
 
 
-def test_gradients_through_a_perfect_model_point_where_the_simulators_do():
+def test_gradients_through_a_perfect_model_align_with_the_simulators():
     system, learned = perfect(2000)
     policy, generator = make_policy(system), torch.Generator().manual_seed(0)
     found = gradient_alignment(system, learned, policy, [1, 4], 0.9, generator)
@@ -151,11 +168,11 @@ def test_gradients_through_a_perfect_model_point_where_the_simulators_do():
         learned.model.dynamics.network[-1].weight[0, 2] *= -1  # negative control: B with the wrong sign
     wrong = gradient_alignment(system, learned, policy, [4], 0.9, torch.Generator().manual_seed(0))
     assert wrong.cosine[0] < found.cosine[1] - 0.05
-    with pytest.raises(ValueError, match="mdp and learned must have as many copies"):
+    with pytest.raises(ValueError, match="mdp and learned must have the same number of copies"):
         gradient_alignment(LinearGaussianSystem(3), learned, policy, [1], 1.0, generator)
 
 
-def test_policy_gradient_is_that_of_the_mean_return():
+def test_policy_gradient_is_the_gradient_of_the_mean_return():
     system, _ = perfect(5)
     policy = make_policy(system)
     scenarios = Scenarios.draw(system, 1, torch.Generator().manual_seed(0), action_noise_size=1)
@@ -177,7 +194,7 @@ def test_a_perfect_model_is_calibrated_and_a_wrong_one_is_not():
 
 
 def test_open_loop_error_of_a_perfect_model_is_the_noise():
-    """One step: the noise, over the deviation of observations; the next, twice it through A and once more."""
+    """One step: the noise divided by the deviation of the observations; two steps: with the noise propagated by A."""
     data = system_data(4000)
     found = open_loop(perfect_model(), data, 2, 4000, torch.Generator().manual_seed(0))
     system = LinearGaussianSystem(1)

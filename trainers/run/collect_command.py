@@ -1,4 +1,4 @@
-"""`diffsim collect`: from a task and a policy to data on disk."""
+"""`diffsim collect`: records transitions of a policy on disk."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from diffsim.models import save_data
 from diffsim.policies import Policy
 from diffsim.trainers.errors import OptionError
 from diffsim.trainers.experience.vector_env import make_env
-from diffsim.trainers.model_based.collection import UniformActor, collect_window
+from diffsim.trainers.model_based.collection import UniformActor, collect_data
 from diffsim.trainers.run.arguments import RunOptions, official_id, pick
 from diffsim.trainers.run.build import build_policy
 from diffsim.trainers.run.checkpoint import load_weights, read_checkpoint
 from diffsim.trainers.run.model_arguments import CollectOptions
-from diffsim.trainers.run.run_folder import existing_folder, read_yaml
+from diffsim.trainers.run.run_folder import existing_folder
 from diffsim.trainers.run.summary import print_table
 
 
 def collect_command(options: CollectOptions, console: Console) -> None:
-    """Records what `options` ask for, and says what was recorded.
+    """Records data, and prints a summary.
 
-    Raises: OptionError if the task or the policy does not do, the environment gives numbers that are not finite, or
-    there are too few episodes to hold one back. Nothing is written then.
+    Raises: OptionError if the task or the policy is not valid, the environment returns non-finite numbers, or there are
+    too few episodes for a validation split. Nothing is written then.
     """
     env = make_env(options.task, options.num_envs, seed=options.seed, **options.task_kwargs)
     observation_space = vector_box("observations", env.single_observation_space, options.task)
@@ -35,7 +35,8 @@ def collect_command(options: CollectOptions, console: Console) -> None:
         actor: UniformActor | Policy = UniformActor(action_space, like)
         if options.policy != "random":
             actor = trained_policy(options.policy, observation_space, action_space).to(like)
-        data, _ = collect_window(env, actor, options.steps, generator, like)
+        deterministic = options.deterministic and options.policy != "random"
+        data, _ = collect_data(env, actor, options.steps, generator, like, deterministic=deterministic)
         save_data(
             options.folder,
             data,
@@ -61,20 +62,20 @@ def collect_command(options: CollectOptions, console: Console) -> None:
 def vector_box(what: str, space: Space, task: str) -> Box:
     """The space itself.
 
-    Raises: OptionError if it is no vector Box.
+    Raises: OptionError if it is not a vector Box.
     """
     if not isinstance(space, Box) or len(space.shape) != 1:
-        raise OptionError(f"task must have vector Boxes of {what}, got {space} of {task}")
+        raise OptionError(f"{what} of the task must be a vector Box, got {space} of {task}")
     return space
 
 
 def trained_policy(run: str, observation_space: Space, action_space: Space) -> Policy:
     """The policy of a run.
 
-    Raises: OptionError or CheckpointError if there is no such run, or its policy is of another task.
+    Raises: OptionError or CheckpointError if there is no such run, or its policy does not fit the spaces.
     """
     folder = existing_folder("policy", run)
-    values = read_yaml(folder.config)
+    values = folder.read_config()
     policy = build_policy(observation_space, action_space, RunOptions(**pick(values, RunOptions)), values)
     load_weights(policy, read_checkpoint(folder.checkpoint), "policy.", folder.checkpoint)
     return policy

@@ -1,4 +1,4 @@
-"""What can be said to `diffsim collect`, `diffsim fit-model` and `diffsim model-report`."""
+"""Options of `diffsim collect`, `diffsim fit-model` and `diffsim model-report`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from diffsim.trainers.run.arguments import parse
 
 
 def at_least(options: object, **least: int) -> None:
-    """Raises OptionError if one of the named options is below its least value. None passes."""
+    """Raises OptionError if one of the named options is below its minimum. None is valid."""
     for name, bound in least.items():
         value = getattr(options, name)
         if value is not None and value < bound:
@@ -24,17 +24,17 @@ def at_least(options: object, **least: int) -> None:
 
 @dataclass(frozen=True)
 class CollectOptions:
-    """Experience to record.
+    """Options of `diffsim collect`.
 
     Args:
         task: any id of Gymnasium with vector Boxes, run there, or diffsim/<id>, run in our simulator.
         task_kwargs: options of the environment, those of Gymnasium.
-        steps: env steps, of all copies together, at least 1.
-        policy: "random" for actions that are equally likely anywhere within their bounds, or the folder of a run.
-        deterministic: take the policy's mean action, without its noise.
+        steps: env steps over all copies, at least 1.
+        policy: "random" for uniformly random actions, or the folder of a run.
+        deterministic: take the policy's mean action, without noise.
         num_envs: copies, at least 1.
         seed: of the environment, the actions and the split, at least 0.
-        validation_share: of the episodes, to hold back from training; in (0, 1).
+        validation_share: fraction of the episodes held out for validation, in (0, 1).
         output: folder of the data; data/TASK if None. It must not exist yet.
     """
 
@@ -57,19 +57,19 @@ class CollectOptions:
 
     @property
     def folder(self) -> Path:
-        """Where the data go."""
+        """Folder of the data."""
         return Path(self.output or f"data/{self.task.replace('/', '-')}")
 
 
 @dataclass(frozen=True)
 class FitModelOptions:
-    """A model to fit.
+    """Options of `diffsim fit-model`.
 
     Args:
         data: folder of the data, from `diffsim collect` or Minari.
         device: where to compute, such as cpu or cuda.
-        threads: of torch on the CPU, at least 1.
-        seed: of initial weights, resamples and order, at least 0.
+        threads: torch's threads on the CPU, at least 1.
+        seed: of initial weights, bootstrap samples and order, at least 0.
         save_every: epochs between checkpoints, at least 1.
         run: folder of the run; runs/model-DATA-seed-SEED if None. If it exists, a number is added.
     """
@@ -86,22 +86,22 @@ class FitModelOptions:
 
     @property
     def folder(self) -> Path:
-        """Where the run goes, if nothing is there yet."""
+        """Folder of the run, if it does not exist yet."""
         return Path(self.run or f"runs/model-{Path(self.data).name}-seed-{self.seed}")
 
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """A model to examine.
+    """Options of `diffsim model-report`.
 
     Args:
-        run: folder of a run, of `diffsim fit-model` or of `diffsim fit --algorithm ModelBased`.
-        data: data to examine it on; that which the run held back, if None.
-        policy: whose gradient is compared: "random" for a Gaussian perceptron with fresh weights, or the folder of a
-            run; the run's own policy, if it has one, and else random, if None.
-        horizons: longest open-loop prediction and longest roll-out for the gradient, at least 1.
-        num_envs: roll-outs that a gradient is the mean of, at least 2.
-        gamma: discount of the gradient's return, in (0, 1].
+        run: folder of a run of `diffsim fit-model`, or of `diffsim fit` with ModelBased, MBPO or PETS.
+        data: folder of data to examine the model on; the validation data of the run if None.
+        policy: policy whose gradient is compared: "random" for a GaussianMLP with random weights, or the folder of a
+            run. If None, the run's own policy, or random if it has none.
+        horizons: longest open-loop prediction, and longest roll-out for gradients, at least 1.
+        num_envs: roll-outs per gradient, at least 2.
+        gamma: discount, in (0, 1].
         seed: of the policy, start states and noises, at least 0.
     """
 
@@ -125,15 +125,17 @@ FIT_GIVEN: set[str | int] = {"model", "train", "validation", "generator"}
 
 def parse_collect(argv: Sequence[str]) -> CollectOptions:
     """Reads the options of `diffsim collect`."""
-    parser = make_parser("collect", "Record experience in an environment, as data for a model.")
+    parser = make_parser("collect", "Record transitions of an environment, as data for a model.")
     parser.add_class_arguments(CollectOptions)
     return CollectOptions(**given(parse(parser, argv)))
 
 
 def parse_fit_model(argv: Sequence[str]) -> Namespace:
-    """Reads the options of `diffsim fit-model`, all of them flat."""
-    parser = make_parser("fit-model", "Fit a model to data. Options may also stand in a YAML file; later ones win.")
-    parser.add_argument("--resume", metavar="RUN", help="Go on with the run in this folder.")
+    """Reads the options of `diffsim fit-model`, as a flat namespace."""
+    parser = make_parser(
+        "fit-model", "Fit a model to data. Options can also be given in a YAML file; later ones take precedence."
+    )
+    parser.add_argument("--resume", metavar="RUN", help="Continue the run in this folder.")
     parser.add_class_arguments(FitModelOptions)
     parser.add_class_arguments(WorldModel, skip=MODEL_GIVEN)
     parser.add_class_arguments(ModelFit, skip=FIT_GIVEN)
@@ -142,19 +144,19 @@ def parse_fit_model(argv: Sequence[str]) -> Namespace:
 
 def parse_report(argv: Sequence[str]) -> ReportOptions:
     """Reads the options of `diffsim model-report`."""
-    parser = make_parser("model-report", "Examine a model: its errors, its calibration, and the gradients through it.")
+    parser = make_parser("model-report", "Examine a model: prediction errors, calibration, and policy gradients.")
     parser.add_argument("run", metavar="RUN", help="Folder of the run.")
     parser.add_class_arguments(ReportOptions, skip={"run"})
     return ReportOptions(**given(parse(parser, argv)))
 
 
 def make_parser(command: str, description: str) -> ArgumentParser:
-    """A parser that takes YAML files."""
+    """A parser that also reads YAML files."""
     parser = ArgumentParser(prog=f"diffsim {command}", description=description, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file of options.")
     return parser
 
 
 def given(parsed: Namespace) -> dict[str, Any]:
-    """Every option but the names of files of options."""
+    """All options except --config."""
     return {name: value for name, value in parsed.as_dict().items() if name != "config"}
