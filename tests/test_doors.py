@@ -114,7 +114,7 @@ def test_what_is_ones_own_is_compared(folder):
         assert name in report or name in output
 
 
-@pytest.mark.parametrize("example", ["own_algorithm", "own_policy", "own_task"])
+@pytest.mark.parametrize("example", ["own_algorithm", "own_model", "own_policy", "own_task"])
 def test_the_examples_are_short(example):
     lines = [line for line in (EXAMPLES / f"{example}.py").read_text().splitlines() if line.strip()]
     assert len(lines) < 45

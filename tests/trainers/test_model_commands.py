@@ -202,7 +202,7 @@ def test_open_loop_error_of_a_perfect_model_is_the_noise():
     covariances = [noise, system.A @ noise @ system.A.T + noise]
     expected = [(covariance.diagonal() / scale**2).mean().sqrt() for covariance in covariances]
     torch.testing.assert_close(found.error, torch.stack(expected), rtol=0.05, atol=0)
-    assert (found.low <= found.error + 1e-12).all() and (found.standstill > found.error).all()
+    assert (found.low <= found.error + 1e-12).all() and (found.no_change > found.error).all()
     assert len(open_loop(perfect_model(), data, 99, 10, torch.Generator()).error) == 5  # the longest episode
 
 

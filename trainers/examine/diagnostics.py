@@ -25,14 +25,14 @@ class Growth(NamedTuple):
             observations.
         low: [H], lowest error of a single elite.
         high: [H], highest error of a single elite.
-        standstill: [H], error of the prediction that nothing changes, as a baseline.
+        no_change: [H], error of the prediction that nothing changes, as a baseline.
         windows: number of windows.
     """
 
     error: Tensor
     low: Tensor
     high: Tensor
-    standstill: Tensor
+    no_change: Tensor
     windows: int
 
 

@@ -90,7 +90,7 @@ def draw_growth(growth: Growth, path: str) -> None:
     steps = range(1, len(growth.error) + 1)
     axes.fill_between(steps, growth.low.tolist(), growth.high.tolist(), alpha=0.3, label="elites, lowest to highest")
     axes.plot(steps, growth.error.tolist(), label="mean of the elites")
-    axes.plot(steps, growth.standstill.tolist(), linestyle="--", color="gray", label="no change")
+    axes.plot(steps, growth.no_change.tolist(), linestyle="--", color="gray", label="no change")
     axes.set(xlabel="steps predicted open-loop", ylabel="rms error / standard deviation", yscale="log")
     axes.legend()
     axes.grid(alpha=0.3)
@@ -178,7 +178,7 @@ def growth_lines(growth: Growth) -> list[str]:
             ["mean of the elites", *(f"{growth.error[step - 1]:.2e}" for step in steps)],
             ["best elite", *(f"{growth.low[step - 1]:.2e}" for step in steps)],
             ["worst elite", *(f"{growth.high[step - 1]:.2e}" for step in steps)],
-            ["no change", *(f"{growth.standstill[step - 1]:.2e}" for step in steps)],
+            ["no change", *(f"{growth.no_change[step - 1]:.2e}" for step in steps)],
         ),
         "",
         "![Open-loop error](model_errors.png)",
