@@ -18,8 +18,8 @@ from diffsim.trainers.experience.rollout import rollout
 class FirstSteps(MDPAlgorithm):
     """Maximises the mean reward of the first steps of an episode, by its gradient through the dynamics."""
 
-    horizon: int = option(16, ">= 1", "steps per roll-out.")
-    learning_rate: float = option(3e-3, "> 0", "Adam's step size.")
+    horizon: int = option("steps per roll-out.", ">= 1", default=16)
+    learning_rate: float = option("Adam's step size.", "> 0", default=3e-3)
 
     def make_optimizers(self) -> list[Optimizer]:
         """Adam."""

@@ -141,7 +141,7 @@ class Algorithm(Training):
     """Trains a policy. A subclass declares its options, builds what it needs in `setup`, and writes `iterate`.
 
         class MyAlgorithm(ModelFree):
-            learning_rate: float = option(1e-3, "> 0", "Adam's step size.")
+            learning_rate: float = option("Adam's step size.", "> 0", default=1e-3)
 
             def setup(self) -> None: ...          # networks and buffers; the options are attributes by then
             def make_optimizers(self) -> ...      # list of optimizers
@@ -220,10 +220,12 @@ def _own_signature(cls: type[Algorithm]) -> inspect.Signature:
 class MDPAlgorithm(Algorithm):
     """Learns through a differentiable MDP: a simulated task, or a learned model."""
 
-    mdp: MDP = given(help="differentiable dynamics, reward and observation.")
-    policy: Policy = given(help="what is trained.")
-    seed: int = option(0, ">= 0", "of initial states and noises.")
-    evaluation: Evaluator | None = given(None, "from the policy to metrics; None for no evaluations.", kw_only=True)
+    mdp: MDP = given("differentiable dynamics, reward and observation.")
+    policy: Policy = given("what is trained.")
+    seed: int = option("of initial states and noises.", ">= 0", default=0)
+    evaluation: Evaluator | None = given(
+        "from the policy to metrics; None for no evaluations.", default=None, kw_only=True
+    )
 
     @property
     def device(self) -> torch.device:

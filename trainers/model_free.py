@@ -27,12 +27,14 @@ class ModelFree(Algorithm):
     """
 
     env: VectorEnv = given(
-        help="N copies of any kind that Gymnasium has, whose autoreset mode is DISABLED; or our simulator's."
+        "N copies of any kind that Gymnasium has, whose autoreset mode is DISABLED; or our simulator's."
     )
-    policy: Policy = given(help="what is trained.")
-    gamma: float = option(0.99, "in (0, 1]", "discount.")
-    seed: int = option(0, ">= 0", "of random choices and of the environments.")
-    evaluation: Evaluator | None = given(None, "from the policy to metrics; None for no evaluations.", kw_only=True)
+    policy: Policy = given("what is trained.")
+    gamma: float = option("discount.", "in (0, 1]", default=0.99)
+    seed: int = option("of random choices and of the environments.", ">= 0", default=0)
+    evaluation: Evaluator | None = given(
+        "from the policy to metrics; None for no evaluations.", default=None, kw_only=True
+    )
 
     running_return: Tensor = buffer()
     normalize_reward: bool = buffer()

@@ -1,8 +1,8 @@
 """Options of algorithms: each is declared once, with its default, its valid range and its help.
 
     class MyAlgorithm(ModelFree):
-        horizon: int = option(256, ">= 1", "H, steps of each copy per iteration.")
-        gamma: float = option(0.95)  # declared in a base class: another default, the same range and help
+        horizon: int = option("H, steps of each copy per iteration.", ">= 1", default=256)
+        gamma: float = option(default=0.95)  # declared in a base class: another default, the same range and help
 
 From the declarations come the constructor, its signature, its docstring's `Args`, the checks, and the options of the
 command line. Subclasses inherit options as they inherit methods.
@@ -48,19 +48,17 @@ class Option:
     positional: bool = False
 
 
-def option(default: Any, rule: Rule | None = None, help: str | None = None) -> Any:
-    """Declares an option of the command line. Without `help`, changes the default of the inherited option."""
-    if help is None and rule is not None and not callable(rule) and not _is_range(rule):
-        rule, help = None, rule
+def option(help: str | None = None, rule: Rule | None = None, *, default: Any = REQUIRED) -> Any:
+    """Declares an option of the command line. Without `help` and `rule`, it changes an inherited option's default."""
     return Option(default, rule, help)
 
 
-def given(default: Any = REQUIRED, help: str | None = None, *, kw_only: bool = False) -> Any:
+def given(help: str | None = None, *, default: Any = REQUIRED, kw_only: bool = False) -> Any:
     """Declares a constructor's argument that is an object: an MDP, an environment, a policy, a critic.
 
     Args:
-        default: REQUIRED if there is none.
         help: one sentence.
+        default: REQUIRED if there is none.
         kw_only: it cannot be given by its position.
     """
     return Option(default, None, help, given=True, positional=not kw_only)
@@ -184,10 +182,6 @@ def described(cls: type, options: Mapping[str, Option]) -> str:
     arguments = "\n".join(["Args:", *rows])
     head, mark, tail = text.partition("\nSource:")
     return f"{head.rstrip()}\n\n{arguments}\n{mark}{tail}"
-
-
-def _is_range(rule: str) -> bool:
-    return rule.startswith((">", "in (", "in ["))
 
 
 def _obeys(value: Any, rule: str) -> bool:

@@ -26,11 +26,11 @@ class AdvantageActorCritic(WindowActorCritic):
 
     run_defaults = {"num_envs": 16, **POLICY_DEFAULTS}
 
-    horizon: int = option(5)
-    updates: int = option(25, ">= 1", "windows, and updates, per iteration.")
-    lam: float = option(1.0)
-    learning_rate: float = option(7e-4, "RMSprop's step size.")
-    normalize_advantage: bool = option(False)
+    horizon: int = option(default=5)
+    updates: int = option("windows, and updates, per iteration.", ">= 1", default=25)
+    lam: float = option(default=1.0)
+    learning_rate: float = option("RMSprop's step size.", default=7e-4)
+    normalize_advantage: bool = option(default=False)
 
     def make_optimizers(self) -> list[Optimizer]:
         """One RMSprop for policy and value."""

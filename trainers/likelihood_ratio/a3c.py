@@ -35,9 +35,9 @@ class A3C(AdvantageActorCritic):
     learner has one copy of the environment, and the learning rates are searched for; here they are A2C's.
     """
 
-    learners: int = option(2, ">= 1", "processes. The number of copies must be a multiple of it.")
-    updates: int = option(25, "windows, and updates, of each learner per iteration.")
-    normalize_reward: bool = option(True)
+    learners: int = option("processes. The number of copies must be a multiple of it.", ">= 1", default=2)
+    updates: int = option("windows, and updates, of each learner per iteration.", default=25)
+    normalize_reward: bool = option(default=True)
 
     def setup(self) -> None:
         """Divides the copies among the learners.

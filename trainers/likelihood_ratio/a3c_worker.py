@@ -114,8 +114,8 @@ class SharedRMSprop(Optimizer):
 class Learner(AdvantageActorCritic):
     """Advantage actor-critic on a copy of the shared parameters, with the shared optimizer."""
 
-    shared: Shared = given(help="what it learns on.", kw_only=True)
-    learners: int = option(1, ">= 1", "number of learners at work at the same time.")
+    shared: Shared = given("what it learns on.", kw_only=True)
+    learners: int = option("number of learners at work at the same time.", ">= 1", default=1)
 
     def setup(self) -> None:
         """Copies the shared value."""

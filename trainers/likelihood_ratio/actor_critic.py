@@ -30,8 +30,8 @@ class ActorCritic(OnPolicyActorCritic):
 
     run_defaults = {"num_envs": 16, **POLICY_DEFAULTS}
 
-    steps: int = option(125, ">= 1", "env steps of each copy, and updates, per iteration.")
-    value_learning_rate: float = option(1e-3, "> 0", "step size of the value's Adam; it does not decay.")
+    steps: int = option("env steps of each copy, and updates, per iteration.", ">= 1", default=125)
+    value_learning_rate: float = option("step size of the value's Adam; it does not decay.", "> 0", default=1e-3)
 
     def make_optimizers(self) -> list[Optimizer]:
         """Adam for the policy and for the value."""

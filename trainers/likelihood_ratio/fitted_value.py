@@ -19,11 +19,15 @@ class FittedValue(OnPolicy):
     minimise mean_t (V_phi(o_t) - G_t)^2 + value_proximal * |phi - phi_i|^2,    phi_i the previous parameters
     """
 
-    value_learning_rate: float = option(1e-3, "> 0", "Adam's step size for the value.")
-    value_lam: float = option(0.95, "in [0, 1]", "of the value's targets: 1 for Monte Carlo, 0 for one-step TD.")
-    value_epochs: int = option(10, ">= 1", "passes over the data to fit the value.")
-    value_minibatches: int = option(16, ">= 1", "value updates per pass.")
-    value_proximal: float = option(0.0, ">= 0", "weight of |phi - phi_i|^2, the value's change since the last fit.")
+    value_learning_rate: float = option("Adam's step size for the value.", "> 0", default=1e-3)
+    value_lam: float = option(
+        "of the value's targets: 1 for Monte Carlo, 0 for one-step TD.", "in [0, 1]", default=0.95
+    )
+    value_epochs: int = option("passes over the data to fit the value.", ">= 1", default=10)
+    value_minibatches: int = option("value updates per pass.", ">= 1", default=16)
+    value_proximal: float = option(
+        "weight of |phi - phi_i|^2, the value's change since the last fit.", ">= 0", default=0.0
+    )
 
     def make_optimizers(self) -> list[Optimizer]:
         """Adam for the value."""

@@ -22,12 +22,12 @@ class NaturalPolicyGradient(FittedValue):
 
     run_defaults = {"num_envs": 8, **POLICY_DEFAULTS}
 
-    horizon: int = option(256, ">= 1", "H, steps of each copy per iteration.")
-    lam: float = option(0.95, "in [0, 1]", "of the advantages, by GAE.")
-    max_kl: float = option(0.01, "> 0", "mean KL divergence between the old and the new policy, in nats.")
-    damping: float = option(0.1, ">= 0", "is added to the diagonal of the Fisher information.")
-    cg_iterations: int = option(15, ">= 1", "iterations of conjugate gradient, one Fisher-vector product each.")
-    normalize_advantage: bool = option(True, "shift and scale advantages to mean 0 and standard deviation 1.")
+    horizon: int = option("H, steps of each copy per iteration.", ">= 1", default=256)
+    lam: float = option("of the advantages, by GAE.", "in [0, 1]", default=0.95)
+    max_kl: float = option("mean KL divergence between the old and the new policy, in nats.", "> 0", default=0.01)
+    damping: float = option("is added to the diagonal of the Fisher information.", ">= 0", default=0.1)
+    cg_iterations: int = option("iterations of conjugate gradient, one Fisher-vector product each.", ">= 1", default=15)
+    normalize_advantage: bool = option("shift and scale advantages to mean 0 and standard deviation 1.", default=True)
 
     def iterate(self) -> dict[str, Tensor | float]:
         """Collects a window, updates the policy, and fits the value."""
@@ -80,9 +80,9 @@ class NaturalGradient(NaturalPolicyGradient):
     """
 
     max_kl: float = option(
-        0.01, "length of the step: mean KL divergence to second order, in nats. Not used with a learning_rate."
+        "length of the step: mean KL divergence to second order, in nats. Not used with a learning_rate.", default=0.01
     )
-    learning_rate: float | None = option(None, "> 0", "fixed rate; None for a step of length max_kl.")
+    learning_rate: float | None = option("fixed rate; None for a step of length max_kl.", "> 0", default=None)
 
     @torch.no_grad()
     def update_policy(

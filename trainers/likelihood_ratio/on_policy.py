@@ -41,8 +41,10 @@ class OnPolicy(ModelFree):
 
     family = "likelihood ratio"
 
-    normalize_reward: bool = option(True, "learn from rewards divided by the running standard deviation of the return.")
-    value_hidden_sizes: Sequence[int] = option((64, 64), "widths of the value's hidden layers.")
+    normalize_reward: bool = option(
+        "learn from rewards divided by the running standard deviation of the return.", default=True
+    )
+    value_hidden_sizes: Sequence[int] = option("widths of the value's hidden layers.", default=(64, 64))
 
     def setup(self) -> None:
         """Makes the value network.

@@ -14,20 +14,20 @@ DECAY_HELP = "env steps between which learning_rate falls linearly to 0: two cou
 class OnPolicyActorCritic(OnPolicy):
     """Follows the policy gradient by a first-order optimizer."""
 
-    learning_rate: float = option(3e-4, "> 0", "step size of the policy's optimizer.")
-    decay_env_steps: Decay = option(None, check_decay, DECAY_HELP)
-    entropy_weight: float = option(0.0, ">= 0", "weight of the policy's entropy in the objective.")
-    max_norm: float = option(0.5, "> 0", "gradients are scaled down to this norm.")
+    learning_rate: float = option("step size of the policy's optimizer.", "> 0", default=3e-4)
+    decay_env_steps: Decay = option(DECAY_HELP, check_decay, default=None)
+    entropy_weight: float = option("weight of the policy's entropy in the objective.", ">= 0", default=0.0)
+    max_norm: float = option("gradients are scaled down to this norm.", "> 0", default=0.5)
 
 
 class WindowActorCritic(OnPolicyActorCritic):
     """Updates policy and value together, by one loss on windows of experience."""
 
-    horizon: int = option(256, ">= 1", "H, steps of each copy per window.")
-    lam: float = option(0.95, "in [0, 1]", "of the advantages, by GAE, and of the value's targets.")
-    value_weight: float = option(0.5, "> 0", "weight of the value's squared error in the loss.")
+    horizon: int = option("H, steps of each copy per window.", ">= 1", default=256)
+    lam: float = option("of the advantages, by GAE, and of the value's targets.", "in [0, 1]", default=0.95)
+    value_weight: float = option("weight of the value's squared error in the loss.", "> 0", default=0.5)
     normalize_advantage: bool = option(
-        True, "shift and scale the advantages of each update to mean 0 and standard deviation 1."
+        "shift and scale the advantages of each update to mean 0 and standard deviation 1.", default=True
     )
 
     def trained_parameters(self) -> list[nn.Parameter]:

@@ -53,11 +53,13 @@ class PPO(WindowActorCritic):
 
     run_defaults = {"num_envs": 8, **POLICY_DEFAULTS}
 
-    clip: float = option(0.2, "> 0", "distance of the probability ratio from 1 at which it is clipped.")
-    epochs: int = option(10, ">= 1", "passes over the window.")
-    minibatches: int = option(32, ">= 1", "updates per pass.")
+    clip: float = option("distance of the probability ratio from 1 at which it is clipped.", "> 0", default=0.2)
+    epochs: int = option("passes over the window.", ">= 1", default=10)
+    minibatches: int = option("updates per pass.", ">= 1", default=32)
     max_kl: float | None = option(
-        None, "> 0", "no further pass once the mean KL divergence from the old policy exceeds it; None for all passes."
+        "no further pass once the mean KL divergence from the old policy exceeds it; None for all passes.",
+        "> 0",
+        default=None,
     )
 
     def make_optimizers(self) -> list[Optimizer]:

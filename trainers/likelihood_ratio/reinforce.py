@@ -48,26 +48,26 @@ class Reinforce(FittedValue):
 
     run_defaults = {"num_envs": 10, **POLICY_DEFAULTS}
 
-    estimator: Literal["reinforce", "gpomdp"] = option("gpomdp", "which return multiplies the score.")
+    estimator: Literal["reinforce", "gpomdp"] = option("which return multiplies the score.", default="gpomdp")
     baseline: Literal["none", "average", "time", "optimal", "value"] = option(
-        "value",
         "b: average, a constant; time, one number per time step; optimal, the constant of least variance for each "
         "parameter; all three from the other copies; or value, a learned function of the observation, for gpomdp only.",
+        default="value",
     )
     until_reward: bool = option(
-        False,
         "G_t ends with the first reward that is not 0, as in games of many independent points. For gpomdp, and not "
         "for baseline value.",
+        default=False,
     )
-    optimizer: Literal["adam", "rmsprop"] = option("adam", "of the policy.")
-    learning_rate: float = option(1e-3, "> 0", "step size of the policy's optimizer.")
-    decay_env_steps: Decay = option(None, check_decay, DECAY_HELP)
+    optimizer: Literal["adam", "rmsprop"] = option("of the policy.", default="adam")
+    learning_rate: float = option("step size of the policy's optimizer.", "> 0", default=1e-3)
+    decay_env_steps: Decay = option(DECAY_HELP, check_decay, default=None)
     scale_weights: bool = option(
-        True, "divide G - b by its standard deviation; the reward's unit then does not matter."
+        "divide G - b by its standard deviation; the reward's unit then does not matter.", default=True
     )
-    max_norm: float | None = option(None, "> 0", "the gradient is scaled down to this norm; None for no bound.")
-    value_lam: float = option(1.0)
-    normalize_reward: bool = option(True, "fit the value to rewards divided by the return's running deviation.")
+    max_norm: float | None = option("the gradient is scaled down to this norm; None for no bound.", "> 0", default=None)
+    value_lam: float = option(default=1.0)
+    normalize_reward: bool = option("fit the value to rewards divided by the return's running deviation.", default=True)
 
     def setup(self) -> None:
         """Checks that the options fit together, and makes the value network.

@@ -25,9 +25,9 @@ class TRPO(NaturalPolicyGradient):
     Source: Schulman et al. (2015), "Trust Region Policy Optimization".
     """
 
-    max_kl: float = option(0.01, "largest mean KL divergence between the old and the new policy, in nats.")
-    backtracks: int = option(10, ">= 1", "step lengths that the line search tries.")
-    shrink: float = option(0.8, "in (0, 1)", "ratio of successive step lengths of the line search.")
+    max_kl: float = option("largest mean KL divergence between the old and the new policy, in nats.", default=0.01)
+    backtracks: int = option("step lengths that the line search tries.", ">= 1", default=10)
+    shrink: float = option("ratio of successive step lengths of the line search.", "in (0, 1)", default=0.8)
 
     def update_policy(
         self, batch: OnPolicyBatch, direction: Tensor, fisher_direction: Tensor

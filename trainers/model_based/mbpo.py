@@ -66,21 +66,21 @@ class MBPO(ModelLearning):
     model_defaults = {"hidden_sizes": (200, 200, 200, 200)}
     fit_defaults = {"batch_size": 256}  # both as in the authors' code
 
-    policy: Policy = given(help="what is trained.")
-    learner: Any = option("SAC", one_of(LEARNERS), "off-policy algorithm: SAC, TD3 or DDPG.")
-    learner_kwargs: Mapping[str, Any] | None = option(None, help="options of the learner.")
-    initial_steps: int = option(5000)
-    fit_every: int = option(250, ">= 1", "env steps between fits, over all copies.")
+    policy: Policy = given("what is trained.")
+    learner: Any = option("off-policy algorithm: SAC, TD3 or DDPG.", one_of(LEARNERS), default="SAC")
+    learner_kwargs: Mapping[str, Any] | None = option("options of the learner.", default=None)
+    initial_steps: int = option(default=5000)
+    fit_every: int = option("env steps between fits, over all copies.", ">= 1", default=250)
     imagine_every: int | None = option(
-        None, ">= 1", "env steps between imaginations, over all copies, at most fit_every; fit_every if None."
+        "env steps between imaginations, over all copies, at most fit_every; fit_every if None.", ">= 1", default=None
     )
-    updates_per_step: float = option(20.0, "> 0", "updates of the learner per env step of one copy.")
-    branches_per_step: int = option(400, ">= 1", "imagined roll-outs per env step.")
-    num_branches: int = option(5000, ">= 1", "roll-outs imagined in parallel, at most.")
+    updates_per_step: float = option("updates of the learner per env step of one copy.", "> 0", default=20.0)
+    branches_per_step: int = option("imagined roll-outs per env step.", ">= 1", default=400)
+    num_branches: int = option("roll-outs imagined in parallel, at most.", ">= 1", default=5000)
     imagined_steps: Sequence[int] = option(
-        (1, 1, 0, 1), check_schedule, "k: shortest, longest, and the env steps between which it grows linearly."
+        "k: shortest, longest, and the env steps between which it grows linearly.", check_schedule, default=(1, 1, 0, 1)
     )
-    real_fraction: float = option(0.05, "in [0, 1]", "fraction of real steps in a batch.")
+    real_fraction: float = option("fraction of real steps in a batch.", "in [0, 1]", default=0.05)
 
     def setup(self) -> None:
         """Builds the model, the replay buffer and the learner."""

@@ -42,18 +42,21 @@ class ModelBased(CollectAndFit):
     for short roll-outs that branch from data.
     """
 
-    policy: Policy = given(help="what is trained.")
-    improver: Any = option("SHAC", one_of(IMPROVERS), "algorithm: BPTT, SHAC, Pegasus, SVGInf, SVG1 or SVGk.")
-    improver_kwargs: Mapping[str, Any] | None = option(None, help="options of the improver.")
-    num_branches: int = option(64, ">= 1", "copies of the learned MDP, or windows of data, per update of the improver.")
-    imagined_steps: int = option(1000, ">= 1", "steps after which an episode of the learned MDP is truncated.")
+    policy: Policy = given("what is trained.")
+    improver: Any = option("algorithm: BPTT, SHAC, Pegasus, SVGInf, SVG1 or SVGk.", one_of(IMPROVERS), default="SHAC")
+    improver_kwargs: Mapping[str, Any] | None = option("options of the improver.", default=None)
+    num_branches: int = option(
+        "copies of the learned MDP, or windows of data, per update of the improver.", ">= 1", default=64
+    )
+    imagined_steps: int = option("steps after which an episode of the learned MDP is truncated.", ">= 1", default=1000)
     starts: Literal["any", "episodes"] = option(
-        "any", help='roll-outs start from "any" observation of the data, or from the first of each episode, "episodes".'
+        'roll-outs start from "any" observation of the data, or from the first of each episode, "episodes".',
+        default="any",
     )
     propagation: Literal["tsinf", "ts1"] = option(
-        "tsinf", help='"tsinf" keeps one member of the ensemble for a whole episode, "ts1" draws one at every step.'
+        '"tsinf" keeps one member of the ensemble for a whole episode, "ts1" draws one at every step.', default="tsinf"
     )
-    updates_per_iteration: int = option(50, ">= 1", "iterations of the improver per fit.")
+    updates_per_iteration: int = option("iterations of the improver per fit.", ">= 1", default=50)
 
     def setup(self) -> None:
         """Builds the model and the improver."""

@@ -44,16 +44,22 @@ class ModelLearning(Algorithm):
     model_defaults: ClassVar[dict[str, Any]] = {}
     fit_defaults: ClassVar[dict[str, Any]] = {}
 
-    env: VectorEnv = given(help="N copies of the environment, with autoreset mode DISABLED; or our simulator's.")
-    model: Any = option("WorldModel", help="class of the model: WorldModel, or your own subclass, my_module:MyModel.")
-    model_kwargs: Mapping[str, Any] | None = option(None, help="options of the model, see `diffsim.models.WorldModel`.")
-    fit_kwargs: Mapping[str, Any] | None = option(None, help="options of each fit, see `diffsim.models.ModelFit`.")
-    initial_steps: int = option(1000, ">= 1", "env steps of uniformly random actions before the first fit.")
-    validation_share: float = option(
-        0.1, "in (0, 0.5]", "fraction of the episodes held out of the fit, for early stopping."
+    env: VectorEnv = given("N copies of the environment, with autoreset mode DISABLED; or our simulator's.")
+    model: Any = option(
+        "class of the model: WorldModel, or your own subclass, my_module:MyModel.", default="WorldModel"
     )
-    seed: int = option(0, ">= 0", "of all random numbers.")
-    evaluation: Evaluator | None = given(None, "from the policy to metrics; None for no evaluations.", kw_only=True)
+    model_kwargs: Mapping[str, Any] | None = option(
+        "options of the model, see `diffsim.models.WorldModel`.", default=None
+    )
+    fit_kwargs: Mapping[str, Any] | None = option("options of each fit, see `diffsim.models.ModelFit`.", default=None)
+    initial_steps: int = option("env steps of uniformly random actions before the first fit.", ">= 1", default=1000)
+    validation_share: float = option(
+        "fraction of the episodes held out of the fit, for early stopping.", "in (0, 0.5]", default=0.1
+    )
+    seed: int = option("of all random numbers.", ">= 0", default=0)
+    evaluation: Evaluator | None = given(
+        "from the policy to metrics; None for no evaluations.", default=None, kw_only=True
+    )
 
     def setup(self) -> None:
         """Resets the environments."""
@@ -109,7 +115,7 @@ class CollectAndFit(ModelLearning):
         data: all transitions so far; None before the first iteration.
     """
 
-    steps_per_iteration: int = option(200, ">= 1", "env steps per iteration, over all copies.")
+    steps_per_iteration: int = option("env steps per iteration, over all copies.", ">= 1", default=200)
 
     running_return: Tensor = buffer()
 

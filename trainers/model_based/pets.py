@@ -25,7 +25,7 @@ class PETS(CollectAndFit):
     models".
     """
 
-    planner_kwargs: Mapping[str, Any] | None = option(None, help="options of the planner, see `CEMPlanner`.")
+    planner_kwargs: Mapping[str, Any] | None = option("options of the planner, see `CEMPlanner`.", default=None)
 
     @property
     def device(self) -> torch.device:

@@ -64,21 +64,25 @@ class SVG(MDPAlgorithm):
 
     family = "learned model"
 
-    horizon: int = option(5, ">= 1", "k, steps per window; fewer where an episode ends.")
-    use_value: bool = option(True, help="add the value V of the state after a window; otherwise 0.")
+    horizon: int = option("k, steps per window; fewer where an episode ends.", ">= 1", default=5)
+    use_value: bool = option("add the value V of the state after a window; otherwise 0.", default=True)
     importance_weights: bool = option(
-        True,
-        help="weight windows by rho = prod_t pi(u_t | o_t) / pi_old(u_t | o_t), held constant; otherwise rho = 1.",
+        "weight windows by rho = prod_t pi(u_t | o_t) / pi_old(u_t | o_t), held constant; otherwise rho = 1.",
+        default=True,
     )
-    max_weight: float = option(2.0, ">= 1", "largest rho.")
-    recent: int | None = option(None, ">= 1", "draw windows from this number of latest transitions; from all if None.")
-    gamma: float = option(0.99, "in (0, 1]", "discount.")
-    learning_rate: float = option(1e-3, "> 0", "of the policy's Adam.")
-    max_norm: float = option(1.0, "> 0", "gradients are scaled down to this norm.")
-    value_learning_rate: float = option(1e-3, "> 0", "of V's Adam.")
-    value_hidden_sizes: Sequence[int] = option((128, 128), help="widths of V's hidden layers.")
-    value_updates: int = option(2, ">= 1", "updates of V per iteration, each on all steps of a new batch of windows.")
-    target_rate: float = option(0.99, "in [0, 1)", "part of the target value's weights kept per update.")
+    max_weight: float = option("largest rho.", ">= 1", default=2.0)
+    recent: int | None = option(
+        "draw windows from this number of latest transitions; from all if None.", ">= 1", default=None
+    )
+    gamma: float = option("discount.", "in (0, 1]", default=0.99)
+    learning_rate: float = option("of the policy's Adam.", "> 0", default=1e-3)
+    max_norm: float = option("gradients are scaled down to this norm.", "> 0", default=1.0)
+    value_learning_rate: float = option("of V's Adam.", "> 0", default=1e-3)
+    value_hidden_sizes: Sequence[int] = option("widths of V's hidden layers.", default=(128, 128))
+    value_updates: int = option(
+        "updates of V per iteration, each on all steps of a new batch of windows.", ">= 1", default=2
+    )
+    target_rate: float = option("part of the target value's weights kept per update.", "in [0, 1)", default=0.99)
 
     def setup(self) -> None:
         """Builds V and its target network."""

@@ -36,17 +36,19 @@ class BPTT(MDPAlgorithm):
 
     family = "pathwise"
 
-    horizon: int = option(32, ">= 1", "H, steps per window.")
-    start: Literal["carried", "per_iteration"] = option("carried", "where windows start.")
+    horizon: int = option("H, steps per window.", ">= 1", default=32)
+    start: Literal["carried", "per_iteration"] = option("where windows start.", default="carried")
     max_age: int | None = option(
-        None, ">= 1", "steps after which a world restarts from a fresh state; the task's episode length if None."
+        "steps after which a world restarts from a fresh state; the task's episode length if None.",
+        ">= 1",
+        default=None,
     )
-    gamma: float = option(1.0, "in (0, 1]", "discount.")
-    learning_rate: float = option(3e-3, "> 0", "Adam's step size.")
+    gamma: float = option("discount.", "in (0, 1]", default=1.0)
+    learning_rate: float = option("Adam's step size.", "> 0", default=3e-3)
     decay_iterations: int | None = option(
-        None, ">= 1", "iterations over which the learning rate falls linearly to zero; constant if None."
+        "iterations over which the learning rate falls linearly to zero; constant if None.", ">= 1", default=None
     )
-    max_norm: float = option(1.0, "> 0", "gradients are scaled down to this norm.")
+    max_norm: float = option("gradients are scaled down to this norm.", "> 0", default=1.0)
 
     state: Tensor = buffer()
     age: Tensor = buffer()

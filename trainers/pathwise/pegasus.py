@@ -40,30 +40,31 @@ class Pegasus(MDPAlgorithm):
 
     family = "pathwise"
 
-    horizon: int | None = option(None, ">= 1", "H, steps per scenario; the task's episode length if None.")
-    num_scenarios: int | None = option(None, ">= 1", "m at the start, a multiple of N; N if None.")
+    horizon: int | None = option("H, steps per scenario; the task's episode length if None.", ">= 1", default=None)
+    num_scenarios: int | None = option("m at the start, a multiple of N; N if None.", ">= 1", default=None)
     optimizer: Literal["adam", "lbfgs", "coordinate"] = option(
-        "lbfgs",
         '"lbfgs" with strong-Wolfe line search, "adam", or "coordinate": moves one parameter at a time, for policies '
         "with few.",
+        default="lbfgs",
     )
     gradient: Literal["pathwise", "finite_differences"] = option(
-        "pathwise", '"pathwise" by back-propagation through time, or "finite_differences", two returns per parameter.'
+        '"pathwise" by back-propagation through time, or "finite_differences", two returns per parameter.',
+        default="pathwise",
     )
     learning_rate: float | None = option(
-        None,
-        "> 0",
         "step size: Adam's (if None, 3e-3), the first trial of a line search (1), or the first move of each "
         "coordinate (0.1).",
+        "> 0",
+        default=None,
     )
-    perturbation: float = option(1e-2, "> 0", "move of each parameter for finite differences.")
-    gamma: float = option(1.0, "in (0, 1]", "discount.")
-    gap_every: int = option(10, ">= 1", "iterations between measurements of the gap.")
-    num_fresh: int = option(64, ">= 1", "fresh scenarios for each of them, rounded up to a multiple of N.")
+    perturbation: float = option("move of each parameter for finite differences.", "> 0", default=1e-2)
+    gamma: float = option("discount.", "in (0, 1]", default=1.0)
+    gap_every: int = option("iterations between measurements of the gap.", ">= 1", default=10)
+    num_fresh: int = option("fresh scenarios for each of them, rounded up to a multiple of N.", ">= 1", default=64)
     max_gap: float | None = option(
-        None, ">= 0", "m doubles whenever a larger gap is measured, in units of return; m stays if None."
+        "m doubles whenever a larger gap is measured, in units of return; m stays if None.", ">= 0", default=None
     )
-    max_scenarios: int = option(1024, "m grows no further than this.")
+    max_scenarios: int = option("m grows no further than this.", default=1024)
 
     num_batches: Tensor = buffer()
     coordinate_steps: Tensor = buffer()

@@ -53,76 +53,82 @@ class SHAC(MDPAlgorithm):
 
     family = "pathwise"
 
-    horizon: int = option(16, ">= 1", "H, steps per window. Longer windows depend less on V; their gradients grow.")
-    gamma: float = option(0.99, "in (0, 1]", "discount.")
-    lam: float = option(0.95, "in [0, 1]", "of the critic's lambda-returns.")
+    horizon: int = option(
+        "H, steps per window. Longer windows depend less on V; their gradients grow.", ">= 1", default=16
+    )
+    gamma: float = option("discount.", "in (0, 1]", default=0.99)
+    lam: float = option("of the critic's lambda-returns.", "in [0, 1]", default=0.95)
     actor_lam: float = option(
-        0.95,
-        "in (0, 1]",
         "of the actor's lambda-returns. Below 1, the values of all states of the window count, not only that of the "
         "last: less variance.",
+        "in (0, 1]",
+        default=0.95,
     )
     undiscount: bool = option(
-        True,
         "follow dG_t / du_t at each step t, rather than dG_0 / du_t, which is smaller by (gamma * actor_lam)^t: the "
         "last actions of a window then count as much as the first.",
+        default=True,
     )
     terminal_gradient: bool = option(
-        True,
         "let the gradient of V' in terminal states reach the actor, and fit V to 0 there. Otherwise no gradient says "
         "that a fall can be delayed.",
+        default=True,
     )
     clip_ratio: float | None = option(
-        10.0,
-        "> 0",
         "scale each dG_t / du_t down to this multiple of the batch's median norm (`clip_samples`); None for no "
         "clipping.",
+        "> 0",
+        default=10.0,
     )
     truncation_rate: float = option(
-        0.0,
-        "in [0, 1)",
         "probability per step that an episode is truncated, so that fresh starts, where evaluation begins, stay among "
         "the data.",
+        "in [0, 1)",
+        default=0.0,
     )
     termination_bounds: Mapping[int, float] | None = option(
-        None, "bounds on entries of the observation that end an episode, in training only (`BoundedMDP`)."
+        "bounds on entries of the observation that end an episode, in training only (`BoundedMDP`).", default=None
     )
     actor_ema: float = option(
-        0.9, "in [0, 1)", "part of the averaged actor's weights kept per iteration; 0 for the actor itself."
+        "part of the averaged actor's weights kept per iteration; 0 for the actor itself.", "in [0, 1)", default=0.9
     )
-    target_rate: float = option(0.2, "in [0, 1)", "part of the target value kept per iteration.")
-    learning_rate: float = option(2e-3, "> 0", "of the actor's Adam.")
-    value_learning_rate: float = option(2e-3, "> 0", "of the critic's Adam.")
+    target_rate: float = option("part of the target value kept per iteration.", "in [0, 1)", default=0.2)
+    learning_rate: float = option("of the actor's Adam.", "> 0", default=2e-3)
+    value_learning_rate: float = option("of the critic's Adam.", "> 0", default=2e-3)
     decay_env_steps: Decay = option(
-        None,
-        check_decay,
         "env steps between which both learning rates fall linearly to 2 %: two counts, or the second; None for never.",
+        check_decay,
+        default=None,
     )
-    max_norm: float = option(1.0, "> 0", "gradients of the actor, and of the critic, are scaled down to this norm.")
+    max_norm: float = option(
+        "gradients of the actor, and of the critic, are scaled down to this norm.", "> 0", default=1.0
+    )
     actor_epochs: int = option(
-        1,
-        ">= 1",
         "updates of the actor per window. Later ones reuse the gradient of the first, with a penalty "
         "|g|_median / (2 action_step) |u - u_old|^2 that keeps the actions near those it belongs to.",
+        ">= 1",
+        default=1,
     )
     action_step: float = option(
-        0.1, "> 0", "how far a gradient of median norm moves an action under this penalty, in the action's units."
+        "how far a gradient of median norm moves an action under this penalty, in the action's units.",
+        "> 0",
+        default=0.1,
     )
     entropy_weight: float = option(
-        0.0,
-        ">= 0",
         "weight of the entropy of each action, added to the objective and not to the return. It keeps actions away "
         "from their bounds, where the gradient of tanh vanishes. Needs a GaussianMLP.",
-    )
-    value_hidden_sizes: Sequence[int] = option((128, 128), "widths of the critic's hidden layers.")
-    value_epochs: int = option(16, ">= 1", "passes over the data to fit the critic.")
-    value_windows: int = option(1, ">= 1", "number of latest windows that make up these data.")
-    value_minibatches: int = option(4, ">= 1", "critic updates per pass.")
-    value_slope_weight: float = option(
-        0.0,
         ">= 0",
+        default=0.0,
+    )
+    value_hidden_sizes: Sequence[int] = option("widths of the critic's hidden layers.", default=(128, 128))
+    value_epochs: int = option("passes over the data to fit the critic.", ">= 1", default=16)
+    value_windows: int = option("number of latest windows that make up these data.", ">= 1", default=1)
+    value_minibatches: int = option("critic updates per pass.", ">= 1", default=4)
+    value_slope_weight: float = option(
         "weight of a second error, between the gradients of V and of the returns by the state (`add_slopes`). "
         "Observation and reward must then take any number of rows.",
+        ">= 0",
+        default=0.0,
     )
 
     state: Tensor = buffer()

@@ -124,7 +124,7 @@ class NumpyPolicy:
 
     def reset(self) -> None:
         """Starts a new episode: clears what the policy carries from step to step, if it does."""
-        self.policy.forget()
+        self.policy.reset()
 
 
 def load_policy(run: str | Path, policy: Policy | None = None) -> NumpyPolicy:

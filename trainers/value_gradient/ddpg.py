@@ -48,16 +48,18 @@ class DDPG(Deterministic):
         "normalize": False,
     }
 
-    exploration: Literal["gaussian", "ou"] = option("ou")
-    batch_size: int = option(64)
+    exploration: Literal["gaussian", "ou"] = option(default="ou")
+    batch_size: int = option(default=64)
     target_range: tuple[float, float] | None = option(
-        None, check_target_range, "bounds that y is clipped to, for returns with known bounds; None for no clipping."
+        "bounds that y is clipped to, for returns with known bounds; None for no clipping.",
+        check_target_range,
+        default=None,
     )
-    target_rate: float = option(0.999)
-    learning_rate: float = option(1e-4)
-    critic_learning_rate: float = option(1e-3)
-    critic_weight_decay: float = option(1e-2)
-    critic_hidden_sizes: Sequence[int] = option((400, 300))
+    target_rate: float = option(default=0.999)
+    learning_rate: float = option(default=1e-4)
+    critic_learning_rate: float = option(default=1e-3)
+    critic_weight_decay: float = option(default=1e-2)
+    critic_hidden_sizes: Sequence[int] = option(default=(400, 300))
 
     def setup(self) -> None:
         """Makes critic, replay buffer, noise and target networks."""

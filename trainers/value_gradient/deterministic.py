@@ -16,11 +16,15 @@ from diffsim.trainers.value_gradient.off_policy import OffPolicy
 class Deterministic(OffPolicy):
     """Acts by u = mu(o) + noise, clipped to the bounds, with a part of uniformly random actions."""
 
-    exploration: Literal["gaussian", "ou"] = option("gaussian", "kind of noise (see `Exploration`).")
-    exploration_std: float = option(0.2, "in [0, inf)", "of the noise per step, in units of the actions' half widths.")
-    random_action_rate: float = option(0.0, "in [0, 1]", "probability that an action is uniformly random instead.")
+    exploration: Literal["gaussian", "ou"] = option("kind of noise (see `Exploration`).", default="gaussian")
+    exploration_std: float = option(
+        "of the noise per step, in units of the actions' half widths.", "in [0, inf)", default=0.2
+    )
+    random_action_rate: float = option(
+        "probability that an action is uniformly random instead.", "in [0, 1]", default=0.0
+    )
     action_penalty: float = option(
-        0.0, ">= 0", "weight of the mean squared action, in units of half widths, in the policy's loss."
+        "weight of the mean squared action, in units of half widths, in the policy's loss.", ">= 0", default=0.0
     )
 
     def setup(self) -> None:

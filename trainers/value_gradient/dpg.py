@@ -39,11 +39,11 @@ class DPG(Deterministic):
         "activation": "relu",
     }
 
-    data: Literal["on_policy", "off_policy"] = option("off_policy", "which steps to learn from.")
-    updates_per_step: float = option(0.25)
-    learning_rate: float = option(1e-4)
-    critic_learning_rate: float = option(1e-3)
-    critic_hidden_sizes: Sequence[int] = option((64, 64))
+    data: Literal["on_policy", "off_policy"] = option("which steps to learn from.", default="off_policy")
+    updates_per_step: float = option(default=0.25)
+    learning_rate: float = option(default=1e-4)
+    critic_learning_rate: float = option(default=1e-3)
+    critic_hidden_sizes: Sequence[int] = option(default=(64, 64))
     target_rate: float = buffer()  # no target networks
 
     def setup(self) -> None:

@@ -31,13 +31,13 @@ class DQN(OffPolicy):
 
     run_defaults = {"num_envs": 1, "evaluate_every": 10, "policy": "DiscreteQMLP"}
 
-    exploration_rate: float = option(1.0, "in [0, 1]", "probability of a random action after the warm-up.")
-    final_exploration_rate: float = option(0.05, "in [0, 1]", "value that this probability falls to.")
+    exploration_rate: float = option("probability of a random action after the warm-up.", "in [0, 1]", default=1.0)
+    final_exploration_rate: float = option("value that this probability falls to.", "in [0, 1]", default=0.05)
     exploration_env_steps: int = option(
-        10_000, ">= 1", "env steps after the warm-up over which it falls linearly to that value."
+        "env steps after the warm-up over which it falls linearly to that value.", ">= 1", default=10_000
     )
-    batch_size: int = option(128)
-    learning_rate: float = option(1e-3)
+    batch_size: int = option(default=128)
+    learning_rate: float = option(default=1e-3)
 
     critic: DiscreteQMLP = buffer()  # the policy; there is no other network to set options of
     critic_learning_rate: float = buffer()

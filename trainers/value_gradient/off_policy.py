@@ -39,32 +39,36 @@ class OffPolicy(ModelFree):
     num_critics = 1
 
     critic: nn.Module = given(
-        None, "Q, from observations [B, O] and actions [B, A] to values [K, B]; a new `QMLP` if None."
+        "Q, from observations [B, O] and actions [B, A] to values [K, B]; a new `QMLP` if None.", default=None
     )
-    replay: ReplayBuffer = given(None, "stores experience; a new `ReplayBuffer` of `replay_size` steps if None.")
+    replay: ReplayBuffer = given(
+        "stores experience; a new `ReplayBuffer` of `replay_size` steps if None.", default=None
+    )
     steps: int = option(
-        1000, ">= 1", "env steps per iteration, of all copies together; rounded up to whole steps of all copies."
+        "env steps per iteration, of all copies together; rounded up to whole steps of all copies.",
+        ">= 1",
+        default=1000,
     )
-    warmup_steps: int = option(1000, ">= 0", "env steps of random actions before the first update.")
-    updates_per_step: float = option(1.0, "> 0", "updates per env step of one copy; may be below 1.")
-    batch_size: int = option(256, ">= 1", "samples per update.")
-    replay_size: int = option(1_000_000, "steps that the replay buffer holds.")
-    num_steps: int = option(1, ">= 1", "n, the number of rewards that a target sums before its value.")
-    target_rate: float = option(0.995, "in [0, 1)", "part of the target networks kept per update.")
-    learning_rate: float = option(3e-4, "> 0", "of the policy's Adam.")
-    critic_learning_rate: float = option(3e-4, "> 0", "of the critic's Adam.")
+    warmup_steps: int = option("env steps of random actions before the first update.", ">= 0", default=1000)
+    updates_per_step: float = option("updates per env step of one copy; may be below 1.", "> 0", default=1.0)
+    batch_size: int = option("samples per update.", ">= 1", default=256)
+    replay_size: int = option("steps that the replay buffer holds.", default=1_000_000)
+    num_steps: int = option("n, the number of rewards that a target sums before its value.", ">= 1", default=1)
+    target_rate: float = option("part of the target networks kept per update.", "in [0, 1)", default=0.995)
+    learning_rate: float = option("of the policy's Adam.", "> 0", default=3e-4)
+    critic_learning_rate: float = option("of the critic's Adam.", "> 0", default=3e-4)
     decay_env_steps: Decay = option(
-        None,
-        check_decay,
         "env steps between which all learning rates fall linearly to 0: two counts, or the second; None for never.",
+        check_decay,
+        default=None,
     )
-    critic_weight_decay: float = option(0.0, ">= 0", "of the critic's Adam.")
-    critic_hidden_sizes: Sequence[int] = option((256, 256), "widths of each Q function's hidden layers.")
+    critic_weight_decay: float = option("of the critic's Adam.", ">= 0", default=0.0)
+    critic_hidden_sizes: Sequence[int] = option("widths of each Q function's hidden layers.", default=(256, 256))
     critic_layer_norm: bool = option(
-        False, "normalise these layers, which reduces the overestimation that many updates per step cause."
+        "normalise these layers, which reduces the overestimation that many updates per step cause.", default=False
     )
     compile_updates: bool = option(
-        False, "compile updates by torch.compile before the first one, in about 30 s; needs a C++ compiler."
+        "compile updates by torch.compile before the first one, in about 30 s; needs a C++ compiler.", default=False
     )
 
     def setup(self) -> None:

@@ -45,11 +45,11 @@ class SAC(OffPolicy):
     }
     num_critics = 2
 
-    temperature: float = option(1.0, "> 0", "alpha; its initial value if it is learned.")
+    temperature: float = option("alpha; its initial value if it is learned.", "> 0", default=1.0)
     learn_temperature: bool = option(
-        True, "adapt alpha until the entropy is `target_entropy`, at the policy's learning rate."
+        "adapt alpha until the entropy is `target_entropy`, at the policy's learning rate.", default=True
     )
-    target_entropy: float = option(-1.0, "per dimension of the action, in nats.")
+    target_entropy: float = option("per dimension of the action, in nats.", default=-1.0)
 
     def setup(self) -> None:
         """Makes critics, replay buffer, target critics and temperature.

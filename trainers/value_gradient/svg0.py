@@ -67,15 +67,15 @@ class SVG0(ModelFree):
         "activation": "elu",
     }
 
-    critic: nn.Module = given(None, "Q; a new `QMLP` if None.")
-    horizon: int = option(32, ">= 1", "T, steps of each copy per window.")
-    lam: float = option(0.9, "in [0, 1]", "of the critic's lambda-returns.")
-    epochs: int = option(10, ">= 1", "passes over a window, first for the critic, then for the actor.")
-    minibatches: int = option(4, ">= 1", "updates of each per pass.")
-    learning_rate: float = option(1e-4, "> 0", "of the policy's Adam.")
-    critic_learning_rate: float = option(1e-3, "> 0", "of the critic's Adam.")
-    normalize_reward: bool = option(True, "divide rewards by the running standard deviation of the return.")
-    critic_hidden_sizes: Sequence[int] = option((128, 128), "widths of the critic's hidden layers.")
+    critic: nn.Module = given("Q; a new `QMLP` if None.", default=None)
+    horizon: int = option("T, steps of each copy per window.", ">= 1", default=32)
+    lam: float = option("of the critic's lambda-returns.", "in [0, 1]", default=0.9)
+    epochs: int = option("passes over a window, first for the critic, then for the actor.", ">= 1", default=10)
+    minibatches: int = option("updates of each per pass.", ">= 1", default=4)
+    learning_rate: float = option("of the policy's Adam.", "> 0", default=1e-4)
+    critic_learning_rate: float = option("of the critic's Adam.", "> 0", default=1e-3)
+    normalize_reward: bool = option("divide rewards by the running standard deviation of the return.", default=True)
+    critic_hidden_sizes: Sequence[int] = option("widths of the critic's hidden layers.", default=(128, 128))
 
     def setup(self) -> None:
         """Makes the critic, unless it is given.

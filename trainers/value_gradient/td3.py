@@ -39,10 +39,14 @@ class TD3(Deterministic):
     }
     num_critics = 2
 
-    exploration_std: float = option(0.1)
-    target_noise: float = option(0.2, ">= 0", "std of the noise on the targets' actions, in units of half widths.")
-    target_noise_clip: float = option(0.5, ">= 0", "largest magnitude of this noise, in the same units.")
-    policy_delay: int = option(2, ">= 1", "updates of the critics per update of the policy and target networks.")
+    exploration_std: float = option(default=0.1)
+    target_noise: float = option(
+        "std of the noise on the targets' actions, in units of half widths.", ">= 0", default=0.2
+    )
+    target_noise_clip: float = option("largest magnitude of this noise, in the same units.", ">= 0", default=0.5)
+    policy_delay: int = option(
+        "updates of the critics per update of the policy and target networks.", ">= 1", default=2
+    )
 
     def setup(self) -> None:
         """Makes critics, replay buffer, noise and target networks."""
