@@ -115,7 +115,7 @@ def simulation(guess: Estimate) -> Callable[[Tensor], Tensor]:
 
 
 def linearized(theta: Tensor) -> tuple[Tensor, Tensor]:
-    """Positions [SAMPLES] m and their derivative [SAMPLES, 2] by theta [2].
+    """Positions [SAMPLES] m and their derivative with respect to theta [2]: [SAMPLES, 2].
 
     The scene is compiled with this mass and friction, because MuJoCo's compiler computes the softness of contacts from
     the mass. The derivative neglects this dependence: it is small, and has no effect where the motions agree.

@@ -1,9 +1,9 @@
-"""Settings that must be made before any kernel loads, and the skip of GPU tests where there is no GPU."""
+"""Sets the precision before any kernel loads, and skips GPU tests on machines without a GPU."""
 
 import gc
 import os
 
-# Everything is tested in float64, chosen before anything imports diffsim; float32 has processes of its own.
+# Tests run in float64, which must be set before diffsim is imported; tests of float32 start other processes.
 os.environ.setdefault("DIFFSIM_X64", "1")
 
 import pytest
@@ -22,5 +22,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What was imported stays: to look through it for garbage takes a tenth of the tests' time."""
+    """Exempts imported objects from garbage collection, which would take a tenth of the tests' time."""
     gc.freeze()

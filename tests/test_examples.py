@@ -1,4 +1,4 @@
-"""Examples, run as a user runs them."""
+"""Runs the examples from the command line."""
 
 import importlib
 import re
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def run(*arguments: str) -> str:
-    """Output of `python -m ...`."""
+    """Returns the output of `python -m ...`."""
     command = [sys.executable, "-m", *arguments]
     return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
@@ -33,7 +33,7 @@ def test_own_task():
 
 
 def test_partial_observation():
-    """A model with memory predicts hidden quantities better, even after a short fit."""
+    """A model with memory predicts better from incomplete observations, even after a short fit."""
     output = run("examples.partial_observation", "--steps", "2000", "--epochs", "6")
     rows = re.findall(r"^(without|with) memory +(\S+) +(\S+)$", output, re.M)
     (_, *without), (_, *memory) = rows

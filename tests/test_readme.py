@@ -21,7 +21,7 @@ def blocks(language: str, text: str) -> list[str]:
 
 
 def commands(start: str) -> list[str]:
-    """Commands in shell blocks that start with `start` (after `--` or `&&`), without comments; each once."""
+    """Distinct commands in shell blocks that start with `start` (also after `--` or `&&`), without comments."""
     lines = [
         line.split("#")[0] for text in PAGES.values() for block in blocks("bash", text) for line in block.splitlines()
     ]
@@ -42,18 +42,18 @@ def test_files_and_modules_of_the_commands_exist():
         assert (ROOT / f"{command.split()[2].replace('.', '/')}.py").is_file(), command
 
 
-def test_ci_finds_its_commands():
+def test_ci_runs_the_commands_of_the_readme():
     for start in ("pip install -e . && diffsim fit", 'pip install -e ".[test]" && pytest'):
         assert f"\n{start}" in README and start in (ROOT / ".ci" / "run").read_text()
 
 
-def test_the_python_example_of_the_readme_runs():
+def test_python_example_of_the_readme_runs():
     (code,) = blocks("python", README)
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_to_files_and_headings(page):
+def test_links_point_to_existing_files_and_headings(page):
     for target in re.findall(r"\]\((?!https?:)([^)]+)\)", PAGES[page]):
         name, _, heading = target.partition("#")
         path = (page.parent / name).resolve() if name else page
@@ -64,5 +64,5 @@ def test_links_lead_to_files_and_headings(page):
             assert heading in anchors, target
 
 
-def test_the_readme_is_short():
+def test_readme_is_short():
     assert len(README.splitlines()) <= 150

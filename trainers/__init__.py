@@ -1,4 +1,4 @@
-"""Algorithms that train policies, and what runs, evaluates and compares them."""
+"""Algorithms that train policies, and tools that run, evaluate and compare them."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ _MODULES = {
     "load_policy": "run.api",
     "option": "options",
 }
-"""Module of each name that is no algorithm of ours, imported when the name is first used."""
+"""Module of each name that is not one of our algorithms, imported when the name is first used."""
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""What every algorithm is: options, networks, optimizers, and `iterate`."""
+"""Base classes of algorithms: options, networks, optimizers, and `iterate`."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Evaluator = Callable[[Policy], dict[str, float]]
 
 
 class Training(nn.Module, ABC):
-    """Something that is trained iteration by iteration. It needs no Lightning; `LightningTraining` runs it there.
+    """Base of everything that is trained in iterations. It does not need Lightning; `LightningTraining` adapts it.
 
         training.train_iteration()    # calls iterate, and counts
 
-    What must survive a stop is a parameter, a buffer, an optimizer's state, or in `training_state`. Resuming is exact,
-    bit for bit. `generator` is the only source of randomness.
+    What resuming needs is a parameter, a buffer, an optimizer's state, or in `training_state`. Resuming is exact, bit
+    for bit. `generator` is the only source of randomness.
 
     Attributes:
         optimizers: what `make_optimizers` returned.
@@ -36,9 +36,9 @@ class Training(nn.Module, ABC):
         generator: the source of randomness, on this device.
         iteration: number of iterations done.
         env_steps: env steps taken.
-        metrics: what the last iteration measured.
-        folder: where a run keeps what is too large to be written anew with every checkpoint; None to keep all of it
-            in the checkpoint. It must be set before a checkpoint is loaded.
+        metrics: metrics of the last iteration.
+        folder: where a run stores data that is too large to rewrite with every checkpoint; None to store all of it in
+            the checkpoint. It must be set before a checkpoint is loaded.
         finished: whether there is nothing left to train.
     """
 
@@ -60,7 +60,7 @@ class Training(nn.Module, ABC):
         """Does one iteration, counts its `env_steps`, and returns what to log."""
 
     def make_optimizers(self) -> list[Optimizer]:
-        """The optimizers, in an order that checkpoints keep."""
+        """The optimizers. Checkpoints store their states in this order."""
         return []
 
     def train_iteration(self) -> dict[str, float]:
@@ -71,17 +71,17 @@ class Training(nn.Module, ABC):
         return self.metrics
 
     def evaluate(self) -> dict[str, float]:
-        """Measures what has been trained."""
+        """Returns metrics of an evaluation."""
         return {}
 
     def check(self) -> None:
-        """Finds what would stop training, before it starts.
+        """Checks before training whether it can run.
 
-        Raises: UsageError that says what.
+        Raises: UsageError that says why not.
         """
 
     def close(self) -> None:
-        """Ends helper processes. Training can go on afterwards: they are started again."""
+        """Stops helper processes. They restart if training continues."""
 
     def set_folder(self, folder: Path) -> None:
         """Sets `folder`."""
@@ -97,7 +97,7 @@ class Training(nn.Module, ABC):
         """Takes one optimizer step that reduces a loss. The gradient is scaled down to at most `max_norm`.
 
         Args:
-            loss: computes the number to reduce, with its graph. A line search calls it several times.
+            loss: computes the number to minimise, with its graph. A line search calls it several times.
             optimizer: of the parameters to change.
             max_norm: largest 2-norm of the gradient over all of them.
 
@@ -122,7 +122,7 @@ class Training(nn.Module, ABC):
         return first[0]
 
     def training_state(self) -> dict[str, Any]:
-        """What a checkpoint needs beside parameters, buffers and optimizers' states: plain tensors and numbers."""
+        """What a checkpoint needs besides parameters, buffers and optimizers' states: plain tensors and numbers."""
         return {
             "format": CHECKPOINT_FORMAT,
             "iteration": self.iteration,
@@ -147,8 +147,8 @@ class Algorithm(Training):
             def make_optimizers(self) -> ...      # list of optimizers
             def iterate(self) -> ...              # one iteration; returns metrics
 
-    The declarations make the constructor: see `diffsim.trainers.options`. A subclass may also write its own
-    constructor, that passes on to this one what it does not know.
+    The declarations make the constructor: see `diffsim.trainers.options`. A subclass may also have its own
+    constructor, which passes the remaining arguments to this one.
 
     Attributes:
         options: every argument of the constructor by name.
@@ -197,17 +197,17 @@ class Algorithm(Training):
         """Builds networks and buffers from the options."""
 
     def train_iteration(self) -> dict[str, float]:
-        """Runs `iterate`, after what the policy anneals by env steps is set."""
+        """Anneals the policy by env steps, then runs `iterate`."""
         self.policy.anneal(self.env_steps)
         return super().train_iteration()
 
     def evaluate(self) -> dict[str, float]:
-        """Measures the policy in the official environment."""
+        """Evaluates the policy in the official environment."""
         return {} if self.evaluation is None else self.evaluation(self.policy)
 
 
 def _own_signature(cls: type[Algorithm]) -> inspect.Signature:
-    """Signature of a class that writes its own constructor: its arguments, and those that **kwargs pass on."""
+    """Signature of a class with its own constructor: its arguments, and those that it passes on as **kwargs."""
     own = list(inspect.signature(vars(cls)["__init__"], eval_str=True).parameters.values())[1:]
     named = [p for p in own if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     if len(named) < len(own):
@@ -221,10 +221,10 @@ class MDPAlgorithm(Algorithm):
     """Learns through a differentiable MDP: a simulated task, or a learned model."""
 
     mdp: MDP = given("differentiable dynamics, reward and observation.")
-    policy: Policy = given("what is trained.")
-    seed: int = option("of initial states and noises.", ">= 0", default=0)
+    policy: Policy = given("the policy to train.")
+    seed: int = option("seed of initial states and noises.", ">= 0", default=0)
     evaluation: Evaluator | None = given(
-        "from the policy to metrics; None for no evaluations.", default=None, kw_only=True
+        "maps the policy to metrics; None for no evaluations.", default=None, kw_only=True
     )
 
     @property

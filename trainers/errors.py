@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class UsageError(ValueError):
-    """The command was given something it cannot use; the message says what, and what would be right."""
+    """An input cannot be used; the message says which one, and what would be valid."""
 
 
 class OptionError(UsageError):
@@ -12,7 +12,7 @@ class OptionError(UsageError):
 
 
 class CheckpointError(UsageError):
-    """A file is not a checkpoint that can be used; the message names it and says why."""
+    """A file is not a usable checkpoint; the message names it and says why."""
 
 
 class NonFiniteError(FloatingPointError):

@@ -1,4 +1,4 @@
-"""What algorithms have in common that learn from a vector environment, without its derivatives."""
+"""Base class of algorithms that learn from a vector environment, without its derivatives."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class ModelFree(Algorithm):
     """Acts in N copies of an environment that continue from one iteration to the next, and logs episode returns.
 
     Attributes:
-        normalize_reward: learn from rewards in units of the running standard deviation of the return, where an
-            algorithm asks for `scaled_reward`; an option of some subclasses.
+        normalize_reward: whether `scaled_reward` divides rewards by the running standard deviation of the return; an
+            option of some subclasses.
     """
 
     env: VectorEnv = given(
-        "N copies of any kind that Gymnasium has, whose autoreset mode is DISABLED; or our simulator's."
+        "N copies: a Gymnasium vector environment with autoreset mode DISABLED, or one of our simulator."
     )
-    policy: Policy = given("what is trained.")
+    policy: Policy = given("the policy to train.")
     gamma: float = option("discount.", "in (0, 1]", default=0.99)
-    seed: int = option("of random choices and of the environments.", ">= 0", default=0)
+    seed: int = option("seed of random choices and of the environments.", ">= 0", default=0)
     evaluation: Evaluator | None = given(
-        "from the policy to metrics; None for no evaluations.", default=None, kw_only=True
+        "maps the policy to metrics; None for no evaluations.", default=None, kw_only=True
     )
 
     running_return: Tensor = buffer()
@@ -50,12 +50,12 @@ class ModelFree(Algorithm):
 
     @property
     def envs(self) -> ResumableEnv:
-        """`env`, whose state checkpoints can hold."""
+        """`env`, whose state can be saved in a checkpoint."""
         assert isinstance(self.env, ResumableEnv)
         return self.env
 
     def collect(self, actor: Actor, noise: Tensor) -> Trajectory:
-        """Follows `actor` from the present states of the environments, one step for each of `noise` [H, N, Z]."""
+        """Takes H steps with `actor` from the current states of the environments, with `noise` [H, N, Z]."""
         trajectory, _ = collect(self.envs, actor, self.envs.obs, noise)
         finished, self.running_return = episode_returns(trajectory.reward, trajectory.ended, self.running_return)
         self.finished_returns.append(finished)

@@ -1,4 +1,4 @@
-"""Problems whose policy gradient is known, and one estimate per copy by each estimator."""
+"""Problems with a known policy gradient, and an estimate per copy for each estimator."""
 
 from functools import cache
 
@@ -20,7 +20,7 @@ NAMES = ["pathwise", "windows", *LIKELIHOOD_RATIOS, *DIFFERENCES, "mixture", "to
 
 
 class Problem:
-    """An MDP, a policy, their exact gradient and value, and one estimate per copy by each estimator."""
+    """An MDP, a policy, their exact gradient and value, and an estimate per copy for each estimator."""
 
     def __init__(self, mdp, policy, horizon, exact, value, seed=0):
         self.mdp, self.policy, self.exact, self.value = mdp, policy, exact, value
@@ -31,7 +31,7 @@ class Problem:
 
     @cache  # noqa: B019 the problems exist as long as the tests
     def estimate(self, name):
-        """[N, D]."""
+        """Gradients of one estimator: [N, D]."""
         setting = (self.mdp, self.policy, self.scenarios)
         if name == "pathwise":
             return pathwise_gradients(*setting, 1.0)

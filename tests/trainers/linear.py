@@ -70,17 +70,17 @@ class LinearPolicy(nn.Module):
         return action if noise is None else action + noise
 
     def anneal(self, env_steps):
-        """Nothing changes by itself."""
+        """Changes nothing."""
 
 
 class NoisyLinearPolicy(LinearPolicy):
-    """The same, asking for noise."""
+    """A linear policy that takes noise."""
 
     noise_size = 1
 
 
 class DiscountedLinearQuadratic(LinearQuadratic):
-    """The same for ever, discounted, with bounds so wide that no action meets them. Everything in closed form.
+    """The discounted system with infinite horizon, and action bounds that are never reached. All values in closed form.
 
     Under u = K x + std * z, with C = A + BK:
         V(x) = -(x'Px + c),   P = Q + K'RK + gamma C'PC,   (1 - gamma) c = std^2 (R + gamma B'PB)

@@ -10,7 +10,7 @@ from tests.trainers.linear import LinearQuadratic
 
 
 class LinearGaussian(nn.Module):
-    """u = K o + exp(log_std) * z: like `GaussianMLP`, without perceptron and squashing."""
+    """u = K o + exp(log_std) * z: a `GaussianMLP` without hidden layers and squashing."""
 
     normalizer = None
 

@@ -17,7 +17,7 @@ RUNS = Path(__file__).with_name("old_runs")
 
 
 def resumed(run: Path, output: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """The next row of metrics, as the present code and as the code that made the run computed it."""
+    """The next row of metrics, by the current code and by the code that made the run."""
     folder = output / run.name
     shutil.copytree(run, folder)
     assert main(["fit", "--resume", str(folder), "--iterations", "3"]) == 0, run.name
@@ -33,9 +33,9 @@ def check(output: Path) -> None:
         found, expected = resumed(run, output)
         assert found["iteration"] == "3"
         if run.name == "A3C":
-            continue  # its learners race: no two runs are equal
+            continue  # its processes are not synchronised, so runs are not reproducible
         for name, text in expected.items():
-            # Another processor may round otherwise.
+            # Rounding may differ on another processor.
             assert (found[name] == text) or float(found[name]) == pytest.approx(float(text), rel=1e-3), (run.name, name)
     assert load_policy(RUNS / "SHAC")([0.0, 0.1, 0.0, 0.0]).shape == (1,)
     assert main(["evaluate", str(RUNS / "PPO"), "--episodes", "1"]) == 0

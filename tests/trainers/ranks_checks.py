@@ -1,4 +1,4 @@
-"""Checks run by test_ranks.py in each of two processes, which share the worlds of a task."""
+"""Checks that test_ranks.py runs in two processes, which share the worlds of a task."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ def _group():
 
 
 def play(task):
-    """Where six worlds stand after four steps, what they observe, and a gradient by all actions and the first state."""
+    """State and observation of six worlds after four steps, a sum over them, and its gradients."""
     start = task.initial(torch.Generator().manual_seed(0)).requires_grad_(True)
     actions = torch.linspace(-0.4, 0.4, 4 * 6 * task.action_space.shape[0], dtype=task.dtype)
     actions = actions.view(4, 6, -1).requires_grad_(True)
@@ -32,7 +32,7 @@ def play(task):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_shared_worlds_move_and_differentiate_as_in_one_process(name):
+def test_shared_worlds_have_the_same_states_and_gradients_as_one_process(name):
     shared = diffsim.shard(diffsim.make(name, num_envs=3))
     assert shared.num_envs == 6
     for found, expected in zip(play(shared), play(diffsim.make(name, num_envs=6)), strict=True):
@@ -40,7 +40,7 @@ def test_shared_worlds_move_and_differentiate_as_in_one_process(name):
         assert found.abs().sum() > 0
 
 
-def test_process_noise_is_shared_too():
+def test_shared_worlds_have_the_same_process_noise_as_one_process():
     noise = torch.randn(6, 6, generator=torch.Generator().manual_seed(1)).to(diffsim.dtype)
     found = []
     for task in (
@@ -58,7 +58,7 @@ def test_rows_must_be_those_of_all_worlds():
         shared.simulator.step(torch.zeros(3, 12), torch.zeros(3, 3))
 
 
-def test_what_diverges_is_told_with_the_first_world_of_its_process():
+def test_error_of_divergence_names_the_first_world_of_the_process():
     task = diffsim.make("Hopper-v5", num_envs=3)
     shared = diffsim.shard(task)
     state = torch.zeros(6, 12, dtype=task.dtype)
@@ -76,5 +76,5 @@ def test_gradients_are_averaged():
     assert weight.grad.tolist() == [2.0, 0.0] and unused.grad is None
 
 
-def test_what_holds_on_one_rank_is_known_to_all():
+def test_any_rank_is_true_on_all_ranks():
     assert any_rank(rank() == 1) and not any_rank(False)

@@ -1,4 +1,4 @@
-"""Training runs without a screen, and what holds of any that is resumed."""
+"""Training runs without output, and the check that resuming is exact."""
 
 import io
 from dataclasses import replace
@@ -28,7 +28,10 @@ def runner(options: RunOptions):
 
 
 def assert_resumes_exactly(run, fresh, tmp_path: Path, trained: str, iterations: int = 6) -> list[dict[str, float]]:
-    """Whole or with a stop halfway, it ends in the same bits; weights called `trained` moved on. The metrics."""
+    """Checks that a run with a stop halfway is bitwise equal to one without, and that weights called `trained` change.
+
+    Returns: the rows of metrics.
+    """
     whole = run(fresh(), tmp_path / "whole", iterations)
     run(fresh(), tmp_path / "parts", iterations // 2)
     halfway = read_checkpoint(RunFolder(tmp_path / "parts").checkpoint)

@@ -1,4 +1,4 @@
-"""Environments so small that what is to be learned in them is known."""
+"""Small environments with known optimal behaviour."""
 
 from functools import partial
 
@@ -9,7 +9,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 
 class Chain(gymnasium.Env):
-    """Pays 1 per step for ever; cut short after `limit` steps, which is reported as it is, or wrongly as an end."""
+    """Reward 1 per step. After `limit` steps an episode is truncated, or terminated if `honest` is false."""
 
     observation_space = Box(-1.0, 1.0, (1,), np.float64)
     action_space = Box(-1.0, 1.0, (1,), np.float32)
@@ -29,7 +29,7 @@ class Chain(gymnasium.Env):
 
 
 class Target(gymnasium.Env):
-    """Episodes of two steps; pays most for an action of `best`, seen as 0 and 1."""
+    """Episodes of two steps. The best action is `best` times the observed sign; if discrete, 1 plus the sign."""
 
     observation_space = Box(-2.0, 2.0, (2,), np.float64)
     best = 0.6

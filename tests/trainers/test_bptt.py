@@ -1,4 +1,4 @@
-"""BPTT on a linear system: what it climbs, where its worlds start, and that resuming is exact."""
+"""BPTT on a linear system: its objective and gradient, initial states of windows, and exact resuming."""
 
 import pytest
 import torch
@@ -31,7 +31,7 @@ def test_objective_is_the_mean_discounted_reward_by_hand():
     assert algorithm.objective(trajectory).item() == pytest.approx((1 + 0.5 * 2) / 3)
 
 
-def test_first_step_is_along_the_closed_form_gradient(tmp_path):
+def test_first_step_follows_the_closed_form_gradient(tmp_path):
     mdp, policy = LinearQuadratic(4), LinearPolicy()
     algorithm = BPTT(mdp, policy, horizon=10, start="per_iteration", max_norm=0.01)
     before = policy.K.detach().clone()
@@ -44,7 +44,7 @@ def test_first_step_is_along_the_closed_form_gradient(tmp_path):
 
 
 def test_adam_does_not_learn_without_a_gradient(tmp_path):
-    """Negative control: with the dynamics cut from the graph, and reward blind to action, nothing moves."""
+    """Negative control: without gradients through dynamics and reward, the policy does not change."""
 
     class Cut(LinearQuadratic):
         def transition(self, state, action, noise=None):
@@ -69,7 +69,7 @@ def test_carried_windows_start_where_the_last_one_ended(tmp_path):
     assert not scenarios.initial.requires_grad
 
 
-def test_fresh_starts():
+def test_start_per_iteration_draws_new_states():
     algorithm = BPTT(LinearQuadratic(3), LinearPolicy(), start="per_iteration")
     first, second = algorithm.next_scenarios()[0], algorithm.next_scenarios()[0]
     assert not torch.equal(first.initial, second.initial)
@@ -89,7 +89,7 @@ def test_learning_rate_falls_linearly(tmp_path):
     ],
     ids=["carried", "per_iteration"],
 )
-def test_resuming_is_exact_to_the_bit(tmp_path, kwargs):
+def test_resuming_is_bitwise_exact(tmp_path, kwargs):
     def fresh():
         torch.manual_seed(3)
         mdp = LinearQuadratic(3, noise_std=0.1, bound=1.5)
@@ -100,7 +100,7 @@ def test_resuming_is_exact_to_the_bit(tmp_path, kwargs):
 
 
 def test_resume_needs_the_generator_too(tmp_path):
-    """Negative control: the same resume with another generator state ends elsewhere."""
+    """Negative control: resuming with another generator state gives other weights."""
 
     def fresh():
         return BPTT(LinearQuadratic(3, noise_std=0.1), LinearPolicy(), horizon=5)
@@ -116,7 +116,7 @@ def test_resume_needs_the_generator_too(tmp_path):
 
 
 class Kinked(LinearQuadratic):
-    """A dynamics whose derivative is nan in world 1, in the third call to `transition`."""
+    """Dynamics whose derivative is nan in world 1 at time step 2 of a window of 5."""
 
     calls = 0
 
@@ -128,7 +128,7 @@ class Kinked(LinearQuadratic):
         return super().transition(state, action) + kink
 
 
-def test_a_nonfinite_gradient_stops_before_the_step(tmp_path):
+def test_nonfinite_gradient_raises_before_the_update(tmp_path):
     policy = LinearPolicy()
     message = "gradient norm must be finite, got nan; .* in world 1 at time step 2 of the window"
     with pytest.raises(NonFiniteError, match=message):
@@ -149,6 +149,6 @@ def test_a_nonfinite_gradient_stops_before_the_step(tmp_path):
         ({"seed": -1}, "seed must be >= 0, got -1"),
     ],
 )
-def test_messages_name_argument_rule_and_value(kwargs, message):
+def test_errors_name_argument_rule_and_value(kwargs, message):
     with pytest.raises(ValueError, match=message):
         BPTT(LinearQuadratic(), LinearPolicy(), **kwargs)

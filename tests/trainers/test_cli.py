@@ -21,7 +21,7 @@ SMALL = ["--task", "Reacher-v5", "--num_envs", "2", "--horizon", "3", "--evaluat
 SMALL += ["--hidden_sizes", "[4]", "--evaluate_every", "2"]
 
 
-def test_fit_leaves_a_run_folder_and_prints_the_table(tmp_path, capsys):
+def test_fit_writes_a_run_folder_and_prints_the_table(tmp_path, capsys):
     assert diffsim("fit", *SMALL, "--iterations", 4, "--run", tmp_path / "run") == 0
     printed = "".join(capsys.readouterr().out.split())
     folder = RunFolder(tmp_path / "run")
@@ -36,18 +36,18 @@ def test_fit_leaves_a_run_folder_and_prints_the_table(tmp_path, capsys):
     assert config["horizon"] == 3 and config["gamma"] == 1.0 and "resume" not in config
 
 
-def test_env_steps_are_a_budget_that_resuming_can_raise(tmp_path):
+def test_resume_can_raise_the_budget_of_env_steps(tmp_path):
     run = tmp_path / "run"
     assert diffsim("fit", *SMALL, "--env_steps", 13, "--run", run) == 0
     assert [row["env_steps"] for row in metrics(run)] == ["6", "12", "18"]
     assert saved(run)["diffsim"]["env_steps"] == 18
     assert diffsim("fit", "--resume", run) == 0
-    assert len(metrics(run)) == 3, "nothing was left to do"
+    assert len(metrics(run)) == 3, "the budget was already spent"
     assert diffsim("fit", "--resume", run, "--env_steps", 30) == 0
     assert [row["env_steps"] for row in metrics(run)] == ["6", "12", "18", "24", "30"]
 
 
-def test_training_kwargs_change_what_is_trained_on_and_not_what_is_evaluated():
+def test_training_kwargs_apply_to_training_but_not_to_evaluation():
     values = {"task": "Reacher-v5", "task_kwargs": {"reward_control_weight": 2.0}, "horizon": 2}
     options = RunOptions(
         task="Reacher-v5", task_kwargs=values["task_kwargs"], training_kwargs={"reward_control_weight": 3.0}
@@ -57,7 +57,7 @@ def test_training_kwargs_change_what_is_trained_on_and_not_what_is_evaluated():
     assert algorithm.evaluation.task_kwargs == {"reward_control_weight": 2.0}
 
 
-def test_resume_is_exact_to_the_bit_and_config_files_say_the_same_as_options(tmp_path):
+def test_resume_is_bitwise_exact_and_config_files_are_equivalent_to_options(tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert diffsim("fit", *SMALL, "--iterations", 6, "--run", whole) == 0
     config = yaml.safe_load((whole / "config.yaml").read_text())
@@ -74,13 +74,13 @@ def test_resume_is_exact_to_the_bit_and_config_files_say_the_same_as_options(tmp
 @pytest.mark.parametrize(
     ("algorithm", "start"), [("PPO", ("clip", 1.0, 10.0, 2**0.5)), ("SHAC", ("tanh", 0.5, None, 1.0))]
 )
-def test_policies_start_as_suits_the_algorithm(algorithm, start):
-    """Likelihood ratios as in Huang et al. (2022), whose details are those of the published implementations."""
+def test_default_options_of_the_policy_depend_on_the_algorithm(algorithm, start):
+    """PPO has the defaults of the published implementations, see Huang et al. (2022)."""
     options = parse_fit(["--task", "Hopper-v5", "--algorithm", algorithm, "--policy", "GaussianMLP"])
     assert (options.bounds, options.initial_std, options.clip_obs, options.hidden_scale) == start
 
 
-def test_a_resumed_run_does_not_take_up_options_that_it_did_not_have(tmp_path):
+def test_resume_does_not_apply_run_defaults_to_newer_options(tmp_path):
     old = tmp_path / "config.yaml"
     known = {"task": "Hopper-v5", "algorithm": "PPO", "policy": "GaussianMLP", "initial_std": 1.0}
     old.write_text(yaml.safe_dump(known))
@@ -89,15 +89,15 @@ def test_a_resumed_run_does_not_take_up_options_that_it_did_not_have(tmp_path):
     assert parse_fit(["--config", str(old)]).clip_obs == 10.0
 
 
-def test_other_seeds_give_other_policies(tmp_path):
-    """Negative control of the test above."""
+def test_different_seeds_give_different_policies(tmp_path):
+    """Negative control: weights depend on the seed."""
     for seed in (0, 1):
         assert diffsim("fit", *SMALL, "--iterations", 2, "--seed", seed, "--run", tmp_path / str(seed)) == 0
     first, second = (saved(tmp_path / str(seed))["state_dict"] for seed in (0, 1))
     assert not torch.equal(first["policy.network.0.weight"], second["policy.network.0.weight"])
 
 
-def test_evaluate_repeats_itself(tmp_path, capsys):
+def test_evaluate_is_deterministic(tmp_path, capsys):
     assert diffsim("fit", *SMALL, "--iterations", 1, "--run", tmp_path / "run") == 0
     outputs = []
     for _ in range(2):
@@ -107,7 +107,7 @@ def test_evaluate_repeats_itself(tmp_path, capsys):
     assert outputs[0] == outputs[1] and "official return, 3 episodes" in outputs[0]
 
 
-def test_ctrl_c_leaves_a_checkpoint_and_resume_goes_on(tmp_path):
+def test_ctrl_c_saves_a_checkpoint_and_resume_continues(tmp_path):
     folder = RunFolder(tmp_path / "run")
     command = [sys.executable, "-c", "import sys; from diffsim.trainers.cli import main; sys.exit(main())", "fit"]
     command += [*SMALL, "--iterations", "100000", "--evaluate_every", "100000", "--run", str(folder.path)]
@@ -119,7 +119,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_resume_goes_on(tmp_path):
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0 and "Traceback" not in err, err
-    assert "To go on: diffsim fit --resume" in out
+    assert "To continue: diffsim fit --resume" in out
     done = saved(folder.path)["diffsim"]["iteration"]
     assert done == len(folder.read_metrics()) >= 3
     assert diffsim("fit", "--resume", folder.path, "--iterations", done + 1) == 0
@@ -128,7 +128,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_resume_goes_on(tmp_path):
 
 @pytest.mark.parametrize("algorithm", ["BPTT", "SHAC", "Pegasus"])
 def test_fit_on_black_box_dynamics_with_noise(tmp_path, algorithm):
-    """The same options, the same learning: finite differences agree with the simulator's gradients."""
+    """Finite differences train the same weights as the simulator's gradients."""
     words = [*SMALL, "--algorithm", algorithm, "--iterations", 2, "--process_noise", 0.01, "--reward_noise", 0.1]
     assert diffsim("fit", *words, "--run", tmp_path / "one") == 0
     words += ["--dynamics", "finite_differences", "--num_workers", 0]
@@ -138,15 +138,15 @@ def test_fit_on_black_box_dynamics_with_noise(tmp_path, algorithm):
         torch.testing.assert_close(value, second[name], rtol=1e-3, atol=1e-5)
 
 
-def test_a_reward_without_gradient_is_refused(tmp_path, capsys):
-    """InvertedPendulum-v5 pays 1 per step, whatever is done."""
+def test_reward_without_gradient_is_rejected(tmp_path, capsys):
+    """The reward of InvertedPendulum-v5 is 1 per step for every action."""
     words = ["--task", "InvertedPendulum-v5", "--num_envs", 2, "--run", tmp_path / "run"]
     assert diffsim("fit", *words) == 2
     assert "reward must depend on the actions" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("task", ["ReacherGoal-v0", "diffsim/ReacherGoal-v0"])
-def test_goals_are_learned_with_hindsight_and_success_is_told(tmp_path, capsys, task):
+def test_hindsight_training_logs_the_success_rate(tmp_path, capsys, task):
     words = ["--task", task, "--algorithm", "DDPG", "--goal_strategy", "future", "--relabel_fraction", 0.5]
     words += ["--num_envs", 4, "--steps", 40, "--warmup_steps", 40, "--batch_size", 8, "--evaluate_every", 1]
     words += ["--evaluate_episodes", 2, "--iterations", 2, "--hidden_sizes", "[4]", "--critic_hidden_sizes", "[4]"]
@@ -158,7 +158,7 @@ def test_goals_are_learned_with_hindsight_and_success_is_told(tmp_path, capsys, 
     assert rate in ("0%", "25%", "50%", "75%", "100%")
 
 
-def test_a_dense_goal_is_learned_through_the_physics(tmp_path, capsys):
+def test_dense_goal_reward_trains_by_gradients_through_the_physics(tmp_path, capsys):
     words = ["--task", "PointPush-v0", "--training_kwargs", '{"reward_type": "dense"}', "--iterations", 2]
     assert diffsim("fit", *SMALL, *words, "--run", tmp_path / "run") == 0
     assert "success rate" in capsys.readouterr().out
@@ -170,12 +170,12 @@ def test_every_config_runs_two_iterations(tmp_path, monkeypatch, config):
         pytest.importorskip("gymnasium_robotics")
     small = ["--iterations", 2, "--num_envs", 2, "--evaluate_episodes", 1]
     if "pong" in config.stem:
-        small += ["--task_kwargs", '{"max_num_frames_per_episode": 200}']  # a game has thousands
+        small += ["--task_kwargs", '{"max_num_frames_per_episode": 200}']  # a game has thousands of frames
     learns_model = config.stem.startswith(("model_based", "pets"))
     if learns_model:
         small += ["--initial_steps", 410, "--steps_per_iteration", 2, "--fit_kwargs", "{max_epochs: 1}"]
     if config.stem.startswith("mbpo"):
-        monkeypatch.setattr(torch, "compile", lambda function, **_: function)  # to compile takes half a minute
+        monkeypatch.setattr(torch, "compile", lambda function, **_: function)  # compilation takes half a minute
         small += ["--initial_steps", 410, "--fit_every", 2, "--branches_per_step", 2, "--fit_kwargs", "{max_epochs: 1}"]
         small += ["--updates_per_step", 1]
     if config.stem.startswith("pets"):
@@ -204,7 +204,7 @@ def test_help(words, capsys):
     assert status == 0 and "usage: diffsim" in capsys.readouterr().out
 
 
-def test_help_loads_nothing_heavy():
+def test_help_imports_no_large_package():
     code = "import sys; from diffsim.trainers.cli import main; main(['--help'])"
     code += "; print({'torch', 'warp', 'lightning'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout
@@ -216,8 +216,8 @@ def test_help_loads_nothing_heavy():
     [
         (
             ["fti"],
-            "command must be one of fit, evaluate, compare, report, gradients, tasks, collect, fit-model, "
-            "model-report, got 'fti'",
+            "command must be one of fit, evaluate, compare, report, gradients, tasks, configs, collect, "
+            "fit-model, model-report, got 'fti'",
         ),
         (["fit"], "option --task is required"),
         (
@@ -266,7 +266,7 @@ def test_help_loads_nothing_heavy():
         (["fit", *SMALL, "--process_noise", "-1"], "process_noise must be finite and >= 0, got -1"),
         (["fit", *SMALL, "--process_noise", "[1, 2]"], "process_noise must be one number or nv = 4 numbers, got 2"),
         (["fit", *SMALL, "--reward_noise", "-1"], "reward_noise must be finite and >= 0, got -1"),
-        (["fit", *SMALL, "--task_kwargs", '{"reward_noise": 1}'], "reward_noise must stand beside task_kwargs"),
+        (["fit", *SMALL, "--task_kwargs", '{"reward_noise": 1}'], "reward_noise is an option of the run; remove it"),
         (["fit", *SMALL, "--dynamics", "guess"], "must be one of simulator, finite_differences, got 'guess'"),
         (
             ["fit", *SMALL, "--dynamics", "finite_differences", "--num_workers", "-1"],
@@ -288,15 +288,15 @@ def test_help_loads_nothing_heavy():
         (["tasks", "--all"], "unknown option --all"),
     ],
 )
-def test_mistakes_end_in_one_line_before_any_work(words, message, tmp_path, monkeypatch, capsys):
+def test_wrong_options_print_one_line_and_write_nothing(words, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert diffsim(*words) == 2
     captured = capsys.readouterr()
     assert message in captured.err and "Traceback" not in captured.err and captured.err.count("\n") == 1
-    assert not list(tmp_path.iterdir()), "nothing may be written"
+    assert not list(tmp_path.iterdir()), "no file may be written"
 
 
-def test_mistakes_in_a_file_are_found_too(tmp_path, capsys):
+def test_wrong_options_in_a_file_are_reported(tmp_path, capsys):
     (tmp_path / "c.yaml").write_text("task: InvertedPendulum-v5\nhorizn: 3\n")
     assert diffsim("fit", "--config", tmp_path / "c.yaml") == 2
     assert "unknown option --horizn; did you mean --horizon?" in capsys.readouterr().err
@@ -305,7 +305,7 @@ def test_mistakes_in_a_file_are_found_too(tmp_path, capsys):
     assert "config must hold one option per line" in capsys.readouterr().err
 
 
-def test_a_damaged_checkpoint_is_refused_by_resume_and_evaluate(tmp_path, capsys):
+def test_resume_and_evaluate_reject_a_damaged_checkpoint(tmp_path, capsys):
     assert diffsim("fit", *SMALL, "--iterations", 1, "--run", tmp_path / "run") == 0
     RunFolder(tmp_path / "run").checkpoint.write_bytes(b"damaged")
     for words in (["evaluate", tmp_path / "run"], ["fit", "--resume", tmp_path / "run", "--iterations", 2]):

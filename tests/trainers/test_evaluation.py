@@ -1,4 +1,4 @@
-"""Evaluations: of mean and of sampled actions, at fixed numbers of env steps, and the time they take."""
+"""Evaluations with mean and sampled actions, their schedule by env steps, and the time they take."""
 
 import numpy as np
 import pytest
@@ -17,24 +17,24 @@ SPACES = Box(-np.inf, np.inf, (10,)), Box(-1.0, 1.0, (2,))
 
 
 class Noise(Policy):
-    """Acts by nothing but its noise; remembers it."""
+    """A policy whose action is its noise. It records the noise."""
 
     noise_size = 2
 
     def __init__(self):
         super().__init__(*SPACES, normalize=False)
         self.weight = torch.nn.Parameter(torch.zeros(1))
-        self.seen = []
+        self.noises = []
 
     def forward(self, obs, noise=None):
-        self.seen.append(None if noise is None else noise.clone())
+        self.noises.append(None if noise is None else noise.clone())
         return torch.zeros(*obs.shape[:-1], 2) if noise is None else 0.1 * noise.clamp(-1, 1).to(obs)
 
 
-def test_mean_actions_have_no_noise_and_sampled_ones_the_same_at_every_call():
+def test_mean_actions_have_no_noise_and_sampled_ones_the_same_noise_at_every_call():
     policy, evaluation = Noise(), OfficialEvaluation("Reacher-v5", {}, episodes=2, stochastic=True)
     first = evaluation(policy)
-    mean, sampled = policy.seen[:50], policy.seen[50:]
+    mean, sampled = policy.noises[:50], policy.noises[50:]
     assert all(noise is None for noise in mean) and len(sampled) == 50
     drawn = torch.cat(sampled)
     assert drawn.std() == pytest.approx(1.0, abs=0.15) and drawn.mean() == pytest.approx(0.0, abs=0.2)
@@ -42,17 +42,19 @@ def test_mean_actions_have_no_noise_and_sampled_ones_the_same_at_every_call():
     assert "stochastic_return" not in OfficialEvaluation("Reacher-v5", {}, episodes=1)(Noise())
 
 
-def test_a_policy_without_noise_is_not_played_twice():
+def test_policy_without_noise_is_evaluated_once():
     policy = DeterministicMLP(*SPACES)
     metrics = OfficialEvaluation("Reacher-v5", {}, episodes=2, stochastic=True)(policy)
     assert metrics["return"] == metrics["stochastic_return"]
     gaussian = GaussianMLP(*SPACES)
     metrics = OfficialEvaluation("Reacher-v5", {}, episodes=2, stochastic=True)(gaussian)
-    assert metrics["return"] > metrics["stochastic_return"] + 1, "control: deviation 0.5 costs"
+    assert metrics["return"] > metrics["stochastic_return"] + 1, (
+        "control: noise of standard deviation 0.5 lowers the return"
+    )
 
 
-def test_by_env_steps_the_first_iteration_beyond_a_multiple_is_evaluated(tmp_path):
-    """Iterations of 6 steps, evaluations every 10: at 12, 24, 30 and 42, and before training."""
+def test_evaluate_every_steps_evaluates_after_the_first_iteration_that_reaches_a_multiple(tmp_path):
+    """Iterations have 6 steps, and evaluations are due every 10: before training, and at 12, 24, 30 and 42."""
     words = ["fit", "--task", "Reacher-v5", "--num_envs", "2", "--horizon", "3", "--hidden_sizes", "[4]"]
     words += ["--evaluate_episodes", "1", "--final_episodes", "3", "--evaluate_every_steps", "10", "--env_steps", "42"]
     assert main([*words, "--run", str(tmp_path / "run")]) == 0
@@ -61,15 +63,15 @@ def test_by_env_steps_the_first_iteration_beyond_a_multiple_is_evaluated(tmp_pat
     assert [row["env_steps"] for row in rows if "eval/return" in row] == [0, 12, 24, 30, 42]
     spent = [row["eval_seconds"] for row in rows]
     assert 0 < spent[0] and spent == sorted(spent)
-    assert spent[1] - spent[0] < 0.2 * (spent[2] - spent[1]), "nothing is evaluated after the first iteration"
+    assert spent[1] - spent[0] < 0.2 * (spent[2] - spent[1]), "no evaluation follows the first iteration"
     assert all(row["eval_seconds"] <= row["seconds"] for row in rows)
     assert len(folder.final.read_text().splitlines()) == 4
     torch_saved = torch.load(folder.checkpoint, weights_only=True)["diffsim"]["env_steps"]
     assert torch_saved == 42
 
 
-def test_evaluations_are_not_counted_in_a_budget_of_seconds(tmp_path, monkeypatch):
-    """A clock of which every look takes a second: training ends once 20 of its seconds have been training's."""
+def test_budget_of_seconds_does_not_count_evaluations(tmp_path, monkeypatch):
+    """Each reading of the clock advances it by a second. Training ends after 20 s without those of evaluations."""
     ticks = iter(range(10_000))
     monkeypatch.setattr("diffsim.trainers.run.recorder.time.perf_counter", lambda: float(next(ticks)))
     words = ["fit", "--task", "Reacher-v5", "--num_envs", "2", "--horizon", "3", "--hidden_sizes", "[4]"]
@@ -80,7 +82,7 @@ def test_evaluations_are_not_counted_in_a_budget_of_seconds(tmp_path, monkeypatc
     assert trained[-2] < 20 <= trained[-1] + 1 and rows[-1]["eval_seconds"] > 0
 
 
-def test_a_budget_is_spent_by_seconds_of_training_only(tmp_path):
+def test_recorder_subtracts_seconds_of_evaluations(tmp_path):
     recorder = Recorder(RunFolder(tmp_path), 1, seconds=5.0)
     recorder.elapsed = lambda: 10.0
 
@@ -112,14 +114,14 @@ def test_ranges(words, message, capsys):
 @pytest.mark.parametrize(
     ("task", "name"), [("Hopper-v5", "track"), ("Humanoid-v5", "track"), ("ReacherGoal-v0", "above")]
 )
-def test_the_robot_stays_in_sight(task, name):
+def test_camera_tracks_the_robot(task, name):
     env = make_official(task, render_mode="rgb_array")
     keep_in_sight(env)
     renderer = env.unwrapped.mujoco_renderer
     assert renderer.model.camera(renderer.camera_id).name == name
 
 
-def test_a_model_without_such_a_camera_is_seen_as_before():
+def test_model_without_a_tracking_camera_keeps_its_camera():
     env = make_official("InvertedPendulum-v5", render_mode="rgb_array")
     keep_in_sight(env)
     assert env.unwrapped.mujoco_renderer.camera_id == -1

@@ -298,7 +298,9 @@ def test_messages_name_argument_rule_and_value():
     with pytest.raises(ValueError, match="goal_strategy needs an environment whose observations have an achieved_goal"):
         find_goals(resumable(vector(Chain, 1), 0))
     for task in ("PointPush-v0", "diffsim/PointPush-v0"):
-        with pytest.raises(ValueError, match="rewards that are functions of the goals, got one of 'near_distance'"):
+        with pytest.raises(
+            ValueError, match="rewards that depend on the goals alone, got one that depends on info.'near_distance'"
+        ):
             find_goals(make_env(task, 1, reward_type="dense"))
 
     class Picture(Chain):

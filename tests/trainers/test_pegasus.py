@@ -1,4 +1,4 @@
-"""PEGASUS on a linear system and on simulated tasks: what it climbs, how, and on which scenarios."""
+"""PEGASUS on a linear system and on simulated tasks: its objective, optimizers, scenarios and gap."""
 
 import os
 import subprocess
@@ -41,7 +41,7 @@ def test_objective_is_the_mean_discounted_return_of_first_episodes_by_hand():
     reward = torch.tensor([[1.0, 1.0], [2.0, 2.0], [4.0, 4.0]])
     ended = torch.tensor([[False, False], [True, False], [False, False]])
     trajectory = trajectory._replace(reward=reward, terminated=ended, truncated=torch.zeros_like(ended))
-    # World 0 ends after its second step: 1 + 0.5 * 2. World 1 goes on: 1 + 0.5 * 2 + 0.25 * 4.
+    # World 0 ends after its second step: 1 + 0.5 * 2. World 1 does not end: 1 + 0.5 * 2 + 0.25 * 4.
     assert algorithm.objective(trajectory).item() == pytest.approx((2 + 3) / 2)
 
 
@@ -54,7 +54,7 @@ def test_pathwise_gradient_equals_the_closed_form(batches):
     expected = mdp.gain_gradient(policy.K.detach(), initial, 12)
     torch.testing.assert_close(gradient, expected, rtol=1e-12, atol=0)
     torch.testing.assert_close(-algorithm.loss().detach(), algorithm.value(), rtol=1e-14, atol=0)
-    # Central differences of a cubic or higher polynomial in K: their error falls with the square of the step.
+    # J is a polynomial in K: the error of central differences falls with the square of the step.
     errors = []
     for step in (1e-2, 1e-3):
         (differences,) = central_differences(algorithm.value, [policy.K], step)
@@ -62,7 +62,7 @@ def test_pathwise_gradient_equals_the_closed_form(batches):
     assert errors[1] < 1e-5 and errors[1] == pytest.approx(errors[0] / 100, rel=0.05)
 
 
-def test_finite_differences_are_the_gradient_too_where_physics_is_simulated():
+def test_finite_differences_equal_the_pathwise_gradient_on_a_simulated_task():
     mdp = diffsim.make("InvertedDoublePendulum-v5", num_envs=3, process_noise=0.3, reward_noise=0.1)
     torch.manual_seed(0)
     policy = DeterministicMLP(mdp.observation_space, mdp.action_space, hidden_sizes=(), normalize=False).double()
@@ -74,7 +74,7 @@ def test_finite_differences_are_the_gradient_too_where_physics_is_simulated():
         torch.testing.assert_close(pathwise, differences, rtol=1e-5, atol=1e-6)
 
 
-def test_a_world_that_ends_counts_its_first_episode_only():
+def test_only_the_first_episode_of_a_world_counts():
     mdp, policy = LinearQuadratic(20, bound=1.0), LinearPolicy((0.0, 0.0))
     algorithm = Pegasus(mdp, policy, horizon=9)
     (scenarios,) = algorithm.own_scenarios()
@@ -87,7 +87,7 @@ def test_a_world_that_ends_counts_its_first_episode_only():
             if trajectory.ended[t, world]:
                 break
     assert algorithm.value().item() == pytest.approx(total / 20, rel=1e-12)
-    # Where and how the world goes on after that does not matter.
+    # Steps after the first episode do not matter.
     algorithm.scenarios = [replace(scenarios, resets=scenarios.resets + 1)]
     assert algorithm.value().item() == pytest.approx(total / 20, rel=1e-12)
 
@@ -107,7 +107,7 @@ for seed in {seeds}:
 """
 
 
-def test_same_scenarios_and_parameters_give_the_same_return_to_the_bit_across_processes():
+def test_same_scenarios_and_parameters_give_bitwise_equal_returns_across_processes():
     def returns(*seeds):
         command = [sys.executable, "-c", SAME_RETURN.format(seeds=seeds)]
         done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=True)
@@ -118,7 +118,7 @@ def test_same_scenarios_and_parameters_give_the_same_return_to_the_bit_across_pr
     assert other != first
 
 
-def test_scenarios_are_fixed_nested_and_not_the_fresh_ones():
+def test_scenarios_are_fixed_nested_and_different_from_fresh_ones():
     def own(seed, num_scenarios):
         mdp = LinearQuadratic(2, noise_std=0.1)
         algorithm = Pegasus(mdp, NoisyLinearPolicy(), horizon=5, num_scenarios=num_scenarios, seed=seed)
@@ -136,7 +136,7 @@ def test_scenarios_are_fixed_nested_and_not_the_fresh_ones():
 # ------------------------------------------------------------------------------------------------ the optimizers
 
 
-def test_lbfgs_finds_the_best_gain_and_never_steps_back(tmp_path):
+def test_lbfgs_finds_the_best_gain_and_never_decreases_the_objective(tmp_path):
     mdp, policy = LinearQuadratic(4), LinearPolicy((0.0, 0.0))
     algorithm = run(Pegasus(mdp, policy, horizon=15, optimizer="lbfgs"), tmp_path, 15)
     initial = algorithm.own_scenarios()[0].initial
@@ -149,7 +149,7 @@ def test_lbfgs_finds_the_best_gain_and_never_steps_back(tmp_path):
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "coordinate"])
-def test_monotone_through_contacts_and_noise(tmp_path, optimizer):
+def test_objective_never_decreases_with_contacts_and_noise(tmp_path, optimizer):
     torch.manual_seed(0)
     mdp = diffsim.make("Hopper-v5", num_envs=4, process_noise=0.5)
     policy = GaussianMLP(mdp.observation_space, mdp.action_space, hidden_sizes=(), normalize=False).double()
@@ -169,8 +169,8 @@ def test_monotone_through_contacts_and_noise(tmp_path, optimizer):
     ],
     ids=["adam", "adam_differences", "lbfgs_differences", "coordinate"],
 )
-def test_every_optimizer_climbs_to_the_same_return(tmp_path, kwargs, iterations):
-    best = Pegasus(LinearQuadratic(4), LinearPolicy((-5.8279, -3.6282)), horizon=15)  # where L-BFGS ends up
+def test_every_optimizer_reaches_the_same_return(tmp_path, kwargs, iterations):
+    best = Pegasus(LinearQuadratic(4), LinearPolicy((-5.8279, -3.6282)), horizon=15)  # the result of L-BFGS
     assert torch.autograd.grad(best.loss(), best.policy.K)[0].norm() < 1e-3
     algorithm = Pegasus(LinearQuadratic(4), LinearPolicy((0.0, 0.0)), horizon=15, gap_every=1000, **kwargs)
     start = algorithm.value()
@@ -183,14 +183,14 @@ def test_coordinate_sweep_by_hand():
     x = torch.tensor([0.0, 0.0], dtype=torch.float64)
     steps = torch.tensor([1.0, 1.0], dtype=torch.float64)
     before = coordinate_sweep(lambda: -((x[0] - 4) ** 2) - (x[1] + 0.75) ** 2, [x], steps)
-    # x0: forwards to 1 helps, and is doubled. x1: forwards does not, backwards to -1 does, and is doubled.
+    # x0: the step forwards to 1 helps, and doubles. x1: forwards does not help; backwards to -1 does, and doubles.
     assert before == -(16 + 0.5625) and x.tolist() == [1.0, -1.0] and steps.tolist() == [2.0, -2.0]
     coordinate_sweep(lambda: -((x[0] - 4) ** 2) - (x[1] + 0.75) ** 2, [x], steps)
-    # x0: to 3. x1: neither -3 nor 1 helps: half as long.
+    # x0: the step to 3 helps. x1: neither -3 nor 1 helps, and the step halves.
     assert x.tolist() == [3.0, -1.0] and steps.tolist() == [4.0, -1.0]
 
 
-def test_differences_put_parameters_back_and_are_handed_to_the_optimizer():
+def test_central_differences_restore_parameters_and_become_gradients():
     x = torch.randn(3, dtype=torch.float64, requires_grad=True)
     before = x.detach().clone()
     gradient = central_differences(lambda: (x**3).sum(), [x], 1e-3)
@@ -210,17 +210,17 @@ def gap_of(mdp, policy, scale):
     return algorithm.measure_gap()
 
 
-def test_the_gap_is_the_difference_of_returns_within_its_error():
+def test_gap_is_the_difference_of_returns_within_its_error():
     mdp, policy = LinearQuadratic(20), LinearPolicy()
     same = gap_of(mdp, policy, 1)
     assert abs(same["gap"]) < 4 * same["gap_error"]
     assert same["gap"] == same["own_return"] - same["fresh_return"]
-    # Negative control: scenarios that start at rest promise more than fresh ones keep.
+    # Negative control: scenarios that start at rest have a higher return than fresh ones.
     easy = gap_of(mdp, policy, 0)
     assert easy["own_return"] == 0 and easy["gap"] > 2 * easy["gap_error"] > 0
 
 
-def test_the_gap_shrinks_as_m_grows(tmp_path):
+def test_gap_shrinks_as_m_grows(tmp_path):
     def gap(m, seed):
         policy = LinearPolicy()
         run(
@@ -235,7 +235,7 @@ def test_the_gap_shrinks_as_m_grows(tmp_path):
     assert few > 4 * abs(many)
 
 
-def test_m_grows_when_the_gap_opens_and_only_then(tmp_path):
+def test_m_grows_only_if_the_gap_is_too_large(tmp_path):
     def scenarios(max_gap, name, **kwargs):
         mdp = LinearQuadratic(2, noise_std=0.5)
         algorithm = Pegasus(mdp, LinearPolicy(), horizon=10, gap_every=1, max_gap=max_gap, max_scenarios=9, **kwargs)
@@ -253,7 +253,7 @@ def test_m_grows_when_the_gap_opens_and_only_then(tmp_path):
     assert wide[-1] > 2
 
 
-# ------------------------------------------------------------------------------------------------ stops and mistakes
+# ------------------------------------------------------------------------------------------------ resuming and errors
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_m_grows_when_the_gap_opens_and_only_then(tmp_path):
     ],
     ids=["lbfgs_growing", "adam", "coordinate"],
 )
-def test_resuming_is_exact_to_the_bit(tmp_path, kwargs):
+def test_resuming_is_bitwise_exact(tmp_path, kwargs):
     def fresh():
         torch.manual_seed(3)
         mdp = LinearQuadratic(3, noise_std=0.3, bound=5.0)
@@ -276,7 +276,7 @@ def test_resuming_is_exact_to_the_bit(tmp_path, kwargs):
     assert "max_gap" not in kwargs or rows[-1]["scenarios"] > 3
 
 
-def test_a_nonfinite_gradient_is_traced(tmp_path):
+def test_nonfinite_gradient_is_traced(tmp_path):
     class Kinked(LinearQuadratic):
         def transition(self, state, action, noise=None):
             return super().transition(state, action) + torch.sqrt(action * 0.0)
@@ -287,15 +287,15 @@ def test_a_nonfinite_gradient_is_traced(tmp_path):
     assert torch.equal(policy.K.detach(), LinearPolicy().K.detach())
 
 
-def test_a_reward_without_gradient_is_refused_unless_it_is_not_needed(tmp_path):
+def test_reward_without_gradient_is_rejected_if_the_gradient_is_needed(tmp_path):
     class Blind(LinearQuadratic):
         def reward(self, state, action, next_state):
             return super().reward(state, action, next_state).detach()
 
     with pytest.raises(UsageError, match="reward must depend on the actions"):
-        run(Pegasus(Blind(3), LinearPolicy(), horizon=5), tmp_path / "refused", 1)
+        run(Pegasus(Blind(3), LinearPolicy(), horizon=5), tmp_path / "rejected", 1)
     policy = LinearPolicy((0.0, 0.0))
-    run(Pegasus(Blind(3), policy, horizon=5, gradient="finite_differences"), tmp_path / "climbed", 2)
+    run(Pegasus(Blind(3), policy, horizon=5, gradient="finite_differences"), tmp_path / "trained", 2)
     assert policy.K.abs().max() > 0
 
 
@@ -318,6 +318,6 @@ def test_a_reward_without_gradient_is_refused_unless_it_is_not_needed(tmp_path):
         ({"seed": -1}, "seed must be >= 0, got -1"),
     ],
 )
-def test_messages_name_argument_rule_and_value(kwargs, message):
+def test_errors_name_argument_rule_and_value(kwargs, message):
     with pytest.raises(ValueError, match=message):
         Pegasus(LinearQuadratic(), LinearPolicy(), **kwargs)

@@ -1,4 +1,4 @@
-"""One run by two ranks against the same run by one."""
+"""A run with two ranks against the same run with one."""
 
 import csv
 import io
@@ -28,7 +28,7 @@ SHARED = ["--task=Hopper-v5", "--num_envs=6", "--evaluate_every=2", "--evaluate_
 
 
 def torchrun(module, words):
-    """What two processes printed, if both ended well."""
+    """Runs two processes, which must succeed. Returns their output."""
     command = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "--", module, *words]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
@@ -39,7 +39,7 @@ def torchrun(module, words):
 
 
 def trained(folder):
-    """Weights, buffers and optimizers' states, and the metrics that are no times."""
+    """Weights and buffers, optimizers' states, and metrics without times."""
     state = read_checkpoint(folder.checkpoint)
     moments = [optimizer["state"] for optimizer in state["optimizer_states"]]
     with folder.metrics.open(newline="") as file:
@@ -65,13 +65,13 @@ def test_sharing_needs_the_simulator(monkeypatch):
 
 
 @pytest.mark.parametrize("algorithm", SETTINGS)
-def test_two_ranks_train_as_one_and_resume(algorithm, tmp_path):
+def test_two_ranks_train_as_one_rank_and_resume(algorithm, tmp_path):
     one, two = RunFolder(tmp_path / "one"), RunFolder(tmp_path / "two")
     words = [*SHARED, *SETTINGS[algorithm], f"--algorithm={algorithm}"]
     fit_command([*words, "--iterations=4", f"--run={one.path}"], Console(file=io.StringIO()))
     first = 4 if algorithm == "Pegasus" else 2
-    said = torchrun("diffsim.trainers.cli", ["fit", *words, f"--iterations={first}", f"--run={two.path}"])
-    assert said.count("official return, 1 episodes") == 1  # one of them speaks
+    output = torchrun("diffsim.trainers.cli", ["fit", *words, f"--iterations={first}", f"--run={two.path}"])
+    assert output.count("official return, 1 episodes") == 1  # only rank 0 prints
     if algorithm == "SHAC":
         torchrun("diffsim.trainers.cli", ["fit", f"--resume={two.path}", "--iterations=4"])
     elif algorithm == "BPTT":  # by one rank alone
@@ -93,7 +93,7 @@ def test_two_ranks_train_as_one_and_resume(algorithm, tmp_path):
         (["--dynamics=finite_differences"], "dynamics must be simulator to be shared by 2 ranks"),
     ],
 )
-def test_what_ranks_cannot_share_is_told(words, message, monkeypatch):
+def test_runs_that_ranks_cannot_share_are_rejected(words, message, monkeypatch):
     monkeypatch.setattr("diffsim.trainers.run.build.num_ranks", lambda: 2)
     values = resolved(parse_fit(["--task=Hopper-v5", *words]))
     with pytest.raises(OptionError, match=message):

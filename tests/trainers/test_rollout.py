@@ -1,4 +1,4 @@
-"""Roll-outs: gradients, resets, ends and ages; and the collector of vector environments."""
+"""Roll-outs: gradients, resets, ends of episodes and ages; and `collect` for vector environments."""
 
 from dataclasses import replace
 
@@ -71,16 +71,16 @@ def test_no_gradient_crosses_a_reset():
     assert torch.autograd.grad(before, initial)[0].abs().max() > 0
 
 
-def test_ended_copies_continue_from_their_reset_states_in_order():
+def test_ended_copies_restart_from_their_reset_states_in_order():
     mdp, policy = LinearQuadratic(2, bound=1.0), LinearPolicy((0.0, 0.0))
     inside, outside = torch.tensor([[0.0, 0.0]]), torch.tensor([[5.0, 0.0]])
     resets = torch.stack([torch.cat([outside, inside]), torch.cat([inside + 0.5, inside])]).double()
     scenarios = replace(draw(mdp, 4), initial=torch.cat([outside, inside]).double(), resets=resets)
     trajectory, worlds = rollout(mdp, policy, scenarios)
-    # Copy 0 ends at once, continues outside (its first reset state), ends again, continues inside (its second).
+    # Copy 0 ends, restarts outside (first reset state), ends again, and restarts inside (second reset state).
     assert trajectory.terminated[:, 0].tolist() == [True, True, False, False]
     assert torch.equal(trajectory.obs[1, 0], resets[0, 0]) and torch.equal(trajectory.obs[2, 0], resets[1, 0])
-    # The observation before the reset is kept.
+    # next_obs is the observation before the reset.
     torch.testing.assert_close(trajectory.next_obs[0, 0], mdp.A @ scenarios.initial[0])
     assert not trajectory.terminated[:, 1].any() and worlds.age.tolist() == [2, 4]
 
@@ -100,7 +100,7 @@ def test_termination_on_the_last_step_is_also_a_truncation():
     assert trajectory.terminated.all() and trajectory.truncated.all()
 
 
-def test_same_scenarios_give_the_same_bits_and_others_do_not():
+def test_same_scenarios_give_bitwise_equal_results_and_others_do_not():
     mdp = LinearQuadratic(noise_std=0.1, bound=1.0)
     first, second, other = (rollout(mdp, LinearPolicy(), draw(mdp, 9, seed))[0] for seed in (1, 1, 2))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
@@ -122,7 +122,7 @@ def test_permuting_worlds_permutes_the_result():
         torch.testing.assert_close(a[:, order], b, rtol=1e-12, atol=0)
 
 
-def test_messages_name_argument_rule_and_value():
+def test_errors_name_argument_rule_and_value():
     mdp = LinearQuadratic(3)
     with pytest.raises(ValueError, match="max_age must be >= 1, got 0"):
         rollout(mdp, LinearPolicy(), draw(mdp, 2), max_age=0)
@@ -165,13 +165,13 @@ def test_nonfinite_reward_is_traced_to_world_and_step():
     assert message == "reward is nan in world 2 at time step 0 of the window"
 
 
-def test_error_for_a_nonfinite_state_names_the_time_step():
+def test_error_of_a_nonfinite_state_names_the_time_step():
     mdp = Poisoned(3)
     with pytest.raises(NonFiniteError, match="at time step 1 of the window, state must be finite"):
         rollout(mdp, LinearPolicy((float("inf"), 0.0)), draw(mdp, 5))
 
 
-def test_divergence_names_the_time_step():
+def test_error_of_divergence_names_the_time_step():
     class Diverging(LinearQuadratic):
         def transition(self, state, action, noise=None):
             raise FloatingPointError("physics diverged: qpos is not finite in world 2")
@@ -195,7 +195,7 @@ def vector(mode):
 
 
 @pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.DISABLED])
-def test_collect_returns_transitions_of_the_process(mode):
+def test_collect_returns_the_transitions_of_the_environments(mode):
     env = vector(mode)
     obs, _ = env.reset()
     trajectory, obs = collect(env, lambda obs, noise: noise, obs, torch.full((3, 2, 1), 0.5))
@@ -208,6 +208,6 @@ def test_collect_returns_transitions_of_the_process(mode):
     assert following.obs[0].tolist() == [[1, 1], [0, 3]]
 
 
-def test_collect_refuses_next_step_autoreset():
+def test_collect_rejects_next_step_autoreset():
     with pytest.raises(ValueError, match="must be SAME_STEP or DISABLED, got AutoresetMode.NEXT_STEP"):
         collect(vector(AutoresetMode.NEXT_STEP), lambda obs, noise: noise, None, torch.zeros(1, 2, 1))

@@ -1,4 +1,4 @@
-"""Files of a run."""
+"""Files of a run folder."""
 
 import pytest
 
@@ -10,7 +10,7 @@ def test_fresh_folders_never_overwrite(tmp_path):
     assert paths == ["run", "run-2", "run-3"]
 
 
-def test_metrics_survive_the_file_to_the_bit(tmp_path):
+def test_metrics_are_read_as_they_were_written(tmp_path):
     folder = RunFolder(tmp_path)
     rows = [{"iteration": 1, "return": 0.1 + 0.2}, {"iteration": 2, "return": 1 / 3, "eval/return": 1e-300}]
     folder.write_metrics([])
@@ -27,12 +27,12 @@ def test_curve_is_drawn_without_and_with_evaluations(tmp_path):
         assert folder.curve.read_bytes().startswith(b"\x89PNG")
 
 
-def test_no_metrics_no_rows(tmp_path):
+def test_folder_without_metrics_has_no_rows(tmp_path):
     assert RunFolder(tmp_path).read_metrics() == []
 
 
 @pytest.mark.parametrize(
     "name", ["config.yaml", "machine.txt", "metrics.csv", "final.csv", "learning_curve.png", "video.mp4"]
 )
-def test_names_are_as_documented(tmp_path, name):
+def test_file_names_are_as_documented(tmp_path, name):
     assert tmp_path / name in vars(RunFolder(tmp_path)).values()

@@ -1,4 +1,4 @@
-"""SHAC: its gradient against BPTT, differences and definitions; its stabilisers; exact resuming."""
+"""SHAC: its gradient against BPTT, finite differences and definitions; clipping, averaging and truncation; resuming."""
 
 import io
 import os
@@ -41,7 +41,7 @@ def gaussian(mdp, seed=3):
 
 
 @pytest.mark.parametrize("task", ["InvertedDoublePendulum-v5", "HalfCheetah-v5"])
-def test_the_whole_episode_without_value_is_bptt_and_differences(task):
+def test_whole_episode_gradient_without_value_equals_bptt_and_finite_differences(task):
     command = [sys.executable, "-m", "tests.trainers.whole_episode", task]
     environment = {**os.environ, "DIFFSIM_X64": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
@@ -49,8 +49,8 @@ def test_the_whole_episode_without_value_is_bptt_and_differences(task):
 
 
 @pytest.mark.parametrize("terminal_gradient", [False, True])
-def test_with_value_and_ends_it_is_the_gradient_of_its_objective(terminal_gradient):
-    """With ends of both kinds inside the window, against differences of the objective with frozen ends."""
+def test_gradient_with_value_and_ends_equals_that_of_the_objective(terminal_gradient):
+    """Against finite differences, with terminations and truncations at fixed steps inside the window."""
     mdp = LinearQuadratic(6, bound=1.2, noise_std=0.3, max_episode_steps=5)
     shac = make_shac(
         mdp, gaussian(mdp), horizon=8, actor_lam=0.8, undiscount=False, terminal_gradient=terminal_gradient
@@ -82,8 +82,8 @@ def test_with_value_and_ends_it_is_the_gradient_of_its_objective(terminal_gradie
     assert parameter_gradient(shac, scenarios, age) @ direction != pytest.approx(expected, rel=1e-3)
 
 
-def test_undiscounted_each_action_climbs_its_own_return():
-    """dG_t / du_t for each t, every one by a differentiation of its own."""
+def test_undiscounted_gradient_of_each_action_is_that_of_its_own_return():
+    """dG_t / du_t against a separate differentiation for each t."""
     mdp = LinearQuadratic(4, bound=1.5, noise_std=0.3, max_episode_steps=5)
     shac = make_shac(mdp, gaussian(mdp), horizon=7, actor_lam=0.8)
     scenarios = shac.draw(torch.Generator().manual_seed(1))
@@ -102,8 +102,8 @@ def test_undiscounted_each_action_climbs_its_own_return():
         torch.testing.assert_close(gradient[t], own[t], rtol=1e-10, atol=1e-12)
 
 
-def test_the_entropy_of_actions_is_that_of_their_density():
-    """Its weight times it, and its slope by the mean, against the integral of -p log p over the actions."""
+def test_entropy_equals_the_integral_over_the_density():
+    """The entropy and its derivative by the mean, against the integral of -p log p over the actions."""
     mdp = LinearQuadratic(1)
     shac = make_shac(mdp, gaussian(mdp), entropy_weight=0.3)
     bias = shac.actor.network[-1].bias
@@ -124,15 +124,15 @@ def test_the_entropy_of_actions_is_that_of_their_density():
     nothing = torch.zeros(count, 1)
     trajectory = Trajectory(obs, action, nothing, obs, nothing > 0, nothing > 0)
     loss = shac.actor_loss(trajectory, noise, torch.zeros_like(action))
-    # 200,000 quantiles stand for the noise: what lies beyond the last of them is 2e-5 of it.
+    # The noise is 200,000 quantiles. Truncating the tails beyond them causes an error of 2e-5.
     assert loss.item() == pytest.approx(-0.3 * entropy(mean), rel=1e-4)
     (slope,) = torch.autograd.grad(loss, bias)
     expected = (entropy(mean + 1e-4) - entropy(mean - 1e-4)) / 2e-4
     assert slope.item() == pytest.approx(-0.3 * expected, rel=1e-6)
 
 
-def test_slopes_are_derivatives_of_the_returns_by_the_states_they_start_from():
-    """Each by a roll-out of its own, from the same state on."""
+def test_slopes_are_gradients_of_returns_with_respect_to_their_first_state():
+    """Each against a separate roll-out from the same state."""
     mdp = LinearQuadratic(4, bound=1.5, noise_std=0.3, max_episode_steps=5)
     shac = make_shac(mdp, gaussian(mdp), horizon=7, actor_lam=0.8)
     scenarios, age = shac.draw(torch.Generator().manual_seed(1)), torch.arange(4)
@@ -158,8 +158,8 @@ def test_slopes_are_derivatives_of_the_returns_by_the_states_they_start_from():
     torch.testing.assert_close(data.slope[data.known], clipped, rtol=1e-9, atol=1e-12)
 
 
-def test_slopes_teach_a_quadratic_value_from_few_samples():
-    """V(x) = -x'Qx at a handful of states: with its slopes, the fit is better between them, too."""
+def test_slopes_improve_the_fit_of_a_quadratic_value_to_few_samples():
+    """V(x) = -x'Qx at 8 states: with slopes, the fit is better between the states."""
     mdp, generator = LinearQuadratic(8), torch.Generator().manual_seed(0)
     state = torch.randn(8, 2, generator=generator, dtype=torch.float64)
     zeros = torch.zeros(8, 1, dtype=torch.float64)
@@ -180,18 +180,18 @@ def test_slopes_teach_a_quadratic_value_from_few_samples():
 
 
 @pytest.mark.parametrize("windows", [1, 2])
-def test_the_critic_is_fitted_to_the_latest_windows_and_no_others(windows, tmp_path, monkeypatch):
-    """In one pass over the data each target of the latest windows is seen once, and none of an older one."""
-    targets, seen = [], []
+def test_critic_is_fitted_to_the_latest_windows_only(windows, tmp_path, monkeypatch):
+    """One pass over the data uses each target of the latest windows once, and none of older windows."""
+    targets, used = [], []
 
     def record_targets(*arguments):
         data = returns_data(*arguments)
         targets.append(data.goal)
-        seen.append([])
+        used.append([])
         return data
 
     def record_loss(value, mdp, data, weight):
-        seen[-1].append(data.goal)
+        used[-1].append(data.goal)
         return value_loss(value, mdp, data, weight)
 
     monkeypatch.setattr("diffsim.trainers.pathwise.critic.returns_data", record_targets)
@@ -201,8 +201,8 @@ def test_the_critic_is_fitted_to_the_latest_windows_and_no_others(windows, tmp_p
     run(shac, tmp_path, 3)
     for last in range(3):
         expected = torch.cat(targets[max(0, last + 1 - windows) : last + 1])
-        assert torch.equal(torch.cat(seen[last]).sort().values, expected.sort().values)
-    assert len(torch.cat(seen[2])) == windows * 12
+        assert torch.equal(torch.cat(used[last]).sort().values, expected.sort().values)
+    assert len(torch.cat(used[2])) == windows * 12
 
 
 def test_clipping_by_hand():
@@ -215,8 +215,8 @@ def test_clipping_by_hand():
     assert torch.equal(unclipped, gradient) and (scale == 1).all()
 
 
-def test_the_critic_sees_time_outs_as_going_on_and_terminal_states_as_worth_nothing():
-    """Reward 1 at every step: the value is 1 / (1 - gamma) unless an episode really ends."""
+def test_critic_bootstraps_at_time_outs_and_not_in_terminal_states():
+    """Reward 1 at every step: the value is 1 / (1 - gamma) unless the episode terminates."""
 
     class Ones(LinearQuadratic):
         def reward(self, state, action, next_state):
@@ -235,10 +235,10 @@ def test_the_critic_sees_time_outs_as_going_on_and_terminal_states_as_worth_noth
             return shac.critic.value(window.trajectory.obs).mean().item()
 
     assert fitted(Ones(4, max_episode_steps=2)) == pytest.approx(5.0, abs=0.2)
-    assert fitted(Ones(4, bound=0.0)) == pytest.approx(1.0, abs=0.2)  # every step is the last
+    assert fitted(Ones(4, bound=0.0)) == pytest.approx(1.0, abs=0.2)  # every step terminates
 
 
-def test_random_truncation_cuts_at_its_rate_and_bootstraps(tmp_path):
+def test_random_truncation_has_the_given_rate_and_does_not_terminate(tmp_path):
     mdp = LinearQuadratic(200, max_episode_steps=10_000)
     shac = make_shac(mdp, LinearPolicy(), horizon=10, truncation_rate=0.02)
     shac.iteration, cuts, steps = 1, 0, 0
@@ -263,12 +263,10 @@ def test_bounds_end_episodes_in_training_only():
     assert torch.equal(bounded.reward(state, action, state), mdp.reward(state, action, state))
 
 
-def test_what_is_kept_is_the_average_of_the_actors(tmp_path):
+def test_policy_is_the_running_average_of_the_actor(tmp_path):
     mdp, policy = LinearQuadratic(4), LinearPolicy()
     shac = make_shac(mdp, policy, horizon=4, actor_ema=0.75, learning_rate=0.1)
-    seen, before = [], policy.K.detach().clone()
-    shac.evaluation = lambda p: seen.append(p.K.detach().clone()) or {}
-    expected = before.clone()
+    expected = policy.K.detach().clone()
     for iteration in range(1, 4):
         run(shac, tmp_path, iteration, resume=iteration > 1)
         expected = 0.75 * expected + 0.25 * shac.actor.K.detach()
@@ -279,7 +277,7 @@ def test_what_is_kept_is_the_average_of_the_actors(tmp_path):
 
 
 @pytest.mark.parametrize("kwargs", [{}, {"normal": 1}], ids=["plain", "all options"])
-def test_resuming_is_exact_to_the_bit(tmp_path, kwargs):
+def test_resuming_is_bitwise_exact(tmp_path, kwargs):
     options = {"truncation_rate": 0.1, "termination_bounds": {1: 1.0}, "clip_ratio": 2.0, "decay_env_steps": 200}
     options |= {"actor_epochs": 2, "entropy_weight": 0.1, "value_slope_weight": 0.1, "value_windows": 3}
 
@@ -297,7 +295,7 @@ def test_learning_rates_fall_to_two_percent(tmp_path):
     assert rates == pytest.approx([0.1, 0.075, 0.05, 0.025, 0.002, 0.002])
 
 
-def test_a_budget_of_env_steps_ends_training(tmp_path):
+def test_budget_of_env_steps_ends_training(tmp_path):
     options = RunOptions(task="linear", evaluate_every=5, env_steps=25)
     shac = make_shac(LinearQuadratic(2), LinearPolicy(), horizon=5)
     recorder = train(shac, budget(options), RunFolder(tmp_path), Console(file=io.StringIO()))
@@ -305,7 +303,7 @@ def test_a_budget_of_env_steps_ends_training(tmp_path):
     assert read_checkpoint(RunFolder(tmp_path).checkpoint)["diffsim"]["env_steps"] == 30
 
 
-def test_a_nonfinite_gradient_stops_before_the_step():
+def test_nonfinite_gradient_raises_before_the_update():
     class Kinked(LinearQuadratic):
         def transition(self, state, action, noise=None):
             kink = torch.zeros(3, 1, dtype=torch.float64)
@@ -352,6 +350,6 @@ def test_a_nonfinite_gradient_stops_before_the_step():
         ({"seed": -1}, "seed must be >= 0, got -1"),
     ],
 )
-def test_messages_name_argument_rule_and_value(kwargs, message):
+def test_errors_name_argument_rule_and_value(kwargs, message):
     with pytest.raises(ValueError, match=message):
         SHAC(LinearQuadratic(), LinearPolicy(), **kwargs)

@@ -1,6 +1,6 @@
-"""SHAC's gradient over a whole episode without value, against BPTT's and central differences, on a simulated task.
+"""Checks SHAC's gradient over a whole episode without value against BPTT's and central differences on a simulated task.
 
-A program, for a process of its own: the other tests watch Warp's arrays, which compiles its kernels anew.
+It runs in a separate process, because other tests use Warp's array checks, which compile other kernels.
 """
 
 import copy
@@ -22,7 +22,7 @@ def make_shac(mdp, policy, **kwargs):
 
 
 def parameter_gradient(algorithm, scenarios, age=None):
-    """What SHAC's two passes give its optimizer, as one vector."""
+    """The gradient that SHAC's two passes compute for its optimizer, as one vector."""
     age = torch.zeros_like(algorithm.age) if age is None else age
     window = algorithm.differentiate(scenarios, age)
     loss = algorithm.actor_loss(window.trajectory, scenarios.action_noise, algorithm.ascent(window))
@@ -70,7 +70,7 @@ def check(task):
     torch.testing.assert_close(two_passes, whole, rtol=1e-10, atol=1e-12)
     expected, direction = differences(objective, list(policy.parameters()))
     assert abs(two_passes @ direction - expected) < 1e-6 * abs(expected)
-    assert (with_value - whole).norm() > 1e-3 * whole.norm(), "negative control: the value has its say"
+    assert (with_value - whole).norm() > 1e-3 * whole.norm(), "negative control: the value changes the gradient"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Environments with goals: their dictionaries as flat observations, and what reaching a goal is worth."""
+"""Environments with goals: flattened observations, and the reward for reaching a goal."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ ACHIEVED, DESIRED = "achieved_goal", "desired_goal"
 
 
 class Goals(NamedTuple):
-    """Where the goals are in a flat observation, and what reaching one is worth.
+    """Columns of the goals in a flat observation, and the reward for reaching one.
 
     Attributes:
-        achieved: columns of the goal that was reached.
-        desired: columns of the goal that is wanted.
-        reward: from both goals [B, G] to rewards [B], as the environment computes them.
-        terminated: from both goals to whether the episode ends there, 0 or 1 [B]; None if that is not about goals.
+        achieved: columns of the achieved goal.
+        desired: columns of the desired goal.
+        reward: maps both goals [B, G] to the environment's rewards [B].
+        terminated: maps both goals to whether the episode terminates, 0 or 1 [B]; None if goals do not matter.
     """
 
     achieved: slice
@@ -37,9 +37,9 @@ class Goals(NamedTuple):
 
 
 def flat_space(space: Space) -> Space:
-    """The space of what `flat` gives; itself if it is not a dictionary's.
+    """The space of flat observations; the space itself if it is not a `Dict`.
 
-    Raises: ValueError if it is one of anything but vectors.
+    Raises: ValueError if a part of it is not a vector Box.
     """
     if not isinstance(space, Dict):
         return space
@@ -50,7 +50,7 @@ def flat_space(space: Space) -> Space:
 
 
 def flat(space: Space, obs: Any) -> Any:
-    """Observations [..., O], those of a dictionary side by side, in the order of its names."""
+    """Observations [..., O]; the parts of a dictionary are concatenated in the order of the space's names."""
     return np.concatenate([obs[name] for name in space.keys()], axis=-1) if isinstance(space, Dict) else obs
 
 
@@ -75,12 +75,12 @@ def register_extras(task: str) -> None:
 
 
 def find_goals(env: gymnasium.vector.VectorEnv) -> Goals:
-    """Of a vector environment whose observations are, or were before they were made flat, a goal environment's.
+    """The goals of a vector environment, whose observations may have been flattened.
 
-    Rewards and ends are asked of its `compute_reward(achieved_goal, desired_goal, info)`, and `compute_terminated` if
-    it has one, of many goals at once and with an empty `info`.
+    Its `compute_reward(achieved_goal, desired_goal, info)`, and `compute_terminated` if it has one, are called with
+    many goals at once and with an empty `info`.
 
-    Raises: ValueError if its observations have no goals, or its rewards are not a function of them alone.
+    Raises: ValueError if its observations have no goals, or its rewards depend on more than the goals.
     """
     inner = env.unwrapped
     space = inner.single_observation_space
@@ -97,14 +97,16 @@ def find_goals(env: gymnasium.vector.VectorEnv) -> Goals:
     try:
         goals.reward(*torch.zeros(2, 3, columns[DESIRED].stop - columns[DESIRED].start))
     except KeyError as error:
-        raise ValueError(f"goal_strategy needs rewards that are functions of the goals, got one of {error}") from None
+        raise ValueError(
+            f"goal_strategy needs rewards that depend on the goals alone, got one that depends on info[{error}]"
+        ) from None
     return goals
 
 
 def _functions(
     env: gymnasium.vector.VectorEnv,
 ) -> tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor, Tensor], Tensor] | None]:
-    """Rewards, and ends if they are about goals, of both goals [B, G]."""
+    """Functions of both goals [B, G]: rewards and, if they depend on goals, terminations."""
     if isinstance(env, GoalVectorEnv):
         task = env.task
         return (lambda achieved, desired: task.compute_reward(achieved, desired, {})), None
@@ -118,7 +120,7 @@ def _functions(
 def _by_numpy(
     function: Callable[[np.ndarray, np.ndarray, Mapping[str, Any]], Any],
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """A function of arrays as one of tensors [B, G] to [B], called row by row where it is for one row only."""
+    """Makes a function of arrays one of tensors, [B, G] to [B]. It is called row by row if it accepts only one row."""
 
     def call(achieved: Tensor, desired: Tensor) -> Tensor:
         pair = achieved.double().cpu().numpy(), desired.double().cpu().numpy()

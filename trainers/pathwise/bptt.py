@@ -23,13 +23,13 @@ class BPTT(MDPAlgorithm):
 
         J(theta) = 1 / (N H) * sum_n sum_t gamma^t R(s_t, pi_theta(o_t, z_t), s_{t+1})
 
-    Where the worlds start decides what is learned:
+    `start` chooses the initial states of a window:
 
     * "carried": a window starts where the last one ended, without a gradient across (truncated BPTT). Worlds whose
       episode ends, or reaches `max_age`, restart from fresh states, and t counts from there.
     * "per_iteration": every window starts from fresh states; only each world's first episode counts.
 
-    With the same states and noises in every iteration it would be `Pegasus`.
+    `Pegasus` uses the same states and noises in every iteration.
 
     Source: Werbos (1990), "Backpropagation through time".
     """
@@ -59,11 +59,11 @@ class BPTT(MDPAlgorithm):
         register_worlds(self, self.mdp)
 
     def check(self) -> None:
-        """The reward must have a gradient."""
+        """Checks that the reward has a gradient."""
         require_reward_gradient(self.mdp)
 
     def make_optimizers(self) -> list[Optimizer]:
-        """Adam."""
+        """Adam for the policy."""
         return [Adam(self.policy.parameters(), lr=self.learning_rate)]
 
     def iterate(self) -> dict[str, Tensor | float]:
@@ -112,13 +112,13 @@ class BPTT(MDPAlgorithm):
         return scenarios.starting_from(self.state), self.age
 
     def draw(self, generator: torch.Generator) -> Scenarios:
-        """Scenarios of one window, with the noise this policy takes."""
+        """Scenarios of one window, with action noise of the policy's size."""
         noise_size = self.policy.noise_size
         return Scenarios.draw(self.mdp, self.horizon, generator, action_noise_size=noise_size)
 
     @torch.no_grad()
     def episode_return(self, trajectory: Trajectory) -> dict[str, Tensor]:
-        """Mean undiscounted return of the episodes that ended, or, from fresh starts, of the first ones."""
+        """Mean undiscounted return of the episodes that ended, or with fresh starts of each world's first episode."""
         if self.start != "carried":
             return {"return": (trajectory.reward * first_episode(trajectory.ended)).sum(0).mean()}
         finished, self.running_return = episode_returns(trajectory.reward, trajectory.ended, self.running_return)

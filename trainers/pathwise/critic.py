@@ -1,4 +1,4 @@
-"""A learned value for all that comes after a window."""
+"""The critic of SHAC: a value function for what follows a window."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from diffsim.trainers.pathwise.window import DifferentiatedWindow
 
 
 class Critic(nn.Module):
-    """V, fitted to the lambda-returns of the latest windows, and V', a slow copy that speaks for it.
+    """V, fitted to the lambda-returns of the latest windows, and V', the target network.
 
         V     minimise mean_t (V(o_t) - G_t(lam))^2
         V'    V' <- target_rate * V' + (1 - target_rate) * V
@@ -26,14 +26,14 @@ class Critic(nn.Module):
     Args:
         value: V.
         gamma: discount, in (0, 1].
-        lam: of the targets, in [0, 1].
-        slope_lam: of the slopes' targets: what the actor's objective has, in (0, 1].
-        terminal: V is fitted to 0 in terminal states, and its slope there is followed.
+        lam: of the lambda-returns that V is fitted to, in [0, 1].
+        slope_lam: lambda of the targets for dV/ds, the same as in the actor's objective, in (0, 1].
+        terminal: whether V is fitted to 0 in terminal states and its gradient there reaches the actor.
         target_rate: part of V' kept per window, in [0, 1).
         epochs: passes over the data per window.
-        windows: how many of the latest windows make up the data.
+        windows: number of latest windows in the data.
         minibatches: updates per pass.
-        slope_weight: of the slopes' squared errors, see `add_slopes`; 0 for none.
+        slope_weight: weight of the squared error of dV/ds, see `add_slopes`; 0 for none.
 
     Attributes:
         latest: the data of those windows, the latest last.
@@ -61,7 +61,7 @@ class Critic(nn.Module):
         self.latest: deque[ValueData] = deque(maxlen=windows)
 
     def after(self, trajectory: Trajectory) -> Tensor:
-        """V' of what each step reached, [H, N]: 0 where that is terminal, but with a slope if it is to be followed."""
+        """V' of the observation that each step reached, [H, N]; 0 in terminal states, with a gradient if `terminal`."""
         value = self.target(trajectory.next_obs)
         dead = value - value.detach() if self.terminal else torch.zeros_like(value)
         return torch.where(trajectory.terminated, dead, value)
@@ -69,7 +69,7 @@ class Critic(nn.Module):
     def losses(
         self, mdp: MDP, window: DifferentiatedWindow, generator: torch.Generator
     ) -> Iterator[Callable[[], Tensor]]:
-        """Takes in a window. For each update of V in turn, what computes the number to reduce."""
+        """Adds a window to the data. Yields for each update of V a function that computes the loss."""
         data = returns_data(window, self.target, self.gamma, self.lam)
         if self.slope_weight > 0:
             data = add_slopes(data, mdp, window, self.gamma, self.slope_lam)
@@ -89,6 +89,6 @@ class Critic(nn.Module):
         return [tuple(data) for data in self.latest]
 
     def load(self, saved: Sequence[Sequence[Tensor]]) -> None:
-        """Restores what `saved` gave."""
+        """Restores what `saved` returned."""
         device = next(self.value.parameters()).device
         self.latest.extend(ValueData(*(part.to(device) for part in data)) for data in saved)

@@ -1,4 +1,4 @@
-"""Climbing a deterministic function of a few parameters by its values alone."""
+"""Maximises a deterministic function of a few parameters without derivatives."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch import Tensor
 
 @torch.no_grad()
 def central_differences(value: Callable[[], Tensor], parameters: Sequence[Tensor], step: float) -> list[Tensor]:
-    """Gradient of a function of tensors, from two of its values per number in them.
+    """Gradient by central differences, from two values of the function per parameter.
 
         dJ/dtheta_i = (J(theta + step e_i) - J(theta - step e_i)) / (2 step) + O(step^2)
 
     Under common random numbers (fixed scenarios) the noise of both values is the same and cancels.
 
     Args:
-        value: computes J from the present parameters.
-        parameters: theta, moved in place and put back to the bit.
-        step: how far each number is moved, > 0.
+        value: computes J from the current parameters.
+        parameters: theta, changed in place and restored exactly.
+        step: change of each parameter, > 0.
 
     Returns: a tensor for each parameter, of its shape.
     Source: Spall (2003), "Introduction to Stochastic Search and Optimization", section 6.3 and chapter 14.
@@ -38,15 +38,15 @@ def central_differences(value: Callable[[], Tensor], parameters: Sequence[Tensor
 
 @torch.no_grad()
 def coordinate_sweep(value: Callable[[], Tensor], parameters: Sequence[Tensor], steps: Tensor) -> Tensor:
-    """Tries a move of each number in turn, and keeps those that raise the function. It never falls.
+    """Changes one parameter at a time, and keeps the changes that increase the function, which thus never decreases.
 
-    Forwards first, then backwards. A move that helps is tried twice as long, in the same direction, the next time;
-    one that does not, half as long.
+    Each step is tried forwards, then backwards. If one of them helps, the next sweep starts with twice this step, in
+    this direction; if neither helps, with half of it.
 
     Args:
-        value: computes J from the present parameters.
+        value: computes J from the current parameters.
         parameters: theta, changed in place; P numbers in all.
-        steps: [P], moves to try, changed in place.
+        steps: [P], steps to try, changed in place.
 
     Returns: J before the sweep.
     Source: Hooke & Jeeves (1961), "Direct search solution of numerical and statistical problems".
@@ -69,7 +69,7 @@ def coordinate_sweep(value: Callable[[], Tensor], parameters: Sequence[Tensor], 
 
 
 def with_gradient(value: Tensor, parameters: Sequence[Tensor], gradient: Sequence[Tensor]) -> Tensor:
-    """A number equal to `value`, whose gradient by the parameters is the given one: what an optimizer is fed."""
+    """A number equal to `value` whose gradient with respect to the parameters is `gradient`, for an optimizer."""
     slope = sum((p * g).sum() for p, g in zip(parameters, gradient, strict=True))
     assert isinstance(slope, Tensor)
     return value.detach() + (slope - slope.detach())

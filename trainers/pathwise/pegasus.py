@@ -19,7 +19,7 @@ from diffsim.trainers.pathwise.reward_gradient import NO_GRADIENT, require_rewar
 from diffsim.trainers.pathwise.window import explain_nonfinite
 
 LEARNING_RATES = {"adam": 3e-3, "lbfgs": 1.0, "coordinate": 0.1}
-LINE_SEARCH_EVALUATIONS = 26  # torch's own default, 1.25 per iteration, would end each search at its first trial
+LINE_SEARCH_EVALUATIONS = 26  # torch's default, 1.25 per iteration, ends each search after its first trial
 
 
 class Pegasus(MDPAlgorithm):
@@ -29,11 +29,12 @@ class Pegasus(MDPAlgorithm):
         s_{t+1} = f(s_t, u_t, w_it)
 
     A scenario i is an initial state and all noises w, z that follow. Only its first episode counts, at most `horizon`
-    steps. The return on these scenarios exceeds that on fresh ones; this gap shrinks as m grows. Where the end of an
-    episode moves to another step, J jumps: derivatives miss that, finite differences and coordinate ascent do not.
+    steps. The return on these scenarios exceeds that on fresh ones; this gap shrinks as m grows. J is discontinuous
+    where the end of an episode moves to another step. Derivatives do not include these jumps; finite differences and
+    coordinate ascent do.
 
-    The policy's observation statistics are those of the first roll-outs, and fixed from then on. The MDP must be
-    differentiable if `gradient` is "pathwise"; its N copies are the batch.
+    The policy's observation statistics are fixed after the first roll-outs. The MDP must be differentiable if
+    `gradient` is "pathwise"; its N copies are the batch.
 
     Source: Ng & Jordan (2000), "PEGASUS: a policy search method for large MDPs and POMDPs".
     """
@@ -43,8 +44,8 @@ class Pegasus(MDPAlgorithm):
     horizon: int | None = option("H, steps per scenario; the task's episode length if None.", ">= 1", default=None)
     num_scenarios: int | None = option("m at the start, a multiple of N; N if None.", ">= 1", default=None)
     optimizer: Literal["adam", "lbfgs", "coordinate"] = option(
-        '"lbfgs" with strong-Wolfe line search, "adam", or "coordinate": moves one parameter at a time, for policies '
-        "with few.",
+        '"lbfgs" with strong-Wolfe line search, "adam", or "coordinate": changes one parameter at a time, for '
+        "policies with few parameters.",
         default="lbfgs",
     )
     gradient: Literal["pathwise", "finite_differences"] = option(
@@ -52,19 +53,19 @@ class Pegasus(MDPAlgorithm):
         default="pathwise",
     )
     learning_rate: float | None = option(
-        "step size: Adam's (if None, 3e-3), the first trial of a line search (1), or the first move of each "
-        "coordinate (0.1).",
+        "step size: Adam's (if None, 3e-3), the first trial of a line search (1), or the first step of each "
+        "parameter (0.1).",
         "> 0",
         default=None,
     )
-    perturbation: float = option("move of each parameter for finite differences.", "> 0", default=1e-2)
+    perturbation: float = option("change of each parameter for finite differences.", "> 0", default=1e-2)
     gamma: float = option("discount.", "in (0, 1]", default=1.0)
     gap_every: int = option("iterations between measurements of the gap.", ">= 1", default=10)
-    num_fresh: int = option("fresh scenarios for each of them, rounded up to a multiple of N.", ">= 1", default=64)
+    num_fresh: int = option("fresh scenarios per measurement, rounded up to a multiple of N.", ">= 1", default=64)
     max_gap: float | None = option(
-        "m doubles whenever a larger gap is measured, in units of return; m stays if None.", ">= 0", default=None
+        "m doubles whenever a larger gap is measured, in units of return; m is constant if None.", ">= 0", default=None
     )
-    max_scenarios: int = option("m grows no further than this.", default=1024)
+    max_scenarios: int = option("largest m.", default=1024)
 
     num_batches: Tensor = buffer()
     coordinate_steps: Tensor = buffer()
@@ -86,7 +87,7 @@ class Pegasus(MDPAlgorithm):
         self.register_buffer("coordinate_steps", torch.full((numbers,), self.rate, device=mdp.device))
 
     def check(self) -> None:
-        """The reward must have a gradient, if the algorithm uses it."""
+        """Checks that the reward has a gradient, if the algorithm uses it."""
         if self.gradient == "pathwise" and self.optimizer != "coordinate":
             require_reward_gradient(self.mdp)
 
@@ -126,7 +127,7 @@ class Pegasus(MDPAlgorithm):
         return metrics
 
     def loss(self) -> Tensor:
-        """-J, with its gradient by the policy's parameters."""
+        """-J, with its gradient with respect to the policy's parameters."""
         if self.gradient == "finite_differences":
             value = self.value()
             slope = central_differences(self.value, self.trained, self.perturbation)
@@ -163,21 +164,21 @@ class Pegasus(MDPAlgorithm):
         return trajectory
 
     def own_scenarios(self) -> list[Scenarios]:
-        """The m scenarios, in batches of N: the same for the same seed, and those of a smaller m among them."""
+        """The m scenarios, in batches of N. The seed determines them; a larger m only adds scenarios."""
         if len(self.scenarios) != self.num_batches:
             generator = torch.Generator(self.mdp.device).manual_seed(self.scenario_seed)
             self.scenarios = [self.draw(generator) for _ in range(int(self.num_batches))]
         return self.scenarios
 
     def draw(self, generator: torch.Generator) -> Scenarios:
-        """A batch of N scenarios, with the noise this policy takes."""
+        """A batch of N scenarios, with action noise of the policy's size."""
         horizon = self.mdp.max_episode_steps if self.horizon is None else self.horizon
         noise_size = self.policy.noise_size
         return Scenarios.draw(self.mdp, horizon, generator, action_noise_size=noise_size, num_resets=1)
 
     @torch.no_grad()
     def fit_normalizer_once(self, own: list[Scenarios]) -> None:
-        """Lets the policy see one roll-out of each scenario, and no more: a fixed J needs fixed statistics."""
+        """Fits the observation statistics to one roll-out of each scenario. They stay fixed, so that J does."""
         if self.policy.normalizer is not None and self.iteration == 0:
             seen = [self.roll_out(scenarios).obs for scenarios in own]
             for obs in seen:
@@ -185,7 +186,7 @@ class Pegasus(MDPAlgorithm):
 
     @torch.no_grad()
     def measure_gap(self) -> dict[str, Tensor | float]:
-        """Mean returns on own and on fresh scenarios, their gap and its standard error; then `grow`s m."""
+        """Mean returns on own and on fresh scenarios, their gap and its standard error. Also calls `grow`."""
         batches = -(-self.num_fresh // self.mdp.num_envs)
         own, fresh = self.own_scenarios(), (self.draw(self.generator) for _ in range(batches))
         self.returns_seen = []
@@ -194,16 +195,14 @@ class Pegasus(MDPAlgorithm):
         own_return = torch.cat(self.returns_seen[: len(own)])
         fresh_return = torch.cat(self.returns_seen[len(own) :])
         gap = own_return.mean() - fresh_return.mean()
-        # The spread of fresh returns stands in for that of our own, of which there may be one only.
+        # The standard deviation of fresh returns is used for both: there may be only one own scenario.
         spread = fresh_return.std(correction=min(1, len(fresh_return) - 1))
         error = spread * (1 / len(own_return) + 1 / len(fresh_return)) ** 0.5
         self.grow(gap)
         return {"own_return": own_return.mean(), "fresh_return": fresh_return.mean(), "gap": gap, "gap_error": error}
 
     def grow(self, gap: Tensor) -> None:
-        """Doubles m if the gap is too wide, as far as it may grow. L-BFGS then restarts: its curvature is that of
-        the old J.
-        """
+        """Doubles m, up to its largest value, if the gap is too large. L-BFGS then restarts, because J has changed."""
         largest = self.max_scenarios // self.mdp.num_envs
         if self.max_gap is None or gap <= self.max_gap or self.num_batches >= largest:
             return

@@ -7,7 +7,7 @@ import torch
 from diffsim.mdp import MDP
 from diffsim.trainers.errors import UsageError
 
-NO_GRADIENT = "the reward must depend on the actions; this task's has no gradient"
+NO_GRADIENT = "the reward must depend on the actions; the reward of this task has no gradient"
 
 
 def require_reward_gradient(mdp: MDP) -> None:

@@ -29,7 +29,7 @@ from diffsim.trainers.pathwise.window import (
     register_worlds,
 )
 
-LEAST_RATE = 0.02  # part of the learning rates that is left in the end
+LEAST_RATE = 0.02  # final part of the learning rates
 
 
 class SHAC(MDPAlgorithm):
@@ -40,10 +40,10 @@ class SHAC(MDPAlgorithm):
         critic   minimise mean_t (V(o_t) - G_t(lam))^2
         target   V' <- target_rate * V' + (1 - target_rate) * V
 
-    A window starts where the last one ended. The target value V' stands for what follows the end of a window and for
-    what a time-out cut off. The value of a terminal state is 0.
+    A window starts where the last one ended. The target network V' estimates the return after the end of a window and
+    after a time-out. The value of a terminal state is 0.
 
-    `policy` is the running average of the actor that is trained; it is what is evaluated and kept.
+    `policy` is the running average of the trained actor. It is evaluated and saved.
 
     Source: Xu et al. (2022), "Accelerated policy learning with parallel differentiable simulation"; Heess et al.
     (2015), "Learning continuous control policies by stochastic value gradients"; for the actor's objective, Hafner
@@ -65,13 +65,13 @@ class SHAC(MDPAlgorithm):
         default=0.95,
     )
     undiscount: bool = option(
-        "follow dG_t / du_t at each step t, rather than dG_0 / du_t, which is smaller by (gamma * actor_lam)^t: the "
+        "use dG_t / du_t at each step t, rather than dG_0 / du_t, which is smaller by (gamma * actor_lam)^t: the "
         "last actions of a window then count as much as the first.",
         default=True,
     )
     terminal_gradient: bool = option(
-        "let the gradient of V' in terminal states reach the actor, and fit V to 0 there. Otherwise no gradient says "
-        "that a fall can be delayed.",
+        "back-propagate V' of terminal states to the actor, and fit V to 0 there. Without it, no gradient says that a "
+        "termination can be delayed.",
         default=True,
     )
     clip_ratio: float | None = option(
@@ -81,7 +81,7 @@ class SHAC(MDPAlgorithm):
         default=10.0,
     )
     truncation_rate: float = option(
-        "probability per step that an episode is truncated, so that fresh starts, where evaluation begins, stay among "
+        "probability per step that an episode is truncated. It keeps initial states, where evaluation starts, among "
         "the data.",
         "in [0, 1)",
         default=0.0,
@@ -96,7 +96,8 @@ class SHAC(MDPAlgorithm):
     learning_rate: float = option("of the actor's Adam.", "> 0", default=2e-3)
     value_learning_rate: float = option("of the critic's Adam.", "> 0", default=2e-3)
     decay_env_steps: Decay = option(
-        "env steps between which both learning rates fall linearly to 2 %: two counts, or the second; None for never.",
+        "env steps between which both learning rates fall linearly to 2 %: two counts, or only the second; constant "
+        "if None.",
         check_decay,
         default=None,
     )
@@ -105,12 +106,12 @@ class SHAC(MDPAlgorithm):
     )
     actor_epochs: int = option(
         "updates of the actor per window. Later ones reuse the gradient of the first, with a penalty "
-        "|g|_median / (2 action_step) |u - u_old|^2 that keeps the actions near those it belongs to.",
+        "|g|_median / (2 action_step) |u - u_old|^2 that keeps the actions near those of the window.",
         ">= 1",
         default=1,
     )
     action_step: float = option(
-        "how far a gradient of median norm moves an action under this penalty, in the action's units.",
+        "change of an action under this penalty for a gradient of median norm, in the action's units.",
         "> 0",
         default=0.1,
     )
@@ -122,11 +123,11 @@ class SHAC(MDPAlgorithm):
     )
     value_hidden_sizes: Sequence[int] = option("widths of the critic's hidden layers.", default=(128, 128))
     value_epochs: int = option("passes over the data to fit the critic.", ">= 1", default=16)
-    value_windows: int = option("number of latest windows that make up these data.", ">= 1", default=1)
+    value_windows: int = option("number of latest windows in these data.", ">= 1", default=1)
     value_minibatches: int = option("critic updates per pass.", ">= 1", default=4)
     value_slope_weight: float = option(
-        "weight of a second error, between the gradients of V and of the returns by the state (`add_slopes`). "
-        "Observation and reward must then take any number of rows.",
+        "weight of the squared error between dV/ds and the gradients of the returns (`add_slopes`). The MDP's "
+        "observation and reward must then accept any number of rows.",
         ">= 0",
         default=0.0,
     )
@@ -160,7 +161,7 @@ class SHAC(MDPAlgorithm):
         register_worlds(self, mdp)
 
     def make_optimizers(self) -> list[Optimizer]:
-        """Adam for the actor and the critic; betas below the usual ones adapt faster to a moving objective."""
+        """Adam for the actor and the critic; betas below the defaults adapt faster to a changing objective."""
         return [
             Adam(net.parameters(), lr=rate, betas=(0.7, 0.95), fused=True)
             for net, rate in ((self.actor, self.learning_rate), (self.critic.value, self.value_learning_rate))
@@ -173,7 +174,7 @@ class SHAC(MDPAlgorithm):
         actor_optimizer.param_groups[0]["lr"] = rate * self.learning_rate
         value_optimizer.param_groups[0]["lr"] = rate * self.value_learning_rate
 
-        # Gradients by every action through time; then, for all samples at once, by the actor's parameters.
+        # Back-propagate through time to the actions; then, in one batch, to the actor's parameters.
         scenarios, age = self.next_scenarios()
         window = self.differentiate(scenarios, age)
         trajectory = window.trajectory
@@ -205,7 +206,7 @@ class SHAC(MDPAlgorithm):
     def next_scenarios(self) -> tuple[Scenarios, Tensor]:
         """States and noises for the next window, and the age of each world's episode, int64 [N]."""
         scenarios, max_age = self.draw(self.generator), self.mdp.max_episode_steps
-        if self.iteration == 0:  # worlds of all ages, so that time-outs do not come all at once
+        if self.iteration == 0:  # random ages, so that not all worlds time out at once
             return scenarios, self.random_integers(max_age)
         # Random truncation, encoded as an age close to the limit.
         time = self.random_integers(self.horizon)
@@ -215,17 +216,17 @@ class SHAC(MDPAlgorithm):
         return scenarios.starting_from(self.state), age
 
     def draw(self, generator: torch.Generator) -> Scenarios:
-        """Scenarios of one window, with the noise this policy takes."""
+        """Scenarios of one window, with action noise of the policy's size."""
         return Scenarios.draw(self.mdp, self.horizon, generator, action_noise_size=self.policy.noise_size)
 
     def random_integers(self, below: int) -> Tensor:
-        """For each world one of 0, 1, ..., below - 1: int64 [N]."""
+        """A random integer in 0, 1, ..., below - 1 for each world: int64 [N]."""
         return torch.randint(below, (self.mdp.num_envs,), generator=self.generator, device=self.mdp.device)
 
     def differentiate(self, scenarios: Scenarios, age: Tensor) -> DifferentiatedWindow:
         """Rolls out a window, and differentiates the objective.
 
-        Raises: NonFiniteError that says where, if a gradient is not finite.
+        Raises: NonFiniteError that names world and time step, if a gradient is not finite.
         """
         return differentiate_window(self.mdp, self.actor, scenarios, self.objective, age=age)
 

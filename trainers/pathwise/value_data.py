@@ -1,4 +1,4 @@
-"""What a window teaches a value function: how much states are worth, and in which direction they are worth more."""
+"""Data of a window to fit a value function to: returns, and optionally their gradients with respect to the state."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from diffsim.mdp import MDP
 from diffsim.trainers.maths.returns import discount_weights, lambda_returns
 from diffsim.trainers.pathwise.window import DifferentiatedWindow, clip_samples
 
-SLOPE_CLIP = 3.0  # slopes are noisier than returns: none may be longer than this multiple of the median
+SLOPE_CLIP = 3.0  # slopes are noisier than returns: their norms are clipped to this multiple of the median
 
 
 class ValueData(NamedTuple):
-    """M samples for a regression of V.
+    """M samples for a regression of V. A slope is a gradient with respect to the state.
 
     Attributes:
         state: s, [M, S].
         obs: h(s), [M, O].
-        goal: what V(h(s)) should be, [M].
-        slope: what dV(h(s)) / ds should be, times `scale`, [M, S].
+        goal: target of V(h(s)), [M].
+        slope: target of scale * dV(h(s)) / ds, [M, S].
         known: bool [M], whether the slope is known.
         scale: [S], standard deviation of each number of the state.
     """
@@ -39,7 +39,7 @@ class ValueData(NamedTuple):
         return ValueData(*(part[index] for part in self[:-1]), scale=self.scale)
 
     def with_terminal(self, window: DifferentiatedWindow) -> ValueData:
-        """The same samples, and the window's terminal states, worth 0."""
+        """Adds the window's terminal states, with value 0."""
         dead = window.trajectory.terminated
         state, obs = window.next_state[dead], window.trajectory.next_obs[dead]
         goal, known = self.goal.new_zeros(len(obs)), self.known.new_zeros(len(obs))
@@ -48,14 +48,14 @@ class ValueData(NamedTuple):
 
 
 def join(windows: Iterable[ValueData]) -> ValueData:
-    """The samples of several windows, the latest of which comes last, and says the scale."""
+    """The samples of several windows, with the scale of the last one, which is the latest."""
     *parts, scales = zip(*windows, strict=True)
     return ValueData(*map(torch.cat, parts), scale=scales[-1])
 
 
 @torch.no_grad()
 def returns_data(window: DifferentiatedWindow, target_value: nn.Module, gamma: float, lam: float) -> ValueData:
-    """TD(lambda) targets for every state of a window. No slope is known yet."""
+    """TD(lambda) targets for every state of a window, without slopes."""
     trajectory = window.trajectory
     next_value = torch.where(trajectory.terminated, 0.0, target_value(trajectory.next_obs))
     goal = lambda_returns(trajectory.reward, next_value, trajectory.ended, gamma, lam).flatten()
@@ -70,8 +70,8 @@ def add_slopes(data: ValueData, mdp: MDP, window: DifferentiatedWindow, gamma: f
         dJ/ds_{t+1} = (gamma lam)^t (dr_t/ds_{t+1} + gamma y_{t+1})
         y_{t+1}     = (1 - lam) dV'/ds_{t+1} + lam dG_{t+1}/ds_{t+1}
 
-    y is the derivative of a return that looks ahead a little less than G does. Known where a state was reached by
-    a step of the window and was left by another. Back-propagation through the window gives it for nothing.
+    The slope target y is the derivative of a mixture of V' and G at t + 1. It is known for states between two steps of
+    the window. The back-propagation through the window has already computed it.
 
     Source: Fairbank & Alonso (2012), "Value-gradient learning"; Czarnecki et al. (2017), "Sobolev training".
     """
@@ -92,7 +92,7 @@ def add_slopes(data: ValueData, mdp: MDP, window: DifferentiatedWindow, gamma: f
 
 
 def value_loss(value: nn.Module, mdp: MDP, data: ValueData, slope_weight: float) -> Tensor:
-    """Mean squared error of values, and of their slopes by each state in units of its deviation.
+    """Mean squared error of values, and of their slopes, scaled by the standard deviation of the state.
 
     mean (V(h(s)) - goal)^2 + slope_weight * mean |scale * dV(h(s))/ds - slope|^2
     """

@@ -1,7 +1,7 @@
-"""A window of experience, and the gradients of an objective by its actions and states.
+"""A window of experience, and the gradients of an objective with respect to its actions and states.
 
-Back-propagation first to the actions, and from there to the policy's parameters in one batched product, gives the same
-gradient as in one pass. In between, the gradient of each sample can be measured and clipped.
+The gradient is back-propagated first to the actions, then to the policy's parameters in one batched product. The result
+is the same as in one pass. In between, the gradient of each sample can be measured and clipped.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class DifferentiatedWindow(NamedTuple):
     Attributes:
         trajectory: of the window.
         worlds: states and ages after it.
-        action_gradient: dJ / du_t, through the policy's later actions too: [H, N, A].
+        action_gradient: dJ / du_t, including the effect on later actions of the policy: [H, N, A].
         state: s_t, after any reset: [H, N, S].
         next_state: s_{t+1}, before any reset: [H, N, S].
-        state_gradient: dJ / ds_{t+1}, the reward r_t of reaching it included: [H, N, S].
+        state_gradient: dJ / ds_{t+1}, including the reward r_t for reaching it: [H, N, S].
     """
 
     trajectory: Trajectory
@@ -47,18 +47,18 @@ def differentiate_window(
     age: Tensor | None = None,
     max_age: int | None = None,
 ) -> DifferentiatedWindow:
-    """Rolls out, and differentiates `objective` by every action and every state that a step reached.
+    """Rolls out, and differentiates `objective` with respect to every action and every state that a step reached.
 
     Args:
         mdp: as for `rollout`.
         policy: as for `rollout`.
         scenarios: as for `rollout`.
-        objective: J, from the trajectory to a number with a graph.
+        objective: J, maps the trajectory to a number with a graph.
         age: as for `rollout`.
         max_age: as for `rollout`.
 
     Returns: the window.
-    Raises: NonFiniteError that says where, if the gradient by an action is not finite.
+    Raises: NonFiniteError that names world and time step, if the gradient of an action is not finite.
     """
     recorded = RecordedMDP(mdp)
     probe, trajectory, worlds = probed_rollout(recorded, policy, scenarios, age, max_age)
@@ -75,7 +75,7 @@ def differentiate_window(
 def probed_rollout(
     mdp: MDP, policy: Actor, scenarios: Scenarios, age: Tensor | None, max_age: int | None
 ) -> tuple[Tensor, Trajectory, Worlds]:
-    """A roll-out with a zero added to every action: these zeros [H, N, A], and what `rollout` returns."""
+    """A roll-out with zeros added to the actions. Returns these zeros [H, N, A], and what `rollout` returns."""
     shape = (*scenarios.action_noise.shape[:2], *mdp.action_space.shape)
     probe = torch.zeros(shape, device=mdp.device, dtype=mdp.dtype, requires_grad=True)
     pending = iter(probe.unbind())
@@ -92,15 +92,15 @@ def explain_nonfinite(
     age: Tensor | None = None,
     max_age: int | None = None,
 ) -> str:
-    """Repeats a roll-out whose gradient is not finite, and finds the world and time step where that began.
+    """Repeats a roll-out whose gradient is not finite, and finds the world and time step of the cause.
 
-    The latest step at which the gradient by the action is not finite is where back-propagation first met the fault.
+    Back-propagation goes backwards in time, so the cause is at the latest step whose action has a non-finite gradient.
 
     Args:
         mdp: as for `rollout`.
         policy: as for `rollout`.
-        scenarios: of the roll-out to explain, which they determine.
-        objective: from the trajectory to the number that was differentiated.
+        scenarios: those of the roll-out to explain.
+        objective: maps the trajectory to the number that was differentiated.
         age: as for `rollout`.
         max_age: as for `rollout`.
 
@@ -119,9 +119,9 @@ def explain_nonfinite(
         value = gradient[time, world, entry].item()
         return (
             f"the gradient of action[{entry}] is {value} in world {world} at time step {time} of the window, "
-            f"the last of {len(bad.flatten(1).any(1).nonzero())} steps where one is not finite"
+            f"the last of {len(bad.flatten(1).any(1).nonzero())} steps with a non-finite gradient"
         )
-    return "the gradients of all actions are finite, those of the policy's parameters are not"
+    return "the gradients of all actions are finite, but not those of the policy's parameters"
 
 
 def clip_samples(gradient: Tensor, ratio: float) -> tuple[Tensor, Tensor]:
@@ -129,8 +129,8 @@ def clip_samples(gradient: Tensor, ratio: float) -> tuple[Tensor, Tensor]:
 
         g_i <- g_i * min(1, ratio * median_j |g_j| / |g_i|)
 
-    Contacts make a few gradients 1e3 to 1e5 times larger than the rest. Without this, one of them alone gives the
-    direction of the update, and a bound on the norm of the sum does not change that.
+    Contacts make a few gradients 1e3 to 1e5 times larger than the rest. Without clipping, one of them alone determines
+    the direction of the update; a bound on the norm of the sum does not change that direction.
 
     Args:
         gradient: [..., A].
@@ -144,7 +144,7 @@ def clip_samples(gradient: Tensor, ratio: float) -> tuple[Tensor, Tensor]:
 
 
 def gradient_metrics(gradient: Tensor, scale: Tensor) -> dict[str, Tensor]:
-    """Statistics of gradients by the actions [H, N, A], and the share of them that `scale` [H, N] changed."""
+    """Statistics of the gradients of actions [H, N, A], and the part of them that `scale` [H, N] changed."""
     norm = gradient.norm(dim=-1)
     return {
         "action_grad_median": norm.median(),

@@ -54,8 +54,8 @@ def fit(
         progress: draw a progress bar.
 
     Returns: the run folder; `read_metrics()` gives its rows.
-    Raises: ValueError if a budget is missing or out of range, or the folder exists or does not; CheckpointError if the
-        checkpoint cannot be used; NonFiniteError from training.
+    Raises: ValueError if no budget is given, one is out of range, or the folder exists and `resume` is false;
+        CheckpointError if the checkpoint cannot be used; NonFiniteError from training.
     """
     counts = {"iterations": iterations, "env_steps": env_steps, "evaluate_every": evaluate_every}
     for name, count in counts.items():
@@ -90,14 +90,14 @@ def evaluate(
     sampled: bool = False,
     task_kwargs: Mapping[str, Any] | None = None,
 ) -> Episodes:
-    """Plays whole episodes of a task in its environment on C MuJoCo. Prints nothing.
+    """Runs whole episodes of a task in its environment on C MuJoCo. Prints nothing.
 
     Args:
-        policy: what acts.
+        policy: the policy to evaluate.
         task: Gymnasium id, or `my_module:MyTask-v0`.
         episodes: number of episodes, at least 1.
         seed: episode i is reset with seed `seed + i`.
-        sampled: act by sampled actions, not by mean ones.
+        sampled: take sampled actions instead of mean actions.
         task_kwargs: options of the environment.
 
     Returns: return, length and success of each episode.
@@ -107,7 +107,7 @@ def evaluate(
 
 
 class NumpyPolicy:
-    """A trained policy from numpy observations to numpy actions.
+    """A trained policy that maps numpy observations to numpy actions.
 
     Args:
         policy: the torch policy.
@@ -123,7 +123,7 @@ class NumpyPolicy:
         return self.policy.decode(action).cpu().numpy()
 
     def reset(self) -> None:
-        """Starts a new episode: clears what the policy carries from step to step, if it does."""
+        """Starts a new episode: clears the policy's memory, if it has one."""
         self.policy.reset()
 
 

@@ -47,7 +47,7 @@ class RunOptions:
 
     Args:
         task: id of the environment; `diffsim tasks` lists them. my_module:MyTask-v0 is a `Task` of your own. An
-            algorithm that needs no derivative takes any Gymnasium id, run there, or diffsim/ID, run in our simulator.
+            algorithm that needs no derivatives takes any Gymnasium id, or diffsim/ID for our simulator.
         task_kwargs: options of the environment, those of Gymnasium.
         training_kwargs: options of the environment in training only, such as a shaped reward. Evaluation uses task and
             task_kwargs alone.
@@ -57,24 +57,25 @@ class RunOptions:
         num_workers: processes that compute finite differences; 0 for the training process itself.
         algorithm: name of the algorithm, or my_module:MyAlgorithm; its options are listed below.
         policy: name of the policy, or my_module:MyPolicy; its options are listed below.
-        goal_strategy: final, future, episode or random: relabel a part of the replayed experience with other goals (see
+        goal_strategy: final, future, episode or random: relabel replayed experience with other goals (see
             `HindsightReplay`), for tasks with goals and algorithms with a replay buffer. None for no relabelling.
-        relabel_fraction: this part, in [0, 1].
+        relabel_fraction: part of the replayed experience that is relabelled, in [0, 1].
         num_envs: copies simulated in parallel, at least 1.
         device: where to simulate and learn, such as cpu or cuda.
-        threads: torch's threads on the CPU, at least 1. More help large networks and batches, and slow down small ones.
-        seed: of initial weights, initial states and noises, at least 0.
+        threads: torch's threads on the CPU, at least 1. More threads help large networks and batches,
+            and slow down small ones.
+        seed: seed of initial weights, initial states and noises, at least 0.
         iterations: number of iterations of the algorithm, at least 1. If None, 200, or as many as env_steps or seconds
             allow.
         env_steps: training ends with the first iteration that reaches this number, over all copies, at least 1; None
             for no such end.
-        seconds: training ends with the first iteration that ends after this time, without evaluations, above 0; None
-            for no such end.
+        seconds: training ends with the first iteration that ends after this time, not counting evaluations, above 0;
+            None for no such end.
         evaluate_every: iterations between official evaluations, each followed by a checkpoint, at least 1.
-        evaluate_every_steps: env steps between evaluations, at least 1, in place of iterations: the first iteration
-            that reaches a multiple of it is followed by one, and one comes before training. None for evaluate_every.
+        evaluate_every_steps: evaluate before training, and after each iteration that reaches another multiple of this
+            number of env steps, at least 1. None to use evaluate_every.
         evaluate_episodes: episodes of each evaluation during training, at least 1.
-        evaluate_stochastic: evaluate sampled actions too, besides the mean ones.
+        evaluate_stochastic: evaluate sampled actions as well as mean actions.
         final_episodes: episodes of the final evaluation, with other seeds, at least 1.
         run: folder of the run; runs/TASK-ALGORITHM-seed-SEED if None. If it exists, a number is added.
         video: record an episode of the trained policy (needs the video extra).
@@ -126,7 +127,7 @@ class RunOptions:
 
     @property
     def folder(self) -> Path:
-        """The run's folder, unless it exists already."""
+        """The run's folder; a number is added if it exists."""
         name = f"{self.task}-{self.algorithm}-seed-{self.seed}"
         return Path(self.run or f"runs/{re.sub('[/:]', '-', name)}")
 
@@ -221,7 +222,7 @@ def default_policy(algorithm: str, task: str | None) -> str:
     try:
         env = make_official(official_id(task))
     except gymnasium.error.Error:
-        return RunOptions.policy  # the error comes where the task is made
+        return RunOptions.policy  # building the task reports the error
     continuous = isinstance(env.action_space, Box)
     env.close()
     return "GaussianMLP" if continuous else "CategoricalMLP"
@@ -233,7 +234,7 @@ def official_id(task: str) -> str:
 
 
 def _chosen(argv: Sequence[str]) -> dict[str, str]:
-    """Names of algorithm and policy in `argv` and its YAML files: they decide which options there are."""
+    """Names of algorithm and policy in `argv` and its YAML files: they decide which options exist."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--config", action="append", default=[])
     names = {"algorithm": RunOptions.algorithm}
@@ -268,7 +269,7 @@ def config_path(name: str) -> Path:
 
 
 def _explain(message: str, parser: ArgumentParser) -> str:
-    """An error of the parser in our words: option, rule, value, and what would be valid."""
+    """Rewrites an error of the parser: option, rule, value, and what would be valid."""
     message = " ".join(message.split())
     if match := re.match(r"unrecognized arguments: (\S+)|Option '(.+?)' is not accepted", message):
         wrong = match[1].split("=")[0] if match[1] else f"--{match[2]}"

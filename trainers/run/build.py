@@ -1,4 +1,4 @@
-"""Makes what the options of a run describe: policy, MDP or vector environment, algorithm, evaluation."""
+"""Builds the policy, MDP or vector environment, algorithm and evaluation that the options of a run describe."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def build_policy(observation_space: Space, action_space: Space, options: RunOpti
 
 
 def build_mdp(options: RunOptions) -> MDP:
-    """The task that the options describe, with its noises, simulated or as a black box.
+    """The task that the options describe, with noise, on the simulator or on black-box dynamics.
 
     Raises: OptionError if there is no such task; ValueError or TypeError if a value is out of range.
     """
@@ -97,7 +97,7 @@ def check_device(device: str) -> None:
 def build_env(options: RunOptions) -> ResumableEnv:
     """The vector environment that the options describe, for algorithms that need no derivative.
 
-    Raises: OptionError if there is no such task, or an option does not go with it.
+    Raises: OptionError if there is no such task, or an option cannot be combined with it.
     """
     if options.dynamics != "simulator":
         raise OptionError(f"dynamics must be simulator for {options.algorithm}, got {options.dynamics!r}")
@@ -113,7 +113,7 @@ def build_env(options: RunOptions) -> ResumableEnv:
 
 
 def require_shareable(options: RunOptions, cls: type) -> None:
-    """Checks that ranks can share the worlds: of a pathwise algorithm, in equal parts, on the simulator.
+    """Checks that ranks can share the worlds: equal parts, a pathwise algorithm, and the simulator.
 
     Raises: OptionError otherwise.
     """
@@ -127,7 +127,7 @@ def require_shareable(options: RunOptions, cls: type) -> None:
 
 
 def hindsight_replay(env: ResumableEnv, cls: type, options: RunOptions, values: dict[str, Any]) -> dict[str, Any]:
-    """The replay buffer with hindsight that the options ask for, as an argument of the algorithm, if they do.
+    """The hindsight replay buffer, as an argument of the algorithm, if the options ask for one.
 
     Raises: OptionError if the algorithm has no replay buffer; ValueError if the task has no goals.
     """
@@ -150,5 +150,5 @@ def shared_arguments(options: RunOptions) -> dict[str, Any]:
 def official_evaluation(
     options: RunOptions, episodes: int, seed: int = 0, *, stochastic: bool = False
 ) -> OfficialEvaluation:
-    """Evaluation in the environment on C MuJoCo, whatever simulated the task in training."""
+    """Evaluation in the environment on C MuJoCo, also where training uses other dynamics."""
     return OfficialEvaluation(official_id(options.task), options.task_kwargs, episodes, seed, stochastic)

@@ -1,4 +1,4 @@
-"""Reading checkpoints without trusting them."""
+"""Reads checkpoints safely: code in a file never runs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from diffsim.trainers.errors import CheckpointError
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Reads a checkpoint as plain tensors and numbers, on the CPU. No code in the file is ever run.
+    """Reads a checkpoint as plain tensors and numbers, on the CPU. Runs no code in the file.
 
-    Raises: CheckpointError if the file is missing, damaged, holds more than plain data, or is not ours.
+    Raises: CheckpointError if the file is missing, damaged, holds more than plain data, or was not written by diffsim.
     """
     if not path.is_file():
         raise CheckpointError(f"checkpoint must be an existing file, got {str(path)!r}")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises half a dozen kinds for damaged or unsafe files
+    except Exception as error:  # torch raises several types for damaged or unsafe files
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(
             f"checkpoint must be undamaged and hold plain tensors only, got {str(path)!r}: {reason}"

@@ -60,7 +60,7 @@ def collect_command(options: CollectOptions, console: Console) -> None:
 
 
 def vector_box(what: str, space: Space, task: str) -> Box:
-    """The space itself.
+    """Returns `space`.
 
     Raises: OptionError if it is not a vector Box.
     """

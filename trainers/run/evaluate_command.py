@@ -1,4 +1,4 @@
-"""`diffsim evaluate`: from a run folder to returns."""
+"""`diffsim evaluate`: evaluates the policy of a run folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How good a policy is, by the official Gymnasium environment (C MuJoCo), whatever it was trained on."""
+"""Evaluates a policy in the official Gymnasium environment (C MuJoCo), also if it was trained on other dynamics."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from diffsim.trainers.experience.goals import make_official
 
 
 class Episodes(NamedTuple):
-    """What came of each episode.
+    """Results of episodes.
 
     Attributes:
         returns: [episodes], undiscounted.
         lengths: [episodes], steps.
-        successes: [episodes], whether its last step was a success; None where the environment does not say.
+        successes: [episodes], whether the last step was a success; None if the environment does not report it.
     """
 
     returns: np.ndarray
@@ -37,14 +37,14 @@ class Episodes(NamedTuple):
 
 @dataclass(frozen=True)
 class OfficialEvaluation:
-    """Runs a policy for whole episodes of an official environment: its mean actions, and sampled ones if asked for.
+    """Runs whole episodes of an official environment with mean actions, and optionally with sampled actions.
 
     Args:
         task: Gymnasium id.
         task_kwargs: options of the environment.
-        episodes: number of them, at least 1.
-        seed: episode i is reset with seed `seed + i`, so that every policy meets the same ones.
-        stochastic: play the episodes again with sampled actions. A policy without noise is not played again.
+        episodes: number of episodes, at least 1.
+        seed: episode i is reset with seed `seed + i`, so that every policy starts from the same states.
+        stochastic: repeat the episodes with sampled actions, unless the policy has no noise.
 
     Raises: ValueError if episodes is out of range.
     """
@@ -60,7 +60,7 @@ class OfficialEvaluation:
             raise ValueError(f"episodes must be >= 1, got {self.episodes}")
 
     def __call__(self, policy: Policy) -> dict[str, float]:
-        """Mean and standard deviation of the return, mean length of an episode, and the rate of success, if told."""
+        """Mean and standard deviation of the return, mean length of an episode, and the success rate, if reported."""
         played = self.both(policy)
         returns, lengths, successes = played["mean"]
         metrics = {
@@ -76,7 +76,7 @@ class OfficialEvaluation:
         return metrics
 
     def both(self, policy: Policy) -> dict[str, Episodes]:
-        """The episodes of "mean" actions and, if asked for, of "sampled" ones: the same, of a policy without noise."""
+        """Episodes with "mean" actions and, if `stochastic`, with "sampled" ones; both are equal without noise."""
         mean = self.run(policy)
         if not self.stochastic:
             return {"mean": mean}
@@ -84,9 +84,9 @@ class OfficialEvaluation:
 
     @torch.inference_mode()
     def run(self, policy: Policy, *, sampled: bool = False) -> Episodes:
-        """Plays every episode, with mean or with sampled actions, whose noise is the same at every call.
+        """Runs every episode with mean or sampled actions. The noise is the same at every call.
 
-        A success is what the environment calls `is_success` in its last info.
+        An episode is a success if `is_success` is true in its last info.
         """
         generator = torch.Generator().manual_seed(self.seed)
         noise = None
@@ -96,7 +96,7 @@ class OfficialEvaluation:
         running = list(range(self.episodes))
         policy.reset()
         while running:
-            if sampled:  # for all episodes, so that what one meets does not depend on how long others last
+            if sampled:  # for all episodes: the noise of one must not depend on the lengths of others
                 noise = torch.randn(self.episodes, policy.noise_size, generator=generator)[running]
             for i, action in zip(running, act(policy, obs[running], noise), strict=True):
                 obs[i], reward, terminated, truncated, last_info[i] = envs[i].step(action)
@@ -106,15 +106,15 @@ class OfficialEvaluation:
                     running = [j for j in running if j != i]
         for env in envs:
             env.close()
-        told = all("is_success" in info for info in last_info)
-        successes = np.array([bool(info["is_success"]) for info in last_info]) if told else None
+        reported = all("is_success" in info for info in last_info)
+        successes = np.array([bool(info["is_success"]) for info in last_info]) if reported else None
         return Episodes(returns, lengths, successes)
 
     @torch.inference_mode()
     def record(self, policy: Policy, path: Path) -> None:
         """Writes a video of the first episode to `path`, an .mp4 file.
 
-        Raises: UsageError without the `video` extra, or where nothing can be drawn.
+        Raises: UsageError without the `video` extra, or if rendering fails.
         """
         ffmpeg = require_video()
         if not {"DISPLAY", "WAYLAND_DISPLAY", "MUJOCO_GL"} & set(os.environ) and sys.platform == "linux":
@@ -140,9 +140,9 @@ class OfficialEvaluation:
 
 
 def keep_in_sight(env: gymnasium.Env) -> None:
-    """Lets a MuJoCo environment be seen by the camera that follows the robot, if its model has one.
+    """Renders a MuJoCo environment with the camera that tracks the robot, if its model has one.
 
-    Gymnasium 1.4 looks through a camera that stands still, and robots run out of the picture.
+    The default camera of Gymnasium 1.4 is fixed, and robots leave the picture.
     """
     renderer = getattr(env.unwrapped, "mujoco_renderer", None)
     if renderer is not None and renderer.camera_id == -1:
@@ -161,7 +161,7 @@ def require_video() -> ModuleType:
 
 
 def act(policy: Policy, obs: Sequence[float] | np.ndarray, noise: torch.Tensor | None = None) -> np.ndarray:
-    """The policy's action for observations [..., O] of Gymnasium's making: [..., A]; its mean one without noise."""
+    """The policy's action [..., A] for Gymnasium's observations [..., O]; the mean action without noise."""
     parameter = next(policy.parameters())
     noise = None if noise is None else noise.to(parameter)
     return policy.decode(policy(torch.as_tensor(np.asarray(obs)).to(parameter), noise)).cpu().numpy()

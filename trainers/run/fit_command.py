@@ -1,4 +1,4 @@
-"""`diffsim fit`: from options to a run folder."""
+"""`diffsim fit`: trains a policy by its options, in a run folder."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def fit_command(argv: Sequence[str], console: Console) -> RunFolder:
         except (ValueError, TypeError, OSError, RuntimeError) as error:
             raise OptionError(str(error)) from error
         if resumed is not None:
-            read_checkpoint(resumed.checkpoint)  # a clear error, before Lightning reads it
+            read_checkpoint(resumed.checkpoint)  # gives a clearer error than Lightning
         checkpoint = None if resumed is None else resumed.checkpoint
         if rank() > 0:
             return train_other_rank(algorithm, options, checkpoint)
@@ -67,7 +67,7 @@ def fit_command(argv: Sequence[str], console: Console) -> RunFolder:
 
 
 def budget(options: RunOptions) -> Budget:
-    """When training ends and is evaluated."""
+    """The budget of training, and the interval of evaluations."""
     return Budget(
         options.max_iterations,
         options.env_steps,
@@ -78,7 +78,7 @@ def budget(options: RunOptions) -> Budget:
 
 
 def train_other_rank(algorithm: Algorithm, options: RunOptions, checkpoint: Path | None) -> RunFolder:
-    """Trains on a rank other than 0, which writes nothing that stays. Returns its folder, which is deleted already."""
+    """Trains on a rank other than 0, in a temporary folder. Returns this folder, which is already deleted."""
     algorithm.evaluation = None
     with TemporaryDirectory() as path:
         folder = RunFolder(Path(path))
@@ -89,7 +89,7 @@ def train_other_rank(algorithm: Algorithm, options: RunOptions, checkpoint: Path
 def resumed_folder(argv: Sequence[str]) -> RunFolder | None:
     """The folder after --resume, or None.
 
-    Raises: OptionError if it is no run folder, or if other options would change the run.
+    Raises: OptionError if it is not a run folder, or if `argv` has options that would change the run.
     """
     names = [word.split("=")[0] for word in argv if word.startswith("--")]
     if "--resume" not in names or "--help" in argv or "-h" in argv:
@@ -106,7 +106,7 @@ def resumed_folder(argv: Sequence[str]) -> RunFolder | None:
 
 
 def resolved(parsed: Any) -> dict[str, Any]:
-    """Every option of the run, without those of the command alone."""
+    """Every option of the run, without --config and --resume."""
     return {name: value for name, value in parsed.as_dict().items() if name not in ("config", "resume")}
 
 

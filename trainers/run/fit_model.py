@@ -1,4 +1,4 @@
-"""`diffsim fit-model`: from data on disk to a fitted model in a run folder."""
+"""`diffsim fit-model`: fits a model to saved data, in a run folder."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from diffsim.trainers.run.train import Budget, train
 
 
 class ModelFitting(Training):
-    """Fits a world model; one iteration is one epoch. It stops by itself when no member improves any more.
+    """Fits a world model; one iteration is one epoch. It ends when no ensemble member improves any more.
 
     Args:
-        model: to fit.
+        model: the model to fit.
         data: train and validation transitions.
         fit_kwargs: options of `ModelFit`.
-        seed: of resamples and order, at least 0.
+        seed: seed of bootstrap resamples and batch order, at least 0.
     """
 
     def __init__(self, model: WorldModel, data: StoredData, fit_kwargs: Mapping[str, Any], *, seed: int = 0) -> None:
         super().__init__()
         self.generator = torch.Generator(model.dynamics.in_mean.device).manual_seed(seed)
         self.device = self.generator.device
-        self.optimizers = []  # the fit has its own, and saves its state
+        self.optimizers = []  # `fit` has its own optimizer, and saves its state
         self.model = model
         self.fit = ModelFit(model, *data.split(), self.generator, **fit_kwargs)
 
@@ -79,7 +79,7 @@ def fit_model(argv: Sequence[str], console: Console) -> RunFolder:
     resumed = None
     if any(word.split("=")[0] == "--resume" for word in argv):
         if len(argv) > 2 or not argv[0].startswith("--resume"):
-            raise OptionError(f"--resume keeps the options of its run and stands alone, got {' '.join(argv)}")
+            raise OptionError(f"--resume keeps the options of its run and takes no others, got {' '.join(argv)}")
         resumed = existing_folder("--resume", argv[-1].removeprefix("--resume="))
         argv = ["--config", str(resumed.config)]
     parsed = parse_fit_model(argv)
@@ -110,7 +110,7 @@ def fit_model(argv: Sequence[str], console: Console) -> RunFolder:
     }
     print_table(f"model of {stored.task or options.data}, seed {options.seed}", rows, console)
     if recorder.stopped_early:
-        console.print(f"Stopped. To go on: diffsim fit-model --resume {folder.path}", soft_wrap=True)
+        console.print(f"Stopped. To continue: diffsim fit-model --resume {folder.path}", soft_wrap=True)
     return folder
 
 

@@ -44,7 +44,7 @@ class LightningTraining(LightningModule):
         self._log()
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Evaluates, if it is time."""
+        """Evaluates, if an evaluation is due."""
         training = self.training_run
         if self.evaluate_every_steps is not None and not training.crossed(self.evaluate_every_steps):
             return
@@ -60,7 +60,7 @@ class LightningTraining(LightningModule):
         return self.training_run.load_state_dict(state_dict, strict=strict, assign=assign)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what is neither parameter, buffer nor optimizer."""
+        """Adds the state that is not in parameters, buffers or optimizers."""
         checkpoint["diffsim"] = self.training_run.training_state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -68,11 +68,11 @@ class LightningTraining(LightningModule):
         self.training_run.load_training_state(checkpoint["diffsim"])
 
     def teardown(self, stage: str) -> None:
-        """Ends helper processes."""
+        """Stops helper processes."""
         self.training_run.close()
 
     def _log(self) -> None:
-        # "step" is the horizontal axis that Lightning hands to its loggers.
+        # "step" is the horizontal axis that Lightning passes to its loggers.
         logged = {**self.training_run.metrics, "step": float(self.training_run.env_steps)}
         self.log_dict(logged, on_step=False, on_epoch=True, batch_size=1)
 

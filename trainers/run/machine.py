@@ -1,4 +1,4 @@
-"""Which machine and versions a result comes from."""
+"""Describes the machine and the package versions that a result comes from."""
 
 from __future__ import annotations
 

@@ -27,13 +27,13 @@ class CollectOptions:
     """Options of `diffsim collect`.
 
     Args:
-        task: any id of Gymnasium with vector Boxes, run there, or diffsim/<id>, run in our simulator.
+        task: any Gymnasium id whose spaces are vector Boxes, or diffsim/ID for our simulator.
         task_kwargs: options of the environment, those of Gymnasium.
         steps: env steps over all copies, at least 1.
         policy: "random" for uniformly random actions, or the folder of a run.
         deterministic: take the policy's mean action, without noise.
-        num_envs: copies, at least 1.
-        seed: of the environment, the actions and the split, at least 0.
+        num_envs: number of copies, at least 1.
+        seed: seed of the environment, the actions and the split, at least 0.
         validation_share: fraction of the episodes held out for validation, in (0, 1).
         output: folder of the data; data/TASK if None. It must not exist yet.
     """
@@ -102,7 +102,7 @@ class ReportOptions:
         horizons: longest open-loop prediction, and longest roll-out for gradients, at least 1.
         num_envs: roll-outs per gradient, at least 2.
         gamma: discount, in (0, 1].
-        seed: of the policy, start states and noises, at least 0.
+        seed: seed of the policy, initial states and noises, at least 0.
     """
 
     run: str

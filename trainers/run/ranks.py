@@ -1,8 +1,8 @@
-"""One training run by several processes, ranks, that `torchrun` has started: each simulates its share of the worlds.
+"""One training run in several processes, the ranks, started by `torchrun`. Each simulates a part of the worlds.
 
     torchrun --nproc-per-node 2 --no-python -- diffsim fit --config configs/quickstart.yaml
 
-All ranks train the same networks on the same numbers (see `diffsim.engine.sharded`). Only rank 0 writes the run folder,
+All ranks train the same networks on the same data (see `diffsim.engine.sharded`). Only rank 0 writes the run folder,
 evaluates and prints.
 """
 
@@ -17,23 +17,23 @@ from torch import Tensor, distributed
 
 
 def num_ranks() -> int:
-    """How many processes train together; 1 without torchrun."""
+    """Number of processes of this run; 1 without torchrun."""
     return int(os.environ.get("WORLD_SIZE", "1")) if distributed.is_torchelastic_launched() else 1
 
 
 def rank() -> int:
-    """Which of them this is, from 0."""
+    """Index of this process, from 0."""
     return int(os.environ["RANK"]) if num_ranks() > 1 else 0
 
 
 def own_device(device: str) -> str:
-    """Where this rank simulates: if on a GPU and not told on which, one for each of a machine's ranks."""
+    """Device of this rank: for "cuda" without an index, each rank of a machine has its own GPU."""
     return f"cuda:{os.environ['LOCAL_RANK']}" if num_ranks() > 1 and device == "cuda" else device
 
 
 @contextmanager
 def joined(device: str) -> Iterator[None]:
-    """Meanwhile, the ranks can talk to each other. `device` is this one's; whether it exists is for others to say."""
+    """Joins the process group while the context is open. `device` is this rank's, and may not exist."""
     if num_ranks() == 1:
         yield
         return
@@ -48,8 +48,8 @@ def joined(device: str) -> Iterator[None]:
 def average_gradients(parameters: Iterable[Tensor]) -> None:
     """Replaces gradients by their mean over the ranks.
 
-    They are equal but for rounding, where sums have no fixed order; afterwards they are equal to the bit, and so stay
-    the parameters.
+    Before, they differ by rounding errors, because the order of sums is not fixed. Afterwards they are bitwise equal,
+    so that the parameters stay equal.
     """
     if num_ranks() == 1:
         return
@@ -60,9 +60,9 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
 
 
 def any_rank(flag: bool) -> bool:
-    """Whether it holds on any of them: so that what depends on a clock or a signal is decided by all alike."""
+    """Whether `flag` is true on any rank, so that all ranks make the same decision about a clock or a signal."""
     if num_ranks() == 1:
         return flag
-    told = torch.tensor(float(flag), device="cuda" if distributed.get_backend() == "nccl" else "cpu")
-    distributed.all_reduce(told, op=distributed.ReduceOp.MAX)
-    return bool(told)
+    result = torch.tensor(float(flag), device="cuda" if distributed.get_backend() == "nccl" else "cpu")
+    distributed.all_reduce(result, op=distributed.ReduceOp.MAX)
+    return bool(result)

@@ -18,16 +18,17 @@ from diffsim.trainers.run.run_folder import RunFolder
 
 
 class Recorder(Callback):
-    """After every iteration, writes metrics; after every evaluation, and at the end, a checkpoint.
+    """Writes metrics after every iteration, and a checkpoint after every evaluation and at the end.
 
-    A row's `seconds` count from the start of training; `eval_seconds` of them were spent in evaluations.
+    In a row of metrics, `seconds` is the time since the start of training, and `eval_seconds` the part of it that
+    evaluations took.
 
     Args:
         folder: the run folder.
-        save_every: iterations between checkpoints, unless evaluations go by env steps.
+        save_every: iterations between checkpoints, if `evaluate_every_steps` is None.
         env_steps: training ends after this number of env steps; None for no such end.
-        seconds: training ends after this number of seconds, without those of evaluations; None for no such end.
-        evaluate_every_steps: env steps between evaluations and checkpoints; None to go by iterations.
+        seconds: training ends after this number of seconds, not counting evaluations; None for no such end.
+        evaluate_every_steps: env steps between evaluations and checkpoints; None to use `save_every`.
     """
 
     def __init__(
@@ -46,9 +47,9 @@ class Recorder(Callback):
         self.seconds_before = self.eval_seconds = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keeps the rows up to the checkpoint, starts the clock, and evaluates once.
+        """Keeps the rows up to the checkpoint, and starts the clock.
 
-        This first evaluation happens only if evaluations go by env steps: all curves then start at 0.
+        With `evaluate_every_steps` it also evaluates, so that learning curves start at 0 env steps.
         """
         training = training_of(pl_module)
         rows = [row for row in self.folder.read_metrics() if row["iteration"] <= training.iteration]
@@ -82,7 +83,7 @@ class Recorder(Callback):
         self.evaluation_started = time.perf_counter()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Adds the seconds of an evaluation."""
+        """Adds the duration of an evaluation."""
         self.eval_seconds += time.perf_counter() - self.evaluation_started
 
     def elapsed(self) -> float:
@@ -104,7 +105,7 @@ class Recorder(Callback):
         return any_rank(spent or training.iteration == trainer.max_epochs)
 
     def __enter__(self) -> Recorder:
-        """Installs a handler: the first Ctrl-C ends training after the present iteration."""
+        """Installs a handler: the first Ctrl-C ends training after the current iteration."""
         self.previous_handler = signal.signal(signal.SIGINT, self._request_stop)
         return self
 
@@ -152,7 +153,7 @@ class ReturnBar(Callback):
         self.progress.update(self.bar, completed=training.iteration, status=self.status(training))
 
     def status(self, training: Training) -> str:
-        """The text beside the bar."""
+        """The text next to the bar."""
         labels = {"return": "return", "eval/return": "official"}
         parts = [f"{text} {self.shown[name]:,.1f}" for name, text in labels.items() if name in self.shown]
         return "  ".join([*parts, f"{training.env_steps:,} env steps"])

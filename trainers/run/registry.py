@@ -1,4 +1,4 @@
-"""Algorithms and policies by name: ours, those of installed packages, and those of a person's own modules."""
+"""Algorithms and policies by name: ours, those of installed packages, and those of your own modules."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def import_class(option: str, path: str) -> type:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not (module_name == error.name or module_name.startswith(error.name + ".")):
-            raise  # the module is there, and imports one that is not
+            raise  # the module exists, but imports one that does not exist
         raise OptionError(
             f"{option} must be in a module of the current folder or of an installed package, got {path!r}: {error}"
         ) from None
@@ -93,10 +93,10 @@ def import_class(option: str, path: str) -> type:
 
 
 def takes_env(algorithm: type) -> bool:
-    """Whether an algorithm learns from a vector environment, `env`, and not through an `mdp`: its constructor says."""
+    """Whether an algorithm's constructor takes a vector environment, `env`, instead of an `mdp`."""
     return "env" in inspect.signature(algorithm).parameters
 
 
 def takes_policy(algorithm: type) -> bool:
-    """Whether an algorithm trains a policy that the options describe, and not one of its own making."""
+    """Whether an algorithm's constructor takes a policy, instead of making its own."""
     return "policy" in inspect.signature(algorithm).parameters

@@ -1,7 +1,7 @@
 """The files of a training run.
 
-config.yaml           every option, resolved
-machine.txt           what it ran on: a line for the start, and one for each resumption on another machine or version
+config.yaml           every option, including defaults
+machine.txt           machine and versions: a line for the start, and one for each resumption with others
 metrics.csv           one row per iteration
 tensorboard/          the same, for TensorBoard
 checkpoints/last.ckpt
@@ -58,14 +58,14 @@ class RunFolder:
                 candidate = path.with_name(f"{path.name}-{number}")
 
     def read_config(self) -> dict[str, Any]:
-        """The options of the run, by their present names.
+        """The options of the run, by their current names.
 
         Raises: OptionError if the file cannot be read.
         """
         return with_present_names(read_yaml(self.config))
 
     def update_config(self) -> None:
-        """Writes config.yaml with the present names of the options, if it has others."""
+        """Rewrites config.yaml with the current names of the options, if it has old ones."""
         values = read_yaml(self.config)
         if (present := with_present_names(values)) != values:
             partial = self.config.with_suffix(".partial")
@@ -73,7 +73,7 @@ class RunFolder:
             os.replace(partial, self.config)
 
     def save_checkpoint(self, trainer: Trainer) -> None:
-        """Replaces the last checkpoint atomically: after a crash, the old one or the new one is complete."""
+        """Replaces the last checkpoint atomically: after a crash, either the old or the new one is complete."""
         self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         partial = self.checkpoint.with_suffix(".partial")
         trainer.save_checkpoint(partial)
@@ -99,7 +99,7 @@ class RunFolder:
             csv.DictWriter(file, self._columns, restval="").writerow(row)
 
     def add_machine(self, line: str) -> None:
-        """Adds a line to machine.txt, unless it is the last one already."""
+        """Adds a line to machine.txt, unless it equals the last one."""
         lines = self.machine.read_text().splitlines() if self.machine.exists() else []
         if lines[-1:] != [line]:
             self.machine.write_text("\n".join([*lines, line, ""]))
@@ -165,7 +165,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def with_present_names(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of a run made by an older version, with the names and values that they have now."""
+    """Options of a run of an older version, with their current names and values."""
     present: dict[str, Any] = {}
     for name, value in values.items():
         if name == "member":

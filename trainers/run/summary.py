@@ -1,4 +1,4 @@
-"""What the command line prints of a trained policy."""
+"""Prints the results of a trained policy."""
 
 from __future__ import annotations
 
@@ -24,6 +24,6 @@ def print_table(title: str, rows: dict[str, str], console: Console) -> None:
 
 
 def record_video(evaluation: OfficialEvaluation, policy: Policy, folder: RunFolder, console: Console) -> None:
-    """Records an episode. It comes after the table: if rendering fails, the results are printed already."""
+    """Records an episode. Called after the table is printed, because rendering may fail."""
     evaluation.record(policy, folder.video)
     console.print(f"video  {folder.video}", soft_wrap=True, markup=False, highlight=False)

@@ -14,7 +14,7 @@ from diffsim.tasks import official_env, task_ids
 
 SIZES = ("nq", "nv", "obs", "act", "steps")
 INTEGRATORS = ("Euler", "RK4", "implicit", "implicitfast")  # in the order of mjtIntegrator
-CAPTION = "yes: simulation and exact gradients. no: the MuJoCo features that are missing, with their number"
+CAPTION = "yes: simulation and exact gradients. no: unsupported MuJoCo features, with their number"
 
 
 def task_table() -> Table:

@@ -21,14 +21,14 @@ from diffsim.trainers.run.run_folder import RunFolder
 
 @dataclass(frozen=True)
 class Budget:
-    """When training ends, and when it is evaluated and saved on the way.
+    """When training ends, and how often it is evaluated and saved.
 
     Attributes:
         iterations: number of iterations; -1 for any number.
         env_steps: training ends with the first iteration that reaches this number; None for no such end.
         seconds: training ends with the first iteration that ends after this time; None for no such end.
         evaluate_every: iterations between evaluations, each followed by a checkpoint.
-        evaluate_every_steps: env steps between them, in place of iterations; None for `evaluate_every`.
+        evaluate_every_steps: env steps between evaluations; None to use `evaluate_every`.
     """
 
     iterations: int
