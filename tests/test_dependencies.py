@@ -13,8 +13,8 @@ PACKAGES = ("diffsim", "models", "policies", "trainers")
 """Folders at the root. Python imports the last three through links in `diffsim/`: `diffsim.models`, and so on."""
 ALLOWED = {
     "diffsim": {"diffsim"},
-    "models": {"diffsim.models", "diffsim.mdp"},
-    "policies": {"diffsim.policies", "diffsim.mdp"},
+    "models": {"diffsim.models", "diffsim.mdp", "diffsim.checks"},
+    "policies": {"diffsim.policies", "diffsim.mdp", "diffsim.checks"},
     "trainers": {"diffsim"},
 }
 FORBIDDEN = {

@@ -14,17 +14,13 @@ import inspect
 import sys
 import textwrap
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from diffsim.spelling import did_you_mean
+from diffsim.checks import Rule, check_choice, check_value, did_you_mean
 
 REQUIRED: Any = inspect.Parameter.empty
-Rule = str | Callable[[str, Any], None]
-"""A range, such as ">= 1", "> 0", "in (0, 1]"; or a function of name and value that raises ValueError."""
-
-
 RENAMED = {"average": "actor_ema", "end_beyond": "termination_bounds", "member": "propagation"}
 """Options that had another name."""
 
@@ -133,22 +129,8 @@ def check(cls: type, options: Mapping[str, Option], values: Mapping[str, Any]) -
         if options[name].given or (value is None and type(None) in typing.get_args(kind)):
             continue
         check_value(name, value, options[name].rule)
-        if typing.get_origin(kind) is Literal and value not in typing.get_args(kind):
-            raise ValueError(f"{name} must be one of {', '.join(map(str, typing.get_args(kind)))}, got {value!r}")
-
-
-def require(valid: bool, name: str, rule: str, value: Any) -> None:
-    """Raises ValueError, as `name must be rule, got value`, unless `valid`."""
-    if not valid:
-        raise ValueError(f"{name} must be {rule}, got {value}")
-
-
-def check_value(name: str, value: Any, rule: Rule | None) -> None:
-    """Raises ValueError unless a value obeys its rule."""
-    if callable(rule):
-        rule(name, value)
-    elif rule is not None:
-        require(_obeys(value, rule), name, rule, value)
+        if typing.get_origin(kind) is Literal:
+            check_choice(name, value, typing.get_args(kind))
 
 
 def bind(cls: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,14 +164,3 @@ def described(cls: type, options: Mapping[str, Option]) -> str:
     arguments = "\n".join(["Args:", *rows])
     head, mark, tail = text.partition("\nSource:")
     return f"{head.rstrip()}\n\n{arguments}\n{mark}{tail}"
-
-
-def _obeys(value: Any, rule: str) -> bool:
-    """Whether a number lies in a range: ">= 1", "> 0", "in (0, 1]"."""
-    if rule.startswith(">="):
-        return value >= float(rule[2:])
-    if rule.startswith(">"):
-        return value > float(rule[1:])
-    low, high = map(float, rule[4:-1].split(","))
-    above = value > low or (rule[3] == "[" and value == low)
-    return above and (value < high or (rule[-1] == "]" and value == high))

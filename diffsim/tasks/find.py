@@ -12,7 +12,7 @@ from typing import Any, TypeGuard
 
 import gymnasium
 
-from diffsim.spelling import did_you_mean
+from diffsim.checks import did_you_mean
 from diffsim.tasks.ant import Ant
 from diffsim.tasks.cart_pole_swing_up import CartPoleSwingUp
 from diffsim.tasks.half_cheetah import HalfCheetah

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from diffsim.spelling import did_you_mean
+from diffsim.checks import did_you_mean
 from diffsim.trainers.compare.comparison import Comparison, Run
 from diffsim.trainers.errors import OptionError
 from diffsim.trainers.options import RENAMED

@@ -7,12 +7,12 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from diffsim.checks import check_values, require
 from diffsim.trainers.experience.episode_index import StepIndex
 from diffsim.trainers.experience.goals import Goals, find_goals
 from diffsim.trainers.experience.replay_batch import ReplayBatch
 from diffsim.trainers.experience.replay_buffer import ReplayBuffer
 from diffsim.trainers.experience.vector_env import ResumableEnv
-from diffsim.trainers.ranges import require, unit_interval
 
 Strategy = Literal["final", "future", "episode", "random"]
 
@@ -49,7 +49,7 @@ class HindsightReplay(ReplayBuffer):
         super().__init__(*args, **kwargs)
         valid = get_args(Strategy)
         require(goal_strategy in valid, "goal_strategy", f"one of {', '.join(valid)}", repr(goal_strategy))
-        unit_interval("[]", relabel_fraction=relabel_fraction)
+        check_values("in [0, 1]", relabel_fraction=relabel_fraction)
         require(self.num_steps == 1, "num_steps", "1 with a goal_strategy", self.num_steps)
         self.goals, self.goal_strategy, self.relabel_fraction = goals, goal_strategy, relabel_fraction
 

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffsim.checks import check_values, require
 from diffsim.trainers.errors import CheckpointError
 from diffsim.trainers.experience.episode_index import EpisodeIndex, StepIndex
 from diffsim.trainers.experience.replay_batch import ReplayBatch, n_step_batch, one_step_batch
 from diffsim.trainers.experience.rollout import Trajectory
 from diffsim.trainers.experience.row_log import RowLog
-from diffsim.trainers.ranges import at_least_one, require, unit_interval
 
 MEMORY_LIMIT = 4 * 2**30
 """Bytes above which a buffer on the CPU is stored in a file that is mapped into memory: 4 GiB."""
@@ -69,9 +69,9 @@ class ReplayBuffer:
         memory_limit: int = MEMORY_LIMIT,
         folder: Path | None = None,
     ) -> None:
-        at_least_one(num_envs=num_envs, num_steps=num_steps)
+        check_values(">= 1", num_envs=num_envs, num_steps=num_steps)
         require(capacity >= num_envs, "replay_size", f">= num_envs = {num_envs}", capacity)
-        unit_interval("(]", gamma=gamma)
+        check_values("in (0, 1]", gamma=gamma)
         self.num_envs, self.length = num_envs, capacity // num_envs
         self.gamma, self.num_steps = gamma, num_steps
         self.device, self.dtype, self.memory_limit = torch.device(device), dtype, memory_limit

@@ -10,11 +10,12 @@ import torch
 from gymnasium.vector import SyncVectorEnv
 from torch import Tensor
 
+from diffsim.checks import require
 from diffsim.trainers.experience.vector_env import ReplayedEnv
 from diffsim.trainers.likelihood_ratio.a2c import AdvantageActorCritic
 from diffsim.trainers.likelihood_ratio.a3c_pool import LearnerPool
 from diffsim.trainers.likelihood_ratio.a3c_worker import Shared
-from diffsim.trainers.options import option, require
+from diffsim.trainers.options import option
 
 
 class A3C(AdvantageActorCritic):

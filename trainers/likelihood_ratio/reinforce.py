@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 from torch.optim import Adam, Optimizer, RMSprop
 
+from diffsim.checks import require
 from diffsim.policies import StochasticPolicy
 from diffsim.trainers.experience.on_policy_batch import OnPolicyBatch
 from diffsim.trainers.experience.rollout import Trajectory
@@ -25,7 +26,7 @@ from diffsim.trainers.maths.estimators import (
 from diffsim.trainers.maths.natural_step import trainable
 from diffsim.trainers.maths.returns import first_episode, reward_to_go
 from diffsim.trainers.maths.schedule import Decay, check_decay
-from diffsim.trainers.options import option, require
+from diffsim.trainers.options import option
 
 STRIDE = 16  # steps between checks whether all episodes have ended
 CHUNK = 4096  # steps per gradient computation: with images, more would need much memory

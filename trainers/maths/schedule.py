@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from diffsim.trainers.options import require
+from diffsim.checks import require
 
 Decay = int | tuple[int, int] | None
 """Env steps between which rates decay linearly: two counts, or the second where the first is 0; None for never."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from diffsim.checks import require
 from diffsim.mdp import Scenarios
 from diffsim.models import Data, from_windows
 from diffsim.policies import Policy
@@ -17,7 +18,7 @@ from diffsim.trainers.experience.replay_buffer import ReplayBuffer
 from diffsim.trainers.experience.rollout import rollout
 from diffsim.trainers.model_based.imagined_replay import ImaginedReplay
 from diffsim.trainers.model_based.model_learning import ModelLearning, accepted, one_of
-from diffsim.trainers.options import given, option, require
+from diffsim.trainers.options import given, option
 from diffsim.trainers.value_gradient.ddpg import DDPG
 from diffsim.trainers.value_gradient.off_policy import OffPolicy
 from diffsim.trainers.value_gradient.optimizer_step import mean_metrics

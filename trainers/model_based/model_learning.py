@@ -13,6 +13,7 @@ from gymnasium.spaces import Box
 from gymnasium.vector import VectorEnv
 from torch import Tensor
 
+from diffsim.checks import did_you_mean, require
 from diffsim.models import Data, LearnedMDP, ModelFit, WorldModel
 from diffsim.policies import Policy
 from diffsim.trainers.algorithm import Algorithm, Evaluator
@@ -20,7 +21,7 @@ from diffsim.trainers.errors import UsageError
 from diffsim.trainers.experience.vector_env import ResumableEnv, resumable
 from diffsim.trainers.maths.returns import episode_returns
 from diffsim.trainers.model_based.collection import UniformActor, collect_data
-from diffsim.trainers.options import RENAMED, buffer, did_you_mean, given, option, require
+from diffsim.trainers.options import RENAMED, buffer, given, option
 from diffsim.trainers.run.registry import choose
 
 MODELS = {"WorldModel": "diffsim.models"}

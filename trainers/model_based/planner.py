@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from diffsim.checks import check_value, require
 from diffsim.models import LearnedMDP
 from diffsim.policies import Policy, TanhBox
-from diffsim.trainers.options import check_value, require
 
 
 class CEMPlanner(Policy):

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 from torch.optim import Adam, Optimizer
 
+from diffsim.checks import require
 from diffsim.mdp import Scenarios
 from diffsim.models import LearnedMDP
 from diffsim.policies import DiagonalGaussian, GaussianMLP, Policy, StochasticPolicy, ValueMLP
@@ -17,7 +18,7 @@ from diffsim.trainers.algorithm import MDPAlgorithm
 from diffsim.trainers.experience.mdp_wrappers import MDPWrapper
 from diffsim.trainers.experience.rollout import rollout
 from diffsim.trainers.maths.polyak import polyak_update, target_network
-from diffsim.trainers.options import option, require
+from diffsim.trainers.options import option
 
 
 class Experience(NamedTuple):

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 from torch.optim import LBFGS, Adam, Optimizer
 
+from diffsim.checks import require
 from diffsim.mdp import Scenarios
 from diffsim.trainers.algorithm import MDPAlgorithm
 from diffsim.trainers.errors import NonFiniteError, UsageError
 from diffsim.trainers.experience.rollout import Trajectory, rollout
 from diffsim.trainers.maths.returns import discount_weights, first_episode
-from diffsim.trainers.options import buffer, option, require
+from diffsim.trainers.options import buffer, option
 from diffsim.trainers.pathwise.derivative_free import central_differences, coordinate_sweep, with_gradient
 from diffsim.trainers.pathwise.reward_gradient import NO_GRADIENT, require_reward_gradient
 from diffsim.trainers.pathwise.window import explain_nonfinite

@@ -20,7 +20,7 @@ from gymnasium.spaces import Box
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # pyright: ignore[reportPrivateImportUsage]
 
 import diffsim
-from diffsim.spelling import did_you_mean
+from diffsim.checks import did_you_mean
 from diffsim.trainers.errors import OptionError
 from diffsim.trainers.experience.goals import make_official
 from diffsim.trainers.options import RENAMED, Option

@@ -9,11 +9,11 @@ import torch
 from gymnasium.spaces import Space
 
 import diffsim
+from diffsim.checks import did_you_mean
 from diffsim.engine.finite_difference import FiniteDifferenceMDP
 from diffsim.engine.sharded import shard
 from diffsim.mdp import MDP
 from diffsim.policies import Policy
-from diffsim.spelling import did_you_mean
 from diffsim.tasks import Task, find_task, task_ids
 from diffsim.trainers.algorithm import Algorithm
 from diffsim.trainers.errors import OptionError

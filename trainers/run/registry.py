@@ -6,7 +6,7 @@ import importlib
 import inspect
 from importlib.metadata import entry_points
 
-from diffsim.spelling import did_you_mean
+from diffsim.checks import did_you_mean
 from diffsim.trainers.errors import OptionError
 
 ALGORITHMS = {

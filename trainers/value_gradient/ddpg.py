@@ -9,9 +9,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from diffsim.checks import require
 from diffsim.trainers.experience.replay_batch import ReplayBatch
 from diffsim.trainers.maths.polyak import polyak_update, target_network
-from diffsim.trainers.options import option, require
+from diffsim.trainers.options import option
 from diffsim.trainers.value_gradient.deterministic import Deterministic
 from diffsim.trainers.value_gradient.optimizer_step import OptimizerStep
 

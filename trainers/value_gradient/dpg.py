@@ -8,9 +8,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from diffsim.checks import require
 from diffsim.trainers.experience.episode_index import StepIndex
 from diffsim.trainers.experience.replay_batch import ReplayBatch
-from diffsim.trainers.options import buffer, option, require
+from diffsim.trainers.options import buffer, option
 from diffsim.trainers.value_gradient.deterministic import Deterministic
 from diffsim.trainers.value_gradient.optimizer_step import OptimizerStep
 

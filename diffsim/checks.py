@@ -1,0 +1,54 @@
+"""Checks of arguments: errors that name argument, rule and value."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+Rule = str | Callable[[str, Any], None]
+"""A range, such as ">= 1", "> 0", "in (0, 1]"; or a function of name and value that raises ValueError."""
+
+
+def require(valid: bool, name: str, rule: str, value: Any) -> None:
+    """Raises ValueError, as `name must be rule, got value`, unless `valid`."""
+    if not valid:
+        raise ValueError(f"{name} must be {rule}, got {value}")
+
+
+def check_value(name: str, value: Any, rule: Rule | None) -> None:
+    """Raises ValueError unless a value obeys its rule."""
+    if callable(rule):
+        rule(name, value)
+    elif rule is not None:
+        require(_obeys(value, rule), name, rule, value)
+
+
+def check_values(rule: Rule, **values: Any) -> None:
+    """Raises ValueError unless all of the named values obey a rule. None is valid."""
+    for name, value in values.items():
+        if value is not None:
+            check_value(name, value, rule)
+
+
+def check_choice(name: str, value: Any, valid: Iterable[Any]) -> None:
+    """Raises ValueError unless a value is one of the valid ones."""
+    valid = list(valid)
+    require(value in valid, name, f"one of {', '.join(map(str, valid))}", repr(value))
+
+
+def did_you_mean(name: str, valid: Iterable[str]) -> str:
+    """`; did you mean NAME?` for the most similar of the valid names; empty if none is close."""
+    close = difflib.get_close_matches(name, list(valid), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _obeys(value: Any, rule: str) -> bool:
+    """Whether a number lies in a range: ">= 1", "> 0", "in (0, 1]"."""
+    if rule.startswith(">="):
+        return value >= float(rule[2:])
+    if rule.startswith(">"):
+        return value > float(rule[1:])
+    low, high = map(float, rule[4:-1].split(","))
+    above = value > low or (rule[3] == "[" and value == low)
+    return above and (value < high or (rule[-1] == "]" and value == high))
