@@ -40,7 +40,7 @@ def test_first_episode_includes_its_end():
 def test_episode_returns_by_hand():
     reward = torch.tensor([[1.0, 10.0], [2.0, 20.0], [3.0, 30.0], [4.0, 40.0]])
     finished, running = episode_returns(reward, ENDED, torch.tensor([100.0, 1000.0]))
-    # Copy 0: 100 + 1 + 2 at t = 1. Copy 1: 1000 + 10 + 20 + 30 + 40 at t = 3. Copy 0 goes on with 3 + 4.
+    # Copy 0: 100 + 1 + 2 at t = 1. Copy 1: 1000 + 10 + 20 + 30 + 40 at t = 3. Copy 0 continues with 3 + 4.
     assert finished.tolist() == [103.0, 1100.0]
     assert running.tolist() == [7.0, 0.0]
 

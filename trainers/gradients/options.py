@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 import diffsim
 from diffsim.mdp import MDP
 from diffsim.policies import DeterministicMLP, GaussianMLP
-from diffsim.tasks import TASKS
+from diffsim.tasks.find import task_class
 from diffsim.trainers.errors import OptionError, UsageError
 from diffsim.trainers.run.arguments import RunOptions, pick, read_yaml
 from diffsim.trainers.run.build import build_policy
@@ -25,7 +26,7 @@ class GradientOptions:
     """A comparison of estimators of the policy gradient.
 
     Args:
-        task: id of the environment; `diffsim tasks` lists them.
+        task: id of a task; `diffsim tasks` lists them. my_module:MyTask-v0 is your own task in my_module.py.
         policy: "random" for a Gaussian perceptron with initial weights, or the folder of a run.
         horizons: lengths of the roll-outs, increasing, separated by commas; 1,2,4,... up to 64, or to the length of an
             episode, if None.
@@ -64,8 +65,10 @@ class GradientOptions:
     output: str | None = None
 
     def __post_init__(self) -> None:
-        if self.task not in TASKS:
-            raise OptionError(f"task must be one of {', '.join(TASKS)}, got {self.task!r}")
+        try:
+            longest = task_class(self.task).max_episode_steps
+        except (ValueError, TypeError) as error:
+            raise OptionError(f"task: {error}") from None
         for name, least in {"num_envs": 4, "window": 1, "threads": 1}.items():
             if getattr(self, name) < least:
                 raise OptionError(f"{name} must be >= {least}, got {getattr(self, name)}")
@@ -80,7 +83,7 @@ class GradientOptions:
             raise OptionError(f"gamma must be in (0, 1], got {self.gamma}")
         if not self.process_noise >= 0:
             raise OptionError(f"process_noise must be >= 0, got {self.process_noise}")
-        horizons, longest = self.horizon_list, TASKS[self.task].max_episode_steps
+        horizons = self.horizon_list
         if horizons != sorted(set(horizons)) or not 1 <= horizons[0] <= horizons[-1] <= longest:
             raise OptionError(f"horizons must increase, from 1 or more to at most {longest}, got {self.horizons!r}")
         if min(self.seed_list) < 0:
@@ -90,7 +93,7 @@ class GradientOptions:
     def horizon_list(self) -> list[int]:
         """The horizons as numbers."""
         if self.horizons is None:
-            return [2**k for k in range(7) if 2**k <= TASKS[self.task].max_episode_steps]
+            return [2**k for k in range(7) if 2**k <= task_class(self.task).max_episode_steps]
         return _numbers("horizons", self.horizons)
 
     @property
@@ -101,7 +104,7 @@ class GradientOptions:
     @property
     def folder(self) -> Path:
         """Output folder, before a number is appended."""
-        return Path(self.output or f"runs/gradients-{self.task}")
+        return Path(self.output or f"runs/gradients-{re.sub('[/:]', '-', self.task)}")
 
 
 def build(options: GradientOptions) -> tuple[MDP, dict[int, GaussianMLP]]:
