@@ -37,7 +37,7 @@ def test_only_the_first_episode_counts():
 def test_pathwise_objective_bootstraps_at_the_first_end():
     reward, next_value = torch.tensor([[1.0, 1.0], [2.0, 2.0]]), torch.tensor([[10.0, 10.0], [20.0, 20.0]])
     ended = torch.tensor([[True, False], [False, False]])
-    # Copy 0 is truncated at t = 0: 1 + 0.5 * 10. Copy 1 continues to the window's end: 1 + 0.5 * 2 + 0.25 * 20.
+    # Copy 0 is truncated at t = 0: 1 + 0.5 * 10. Copy 1 continues to the end of the window: 1 + 0.5 * 2 + 0.25 * 20.
     assert pathwise_objective(reward, ended, 0.5, next_value).tolist() == [6.0, 7.0]
 
 

@@ -239,7 +239,7 @@ def test_the_policy_of_a_run(tmp_path, kind):
     ("words", "message"),
     [
         ([], "option --task is required"),
-        (["--task", "Reachr-v5"], "task must be one of Ant-v5, "),
+        (["--task", "Reachr-v5"], "task: id must be one of Ant-v5, "),
         (["--task", "Reacher-v5", "--horizons", "1,two"], "horizons must be whole numbers separated by commas"),
         (
             ["--task", "Reacher-v5", "--horizons", "4,2"],

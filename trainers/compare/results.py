@@ -18,7 +18,7 @@ FAMILIES = ("Pathwise", "Likelihood ratio", "Value gradient", "Learned model", "
 PACKAGES: dict[str, str] = dict(
     zip(("pathwise", "likelihood_ratio", "value_gradient", "model_based"), FAMILIES, strict=False)
 )
-"""Family of an algorithm without one of its own, by its package."""
+"""Family of an algorithm without the attribute, by its package."""
 
 
 class Curve(NamedTuple):

@@ -1,1 +1,1 @@
-"""Where experience comes from and where it is kept: roll-outs, vector environments, the replay buffer, goals."""
+"""Collecting and storing experience: roll-outs, vector environments, the replay buffer and goals."""

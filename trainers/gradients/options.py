@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from diffsim.trainers.run.fit import existing_folder
 
 import diffsim
 from diffsim.mdp import MDP
 from diffsim.policies import DeterministicMLP, GaussianMLP
 from diffsim.tasks.find import task_class
 from diffsim.trainers.errors import OptionError, UsageError
-from diffsim.trainers.run.arguments import RunOptions, pick
+from diffsim.trainers.run.arguments import RunOptions, pick, read_yaml
 from diffsim.trainers.run.build import build_policy
 from diffsim.trainers.run.checkpoint import load_weights, read_checkpoint
-from diffsim.trainers.run.run_folder import existing_folder, read_yaml
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class GradientOptions:
     """A comparison of estimators of the policy gradient.
 
     Args:
-        task: id of the environment; `diffsim tasks` lists them.
+        task: id of a task; `diffsim tasks` lists them. my_module:MyTask-v0 is your own task in my_module.py.
         policy: "random" for a Gaussian perceptron with initial weights, or the folder of a run.
         horizons: lengths of the roll-outs, increasing, separated by commas; 1,2,4,... up to 64, or to the length of an
             episode, if None.
@@ -65,7 +66,7 @@ class GradientOptions:
 
     def __post_init__(self) -> None:
         try:
-            task_class(self.task)
+            longest = task_class(self.task).max_episode_steps
         except (ValueError, TypeError) as error:
             raise OptionError(f"task: {error}") from None
         for name, least in {"num_envs": 4, "window": 1, "threads": 1}.items():
@@ -82,7 +83,7 @@ class GradientOptions:
             raise OptionError(f"gamma must be in (0, 1], got {self.gamma}")
         if not self.process_noise >= 0:
             raise OptionError(f"process_noise must be >= 0, got {self.process_noise}")
-        horizons, longest = self.horizon_list, task_class(self.task).max_episode_steps
+        horizons = self.horizon_list
         if horizons != sorted(set(horizons)) or not 1 <= horizons[0] <= horizons[-1] <= longest:
             raise OptionError(f"horizons must increase, from 1 or more to at most {longest}, got {self.horizons!r}")
         if min(self.seed_list) < 0:
@@ -103,7 +104,7 @@ class GradientOptions:
     @property
     def folder(self) -> Path:
         """Output folder, before a number is appended."""
-        return Path(self.output or f"runs/gradients-{self.task}")
+        return Path(self.output or f"runs/gradients-{re.sub('[/:]', '-', self.task)}")
 
 
 def build(options: GradientOptions) -> tuple[MDP, dict[int, GaussianMLP]]:
