@@ -4,8 +4,11 @@ from functools import partial
 
 import gymnasium
 import numpy as np
+import torch
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from tests.models.linear_system import quadratic_reward
 
 
 class Chain(gymnasium.Env):
@@ -69,6 +72,25 @@ class Counter(gymnasium.Env):
         self.steps += 1
         obs = np.array([self.episode, self.steps], dtype=np.float64)
         return obs, float(action[0]), self.steps >= self.length, False, {}
+
+
+class LinearEnv(gymnasium.Env):
+    """The linear system of the tests, with episodes of ten steps."""
+
+    observation_space = Box(-np.inf, np.inf, (2,), np.float64)
+    action_space = Box(-2.0, 2.0, (1,), np.float32)
+    A, B = np.array([[1.0, 0.1], [0.3, 1.0]]), np.array([[0.0], [0.1]])
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.age, self.x = 0, self.np_random.normal(size=2)
+        return self.x, {}
+
+    def step(self, action):
+        old, self.age = self.x, self.age + 1
+        self.x = self.A @ old + self.B @ action + 0.1 * self.np_random.normal(size=2)
+        cost = quadratic_reward(torch.as_tensor(old)[None], torch.as_tensor(action, dtype=torch.float64)[None], None)
+        return self.x, float(cost[0]), False, self.age >= 10, {}
 
 
 def vector(cls, num_envs, **kwargs):

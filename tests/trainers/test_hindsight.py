@@ -17,9 +17,8 @@ from diffsim.trainers.run.evaluation import OfficialEvaluation
 from diffsim.trainers.value_gradient.ddpg import DDPG
 from diffsim.trainers.value_gradient.dqn import DQN
 
+from .q_learners import generator, make, run
 from .small_envs import Chain, vector
-from .test_replay import generator
-from .test_value_gradient import make, run
 
 FIELDS = {"obs": (3,), "action": (), "next_obs": (3,)}
 STRATEGIES = ("final", "future", "episode", "random")

@@ -75,7 +75,7 @@ def test_value_networks_are_initialised_orthogonal_with_gain_sqrt_2():
 
 @pytest.mark.parametrize("value_lam", [0.0, 0.7, 1.0])
 def test_the_value_bootstraps_at_time_outs_and_is_zero_at_terminations(value_lam):
-    """Reward 1 for ever has value 1 / (1 - 0.8) = 5, whatever the time limit. Negative control: time-outs that are
+    """Reward 1 at every step has value 1 / (1 - 0.8) = 5, whatever the time limit. Negative control: time-outs that are
     reported as terminations."""
 
     def fitted(honest):

@@ -16,8 +16,7 @@ from diffsim.trainers.run.checkpoint import read_checkpoint
 from diffsim.trainers.run.run_folder import RunFolder
 from tests.models.linear_system import quadratic_reward
 from tests.trainers.running import runner
-from tests.trainers.small_envs import vector
-from tests.trainers.test_model_based import LinearEnv
+from tests.trainers.small_envs import LinearEnv, vector
 
 MODEL = {"num_members": 2, "num_elites": 2, "hidden_sizes": (), "noise": "constant", "reward": "linear"}
 

@@ -1,6 +1,5 @@
 """ModelBased on a linear system: every improver trains, and resuming is exact."""
 
-import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -17,27 +16,7 @@ from diffsim.trainers.run.checkpoint import read_checkpoint
 from diffsim.trainers.run.run_folder import RunFolder
 from tests.models.linear_system import quadratic_reward
 from tests.trainers.running import runner
-from tests.trainers.small_envs import vector
-
-
-class LinearEnv(gymnasium.Env):
-    """The linear system of the tests, with episodes of ten steps."""
-
-    observation_space = Box(-np.inf, np.inf, (2,), np.float64)
-    action_space = Box(-2.0, 2.0, (1,), np.float32)
-    A, B = np.array([[1.0, 0.1], [0.3, 1.0]]), np.array([[0.0], [0.1]])
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.age, self.x = 0, self.np_random.normal(size=2)
-        return self.x, {}
-
-    def step(self, action):
-        old, self.age = self.x, self.age + 1
-        self.x = self.A @ old + self.B @ action + 0.1 * self.np_random.normal(size=2)
-        cost = quadratic_reward(torch.as_tensor(old)[None], torch.as_tensor(action, dtype=torch.float64)[None], None)
-        return self.x, float(cost[0]), False, self.age >= 10, {}
-
+from tests.trainers.small_envs import LinearEnv, vector
 
 OPTIONS = {
     "BPTT": {"horizon": 4, "start": "per_iteration"},

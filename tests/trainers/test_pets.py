@@ -6,13 +6,15 @@ import torch
 from diffsim.models import LearnedMDP
 from diffsim.trainers.model_based.pets import PETS
 from diffsim.trainers.model_based.planner import CEMPlanner
+from diffsim.trainers.run.arguments import RunOptions
 from diffsim.trainers.run.checkpoint import read_checkpoint
 from diffsim.trainers.run.run_folder import RunFolder
 from tests.models.linear_system import LinearGaussianSystem, perfect_model, system_data
-from tests.trainers.small_envs import vector
-from tests.trainers.test_model_based import LinearEnv, run
+from tests.trainers.running import runner
+from tests.trainers.small_envs import LinearEnv, vector
 
 SYSTEM = LinearGaussianSystem(1)
+run = runner(RunOptions(task="linear", evaluate_every=5))
 
 
 def planner(**kwargs):

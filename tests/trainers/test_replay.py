@@ -10,6 +10,7 @@ from diffsim.trainers.errors import CheckpointError
 from diffsim.trainers.experience.episode_index import StepIndex
 from diffsim.trainers.experience.replay_buffer import ReplayBuffer
 from diffsim.trainers.experience.row_log import RowLog
+from tests.trainers.q_learners import generator
 
 FIELDS = {"obs": (2,), "action": (1,), "next_obs": (2,)}
 ENDS = {0: [(3, "terminated"), (7, "truncated"), (8, "terminated"), (11, "truncated")], 1: [(5, "truncated")]}
@@ -34,10 +35,6 @@ def filled(count, capacity=20, **kwargs):
     for time in range(count):
         replay.add(step(time))
     return replay
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def ends(copy, time):

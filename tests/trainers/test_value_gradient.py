@@ -16,7 +16,6 @@ from diffsim.trainers.experience.episode_index import StepIndex
 from diffsim.trainers.experience.replay_batch import ReplayBatch
 from diffsim.trainers.experience.rollout import Trajectory
 from diffsim.trainers.experience.vector_env import make_env
-from diffsim.trainers.run.arguments import RunOptions
 from diffsim.trainers.run.checkpoint import read_checkpoint
 from diffsim.trainers.run.run_folder import RunFolder
 from diffsim.trainers.value_gradient.ddpg import DDPG
@@ -24,12 +23,10 @@ from diffsim.trainers.value_gradient.dpg import DPG
 from diffsim.trainers.value_gradient.sac import SAC
 from diffsim.trainers.value_gradient.svg0 import SVG0
 from diffsim.trainers.value_gradient.td3 import TD3
-from tests.trainers.running import assert_resumes_exactly, runner
+from tests.trainers.q_learners import SMALL, STATE, make, run, small_sac
+from tests.trainers.running import assert_resumes_exactly
 
 ROOT = Path(__file__).parents[2]
-OPTIONS = RunOptions(task="small", evaluate_every=2)
-SMALL = {"steps": 12, "warmup_steps": 9, "batch_size": 8, "replay_size": 30, "critic_hidden_sizes": (8,)}
-STATE = {"std": "state", "normalize": False}
 CASES = {
     "DPG": (DPG, DeterministicMLP, {}, SMALL | {"updates_per_step": 1.0}),
     "on_policy": (DPG, DeterministicMLP, {}, SMALL | {"data": "on_policy"}),
@@ -38,16 +35,6 @@ CASES = {
     "TD3": (TD3, DeterministicMLP, {}, SMALL | {"updates_per_step": 0.4, "exploration": "ou"}),
     "SAC": (SAC, GaussianMLP, STATE, SMALL | {"updates_per_step": 2.0, "decay_env_steps": (12, 60)}),
 }
-
-
-run = runner(OPTIONS)
-
-
-def make(cls, kind, env, seed=0, policy=None, **options):
-    torch.manual_seed(seed)
-    spaces = env.single_observation_space, env.single_action_space
-    net = kind(*spaces, **{"hidden_sizes": (8,), **(policy or {})}).double()
-    return cls(env, net, seed=seed, **options)
 
 
 @pytest.mark.parametrize(("name", "task"), [*((name, "Pendulum-v1") for name in CASES), ("SAC", "diffsim/Hopper-v5")])
@@ -63,7 +50,7 @@ def test_resuming_is_exact(tmp_path, name, task):
 CHILD = """
 import os, signal, sys
 from pathlib import Path
-from tests.trainers import test_value_gradient as tests
+from tests.trainers.q_learners import run, small_sac
 from diffsim.trainers.experience.row_log import RowLog
 from diffsim.trainers.run.run_folder import os as run_folder_os
 
@@ -85,12 +72,8 @@ if place == "log":
     RowLog.write = die
 else:
     run_folder_os.replace = die
-tests.run(tests.small_sac(), Path(path), 6)
+run(small_sac(), Path(path), 6)
 """
-
-
-def small_sac():
-    return make(SAC, GaussianMLP, make_env("Pendulum-v1", 2, seed=1), 1, STATE, **SMALL)
 
 
 @pytest.mark.parametrize("place", ["log", "checkpoint"])

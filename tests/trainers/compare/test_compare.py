@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 from rich.console import Console
 
 from diffsim.trainers.cli import main
@@ -20,16 +19,9 @@ from diffsim.trainers.compare.comparison_file import read_comparison
 from diffsim.trainers.compare.launchers import LocalLauncher
 from diffsim.trainers.errors import OptionError
 from tests.trainers.compare.in_process import Done, InProcess
+from tests.trainers.compare.small import LONG, SMALL, assert_same
 
 ROOT = Path(__file__).parents[3]
-SMALL = """
-seeds: [0, 1]
-options: {env_steps: 24, evaluate_every_steps: 12, evaluate_episodes: 1, final_episodes: 2, hidden_sizes: [4]}
-tasks: [Reacher-v5]
-algorithms:
-  BPTT: {num_envs: 2, horizon: 3}
-  TD3: {steps: 6, warmup_steps: 6, batch_size: 4, critic_hidden_sizes: [4]}
-"""
 
 
 def console():
@@ -40,20 +32,6 @@ def written(tmp_path, text=SMALL):
     path = tmp_path / "small.yaml"
     path.write_text(text)
     return path
-
-
-def outcome(folder):
-    """Results of a run without its times."""
-    rows = [{k: v for k, v in row.items() if not k.endswith("seconds")} for row in folder.read_metrics()]
-    return rows, folder.final.read_text(), torch.load(folder.checkpoint, weights_only=True)["state_dict"]
-
-
-def assert_same(first, second):
-    one, other = outcome(first), outcome(second)
-    assert one[:2] == other[:2]
-    assert one[2].keys() == other[2].keys()
-    for name, value in one[2].items():
-        assert torch.equal(value, other[2][name]), name
 
 
 def test_every_run_runs_once_with_the_same_evaluations_and_a_report_is_written(tmp_path, monkeypatch):
@@ -169,14 +147,6 @@ def test_ctrl_c_stops_all_active_runs(tmp_path, monkeypatch):
 def test_jobs_out_of_range_are_refused():
     with pytest.raises(OptionError, match="jobs must be >= 1, got 0"):
         CompareOptions(jobs=0)
-
-
-LONG = """
-seeds: [0, 1]
-options: {env_steps: 900, evaluate_every_steps: 60, evaluate_episodes: 1, final_episodes: 1, hidden_sizes: [4]}
-tasks: [Reacher-v5]
-algorithms: {BPTT: {num_envs: 2, horizon: 3}}
-"""
 
 
 def alive(word):

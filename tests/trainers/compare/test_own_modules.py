@@ -1,48 +1,15 @@
 """Comparisons of a person's own algorithms and tasks, from modules of the current folder."""
 
-import time
-
 import pytest
-import yaml
 
-from diffsim.trainers.compare.compare import start
-from diffsim.trainers.compare.comparison_file import find_comparison, read_comparison, short_labels
+from diffsim.trainers.compare.comparison_file import short_labels
 from diffsim.trainers.compare.launchers import LocalLauncher
 from diffsim.trainers.compare.pictures import overall
 from diffsim.trainers.compare.report import write_report
 from diffsim.trainers.compare.results import Results, load
 from diffsim.trainers.run import arguments
 from diffsim.trainers.run.run_folder import write_table
-
-OWN = """
-import gymnasium
-import numpy as np
-
-class Line(gymnasium.Env):
-    observation_space = gymnasium.spaces.Box(-9.0, 9.0, (1,), np.float64)
-    action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.x = np.zeros(1)
-        return self.x, {}
-
-    def step(self, action):
-        self.x = np.clip(self.x + action, -9.0, 9.0)
-        return self.x, float(-abs(self.x[0] - 2.0)), False, False, {}
-
-gymnasium.register("Line-v0", Line, max_episode_steps=5)
-"""
-COMPARISON = {
-    "options": {"env_steps": 20, "evaluate_episodes": 1, "final_episodes": 1},
-    "tasks": ["own_line:Line-v0"],
-    "algorithms": {"A2C": {"num_envs": 2, "horizon": 5, "hidden_sizes": [4]}},
-}
-
-
-def read(tmp_path, **changes):
-    (tmp_path / "comparison.yaml").write_text(yaml.safe_dump({**COMPARISON, **changes}, sort_keys=False))
-    return read_comparison(find_comparison(tmp_path), tmp_path)
+from tests.trainers.compare.small import OWN, finish, read
 
 
 @pytest.mark.parametrize(
@@ -86,15 +53,6 @@ def test_the_report_groups_own_algorithms_by_their_family(tmp_path, monkeypatch)
     folder = write_report(tmp_path).parent
     assert (folder / "curves-own-line-line-v0-evolution-env-steps.png").exists()
     assert "| Mine | 20 | 1/1 |" in (folder / "report.md").read_text()
-
-
-def finish(launcher, run):
-    """Trains one run to its end."""
-    run.folder.path.parent.mkdir(parents=True)
-    handle, deadline = start(run, launcher), time.monotonic() + 240
-    while handle.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert handle.poll() == 0 and run.finished, run.log.read_text()
 
 
 def test_a_child_process_imports_modules_of_the_current_folder(tmp_path, monkeypatch):

@@ -12,8 +12,7 @@ from rich.console import Console
 from diffsim.trainers.compare.compare import run_all, start
 from diffsim.trainers.compare.comparison_file import read_comparison
 from tests.trainers.compare.in_process import InProcess
-from tests.trainers.compare.test_compare import LONG, SMALL, assert_same
-from tests.trainers.compare.test_own_modules import OWN, finish, read
+from tests.trainers.compare.small import LONG, OWN, SMALL, assert_same, finish, read
 
 ray = pytest.importorskip("ray")
 
