@@ -48,7 +48,7 @@ class RunOptions:
     Args:
         task: id of the environment; `diffsim tasks` lists them. my_module:MyTask-v0 is a `Task` of your own. An
             algorithm that needs no derivatives takes any Gymnasium id, or diffsim/ID for our simulator.
-        task_kwargs: options of the environment, those of Gymnasium.
+        task_kwargs: options of the environment, as in Gymnasium.
         training_kwargs: options of the environment in training only, such as a shaped reward. Evaluation uses task and
             task_kwargs alone.
         process_noise: standard deviation of random forces on the dofs (N, N m) in training; a number, or one per dof.

@@ -28,7 +28,7 @@ class CollectOptions:
 
     Args:
         task: any Gymnasium id whose spaces are vector Boxes, or diffsim/ID for our simulator.
-        task_kwargs: options of the environment, those of Gymnasium.
+        task_kwargs: options of the environment, as in Gymnasium.
         steps: env steps over all copies, at least 1.
         policy: "random" for uniformly random actions, or the folder of a run.
         deterministic: take the policy's mean action, without noise.
