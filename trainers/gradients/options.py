@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffsim.trainers.run.fit import existing_folder
 
 import diffsim
 from diffsim.mdp import MDP
@@ -19,6 +18,7 @@ from diffsim.trainers.errors import OptionError, UsageError
 from diffsim.trainers.run.arguments import RunOptions, pick, read_yaml
 from diffsim.trainers.run.build import build_policy
 from diffsim.trainers.run.checkpoint import load_weights, read_checkpoint
+from diffsim.trainers.run.run_folder import existing_folder
 
 
 @dataclass(frozen=True)
