@@ -108,10 +108,11 @@ def test_what_is_ones_own_is_compared(folder):
     comparison = {"seeds": [0], "options": options, "tasks": tasks, "algorithms": algorithms}
     (folder / "own.yaml").write_text(yaml.safe_dump(comparison))
     output = diffsim(folder, "compare", "own.yaml", "--jobs", "2", "--output", "compared")
-    report = (folder / "compared" / "report.md").read_text()
+    report = (folder / "compared" / "report" / "report.md").read_text()
     assert "failed" not in output
-    for name in ("own_algorithm", "CartBalance", "Line-v0"):
-        assert name in report or name in output
+    for own, task in task_of.items():
+        assert f"| [{task.replace(':', '-')}-{own}-seed-0](" in report
+    assert report.count("| finished |") == len(PEOPLE)
 
 
 @pytest.mark.parametrize("example", ["own_algorithm", "own_model", "own_policy", "own_task"])
