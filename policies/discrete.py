@@ -8,6 +8,7 @@ import torch
 from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 from torch import Tensor
 
+from diffsim.checks import check_choice, check_values, require
 from diffsim.policies.distributions import Categoricals
 from diffsim.policies.mlp_policy import MLPPolicy
 from diffsim.policies.relaxed import (
@@ -64,14 +65,11 @@ class RelaxedCategoricalMLP(MLPPolicy):
         self.squash: OneHot
         squash = OneHot(action_space)
         super().__init__(observation_space, action_space, squash, squash.size, out_scale=out_scale, **options)
-        if estimator not in ESTIMATORS:
-            raise ValueError(f"estimator must be one of {', '.join(ESTIMATORS)}, got {estimator!r}")
+        check_choice("estimator", estimator, ESTIMATORS)
         final_temperature = temperature if final_temperature is None else final_temperature
         for name, value in (("temperature", temperature), ("final_temperature", final_temperature)):
-            if not 0 < value < float("inf"):
-                raise ValueError(f"{name} must be finite and > 0, got {value}")
-        if anneal_env_steps is not None and anneal_env_steps < 1:
-            raise ValueError(f"anneal_env_steps must be >= 1, got {anneal_env_steps}")
+            require(0 < value < float("inf"), name, "finite and > 0", value)
+        check_values(">= 1", anneal_env_steps=anneal_env_steps)
         self.estimator, self.anneal_env_steps = estimator, anneal_env_steps
         self.temperature_range = temperature, final_temperature
         self.register_buffer("temperature", torch.tensor(temperature))

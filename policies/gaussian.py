@@ -9,6 +9,7 @@ import torch
 from gymnasium.spaces import Box, Space
 from torch import Tensor, nn
 
+from diffsim.checks import check_choice, check_value, require
 from diffsim.policies.distributions import DiagonalGaussian, FullGaussian
 from diffsim.policies.mlp_policy import MLPPolicy
 from diffsim.policies.policy import StochasticPolicy
@@ -22,16 +23,14 @@ def box_squash(action_space: Space, bounds: str) -> BoundedBox:
 
     Raises: ValueError if `bounds` is neither; TypeError or ValueError if the space is not a bounded vector.
     """
-    if bounds not in ("tanh", "clip"):
-        raise ValueError(f"bounds must be one of tanh, clip, got {bounds!r}")
+    check_choice("bounds", bounds, ("tanh", "clip"))
     return TanhBox(action_space) if bounds == "tanh" else ClipBox(action_space)
 
 
 def check_initial_std(initial_std: float) -> None:
     """Raises ValueError unless the logarithm of `initial_std` is inside `LOG_STD_RANGE`."""
     low, high = (math.exp(bound) for bound in LOG_STD_RANGE)
-    if not low < initial_std < high:
-        raise ValueError(f"initial_std must be within ({low:.4f}, {high:.4f}), got {initial_std}")
+    require(low < initial_std < high, "initial_std", f"within ({low:.4f}, {high:.4f})", initial_std)
 
 
 class GaussianMLP(StochasticPolicy, MLPPolicy):
@@ -62,12 +61,10 @@ class GaussianMLP(StochasticPolicy, MLPPolicy):
     ) -> None:
         self.squash: BoundedBox
         squash = box_squash(action_space, bounds)
-        if std not in ("fixed", "learned", "state"):
-            raise ValueError(f"std must be one of fixed, learned, state, got {std!r}")
+        check_choice("std", std, ("fixed", "learned", "state"))
         out_size = 2 * squash.size if std == "state" else squash.size
         super().__init__(observation_space, action_space, squash, out_size, **options)
-        if not initial_std > 0:
-            raise ValueError(f"initial_std must be > 0, got {initial_std}")
+        check_value("initial_std", initial_std, "> 0")
         if std != "fixed":
             check_initial_std(initial_std)
         self.noise_size = self.action_size

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from diffsim.checks import check_choice, check_value
+
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "tanh": nn.Tanh,
     "elu": nn.ELU,
@@ -55,7 +57,5 @@ def mlp(
 def check_layers(hidden_sizes: Sequence[int], activation: str, **sizes: int) -> None:
     """Raises ValueError if a size is below 1, or the activation is unknown."""
     for size in (*hidden_sizes, *sizes.values()):
-        if size < 1:
-            raise ValueError(f"hidden_sizes, {' and '.join(sizes)} must be >= 1, got {size}")
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+        check_value(f"hidden_sizes, {' and '.join(sizes)}", size, ">= 1")
+    check_choice("activation", activation, ACTIVATIONS)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from diffsim.checks import check_values
+
 
 class ObservationNormalizer(nn.Module):
     """Normalises observations to zero mean and unit variance, by running statistics.
@@ -30,9 +32,7 @@ class ObservationNormalizer(nn.Module):
 
     def __init__(self, size: int, epsilon: float | None = None, clip_obs: float | None = None) -> None:
         super().__init__()
-        for name, value in (("epsilon", epsilon), ("clip_obs", clip_obs)):
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} must be > 0, got {value}")
+        check_values("> 0", epsilon=epsilon, clip_obs=clip_obs)
         self.epsilon = epsilon or (1e-4 if clip_obs is None else 1e-8)
         self.clip_obs = clip_obs
         self.register_buffer("mean", torch.zeros(size))

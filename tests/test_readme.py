@@ -1,5 +1,6 @@
 """Commands, Python examples and links of the README and of docs/ work as printed."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -47,9 +48,9 @@ def test_ci_runs_the_commands_of_the_readme():
         assert f"\n{start}" in README and start in (ROOT / ".ci" / "run").read_text()
 
 
-def test_python_example_of_the_readme_runs():
-    (code,) = blocks("python", README)
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+@pytest.mark.parametrize("code", [code for text in PAGES.values() for code in blocks("python", text)])
+def test_python_examples_run(code, tmp_path):
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -18,7 +18,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from diffsim.checks import Rule, check_choice, check_value, did_you_mean
+from diffsim.checks import Rule, check_choice, check_value, check_values, did_you_mean
+from diffsim.trainers.errors import OptionError
 
 REQUIRED: Any = inspect.Parameter.empty
 RENAMED = {"average": "actor_ema", "end_beyond": "termination_bounds", "member": "propagation"}
@@ -131,6 +132,18 @@ def check(cls: type, options: Mapping[str, Option], values: Mapping[str, Any]) -
         check_value(name, value, options[name].rule)
         if typing.get_origin(kind) is Literal:
             check_choice(name, value, typing.get_args(kind))
+
+
+def check_fields(options: Any, rules: Mapping[str, Rule]) -> None:
+    """Checks fields of a dataclass of options by their rules; None is always valid.
+
+    Raises: OptionError, as `name must be rule, got value`.
+    """
+    for name, rule in rules.items():
+        try:
+            check_values(rule, **{name: getattr(options, name)})
+        except ValueError as error:
+            raise OptionError(str(error)) from None
 
 
 def bind(cls: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:

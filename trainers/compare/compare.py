@@ -21,7 +21,8 @@ from diffsim.trainers.compare.faults import require_faultless
 from diffsim.trainers.compare.launchers import GRACE, Handle, Launcher, LocalLauncher
 from diffsim.trainers.compare.progress import Progress
 from diffsim.trainers.compare.report import HISTORY, write_report
-from diffsim.trainers.errors import OptionError, UsageError
+from diffsim.trainers.errors import UsageError
+from diffsim.trainers.options import check_fields
 
 PAUSE = 0.2  # seconds between polls of the runs
 PATIENCE = 10.0  # seconds to wait for the runs of a killed comparison to end
@@ -45,8 +46,7 @@ class CompareOptions:
     check: bool = False
 
     def __post_init__(self) -> None:
-        if self.jobs < 1:
-            raise OptionError(f"jobs must be >= 1, got {self.jobs}")
+        check_fields(self, {"jobs": ">= 1"})
 
 
 def compare(config: str, options: CompareOptions, console: Console) -> int:

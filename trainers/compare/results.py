@@ -15,11 +15,6 @@ from diffsim.trainers.run.registry import ALGORITHMS, choose
 FAMILIES = ("Pathwise", "Likelihood ratio", "Value gradient", "Learned model", "Other")
 """Headings of the families of algorithms, in the order of the report; other families follow."""
 
-PACKAGES: dict[str, str] = dict(
-    zip(("pathwise", "likelihood_ratio", "value_gradient", "model_based"), FAMILIES, strict=False)
-)
-"""Family of an algorithm without the attribute, by its package."""
-
 
 class Curve(NamedTuple):
     """Evaluations of a run, ordered by time.
@@ -116,9 +111,7 @@ def family(algorithm: str) -> str:
 
     Raises: OptionError if there is no such algorithm.
     """
-    cls = choose("algorithm", algorithm, ALGORITHMS)
-    package = cls.__module__.rpartition(".")[0].rpartition(".")[2]
-    name = getattr(cls, "family", PACKAGES.get(package, "other"))
+    name = getattr(choose("algorithm", algorithm, ALGORITHMS), "family", "other")
     return name[:1].upper() + name[1:]
 
 

@@ -14,6 +14,7 @@ import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 from torch import Tensor
 
+from diffsim.checks import check_value
 from diffsim.mdp import MDP, Scenarios
 from diffsim.policies import Policy, is_image
 from diffsim.trainers.errors import NonFiniteError
@@ -86,8 +87,7 @@ def rollout(
         NonFiniteError: the MDP diverged, or raised an error for a state or action that is not finite.
     """
     max_age = mdp.max_episode_steps if max_age is None else max_age
-    if max_age < 1:
-        raise ValueError(f"max_age must be >= 1, got {max_age}")
+    check_value("max_age", max_age, ">= 1")
     if scenarios.initial.shape != (mdp.num_envs, mdp.state_size):
         raise ValueError(
             f"scenarios.initial must be [num_envs, state_size] = {[mdp.num_envs, mdp.state_size]}, "

@@ -15,10 +15,11 @@ from diffsim.mdp import MDP
 from diffsim.policies import DeterministicMLP, GaussianMLP
 from diffsim.tasks.find import task_class
 from diffsim.trainers.errors import OptionError, UsageError
-from diffsim.trainers.run.arguments import RunOptions, pick, read_yaml
+from diffsim.trainers.options import check_fields
+from diffsim.trainers.run.arguments import RunOptions, pick
 from diffsim.trainers.run.build import build_policy
 from diffsim.trainers.run.checkpoint import load_weights, read_checkpoint
-from diffsim.trainers.run.run_folder import existing_folder
+from diffsim.trainers.run.run_folder import existing_folder, read_yaml
 
 
 @dataclass(frozen=True)
@@ -69,20 +70,12 @@ class GradientOptions:
             longest = task_class(self.task).max_episode_steps
         except (ValueError, TypeError) as error:
             raise OptionError(f"task: {error}") from None
-        for name, least in {"num_envs": 4, "window": 1, "threads": 1}.items():
-            if getattr(self, name) < least:
-                raise OptionError(f"{name} must be >= {least}, got {getattr(self, name)}")
+        check_fields(self, {"num_envs": ">= 4", "window": ">= 1", "threads": ">= 1", "gamma": "in (0, 1]"})
+        check_fields(self, {"difference_step": "> 0", "std": "> 0", "process_noise": ">= 0"})
         for name in ("samples", "reference_samples"):
             count = getattr(self, name)
             if count < self.num_envs or count % self.num_envs:
                 raise OptionError(f"{name} must be a multiple of num_envs ({self.num_envs}), got {count}")
-        for name in ("difference_step", "std"):
-            if not getattr(self, name) > 0:
-                raise OptionError(f"{name} must be > 0, got {getattr(self, name)}")
-        if not 0 < self.gamma <= 1:
-            raise OptionError(f"gamma must be in (0, 1], got {self.gamma}")
-        if not self.process_noise >= 0:
-            raise OptionError(f"process_noise must be >= 0, got {self.process_noise}")
         horizons = self.horizon_list
         if horizons != sorted(set(horizons)) or not 1 <= horizons[0] <= horizons[-1] <= longest:
             raise OptionError(f"horizons must increase, from 1 or more to at most {longest}, got {self.horizons!r}")

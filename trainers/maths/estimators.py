@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn.utils import parameters_to_vector
 
+from diffsim.checks import check_choice, require
 from diffsim.trainers.maths.returns import discount_weights, first_episode
 
 
@@ -233,11 +234,10 @@ def draw_directions(
 
     Raises: ValueError if the kind is unknown.
     """
+    check_choice("kind", kind, ("sphere", "coordinates"))
     if kind == "coordinates":
         chosen = torch.randint(size, (count,), generator=generator, device=generator.device)
         return torch.eye(size, dtype=dtype, device=generator.device)[chosen]
-    if kind != "sphere":
-        raise ValueError(f"kind must be one of sphere, coordinates, got {kind!r}")
     normal = torch.randn(count, size, generator=generator, dtype=dtype, device=generator.device)
     return normal / normal.norm(dim=1, keepdim=True)
 
@@ -309,8 +309,7 @@ def mix_by_variance(pathwise: Tensor, likelihood_ratio: Tensor) -> Tensor:
     Source: Parmas et al. (2018), "PIPPS: Flexible Model-Based Policy Search Robust to the Curse of Chaos".
     """
     count = len(pathwise)
-    if count < 4:
-        raise ValueError(f"copies must be >= 4 to mix by variance, got {count}")
+    require(count >= 4, "copies", ">= 4 to mix by variance", count)
     halves = (slice(count // 2), slice(count // 2, count))
     mixed = torch.empty_like(pathwise)
     for own, other in (halves, halves[::-1]):

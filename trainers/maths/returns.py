@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from diffsim.checks import check_value
+
 
 def discount_weights(ended: Tensor, gamma: float, dtype: torch.dtype | None = None) -> Tensor:
     """Discount of each step's reward, counted from the start of its episode inside the window.
@@ -19,8 +21,7 @@ def discount_weights(ended: Tensor, gamma: float, dtype: torch.dtype | None = No
     Returns: [H, N].
     Raises: ValueError if gamma is out of range.
     """
-    if not 0.0 < gamma <= 1.0:
-        raise ValueError(f"gamma must be in (0, 1], got {gamma}")
+    check_value("gamma", gamma, "in (0, 1]")
     weights = torch.ones(ended.shape, device=ended.device, dtype=dtype)
     for t in range(1, ended.shape[0]):
         weights[t] = torch.where(ended[t - 1], 1.0, gamma * weights[t - 1])
@@ -133,8 +134,7 @@ def n_step_returns(reward: Tensor, next_value: Tensor, ended: Tensor, gamma: flo
     Source: Sutton & Barto (2018), equation 7.1.
     """
     _check_returns({"reward": reward, "next_value": next_value, "ended": ended}, gamma)
-    if num_steps < 1:
-        raise ValueError(f"num_steps must be >= 1, got {num_steps}")
+    check_value("num_steps", num_steps, ">= 1")
     one_step = reward + gamma * next_value
     returns = one_step
     for _ in range(min(num_steps, len(reward)) - 1):
@@ -176,7 +176,5 @@ def _check_returns(tensors: dict[str, Tensor], gamma: float, lam: float = 0.0) -
     if len({tensor.shape for tensor in tensors.values()}) > 1:
         shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in tensors.items())
         raise ValueError(f"{', '.join(tensors)} must have one shape, got {shapes}")
-    if not 0.0 < gamma <= 1.0:
-        raise ValueError(f"gamma must be in (0, 1], got {gamma}")
-    if not 0.0 <= lam <= 1.0:
-        raise ValueError(f"lam must be in [0, 1], got {lam}")
+    check_value("gamma", gamma, "in (0, 1]")
+    check_value("lam", lam, "in [0, 1]")

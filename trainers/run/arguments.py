@@ -23,7 +23,7 @@ import diffsim
 from diffsim.checks import did_you_mean
 from diffsim.trainers.errors import OptionError
 from diffsim.trainers.experience.goals import make_official
-from diffsim.trainers.options import RENAMED, Option
+from diffsim.trainers.options import RENAMED, Option, check_fields
 from diffsim.trainers.run.registry import ALGORITHMS, POLICIES, choose, takes_env
 from diffsim.trainers.run.run_folder import read_yaml
 
@@ -108,13 +108,9 @@ class RunOptions:
     video: bool = False
 
     def __post_init__(self) -> None:
-        at_least_one = ("num_envs", "threads", "iterations", "env_steps", "evaluate_every", "evaluate_every_steps")
-        at_least_one += ("evaluate_episodes", "final_episodes")
-        for name, least in {**dict.fromkeys(at_least_one, 1), "seed": 0}.items():
-            if getattr(self, name) is not None and getattr(self, name) < least:
-                raise OptionError(f"{name} must be >= {least}, got {getattr(self, name)}")
-        if self.seconds is not None and not self.seconds > 0:
-            raise OptionError(f"seconds must be > 0, got {self.seconds}")
+        counts = ("num_envs", "threads", "iterations", "env_steps", "evaluate_every", "evaluate_every_steps")
+        counts += ("evaluate_episodes", "final_episodes")
+        check_fields(self, {**dict.fromkeys(counts, ">= 1"), "seed": ">= 0", "seconds": "> 0"})
         choose("algorithm", self.algorithm, ALGORITHMS)
         choose("policy", self.policy, POLICIES)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,15 +12,8 @@ from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # pyright:
 
 from diffsim.models import ModelFit, WorldModel
 from diffsim.trainers.errors import OptionError
+from diffsim.trainers.options import check_fields
 from diffsim.trainers.run.arguments import parse
-
-
-def at_least(options: object, **least: int) -> None:
-    """Raises OptionError if one of the named options is below its minimum. None is valid."""
-    for name, bound in least.items():
-        value = getattr(options, name)
-        if value is not None and value < bound:
-            raise OptionError(f"{name} must be >= {bound}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -49,16 +43,14 @@ class CollectOptions:
     output: str | None = None
 
     def __post_init__(self) -> None:
-        at_least(self, steps=1, num_envs=1, seed=0)
-        if not 0 < self.validation_share < 1:
-            raise OptionError(f"validation_share must be in (0, 1), got {self.validation_share}")
+        check_fields(self, {"steps": ">= 1", "num_envs": ">= 1", "seed": ">= 0", "validation_share": "in (0, 1)"})
         if self.folder.exists():
             raise OptionError(f"output must be a folder that does not exist yet, got {str(self.folder)!r}")
 
     @property
     def folder(self) -> Path:
         """Folder of the data."""
-        return Path(self.output or f"data/{self.task.replace('/', '-')}")
+        return Path(self.output or f"data/{re.sub('[/:]', '-', self.task)}")
 
 
 @dataclass(frozen=True)
@@ -82,7 +74,7 @@ class FitModelOptions:
     run: str | None = None
 
     def __post_init__(self) -> None:
-        at_least(self, threads=1, seed=0, save_every=1)
+        check_fields(self, {"threads": ">= 1", "seed": ">= 0", "save_every": ">= 1"})
 
     @property
     def folder(self) -> Path:
@@ -114,9 +106,7 @@ class ReportOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        at_least(self, horizons=1, num_envs=2, seed=0)
-        if not 0 < self.gamma <= 1:
-            raise OptionError(f"gamma must be in (0, 1], got {self.gamma}")
+        check_fields(self, {"horizons": ">= 1", "num_envs": ">= 2", "seed": ">= 0", "gamma": "in (0, 1]"})
 
 
 MODEL_GIVEN: set[str | int] = {"obs_size", "action_size"}
