@@ -261,7 +261,7 @@ def with_config_paths(argv: Sequence[str]) -> list[str]:
 def config_path(name: str) -> Path:
     """The file `name`, or the shipped configuration of that name, with or without .yaml."""
     shipped = CONFIGS / (name if name.endswith(".yaml") else f"{name}.yaml")
-    return shipped if not Path(name).exists() and shipped.is_file() else Path(name)
+    return shipped if not Path(name).is_file() and shipped.is_file() else Path(name)
 
 
 def _explain(message: str, parser: ArgumentParser) -> str:
