@@ -5,42 +5,81 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from gymnasium.envs.mujoco import MujocoEnv
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Space
+
+TASKS = Path(__file__).parent / "tasks"
 
 
-class CartPoleSwingUpEnv(MujocoEnv):
-    """`diffsim.tasks.CartPoleSwingUp` on C MuJoCo.
+class OwnMujocoEnv(MujocoEnv):
+    """An environment with a model of this package, whose episodes end by time limits only.
 
     Args:
+        xml_file: MJCF file.
         frame_skip: physics steps per action.
-        reset_noise_scale: standard deviation of the normal noise at reset.
+        space: of the observations.
         **kwargs: of `MujocoEnv`, such as render_mode.
     """
 
     metadata = {"render_modes": ["human", "rgb_array", "depth_array", "rgbd_tuple"]}
 
-    def __init__(self, frame_skip: int = 4, reset_noise_scale: float = 0.01, **kwargs: Any) -> None:
-        self.reset_noise_scale = reset_noise_scale
-        path = str(Path(__file__).parent / "tasks" / "cart_pole_swing_up.xml")
-        space = Box(-np.inf, np.inf, (5,), np.float64)
-        super().__init__(path, frame_skip, space, **{"camera_name": "side", **kwargs})
+    def __init__(self, xml_file: str | Path, frame_skip: int, space: Space, **kwargs: Any) -> None:
+        super().__init__(str(xml_file), frame_skip, space, **kwargs)
         self.metadata = {**self.metadata, "render_fps": round(1 / self.dt)}
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Advances by one action [1]."""
+    def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Advances by one action [A]."""
         self.do_simulation(action, self.frame_skip)
-        obs = self._get_obs()
+        obs, info = self._get_obs(), self.info()
+        reward = self.reward(obs, action, info)
+        if self.render_mode == "human":
+            self.render()
+        return obs, reward, False, False, info
+
+    @abstractmethod
+    def _get_obs(self) -> Any: ...
+
+    @abstractmethod
+    def reward(self, obs: Any, action: np.ndarray, info: dict[str, Any]) -> float:
+        """Reward of a step with `action` [A] to `obs`."""
+
+    def info(self) -> dict[str, Any]:
+        """Info of a step: empty."""
+        return {}
+
+
+class CartPoleSwingUpEnv(OwnMujocoEnv):
+    """`diffsim.tasks.CartPoleSwingUp` on C MuJoCo.
+
+    Args:
+        xml_file: MJCF file.
+        frame_skip: physics steps per action.
+        reset_noise_scale: standard deviation of the normal noise at reset.
+        **kwargs: of `MujocoEnv`, such as render_mode.
+    """
+
+    def __init__(
+        self,
+        xml_file: str | Path = TASKS / "cart_pole_swing_up.xml",
+        frame_skip: int = 4,
+        reset_noise_scale: float = 0.01,
+        **kwargs: Any,
+    ) -> None:
+        self.reset_noise_scale = reset_noise_scale
+        space = Box(-np.inf, np.inf, (5,), np.float64)
+        super().__init__(xml_file, frame_skip, space, **{"camera_name": "side", **kwargs})
+
+    def reward(self, obs: np.ndarray, action: np.ndarray, info: dict[str, Any]) -> float:
+        """The reward of `diffsim.tasks.CartPoleSwingUp`."""
         cart, cosine, _, _, velocity = obs
         centered, still = (1 + 0.1 ** (cart / 2) ** 2) / 2, (1 + 0.1 ** (velocity / 5) ** 2) / 2
         calm = (4 + max(0.0, 1 - float(action[0]) ** 2)) / 5
-        if self.render_mode == "human":
-            self.render()
-        return obs, float((1 + cosine) / 2 * centered * still * calm), False, False, {}
+        return float((1 + cosine) / 2 * centered * still * calm)
 
     def reset_model(self) -> np.ndarray:
         """Starts an episode."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Iterable
+from numbers import Real
 from typing import Any
 
 Rule = str | Callable[[str, Any], None]
-"""A range, such as ">= 1", "> 0", "in (0, 1]"; or a function of name and value that raises ValueError."""
+"""A range, such as ">= 1", "finite and > 0", "in (0, 1]"; or a function of name and value that raises ValueError."""
 
 
 def require(valid: bool, name: str, rule: str, value: Any) -> None:
@@ -37,6 +39,27 @@ def check_choice(name: str, value: Any, valid: Iterable[Any]) -> None:
     require(value in valid, name, f"one of {', '.join(map(str, valid))}", repr(value))
 
 
+def check_count(name: str, value: Any, least: int = 1) -> None:
+    """Raises TypeError unless a value is an int, and ValueError unless it is at least `least`."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, got {value!r}")
+    check_value(name, value, f">= {least}")
+
+
+def check_shape(name: str, value: Any, shape: tuple[int, ...]) -> None:
+    """Raises ValueError unless a tensor, or None, has a shape."""
+    got = None if value is None else tuple(value.shape)
+    if got != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {got}")
+
+
+def check_std(name: str, std: object) -> None:
+    """Raises TypeError or ValueError unless a standard deviation is a number, finite and not negative."""
+    if isinstance(std, bool) or not isinstance(std, Real):
+        raise TypeError(f"{name} must be a number, got {std!r}")
+    check_value(name, std, "finite and >= 0")
+
+
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """`; did you mean NAME?` for the most similar of the valid names; empty if none is close."""
     close = difflib.get_close_matches(name, list(valid), n=1)
@@ -44,7 +67,9 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
 
 
 def _obeys(value: Any, rule: str) -> bool:
-    """Whether a number lies in a range: ">= 1", "> 0", "in (0, 1]"."""
+    """Whether a number lies in a range: ">= 1", "finite and > 0", "in (0, 1]"."""
+    if rule.startswith("finite and "):
+        return math.isfinite(value) and _obeys(value, rule.removeprefix("finite and "))
     if rule.startswith(">="):
         return value >= float(rule[2:])
     if rule.startswith(">"):

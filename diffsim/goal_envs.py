@@ -11,43 +11,38 @@ from typing import Any
 
 import mujoco
 import numpy as np
-from gymnasium.envs.mujoco import MujocoEnv
 
+from diffsim.cart_pole_env import TASKS, OwnMujocoEnv
 from diffsim.tasks.goal_task import check_goal_options, goal_space
 
 
-class GoalMujocoEnv(MujocoEnv):
+class GoalMujocoEnv(OwnMujocoEnv):
     """A goal environment like those of gymnasium-robotics. The last two slides of its model are the goal.
 
     Observations are dictionaries of "observation", "achieved_goal" and "desired_goal". The reward of a step is
     `compute_reward` of the goals after it, and `info` has "is_success".
 
     Args:
-        xml_file: MJCF file beside the tasks.
-        num_features: numbers in "observation".
+        xml_file: MJCF file.
         frame_skip: physics steps per action.
+        num_features: numbers in "observation".
         reward_type: "sparse" or "dense".
         distance_threshold: distance below which the goal is reached, m.
         **kwargs: of `MujocoEnv`, such as render_mode.
     """
 
-    metadata = {"render_modes": ["human", "rgb_array", "depth_array", "rgbd_tuple"]}
-
     def __init__(
         self,
-        xml_file: str,
-        num_features: int,
+        xml_file: str | Path,
         frame_skip: int,
+        num_features: int,
         reward_type: str,
         distance_threshold: float,
         **kwargs: Any,
     ) -> None:
         check_goal_options(reward_type, distance_threshold)
         self.reward_type, self.distance_threshold = reward_type, distance_threshold
-        path = str(Path(__file__).parent / "tasks" / xml_file)
-        kwargs = {"camera_name": "above", **kwargs}
-        super().__init__(path, frame_skip, goal_space(2, num_features), **kwargs)
-        self.metadata = {**self.metadata, "render_fps": round(1 / self.dt)}
+        super().__init__(xml_file, frame_skip, goal_space(2, num_features), **{"camera_name": "above", **kwargs})
 
     @abstractmethod
     def features(self) -> np.ndarray:
@@ -71,14 +66,9 @@ class GoalMujocoEnv(MujocoEnv):
         gap = np.linalg.norm(achieved_goal - desired_goal, axis=-1)
         return -gap if self.reward_type == "dense" else np.where(gap < self.distance_threshold, 0.0, -1.0)
 
-    def step(self, action: np.ndarray) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Advances by one action [A]."""
-        self.do_simulation(action, self.frame_skip)
-        obs, info = self._get_obs(), self.info()
-        reward = float(self.compute_reward(obs["achieved_goal"], obs["desired_goal"], info))
-        if self.render_mode == "human":
-            self.render()
-        return obs, reward, False, False, info
+    def reward(self, obs: dict[str, np.ndarray], action: np.ndarray, info: dict[str, Any]) -> float:
+        """`compute_reward` of the goals."""
+        return float(self.compute_reward(obs["achieved_goal"], obs["desired_goal"], info))
 
     def reset_model(self) -> Any:
         """Starts an episode."""
@@ -103,12 +93,13 @@ class ReacherGoalEnv(GoalMujocoEnv):
 
     def __init__(
         self,
+        xml_file: str | Path = TASKS / "reacher_goal.xml",
         frame_skip: int = 5,
         reward_type: str = "sparse",
         distance_threshold: float = 0.02,
         **kwargs: Any,
     ) -> None:
-        super().__init__("reacher_goal.xml", 6, frame_skip, reward_type, distance_threshold, **kwargs)
+        super().__init__(xml_file, frame_skip, 6, reward_type, distance_threshold, **kwargs)
 
     def features(self) -> np.ndarray:
         """Cosines, sines and velocities of the arm's joints, [6]."""
@@ -130,6 +121,7 @@ class PointPushEnv(GoalMujocoEnv):
 
     def __init__(
         self,
+        xml_file: str | Path = TASKS / "point_push.xml",
         frame_skip: int = 5,
         reward_type: str = "sparse",
         distance_threshold: float = 0.04,
@@ -137,7 +129,7 @@ class PointPushEnv(GoalMujocoEnv):
         **kwargs: Any,
     ) -> None:
         self.reward_near_weight = reward_near_weight
-        super().__init__("point_push.xml", 8, frame_skip, reward_type, distance_threshold, **kwargs)
+        super().__init__(xml_file, frame_skip, 8, reward_type, distance_threshold, **kwargs)
 
     def features(self) -> np.ndarray:
         """Positions of point and disc, and velocities: [8]."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from numbers import Real
-
 import torch
 from torch import Tensor
 
+from diffsim.checks import check_shape, check_std
 from diffsim.mdp import MDP
 
 
@@ -74,9 +72,8 @@ class NoisyReward(MDPWrapper):
 
     def transition(self, state: Tensor, action: Tensor, noise: Tensor | None = None) -> Tensor:
         """Advances every copy by one step; the last column of `noise` [N, W] is added to the reward."""
-        if noise is None or noise.shape != (self.num_envs, self.noise_size):
-            got = None if noise is None else tuple(noise.shape)
-            raise ValueError(f"noise must have shape ({self.num_envs}, {self.noise_size}), got {got}")
+        check_shape("noise", noise, (self.num_envs, self.noise_size))
+        assert noise is not None
         next_state = self.mdp.transition(state[:, :-1], action, noise[:, :-1] if self.mdp.noise_size else None)
         return torch.cat([next_state, self.std * noise[:, -1:]], dim=1)
 
@@ -91,11 +88,3 @@ class NoisyReward(MDPWrapper):
     def terminal(self, state: Tensor) -> Tensor:
         """Whether an episode ends in `state` [N, S]: bool [N]."""
         return self.mdp.terminal(state[:, :-1])
-
-
-def check_std(name: str, std: object) -> None:
-    """Raises TypeError or ValueError unless `std` is a number, finite and not negative."""
-    if isinstance(std, bool) or not isinstance(std, Real):
-        raise TypeError(f"{name} must be a number, got {std!r}")
-    if not 0 <= float(std) < math.inf:
-        raise ValueError(f"{name} must be finite and >= 0, got {std}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch.optim import Optimizer
 from diffsim.mdp import MDP
 from diffsim.policies import Policy
 from diffsim.trainers.errors import NonFiniteError
-from diffsim.trainers.options import Option, bind, buffer, check, declared, described, given, option, signature
+from diffsim.trainers.options import Option, bound, buffer, declare, given, option
 from diffsim.trainers.run.ranks import average_gradients
 
 CHECKPOINT_FORMAT = 2
@@ -147,7 +146,7 @@ class Algorithm(Training):
             def make_optimizers(self) -> ...      # list of optimizers
             def iterate(self) -> ...              # one iteration; returns metrics
 
-    The declarations make the constructor: see `diffsim.trainers.options`. A subclass may also have its own
+    The declarations make the constructor: see `diffsim.options`. A subclass may also have its own
     constructor, which passes the remaining arguments to this one.
 
     Attributes:
@@ -166,21 +165,14 @@ class Algorithm(Training):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls.options = declared(cls)
-        if "__init__" in vars(cls):
-            cls.__signature__ = _own_signature(cls)
-        else:
-            cls.__signature__ = signature(cls, cls.options)
-            cls.__doc__ = described(cls, cls.options)
+        declare(cls)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Takes the declared options, checks them, and calls `setup`.
 
         Raises: TypeError or ValueError that names option, rule and value.
         """
-        cls = type(self)
-        values = bind(cls, args, kwargs)
-        check(cls, cls.options, values)
+        values = bound(type(self), args, kwargs)
         super().__init__()
         for name, value in values.items():
             setattr(self, name, value)
@@ -204,17 +196,6 @@ class Algorithm(Training):
     def evaluate(self) -> dict[str, float]:
         """Evaluates the policy in the official environment."""
         return {} if self.evaluation is None else self.evaluation(self.policy)
-
-
-def _own_signature(cls: type[Algorithm]) -> inspect.Signature:
-    """Signature of a class with its own constructor: its arguments, and those that it passes on as **kwargs."""
-    own = list(inspect.signature(vars(cls)["__init__"], eval_str=True).parameters.values())[1:]
-    named = [p for p in own if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    if len(named) < len(own):
-        names = {p.name for p in named}
-        inherited = [p for p in signature(cls, cls.options).parameters.values() if p.name not in names]
-        named = sorted([*named, *inherited], key=lambda p: (p.kind, p.kind == 1 and p.default is not p.empty))
-    return inspect.Signature(named)
 
 
 class MDPAlgorithm(Algorithm):

@@ -7,6 +7,7 @@ from typing import Any, overload
 
 import torch
 
+from diffsim.checks import check_std
 from diffsim.mdp import MDP
 from diffsim.tasks.ant import Ant
 from diffsim.tasks.cart_pole_swing_up import CartPoleSwingUp
@@ -27,7 +28,7 @@ from diffsim.tasks.reacher_goal import ReacherGoal
 from diffsim.tasks.swimmer import Swimmer
 from diffsim.tasks.task import Task
 from diffsim.tasks.walker2d import Walker2d
-from diffsim.wrappers import NoisyReward, check_std
+from diffsim.wrappers import NoisyReward
 
 __all__ = [
     "TASKS",

@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from diffsim.tasks.task import Task, unbounded
+from diffsim.options import option
+from diffsim.tasks.task import Task
 
 CART_MARGIN = 2.0
 """Distance of the cart from the middle at which its factor's variable part is 0.1, m."""
@@ -34,25 +35,9 @@ class CartPoleSwingUp(Task):
 
     max_episode_steps = 250
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        *,
-        frame_skip: int = 4,
-        reset_noise_scale: float = 0.01,
-    ) -> None:
-        """Makes N copies.
-
-        Args:
-            num_envs: N >= 1.
-            device: where to simulate.
-            frame_skip: physics steps per action, of 0.01 s.
-            reset_noise_scale: standard deviation of the normal noise on qpos and qvel at reset.
-        """
-        super().__init__(Path(__file__).with_name("cart_pole_swing_up.xml"), frame_skip, num_envs, device)
-        self.reset_noise_scale = reset_noise_scale
-        self.observation_space = unbounded(5)
+    xml_file = Path(__file__).with_name("cart_pole_swing_up.xml")
+    frame_skip = 4
+    reset_noise_scale: float = option("standard deviation of the normal noise on qpos and qvel at reset.", default=0.01)
 
     def reset_model(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The cart in the middle, the pole hanging, both nearly at rest."""

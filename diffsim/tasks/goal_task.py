@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
-from os import PathLike
 from typing import Any, Literal
 
 import gymnasium
@@ -14,9 +13,9 @@ import torch
 from gymnasium.spaces import Box, Dict
 from torch import Tensor
 
+from diffsim.checks import check_choice, check_value
+from diffsim.options import option
 from diffsim.tasks.task import Task, unbounded
-
-REWARD_TYPES = ("sparse", "dense")
 
 
 class GoalTask(Task):
@@ -37,37 +36,13 @@ class GoalTask(Task):
 
     Attributes:
         goal_size: numbers in a goal.
-        distance_threshold: default of the constructor's argument, m.
         goal_observation_space: of one copy, the dictionary.
     """
 
     max_episode_steps = 50
     goal_size = 2
-    distance_threshold = 0.05
-
-    def __init__(
-        self,
-        xml_file: str | PathLike[str] | None = None,
-        frame_skip: int | None = None,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        reward_type: Literal["sparse", "dense"] = "sparse",
-        distance_threshold: float | None = None,
-    ) -> None:
-        """Loads the model.
-
-        Args:
-            xml_file: as for `Task`.
-            frame_skip: as for `Task`.
-            num_envs: N >= 1.
-            device: where to simulate.
-            reward_type: "sparse" or "dense".
-            distance_threshold: distance below which the goal is reached, m, > 0. None for the class's.
-        """
-        super().__init__(xml_file, frame_skip, num_envs, device)
-        self.reward_type = reward_type
-        self.distance_threshold = self.distance_threshold if distance_threshold is None else distance_threshold
-        check_goal_options(self.reward_type, self.distance_threshold)
+    reward_type: Literal["sparse", "dense"] = option('"sparse" or "dense".', default="sparse")
+    distance_threshold: float = option("distance below which the goal is reached, m.", "finite and > 0", default=0.05)
 
     @cached_property
     def goal_observation_space(self) -> Dict:
@@ -152,7 +127,5 @@ def goal_space(goal_size: int, num_features: int) -> Dict:
 
 def check_goal_options(reward_type: str, distance_threshold: float) -> None:
     """Raises ValueError for a value out of range."""
-    if reward_type not in REWARD_TYPES:
-        raise ValueError(f"reward_type must be one of {', '.join(REWARD_TYPES)}, got {reward_type!r}")
-    if not 0 < distance_threshold < float("inf"):
-        raise ValueError(f"distance_threshold must be finite and > 0, got {distance_threshold}")
+    check_choice("reward_type", reward_type, ("sparse", "dense"))
+    check_value("distance_threshold", distance_threshold, "finite and > 0")

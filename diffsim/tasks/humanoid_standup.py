@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from os import PathLike
-
-import torch
 from torch import Tensor
 
+from diffsim.options import option
 from diffsim.tasks.humanoid_task import HumanoidTask
 
 
@@ -27,64 +25,17 @@ class HumanoidStandup(HumanoidTask):
     Source: gymnasium.envs.mujoco.humanoidstandup_v5.
     """
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        *,
-        xml_file: str | PathLike[str] = "humanoidstandup.xml",
-        frame_skip: int = 5,
-        uph_cost_weight: float = 1,
-        ctrl_cost_weight: float = 0.1,
-        impact_cost_weight: float = 0.5e-6,
-        impact_cost_range: tuple[float, float] = (-float("inf"), 10.0),
-        reset_noise_scale: float = 1e-2,
-        exclude_current_positions_from_observation: bool = True,
-        include_cinert_in_observation: bool = True,
-        include_cvel_in_observation: bool = True,
-        include_qfrc_actuator_in_observation: bool = True,
-        include_cfrc_ext_in_observation: bool = True,
-    ) -> None:
-        """Makes N copies.
-
-        Args:
-            num_envs: N >= 1.
-            device: where to simulate.
-            xml_file: MJCF file; its first joint is free.
-            frame_skip: physics steps per action.
-            uph_cost_weight: without effect, as in Gymnasium 1.4.
-            ctrl_cost_weight: weight of the squared action.
-            impact_cost_weight: weight of the squared contact forces.
-            impact_cost_range: what the weighted squared contact forces are clipped to.
-            reset_noise_scale: half-width of the uniform noise on qpos and qvel at reset.
-            exclude_current_positions_from_observation: leave x and y out of the observation.
-            include_cinert_in_observation: bodies' inertias are part of the observation.
-            include_cvel_in_observation: bodies' velocities are part of the observation.
-            include_qfrc_actuator_in_observation: actuator torques are part of the observation.
-            include_cfrc_ext_in_observation: contact forces are part of the observation.
-        """
-        super().__init__(
-            num_envs,
-            device,
-            xml_file=xml_file,
-            frame_skip=frame_skip,
-            reset_noise_scale=reset_noise_scale,
-            exclude_current_positions=exclude_current_positions_from_observation,
-            include_cinert=include_cinert_in_observation,
-            include_cvel=include_cvel_in_observation,
-            include_qfrc_actuator=include_qfrc_actuator_in_observation,
-            include_cfrc_ext=include_cfrc_ext_in_observation,
-        )
-        self.uph_cost_weight = uph_cost_weight
-        self.ctrl_cost_weight = ctrl_cost_weight
-        self.impact_cost_weight = impact_cost_weight
-        self.impact_cost_range = impact_cost_range
+    xml_file = "humanoidstandup.xml"
+    uph_cost_weight: float = option("without effect, as in Gymnasium 1.4.", default=1)
+    impact_cost_weight: float = option("weight of the squared contact forces.", default=0.5e-6)
+    impact_cost_range: tuple[float, float] = option(
+        "interval to which the weighted squared contact forces are clipped.", default=(-float("inf"), 10.0)
+    )
 
     def reward(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
         """Height per time step, less the weighted squared action and the clipped weighted squared contact
         forces, plus 1: [N].
         """
         height = next_state[:, 2] / self.mj_model.opt.timestep
-        ctrl_cost = self.ctrl_cost_weight * action.square().sum(dim=1)
         impact_cost = self.impact_cost_weight * self.squared_contact_forces(next_state)
-        return height - ctrl_cost - impact_cost.clamp(*self.impact_cost_range) + 1
+        return height - self.ctrl_cost(action) - impact_cost.clamp(*self.impact_cost_range) + 1

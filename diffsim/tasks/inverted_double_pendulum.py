@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from os import PathLike
-
 import torch
 from torch import Tensor
 
 from diffsim.engine.simulator import DynamicsPoint
-from diffsim.tasks.task import Task, unbounded
+from diffsim.options import option
+from diffsim.tasks.forward_task import NoisyStart
 
 
-class InvertedDoublePendulum(Task):
+class InvertedDoublePendulum(NoisyStart):
     """Balance a double pole on a cart that is pushed left and right.
 
     Observation: cart position (m); sines, then cosines of the pole angles; qvel clipped to [-10, 10]; the
@@ -21,42 +20,22 @@ class InvertedDoublePendulum(Task):
 
     Extras: x and z of the tip (m) and the constraint force, all with their exact gradients.
 
+    The model's first site must be the tip, its first joint the cart's.
+
     Source: gymnasium.envs.mujoco.inverted_double_pendulum_v5.
     """
 
     num_extras = 3
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        *,
-        xml_file: str | PathLike[str] = "inverted_double_pendulum.xml",
-        frame_skip: int = 5,
-        healthy_reward: float = 10.0,
-        reset_noise_scale: float = 0.1,
-    ) -> None:
-        """Makes N copies.
+    xml_file = "inverted_double_pendulum.xml"
+    frame_skip = 5
+    normal_velocities = True
+    healthy_reward: float = option("reward of a step that does not end the episode.", default=10.0)
 
-        Args:
-            num_envs: N >= 1.
-            device: where to simulate.
-            xml_file: MJCF file; its first site is the tip, its first joint the cart's.
-            frame_skip: physics steps per action.
-            healthy_reward: reward of a step that does not end the episode.
-            reset_noise_scale: half-width of the uniform noise on qpos, standard deviation of that on qvel.
-        """
-        super().__init__(xml_file, frame_skip, num_envs, device)
+    def setup(self) -> None:
+        """Checks that the model has a site, the tip."""
         if self.mj_model.nsite < 1:
-            raise ValueError(f"xml_file must have a site at the tip of the poles, got {xml_file!r}")
-        self.healthy_reward = healthy_reward
-        self.reset_noise_scale = reset_noise_scale
-        self.observation_space = unbounded(2 * self.mj_model.nq + self.mj_model.nv)
-
-    def reset_model(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Uniform noise on qpos, normal noise on qvel."""
-        qpos = self.init_qpos + self.uniform(self.mj_model.nq, self.reset_noise_scale, generator)
-        return qpos, self.normal(self.mj_model.nv, self.reset_noise_scale, generator)
+            raise ValueError(f"xml_file must have a site at the tip of the poles, got {self.xml_file!r}")
 
     def extras(self, evaluation: DynamicsPoint) -> Tensor:
         """Tip x, tip z, constraint force on the cart: [N, 3]."""
@@ -71,9 +50,7 @@ class InvertedDoublePendulum(Task):
         return torch.cat([qpos[:, :1], angles.sin(), angles.cos(), qvel.clamp(-10, 10), forces.clamp(-10, 10)], dim=1)
 
     def reward(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
-        """Bonus for staying up, less penalties on the tip's distance from (0, 2) and on the poles' speeds:
-        [N].
-        """
+        """Bonus for staying up, less penalties on the tip's distance from (0, 2) and on the poles' speeds: [N]."""
         _, qvel, extras = self.split(next_state)
         x, z = extras[:, 0], extras[:, 1]
         distance = 0.01 * x**2 + (z - 2) ** 2

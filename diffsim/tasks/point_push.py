@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from diffsim.options import option
 from diffsim.tasks.goal_task import GoalTask, distance
 
 
@@ -21,29 +22,10 @@ class PointPush(GoalTask):
     MuJoCo is `diffsim.goal_envs.PointPushEnv`.
     """
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        *,
-        frame_skip: int = 5,
-        reward_type: Literal["sparse", "dense"] = "sparse",
-        distance_threshold: float = 0.04,
-        reward_near_weight: float = 0.5,
-    ) -> None:
-        """Makes N copies.
-
-        Args:
-            num_envs: N >= 1.
-            device: where to simulate.
-            frame_skip: physics steps per action.
-            reward_type: "sparse" or "dense".
-            distance_threshold: distance below which the goal is reached, m.
-            reward_near_weight: weight of the distance from point to disc in the dense reward.
-        """
-        path = Path(__file__).with_name("point_push.xml")
-        super().__init__(path, frame_skip, num_envs, device, reward_type, distance_threshold)
-        self.reward_near_weight = reward_near_weight
+    xml_file = Path(__file__).with_name("point_push.xml")
+    frame_skip = 5
+    distance_threshold = 0.04
+    reward_near_weight: float = option("weight of the distance from point to disc in the dense reward.", default=0.5)
 
     def reset_model(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """All at rest: a disc within 0.1 m of the middle, a point 0.1 to 0.2 m from it, a goal within 0.15 m."""

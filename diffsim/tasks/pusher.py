@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from os import PathLike
-
 import torch
 from torch import Tensor
 
 from diffsim.engine.simulator import DynamicsPoint
-from diffsim.tasks.task import Task, unbounded
+from diffsim.options import option
+from diffsim.tasks.task import Task
 
 
 class Pusher(Task):
@@ -24,40 +23,19 @@ class Pusher(Task):
     exactly. Over 200 steps, most of them with such a contact, C MuJoCo's next state differs from the exact one by at
     most 1.2e-5 in qpos and 2.6e-4 in qvel (95th percentile 7.5e-7 and 1.6e-5).
 
+    The model must have bodies "tips_arm", "object" and "goal", and the slides of object and goal last, two each.
+
     Source: gymnasium.envs.mujoco.pusher_v5.
     """
 
     max_episode_steps = 100
     num_extras = 9
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        *,
-        xml_file: str | PathLike[str] = "pusher_v5.xml",
-        frame_skip: int = 5,
-        reward_near_weight: float = 0.5,
-        reward_dist_weight: float = 1,
-        reward_control_weight: float = 0.1,
-    ) -> None:
-        """Makes N copies.
-
-        Args:
-            num_envs: N >= 1.
-            device: where to simulate.
-            xml_file: MJCF file with bodies "tips_arm", "object" and "goal"; the slides of object and goal
-                come last, two each.
-            frame_skip: physics steps per action.
-            reward_near_weight: weight of the distance from cylinder to tip.
-            reward_dist_weight: weight of the distance from cylinder to goal.
-            reward_control_weight: weight of the squared action.
-        """
-        super().__init__(xml_file, frame_skip, num_envs, device)
-        self.reward_near_weight = reward_near_weight
-        self.reward_dist_weight = reward_dist_weight
-        self.reward_control_weight = reward_control_weight
-        self.observation_space = unbounded(23)
+    xml_file = "pusher_v5.xml"
+    frame_skip = 5
+    reward_near_weight: float = option("weight of the distance from cylinder to tip.", default=0.5)
+    reward_dist_weight: float = option("weight of the distance from cylinder to goal.", default=1)
+    reward_control_weight: float = option("weight of the squared action.", default=0.1)
 
     def reset_model(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The arm at its reference with uniform noise on its velocities; a cylinder at rest, uniform in the part of

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from os import PathLike
-
 import torch
 from torch import Tensor
 
 from diffsim.engine.simulator import DynamicsPoint
-from diffsim.tasks.task import Task, unbounded
+from diffsim.options import option
+from diffsim.tasks.task import Task
 
 
 class Reacher(Task):
@@ -20,36 +19,18 @@ class Reacher(Task):
 
     Extras: the vector from target to fingertip (m), with its exact gradient.
 
+    The model must have bodies "fingertip" and "target", and the target's two slides last.
+
     Source: gymnasium.envs.mujoco.reacher_v5.
     """
 
     max_episode_steps = 50
     num_extras = 3
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        *,
-        xml_file: str | PathLike[str] = "reacher.xml",
-        frame_skip: int = 2,
-        reward_dist_weight: float = 1.0,
-        reward_control_weight: float = 1.0,
-    ) -> None:
-        """Makes N copies.
-
-        Args:
-            num_envs: N >= 1.
-            device: where to simulate.
-            xml_file: MJCF file with bodies "fingertip" and "target"; the target's two slides come last.
-            frame_skip: physics steps per action.
-            reward_dist_weight: weight of the distance.
-            reward_control_weight: weight of the squared action.
-        """
-        super().__init__(xml_file, frame_skip, num_envs, device)
-        self.reward_dist_weight = reward_dist_weight
-        self.reward_control_weight = reward_control_weight
-        self.observation_space = unbounded(self.mj_model.nq + 6)
+    xml_file = "reacher.xml"
+    frame_skip = 2
+    reward_dist_weight: float = option("weight of the distance.", default=1.0)
+    reward_control_weight: float = option("weight of the squared action.", default=1.0)
 
     def reset_model(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Uniform noise on the arm; a target at rest, uniform in a disc of radius 0.2 m."""

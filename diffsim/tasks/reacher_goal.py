@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -18,26 +17,9 @@ class ReacherGoal(GoalTask):
     velocities (rad/s). Its environment on C MuJoCo is `diffsim.goal_envs.ReacherGoalEnv`.
     """
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        *,
-        frame_skip: int = 5,
-        reward_type: Literal["sparse", "dense"] = "sparse",
-        distance_threshold: float = 0.02,
-    ) -> None:
-        """Makes N copies.
-
-        Args:
-            num_envs: N >= 1.
-            device: where to simulate.
-            frame_skip: physics steps per action.
-            reward_type: "sparse" or "dense".
-            distance_threshold: distance below which the goal is reached, m.
-        """
-        path = Path(__file__).with_name("reacher_goal.xml")
-        super().__init__(path, frame_skip, num_envs, device, reward_type, distance_threshold)
+    xml_file = Path(__file__).with_name("reacher_goal.xml")
+    frame_skip = 5
+    distance_threshold = 0.02
 
     def reset_model(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The arm at rest in any direction, bent by up to 2 rad; a goal between 0.05 and 0.2 m from the shoulder."""

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from os import PathLike
-
-import torch
-
 from diffsim.tasks.forward_task import ForwardTask
 
 
@@ -18,37 +14,7 @@ class Swimmer(ForwardTask):
     Source: gymnasium.envs.mujoco.swimmer_v5.
     """
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        *,
-        xml_file: str | PathLike[str] = "swimmer.xml",
-        frame_skip: int = 4,
-        forward_reward_weight: float = 1.0,
-        ctrl_cost_weight: float = 1e-4,
-        reset_noise_scale: float = 0.1,
-        exclude_current_positions_from_observation: bool = True,
-    ) -> None:
-        """Makes N copies.
-
-        Args:
-            num_envs: N >= 1.
-            device: where to simulate.
-            xml_file: MJCF file; its first two joints slide along x and y.
-            frame_skip: physics steps per action.
-            forward_reward_weight: weight of the velocity.
-            ctrl_cost_weight: weight of the squared action.
-            reset_noise_scale: half-width of the uniform noise on qpos and qvel at reset.
-            exclude_current_positions_from_observation: leave x and y out of the observation.
-        """
-        super().__init__(
-            xml_file,
-            frame_skip,
-            num_envs,
-            device,
-            forward_reward_weight=forward_reward_weight,
-            ctrl_cost_weight=ctrl_cost_weight,
-            reset_noise_scale=reset_noise_scale,
-            skipped_qpos=2 if exclude_current_positions_from_observation else 0,
-        )
+    xml_file = "swimmer.xml"
+    frame_skip = 4
+    ctrl_cost_weight = 1e-4
+    hidden_positions = 2

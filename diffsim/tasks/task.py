@@ -9,6 +9,7 @@ from functools import cached_property
 from numbers import Real
 from os import PathLike, fspath
 from pathlib import Path
+from typing import Any, ClassVar
 
 import mujoco
 import numpy as np
@@ -17,19 +18,34 @@ from gymnasium.spaces import Box
 from torch import Tensor
 
 import diffsim.types
+from diffsim.checks import check_count, check_shape, check_std
 from diffsim.compile.model import Model
 from diffsim.compile.unsupported import UnsupportedModelError
 from diffsim.engine.black_box_simulator import BlackBoxSimulator
 from diffsim.engine.simulator import DynamicsPoint, Simulator
 from diffsim.mdp import MDP
-from diffsim.wrappers import check_std
+from diffsim.options import Option, bound, declare, given, option
 
 
-class Task(MDP):
+class _Configurable(MDP):
+    """An MDP whose constructor is made from declared options: see `diffsim.options`."""
+
+    options: ClassVar[dict[str, Option]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        declare(cls)
+        for name, declaration in cls.options.items():
+            setattr(cls, name, declaration.default)
+
+
+class Task(_Configurable):
     """N copies of a MuJoCo model, each action held for `frame_skip` physics steps.
 
     A task of your own is a subclass with `xml_file`, `reset_model`, `observation` and `reward`, and where they are
     needed `terminal` and `extras`, all of them torch functions of a batch of N worlds. `diffsim.check_task` checks it.
+    It can declare further options as attributes, `push: float = option("force, N.", "> 0", default=1.0)` (see
+    `diffsim.options`), and set an inherited option's default: `frame_skip = 2`.
 
     The state is [qpos, qvel, extras]. Extras are what observation or reward read of the last evaluation of the
     dynamics: positions of bodies and sites, and forces. After a step MuJoCo leaves those as they were where it last
@@ -37,53 +53,45 @@ class Task(MDP):
     read them there, so they are no function of [qpos, qvel]. Gradients flow through extras.
 
     Attributes:
-        xml_file: default of the constructor's argument.
-        frame_skip: default of the constructor's argument.
         max_episode_steps: time limit of an episode, in actions.
         num_extras: numbers in `extras`.
         simulated: False for a model that the simulator does not support. C MuJoCo then makes the steps, and central
             differences their gradients (see `FiniteDifferenceMDP`).
         process_noise: [nv] standard deviation of the random force on each dof, N or N m; None if there is none.
+
+    Raises: UnsupportedModelError if the simulator does not support the model; TypeError or ValueError if an option is
+    unknown or out of range.
     """
 
-    xml_file: str | PathLike[str] | None = None
-    frame_skip: int = 1
     max_episode_steps = 1000
     num_extras = 0
     simulated = True
     process_noise: Tensor | None = None
     dtype = diffsim.types.dtype
 
-    def __init__(
-        self,
-        xml_file: str | PathLike[str] | None = None,
-        frame_skip: int | None = None,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-    ) -> None:
-        """Loads the model.
+    num_envs: int = given("number of copies, N >= 1.", default=1)
+    device: torch.device = given("where to simulate, by name or as a torch.device.", default="cpu")
+    xml_file: str | PathLike[str] | None = option(
+        'MJCF file: a path, absolute or starting with "." or "~", or a name among the files that Gymnasium ships; or '
+        'MJCF text, which starts with "<".',
+        default=None,
+    )
+    frame_skip: int = option("physics steps per action, >= 1.", check_count, default=1)
 
-        Args:
-            xml_file: MJCF file: a path, absolute or starting with "." or "~", or a name among the files that Gymnasium
-                ships; or MJCF text, which starts with "<". None for the class's `xml_file`.
-            frame_skip: physics steps per action, >= 1. None for the class's `frame_skip`.
-            num_envs: number of copies, N >= 1.
-            device: where to simulate.
-
-        Raises: UnsupportedModelError if the simulator does not support the model.
-        """
-        self.frame_skip = self.frame_skip if frame_skip is None else frame_skip
-        for name, count in (("num_envs", num_envs), ("frame_skip", self.frame_skip)):
-            if not isinstance(count, int) or isinstance(count, bool):
-                raise TypeError(f"{name} must be an int, got {count!r}")
-            if count < 1:
-                raise ValueError(f"{name} must be >= 1, got {count}")
-        self.mj_model = _load(self.xml_file if xml_file is None else xml_file)
-        self.num_envs = num_envs
-        self.simulator = self._make_simulator(device)
-        self.device = torch.device(device)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Takes the declared options, loads the model, and calls `setup`."""
+        for name, value in bound(type(self), args, kwargs).items():
+            setattr(self, name, value)
+        check_count("num_envs", self.num_envs)
+        self.device = torch.device(self.device)
+        self.mj_model = _load(self.xml_file)
+        self.simulator = self._make_simulator(self.device)
         self.action_space = Box(*self.mj_model.actuator_ctrlrange.T.astype(np.float32), dtype=np.float32)
         self.init_qpos = torch.as_tensor(self.mj_model.qpos0, dtype=self.dtype, device=self.device)
+        self.setup()
+
+    def setup(self) -> None:
+        """Called last by the constructor; a task sets here what depends on the model, such as `num_extras`."""
 
     def _make_simulator(self, device: str | torch.device) -> Simulator:
         """The simulator of the model, or C MuJoCo with the same methods."""
@@ -196,9 +204,7 @@ class Task(MDP):
         if self.process_noise is not None:
             sizes["noise"] = (noise, self.noise_size)
         for name, (value, size) in sizes.items():
-            shape = None if value is None else tuple(value.shape)
-            if shape != (self.num_envs, size):
-                raise ValueError(f"{name} must have shape ({self.num_envs}, {size}), got {shape}")
+            check_shape(name, value, (self.num_envs, size))
         force = None if self.process_noise is None or noise is None else self.process_noise * noise
         return state[:, : self.mj_model.nq + self.mj_model.nv], force
 

@@ -1,5 +1,6 @@
 """Tasks by id: ours, those of a module in the current folder, those of installed packages; and what is no task."""
 
+import inspect
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 import diffsim
 import diffsim.gym
+from diffsim.options import option
 from diffsim.registration import EPISODE_STEPS
 from diffsim.tasks import TASKS, Hopper, find, find_task, official_env, task_ids
 
@@ -95,6 +97,27 @@ def test_unknown_options_of_own_tasks():
         diffsim.make(own_tasks.Pendulum, mass=2)
     with pytest.raises(TypeError, match="options of .* must be among xml_file, frame_skip; got mass"):
         official_env(own_tasks.Pendulum, mass=2)
+
+
+class Pushed(own_tasks.Pendulum):
+    """A pendulum with a scaled torque."""
+
+    frame_skip = 3
+    strength: float = option("factor on the torque.", "> 0", default=0.5)
+
+    def transition(self, state, action, noise=None):
+        return super().transition(state, self.strength * action, noise)
+
+
+def test_options_of_own_tasks():
+    assert diffsim.make(Pushed, strength=2.0).strength == 2.0
+    assert (Pushed(2).num_envs, Pushed().frame_skip, Pushed().strength) == (2, 3, 0.5)
+    assert "strength: factor on the torque. Must be > 0. Default: 0.5." in Pushed.__doc__
+    assert list(inspect.signature(Pushed).parameters) == ["num_envs", "device", "xml_file", "frame_skip", "strength"]
+    with pytest.raises(ValueError, match="strength must be > 0, got 0"):
+        Pushed(strength=0)
+    with pytest.raises(TypeError, match="Pushed has no option strenght; did you mean strength"):
+        Pushed(strenght=1.0)
 
 
 MY_TASK = '''

@@ -111,7 +111,7 @@ class Cable(Task):
     simulated, num_extras = False, 1
 
     def __init__(self, path, num_envs):
-        super().__init__(path, 3, num_envs, "cpu")
+        super().__init__(num_envs, "cpu", xml_file=path, frame_skip=3)
         self.observation_space = diffsim.tasks.task.unbounded(7)
 
     def reset_model(self, generator):

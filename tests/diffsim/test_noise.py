@@ -52,7 +52,7 @@ class Puck(Task):
 def puck(tmp_path):
     path = tmp_path / "puck.xml"
     path.write_text(PUCK)
-    return lambda num_envs: Puck(path, 4, num_envs, "cpu")
+    return lambda num_envs: Puck(num_envs, "cpu", xml_file=path, frame_skip=4)
 
 
 def small_policy(mdp):
