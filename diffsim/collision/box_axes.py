@@ -1,14 +1,14 @@
-"""Which axis separates two boxes most, or least joins them: a normal of either box, or across an edge of each.
+"""The axis along which two boxes have the largest gap or the smallest overlap: a face normal, or a product of edges.
 
-All is in the first box's frame: `rot` holds the second box's axes in its columns, pos21 the second box's centre;
-pos12 is the first box's centre in the second box's frame.
+Everything is in the first box's frame: the columns of `rot` are the second box's axes, pos21 is the second box's
+centre. pos12 is the first box's centre in the second box's frame.
 Source: MuJoCo, `mjraw_BoxBox`; Gottschalk, Lin & Manocha (1996), OBBTree, section 5.
 """
 
 import warp as wp
 
 from diffsim.collision.collide_box import clamped
-from diffsim.physics.gradient_call import differentiable
+from diffsim.collision.gradient_call import differentiable
 from diffsim.types import ONE, X64, ZERO, mat33, real, vec3
 
 NO_AXIS = wp.constant(-1)
@@ -17,8 +17,8 @@ EDGES = wp.constant(6)  # axes 0 to 2: normals of the first box; 3 to 5: of the 
 SEPARATION = wp.constant(real(1.0e-13 if X64 else 1.0e-6))  # times the sum of all half sizes
 PARALLEL = wp.constant(real(1.0e-16 if X64 else 1.0e-7))  # squared sine
 AMBIGUOUS = wp.constant(real(1.0e-9 if X64 else 1.0e-5))  # component of a unit vector
-EDGE_BIAS = wp.constant(real(1.0e-6))  # relative; an edge must be better by this
-ALIKE = wp.constant(real(0.99))  # cosine, above which an edge's axis must beat the face's by BETTER
+EDGE_BIAS = wp.constant(real(1.0e-6))  # relative amount by which an edge axis must be better
+ALIKE = wp.constant(real(0.99))  # cosine above which an edge axis must be better than the face axis by BETTER
 BETTER = wp.constant(real(0.05))
 TINY = wp.constant(real(1.0e-15))
 LARGE = wp.constant(real(1.0e10))
@@ -26,7 +26,7 @@ LARGE = wp.constant(real(1.0e10))
 
 @wp.struct
 class EdgeChoice:
-    """The edges that touch: on the upper (bit set) or lower side of the axes across them."""
+    """The edges that touch. A set bit of a corner means the upper side of that axis."""
 
     found: int
     corner1: int
@@ -43,13 +43,13 @@ class Witness:
 
 @wp.func
 def overall_slack(size1: vec3, size2: vec3, margin: real) -> real:
-    """Separation up to which boxes may touch."""
+    """Largest gap at which the boxes can touch."""
     return margin + SEPARATION * (size1[0] + size1[1] + size1[2] + size2[0] + size2[1] + size2[2])
 
 
 @differentiable
 def edge_axis(rot: mat33, i: int, j: int) -> vec3:
-    """Unit vector across axis i of the first box and axis j of the second."""
+    """Unit vector orthogonal to axis i of the first box and axis j of the second."""
     column = vec3(rot[0, j], rot[1, j], rot[2, j])
     if i == 0:
         return wp.normalize(vec3(ZERO, -column[2], column[1]))
@@ -71,7 +71,7 @@ def face_separation(rot: mat33, pos21: vec3, pos12: vec3, size1: vec3, size2: ve
 
 @wp.func
 def edge_separation(rot: mat33, pos21: vec3, size1: vec3, size2: vec3, i: int, j: int) -> real:
-    """Gap along the axis across two edges; far below any other if these are parallel."""
+    """Gap along the axis orthogonal to two edges; -LARGE if the edges are parallel."""
     i1 = (i + 1) % 3
     i2 = (i + 2) % 3
     norm2 = rot[i2, j] * rot[i2, j] + rot[i1, j] * rot[i1, j]
@@ -91,7 +91,7 @@ def edge_separation(rot: mat33, pos21: vec3, size1: vec3, size2: vec3, i: int, j
 
 @wp.func
 def touching_axis(rot: mat33, pos21: vec3, pos12: vec3, size1: vec3, size2: vec3, margin: real) -> int:
-    """The axis of largest gap; faces are preferred, since they give several contacts. NO_AXIS: boxes are apart."""
+    """The axis of the largest gap; NO_AXIS if the boxes are apart. Prefers faces, which give several contacts."""
     slack = overall_slack(size1, size2, margin)
     best = -LARGE
     face = int(0)
@@ -138,7 +138,7 @@ def edge_side(size: vec3, corner: int, edge: int, k: int) -> real:
 def edge_witness(
     rot: mat33, pos21: vec3, size1: vec3, size2: vec3, i: int, j: int, corner1: int, corner2: int
 ) -> Witness:
-    """Closest points of edge i of the first box and edge j of the second, clamped in turns."""
+    """Closest points of edge i of the first box and edge j of the second, clamped one after the other."""
     middle1 = vec3(edge_side(size1, corner1, i, 0), edge_side(size1, corner1, i, 1), edge_side(size1, corner1, i, 2))
     local2 = vec3(edge_side(size2, corner2, j, 0), edge_side(size2, corner2, j, 1), edge_side(size2, corner2, j, 2))
     middle2 = rot * local2 + pos21
@@ -163,26 +163,26 @@ def edge_witness(
 def touching_edges(
     rot: mat33, pos21: vec3, size1: vec3, size2: vec3, i: int, j: int, axis: vec3, slack: real
 ) -> EdgeChoice:
-    """Which of four parallel edges of each box touch along an axis from the first to the second.
+    """Selects the edge of each box, among four parallel ones, that touches along an axis from the first to the second.
 
-    Where the axis is across a face too, either edge of that face may be meant: the closest pair counts.
+    Where the axis is also normal to a face, two edges of that face are possible; the closest pair is selected.
     """
     axis2 = wp.transpose(rot) * axis
     corner1 = int(0)
     corner2 = int(0)
-    vague1 = int(-1)
-    vague2 = int(-1)
+    ambiguous1 = int(-1)
+    ambiguous2 = int(-1)
     for n in range(2):
-        i1 = (i + 2 - n) % 3  # the first one that is vague counts, so it comes last
+        i1 = (i + 2 - n) % 3  # the first ambiguous axis counts, so it comes last
         j1 = (j + 2 - n) % 3
         if axis[i1] >= ZERO:
             corner1 = corner1 | (1 << i1)
         if axis2[j1] < ZERO:
             corner2 = corner2 | (1 << j1)
         if wp.abs(axis[i1]) < AMBIGUOUS:
-            vague1 = i1
+            ambiguous1 = i1
         if wp.abs(axis2[j1]) < AMBIGUOUS:
-            vague2 = j1
+            ambiguous2 = j1
     best = LARGE * LARGE
     choice = EdgeChoice(0, corner1, corner2)
     for n in range(4):
@@ -190,15 +190,15 @@ def touching_edges(
         other2 = corner2
         skip = int(0)
         if n >= 2:
-            if vague1 < 0:
+            if ambiguous1 < 0:
                 skip = 1
             else:
-                other1 = corner1 ^ (1 << vague1)
+                other1 = corner1 ^ (1 << ambiguous1)
         if n % 2 == 1:
-            if vague2 < 0:
+            if ambiguous2 < 0:
                 skip = 1
             else:
-                other2 = corner2 ^ (1 << vague2)
+                other2 = corner2 ^ (1 << ambiguous2)
         if skip == 0:
             w = edge_witness(rot, pos21, size1, size2, i, j, other1, other2)
             gap = w.point2 - w.point1

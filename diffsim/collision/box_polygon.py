@@ -1,17 +1,18 @@
-"""The polygon in which a face of one box and the most opposed face of another overlap, seen along the normal.
+"""The polygon where a face of one box and the most opposed face of another overlap, projected along the normal.
 
-The opposed face is cut to the sides of the first. Each corner of what is left is where two lines cross: edges of the
-opposed face (0 to 3) and sides of the first (4 to 7). From these lines the corner follows the poses.
+The opposed face is clipped to the sides of the first face. Each corner of the clipped polygon is the intersection of
+two lines: edges of the opposed face (0 to 3) or sides of the first face (4 to 7). The corner's gradient comes from
+these lines.
 Source: MuJoCo, `mjraw_BoxBox`; Sutherland & Hodgman (1974), Reentrant polygon clipping.
 """
 
 import warp as wp
 
 from diffsim.collision.contact_frame import axis_of
-from diffsim.physics.gradient_call import differentiable
+from diffsim.collision.gradient_call import differentiable
 from diffsim.types import ONE, X64, ZERO, mat33, real, vec3
 
-MOST = wp.constant(8)  # corners of a polygon of four that is cut four times
+MOST = wp.constant(8)  # corners of a quadrilateral that is cut four times
 SAME = wp.constant(real(1.0e-14 if X64 else 1.0e-10))  # squared distance of equal corners, relative to the face's
 NONE = wp.constant(-1)
 
@@ -21,7 +22,7 @@ lines8 = wp.types.vector(8, int)
 
 @wp.struct
 class Faces:
-    """A face, and the opposed one seen from it: in-plane coordinates x, y, and the height z above it."""
+    """A face and the opposed one, in the first face's coordinates: x, y in the plane, z the height above it."""
 
     size_x: real  # half sizes of the face
     size_y: real
@@ -32,7 +33,7 @@ class Faces:
 
 @wp.struct
 class Polygon:
-    """What is left of the opposed face: corners, the lines that crossed there, and the line to the next corner."""
+    """The clipped face: corners, the two lines that cross at each, and the line to the next corner."""
 
     count: int
     corner: corners8
@@ -43,7 +44,7 @@ class Polygon:
 
 @differentiable
 def in_face(x: vec3, axis: int, side: real) -> vec3:
-    """Components of x along the two axes after `axis`, and along the outward normal."""
+    """Components of x along the two axes that follow `axis`, and along the outward normal."""
     return vec3(x[(axis + 1) % 3], x[(axis + 2) % 3], side * x[axis])
 
 
@@ -67,7 +68,7 @@ def side_of(x: real) -> real:
 
 @differentiable
 def opposed_faces(size: vec3, other: vec3, pos: vec3, rot: mat33, axis: int) -> Faces:
-    """The face of a box towards another, and the other's face most opposed to it."""
+    """The face of a box towards another box, and the other box's most opposed face."""
     side = side_of(pos[axis])
     opposed = int(0)
     if wp.abs(rot[axis, 1]) > wp.abs(rot[axis, 0]):
@@ -91,7 +92,7 @@ def opposed_faces(size: vec3, other: vec3, pos: vec3, rot: mat33, axis: int) -> 
 
 @differentiable
 def opposed_corner(f: Faces, k: int) -> vec3:
-    """Where line k of the opposed face begins."""
+    """Start of line k of the opposed face."""
     if k == 0:
         return f.center + f.u + f.v
     if k == 1:
@@ -103,7 +104,7 @@ def opposed_corner(f: Faces, k: int) -> vec3:
 
 @wp.func
 def cut_polygon(p: Polygon, line: int, size: real) -> Polygon:
-    """Cuts a polygon to one side of a face: lines 4, 5 at x = size, -size; 6, 7 at y."""
+    """Cuts a polygon at one side of a face: lines 4, 5 at x = size, -size; lines 6, 7 at y = size, -size."""
     k = (line - 4) // 2
     side = ONE - real(2 * (line % 2))
     cut = Polygon()
@@ -133,8 +134,8 @@ def cut_polygon(p: Polygon, line: int, size: real) -> Polygon:
 
 
 @wp.func
-def left_polygon(f: Faces) -> Polygon:
-    """The opposed face, cut to the sides of the face."""
+def clipped_polygon(f: Faces) -> Polygon:
+    """The opposed face, clipped to the sides of the face."""
     p = Polygon()
     p.count = 4
     for k in range(4):
@@ -150,8 +151,8 @@ def left_polygon(f: Faces) -> Polygon:
 
 @wp.func
 def touching_lines(f: Faces, candidate: int) -> wp.vec2i:
-    """The two lines that cross at a corner of the polygon, equal ones counted once; NONE if it has not so many."""
-    p = left_polygon(f)
+    """The lines that cross at the polygon's corner number `candidate`, without duplicates; NONE if it has fewer."""
+    p = clipped_polygon(f)
     same = SAME * (f.size_x * f.size_x + f.size_y * f.size_y)
     kept = int(0)  # a bit per corner
     count = int(0)
@@ -172,7 +173,7 @@ def touching_lines(f: Faces, candidate: int) -> wp.vec2i:
 
 @differentiable
 def on_side(f: Faces, start: vec3, end: vec3, line: int) -> vec3:
-    """Where an edge crosses a side of the face; computed as when it was cut, in case they are all but parallel."""
+    """Intersection of an edge and a side of the face, computed as in `cut_polygon`: they may be almost parallel."""
     k = (line - 4) // 2
     limit = f.size_x
     if k == 1:
@@ -187,7 +188,7 @@ def on_side(f: Faces, start: vec3, end: vec3, line: int) -> vec3:
 
 @differentiable
 def on_corner(f: Faces, line1: int, line2: int) -> vec3:
-    """The opposed face below or above a corner of the face."""
+    """Point of the opposed face below or above a corner of the face."""
     x = f.size_x
     y = f.size_y
     if line1 == 5:
@@ -204,7 +205,7 @@ def on_corner(f: Faces, line1: int, line2: int) -> vec3:
 
 @differentiable
 def crossing(f: Faces, line1: int, line2: int) -> vec3:
-    """Where two lines of the polygon cross, on the opposed face."""
+    """Intersection of two lines of the polygon, on the opposed face."""
     low = wp.min(line1, line2)
     high = wp.max(line1, line2)
     if low >= 4:

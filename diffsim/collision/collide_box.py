@@ -5,14 +5,14 @@ Source: MuJoCo, `mjraw_SphereBox`.
 
 import warp as wp
 
-from diffsim.collision.contact_frame import MINVAL, ContactGeometry, contact
-from diffsim.physics.gradient_call import differentiable, no_gradient
-from diffsim.types import HALF, ONE, ZERO, mat33, real, vec3
+from diffsim.collision.contact_frame import MINVAL, ContactGeometry, Geom, contact
+from diffsim.collision.gradient_call import differentiable, no_gradient
+from diffsim.types import HALF, ONE, ZERO, real, vec3
 
 
 @differentiable
 def clamped(x: real, limit: real) -> real:
-    """The nearest to x within [-limit, limit]; no gradient outside."""
+    """X clipped to [-limit, limit]; the gradient outside is that of the limit."""
     if x > limit:
         return limit
     if x < -limit:
@@ -22,7 +22,7 @@ def clamped(x: real, limit: real) -> real:
 
 @no_gradient
 def inward_normal(center: vec3, size: vec3) -> vec3:
-    """Inward normal, an axis or its negative, of the face of a box nearest to a point inside; a choice."""
+    """Inward normal of the box's face nearest to a point inside: an axis or its negative, a discrete choice."""
     lower = vec3(wp.abs(size[0] + center[0]), wp.abs(size[1] + center[1]), wp.abs(size[2] + center[2]))
     upper = vec3(wp.abs(size[0] - center[0]), wp.abs(size[1] - center[1]), wp.abs(size[2] - center[2]))
     nearest = wp.min(wp.min(lower), wp.min(upper))
@@ -40,8 +40,9 @@ def inward_normal(center: vec3, size: vec3) -> vec3:
 
 
 @differentiable
-def sphere_in_box_frame(center: vec3, radius: real, size: vec3, pos2: vec3, mat2: mat33) -> ContactGeometry:
+def sphere_in_box_frame(center: vec3, radius: real, box: Geom) -> ContactGeometry:
     """Contact of a box with a sphere whose centre is given in the box's frame."""
+    size = box.size
     surface = vec3(clamped(center[0], size[0]), clamped(center[1], size[1]), clamped(center[2], size[2]))
     offset = surface - center
     distance = wp.length(offset)
@@ -49,15 +50,13 @@ def sphere_in_box_frame(center: vec3, radius: real, size: vec3, pos2: vec3, mat2
         inward = inward_normal(center, size)
         depth = wp.dot(size, wp.cw_mul(inward, inward)) + wp.dot(inward, center)
         middle = center + HALF * (radius - depth) * inward
-        return contact(-depth - radius, pos2 + mat2 * middle, mat2 * inward)
+        return contact(-depth - radius, box.pos + box.mat * middle, box.mat * inward)
     normal = offset / distance
     middle = HALF * (surface + center + radius * normal)
-    return contact(distance - radius, pos2 + mat2 * middle, mat2 * normal)
+    return contact(distance - radius, box.pos + box.mat * middle, box.mat * normal)
 
 
 @differentiable
-def sphere_box(
-    size1: vec3, pos1: vec3, mat1: mat33, size2: vec3, pos2: vec3, mat2: mat33, candidate: int, margin: real
-) -> ContactGeometry:
-    """One contact, with the box's closest point; from inside, with the closest face."""
-    return sphere_in_box_frame(wp.transpose(mat2) * (pos1 - pos2), size1[0], size2, pos2, mat2)
+def sphere_box(sphere: Geom, box: Geom, candidate: int, margin: real) -> ContactGeometry:
+    """One contact: with the box's closest point, or from inside with the closest face."""
+    return sphere_in_box_frame(wp.transpose(box.mat) * (sphere.pos - box.pos), sphere.size[0], box)

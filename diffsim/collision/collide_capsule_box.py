@@ -1,21 +1,21 @@
 """Contacts of a capsule with a box: spheres at one or two points of the capsule's segment.
 
-First the point of the segment nearest to the box: its ends are tried against the faces, all of it against
-the twelve edges. Then, if the segment runs along the box, a second point towards its other end, as far as it
-stays above the same face or edge. Places on the segment, and on an edge, go from -1 to 1. All is in the box's
-frame.
+The first contact is at the point of the segment nearest to the box: the search compares the segment's ends with the
+faces, and the whole segment with the twelve edges. If the segment runs along the box, a second contact lies towards its
+other end, where the segment leaves the same face or edge. Places on the segment and on an edge go from -1 to 1.
+Everything is in the box's frame.
 Source: MuJoCo, `mjraw_CapsuleBox`.
 """
 
 import warp as wp
 
 from diffsim.collision.collide_box import clamped, sphere_in_box_frame
-from diffsim.collision.contact_frame import ContactGeometry, axis_of, no_contact
-from diffsim.physics.gradient_call import differentiable, no_gradient
-from diffsim.types import ONE, TWO, X64, ZERO, mat33, real, vec3
+from diffsim.collision.contact_frame import ContactGeometry, Geom, axis_of, no_contact
+from diffsim.collision.gradient_call import differentiable, no_gradient
+from diffsim.types import ONE, TWO, X64, ZERO, real, vec3
 
 TINY = wp.constant(real(1.0e-15))  # in m^2 and m^4
-# In float32 an edge is also parallel to the capsule if the squared sine of their angle is rounding.
+# In float32 an edge also counts as parallel to the capsule if the squared sine of their angle is a rounding error.
 PARALLEL = wp.constant(real(0.0 if X64 else 1.0e-6))
 NONE = wp.constant(-1)
 FAR = wp.constant(real(1.0e20))  # m^2
@@ -23,9 +23,9 @@ FAR = wp.constant(real(1.0e20))  # m^2
 
 @wp.struct
 class Nearest:
-    """The features of box and segment that are nearest to each other."""
+    """The nearest features of box and segment."""
 
-    end: int  # -1 or 1: that end of the segment, and a face; 0: an edge
+    end: int  # -1 or 1 for that end of the segment near a face; 0 for an edge
     face: int  # axis across that face; NONE if the end is inside the box
     corner: int  # lower end of that edge; bit k is set on the upper side of axis k
     edge: int  # axis along that edge; NONE if nothing was found
@@ -37,7 +37,7 @@ class EdgePoints:
 
     on_edge: real
     on_segment: real
-    side: int  # -1 or 1 if the place on the edge was ever clamped to that end, else 0
+    side: int  # -1 or 1 if the place on the edge was clamped to that end at any time, else 0
 
 
 @differentiable
@@ -62,7 +62,7 @@ def edge_middle(size: vec3, corner: int, edge: int, k: int) -> real:
 
 @differentiable
 def edge_points(pos: vec3, half: vec3, size: vec3, corner: int, edge: int) -> EdgePoints:
-    """Closest points of an edge and the segment pos + t half: the one clamped first, then the other."""
+    """Closest points of an edge and the segment pos + t half; clamps the place on the edge first."""
     offset = (
         vec3(
             edge_middle(size, corner, edge, 0),
@@ -93,7 +93,7 @@ def edge_points(pos: vec3, half: vec3, size: vec3, corner: int, edge: int) -> Ed
 
 @no_gradient
 def nearest_features(pos: vec3, half: vec3, size: vec3) -> Nearest:
-    """The search; in the order, and with the tie-breaking, of MuJoCo. The features are a choice."""
+    """Searches in MuJoCo's order and breaks ties as MuJoCo does. The features are a discrete choice."""
     nearest = Nearest(0, NONE, 0, NONE)
     best = real(1.0) * FAR
     for i in range(2):
@@ -132,7 +132,7 @@ def nearest_features(pos: vec3, half: vec3, size: vec3) -> Nearest:
 
 @differentiable
 def at_most(x: real, numerator: real, denominator: real) -> real:
-    """The smaller of x and |numerator / denominator|; divides only if that is the smaller."""
+    """The smaller of x and |numerator / denominator|; divides only if the quotient is smaller."""
     if wp.abs(numerator) < x * wp.abs(denominator):
         return wp.abs(numerator / denominator)
     return x
@@ -140,7 +140,7 @@ def at_most(x: real, numerator: real, denominator: real) -> real:
 
 @differentiable
 def until_side(x: real, tip: real, step: real, limit: real) -> real:
-    """The smaller of x and the place where tip + place * step leaves [-limit, limit], if it does so."""
+    """The smaller of x and the place where tip + place * step leaves [-limit, limit], if there is such a place."""
     leaves = at_most(x, limit - tip, step)
     if (limit - tip) * step <= ZERO:
         leaves = x
@@ -174,7 +174,7 @@ def along_face(pos: vec3, half: vec3, size: vec3, nearest: Nearest) -> real:
 def along_corner(half: vec3, size: vec3, place: real, differs: int) -> real:
     """Step from a corner along an edge, or along the face that the segment runs over.
 
-    `differs` has bit k set where the segment's direction and the corner are on different sides of axis k.
+    Bit k of `differs` is set if the segment's direction and the corner are on different sides of axis k.
     """
     sign = real(1.0)
     axis = differs >> 1  # 1, 2, 4 to 0, 1, 2
@@ -191,7 +191,7 @@ def along_corner(half: vec3, size: vec3, place: real, differs: int) -> real:
 
 @differentiable
 def along_edge(half: vec3, size: vec3, p: EdgePoints, edge: int, differs: int) -> real:
-    """Step from the middle of an edge over the face that the segment is less inclined to."""
+    """Step from the middle of an edge over the face to which the segment is less inclined."""
     across = (edge + 2) % 3
     if wp.abs(half[(edge + 1) % 3]) > wp.abs(half[across]):
         across = (edge + 1) % 3
@@ -206,27 +206,28 @@ def along_edge(half: vec3, size: vec3, p: EdgePoints, edge: int, differs: int) -
 
 
 @differentiable
-def capsule_box(
-    size1: vec3, pos1: vec3, mat1: mat33, size2: vec3, pos2: vec3, mat2: mat33, candidate: int, margin: real
-) -> ContactGeometry:
-    """One contact at the nearest point of the segment, and maybe one at a second point."""
-    to_box = wp.transpose(mat2)
-    pos = to_box * (pos1 - pos2)
-    half = size1[1] * (to_box * axis_of(mat1, 2))
-    nearest = nearest_features(pos, half, size2)
+def capsule_box(capsule: Geom, box: Geom, candidate: int, margin: real) -> ContactGeometry:
+    """One contact at the nearest point of the segment, and sometimes one at a second point."""
+    radius = capsule.size[0]
+    capsule_half_length = capsule.size[1]
+    size = box.size
+    to_box = wp.transpose(box.mat)
+    pos = to_box * (capsule.pos - box.pos)
+    half = capsule_half_length * (to_box * axis_of(capsule.mat, 2))
+    nearest = nearest_features(pos, half, size)
     if nearest.edge == NONE:
         return no_contact()
     if nearest.end != 0:
         place = real(nearest.end)
         if candidate == 0:
-            return sphere_in_box_frame(pos + place * half, size1[0], size2, pos2, mat2)
+            return sphere_in_box_frame(pos + place * half, radius, box)
         if nearest.face == NONE:
             return no_contact()
-        step = along_face(pos, half, size2, nearest)
-        return sphere_in_box_frame(pos + (place + step) * half, size1[0], size2, pos2, mat2)
-    p = edge_points(pos, half, size2, nearest.corner, nearest.edge)
+        step = along_face(pos, half, size, nearest)
+        return sphere_in_box_frame(pos + (place + step) * half, radius, box)
+    p = edge_points(pos, half, size, nearest.corner, nearest.edge)
     if candidate == 0:
-        return sphere_in_box_frame(pos + p.on_segment * half, size1[0], size2, pos2, mat2)
+        return sphere_in_box_frame(pos + p.on_segment * half, radius, box)
     corner = nearest.corner
     if p.side == 1:
         corner = corner + (1 << nearest.edge)
@@ -234,10 +235,10 @@ def capsule_box(
     if p.side != 0:
         if differs == 0 or differs == 7:
             return no_contact()
-        step = along_corner(half, size2, p.on_segment, differs)
-        return sphere_in_box_frame(pos + (p.on_segment + step) * half, size1[0], size2, pos2, mat2)
+        step = along_corner(half, size, p.on_segment, differs)
+        return sphere_in_box_frame(pos + (p.on_segment + step) * half, radius, box)
     differs = differs & (7 - (1 << nearest.edge))
     if differs != 1 and differs != 2 and differs != 4:
         return no_contact()
-    step = along_edge(half, size2, p, nearest.edge, differs)
-    return sphere_in_box_frame(pos + (p.on_segment + step) * half, size1[0], size2, pos2, mat2)
+    step = along_edge(half, size, p, nearest.edge, differs)
+    return sphere_in_box_frame(pos + (p.on_segment + step) * half, radius, box)

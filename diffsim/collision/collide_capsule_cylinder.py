@@ -1,10 +1,10 @@
 """Contacts of a capsule with a cylinder: one at the closest points, two if the capsule lies on a cap.
 
-A capsule lies on a cap if it is within 5.1 degrees of it. MuJoCo then cuts the capsule's axis, shifted to the surface
-and half the margin further, to the sides of the cap, for which it takes a regular polygon of 16 corners, one on the
-cylinder's x axis. What is left has contacts at its ends, along the cylinder's axis, unless they are farther above the
-cap than half the margin. The cut goes around the polygon, and each time walks from end to end of the piece and back:
-that gives the contacts their order, and may double one.
+A capsule lies on a cap if it is within 5.1 degrees of it. MuJoCo then shifts the capsule's axis to the surface and half
+the margin further, and clips it to the cap. For the cap it takes a regular polygon of 16 corners, one of them on the
+cylinder's x axis. Each end of the clipped axis gives a contact along the cylinder's axis, unless it is farther above
+the cap than half the margin. Clipping goes around the polygon; at each side it walks from one end of the axis to the
+other and back. That walk sets the order of the contacts, and may list one twice.
 Source: MuJoCo, `mjc_multicontact` and `polygonClip`.
 """
 
@@ -13,9 +13,9 @@ import math
 import warp as wp
 
 from diffsim.collision.collide_segment_cylinder import meeting, meeting_contact
-from diffsim.collision.contact_frame import ContactGeometry, axis_of, contact, no_contact
-from diffsim.physics.gradient_call import differentiable, no_gradient
-from diffsim.types import HALF, TWO, ZERO, mat33, real, vec3
+from diffsim.collision.contact_frame import ContactGeometry, Geom, axis_of, contact, no_contact
+from diffsim.collision.gradient_call import differentiable, no_gradient
+from diffsim.types import HALF, TWO, ZERO, real, vec3
 
 LYING = wp.constant(real(math.sin(0.0889)))  # greatest cosine of the angle between the axes
 SIDES = wp.constant(16)
@@ -29,7 +29,7 @@ NONE = wp.constant(-1)
 
 @wp.struct
 class Piece:
-    """What is left of an axis: its ends that touch, in order, and the sides of the polygon that cut them."""
+    """A clipped axis: its ends that touch, in order, and the sides of the polygon that cut them."""
 
     first: int  # NEAR or FAR; NONE if nothing is left
     second: int
@@ -39,7 +39,7 @@ class Piece:
 
 @differentiable
 def side_normal(side: int, up: real) -> vec3:
-    """Outward normal of a side; they follow each other around the cap's inward normal."""
+    """Outward normal of a side; the sides are numbered around the cap's inward normal."""
     angle = (real(side) + HALF) * TURN
     return vec3(wp.cos(angle), -up * wp.sin(angle), ZERO)
 
@@ -53,7 +53,7 @@ def cut(start: vec3, step: vec3, side: int, radius: real, up: real) -> real:
 
 @wp.func
 def walk_on(points: int, walk: int, near_out: int, far_out: int) -> int:
-    """The walk after a cut: its points' ends as bits, under a leading one. Each step adds what it enters."""
+    """The walk after a cut: below a leading one, a bit per point says which end it is. A step adds its target."""
     bits = int(0)
     n = int(0)
     for i in range(points):
@@ -76,7 +76,7 @@ def walk_on(points: int, walk: int, near_out: int, far_out: int) -> int:
 
 @no_gradient
 def lying_piece(start: vec3, step: vec3, radius: real, half_length: real, up: real, limit: real) -> Piece:
-    """Cuts the axis from start to start + step to the polygon, and drops what is above the limit; a choice."""
+    """Clips the axis from start to start + step to the polygon, and drops ends above the limit; a discrete choice."""
     low = real(0.0)
     high = real(1.0)
     near_side = int(NONE)
@@ -101,7 +101,7 @@ def lying_piece(start: vec3, step: vec3, radius: real, half_length: real, up: re
             high = cut(start, step, side, radius, up)
             far_side = side
         walk = walk_on(points, walk, near_out, far_out)
-        points = points + 2 * (near_out + far_out)  # at most; the leading one tells
+        points = points + 2 * (near_out + far_out)  # at most; the position of the leading one gives the number
         while points > 0 and (walk >> points) == 0:
             points -= 1
         walk = walk & ((1 << points) - 1)
@@ -124,7 +124,7 @@ def lying_piece(start: vec3, step: vec3, radius: real, half_length: real, up: re
 
 @differentiable
 def end_place(piece: Piece, end: int, start: vec3, step: vec3, radius: real, up: real) -> real:
-    """Where the piece's end is on the axis, from 0 to 1."""
+    """Place of the piece's end on the axis, from 0 to 1."""
     if end == NEAR:
         if piece.near_side == NONE:
             return real(0.0)
@@ -135,31 +135,32 @@ def end_place(piece: Piece, end: int, start: vec3, step: vec3, radius: real, up:
 
 
 @differentiable
-def capsule_cylinder(
-    size1: vec3, pos1: vec3, mat1: mat33, size2: vec3, pos2: vec3, mat2: mat33, candidate: int, margin: real
-) -> ContactGeometry:
+def capsule_cylinder(capsule: Geom, cylinder: Geom, candidate: int, margin: real) -> ContactGeometry:
     """One contact, or two on a cap."""
-    to_cylinder = wp.transpose(mat2)
-    a = to_cylinder * (pos1 - pos2)
-    d = size1[1] * (to_cylinder * axis_of(mat1, 2))
-    how = meeting(a, d, size2[0], size2[1])
-    g = meeting_contact(how, a, d, size1, pos1, mat1, size2, pos2, mat2)
-    if how.up != 0 and g.distance <= margin and wp.abs(d[2]) < LYING * size1[1]:
+    capsule_half_length = capsule.size[1]
+    radius = cylinder.size[0]
+    half_length = cylinder.size[1]
+    to_cylinder = wp.transpose(cylinder.mat)
+    a = to_cylinder * (capsule.pos - cylinder.pos)
+    d = capsule_half_length * (to_cylinder * axis_of(capsule.mat, 2))
+    how = meeting(a, d, radius, half_length)
+    g = meeting_contact(how, a, d, capsule, cylinder)
+    if how.up != 0 and g.distance <= margin and wp.abs(d[2]) < LYING * capsule_half_length:
         up = real(how.up)
         normal = to_cylinder * g.normal
         across = normal - (wp.dot(normal, d) / wp.dot(d, d)) * d
-        start = a + (size1[0] + HALF * margin) * across - d
-        piece = lying_piece(start, TWO * d, size2[0], size2[1], up, HALF * margin)
+        start = a + (capsule.size[0] + HALF * margin) * across - d
+        piece = lying_piece(start, TWO * d, radius, half_length, up, HALF * margin)
         if piece.first != NONE:
             end = piece.first
             if candidate == 1:
                 end = piece.second
             if end == NONE:
                 return no_contact()
-            v = start + end_place(piece, end, start, TWO * d, size2[0], up) * (TWO * d)
-            gap = up * v[2] - size2[1] + HALF * margin
-            middle = vec3(v[0], v[1], up * (size2[1] + HALF * gap))
-            return contact(gap, pos2 + mat2 * middle, -up * axis_of(mat2, 2))
+            v = start + end_place(piece, end, start, TWO * d, radius, up) * (TWO * d)
+            gap = up * v[2] - half_length + HALF * margin
+            middle = vec3(v[0], v[1], up * (half_length + HALF * gap))
+            return contact(gap, cylinder.pos + cylinder.mat * middle, -up * axis_of(cylinder.mat, 2))
     if candidate == 1:
         return no_contact()
     return g

@@ -1,4 +1,4 @@
-"""Contacts of a sphere with a cylinder: with its side, one of its flat caps, or the rim between them.
+"""Contacts of a sphere with a cylinder: with its side, a flat cap, or the rim between them.
 
 Source: MuJoCo, `mjc_SphereCylinder`.
 """
@@ -7,9 +7,9 @@ import warp as wp
 
 from diffsim.collision.collide_plane import plane_point
 from diffsim.collision.collide_round import spheres
-from diffsim.collision.contact_frame import ContactGeometry, axis_of, contact
-from diffsim.physics.gradient_call import differentiable
-from diffsim.types import ZERO, mat33, real, vec3
+from diffsim.collision.contact_frame import ContactGeometry, Geom, axis_of, contact
+from diffsim.collision.gradient_call import differentiable
+from diffsim.types import ZERO, real
 
 SIDE = wp.constant(0)
 CAP = wp.constant(1)
@@ -18,7 +18,7 @@ RIM = wp.constant(2)
 
 @wp.func
 def cylinder_feature(radius: real, half_length: real, along: real, across: real) -> int:
-    """The part of a cylinder nearest to a point `along` its axis and `across` from it, from inside too."""
+    """The part of a cylinder nearest to a point inside or outside, `along` its axis and `across` from it."""
     beside = wp.abs(along) < half_length
     above = across < radius
     if beside and above:
@@ -33,23 +33,23 @@ def cylinder_feature(radius: real, half_length: real, along: real, across: real)
 
 
 @differentiable
-def sphere_cylinder(
-    size1: vec3, pos1: vec3, mat1: mat33, size2: vec3, pos2: vec3, mat2: mat33, candidate: int, margin: real
-) -> ContactGeometry:
-    """One contact. The side is a sphere around the axis, a cap a plane, the rim a point."""
-    axis = axis_of(mat2, 2)
-    offset = pos1 - pos2
+def sphere_cylinder(sphere: Geom, cylinder: Geom, candidate: int, margin: real) -> ContactGeometry:
+    """One contact. The side acts as a sphere around the axis, a cap as a plane, the rim as a point."""
+    radius = cylinder.size[0]
+    half_length = cylinder.size[1]
+    axis = axis_of(cylinder.mat, 2)
+    offset = sphere.pos - cylinder.pos
     along = wp.dot(axis, offset)
     radial = offset - along * axis
     across = wp.length(radial)
-    feature = cylinder_feature(size2[0], size2[1], along, across)
+    feature = cylinder_feature(radius, half_length, along, across)
     if feature == SIDE:
-        return spheres(pos1, size1[0], axis_of(mat1, 2), pos2 + along * axis, size2[0], axis)
+        return spheres(sphere.pos, sphere.size[0], axis_of(sphere.mat, 2), cylinder.pos + along * axis, radius, axis)
     out = -axis
     if along > ZERO:
         out = axis
-    cap = pos2 + size2[1] * out
+    cap = cylinder.pos + half_length * out
     if feature == CAP:
-        g = plane_point(out, cap, pos1, size1[0])
+        g = plane_point(out, cap, sphere.pos, sphere.size[0])
         return contact(g.distance, g.position, -g.normal)
-    return spheres(pos1, size1[0], axis_of(mat1, 2), cap + (size2[0] / across) * radial, ZERO, axis)
+    return spheres(sphere.pos, sphere.size[0], axis_of(sphere.mat, 2), cap + (radius / across) * radial, ZERO, axis)

@@ -1,30 +1,31 @@
-"""Contacts between spheres and capsules: a sphere rolled along the closest points of two segments.
+"""Contacts between spheres and capsules.
 
-A capsule is a sphere moved along a segment, so each contact is one between two spheres, centred on the
-closest points. Source: MuJoCo, `mjraw_SphereSphere` and `mjc_segWeights`; Ericson (2005), Real-Time Collision
+A capsule is a sphere moved along a segment, so each contact is one between two spheres, whose centres are the closest
+points of the segments. Source: MuJoCo, `mjraw_SphereSphere` and `mjc_segWeights`; Ericson (2005), Real-Time Collision
 Detection, section 5.1.9.
 """
 
 import warp as wp
 
-from diffsim.collision.contact_frame import MINVAL, ContactGeometry, axis_of, contact, direction, no_contact
-from diffsim.physics.gradient_call import differentiable, no_gradient
-from diffsim.types import HALF, ONE, TWO, ZERO, mat33, real, vec2, vec3
+from diffsim.collision.collide_box import clamped
+from diffsim.collision.contact_frame import MINVAL, ContactGeometry, Geom, axis_of, contact, direction, no_contact
+from diffsim.collision.gradient_call import differentiable, no_gradient
+from diffsim.types import HALF, ONE, TWO, ZERO, real, vec2, vec3
 
 POINT = wp.constant(real(1.0e-15))  # squared length, in m^2, of a segment that is a point
-# Squared sine of the angle below which MuJoCo calls two capsules parallel and gives them two contacts.
+# Squared sine of the angle below which MuJoCo treats two capsules as parallel, with two contacts.
 PARALLEL = wp.constant(real(1.0e-8))
 
 
 @no_gradient
 def coincident_normal(axis1: vec3, axis2: vec3) -> vec3:
-    """The normal of spheres with one centre: across both geoms' third axes, held fixed by the gradient."""
+    """Normal of spheres with the same centre: across the third axes of both geoms, held fixed by the gradient."""
     return direction(wp.cross(axis1, axis2))
 
 
 @differentiable
 def spheres(center1: vec3, radius1: real, axis1: vec3, center2: vec3, radius2: real, axis2: vec3) -> ContactGeometry:
-    """Contact of two spheres; the axes only matter where the centres coincide."""
+    """Contact of two spheres. The axes are used only where the centres coincide."""
     offset = center2 - center1
     length = wp.length(offset)
     distance = length - radius1 - radius2
@@ -37,30 +38,24 @@ def spheres(center1: vec3, radius1: real, axis1: vec3, center2: vec3, radius2: r
 
 
 @differentiable
-def sphere_sphere(
-    size1: vec3, pos1: vec3, mat1: mat33, size2: vec3, pos2: vec3, mat2: mat33, candidate: int, margin: real
-) -> ContactGeometry:
+def sphere_sphere(sphere1: Geom, sphere2: Geom, candidate: int, margin: real) -> ContactGeometry:
     """One contact."""
-    return spheres(pos1, size1[0], axis_of(mat1, 2), pos2, size2[0], axis_of(mat2, 2))
+    axis1 = axis_of(sphere1.mat, 2)
+    return spheres(sphere1.pos, sphere1.size[0], axis1, sphere2.pos, sphere2.size[0], axis_of(sphere2.mat, 2))
 
 
 @differentiable
-def sphere_capsule(
-    size1: vec3, pos1: vec3, mat1: mat33, size2: vec3, pos2: vec3, mat2: mat33, candidate: int, margin: real
-) -> ContactGeometry:
+def sphere_capsule(sphere: Geom, capsule: Geom, candidate: int, margin: real) -> ContactGeometry:
     """One contact, with the point of the segment closest to the sphere's centre."""
-    axis2 = axis_of(mat2, 2)
-    along = wp.dot(axis2, pos1 - pos2)
-    if along > size2[1]:
-        return spheres(pos1, size1[0], axis_of(mat1, 2), pos2 + size2[1] * axis2, size2[0], axis2)
-    if along < -size2[1]:
-        return spheres(pos1, size1[0], axis_of(mat1, 2), pos2 - size2[1] * axis2, size2[0], axis2)
-    return spheres(pos1, size1[0], axis_of(mat1, 2), pos2 + along * axis2, size2[0], axis2)
+    axis1 = axis_of(sphere.mat, 2)
+    axis2 = axis_of(capsule.mat, 2)
+    along = clamped(wp.dot(axis2, sphere.pos - capsule.pos), capsule.size[1])
+    return spheres(sphere.pos, sphere.size[0], axis1, capsule.pos + along * axis2, capsule.size[0], axis2)
 
 
 @differentiable
 def unit_clamp(x: real) -> real:
-    """X within [0, 1]; no gradient outside."""
+    """X clipped to [0, 1]; zero gradient outside."""
     if x < ZERO:
         return real(0.0)
     if x > ONE:
@@ -70,7 +65,7 @@ def unit_clamp(x: real) -> real:
 
 @differentiable
 def clamp_second(first: real, second: real, first_at_0: real, first_at_1: real) -> vec2:
-    """Weights (first, second) with the second within [0, 1], and the first then the best for that end."""
+    """Weights (first, second) with the second clipped to [0, 1], and the first then optimal for that end."""
     if second < ZERO:
         return vec2(unit_clamp(first_at_0), ZERO)
     if second > ONE:
@@ -82,7 +77,8 @@ def clamp_second(first: real, second: real, first_at_0: real, first_at_1: real) 
 def segment_weights(ab: vec3, cd: vec3, ca: vec3, candidate: int) -> vec2:
     """Weights (s, t) of closest points a + s ab and c + t cd of two segments, where ca = a - c.
 
-    Parallel segments have two candidates, at both ends of their overlap; others one. Weights of -1 mean none.
+    Parallel segments have two candidates, at both ends of their overlap; other segments have one. Weights of -1 mean
+    that there is no such candidate.
     """
     ab2 = wp.dot(ab, ab)
     cd2 = wp.dot(cd, cd)
@@ -109,17 +105,19 @@ def segment_weights(ab: vec3, cd: vec3, ca: vec3, candidate: int) -> vec2:
 
 
 @differentiable
-def capsule_capsule(
-    size1: vec3, pos1: vec3, mat1: mat33, size2: vec3, pos2: vec3, mat2: mat33, candidate: int, margin: real
-) -> ContactGeometry:
+def capsule_capsule(capsule1: Geom, capsule2: Geom, candidate: int, margin: real) -> ContactGeometry:
     """One contact, or two where the capsules are parallel."""
-    axis1 = axis_of(mat1, 2)
-    axis2 = axis_of(mat2, 2)
-    start1 = pos1 - size1[1] * axis1
-    start2 = pos2 - size2[1] * axis2
-    segment1 = TWO * size1[1] * axis1
-    segment2 = TWO * size2[1] * axis2
+    half_length1 = capsule1.size[1]
+    half_length2 = capsule2.size[1]
+    axis1 = axis_of(capsule1.mat, 2)
+    axis2 = axis_of(capsule2.mat, 2)
+    start1 = capsule1.pos - half_length1 * axis1
+    start2 = capsule2.pos - half_length2 * axis2
+    segment1 = TWO * half_length1 * axis1
+    segment2 = TWO * half_length2 * axis2
     weights = segment_weights(segment1, segment2, start1 - start2, candidate)
     if weights[0] < ZERO:
         return no_contact()
-    return spheres(start1 + weights[0] * segment1, size1[0], axis1, start2 + weights[1] * segment2, size2[0], axis2)
+    center1 = start1 + weights[0] * segment1
+    center2 = start2 + weights[1] * segment2
+    return spheres(center1, capsule1.size[0], axis1, center2, capsule2.size[0], axis2)

@@ -1,13 +1,13 @@
 """Where a capsule meets a cylinder: the exact closest points of a segment and a solid cylinder.
 
-Distance to a convex body is convex along the segment, so its minimum is one root of a monotone function. Where the
-segment enters the cylinder, the contact is along the direction in which it comes out soonest: through a cap, through
-the side, or slanted, across the segment and over a rim. In the cylinder's frame, a segment a + t d, t in [-1, 1], comes
-out along n after
+The distance to a convex body is convex along the segment, so its minimum is the root of a monotone function. Where the
+segment enters the cylinder, the contact is along the direction of least translation that separates them: through a cap,
+through the side, or slanted (perpendicular to the segment, over a rim). In the cylinder's frame, a segment a + t d,
+t in [-1, 1], must move along n by
 
     phi(n) = R |n_xy| + H |n_z| - n . a + |n . d|
 
-MuJoCo finds the same contact iteratively (`mjc_ccd`), to its tolerance `ccd_tolerance`.
+MuJoCo finds the same contact iteratively (`mjc_ccd`), within its tolerance `ccd_tolerance`.
 """
 
 import warp as wp
@@ -16,9 +16,9 @@ from diffsim.collision.collide_box import clamped
 from diffsim.collision.collide_cylinder import sphere_cylinder
 from diffsim.collision.collide_plane import plane_point
 from diffsim.collision.collide_round import spheres
-from diffsim.collision.contact_frame import ContactGeometry, axis_of, contact
-from diffsim.physics.gradient_call import differentiable, no_gradient
-from diffsim.types import HALF, ONE, PI, X64, ZERO, mat33, real, vec3
+from diffsim.collision.contact_frame import ContactGeometry, Geom, axis_of, contact
+from diffsim.collision.gradient_call import differentiable, no_gradient
+from diffsim.types import HALF, ONE, PI, X64, ZERO, real, vec3
 
 OUTSIDE = wp.constant(0)
 CAP = wp.constant(1)
@@ -31,16 +31,16 @@ LARGE = wp.constant(real(1.0e20))
 
 @wp.struct
 class Meeting:
-    """How a segment meets a cylinder."""
+    """The way in which a segment meets a cylinder."""
 
-    kind: int  # OUTSIDE, or the way out: CAP, SIDE, SLANTED
+    kind: int  # OUTSIDE, or the direction of separation: CAP, SIDE, SLANTED
     up: int  # 1 at the upper cap or its rim, -1 at the lower, 0 between them
     place: real  # of the closest point on the segment; for SLANTED: the angle of the direction around the segment
 
 
 @differentiable
 def outward(p: vec3, radius: real, half_length: real) -> vec3:
-    """From a cylinder's closest point to p; zero inside. In the cylinder's frame."""
+    """Vector from the cylinder's closest point to p, in the cylinder's frame; zero inside."""
     across = wp.sqrt(p[0] * p[0] + p[1] * p[1])
     z = real(0.0)
     if p[2] > half_length:
@@ -55,7 +55,7 @@ def outward(p: vec3, radius: real, half_length: real) -> vec3:
 
 @differentiable
 def outward_slope(p: vec3, d: vec3, radius: real, half_length: real) -> real:
-    """Derivative of outward(p) . d as p moves along d; not negative."""
+    """Derivative of outward(p) . d as p moves along d; >= 0."""
     across2 = p[0] * p[0] + p[1] * p[1]
     slope = real(0.0)
     if wp.abs(p[2]) > half_length:
@@ -69,7 +69,7 @@ def outward_slope(p: vec3, d: vec3, radius: real, half_length: real) -> real:
 
 @wp.func
 def closest_place(a: vec3, d: vec3, radius: real, half_length: real) -> real:
-    """Place in [-1, 1] on a segment closest to a cylinder: Newton's method, safeguarded by bisection."""
+    """Place in [-1, 1] of the segment's point closest to a cylinder: Newton's method, safeguarded by bisection."""
     if wp.dot(outward(a - d, radius, half_length), d) >= ZERO:
         return -ONE
     if wp.dot(outward(a + d, radius, half_length), d) <= ZERO:
@@ -101,7 +101,7 @@ def closest_place(a: vec3, d: vec3, radius: real, half_length: real) -> real:
 
 @differentiable
 def slanted(d: vec3, angle: real) -> vec3:
-    """Unit vector across the segment; horizontal at 0 and pi, pointing up in between."""
+    """Unit vector perpendicular to the segment; horizontal at angles 0 and pi, upwards in between."""
     e1 = vec3(d[1], -d[0], ZERO) / wp.sqrt(d[0] * d[0] + d[1] * d[1])
     e2 = wp.cross(e1, d) / wp.length(d)  # upwards: its third component is |d_xy| / |d|
     return wp.cos(angle) * e1 + wp.sin(angle) * e2
@@ -109,13 +109,13 @@ def slanted(d: vec3, angle: real) -> vec3:
 
 @differentiable
 def depth_along(n: vec3, a: vec3, radius: real, half_length: real) -> real:
-    """The function phi of a direction across the segment."""
+    """Phi of a direction perpendicular to the segment."""
     return radius * wp.sqrt(n[0] * n[0] + n[1] * n[1]) + half_length * wp.abs(n[2]) - wp.dot(n, a)
 
 
 @wp.func
 def slanted_angle(a: vec3, d: vec3, radius: real, half_length: real, side: real) -> real:
-    """The angle of least phi over the upper (side = 1) or lower (-1) rim: samples, then golden sections."""
+    """The angle of least phi over the upper (side = 1) or lower (-1) rim: samples, then golden-section search."""
     best = real(0.0)
     least = real(1.0) * LARGE
     for k in range(16):
@@ -140,7 +140,7 @@ def slanted_angle(a: vec3, d: vec3, radius: real, half_length: real, side: real)
 
 @differentiable
 def axis_place(a: vec3, d: vec3) -> real:
-    """Place in [-1, 1] on a segment closest to the cylinder's axis."""
+    """Place in [-1, 1] of the segment's point closest to the cylinder's axis."""
     flat2 = d[0] * d[0] + d[1] * d[1]
     if flat2 < TINY:
         return real(0.0)
@@ -159,7 +159,10 @@ def sign_of(x: real) -> int:
 
 @no_gradient
 def meeting(a: vec3, d: vec3, radius: real, half_length: real) -> Meeting:
-    """The search; from inside, the shortest way out. Held fixed: `following_place` then moves the place."""
+    """Searches for the closest point or, from inside, for the direction of separation.
+
+    The result has no gradient; `following_place` and `following_angle` give its place one.
+    """
     t = closest_place(a, d, radius, half_length)
     away = outward(a + t * d, radius, half_length)
     if wp.length(away) > INSIDE:
@@ -179,7 +182,7 @@ def meeting(a: vec3, d: vec3, radius: real, half_length: real) -> Meeting:
         for i in range(2):
             angle = slanted_angle(a, d, radius, half_length, real(2 * i - 1))
             depth = depth_along(slanted(d, angle), a, radius, half_length)
-            if depth < least - INSIDE:  # a tie goes to the side: rounding must not choose a slanted direction
+            if depth < least - INSIDE:  # prefer the side in a tie, so that rounding does not select a slanted direction
                 least = depth
                 best = Meeting(SLANTED, 2 * i - 1, angle)
     return best
@@ -187,17 +190,17 @@ def meeting(a: vec3, d: vec3, radius: real, half_length: real) -> Meeting:
 
 @differentiable
 def following_place(t: real, a: vec3, d: vec3, radius: real, half_length: real) -> real:
-    """Newton's step at the closest place: leaves its value, and adds its derivative."""
+    """Newton's step at the closest place: keeps the value, and adds the derivative."""
     p = a + t * d
     slope = outward_slope(p, d, radius, half_length)
-    if wp.abs(t) >= ONE or slope <= real(1.0e-6) * wp.dot(d, d):  # at an end, or all along equally close
+    if wp.abs(t) >= ONE or slope <= real(1.0e-6) * wp.dot(d, d):  # at an end, or all places equally close
         return t
     return t - wp.dot(outward(p, radius, half_length), d) / slope
 
 
 @differentiable
 def following_angle(angle: real, a: vec3, d: vec3, radius: real, half_length: real) -> real:
-    """Newton's step at the least of phi."""
+    """Newton's step at the minimum of phi: keeps the value, and adds the derivative."""
     s = wp.sin(angle)
     c = wp.cos(angle)
     n = slanted(d, angle)
@@ -215,27 +218,30 @@ def following_angle(angle: real, a: vec3, d: vec3, radius: real, half_length: re
 
 
 @differentiable
-def meeting_contact(
-    how: Meeting, a: vec3, d: vec3, size1: vec3, pos1: vec3, mat1: mat33, size2: vec3, pos2: vec3, mat2: mat33
-) -> ContactGeometry:
-    """The contact at the closest points, or along the shortest way out."""
-    axis1 = axis_of(mat1, 2)
-    axis2 = axis_of(mat2, 2)
+def meeting_contact(how: Meeting, a: vec3, d: vec3, capsule: Geom, cylinder: Geom) -> ContactGeometry:
+    """The contact at the closest points, or along the direction of separation."""
+    capsule_radius = capsule.size[0]
+    capsule_half_length = capsule.size[1]
+    radius = cylinder.size[0]
+    half_length = cylinder.size[1]
+    axis1 = axis_of(capsule.mat, 2)
+    axis2 = axis_of(cylinder.mat, 2)
     if how.kind == OUTSIDE:
-        t = following_place(how.place, a, d, size2[0], size2[1])
-        return sphere_cylinder(size1, pos1 + (t * size1[1]) * axis1, mat1, size2, pos2, mat2, 0, ZERO)
+        t = following_place(how.place, a, d, radius, half_length)
+        sphere = Geom(capsule.size, capsule.pos + (t * capsule_half_length) * axis1, capsule.mat)
+        return sphere_cylinder(sphere, cylinder, 0, ZERO)
     if how.kind == CAP:
         out = real(how.up) * axis2
-        end = pos1 + (how.place * size1[1]) * axis1
-        g = plane_point(out, pos2 + size2[1] * out, end, size1[0])
+        end = capsule.pos + (how.place * capsule_half_length) * axis1
+        g = plane_point(out, cylinder.pos + half_length * out, end, capsule_radius)
         return contact(g.distance, g.position, -g.normal)
     if how.kind == SIDE:
         p = a + axis_place(a, d) * d
-        center = pos2 + mat2 * p
-        return spheres(center, size1[0], axis1, pos2 + p[2] * axis2, size2[0], axis2)
-    n = slanted(d, following_angle(how.place, a, d, size2[0], size2[1]))
-    depth = depth_along(n, a, size2[0], size2[1])
-    scale = size2[0] / wp.sqrt(n[0] * n[0] + n[1] * n[1])
-    rim = vec3(scale * n[0], scale * n[1], size2[1] * wp.sign(n[2]))
-    middle = rim - (HALF * (depth + size1[0])) * n
-    return contact(-depth - size1[0], pos2 + mat2 * middle, -(mat2 * n))
+        center = cylinder.pos + cylinder.mat * p
+        return spheres(center, capsule_radius, axis1, cylinder.pos + p[2] * axis2, radius, axis2)
+    n = slanted(d, following_angle(how.place, a, d, radius, half_length))
+    depth = depth_along(n, a, radius, half_length)
+    scale = radius / wp.sqrt(n[0] * n[0] + n[1] * n[1])
+    rim = vec3(scale * n[0], scale * n[1], half_length * wp.sign(n[2]))
+    middle = rim - (HALF * (depth + capsule_radius)) * n
+    return contact(-depth - capsule_radius, cylinder.pos + cylinder.mat * middle, -(cylinder.mat * n))

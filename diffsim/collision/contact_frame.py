@@ -1,39 +1,48 @@
-"""What a contact is made of, and the frame that its forces are written in.
+"""Inputs and outputs of the colliders: a geom, a contact, and the frame in which contact forces are written.
 
-The frame's rows are the normal, from the first geom to the second, and two tangents. Colliders give the
-normal and, where the geometry suggests one, the direction of the first tangent.
+The rows of the frame are the normal, from the first geom to the second, and two tangents. A collider returns the normal
+and, where the geometry suggests one, the direction of the first tangent.
 """
 
 import warp as wp
 
-from diffsim.physics.gradient_call import differentiable
+from diffsim.collision.gradient_call import differentiable
 from diffsim.types import HALF, ONE, X64, ZERO, mat33, real, vec3
 
-NO_CONTACT = wp.constant(real(1.0e10))  # distance of a candidate that the pair does not use, in m
+NO_CONTACT = wp.constant(real(1.0e10))  # distance of an unused candidate, in m
 
-# Below this length a direction is undefined. MuJoCo's 1e-15 would let float32 take rounding for a direction.
+# Below this length a direction is undefined. With MuJoCo's 1e-15, float32 would use rounding errors as a direction.
 MINVAL = wp.constant(real(1.0e-15 if X64 else 1.0e-6))
 
 
 @wp.struct
+class Geom:
+    """A geom in the world. Its kind gives `size` a meaning, as in MuJoCo's `geom_size`."""
+
+    size: vec3  # m
+    pos: vec3  # m
+    mat: mat33  # columns are the geom's axes
+
+
+@wp.struct
 class ContactGeometry:
-    """One contact between two geoms, in the world's axes."""
+    """A contact between two geoms, in world axes."""
 
     distance: real  # m; negative is penetration
     position: vec3  # m, midway between the two surfaces
     normal: vec3  # from the first geom to the second
-    tangent: vec3  # wanted direction of the first tangent; zero where any will do
+    tangent: vec3  # preferred direction of the first tangent; zero for no preference
 
 
 @differentiable
 def contact(distance: real, position: vec3, normal: vec3) -> ContactGeometry:
-    """A contact whose first tangent is arbitrary."""
+    """A contact without a preferred tangent."""
     return ContactGeometry(distance, position, normal, vec3(ZERO, ZERO, ZERO))
 
 
 @differentiable
 def no_contact() -> ContactGeometry:
-    """What a candidate that the pair does not use returns."""
+    """The result for an unused candidate."""
     return ContactGeometry(NO_CONTACT, vec3(ZERO, ZERO, ZERO), vec3(ONE, ZERO, ZERO), vec3(ZERO, ZERO, ZERO))
 
 
@@ -45,7 +54,7 @@ def axis_of(mat: mat33, k: int) -> vec3:
 
 @differentiable
 def direction(x: vec3) -> vec3:
-    """X / |x|, or the first axis, held fixed, where x is too short (MuJoCo's `mju_normalize3`)."""
+    """X / |x|; the first axis, with zero gradient, where |x| is below MINVAL (MuJoCo's `mju_normalize3`)."""
     length = wp.length(x)
     if length < MINVAL:
         return vec3(ONE, ZERO, ZERO)
@@ -54,7 +63,7 @@ def direction(x: vec3) -> vec3:
 
 @differentiable
 def first_tangent(normal: vec3, tangent: vec3) -> vec3:
-    """The wanted tangent if there is one, else the second axis; the third where the normal is near it."""
+    """The preferred tangent if there is one, else the second axis; the third where the normal is near the second."""
     if wp.dot(tangent, tangent) >= real(0.25):
         return tangent
     if wp.abs(normal[1]) < HALF:
@@ -64,13 +73,13 @@ def first_tangent(normal: vec3, tangent: vec3) -> vec3:
 
 @differentiable
 def contact_frame(normal: vec3, tangent: vec3) -> mat33:
-    """Orthonormal rows: the normal, the wanted tangent made orthogonal to it, their cross product.
+    """Orthonormal rows: the normal, the preferred tangent made orthogonal to it, their cross product.
 
-    Source: MuJoCo, `mju_makeFrame`. Where the wanted tangent is parallel to the normal, the second row is the
-    first axis, as it is there, orthogonal to the normal or not.
+    Where the preferred tangent is parallel to the normal, the second row is the first axis, even if that is not
+    orthogonal to the normal. MuJoCo does the same. Source: MuJoCo, `mju_makeFrame`.
     """
     n = direction(normal)
-    wanted = first_tangent(n, tangent)
-    t = direction(wanted - wp.dot(n, wanted) * n)
+    preferred = first_tangent(n, tangent)
+    t = direction(preferred - wp.dot(n, preferred) * n)
     b = wp.cross(n, t)
     return mat33(n[0], n[1], n[2], t[0], t[1], t[2], b[0], b[1], b[2])

@@ -1,8 +1,8 @@
-"""The narrow phase: contacts of two geoms, as C MuJoCo makes them, and their gradient under rigid motion.
+"""The narrow phase: contacts of two geoms, as in C MuJoCo, and their gradient under rigid motion.
 
-A pair of kinds has a fixed list of candidates, each one contact at most. Those no farther than the detection
-distance, `margin + gap`, are the pair's contacts, in this order and up to a limit. Which features touch, and
-which candidates are used, are discrete choices, held fixed by the gradient.
+A pair of kinds has a fixed list of candidates, each of which is at most one contact. The candidates within the
+detection distance, `margin + gap`, are the pair's contacts, in this order and up to a maximum number. Which features
+touch, and which candidates are used, are discrete choices; the gradient holds them fixed.
 """
 
 import mujoco
@@ -21,14 +21,15 @@ from diffsim.collision.collide_plane import (
     plane_sphere,
 )
 from diffsim.collision.collide_round import capsule_capsule, sphere_capsule, sphere_sphere
-from diffsim.collision.contact_frame import NO_CONTACT, ContactGeometry, axis_of, contact_frame, no_contact
-from diffsim.physics.gradient_call import calls_gradient, differentiable
+from diffsim.collision.contact_frame import NO_CONTACT, ContactGeometry, Geom, axis_of, contact_frame, no_contact
+from diffsim.collision.gradient_call import calls_gradient, differentiable
 from diffsim.types import mat33, real, vec3
 
 __all__ = [
     "CANDIDATES",
     "NO_CONTACT",
     "ContactGeometry",
+    "Geom",
     "GeometryCotangents",
     "contact_frame",
     "contact_geometry",
@@ -42,7 +43,7 @@ ELLIPSOID = wp.constant(int(mujoco.mjtGeom.mjGEOM_ELLIPSOID))
 CYLINDER = wp.constant(int(mujoco.mjtGeom.mjGEOM_CYLINDER))
 BOX = wp.constant(int(mujoco.mjtGeom.mjGEOM_BOX))
 
-# Kinds of the two geoms, in MuJoCo's order: candidates to try, most contacts to keep.
+# By the kinds of the two geoms, in MuJoCo's order: number of candidates, maximum number of contacts.
 CANDIDATES: dict[tuple[int, int], tuple[int, int]] = {
     (PLANE, SPHERE): (1, 1),
     (PLANE, CAPSULE): (2, 2),
@@ -62,7 +63,7 @@ CANDIDATES: dict[tuple[int, int], tuple[int, int]] = {
 
 @wp.struct
 class GeometryCotangents:
-    """Gradient under rigid motion of each geom: a force, and a torque about its centre, in world axes."""
+    """Gradient under rigid motion of each geom: a force, and a torque about the geom's centre, in world axes."""
 
     force1: vec3
     torque1: vec3
@@ -71,7 +72,7 @@ class GeometryCotangents:
 
 
 @differentiable
-def contact_geometry(
+def dispatch(
     kind1: int,
     kind2: int,
     size1: vec3,
@@ -83,64 +84,71 @@ def contact_geometry(
     candidate: int,
     margin: real,
 ) -> ContactGeometry:
-    """One candidate of a pair: a contact if its distance is at most `margin`, the detection distance."""
+    """Calls the collider of two kinds of geoms.
+
+    It takes the fields of the geoms, because with structs LLVM inlines it into the kernels, which makes those slower.
+    """
+    geom1 = Geom(size1, pos1, mat1)
+    geom2 = Geom(size2, pos2, mat2)
     if kind1 == PLANE:
         if kind2 == SPHERE:
-            return plane_sphere(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+            return plane_sphere(geom1, geom2, candidate, margin)
         if kind2 == CAPSULE:
-            return plane_capsule(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+            return plane_capsule(geom1, geom2, candidate, margin)
         if kind2 == ELLIPSOID:
-            return plane_ellipsoid(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+            return plane_ellipsoid(geom1, geom2, candidate, margin)
         if kind2 == CYLINDER:
-            return plane_cylinder(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+            return plane_cylinder(geom1, geom2, candidate, margin)
         if kind2 == BOX:
-            return plane_box(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+            return plane_box(geom1, geom2, candidate, margin)
     if kind1 == SPHERE:
         if kind2 == SPHERE:
-            return sphere_sphere(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+            return sphere_sphere(geom1, geom2, candidate, margin)
         if kind2 == CAPSULE:
-            return sphere_capsule(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+            return sphere_capsule(geom1, geom2, candidate, margin)
         if kind2 == CYLINDER:
-            return sphere_cylinder(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+            return sphere_cylinder(geom1, geom2, candidate, margin)
         if kind2 == BOX:
-            return sphere_box(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+            return sphere_box(geom1, geom2, candidate, margin)
     if kind1 == CAPSULE:
         if kind2 == CAPSULE:
-            return capsule_capsule(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+            return capsule_capsule(geom1, geom2, candidate, margin)
         if kind2 == CYLINDER:
-            return capsule_cylinder(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+            return capsule_cylinder(geom1, geom2, candidate, margin)
         if kind2 == BOX:
-            return capsule_box(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+            return capsule_box(geom1, geom2, candidate, margin)
     if kind1 == BOX and kind2 == BOX:
-        return box_box(size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+        return box_box(geom1, geom2, candidate, margin)
     return no_contact()
+
+
+@differentiable
+def contact_geometry(kind1: int, kind2: int, geom1: Geom, geom2: Geom, candidate: int, margin: real) -> ContactGeometry:
+    """One candidate of a pair. It is a contact if its distance is at most `margin`, the detection distance."""
+    return dispatch(kind1, kind2, geom1.size, geom1.pos, geom1.mat, geom2.size, geom2.pos, geom2.mat, candidate, margin)
 
 
 @differentiable
 def contraction(
     kind1: int,
     kind2: int,
-    size1: vec3,
-    pos1: vec3,
-    mat1: mat33,
-    size2: vec3,
-    pos2: vec3,
-    mat2: mat33,
+    geom1: Geom,
+    geom2: Geom,
     candidate: int,
     margin: real,
     distance_bar: real,
     position_bar: vec3,
     frame_bar: mat33,
 ) -> real:
-    """A contact contracted with its cotangents."""
-    g = contact_geometry(kind1, kind2, size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+    """The inner product of a contact and its cotangents."""
+    g = contact_geometry(kind1, kind2, geom1, geom2, candidate, margin)
     frame = contact_frame(g.normal, g.tangent)
     return g.distance * distance_bar + wp.dot(g.position, position_bar) + wp.ddot(frame, frame_bar)
 
 
 @wp.func
 def turning(mat: mat33, mat_bar: mat33) -> vec3:
-    """Torque of the cotangent of a rotation matrix."""
+    """The cotangent of a rotation matrix as a torque."""
     return (
         wp.cross(axis_of(mat, 0), axis_of(mat_bar, 0))
         + wp.cross(axis_of(mat, 1), axis_of(mat_bar, 1))
@@ -152,12 +160,8 @@ def turning(mat: mat33, mat_bar: mat33) -> vec3:
 def contact_geometry_adjoint(
     kind1: int,
     kind2: int,
-    size1: vec3,
-    pos1: vec3,
-    mat1: mat33,
-    size2: vec3,
-    pos2: vec3,
-    mat2: mat33,
+    geom1: Geom,
+    geom2: Geom,
     candidate: int,
     margin: real,
     distance_bar: real,
@@ -165,9 +169,9 @@ def contact_geometry_adjoint(
     frame_bar: mat33,
 ) -> GeometryCotangents:
     """Gradient of distance * distance_bar + position . position_bar + sum(frame * frame_bar)."""
-    bar = wp.grad(contraction)(
-        kind1, kind2, size1, pos1, mat1, size2, pos2, mat2, candidate, margin, distance_bar, position_bar, frame_bar
+    bar = wp.grad(contraction)(kind1, kind2, geom1, geom2, candidate, margin, distance_bar, position_bar, frame_bar)
+    geom1_bar = bar[2]
+    geom2_bar = bar[3]
+    return GeometryCotangents(
+        geom1_bar.pos, turning(geom1.mat, geom1_bar.mat), geom2_bar.pos, turning(geom2.mat, geom2_bar.mat)
     )
-    mat1_bar = bar[4]
-    mat2_bar = bar[7]
-    return GeometryCotangents(bar[3], turning(mat1, mat1_bar), bar[6], turning(mat2, mat2_bar))

@@ -1,4 +1,4 @@
-"""From `mujoco.MjModel` to the device arrays of the kernels; what cannot be simulated exactly is an error here."""
+"""Compiles a `mujoco.MjModel` to the kernels' device arrays; refuses models that cannot be simulated exactly."""
 
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,14 @@ INTEGRATORS = {EULER: "Euler", RK4: "RK4", IMPLICITFAST: "implicitfast"}
 
 
 class Model:
-    """A MuJoCo model that the simulator can reproduce and differentiate.
+    """A MuJoCo model that the simulator reproduces and differentiates.
 
     Args:
-        mj_model: the compiled model. Options (time step, integrator, gravity, flags) are read from it now.
-        max_contacts: contacts per world to make room for; None for as many as there can be, up to 200.
+        mj_model: the compiled model. The constructor reads its options (time step, integrator, gravity, flags).
+        max_contacts: largest number of contacts per world; None for the number of possible contacts, at most 200.
 
     Raises:
-        UnsupportedModelError: lists every feature of the model that is not supported.
+        UnsupportedModelError: the model has unsupported features; lists all of them.
     """
 
     def __init__(self, mj_model: mujoco.MjModel, max_contacts: int | None = None) -> None:
@@ -46,10 +46,16 @@ class Model:
         self.timestep: float = mj_model.opt.timestep
         self._host = host_arrays(mj_model, max_contacts)
         self.max_contacts: int = self._host["max_contacts"]
-        self.max_rows: int = self._host.pop("max_rows")
         pairs = np.stack([self._host["pair_geom1"], self._host["pair_geom2"]], axis=1)[: self._host["npair"]]
         gyroscopic = bool(self._host["ngyro"])
         self.parameters = Parameters(mj_model, active_actuators(mj_model), pairs, gyroscopic)
+        counts = {name: getattr(mj_model, name) for name in ("nq", "nv", "nu", "nbody", "njnt", "ngeom")}
+        # Sizes of the working memory, by the names in `diffsim.physics.scratch.FIELDS`.
+        self.sizes: dict[str, int] = counts | {
+            "contact": self.max_contacts,
+            "row": self._host.pop("max_rows"),
+            "parameter": self.parameters.size,
+        }
         self._host.update({f"at_{name}": offset for name, offset in self.parameters.offsets.items()})
         self._on_device: dict[str, dict[str, Any]] = {}
 
@@ -62,7 +68,7 @@ class Model:
 
         Raises:
             FileNotFoundError: no such file.
-            ValueError: MuJoCo cannot compile it; its message is passed on.
+            ValueError: MuJoCo cannot compile it; has MuJoCo's message.
             UnsupportedModelError: see `Model`.
         """
         text = str(source)
@@ -73,11 +79,11 @@ class Model:
         return cls(mujoco.MjModel.from_xml_path(text))
 
     def arrays(self, num_worlds: int, device: str, vector: Tensor | None = None) -> Any:  # noqa: ANN401  (a struct)
-        """The `ModelArrays` for worlds on a device.
+        """Makes the `ModelArrays` of the worlds on a device.
 
         Args:
             num_worlds: N.
-            device: torch's name of it.
+            device: torch's name of the device.
             vector: parameters [size] or [N, size] of `Parameters.vector`; None for the model's own.
         """
         if device not in self._on_device:
@@ -88,13 +94,13 @@ class Model:
         arrays = ModelArrays()
         for name, value in (self._on_device[device] | self.parameters.arrays(vector, num_worlds)).items():
             setattr(arrays, name, value)
-        if own is False and damps_implicitly(self.mj_model):
-            arrays.implicit = 1  # the damping may not be zero any more
+        if not own and damps_implicitly(self.mj_model):
+            arrays.implicit = 1  # the new damping may be nonzero
         return arrays
 
 
 def _on_device(name: str, value: Any, device: str) -> Any:  # noqa: ANN401
-    """A field of `ModelArrays` as a kernel takes it."""
+    """Converts a field of `ModelArrays` to a kernel argument."""
     if not isinstance(value, np.ndarray):
         return value
     field = ModelArrays.vars[name].type

@@ -1,4 +1,4 @@
-"""Captured kernel launches."""
+"""Captures kernel launches and replays them."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from torch import Tensor
 
 
 class CapturedLaunch:
-    """A launch captured on memory of its own: inputs are copied in, the graph is replayed, outputs are copied out.
+    """A launch captured on its own memory. A call copies inputs in, replays the graph and copies outputs out.
 
-    Most of a launch's cost is Python that packs arguments; a replay has none. Several graphs, each over a share of the
-    worlds, are replayed by as many threads.
+    Most of a launch's cost is Python code that packs arguments; a replay avoids it. With several graphs, each for a
+    share of the worlds, one thread per graph replays it.
 
     Args:
         launches: each launches a kernel on a share of `inputs` and `outputs`.
-        inputs: what the launches read.
-        outputs: what they write.
-        device: where.
+        inputs: memory that the launches read.
+        outputs: memory that they write.
+        device: the device of this memory.
     """
 
     def __init__(
@@ -38,9 +38,9 @@ class CapturedLaunch:
         self.graphs = [self._capture(launch) for launch in launches]
 
     def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """What the launches compute from other inputs of the same shapes: fresh tensors."""
-        for mine, given in zip(self.inputs, inputs, strict=True):
-            mine.copy_(given)
+        """Results for other inputs of the same shapes, in new tensors."""
+        for memory, value in zip(self.inputs, inputs, strict=True):
+            memory.copy_(value)
         if len(self.graphs) > 1:
             list(_pool(len(self.graphs), os.getpid()).map(wp.capture_launch, self.graphs))
         else:
@@ -50,7 +50,7 @@ class CapturedLaunch:
     def _capture(self, launch: Callable[[], None]) -> Any:  # noqa: ANN401  (Warp's graph)
         """Launches once, which compiles and loads the kernel, and once more to capture it."""
         if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)  # Warp captures on a stream of its own
+            torch.cuda.synchronize(self.device)  # Warp captures on its own stream
         launch()
         with wp.ScopedCapture(device=str(self.device)) as capture:
             launch()
@@ -59,11 +59,11 @@ class CapturedLaunch:
 
 
 def torch_stream(device: torch.device) -> wp.Stream | None:
-    """The stream on which torch computes on a CUDA device."""
+    """Torch's current stream on a CUDA device."""
     return wp.stream_from_torch(torch.cuda.current_stream(device)) if device.type == "cuda" else None
 
 
 @cache
-def _pool(threads: int, process: int) -> ThreadPoolExecutor:  # noqa: ARG001  (threads do not survive a fork)
-    """Threads of this process."""
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:  # noqa: ARG001  (a forked process has no threads)
+    """Thread pool of this process."""
     return ThreadPoolExecutor(threads, thread_name_prefix="diffsim")

@@ -1,9 +1,8 @@
-"""Kernel launches on torch tensors: memory, layouts, threads, streams and errors; no autograd."""
+"""Kernel launches on torch tensors: memory, layouts, threads, streams and errors. No autograd."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy
 from typing import Any, NamedTuple
 
 import torch
@@ -17,60 +16,66 @@ from diffsim.physics.scratch import make_scratch
 from diffsim.physics.step import EvaluationPoints, evaluate_kernel, step_kernel
 from diffsim.types import dtype
 
-WORLDS_PER_THREAD = 8  # at least; for fewer, waking a thread costs more than it saves
+WORLDS_PER_THREAD = 8  # minimum; with fewer worlds, starting a thread costs more than it saves
 
 
 class ContactOverflowError(RuntimeError):
-    """More contacts at once than there is room for; none is dropped in silence."""
+    """There were more contacts than `max_contacts`."""
 
     def __init__(self, needed: int, limit: int) -> None:
         super().__init__(
-            f"{needed} contacts at once, but room for {limit}: pass max_contacts={needed} or more to Model"
+            f"a world had {needed} contacts, but max_contacts is {limit}: pass max_contacts={needed} or more to Model"
         )
 
 
 class Forces(NamedTuple):
-    """Of the last evaluation of a launch."""
+    """Forces of the last evaluation of a launch, and a diagnostic of all its evaluations."""
 
     qfrc_constraint: Tensor  # [N, nv]
     qfrc_actuator: Tensor  # [N, nv]
     cfrc_ext: Tensor  # [N, nbody, 6]
+    solver_iterations: Tensor  # [N] int32, largest number of Newton iterations in an evaluation
 
 
 class Launch:
     """Kernel launches for N worlds of a model.
 
-    On the CPU the worlds are shared out among `torch.get_num_threads()` threads. Each launch is captured the first time
-    and replayed from then on, except with parameters other than the model's own.
+    On the CPU, `torch.get_num_threads()` threads share the worlds. With the model's own parameters, the first launch of
+    a kernel is captured and later ones replay it.
 
     Args:
-        model: what is simulated.
+        model: the model.
         num_worlds: N.
-        device: where.
+        device: the device of all tensors.
+        vector: parameters (see `Model.arrays`); None for the model's own.
+        gradient: whether the adjoints compute the gradient of the parameters.
+        scratches: working memory, one per thread, to share with another instance; None to allocate it.
     """
 
-    def __init__(self, model: Model, num_worlds: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        model: Model,
+        num_worlds: int,
+        device: torch.device,
+        vector: Tensor | None = None,
+        gradient: bool = False,
+        scratches: list[Any] | None = None,
+    ) -> None:
         self.model = model
         self.num_worlds = num_worlds
         self.device = device
         self.stages = 4 if model.integrator == "RK4" else 1
-        self.arrays = model.arrays(num_worlds, str(device))
-        self.scratches = [make_scratch(model, num_worlds, str(device))]  # one per thread
-        self.captured: dict[tuple[Any, ...], CapturedLaunch] | None = {}
-        self.gradient = False
-        # Shared by copies: Newton iterations of the hardest evaluation of the last call, [N].
-        self.iterations = [torch.zeros(num_worlds, dtype=torch.int32, device=device)]
+        self.arrays = model.arrays(num_worlds, str(device), vector)
+        self.arrays.parameter_gradient = int(gradient)
+        self.gradient = gradient
+        self.scratches = scratches or [make_scratch(model.sizes, num_worlds, str(device))]
+        self.captured: dict[tuple[Any, ...], CapturedLaunch] | None = {} if vector is None else None
 
     def with_parameters(self, vector: Tensor | None, gradient: bool = False) -> Launch:
-        """The same worlds with other parameters (None: the model's own), and whether their gradient is wanted."""
+        """Launches for the same worlds, in the same working memory, with other parameters (None: the model's own)."""
         if vector is None:
             return self
-        other = copy(self)
-        other.arrays = self.model.arrays(self.num_worlds, str(self.device), vector)
-        other.captured = None
-        other.gradient = gradient
-        other.arrays.parameter_gradient = int(gradient)
-        return other
+        return Launch(self.model, self.num_worlds, self.device, vector, gradient, self.scratches)
 
     def run(
         self, kernel: wp.Kernel, inputs: Sequence[Tensor | int], outputs: dict[str, tuple[int, ...]]
@@ -78,43 +83,45 @@ class Launch:
         """Launches a kernel over all worlds.
 
         Args:
-            kernel: takes the model, working memory if it wants it, inputs and outputs. Arguments whose names end in
-                _in or _out have one row per world.
-            inputs: in its order; tensors may have any strides.
-            outputs: names of its last arguments, and the shape of each for one world.
+            kernel: its arguments are the model, optionally the working memory, the inputs and the outputs. Arguments
+                whose names end in _in or _out have one row per world.
+            inputs: in the kernel's order; tensors may have any strides.
+            outputs: names of the kernel's last arguments, and the shape of each for one world.
 
         Returns: the outputs.
         """
         values = [value.detach() if isinstance(value, Tensor) else value for value in inputs]
         if self.captured is None:
-            made = self._new_outputs(kernel, outputs)
-            everyone = slice(0, self.num_worlds)
-            self._launch(kernel, [*values, *made], self.scratches[0], everyone, torch_stream(self.device))
-            return made
+            results = self._new_outputs(kernel, outputs)
+            worlds = slice(0, self.num_worlds)
+            self._launch(kernel, [*values, *results], self.scratches[0], worlds, torch_stream(self.device))
+            return results
         threads = self._threads()
         key = (kernel, threads, *(value.shape if isinstance(value, Tensor) else value for value in values))
         if key not in self.captured:
             self.captured[key] = self._capture(kernel, values, self._new_outputs(kernel, outputs), threads)
         return self.captured[key]([value for value in values if isinstance(value, Tensor)])
 
-    def step(self, state: Tensor, ctrl: Tensor, num_steps: int) -> tuple[Tensor, Tensor, Forces]:
-        """Next state, evaluation points [N, slots, nq + 2 nv] and the last forces; ctrl may end in applied forces."""
+    def step(self, state: Tensor, ctrl: Tensor, qfrc_applied: Tensor, num_steps: int) -> tuple[Tensor, Tensor, Forces]:
+        """Next state, evaluation points [N, slots, nq + 2 nv] and the last evaluation's forces."""
         nv = self.model.nv
         outputs = {
             "trajectory_out": (num_steps * self.stages, self.model.nq + 2 * nv),
             "state_out": (self.model.nq + nv,),
             **self._forces,
         }
-        trajectory, next_state, *forces, report = self.run(step_kernel, [state, ctrl, num_steps], outputs)
-        self._check(report, state, ctrl, trajectory)
-        return next_state, trajectory, Forces(*forces)
+        inputs = [state, ctrl, qfrc_applied]
+        trajectory, next_state, *forces, report = self.run(step_kernel, [*inputs, num_steps], outputs)
+        self._check(report, inputs, trajectory)
+        return next_state, trajectory, Forces(*forces, solver_iterations=report[:, 1])
 
-    def evaluate(self, state: Tensor, ctrl: Tensor) -> tuple[Tensor, Forces]:
+    def evaluate(self, state: Tensor, ctrl: Tensor, qfrc_applied: Tensor) -> tuple[Tensor, Forces]:
         """Accelerations and forces."""
         outputs = {"qacc_out": (self.model.nv,), **self._forces}
-        qacc, *forces, report = self.run(evaluate_kernel, [state, ctrl], outputs)
-        self._check(report, state, ctrl, None)
-        return qacc, Forces(*forces)
+        inputs = [state, ctrl, qfrc_applied]
+        qacc, *forces, report = self.run(evaluate_kernel, inputs, outputs)
+        self._check(report, inputs, None)
+        return qacc, Forces(*forces, solver_iterations=report[:, 1])
 
     def step_adjoint(
         self,
@@ -124,33 +131,41 @@ class Launch:
         next_bar: Tensor,
         evaluation_bar: Sequence[Tensor | None],
     ) -> list[Tensor]:
-        """Cotangents of state (tangent space), ctrl and parameters, from those of next state and last evaluation."""
+        """Cotangents of state (tangent space), ctrl, qfrc_applied and parameters.
+
+        Args:
+            ctrl: as in `step`.
+            num_steps: as in `step`.
+            trajectory: from `step`.
+            next_bar: cotangents of the next state in the tangent space.
+            evaluation_bar: cotangents of qpos, qvel, qacc and qfrc_constraint of the last evaluation; None for zero.
+        """
         sizes = (self.model.nq, self.model.nv, self.model.nv, self.model.nv)
         zero = next_bar.new_zeros(1, 1)
         pairs = zip(evaluation_bar, sizes, strict=True)
         bars = [zero.expand(self.num_worlds, size) if bar is None else bar for bar, size in pairs]
-        return self.run(step_adjoint_kernel, [ctrl, num_steps, trajectory, next_bar, *bars], self._cotangents(ctrl))
+        return self.run(step_adjoint_kernel, [ctrl, num_steps, trajectory, next_bar, *bars], self._cotangents)
 
     def evaluate_adjoint(self, state: Tensor, ctrl: Tensor, qacc: Tensor, bars: Sequence[Tensor]) -> list[Tensor]:
-        """Cotangents of state (tangent space), ctrl and parameters, from those of qacc and qfrc_constraint."""
+        """Cotangents as in `step_adjoint`, given those of qacc and qfrc_constraint."""
         point = torch.cat([state, qacc], dim=1)[:, None]
-        return self.run(evaluate_adjoint_kernel, [ctrl, point, *bars], self._cotangents(ctrl))
+        return self.run(evaluate_adjoint_kernel, [ctrl, point, *bars], self._cotangents)
 
     def to_tangent(self, state: Tensor, bar: Tensor) -> Tensor:
-        """Cotangents of a state's coordinates in the tangent space."""
+        """Converts cotangents of a state's coordinates to the tangent space."""
         if self.model.nq == self.model.nv:
             return bar
         return self.run(to_tangent_kernel, [state, bar], {"tangent_bar_out": (2 * self.model.nv,)})[0]
 
     def from_tangent(self, state: Tensor, tangent: Tensor) -> Tensor:
-        """The reverse: cotangents in the tangent space, of a state's coordinates."""
+        """Converts cotangents in the tangent space to a state's coordinates."""
         if self.model.nq == self.model.nv:
             return tangent
         return self.run(from_tangent_kernel, [state, tangent], {"raw_bar_out": (self.model.nq + self.model.nv,)})[0]
 
     @property
     def _forces(self) -> dict[str, tuple[int, ...]]:
-        """Outputs of the forward kernels: forces, and each world's report."""
+        """Outputs of both forward kernels: forces, and each world's report."""
         nv, nbody = self.model.nv, self.model.mj_model.nbody
         return {
             "qfrc_constraint_out": (nv,),
@@ -159,21 +174,21 @@ class Launch:
             "report_out": (3,),
         }
 
-    def _cotangents(self, ctrl: Tensor) -> dict[str, tuple[int, ...]]:
+    @property
+    def _cotangents(self) -> dict[str, tuple[int, ...]]:
         """Outputs of the adjoint kernels."""
         return {
             "state_bar_out": (2 * self.model.nv,),
-            "ctrl_bar_out": (ctrl.shape[1],),
+            "ctrl_bar_out": (self.model.nu,),
+            "qfrc_applied_bar_out": (self.model.nv,),
             "parameter_bar_out": (self.model.parameters.size if self.gradient else 1,),
         }
 
-    def _check(self, report: Tensor, state: Tensor, ctrl: Tensor, trajectory: Tensor | None) -> None:
-        """Raises what a forward kernel reports."""
+    def _check(self, report: Tensor, inputs: Sequence[Tensor], trajectory: Tensor | None) -> None:
+        """Raises the error that a forward kernel reports, if any."""
         contacts, _, fault = report.amax(0).tolist()
-        self.iterations[0] = report[:, 1]
         if fault:
-            nu = self.model.nu
-            for name, value in (("state", state), ("ctrl", ctrl[:, :nu]), ("qfrc_applied", ctrl[:, nu:])):
+            for name, value in zip(("state", "ctrl", "qfrc_applied"), inputs, strict=True):
                 check_finite(name, value)
         if contacts > self.model.max_contacts:
             raise ContactOverflowError(contacts, self.model.max_contacts)
@@ -193,7 +208,7 @@ class Launch:
         raise FloatingPointError(f"physics diverged: the next state is not finite in world {world}")
 
     def _threads(self) -> int:
-        """Threads to share the worlds among."""
+        """Number of threads that share the worlds."""
         if self.device.type == "cuda":
             return 1
         return max(1, min(torch.get_num_threads(), self.num_worlds // WORLDS_PER_THREAD))
@@ -201,9 +216,9 @@ class Launch:
     def _capture(
         self, kernel: wp.Kernel, inputs: Sequence[Tensor | int], outputs: list[Tensor], threads: int
     ) -> CapturedLaunch:
-        """Captures a kernel's launch on copies of the inputs, one share of the worlds per thread."""
+        """Captures a kernel's launch on copies of the inputs, with a share of the worlds per thread."""
         while len(self.scratches) < threads:
-            self.scratches.append(make_scratch(self.model, self.num_worlds, str(self.device)))
+            self.scratches.append(make_scratch(self.model.sizes, self.num_worlds, str(self.device)))
         arguments = [*(value.clone() if isinstance(value, Tensor) else value for value in inputs), *outputs]
         bounds = [self.num_worlds * share // threads for share in range(threads + 1)]
         launches = [
@@ -221,7 +236,7 @@ class Launch:
         worlds: slice,
         stream: wp.Stream | None = None,
     ) -> None:
-        """Launches a kernel on some of the worlds; on Warp's own stream if None."""
+        """Launches a kernel on some of the worlds. With `stream` None, uses Warp's own stream."""
         parameters = kernel.adj.args
         inputs = [self.arrays, scratch][: len(parameters) - len(values)]
         for parameter, value in zip(parameters[len(inputs) :], values, strict=True):
@@ -235,7 +250,7 @@ class Launch:
         wp.launch(kernel, dim=worlds.stop - worlds.start, inputs=inputs, device=str(self.device), stream=stream)
 
     def _points(self, trajectory: Tensor) -> Any:  # noqa: ANN401  (a Warp struct instance)
-        """DynamicsPoint points [N, slots, nq + 2 nv] as the struct that kernels take."""
+        """Converts evaluation points [N, slots, nq + 2 nv] to the kernels' struct."""
         struct = EvaluationPoints()
         parts = trajectory.split([self.model.nq, self.model.nv, self.model.nv], dim=2)
         for name, part in zip(("qpos", "qvel", "qacc"), parts, strict=True):
@@ -243,17 +258,17 @@ class Launch:
         return struct
 
     def _new_outputs(self, kernel: wp.Kernel, shapes: dict[str, tuple[int, ...]]) -> list[Tensor]:
-        """Memory for a kernel's outputs; trajectories are world-fastest on CUDA."""
+        """Memory for a kernel's outputs. On CUDA the world index of trajectories varies fastest."""
         types = {parameter.label: parameter.type for parameter in kernel.adj.args}
-        made = []
+        outputs = []
         for name, shape in shapes.items():
             kind = getattr(types[name], "dtype", None)
             options = {"dtype": torch.int32 if kind is wp.int32 else dtype, "device": self.device}
             if types[name] is EvaluationPoints and self.device.type == "cuda":
-                made.append(torch.empty((*shape, self.num_worlds), **options).permute(2, 0, 1))
+                outputs.append(torch.empty((*shape, self.num_worlds), **options).permute(2, 0, 1))
             else:
-                made.append(torch.empty((self.num_worlds, *shape), **options))
-        return made
+                outputs.append(torch.empty((self.num_worlds, *shape), **options))
+        return outputs
 
 
 def check_finite(name: str, value: Tensor) -> None:
@@ -265,5 +280,5 @@ def check_finite(name: str, value: Tensor) -> None:
 
 
 def as_warp(value: Tensor, kind: wp.array) -> wp.array:
-    """A tensor's memory as the array that a kernel's argument asks for, without gradient."""
+    """A tensor's memory as the array type of a kernel's argument, without gradient."""
     return wp.from_torch(value, dtype=kind.dtype, requires_grad=False)

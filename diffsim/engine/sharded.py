@@ -1,8 +1,8 @@
-"""The worlds of one task, shared among processes: each simulates its own, and all of them see all.
+"""One task with its worlds split among processes: each process simulates its share and receives all results.
 
-Physics and its gradient, nearly all of the work, is split; what is small, states and gradients by them, is passed
-around, and networks are evaluated for all worlds by every process. A run is therefore what it would be in one process,
-whatever the algorithm.
+The processes split the physics and its gradient, which is nearly all of the work. They exchange states and their
+gradients, and each evaluates the networks for all worlds. With any algorithm, a run gives the same result as in one
+process.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ from diffsim.tasks.task import Task
 
 
 def shard(task: Task) -> Task:
-    """A task of the worlds of all processes of the default group (`torch.distributed`), of which `task` has this one's.
+    """Makes one task from the worlds of all processes of the default group (`torch.distributed`).
 
     All processes must make the same calls in the same order, with the same arguments, and so draw the same random
     numbers. World n belongs to process n // task.num_envs.
 
     Args:
-        task: as many copies as every other process has, on the simulator; itself left as it is.
+        task: the worlds of this process, equally many in each process, on the simulator. It is not changed.
 
     Raises: ValueError if there is no process group, or the simulator does not run the task.
     """
     if not task.simulated:
-        raise ValueError(f"task must be one that the simulator runs, got {type(task).__name__}")
+        raise ValueError(f"task must run on the simulator, got {type(task).__name__}")
     if not distributed.is_initialized():
         raise ValueError("shard needs a process group: see torch.distributed.init_process_group")
     whole = copy(task)
     whole.num_envs = task.num_envs * distributed.get_world_size()
-    # It answers every call that a task makes.
+    # It has all methods of `Simulator` that a task calls.
     whole.simulator = ShardedSimulator(task.simulator)  # pyright: ignore[reportAttributeAccessIssue]
     return whole
 
 
 class ShardedSimulator:
-    """What a task asks of `Simulator`, for the worlds of all processes: arguments, results and errors are the same.
+    """`Simulator`'s methods that a task calls, for the worlds of all processes, with the same arguments and errors.
 
     Args:
-        simulator: of this process's worlds.
+        simulator: simulates the worlds of this process.
     """
 
     def __init__(self, simulator: Simulator) -> None:
@@ -64,18 +64,18 @@ class ShardedSimulator:
     def advance(
         self, state: Tensor, ctrl: Tensor, num_steps: int = 1, *, qfrc_applied: Tensor | None = None
     ) -> tuple[Tensor, DynamicsPoint]:
-        """Next state, and the last evaluation on the way."""
+        """Next state, and the last evaluation, without solver iterations."""
 
         def own(state: Tensor, ctrl: Tensor, force: Tensor | None) -> Sequence[Tensor]:
             next_state, evaluation = self.simulator.advance(state, ctrl, num_steps, qfrc_applied=force)
-            return [next_state, *evaluation]
+            return [next_state, *evaluation[:-1]]
 
         next_state, *evaluation = self._share(own, state, ctrl, qfrc_applied)
         return next_state, DynamicsPoint(*evaluation)
 
     def forward(self, state: Tensor, ctrl: Tensor) -> DynamicsPoint:
-        """Evaluates the dynamics without moving."""
-        return DynamicsPoint(*self._share(self.simulator.forward, state, ctrl))
+        """Evaluates the dynamics without a step."""
+        return DynamicsPoint(*self._share(lambda *own: self.simulator.forward(*own)[:-1], state, ctrl))
 
     def xpos(self, qpos: Tensor, bodies: Sequence[str | int]) -> Tensor:
         """World positions of bodies' origins, [N, len(bodies), 3] m."""
@@ -98,7 +98,7 @@ class ShardedSimulator:
         return self._share(lambda *own: [self.simulator.cvel(*own)], qpos, qvel)[0]
 
     def _share(self, call: Callable[..., Sequence[Tensor]], *arguments: Tensor | None) -> list[Tensor]:
-        """Results of `call` for all worlds, of which this process computes its own."""
+        """Results of `call` for all worlds; each process calls it with its own rows of the arguments."""
         for argument in arguments:
             if argument is not None and len(argument) != self.num_worlds:
                 raise ValueError(f"arguments must have {self.num_worlds} rows, got {len(argument)}")
@@ -106,14 +106,14 @@ class ShardedSimulator:
         try:
             own = call(*(None if whole is None else _OwnWorlds.apply(whole, rank, count) for whole in arguments))
         except (ValueError, FloatingPointError) as error:
-            raise type(error)(f"{error}, of those that begin at {rank * count}") from error
+            raise type(error)(f"{error}, counted from world {rank * count}") from error
         packed = torch.cat([part.flatten(1) for part in own], dim=1)
         parts = _AllWorlds.apply(packed, rank).split([part[0].numel() for part in own], dim=1)
         return [part.view(self.num_worlds, *like.shape[1:]) for part, like in zip(parts, own, strict=True)]
 
 
 class _OwnWorlds(torch.autograd.Function):
-    """Of rows for all worlds, those of this process; their gradient is put together from all processes."""
+    """Selects this process's rows; the gradient gathers the rows of all processes."""
 
     @staticmethod
     def forward(ctx: Any, whole: Tensor, rank: int, count: int) -> Tensor:  # noqa: ANN401, D102
@@ -126,7 +126,7 @@ class _OwnWorlds(torch.autograd.Function):
 
 
 class _AllWorlds(torch.autograd.Function):
-    """Rows for all worlds, of which each process has its own; of the gradient, the same in all, it keeps its part."""
+    """Gathers the rows of all processes; the gradient, equal in all processes, keeps this process's rows."""
 
     @staticmethod
     def forward(ctx: Any, own: Tensor, rank: int) -> Tensor:  # noqa: ANN401, D102
@@ -140,7 +140,7 @@ class _AllWorlds(torch.autograd.Function):
 
 
 def _gather(own: Tensor) -> Tensor:
-    """Rows of all processes, one below the other."""
+    """Concatenates the rows of all processes."""
     parts = [torch.empty_like(own, memory_format=torch.contiguous_format) for _ in range(distributed.get_world_size())]
     distributed.all_gather(parts, own.contiguous())
     return torch.cat(parts)

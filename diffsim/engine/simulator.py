@@ -1,4 +1,4 @@
-"""MuJoCo physics in torch autograd: the only file where autograd meets Warp."""
+"""MuJoCo physics in torch autograd. This is the only file that uses both autograd and Warp."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,10 +16,10 @@ from diffsim.types import dtype
 
 
 class DynamicsPoint(NamedTuple):
-    """A point where the dynamics were evaluated, and the result; differentiable.
+    """The last evaluation of the dynamics in a physics step, and its results; differentiable.
 
-    After a physics step C MuJoCo's derived quantities (`xpos`, `qfrc_constraint`, ...) belong to its last evaluation:
-    the start of the last Euler step, or the fourth stage of the last Runge-Kutta step.
+    For Euler it is at the start of the last step, for Runge-Kutta at the fourth stage of the last step. After a step,
+    C MuJoCo's derived quantities (`xpos`, `qfrc_constraint`, ...) belong to this evaluation.
 
     Attributes:
         qpos: [N, nq] m, rad.
@@ -28,7 +28,9 @@ class DynamicsPoint(NamedTuple):
         qfrc_constraint: [N, nv] N, N m.
         qfrc_actuator: [N, nv] N, N m; held constant.
         cfrc_ext: [N, nbody, 6] contact forces on bodies: torque about the centre of mass of the body's tree, force, in
-            N m and N (`cfrc_ext` as `mj_rnePostConstraint` leaves it); held constant.
+            N m and N (`cfrc_ext` as computed by `mj_rnePostConstraint`); held constant.
+        solver_iterations: [N] int32, largest number of Newton iterations in any evaluation of the call, a diagnostic;
+            None if the call did not run on a `Simulator` of this process.
     """
 
     qpos: Tensor
@@ -37,16 +39,17 @@ class DynamicsPoint(NamedTuple):
     qfrc_constraint: Tensor
     qfrc_actuator: Tensor
     cfrc_ext: Tensor
+    solver_iterations: Tensor | None = None
 
 
 class Simulator:
     """Copies of one model, stepped together and differentiable through torch autograd.
 
     A state is `[qpos, qvel]`, one row per world, in `diffsim.dtype`. Calls keep no state: the same inputs give the
-    same bits. A quaternion's gradient is that of the function that normalizes it first, as MuJoCo does.
+    same bits. Quaternions are normalized first, as in MuJoCo, and their gradient includes the normalization.
 
     Args:
-        model: what to simulate.
+        model: the model.
         num_worlds: number of copies, N >= 1.
         device: "cpu" or a CUDA device that torch and Warp both see.
 
@@ -63,11 +66,7 @@ class Simulator:
         self.num_worlds = num_worlds
         self.device = _checked_device(device)
         self.launch = Launch(model, num_worlds, self.device)
-
-    @property
-    def solver_iterations(self) -> Tensor:
-        """[N] Newton iterations that the hardest evaluation of the last call took; a diagnostic."""
-        return self.launch.iterations[0]
+        self._no_force = torch.zeros(num_worlds, model.nv, dtype=dtype, device=self.device)
 
     def step(
         self,
@@ -87,15 +86,15 @@ class Simulator:
             qfrc_applied: [N, nv] N, N m, generalized forces held over the steps (`data.qfrc_applied`); differentiable.
             parameters: values for fields of the model, differentiable: body_mass [nbody], body_inertia [nbody, 3],
                 geom_friction [ngeom, 3], dof_damping [nv], dof_armature [nv], jnt_stiffness [njnt],
-                actuator_gainprm and actuator_biasprm [nu, 10], gravity [3]; each of that shape for all worlds alike,
-                or with a leading [N]. Units are MuJoCo's. What the compiler derived from a field stays as it was.
+                actuator_gainprm and actuator_biasprm [nu, 10], gravity [3]; each of that shape for all worlds, or with
+                a leading [N]. Units are MuJoCo's. Quantities that MuJoCo's compiler derived from a field do not change.
 
         Returns: next state, [N, nq + nv].
 
         Raises:
             TypeError, ValueError: an argument has a wrong type, shape, dtype or device, or is not finite.
-            ContactOverflowError: there were more contacts than the model has room for.
-            FloatingPointError: the physics diverged; names world, time step and array.
+            ContactOverflowError: there were more contacts than the model's `max_contacts`.
+            FloatingPointError: the physics diverged; the message names world, time step and array.
         """
         return self.advance(state, ctrl, num_steps, qfrc_applied=qfrc_applied, parameters=parameters)[0]
 
@@ -108,10 +107,10 @@ class Simulator:
         qfrc_applied: Tensor | None = None,
         parameters: Mapping[str, Tensor] | None = None,
     ) -> tuple[Tensor, DynamicsPoint]:
-        """`step`, and the last evaluation on the way (where MuJoCo's derived quantities are left)."""
+        """As `step`; also returns the last evaluation."""
         self._check_inputs(state, ctrl, num_steps)
-        inputs = self._with_applied(ctrl, qfrc_applied)
-        next_state, *evaluation = _Step.apply(self, state, inputs, num_steps, self._vector(parameters))
+        force = self._force(qfrc_applied)
+        next_state, *evaluation = _Step.apply(self, state, ctrl, force, num_steps, self._vector(parameters))
         return next_state, DynamicsPoint(*evaluation)
 
     def forward(
@@ -122,11 +121,10 @@ class Simulator:
         qfrc_applied: Tensor | None = None,
         parameters: Mapping[str, Tensor] | None = None,
     ) -> DynamicsPoint:
-        """Evaluates the dynamics without moving (`mj_forward`). Arguments and errors as for `step`."""
+        """Evaluates the dynamics without a step (`mj_forward`). Arguments and errors are those of `step`."""
         self._check_inputs(state, ctrl)
         nq = self.model.nq
-        inputs = self._with_applied(ctrl, qfrc_applied)
-        results = _Evaluate.apply(self, state, inputs, self._vector(parameters))
+        results = _Evaluate.apply(self, state, ctrl, self._force(qfrc_applied), self._vector(parameters))
         return DynamicsPoint(state[:, :nq], state[:, nq:], *results)
 
     def linearize(
@@ -141,13 +139,13 @@ class Simulator:
         state, ctrl = state.detach(), ctrl.detach()
         size = 2 * self.model.nv
         launch = self.launch.with_parameters(self._vector(parameters))
-        trajectory = launch.step(state, ctrl, num_steps)[1]
+        trajectory = launch.step(state, ctrl, self._no_force, num_steps)[1]
         a = state.new_zeros(self.num_worlds, size, size)
         b = state.new_zeros(self.num_worlds, size, self.model.nu)
         for row in range(size):
             unit = state.new_zeros(self.num_worlds, size)
             unit[:, row] = 1
-            a[:, row], b[:, row], _ = launch.step_adjoint(ctrl, num_steps, trajectory, unit, [None] * 4)
+            a[:, row], b[:, row], *_ = launch.step_adjoint(ctrl, num_steps, trajectory, unit, [None] * 4)
         return a, b
 
     def xpos(self, qpos: Tensor, bodies: Sequence[str | int]) -> Tensor:
@@ -158,7 +156,7 @@ class Simulator:
             bodies: names or ids.
 
         Returns: [N, len(bodies), 3] m, differentiable in qpos.
-        Raises: KeyError if there is no such body, listing those there are; ValueError as `step`.
+        Raises: KeyError if there is no such body, with a list of the bodies; ValueError as `step`.
         """
         ids = [self._element(mujoco.mjtObj.mjOBJ_BODY, body) for body in bodies]
         return self._points(qpos, ids, [(0.0, 0.0, 0.0)] * len(ids))
@@ -226,18 +224,18 @@ class Simulator:
         raise KeyError(f"{word} must be one of {names} or an id below {count}, got {name!r}")
 
     def _vector(self, parameters: Mapping[str, Tensor] | None) -> Tensor | None:
-        """Checked parameters as the kernels' vector, with its graph; None for the model's own."""
+        """Checks the parameters and converts them to the kernels' vector, differentiably; None for the model's own."""
         if not parameters:
             return None
         self.model.parameters.check(parameters, self.num_worlds, self.device)
         return self.model.parameters.vector(parameters, self.device)
 
-    def _with_applied(self, ctrl: Tensor, qfrc_applied: Tensor | None) -> Tensor:
-        """Controls, followed by the checked applied forces if there are any: what the kernels take as controls."""
+    def _force(self, qfrc_applied: Tensor | None) -> Tensor:
+        """The checked applied forces; zeros for None."""
         if qfrc_applied is None:
-            return ctrl
+            return self._no_force
         self._check("qfrc_applied", qfrc_applied, self.model.nv)
-        return torch.cat([ctrl, qfrc_applied], dim=1)
+        return qfrc_applied
 
     def _check_inputs(self, state: Tensor, ctrl: Tensor, num_steps: int = 1) -> None:
         self._check("state", state, self.model.nq + self.model.nv)
@@ -277,14 +275,15 @@ class _Step(torch.autograd.Function):
         sim: Simulator,
         state: Tensor,
         ctrl: Tensor,
+        force: Tensor,
         num_steps: int,
         vector: Tensor | None,
     ) -> tuple[Tensor, ...]:
         ctx.set_materialize_grads(False)
-        next_state, trajectory, forces = sim.launch.with_parameters(vector).step(state, ctrl, num_steps)
+        next_state, trajectory, forces = sim.launch.with_parameters(vector).step(state, ctrl, force, num_steps)
         ctx.sim, ctx.num_steps = sim, num_steps
         ctx.save_for_backward(state, ctrl, vector, next_state, trajectory)
-        ctx.mark_non_differentiable(forces.qfrc_actuator, forces.cfrc_ext)
+        ctx.mark_non_differentiable(forces.qfrc_actuator, forces.cfrc_ext, forces.solver_iterations)
         nq, nv = sim.model.nq, sim.model.nv
         last = trajectory[:, -1]
         return next_state, last[:, :nq].clone(), last[:, nq:-nv].clone(), last[:, -nv:].clone(), *forces
@@ -293,14 +292,16 @@ class _Step(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:  # noqa: ANN401, D102
         state, ctrl, vector, next_state, trajectory = ctx.saved_tensors
-        launch = ctx.sim.launch.with_parameters(vector, ctx.needs_input_grad[4])
+        launch = ctx.sim.launch.with_parameters(vector, ctx.needs_input_grad[5])
         next_grad, *evaluation_grads = grads[:5]
         if next_grad is None:
             next_bar = state.new_zeros(launch.num_worlds, 2 * launch.model.nv)
         else:
             next_bar = launch.to_tangent(next_state, next_grad)
         bars = launch.step_adjoint(ctrl, ctx.num_steps, trajectory, next_bar, evaluation_grads)
-        return None, launch.from_tangent(state, bars[0]), bars[1], None, _vector_grad(ctx, vector, bars[2], 4)
+        state_bar, ctrl_bar, force_bar, vector_bar = bars
+        vector_grad = _vector_grad(ctx, vector, vector_bar, 5)
+        return None, launch.from_tangent(state, state_bar), ctrl_bar, force_bar, None, vector_grad
 
 
 class _Evaluate(torch.autograd.Function):
@@ -312,32 +313,40 @@ class _Evaluate(torch.autograd.Function):
         sim: Simulator,
         state: Tensor,
         ctrl: Tensor,
+        force: Tensor,
         vector: Tensor | None,
     ) -> tuple[Tensor, ...]:
-        qacc, forces = sim.launch.with_parameters(vector).evaluate(state, ctrl)
+        qacc, forces = sim.launch.with_parameters(vector).evaluate(state, ctrl, force)
         ctx.sim = sim
         ctx.save_for_backward(state, ctrl, vector, qacc)
-        ctx.mark_non_differentiable(forces.qfrc_actuator, forces.cfrc_ext)
+        ctx.mark_non_differentiable(forces.qfrc_actuator, forces.cfrc_ext, forces.solver_iterations)
         return qacc, *forces
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401, D102
         state, ctrl, vector, qacc = ctx.saved_tensors
-        launch = ctx.sim.launch.with_parameters(vector, ctx.needs_input_grad[3])
+        launch = ctx.sim.launch.with_parameters(vector, ctx.needs_input_grad[4])
         bars = launch.evaluate_adjoint(state, ctrl, qacc, grads[:2])
-        return None, launch.from_tangent(state, bars[0]), bars[1], _vector_grad(ctx, vector, bars[2], 3)
+        state_bar, ctrl_bar, force_bar, vector_bar = bars
+        return (
+            None,
+            launch.from_tangent(state, state_bar),
+            ctrl_bar,
+            force_bar,
+            _vector_grad(ctx, vector, vector_bar, 4),
+        )
 
 
 def _vector_grad(ctx: Any, vector: Tensor | None, bar: Tensor, index: int) -> Tensor | None:  # noqa: ANN401
-    """Gradient of the parameters: per world, or summed over worlds that share them."""
+    """Gradient of the parameters: per world, or summed over the worlds that share them."""
     if vector is None or not ctx.needs_input_grad[index]:
         return None
     return bar if vector.dim() == 2 else bar.sum(0)
 
 
 class _Points(torch.autograd.Function):
-    """`Simulator.xpos` and `Simulator.site_xpos`."""
+    """`Simulator.xpos`, `Simulator.xipos` and `Simulator.site_xpos`."""
 
     @staticmethod
     def forward(  # noqa: D102

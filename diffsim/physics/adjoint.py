@@ -1,15 +1,15 @@
-"""A physics step, backward: cotangents of the state and the controls, from those of the next state and evaluations.
+"""Adjoint kernels of the step and of one evaluation: cotangents of inputs from cotangents of outputs.
 
-Inside, cotangents of positions live in the tangent space (`mj_integratePos`); they are turned into those of the
-coordinates of qpos only where they leave.
+They hold cotangents of positions in the tangent space (`mj_integratePos`). `to_tangent_kernel` and
+`from_tangent_kernel` convert from and to cotangents of the coordinates of qpos.
 """
 
 import warp as wp
 
+from diffsim.collision.gradient_call import calls_gradient
 from diffsim.physics.bias import moving_frames
 from diffsim.physics.constraint import row_forces
 from diffsim.physics.forward import constraint_rows
-from diffsim.physics.gradient_call import calls_gradient
 from diffsim.physics.implicit import implicit_acceleration, implicit_adjoint
 from diffsim.physics.inertia import mass_matrix
 from diffsim.physics.integrate import (
@@ -45,7 +45,7 @@ def add(n: int, x: wp.array(dtype=real), y: wp.array(dtype=real)):
 
 @wp.func
 def load_point(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int):
-    """Makes a slot the evaluation point, with what its gradient needs: frames, mass matrix, constraint rows."""
+    """Sets the evaluation point to a slot, and fills what its gradient needs: frames, mass matrix, constraint rows."""
     copy(m.nq, t.qpos[world, slot], s.qpos[world])
     copy(m.nv, t.qvel[world, slot], s.qvel[world])
     copy(m.nv, t.qacc[world, slot], s.qacc[world])
@@ -57,14 +57,14 @@ def load_point(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot
 
 @calls_gradient
 def evaluation_adjoint(m: ModelArrays, s: Scratch, world: int):
-    """Adds to qpos_bar, qvel_bar and ctrl_bar, given qacc_bar and constraint_bar. Needs the loaded point."""
+    """Adds to qpos_bar, qvel_bar, ctrl_bar and applied_bar, given qacc_bar and constraint_bar. Needs `load_point`."""
     solve_virtual_velocity(m, s, world)
     virtual_power_gradient(m, s, world)
 
 
 @calls_gradient
 def euler_adjoint(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int):
-    """From next_*_bar to state_*_bar, through `euler_step`; adds to what qacc_bar, qpos_bar and qvel_bar hold."""
+    """Adjoint of `euler_step`: from next_*_bar to state_*_bar, given the evaluation's own cotangents."""
     load_point(m, s, t, world, slot)
     if m.implicit == 1:
         implicit_acceleration(m, s, world)
@@ -112,7 +112,7 @@ def tangent_rate_adjoint(
     step_bar: wp.array(dtype=real),
     qvel_bar: wp.array(dtype=real),
 ):
-    """Adds to step_bar and qvel_bar, given rate_bar, through `tangent_rate`."""
+    """Adjoint of `tangent_rate`: adds to step_bar and qvel_bar, given rate_bar."""
     for joint in range(m.njnt):
         dof = m.jnt_dofadr[joint]
         kind = m.jnt_type[joint]
@@ -132,10 +132,9 @@ def tangent_rate_adjoint(
 
 @calls_gradient
 def runge_kutta_adjoint(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int):
-    """From next_*_bar to state_*_bar, through `runge_kutta_step`.
+    """Adjoint of `runge_kutta_step`: from next_*_bar to state_*_bar, given the fourth evaluation's own cotangents.
 
-    The fourth stage's adjoint adds to what qacc_bar, qpos_bar and qvel_bar hold. rate_bar and acceleration_step_bar
-    carry the cotangents that a stage's rate and acceleration get from the stage after it.
+    step_bar and acceleration_step_bar carry the cotangents of a stage's rate and acceleration from the next stage.
     """
     stage_rates(m, s, t, world, slot)
     copy(m.nv, s.next_qvel_bar[world], s.state_qvel_bar[world])
@@ -200,12 +199,22 @@ def load_evaluation_cotangents(
     qacc_bar: wp.array2d(dtype=real),
     constraint_bar: wp.array2d(dtype=real),
 ):
-    """Starts the evaluation's cotangents with those of its own outputs."""
+    """Sets the evaluation's cotangents to those of its outputs."""
     clear(m.nv, s.qpos_bar[world])
     tangent_from_raw(m, qpos, qpos_bar[world], s.qpos_bar[world])
     copy(m.nv, qvel_bar[world], s.qvel_bar[world])
     copy(m.nv, qacc_bar[world], s.qacc_bar[world])
     copy(m.nv, constraint_bar[world], s.constraint_bar[world])
+
+
+@wp.func
+def load_controls(m: ModelArrays, s: Scratch, world: int, ctrl: wp.array(dtype=real)):
+    """Sets the controls, and clears the cotangents of controls, applied forces and parameters."""
+    copy(m.nu, ctrl, s.ctrl[world])
+    clear(m.nu, s.ctrl_bar[world])
+    clear(m.nv, s.applied_bar[world])
+    if m.parameter_gradient == 1:
+        clear(s.parameter_bar.shape[1], s.parameter_bar[world])
 
 
 @wp.kernel
@@ -223,9 +232,10 @@ def step_adjoint_kernel(
     qvel_bar_in: wp.array2d(dtype=real),
     qacc_bar_in: wp.array2d(dtype=real),
     constraint_bar_in: wp.array2d(dtype=real),
-    # cotangents out: of the state in the tangent space [world, 2 nv], of the controls, and if asked for of parameters
+    # cotangents out: state in the tangent space [world, 2 nv], controls, applied forces, on request parameters
     state_bar_out: wp.array2d(dtype=real),
     ctrl_bar_out: wp.array2d(dtype=real),
+    qfrc_applied_bar_out: wp.array2d(dtype=real),
     parameter_bar_out: wp.array2d(dtype=real),
 ):
     """The adjoint of `step_kernel`."""
@@ -233,12 +243,7 @@ def step_adjoint_kernel(
     stages = int(1)
     if m.integrator == RK4:
         stages = 4
-    for i in range(m.nu):
-        s.ctrl[world, i] = ctrl_in[world, i]
-        s.ctrl_bar[world, i] = real(0.0)
-    clear(m.nv, s.applied_bar[world])
-    if m.parameter_gradient == 1:
-        clear(parameter_bar_out.shape[1], s.parameter_bar[world])
+    load_controls(m, s, world, ctrl_in[world])
     for dof in range(m.nv):
         s.next_qpos_bar[world, dof] = next_bar_in[world, dof]
         s.next_qvel_bar[world, dof] = next_bar_in[world, m.nv + dof]
@@ -260,10 +265,8 @@ def step_adjoint_kernel(
     for dof in range(m.nv):
         state_bar_out[world, dof] = s.next_qpos_bar[world, dof]
         state_bar_out[world, m.nv + dof] = s.next_qvel_bar[world, dof]
-    for i in range(m.nu):
-        ctrl_bar_out[world, i] = s.ctrl_bar[world, i]
-    for i in range(ctrl_bar_out.shape[1] - m.nu):
-        ctrl_bar_out[world, m.nu + i] = s.applied_bar[world, i]
+    copy(m.nu, s.ctrl_bar[world], ctrl_bar_out[world])
+    copy(m.nv, s.applied_bar[world], qfrc_applied_bar_out[world])
     if m.parameter_gradient == 1:
         copy(parameter_bar_out.shape[1], s.parameter_bar[world], parameter_bar_out[world])
 
@@ -279,19 +282,15 @@ def evaluate_adjoint_kernel(
     # cotangents in
     qacc_bar_in: wp.array2d(dtype=real),
     constraint_bar_in: wp.array2d(dtype=real),
-    # cotangents out: of the state in the tangent space [world, 2 nv], of the controls, and if asked for of parameters
+    # cotangents out: state in the tangent space [world, 2 nv], controls, applied forces, on request parameters
     state_bar_out: wp.array2d(dtype=real),
     ctrl_bar_out: wp.array2d(dtype=real),
+    qfrc_applied_bar_out: wp.array2d(dtype=real),
     parameter_bar_out: wp.array2d(dtype=real),
 ):
     """The adjoint of `evaluate_kernel`."""
     world = wp.tid()
-    for i in range(m.nu):
-        s.ctrl[world, i] = ctrl_in[world, i]
-        s.ctrl_bar[world, i] = real(0.0)
-    clear(m.nv, s.applied_bar[world])
-    if m.parameter_gradient == 1:
-        clear(parameter_bar_out.shape[1], s.parameter_bar[world])
+    load_controls(m, s, world, ctrl_in[world])
     clear(m.nv, s.qpos_bar[world])
     clear(m.nv, s.qvel_bar[world])
     copy(m.nv, qacc_bar_in[world], s.qacc_bar[world])
@@ -301,10 +300,8 @@ def evaluate_adjoint_kernel(
     for dof in range(m.nv):
         state_bar_out[world, dof] = s.qpos_bar[world, dof]
         state_bar_out[world, m.nv + dof] = s.qvel_bar[world, dof]
-    for i in range(m.nu):
-        ctrl_bar_out[world, i] = s.ctrl_bar[world, i]
-    for i in range(ctrl_bar_out.shape[1] - m.nu):
-        ctrl_bar_out[world, m.nu + i] = s.applied_bar[world, i]
+    copy(m.nu, s.ctrl_bar[world], ctrl_bar_out[world])
+    copy(m.nv, s.applied_bar[world], qfrc_applied_bar_out[world])
     if m.parameter_gradient == 1:
         copy(parameter_bar_out.shape[1], s.parameter_bar[world], parameter_bar_out[world])
 
@@ -318,7 +315,7 @@ def to_tangent_kernel(
     # out
     tangent_bar_out: wp.array2d(dtype=real),
 ):
-    """Cotangents of a state's coordinates [world, nq + nv] as cotangents in the tangent space [world, 2 nv]."""
+    """Converts cotangents of a state's coordinates [world, nq + nv] to the tangent space [world, 2 nv]."""
     world = wp.tid()
     clear(m.nv, tangent_bar_out[world])
     tangent_from_raw(m, state_in[world], raw_bar_in[world], tangent_bar_out[world])
@@ -335,7 +332,7 @@ def from_tangent_kernel(
     # out
     raw_bar_out: wp.array2d(dtype=real),
 ):
-    """Cotangents in the tangent space [world, 2 nv] as cotangents of a state's coordinates [world, nq + nv]."""
+    """Converts cotangents in the tangent space [world, 2 nv] to a state's coordinates [world, nq + nv]."""
     world = wp.tid()
     raw_from_tangent(m, state_in[world], tangent_bar_in[world], raw_bar_out[world])
     for dof in range(m.nv):

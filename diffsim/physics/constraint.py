@@ -1,30 +1,48 @@
-"""Constraint rows: what every soft constraint puts before the solver, and the force law it obeys.
+"""Constraint rows: the solver's input from every soft constraint, and their force law.
 
-    f_i = -D_i (J_i a - aref_i) where it acts, else 0 (or a constant for dry friction)
+    f_i = -D_i (J_i a - aref_i) where the row is active, else 0 (or a constant for dry friction)
     aref_i = -b J_i v - k d_i r_i,    D_i = d_i / ((1 - d_i) A_i),    d_i = d(|r_i|)
 
 Connect and weld constraints also subtract dJ_i/dt v from aref_i, and share the |r| of all their rows.
-Three kinds of row: EQUALITY acts both ways, UNILATERAL only pushes, FRICTION saturates at its loss. Which joint,
-contact or equality a row belongs to (its source and index) is needed only for gradients.
+A row has a kind, which selects the force law, a state on that law, and a source with an index: the element of the model
+that the row belongs to. Only gradients need the source and the index.
 Source: MuJoCo documentation, Computation, constraint model; Modeling, solver parameters.
 """
 
+import mujoco
 import warp as wp
 
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
 from diffsim.types import HALF, ONE, ZERO, real, vec2
 
-EQUALITY = wp.constant(0)
-UNILATERAL = wp.constant(1)
-FRICTION = wp.constant(2)
+# Kinds of rows.
+EQUALITY = wp.constant(0)  # pushes and pulls
+UNILATERAL = wp.constant(1)  # only pushes
+FRICTION = wp.constant(2)  # saturates at its limit
+
+# States of rows, named after MuJoCo's, which describe the row's cost as a function of the residual J_i a - aref_i.
+SATISFIED = wp.constant(int(mujoco.mjtConstraintState.mjCNSTRSTATE_SATISFIED))  # no force
+QUADRATIC = wp.constant(int(mujoco.mjtConstraintState.mjCNSTRSTATE_QUADRATIC))  # the force is linear in the residual
+LINEAR_NEG = wp.constant(int(mujoco.mjtConstraintState.mjCNSTRSTATE_LINEARNEG))  # residual < 0: friction at +limit
+LINEAR_POS = wp.constant(int(mujoco.mjtConstraintState.mjCNSTRSTATE_LINEARPOS))  # residual > 0: friction at -limit
+
+# Sources of rows; the comment names what the row's index counts.
+JOINT_LIMIT = wp.constant(0)  # slide and hinge joints
+BALL_LIMIT = wp.constant(1)  # ball joints
+DOF_FRICTION = wp.constant(2)  # dofs
+CONTACT = wp.constant(3)  # contacts
+CONNECT_OR_WELD = wp.constant(4)  # connect and weld constraints
+JOINT_EQUALITY = wp.constant(5)  # joint constraints
+TENDON_LIMIT = wp.constant(6)  # tendons
+TENDON_FRICTION = wp.constant(7)  # tendons
 
 TINY = wp.constant(real(1.0e-15))
 
 
 @wp.func
 def impedance(m: ModelArrays, params: int, size: real) -> vec2:
-    """d(|r|) and its derivative with respect to |r|, from solimp."""
+    """d(|r|) and its derivative by |r|, from solimp."""
     low = m.solver_impedance[params, 0]
     high = m.solver_impedance[params, 1]
     width = m.solver_impedance[params, 2]
@@ -86,7 +104,7 @@ def add_row(
 
 @wp.func
 def damp_rows(m: ModelArrays, s: Scratch, world: int):
-    """Adds -b J v to the reference accelerations, once the Jacobians are there."""
+    """Adds -b J v to the reference accelerations. Needs the Jacobians."""
     for row in range(s.row_count[world]):
         rate = row_dot(m, s, world, row, s.qvel[world])
         s.row_aref[world, row] = s.row_aref[world, row] - row_damping(m, s, world, row) * rate
@@ -109,51 +127,51 @@ def row_damping(m: ModelArrays, s: Scratch, world: int, row: int) -> real:
 
 @wp.func
 def row_state(s: Scratch, world: int, row: int, residual: real) -> int:
-    """1 where the force is linear in the residual J a - aref, 0 where there is none, 2 and 3 at the friction limit."""
+    """The state of a row at a residual J a - aref."""
     kind = s.row_kind[world, row]
     if kind == UNILATERAL:
         if residual < ZERO:
-            return 1
-        return 0
+            return QUADRATIC
+        return SATISFIED
     if kind == FRICTION:
         bound = s.row_limit[world, row] / s.row_stiffness[world, row]
         if residual <= -bound:
-            return 2
+            return LINEAR_NEG
         if residual >= bound:
-            return 3
-    return 1
+            return LINEAR_POS
+    return QUADRATIC
 
 
 @wp.func
 def row_law(s: Scratch, world: int, row: int, state: int, residual: real) -> real:
     """Force of a row in a state."""
-    if state == 1:
+    if state == QUADRATIC:
         return -s.row_stiffness[world, row] * residual
-    if state == 2:
+    if state == LINEAR_NEG:
         return s.row_limit[world, row]
-    if state == 3:
+    if state == LINEAR_POS:
         return -s.row_limit[world, row]
     return ZERO
 
 
 @wp.func
 def row_forces(m: ModelArrays, s: Scratch, world: int, qacc: wp.array(dtype=real)) -> int:
-    """Fills each row's residual, state and force at an acceleration; 1 if there is a force."""
-    some = int(0)
+    """Fills each row's residual, state and force at an acceleration. Returns 1 if any row exerts a force."""
+    any_force = int(0)
     for row in range(s.row_count[world]):
         residual = row_dot(m, s, world, row, qacc) - s.row_aref[world, row]
         state = row_state(s, world, row, residual)
         s.row_residual[world, row] = residual
         s.row_state[world, row] = state
         s.row_force[world, row] = row_law(s, world, row, state, residual)
-        if state > 0:
-            some = 1
-    return some
+        if state != SATISFIED:
+            any_force = 1
+    return any_force
 
 
 @wp.func
 def move_rows(s: Scratch, world: int, alpha: real):
-    """`row_forces` after a step of qacc by alpha along the direction that row_along was filled for."""
+    """Updates `row_forces` after a step of qacc by alpha along the search direction. Needs row_along."""
     for row in range(s.row_count[world]):
         residual = s.row_residual[world, row] + alpha * s.row_along[world, row]
         state = row_state(s, world, row, residual)

@@ -1,6 +1,6 @@
-"""Contacts: which geoms touch, and the rows of their friction pyramids.
+"""Contacts: detection, and the rows of their friction pyramids.
 
-A contact's components of a twist difference x of its two bodies, at its point and in its frame, are
+In a contact's frame, at its point, the difference x of the two bodies' twists has the components
 
     u(x) = (n . v, t1 . v, t2 . v, n . w, t1 . w, t2 . w)
 
@@ -10,21 +10,18 @@ Source: MuJoCo documentation, Computation, contact and friction cones (pyramidal
 
 import warp as wp
 
-from diffsim.collision.geometry import contact_frame, contact_geometry
-from diffsim.physics.constraint import UNILATERAL, add_row
+from diffsim.collision.geometry import PLANE, Geom, contact_frame, contact_geometry
+from diffsim.physics.constraint import CONTACT, UNILATERAL, add_row
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import quat_mul, quat_to_mat, rotate
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import angular, linear, twist
 from diffsim.types import ONE, TWO, mat33, real, vec3, vec6
 
-CONTACT = wp.constant(3)
-PLANE = wp.constant(0)
-
 
 @wp.func
 def geom_poses(m: ModelArrays, s: Scratch, world: int):
-    """Fills the poses of all geoms that can touch."""
+    """Fills the poses of all geoms that can touch. Needs the kinematics."""
     for i in range(m.ncollider):
         geom = m.collider_geom[i]
         body = m.geom_body[geom]
@@ -34,8 +31,14 @@ def geom_poses(m: ModelArrays, s: Scratch, world: int):
 
 
 @wp.func
+def load_geom(m: ModelArrays, s: Scratch, world: int, geom: int) -> Geom:
+    """A geom with its pose. Needs the geoms' poses."""
+    return Geom(m.geom_size[geom], s.geom_pos[world, geom], s.geom_mat[world, geom])
+
+
+@wp.func
 def may_touch(m: ModelArrays, s: Scratch, world: int, pair: int) -> int:
-    """0 if the geoms' bounding spheres are further apart than the distance of detection."""
+    """0 if the geoms' bounding spheres are farther apart than the detection distance."""
     first = m.pair_geom1[pair]
     second = m.pair_geom2[pair]
     gap = s.geom_pos[world, second] - s.geom_pos[world, first]
@@ -53,7 +56,7 @@ def may_touch(m: ModelArrays, s: Scratch, world: int, pair: int) -> int:
 
 @wp.func
 def contact_rows(m: ModelArrays, s: Scratch, world: int):
-    """Finds the contacts and appends their rows."""
+    """Detects the contacts and appends their rows."""
     s.contact_count[world] = 0
     if m.npair == 0:
         return
@@ -67,24 +70,15 @@ def contact_rows(m: ModelArrays, s: Scratch, world: int):
 
 @wp.func
 def pair_contacts(m: ModelArrays, s: Scratch, world: int, pair: int):
-    """Contacts of a pair of geoms: the first few of its candidates that are near enough to be detected."""
-    first = m.pair_geom1[pair]
-    second = m.pair_geom2[pair]
+    """Appends the contacts of a pair of geoms: its first candidates within the detection distance."""
+    kind1 = m.geom_kind[m.pair_geom1[pair]]
+    kind2 = m.geom_kind[m.pair_geom2[pair]]
+    geom1 = load_geom(m, s, world, m.pair_geom1[pair])
+    geom2 = load_geom(m, s, world, m.pair_geom2[pair])
     detected = int(0)
     for candidate in range(m.pair_candidates[pair]):
         if detected < m.pair_cap[pair]:
-            g = contact_geometry(
-                m.geom_kind[first],
-                m.geom_kind[second],
-                m.geom_size[first],
-                s.geom_pos[world, first],
-                s.geom_mat[world, first],
-                m.geom_size[second],
-                s.geom_pos[world, second],
-                s.geom_mat[world, second],
-                candidate,
-                m.pair_detection[pair],
-            )
+            g = contact_geometry(kind1, kind2, geom1, geom2, candidate, m.pair_detection[pair])
             if g.distance <= m.pair_detection[pair]:
                 detected += 1
                 if g.distance < m.pair_margin[pair]:
@@ -108,7 +102,7 @@ def add_contact(m: ModelArrays, s: Scratch, world: int, contact: int, r: real):
     mu = m.pair_friction[world, pair, 0]
     weight = m.pair_invweight[pair]
     if condim > 1:
-        # all rows of a pyramid share the regularization that makes it a cone of the normal row's stiffness
+        # all rows of a pyramid share the regularization with which its stiffness along the normal is that of one row
         weight = TWO * mu * mu / m.impratio * weight * (ONE + mu * mu)
     s.contact_row[world, contact] = s.row_count[world]
     body1 = m.geom_body[m.pair_geom1[pair]]

@@ -5,16 +5,16 @@ With the components u of `contact`, row i = (0, +-j) of a contact has J_i x = u_
     dP = sum_k alpha_k du_k(x) + beta_k (du_k(a) + b du_k(v)) + r_bar dr
     alpha_k = sum_i c_ik f_i   (the contact force),    beta_k = -sum_i c_ik D_i (J_i x),    c_i0 = 1, c_ij = +-mu_j
 
-alpha and beta act on the bodies as wrenches; the change of the contact's point, frame and distance with the poses of
-the two geoms is the narrow phase's own gradient.
+alpha and beta act on the bodies as wrenches. The narrow phase gives the gradient of the contact's point, frame and
+distance by the poses of the two geoms.
 """
 
 import warp as wp
 
 from diffsim.collision.geometry import contact_geometry_adjoint
-from diffsim.physics.constraint import position_slope, row_damping, row_dot
-from diffsim.physics.contact import components, twist_at
-from diffsim.physics.gradient_call import calls_gradient
+from diffsim.collision.gradient_call import calls_gradient
+from diffsim.physics.constraint import QUADRATIC, position_slope, row_damping, row_dot
+from diffsim.physics.contact import components, load_geom, twist_at
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.parameter_gradient import friction_gradient
 from diffsim.physics.scratch import Scratch
@@ -24,7 +24,7 @@ from diffsim.types import mat33, real, vec3, vec6
 
 @calls_gradient
 def contact_gradient(m: ModelArrays, s: Scratch, world: int, x: wp.array(dtype=real)):
-    """Adds each contact's cotangents of its bodies' twists and poses. Needs the twists of x and a."""
+    """Adds each contact's cotangents of its bodies' twists and poses. Needs the bodies' twists of x and a."""
     for contact in range(s.contact_count[world]):
         first = s.contact_row[world, contact]
         pair = s.contact_pair[world, contact]
@@ -35,7 +35,7 @@ def contact_gradient(m: ModelArrays, s: Scratch, world: int, x: wp.array(dtype=r
         active = int(0)
         for i in range(wp.max(1, 2 * (condim - 1))):
             row = first + i
-            if s.row_state[world, row] == 1:
+            if s.row_state[world, row] == QUADRATIC:
                 active = 1
                 power = row_dot(m, s, world, row, x)
                 force = s.row_force[world, row]
@@ -68,7 +68,7 @@ def relative_twist(
 def add_contact_cotangents(
     m: ModelArrays, s: Scratch, world: int, contact: int, alpha: vec6, beta: vec6, damping: real, r_bar: real
 ):
-    """Turns alpha, beta and r_bar into cotangents of the twists and poses of the contact's two bodies."""
+    """Converts alpha, beta and r_bar to cotangents of the twists and poses of the contact's two bodies."""
     pair = s.contact_pair[world, contact]
     geom1 = m.pair_geom1[pair]
     geom2 = m.pair_geom2[pair]
@@ -100,12 +100,8 @@ def add_contact_cotangents(
     g = contact_geometry_adjoint(
         m.geom_kind[geom1],
         m.geom_kind[geom2],
-        m.geom_size[geom1],
-        s.geom_pos[world, geom1],
-        s.geom_mat[world, geom1],
-        m.geom_size[geom2],
-        s.geom_pos[world, geom2],
-        s.geom_mat[world, geom2],
+        load_geom(m, s, world, geom1),
+        load_geom(m, s, world, geom2),
         s.contact_candidate[world, contact],
         m.pair_detection[pair],
         r_bar,
@@ -130,9 +126,9 @@ def wrench_at(m: ModelArrays, s: Scratch, world: int, body: int, point: vec3, to
 
 @wp.func
 def add_body_cotangents(s: Scratch, world: int, body: int, push: vec6, pull: vec6, damping: real, pose: vec6):
-    """Adds a body's cotangents: push of the twist of x, pull of those of a and (times b) v, pose of its pose.
+    """Adds a body's cotangents: `push` of the twist of x, `pull` of those of a and (times b) v, `pose` of its pose.
 
-    A pose's cotangent is that of moving the body with its twists carried along, hence the X x* F.
+    The cotangent of a pose is that of a motion of the body that rotates its twists too, hence the terms X x* F.
     """
     if body == 0:
         return

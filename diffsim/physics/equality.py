@@ -7,8 +7,8 @@ relative rotation (e_0, e) = q_1 q_2*, R the rotation of q_2, and s half the wel
     J x = v_1(x) - v_2(x) at the two points,      J_rot x = s R' (e_0 W - e x W),    W = w_1(x) - w_2(x)
 
 for the bodies' velocities v(x), w(x) at qvel = x. All rows share one impedance, that of the norm of all residuals.
-Theirs are the only reference accelerations that include the drift dJ/dt v, so that the force opposes the whole second
-derivative of r: at velocities v, w and with the accelerations D of the bodies at qacc = 0,
+Only these rows have a reference acceleration that includes the drift dJ/dt v, so that the force opposes the whole
+second derivative of r. At velocities v, w, and with the accelerations D of the bodies at qacc = 0,
 
     dJ/dt v = d_1 - d_2,    d = lin(D) + ang(D) x arm + w x v
     dJ_rot/dt v = s R' (e_0 Z - e x Z - |W|^2 e / 2),    W = w_1 - w_2,    Z = ang(D_1) - ang(D_2) - w_2 x w_1
@@ -19,7 +19,7 @@ Source: MuJoCo documentation, Computation, equality constraints and dual problem
 import warp as wp
 
 from diffsim.physics.bias import block_twist
-from diffsim.physics.constraint import EQUALITY, add_row
+from diffsim.physics.constraint import CONNECT_OR_WELD, EQUALITY, add_row
 from diffsim.physics.contact import twist_at
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.points import point_position
@@ -28,12 +28,10 @@ from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import angular, cross_motion, linear
 from diffsim.types import HALF, ONE, ZERO, mat33, real, vec3, vec6
 
-JOINED_BODIES = wp.constant(4)
-
 
 @wp.struct
 class Joined:
-    """The points and frames that a connect or weld constraint brings together."""
+    """The points and frames that a connect or weld constraint joins."""
 
     body1: wp.int32
     body2: wp.int32
@@ -47,7 +45,7 @@ class Joined:
 
 @wp.func
 def joined(m: ModelArrays, s: Scratch, world: int, eq: int) -> Joined:
-    """What a constraint joins. Needs the kinematics."""
+    """The points and frames of a constraint. Needs the kinematics."""
     j = Joined()
     j.body1 = m.eq_body[eq, 0]
     j.body2 = m.eq_body[eq, 1]
@@ -65,20 +63,20 @@ def joined(m: ModelArrays, s: Scratch, world: int, eq: int) -> Joined:
 
 @wp.func
 def turning(j: Joined, w: vec3) -> vec3:
-    """The rate of r_rot, at a relative angular velocity."""
+    """The rate of r_rot at a relative angular velocity."""
     return j.frame * (j.scale * (j.scalar * w - wp.cross(j.turn, w)))
 
 
 @wp.func
 def turning_torque(j: Joined, force: vec3) -> vec3:
-    """The torque on the first body, and minus that on the second, of three rotational forces: `turning` transposed."""
+    """Transpose of `turning`: torque of three rotational forces on the first body, minus that on the second."""
     f = wp.transpose(j.frame) * force
     return j.scale * (j.scalar * f + wp.cross(j.turn, f))
 
 
 @wp.func
 def equality_rows(m: ModelArrays, s: Scratch, world: int):
-    """Appends the rows of connect and weld constraints; they must be the first. Needs the moving frames."""
+    """Appends the rows of connect and weld constraints, which must be the first rows. Needs the moving frames."""
     if m.neq == 0:
         return
     drifts(m, s, world)
@@ -89,9 +87,9 @@ def equality_rows(m: ModelArrays, s: Scratch, world: int):
         size = wp.sqrt(wp.dot(apart, apart) + wp.dot(turned, turned))
         params = m.params_eq + eq
         for i in range(3):
-            add_row(m, s, world, EQUALITY, JOINED_BODIES, eq, params, apart[i], size, m.eq_invweight[eq, 0])
+            add_row(m, s, world, EQUALITY, CONNECT_OR_WELD, eq, params, apart[i], size, m.eq_invweight[eq, 0])
         for i in range(m.eq_rows[eq] - 3):
-            add_row(m, s, world, EQUALITY, JOINED_BODIES, eq, params, turned[i], size, m.eq_invweight[eq, 1])
+            add_row(m, s, world, EQUALITY, CONNECT_OR_WELD, eq, params, turned[i], size, m.eq_invweight[eq, 1])
         add_joined_jacobian(m, s, world, eq, j, j.body1, j.point1, ONE)
         add_joined_jacobian(m, s, world, eq, j, j.body2, j.point2, -ONE)
         subtract_drift(m, s, world, eq, j)
@@ -117,7 +115,7 @@ def add_joined_jacobian(m: ModelArrays, s: Scratch, world: int, eq: int, j: Join
 
 @wp.func
 def drifts(m: ModelArrays, s: Scratch, world: int):
-    """Fills the rates of the bodies' twists at qacc = 0. Needs the moving frames."""
+    """Fills `drift`: the rates of the bodies' twists at qacc = 0. Needs the moving frames."""
     s.drift[world, 0] = vec6(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
     for body in range(1, m.nbody):
         parent = m.body_parent[body]
@@ -132,7 +130,7 @@ def drifts(m: ModelArrays, s: Scratch, world: int):
 
 @wp.func
 def point_drift(m: ModelArrays, s: Scratch, world: int, body: int, point: vec3) -> vec3:
-    """d: acceleration of a body's point at qacc = 0."""
+    """d: the acceleration of a body's point at qacc = 0."""
     arm = point - s.xpos[world, m.body_root[body]]
     velocity = twist_at(s.velocity[world, body], arm)
     return linear(twist_at(s.drift[world, body], arm)) + wp.cross(angular(velocity), linear(velocity))

@@ -1,25 +1,23 @@
-"""Rows of joint constraints, which make a joint follow a polynomial of another, and their gradient.
+"""Rows of joint constraints, which make a joint follow a polynomial of another joint, and their gradient.
 
-    r = y - c_0 - p(z),    J = e_y - p'(z) e_z,    y and z the two joints' coordinates less those at qpos0
+    r = y - c_0 - p(z),    J = e_y - p'(z) e_z,    y, z: the joints' coordinates minus those at qpos0
 
-The reference acceleration leaves out the drift dJ/dt v = -p''(z) z'^2, as MuJoCo does.
+The reference acceleration omits the drift dJ/dt v = -p''(z) z'^2, as in MuJoCo.
 Source: MuJoCo documentation, XML reference, equality/joint.
 """
 
 import warp as wp
 
-from diffsim.physics.constraint import EQUALITY, add_row, position_slope, row_damping, row_dot
+from diffsim.physics.constraint import EQUALITY, JOINT_EQUALITY, add_row, position_slope, row_damping, row_dot
 from diffsim.physics.limit import constant_row_gradient
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
 from diffsim.types import ONE, ZERO, real, vec3
 
-JOINT_EQUALITY = wp.constant(5)
-
 
 @wp.func
 def displacement(m: ModelArrays, s: Scratch, world: int, joint: int) -> real:
-    """A joint's coordinate less that at qpos0; zero for no joint."""
+    """A joint's coordinate minus its value at qpos0; zero if there is no joint."""
     if joint < 0:
         return ZERO
     adr = m.jnt_qposadr[joint]
@@ -55,7 +53,7 @@ def joint_equality_rows(m: ModelArrays, s: Scratch, world: int):
 
 @wp.func
 def joint_equality_gradient(m: ModelArrays, s: Scratch, world: int, row: int, x: wp.array(dtype=real)):
-    """Adds the gradient of (J_i x) f_i, a and x held fixed, to qpos_bar and qvel_bar."""
+    """Adds the gradient of (J_i x) f_i at fixed a and x to qpos_bar and qvel_bar."""
     power = row_dot(m, s, world, row, x)
     constant_row_gradient(m, s, world, row, power)
     eq = s.row_index[world, row]

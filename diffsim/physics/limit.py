@@ -1,13 +1,16 @@
 """Rows of joint limits and of dry friction in joints, and their gradients.
 
-Limits of slide and hinge joints (J = +-1 at one dof) and of ball joints (J = minus the rotation's axis).
+Slide and hinge joints have J = +-1 at one dof; ball joints have J = minus the axis of the rotation.
 Source: MuJoCo documentation, Computation, constraint model.
 """
 
 import warp as wp
 
 from diffsim.physics.constraint import (
+    BALL_LIMIT,
+    DOF_FRICTION,
     FRICTION,
+    JOINT_LIMIT,
     TINY,
     UNILATERAL,
     add_row,
@@ -21,10 +24,6 @@ from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import inverse_right_jacobian, quat_log
 from diffsim.physics.scratch import Scratch
 from diffsim.types import BALL, ONE, ZERO, real
-
-JOINT_LIMIT = wp.constant(0)
-BALL_LIMIT = wp.constant(1)
-DOF_FRICTION = wp.constant(2)
 
 
 @wp.func
@@ -41,7 +40,7 @@ def friction_rows(m: ModelArrays, s: Scratch, world: int):
 
 @wp.func
 def limit_rows(m: ModelArrays, s: Scratch, world: int):
-    """Appends a row for each joint limit whose distance is below its margin."""
+    """Appends a row for each joint limit that is closer than its margin."""
     for joint in range(m.njnt):
         if m.jnt_limited[joint] == 1:
             dof = m.jnt_dofadr[joint]
@@ -76,7 +75,7 @@ def constant_row_gradient(m: ModelArrays, s: Scratch, world: int, row: int, powe
 
 @wp.func
 def joint_row_gradient(m: ModelArrays, s: Scratch, world: int, row: int, x: wp.array(dtype=real)):
-    """Adds the gradient of (J_i x) f_i, a and x held fixed, for a limit or dry friction, to qpos_bar and qvel_bar."""
+    """Adds the gradient of (J_i x) f_i at fixed a and x, of a limit or dry friction, to qpos_bar and qvel_bar."""
     power = row_dot(m, s, world, row, x)
     constant_row_gradient(m, s, world, row, power)
     source = s.row_source[world, row]
@@ -89,7 +88,7 @@ def joint_row_gradient(m: ModelArrays, s: Scratch, world: int, row: int, x: wp.a
         dof = m.jnt_dofadr[joint]
         axis = -load3(s.row_jacobian[world, row], dof)
         theta = quat_log(joint_quat(s, world, m.jnt_qposadr[joint]))
-        # the cotangent of J = -axis, through J x, J a and J v, and of |theta|, as one of the rotation vector
+        # the cotangent of J = -axis, through J x, J a and J v, and that of |theta|, as a cotangent of theta
         swept = load3(s.qacc[world], dof) + row_damping(m, s, world, row) * load3(s.qvel[world], dof)
         axis_bar = (power * s.row_stiffness[world, row]) * swept - s.row_force[world, row] * load3(x, dof)
         theta_bar = (axis_bar - wp.dot(axis, axis_bar) * axis) / wp.max(TINY, wp.length(theta))

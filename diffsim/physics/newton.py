@@ -2,13 +2,15 @@
 
     cost(a) = 1/2 (a - a_s)' M (a - a_s) + sum_i c_i(J_i a - aref_i),    c_i' = -f_i
 
-The cost is piecewise quadratic, so a full step that leaves every row in its state lands on the minimum exactly.
+The cost is piecewise quadratic, so a full step that changes no row's state reaches the minimum exactly.
 Source: MuJoCo documentation, Computation, constraint model, primal problem.
 """
 
 import warp as wp
 
 from diffsim.physics.constraint import (
+    QUADRATIC,
+    SATISFIED,
     constraint_force,
     move_rows,
     row_dot,
@@ -27,12 +29,12 @@ MAX_LINE_SEARCH = wp.constant(50)
 
 @wp.func
 def factor_hessian(m: ModelArrays, s: Scratch, world: int):
-    """Factor of H = M + sum over rows in the linear state of D_i J_i' J_i, into `hessian`."""
+    """Fills `hessian` with the factor of H = M + sum over rows in the quadratic state of D_i J_i' J_i."""
     for i in range(m.nv):
         for j in range(i + 1):
             s.hessian[world, i, j] = s.mass_matrix[world, i, j]
     for row in range(s.row_count[world]):
-        if s.row_state[world, row] == 1:
+        if s.row_state[world, row] == QUADRATIC:
             for i in range(s.row_extent[world, row]):
                 left = s.row_stiffness[world, row] * s.row_jacobian[world, row, i]
                 if left != ZERO:
@@ -43,7 +45,10 @@ def factor_hessian(m: ModelArrays, s: Scratch, world: int):
 
 @wp.func
 def line_derivatives(s: Scratch, world: int, slope: real, curvature: real, alpha: real) -> vec2:
-    """First and second derivative of the cost along qacc + alpha search, given those of its smooth part at 0."""
+    """First and second derivative of the cost along qacc + alpha search.
+
+    `slope` and `curvature` are the derivatives of the smooth part at alpha = 0.
+    """
     first = slope + alpha * curvature
     second = curvature
     for row in range(s.row_count[world]):
@@ -51,7 +56,7 @@ def line_derivatives(s: Scratch, world: int, slope: real, curvature: real, alpha
         residual = s.row_residual[world, row] + alpha * along
         state = row_state(s, world, row, residual)
         first -= row_law(s, world, row, state, residual) * along
-        if state == 1:
+        if state == QUADRATIC:
             second += s.row_stiffness[world, row] * along * along
     return vec2(first, second)
 
@@ -103,7 +108,7 @@ def search_direction(m: ModelArrays, s: Scratch, world: int) -> real:
 
 @wp.func
 def full_step_keeps_states(m: ModelArrays, s: Scratch, world: int) -> int:
-    """Fills row_along with J search; 1 if no row changes its state over the full step, which then is exact."""
+    """Fills row_along with J search. Returns 1 if a full step changes no row's state; that step is then exact."""
     same = int(1)
     for row in range(s.row_count[world]):
         along = row_dot(m, s, world, row, s.search[world])
@@ -115,9 +120,9 @@ def full_step_keeps_states(m: ModelArrays, s: Scratch, world: int) -> int:
 
 @wp.func
 def tolerance(s: Scratch, world: int, nv: int) -> real:
-    """Decrement, squared distance to the minimum in H's norm, below which a step is lost in rounding.
+    """Newton decrement (squared distance to the minimum in H's norm) below which a step is a rounding error.
 
-    (4 eps)^2 times the size of the terms that cancel at the minimum: work of smooth forces, energy of the rows.
+    It is (4 eps)^2 times the terms that cancel at the minimum: work of smooth forces, energy of the rows.
     """
     size = real(0.0)
     for dof in range(nv):
@@ -129,10 +134,10 @@ def tolerance(s: Scratch, world: int, nv: int) -> real:
 
 @wp.func
 def solve_acceleration(m: ModelArrays, s: Scratch, world: int, warm: int):
-    """Fills qacc and qfrc_constraint; starts from qacc if warm. Needs mass_matrix, qfrc_smooth and the rows."""
+    """Fills qacc and qfrc_constraint; starts from qacc if `warm` is 1. Needs mass_matrix, qfrc_smooth and the rows."""
     if warm == 0:
         for row in range(s.row_count[world]):
-            s.row_state[world, row] = 0
+            s.row_state[world, row] = SATISFIED
         factor_hessian(m, s, world)
         for dof in range(m.nv):
             s.qacc[world, dof] = s.qfrc_smooth[world, dof]

@@ -1,18 +1,18 @@
 """Working memory of the simulator: one struct of arrays indexed [world, ...].
 
-On the CPU, where Warp runs one world after the other, all worlds share one row (stride zero), which stays in the
-cache. On CUDA the arrays are laid out world-fastest, so that neighbouring threads read neighbouring addresses.
+On the CPU, Warp runs one world after the other, so all worlds share one row (stride zero), which stays in the cache. On
+CUDA the world index varies fastest in memory, so that neighbouring threads read neighbouring addresses.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 import warp as wp
 
-from diffsim.compile.model import Model
 from diffsim.types import dtype, mat33, quat, real, vec3, vec6
 
-# One evaluation's quantities: type and shape of one world. Twists and wrenches are about the root body's origin.
+# Quantities of one evaluation: type, and shape for one world. Twists and wrenches are about the root body's origin.
 FIELDS = {
     # evaluation point
     "qpos": (real, ("nq",)),  # m, rad
@@ -44,27 +44,27 @@ FIELDS = {
     "qfrc_constraint": (real, ("nv",)),
     # constraint rows
     "row_count": (wp.int32, ()),
-    "row_kind": (wp.int32, ("row",)),  # equality, unilateral or friction
-    "row_source": (wp.int32, ("row",)),  # what kind of element it belongs to
-    "row_index": (wp.int32, ("row",)),  # which of them
-    "row_params": (wp.int32, ("row",)),  # its solver parameters
+    "row_kind": (wp.int32, ("row",)),  # kind, source and state: named in `constraint`
+    "row_source": (wp.int32, ("row",)),
+    "row_index": (wp.int32, ("row",)),  # index of the source
+    "row_params": (wp.int32, ("row",)),  # index of the solver parameters
     "row_jacobian": (real, ("row", "nv")),  # J
     "row_extent": (wp.int32, ("row",)),  # J is zero from this dof on
-    "row_position": (real, ("row",)),  # r: distance less margin, m or rad
+    "row_position": (real, ("row",)),  # r: distance minus margin, m or rad
     "row_size": (real, ("row",)),  # |r| of the whole constraint
     "row_stiffness": (real, ("row",)),  # D
     "row_aref": (real, ("row",)),  # reference acceleration
     "row_limit": (real, ("row",)),  # largest friction
     "row_residual": (real, ("row",)),  # J a - aref
     "row_along": (real, ("row",)),  # J search
-    "row_state": (wp.int32, ("row",)),  # 1 where the force is linear in the residual
+    "row_state": (wp.int32, ("row",)),
     "row_force": (real, ("row",)),  # f
     # contacts
     "geom_pos": (vec3, ("ngeom",)),  # m
     "geom_mat": (mat33, ("ngeom",)),
     "contact_count": (wp.int32, ()),
-    "contact_peak": (wp.int32, ()),  # most contacts at once, also those there was no room for
-    "iteration_peak": (wp.int32, ()),  # most solver iterations
+    "contact_peak": (wp.int32, ()),  # largest number of contacts, also beyond the room for them
+    "iteration_peak": (wp.int32, ()),  # largest number of solver iterations
     "contact_pair": (wp.int32, ("contact",)),
     "contact_candidate": (wp.int32, ("contact",)),
     "contact_row": (wp.int32, ("contact",)),  # its first row
@@ -108,9 +108,9 @@ FIELDS = {
 
 
 def _struct() -> type:
-    """The struct of `FIELDS`; kernels take it as one argument."""
+    """Makes the struct of `FIELDS`, one argument of the kernels."""
     annotations = {name: wp.array(dtype=kind, ndim=1 + len(shape)) for name, (kind, shape) in FIELDS.items()}
-    namespace = {"__annotations__": annotations, "__module__": __name__, "__doc__": "Working memory, see `FIELDS`."}
+    namespace = {"__annotations__": annotations, "__module__": __name__, "__doc__": "Working memory: see `FIELDS`."}
     return wp.struct(type("Scratch", (), namespace))
 
 
@@ -122,10 +122,10 @@ def world_array(num_worlds: int, shape: tuple[int, ...], kind: type, device: str
 
     Args:
         num_worlds: N.
-        shape: of one world; sizes of zero become one, since a kernel argument needs an address.
+        shape: for one world. A size of zero becomes one, because a kernel argument needs an address.
         kind: a scalar, vector or matrix type of `diffsim.types`, or int32.
-        device: torch device; on CUDA the layout is world-fastest.
-        shared: on the CPU, all worlds use the same memory. For what does not outlive a world's turn.
+        device: torch device.
+        shared: whether all worlds use the same memory on the CPU; for values that are used within one launch only.
     """
     shape = tuple(max(1, size) for size in shape)
     inner = tuple(getattr(kind, "_shape_", ()))
@@ -139,19 +139,8 @@ def world_array(num_worlds: int, shape: tuple[int, ...], kind: type, device: str
     return wp.from_torch(memory, dtype=kind, requires_grad=False)
 
 
-def make_scratch(model: Model, num_worlds: int, device: str) -> Any:  # noqa: ANN401  (a Warp struct instance)
-    """Working memory for `num_worlds` worlds on a device."""
-    sizes = {
-        "nq": model.nq,
-        "nv": model.nv,
-        "nu": model.nu,
-        "nbody": model.mj_model.nbody,
-        "njnt": model.mj_model.njnt,
-        "ngeom": model.mj_model.ngeom,
-        "contact": model.max_contacts,
-        "row": model.max_rows,
-        "parameter": model.parameters.size,
-    }
+def make_scratch(sizes: Mapping[str, int], num_worlds: int, device: str) -> Any:  # noqa: ANN401  (a Warp struct)
+    """Working memory on a device; `sizes` gives the model's value of each name in the shapes of `FIELDS`."""
     scratch = Scratch()
     for name, (kind, shape) in FIELDS.items():
         shape = tuple(sizes[size] if isinstance(size, str) else size for size in shape)

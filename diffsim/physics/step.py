@@ -1,6 +1,6 @@
-"""A physics step, forward: explicit and implicit Euler, and Runge-Kutta 4 on the manifold, as MuJoCo integrates.
+"""Kernels of the physics step and of one evaluation: explicit and implicit Euler, Runge-Kutta 4 on the manifold.
 
-Each evaluation's (q, v, a) is written to its slot of a trajectory, which is all that the adjoint needs.
+Each evaluation writes (q, v, a) to its slot of a trajectory; the adjoint needs nothing else.
 """
 
 import warp as wp
@@ -19,7 +19,7 @@ wp.set_module_options({"enable_backward": False})
 
 @wp.struct
 class EvaluationPoints:
-    """DynamicsPoint points of consecutive physics steps: one slot each for Euler, four for Runge-Kutta."""
+    """Evaluation points of consecutive physics steps: one slot per step for Euler, four for Runge-Kutta."""
 
     qpos: wp.array3d(dtype=real)  # [world, slot, nq]
     qvel: wp.array3d(dtype=real)  # [world, slot, nv]
@@ -28,7 +28,7 @@ class EvaluationPoints:
 
 @wp.func
 def stage_fraction(stage: int) -> real:
-    """How far into the step a Runge-Kutta stage reaches."""
+    """Time of a Runge-Kutta stage, as a fraction of the step."""
     if stage == 0:
         return real(0.0)
     if stage == 3:
@@ -82,7 +82,7 @@ def tangent_rate(
 
 @wp.func
 def euler_step(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int):
-    """V' = v + h w, q' = q (+) h v': w is qacc, or what implicit damping makes of it."""
+    """V' = v + h w, q' = q (+) h v', where w is qacc or the acceleration of `implicit`."""
     evaluate(m, s, world, 0)
     store_point(m, s, t, world, slot)
     if m.implicit == 1:
@@ -97,7 +97,7 @@ def euler_step(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot
 
 @wp.func
 def runge_kutta_step(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int):
-    """Four evaluations; increments of position live in the tangent space at the step's start."""
+    """Four evaluations; increments of position are in the tangent space at the start of the step."""
     for stage in range(4):
         if stage > 0:
             scale = m.timestep * stage_fraction(stage)
@@ -122,7 +122,7 @@ def runge_kutta_step(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int
 
 @wp.func
 def all_finite(n: int, values: wp.array(dtype=real)) -> bool:
-    """Whether the first n numbers are."""
+    """Whether the first n numbers are finite."""
     for i in range(n):
         if not wp.isfinite(values[i]):
             return False
@@ -130,22 +130,23 @@ def all_finite(n: int, values: wp.array(dtype=real)) -> bool:
 
 
 @wp.func
-def load_state(m: ModelArrays, s: Scratch, world: int, state: wp.array(dtype=real), ctrl: wp.array(dtype=real)) -> bool:
-    """Makes a state and its controls, followed by the applied forces if there are any, the evaluation point.
-
-    Returns: whether all numbers are finite.
-    """
+def load_state(
+    m: ModelArrays,
+    s: Scratch,
+    world: int,
+    state: wp.array(dtype=real),
+    ctrl: wp.array(dtype=real),
+    qfrc_applied: wp.array(dtype=real),
+) -> bool:
+    """Sets the evaluation point to a state, controls and applied forces. Returns whether all numbers are finite."""
     copy(m.nq, state, s.qpos[world])
     for i in range(m.nv):
         s.qvel[world, i] = state[m.nq + i]
     copy(m.nu, ctrl, s.ctrl[world])
-    for i in range(m.nv):
-        s.qfrc_applied[world, i] = real(0.0)
-        if ctrl.shape[0] > m.nu:
-            s.qfrc_applied[world, i] = ctrl[m.nu + i]
+    copy(m.nv, qfrc_applied, s.qfrc_applied[world])
     s.contact_peak[world] = 0
     s.iteration_peak[world] = 0
-    return all_finite(m.nq + m.nv, state) and all_finite(ctrl.shape[0], ctrl)
+    return all_finite(m.nq + m.nv, state) and all_finite(m.nu, ctrl) and all_finite(m.nv, qfrc_applied)
 
 
 @wp.func
@@ -158,7 +159,7 @@ def store_forces(
     cfrc_ext: wp.array2d(dtype=vec6),
     report: wp.array2d(dtype=wp.int32),
 ):
-    """Writes the forces of the last evaluation, and the peaks of all."""
+    """Writes the forces of the last evaluation, and the peaks over all evaluations."""
     copy(m.nv, s.qfrc_constraint[world], qfrc_constraint[world])
     copy(m.nv, s.qfrc_actuator[world], qfrc_actuator[world])
     report[world, 0] = s.contact_peak[world]
@@ -174,7 +175,8 @@ def step_kernel(
     s: Scratch,
     # in
     state_in: wp.array2d(dtype=real),
-    ctrl_in: wp.array2d(dtype=real),  # [world, nu], or [world, nu + nv] with applied forces
+    ctrl_in: wp.array2d(dtype=real),
+    qfrc_applied_in: wp.array2d(dtype=real),
     num_steps: int,
     # out
     trajectory_out: EvaluationPoints,
@@ -184,14 +186,14 @@ def step_kernel(
     cfrc_ext_out: wp.array2d(dtype=vec6),
     report_out: wp.array2d(dtype=wp.int32),
 ):
-    """`num_steps` physics steps of each world; forces are those of the last evaluation.
+    """Advances each world by `num_steps` physics steps; the forces are those of the last evaluation.
 
-    The report is the most contacts and the most solver iterations of any evaluation, and 1 if a number of the input,
-    or of the next state, is not finite. Nothing is done with such an input.
+    The report holds the largest number of contacts and of solver iterations in any evaluation, and 1 if an input or the
+    next state is not finite. If an input is not finite, the kernel writes nothing else.
     """
     world = wp.tid()
     report_out[world, 2] = 1
-    if not load_state(m, s, world, state_in[world], ctrl_in[world]):
+    if not load_state(m, s, world, state_in[world], ctrl_in[world], qfrc_applied_in[world]):
         return
     for step in range(num_steps):
         if m.integrator == RK4:
@@ -215,7 +217,8 @@ def evaluate_kernel(
     s: Scratch,
     # in
     state_in: wp.array2d(dtype=real),
-    ctrl_in: wp.array2d(dtype=real),  # [world, nu], or [world, nu + nv] with applied forces
+    ctrl_in: wp.array2d(dtype=real),
+    qfrc_applied_in: wp.array2d(dtype=real),
     # out
     qacc_out: wp.array2d(dtype=real),
     qfrc_constraint_out: wp.array2d(dtype=real),
@@ -223,10 +226,10 @@ def evaluate_kernel(
     cfrc_ext_out: wp.array2d(dtype=vec6),
     report_out: wp.array2d(dtype=wp.int32),
 ):
-    """One evaluation of each world's dynamics; the report is that of `step_kernel`."""
+    """Evaluates each world's dynamics once. The report is as in `step_kernel`."""
     world = wp.tid()
     report_out[world, 2] = 1
-    if not load_state(m, s, world, state_in[world], ctrl_in[world]):
+    if not load_state(m, s, world, state_in[world], ctrl_in[world], qfrc_applied_in[world]):
         return
     report_out[world, 2] = 0
     evaluate(m, s, world, 0)

@@ -1,21 +1,27 @@
 """Fixed tendons: springs and dampers, limits and dry friction, armature, and their gradients.
 
-A tendon's length is a fixed combination of the coordinates of slide and hinge joints, L = J qpos, so that its forces
-are J' f with a constant J. The spring is slack between its two rest lengths. Armature, in the mass matrix, and damping,
-where implicitfast integrates it, add J' J times their value; only where the mass matrix has an entry without them.
+A tendon's length is a fixed linear combination of the coordinates of slide and hinge joints, L = J qpos, so its forces
+are J' f with a constant J. The spring is slack between its two rest lengths. Armature adds J' J times its value to the
+mass matrix, and damping adds J' J times its value to what implicitfast factors; both only at entries that the mass
+matrix has without tendons.
 Source: MuJoCo documentation, XML reference, tendon/fixed; Computation, passive forces.
 """
 
 import warp as wp
 
-from diffsim.physics.constraint import FRICTION, UNILATERAL, add_row, position_slope, row_dot
+from diffsim.physics.constraint import (
+    FRICTION,
+    TENDON_FRICTION,
+    TENDON_LIMIT,
+    UNILATERAL,
+    add_row,
+    position_slope,
+    row_dot,
+)
 from diffsim.physics.limit import constant_row_gradient
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
 from diffsim.types import ONE, ZERO, real
-
-TENDON_LIMIT = wp.constant(6)
-TENDON_FRICTION = wp.constant(7)
 
 
 @wp.func
@@ -46,7 +52,7 @@ def add_along_tendon(m: ModelArrays, tendon: int, force: real, x: wp.array(dtype
 
 @wp.func
 def stretch(m: ModelArrays, s: Scratch, world: int, tendon: int) -> real:
-    """How far the length is outside of the range where the spring is slack."""
+    """Distance of the length from the range where the spring is slack, with a sign."""
     length = tendon_length(m, s, world, tendon)
     return length - wp.clamp(length, m.tendon_lengthspring[tendon, 0], m.tendon_lengthspring[tendon, 1])
 
@@ -102,7 +108,7 @@ def tendon_friction_rows(m: ModelArrays, s: Scratch, world: int):
 
 @wp.func
 def tendon_limit_rows(m: ModelArrays, s: Scratch, world: int):
-    """Appends a row for each tendon limit whose distance is below its margin."""
+    """Appends a row for each tendon limit that is closer than its margin."""
     for tendon in range(m.ntendon):
         if m.tendon_limited[tendon] == 1:
             length = tendon_length(m, s, world, tendon)
@@ -118,7 +124,7 @@ def tendon_limit_rows(m: ModelArrays, s: Scratch, world: int):
 
 @wp.func
 def tendon_row_gradient(m: ModelArrays, s: Scratch, world: int, row: int, x: wp.array(dtype=real)):
-    """Adds the gradient of (J_i x) f_i, a and x held fixed, for a limit or dry friction, to qpos_bar and qvel_bar."""
+    """Adds the gradient of (J_i x) f_i at fixed a and x, of a limit or dry friction, to qpos_bar and qvel_bar."""
     power = row_dot(m, s, world, row, x)
     constant_row_gradient(m, s, world, row, power)
     if s.row_source[world, row] == TENDON_LIMIT:

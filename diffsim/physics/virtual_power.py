@@ -19,6 +19,7 @@ where V, A and Y are those of the frame before the joint.
 
 import warp as wp
 
+from diffsim.collision.gradient_call import calls_gradient
 from diffsim.physics.actuation import (
     actuator_length,
     clamped_ctrl,
@@ -30,15 +31,23 @@ from diffsim.physics.actuation import (
     unclamped_force,
 )
 from diffsim.physics.bias import block_twist, body_wrench
-from diffsim.physics.constraint import row_dot
+from diffsim.physics.constraint import (
+    BALL_LIMIT,
+    DOF_FRICTION,
+    JOINT_EQUALITY,
+    JOINT_LIMIT,
+    QUADRATIC,
+    TENDON_FRICTION,
+    TENDON_LIMIT,
+    row_dot,
+)
 from diffsim.physics.contact_gradient import contact_gradient
 from diffsim.physics.equality_gradient import equality_gradient
 from diffsim.physics.fluid import drag_derivative, wind_twist
-from diffsim.physics.gradient_call import calls_gradient
 from diffsim.physics.inertia import factor_solve
-from diffsim.physics.joint_equality import JOINT_EQUALITY, joint_equality_gradient
+from diffsim.physics.joint_equality import joint_equality_gradient
 from diffsim.physics.kinematics import joint_quat
-from diffsim.physics.limit import DOF_FRICTION, joint_row_gradient
+from diffsim.physics.limit import joint_row_gradient
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.newton import factor_hessian
 from diffsim.physics.parameter_gradient import (
@@ -51,7 +60,7 @@ from diffsim.physics.passive import spring_rotation
 from diffsim.physics.rotation import inverse_right_jacobian, quat_log
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import apply_inertia, cross_force, cross_motion
-from diffsim.physics.tendon import TENDON_LIMIT, tendon_passive_gradient, tendon_row_gradient
+from diffsim.physics.tendon import tendon_passive_gradient, tendon_row_gradient
 from diffsim.types import BALL, FREE, ZERO, vec3, vec6
 
 
@@ -64,7 +73,7 @@ def solve_virtual_velocity(m: ModelArrays, s: Scratch, world: int):
     for dof in range(m.nv):
         s.virtual_velocity[world, dof] = s.qacc_bar[world, dof]
     for row in range(s.row_count[world]):
-        if s.row_state[world, row] == 1:
+        if s.row_state[world, row] == QUADRATIC:
             pull = s.row_stiffness[world, row] * row_dot(m, s, world, row, s.constraint_bar[world])
             for dof in range(m.nv):
                 s.virtual_velocity[world, dof] = s.virtual_velocity[world, dof] - pull * s.row_jacobian[world, row, dof]
@@ -102,13 +111,13 @@ def virtual_power_gradient(m: ModelArrays, s: Scratch, world: int):
     tendon_passive_gradient(m, s, world)
     actuation_gradient(m, s, world)
     for row in range(s.row_count[world]):
-        if s.row_state[world, row] == 1:
+        if s.row_state[world, row] == QUADRATIC:
             source = s.row_source[world, row]
-            if source <= DOF_FRICTION:
+            if source == JOINT_LIMIT or source == BALL_LIMIT or source == DOF_FRICTION:
                 joint_row_gradient(m, s, world, row, s.constraint_bar[world])
             elif source == JOINT_EQUALITY:
                 joint_equality_gradient(m, s, world, row, s.constraint_bar[world])
-            elif source >= TENDON_LIMIT:
+            elif source == TENDON_LIMIT or source == TENDON_FRICTION:
                 tendon_row_gradient(m, s, world, row, s.constraint_bar[world])
 
 

@@ -1,4 +1,4 @@
-"""Two geoms in any pose: their contacts and the gradient of these, in C MuJoCo and in ours."""
+"""Two geoms in any pose: their contacts and the contacts' gradient, in C MuJoCo and in our simulator."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import warp as wp
 
 from diffsim.collision.geometry import (
     CANDIDATES,
+    Geom,
     GeometryCotangents,
     contact_frame,
     contact_geometry,
@@ -23,7 +24,7 @@ KINDS = {kind: int(getattr(mujoco.mjtGeom, f"mjGEOM_{kind.upper()}")) for kind i
 
 @dataclass(frozen=True)
 class Contacts:
-    """Contacts of N poses: how many, and for each distance, position and frame; zero past the count."""
+    """Contacts at N poses: their number, and distance, position and frame of each; zero beyond the number."""
 
     count: np.ndarray  # [N]
     dist: np.ndarray  # [N, MOST] m
@@ -69,17 +70,17 @@ class Pair:
         self.margin = margin
         self.mj_model.geom_size[:] = self.sizes
         self.mj_model.geom_margin[0] = margin
-        # Bounding volumes only prune, and these sizes were set after compilation.
+        # Bounding volumes only exclude pairs; the sizes were set after compilation.
         self.mj_model.geom_rbound[[kind != "plane" for kind in kinds]] = 100.0
         self.mj_model.geom_aabb[:, 3:] = 100.0
         self.mj_data = mujoco.MjData(self.mj_model)
 
     def reference(self, poses: Poses) -> Contacts:
-        """Contacts in C MuJoCo; also rounds the poses to those that C had."""
+        """Contacts in C MuJoCo. Also overwrites the poses by those that C used, rounded through a quaternion."""
         result = _empty(len(poses))
         for i in range(len(poses)):
             self._place(poses.pos[i], poses.mat[i])
-            # As C holds them, after a quaternion: what is discrete depends on the last bit.
+            # Discrete choices depend on the last bit.
             poses.pos[i] = self.mj_data.geom_xpos
             poses.mat[i] = self.mj_data.geom_xmat.reshape(2, 3, 3)
             contacts = self.mj_data.contact
@@ -91,7 +92,7 @@ class Pair:
         return result
 
     def _place(self, pos: np.ndarray, mat: np.ndarray) -> None:
-        """Moves both bodies and finds their contacts."""
+        """Moves both bodies and detects their contacts."""
         adr = 0
         for k in range(2):
             quat = np.empty(4)
@@ -169,20 +170,18 @@ def pair_kernel(
     gradient_out: wp.array2d(dtype=GeometryCotangents),
 ):
     pose = wp.tid()
-    pos1 = pos_in[pose, 0]
-    pos2 = pos_in[pose, 1]
-    mat1 = mat_in[pose, 0]
-    mat2 = mat_in[pose, 1]
+    geom1 = Geom(size1, pos_in[pose, 0], mat_in[pose, 0])
+    geom2 = Geom(size2, pos_in[pose, 1], mat_in[pose, 1])
     n = wp.int32(0)
     for candidate in range(candidates):
         if n < most:
-            g = contact_geometry(kind1, kind2, size1, pos1, mat1, size2, pos2, mat2, candidate, margin)
+            g = contact_geometry(kind1, kind2, geom1, geom2, candidate, margin)
             if g.distance <= margin:
                 dist_out[pose, n] = g.distance
                 position_out[pose, n] = g.position
                 frame_out[pose, n] = contact_frame(g.normal, g.tangent)
                 gradient_out[pose, n] = contact_geometry_adjoint(
-                    kind1, kind2, size1, pos1, mat1, size2, pos2, mat2, candidate, margin,
+                    kind1, kind2, geom1, geom2, candidate, margin,
                     distance_bar_in[pose, n], position_bar_in[pose, n], frame_bar_in[pose, n],
                 )  # fmt: skip
                 n += 1
@@ -229,9 +228,9 @@ def moved(poses: Poses, direction: int, step: float) -> Poses:
 def differences(
     contacts: Callable[[Poses], Contacts], poses: Poses, bar: np.ndarray, step: float = 2e-4
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Central differences [N, MOST, 12] of contacts, extrapolated; and which contacts have no switch near.
+    """Extrapolated central differences [N, MOST, 12] of contacts, and which contacts are far from a switch.
 
-    At a switch, a step half as long gives another difference.
+    Near a switch, a step half as long gives a different value.
     """
     expected = np.zeros((len(poses), MOST, 12))
     smooth = np.ones((len(poses), MOST), dtype=bool)

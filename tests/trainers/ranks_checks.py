@@ -64,7 +64,7 @@ def test_error_of_divergence_names_the_first_world_of_the_process():
     state = torch.zeros(6, 12, dtype=task.dtype)
     state[:, 1] = 1.25
     state[[1, 4], 7] = float("nan")
-    with pytest.raises(ValueError, match=rf"world 1.*, of those that begin at {3 * distributed.get_rank()}"):
+    with pytest.raises(ValueError, match=rf"world 1.*, counted from world {3 * distributed.get_rank()}"):
         shared.transition(state, torch.zeros(6, 3, dtype=task.dtype))
 
 

@@ -60,7 +60,7 @@ def test_sharing_needs_a_process_group():
 def test_sharing_needs_the_simulator(monkeypatch):
     task = diffsim.make("Hopper-v5", num_envs=2)
     monkeypatch.setattr(task, "simulated", False)
-    with pytest.raises(ValueError, match="task must be one that the simulator runs, got Hopper"):
+    with pytest.raises(ValueError, match="task must run on the simulator, got Hopper"):
         diffsim.shard(task)
 
 
