@@ -1,6 +1,6 @@
-"""Scalar, vector and matrix types and constants shared by every kernel; the one place where precision is chosen.
+"""Scalar, vector and matrix types, and constants, of all kernels. The precision is chosen here.
 
-`DIFFSIM_X64=1` in the environment, read once at import, builds everything in float64; the default is float32.
+The precision is float32, or float64 if the environment has `DIFFSIM_X64=1` at import.
 Quaternions are MuJoCo's: (w, x, y, z). Twists and wrenches are (angular, linear).
 """
 

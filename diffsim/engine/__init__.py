@@ -1,1 +1,1 @@
-"""Runs the kernels: the simulator in torch autograd, CUDA graphs, shards, and C MuJoCo as a black box."""
+"""Runs the kernels: the simulator in torch autograd, captured launches, shards; and C MuJoCo as a black box."""

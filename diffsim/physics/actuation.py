@@ -2,7 +2,7 @@
 
     p_i = clamp(gain_i(l, l') clamp(u_i) + bias_i(l, l')),    qfrc_actuator = sum_i moment_i p_i, clamped per joint
 
-A clamp passes its gradient on inside its range, ends included, and blocks it outside.
+The derivative of a clamp is 1 inside its range, ends included, and 0 outside.
 Source: MuJoCo documentation, Computation, actuation model.
 """
 
@@ -17,7 +17,7 @@ from diffsim.types import ZERO, real, vec3
 
 @wp.func
 def quat_moment(m: ModelArrays, actuator: int) -> vec3:
-    """Gear of an actuator on a ball joint."""
+    """Gear of an actuator on a ball joint, as a vector."""
     adr = m.moment_adr[actuator]
     return vec3(m.moment_value[adr], m.moment_value[adr + 1], m.moment_value[adr + 2])
 
@@ -54,7 +54,7 @@ def clamped_ctrl(m: ModelArrays, s: Scratch, world: int, actuator: int) -> real:
 
 @wp.func
 def tracked_ctrl(m: ModelArrays, actuator: int, u: real, length: real) -> real:
-    """The control; for a servo on a ball joint, the nearest of the setpoints u + k period."""
+    """The control; for a servo on a ball joint, the setpoint u + k period nearest to the length."""
     period = m.actuator_period[actuator]
     if period > ZERO:
         return u - period * wp.round((u - length) / period)
@@ -83,7 +83,7 @@ def actuator_force(m: ModelArrays, s: Scratch, world: int, actuator: int) -> rea
 
 @wp.func
 def sum_actuator_forces(m: ModelArrays, s: Scratch, world: int):
-    """Fills qfrc_actuator with sum_i moment_i p_i, not yet clamped per joint."""
+    """Fills qfrc_actuator with sum_i moment_i p_i, before the clamp per joint."""
     for dof in range(m.nv):
         s.qfrc_actuator[world, dof] = ZERO
     for actuator in range(m.nactuator):

@@ -9,6 +9,7 @@ import warp as wp
 from diffsim.collision.gradient_call import calls_gradient
 from diffsim.physics.bias import moving_frames
 from diffsim.physics.constraint import row_forces
+from diffsim.physics.contact import detect_contacts
 from diffsim.physics.forward import constraint_rows
 from diffsim.physics.implicit import implicit_acceleration, implicit_adjoint
 from diffsim.physics.inertia import mass_matrix
@@ -45,12 +46,13 @@ def add(n: int, x: wp.array(dtype=real), y: wp.array(dtype=real)):
 
 @wp.func
 def load_point(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int):
-    """Sets the evaluation point to a slot, and fills what its gradient needs: frames, mass matrix, constraint rows."""
+    """Sets the evaluation point to a slot, and fills what its gradient needs: frames, mass matrix, contacts, rows."""
     copy(m.nq, t.qpos[world, slot], s.qpos[world])
     copy(m.nv, t.qvel[world, slot], s.qvel[world])
     copy(m.nv, t.qacc[world, slot], s.qacc[world])
     moving_frames(m, s, world, 1)
     mass_matrix(m, s, world)
+    detect_contacts(m, s, world)
     constraint_rows(m, s, world)
     row_forces(m, s, world, s.qacc[world])
 
@@ -69,28 +71,29 @@ def euler_adjoint(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, s
     if m.implicit == 1:
         implicit_acceleration(m, s, world)
     else:
-        copy(m.nv, s.qacc[world], s.search[world])
-    for dof in range(m.nv):  # the next velocity
-        s.work[world, dof] = s.qvel[world, dof] + m.timestep * s.search[world, dof]
-    integrate_position_adjoint(
-        m, s.work[world], m.timestep, s.next_qpos_bar[world], s.qpos_bar[world], s.step_bar[world]
-    )
+        copy(m.nv, s.qacc[world], s.implicit_qacc[world])
+    next_qvel = s.work[world]
+    for dof in range(m.nv):
+        next_qvel[dof] = s.qvel[world, dof] + m.timestep * s.implicit_qacc[world, dof]
+    integrate_position_adjoint(m, next_qvel, m.timestep, s.next_qpos_bar[world], s.qpos_bar[world], s.step_bar[world])
     for dof in range(m.nv):
         velocity_bar = s.next_qvel_bar[world, dof] + s.step_bar[world, dof]
         s.qvel_bar[world, dof] = s.qvel_bar[world, dof] + velocity_bar
-        s.rate[world, dof] = m.timestep * velocity_bar
+        s.implicit_qacc_bar[world, dof] = m.timestep * velocity_bar
     if m.implicit == 1:
         implicit_adjoint(m, s, world)
     else:
-        add(m.nv, s.rate[world], s.qacc_bar[world])
+        add(m.nv, s.implicit_qacc_bar[world], s.qacc_bar[world])
     evaluation_adjoint(m, s, world)
     copy(m.nv, s.qpos_bar[world], s.state_qpos_bar[world])
     copy(m.nv, s.qvel_bar[world], s.state_qvel_bar[world])
 
 
 @wp.func
-def stage_rates(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int):
-    """Fills stage_rate with the rates of `runge_kutta_step`, and `work` with their weighted sum."""
+def stage_rates(
+    m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int, step_rate: wp.array(dtype=real)
+):
+    """Fills stage_rate with the rates of `runge_kutta_step`, and step_rate with their weighted sum."""
     copy(m.nv, t.qvel[world, slot], s.stage_rate[world, 0])
     for stage in range(1, 4):
         scale = m.timestep * stage_fraction(stage)
@@ -99,7 +102,7 @@ def stage_rates(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slo
         rate = real(0.0)
         for stage in range(4):
             rate += stage_weight(stage) * s.stage_rate[world, stage, dof]
-        s.work[world, dof] = rate
+        step_rate[dof] = rate
 
 
 @wp.func
@@ -136,11 +139,12 @@ def runge_kutta_adjoint(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: 
 
     step_bar and acceleration_step_bar carry the cotangents of a stage's rate and acceleration from the next stage.
     """
-    stage_rates(m, s, t, world, slot)
+    step_rate = s.work[world]
+    stage_rates(m, s, t, world, slot, step_rate)
     copy(m.nv, s.next_qvel_bar[world], s.state_qvel_bar[world])
     clear(m.nv, s.state_qpos_bar[world])
     integrate_position_adjoint(
-        m, s.work[world], m.timestep, s.next_qpos_bar[world], s.state_qpos_bar[world], s.final_bar[world]
+        m, step_rate, m.timestep, s.next_qpos_bar[world], s.state_qpos_bar[world], s.step_rate_bar[world]
     )
     clear(m.nv, s.step_bar[world])
     clear(m.nv, s.acceleration_step_bar[world])
@@ -154,7 +158,7 @@ def runge_kutta_adjoint(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: 
             clear(m.nv, s.constraint_bar[world])
         for dof in range(m.nv):
             weight = stage_weight(stage)
-            s.rate[world, dof] = weight * s.final_bar[world, dof] + s.step_bar[world, dof]
+            s.rate_bar[world, dof] = weight * s.step_rate_bar[world, dof] + s.step_bar[world, dof]
             s.qacc_bar[world, dof] = (
                 s.qacc_bar[world, dof]
                 + m.timestep * weight * s.next_qvel_bar[world, dof]
@@ -176,14 +180,14 @@ def runge_kutta_adjoint(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: 
                 s.stage_rate[world, stage - 1],
                 scale,
                 s.qvel[world],
-                s.rate[world],
+                s.rate_bar[world],
                 s.step_bar[world],
                 s.qvel_bar[world],
             )
             for dof in range(m.nv):
                 s.acceleration_step_bar[world, dof] = scale * s.qvel_bar[world, dof]
         else:
-            add(m.nv, s.rate[world], s.qvel_bar[world])
+            add(m.nv, s.rate_bar[world], s.qvel_bar[world])
             add(m.nv, s.qpos_bar[world], s.state_qpos_bar[world])
         add(m.nv, s.qvel_bar[world], s.state_qvel_bar[world])
 

@@ -15,23 +15,15 @@ from diffsim.physics.kinematics import kinematics, motion_subspaces
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import apply_inertia, cross_force, cross_motion
-from diffsim.types import ZERO, real, vec6
-
-
-@wp.func
-def block_twist(s: Scratch, world: int, dofadr: int, dofnum: int, x: wp.array(dtype=real)) -> vec6:
-    """sum_d S_d x_d over a block of dofs."""
-    total = s.motion[world, dofadr] * x[dofadr]
-    for i in range(1, dofnum):
-        total += s.motion[world, dofadr + i] * x[dofadr + i]
-    return total
+from diffsim.physics.tree import block_twist, zero_twist
+from diffsim.types import ZERO, vec6
 
 
 @wp.func
 def moving_frames(m: ModelArrays, s: Scratch, world: int, with_qacc: int):
-    """Fills poses, motion subspaces, inertias, velocities V and accelerations A; A leaves out S a if with_qacc is 0."""
+    """Fills poses, motion subspaces, inertias, velocities V and accelerations A; if with_qacc is 0, A omits S a."""
     kinematics(m, s, world)
-    s.velocity[world, 0] = vec6(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
+    s.velocity[world, 0] = zero_twist()
     g = m.gravity[world]
     s.acceleration[world, 0] = vec6(ZERO, ZERO, ZERO, -g[0], -g[1], -g[2])
     for body in range(1, m.nbody):
@@ -53,7 +45,7 @@ def moving_frames(m: ModelArrays, s: Scratch, world: int, with_qacc: int):
 
 @wp.func
 def body_wrench(m: ModelArrays, s: Scratch, world: int, body: int) -> vec6:
-    """W_b: the wrench that moves the body as V and A say, less drag."""
+    """W_b: the wrench that gives the body V and A, minus drag."""
     mass = m.body_mass[world, body]
     velocity = s.velocity[world, body]
     momentum = apply_inertia(mass, s.body_moment[world, body], s.body_rotary[world, body], velocity)

@@ -55,8 +55,8 @@ def may_touch(m: ModelArrays, s: Scratch, world: int, pair: int) -> int:
 
 
 @wp.func
-def contact_rows(m: ModelArrays, s: Scratch, world: int):
-    """Detects the contacts and appends their rows."""
+def detect_contacts(m: ModelArrays, s: Scratch, world: int):
+    """Fills the contacts of all pairs of geoms. Needs the kinematics."""
     s.contact_count[world] = 0
     if m.npair == 0:
         return
@@ -87,15 +87,23 @@ def pair_contacts(m: ModelArrays, s: Scratch, world: int, pair: int):
                     if contact < m.max_contacts:
                         s.contact_pair[world, contact] = pair
                         s.contact_candidate[world, contact] = candidate
+                        s.contact_distance[world, contact] = g.distance
                         s.contact_point[world, contact] = g.position
                         s.contact_frame[world, contact] = contact_frame(g.normal, g.tangent)
-                        add_contact(m, s, world, contact, g.distance - m.pair_margin[pair])
 
 
 @wp.func
-def add_contact(m: ModelArrays, s: Scratch, world: int, contact: int, r: real):
+def contact_rows(m: ModelArrays, s: Scratch, world: int):
+    """Appends the rows of all contacts. Needs the contacts."""
+    for contact in range(s.contact_count[world]):
+        add_contact(m, s, world, contact)
+
+
+@wp.func
+def add_contact(m: ModelArrays, s: Scratch, world: int, contact: int):
     """Appends a contact's rows with their Jacobians."""
     pair = s.contact_pair[world, contact]
+    r = s.contact_distance[world, contact] - m.pair_margin[pair]
     condim = m.pair_condim[pair]
     params = m.params_pair + pair
     rows = wp.max(1, 2 * (condim - 1))

@@ -1,6 +1,6 @@
-"""Quantities that MuJoCo derives from a state and Gymnasium's tasks observe: inertias, velocities and contact forces.
+"""MuJoCo's derived quantities that Gymnasium's tasks observe: inertias, velocities and contact forces of bodies.
 
-All are in world axes, about the centre of mass of the tree that the body belongs to. They carry no gradient.
+All are in world axes, about the centre of mass of the body's tree. They have no gradient.
 """
 
 import warp as wp
@@ -20,14 +20,14 @@ wp.set_module_options({"enable_backward": False})
 
 @wp.func
 def tree_com(m: ModelArrays, s: Scratch, world: int, body: int) -> vec3:
-    """Centre of mass of the body's tree. Needs the subtrees' inertias."""
+    """Centre of mass of the tree that contains the body. Needs the subtrees' inertias."""
     root = m.body_root[body]
     return s.xpos[world, root] + s.subtree_moment[world, root] / s.subtree_mass[world, root]
 
 
 @wp.func
 def contact_wrenches(m: ModelArrays, s: Scratch, world: int, wrench: wp.array(dtype=vec6)):
-    """Fills the sum of contact, connect and weld forces on each body (`cfrc_ext`): (torque, force); zero for the world.
+    """Fills the sum of contact, connect and weld forces on each body, `cfrc_ext`: (torque, force); zero for the world.
 
     Needs the rows' forces and the subtrees' inertias.
     """

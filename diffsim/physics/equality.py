@@ -18,7 +18,6 @@ Source: MuJoCo documentation, Computation, equality constraints and dual problem
 
 import warp as wp
 
-from diffsim.physics.bias import block_twist
 from diffsim.physics.constraint import CONNECT_OR_WELD, EQUALITY, add_row
 from diffsim.physics.contact import twist_at
 from diffsim.physics.model_arrays import ModelArrays
@@ -26,7 +25,8 @@ from diffsim.physics.points import point_position
 from diffsim.physics.rotation import quat_conj, quat_mul, quat_to_mat
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import angular, cross_motion, linear
-from diffsim.types import HALF, ONE, ZERO, mat33, real, vec3, vec6
+from diffsim.physics.tree import block_twist, zero_twist
+from diffsim.types import HALF, ONE, mat33, real, vec3
 
 
 @wp.struct
@@ -116,7 +116,7 @@ def add_joined_jacobian(m: ModelArrays, s: Scratch, world: int, eq: int, j: Join
 @wp.func
 def drifts(m: ModelArrays, s: Scratch, world: int):
     """Fills `drift`: the rates of the bodies' twists at qacc = 0. Needs the moving frames."""
-    s.drift[world, 0] = vec6(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
+    s.drift[world, 0] = zero_twist()
     for body in range(1, m.nbody):
         parent = m.body_parent[body]
         velocity = s.velocity[world, parent]

@@ -4,8 +4,8 @@
     dP = alpha . d(J x) + beta . (dr'' + b dr') + r_bar . dr,    alpha = f,    beta_i = -D_i (J_i x)
     r_bar_i = beta_i k d + d'(|r|) r_i / |r| sum_j (J_j x) f_j / (d (1 - d)) + beta_j k r_j
 
-Seen from a body, J x, r' and r'' are linear in its twist of x and its acceleration, and quadratic in its velocity.
-Their cotangents are wrenches at the joined point, torques for a weld; `equality` has the formulas and letters.
+As functions of a body's motion, J x, r' and r'' are linear in its twist of x and its acceleration, and quadratic in its
+velocity. Their cotangents are wrenches at the joined point, and torques for a weld. `equality` defines the symbols.
 """
 
 import warp as wp
@@ -24,7 +24,7 @@ from diffsim.types import HALF, ONE, TWO, ZERO, real, vec3, vec6
 
 @wp.struct
 class Cotangents:
-    """Those of three rows: of J x, of r'' (and b times those of r'), and of r; b itself."""
+    """Cotangents of three rows: of J x, of r'' (and, times b, of r'), and of r; and b itself."""
 
     alpha: vec3
     beta: vec3
@@ -34,7 +34,7 @@ class Cotangents:
 
 @wp.func
 def equality_gradient(m: ModelArrays, s: Scratch, world: int, x: wp.array(dtype=real)):
-    """Adds each constraint's cotangents of its bodies' twists and poses. Needs their twists of x."""
+    """Adds each constraint's cotangents of its bodies' twists and poses. Needs the bodies' twists of x."""
     for eq in range(m.neq):
         j = joined(m, s, world, eq)
         bend = size_cotangent(m, s, world, eq, x)
@@ -48,7 +48,7 @@ def equality_gradient(m: ModelArrays, s: Scratch, world: int, x: wp.array(dtype=
 
 @wp.func
 def size_cotangent(m: ModelArrays, s: Scratch, world: int, eq: int, x: wp.array(dtype=real)) -> real:
-    """Of |r|, through the impedance, divided by |r|."""
+    """The cotangent of |r| through the impedance, divided by |r|."""
     params = m.params_eq + eq
     first = m.eq_row[eq]
     size = s.row_size[world, first]
@@ -67,7 +67,7 @@ def size_cotangent(m: ModelArrays, s: Scratch, world: int, eq: int, x: wp.array(
 def row_cotangents(
     m: ModelArrays, s: Scratch, world: int, eq: int, first: int, bend: real, x: wp.array(dtype=real)
 ) -> Cotangents:
-    """Of three rows."""
+    """Cotangents of three rows."""
     params = m.params_eq + eq
     stiffness = m.solver_reference[params, 0] * impedance(m, params, s.row_size[world, first])[0]
     beta = vec3()
@@ -83,13 +83,13 @@ def row_cotangents(
 
 @wp.func
 def opposite(c: Cotangents) -> Cotangents:
-    """Those that act on the second body's point."""
+    """The cotangents for the second body's point."""
     return Cotangents(-c.alpha, -c.beta, -c.r_bar, c.damping)
 
 
 @wp.func
 def add_point_cotangents(m: ModelArrays, s: Scratch, world: int, body: int, point: vec3, c: Cotangents):
-    """Adds those of a point's position, velocity of x, and acceleration lin(A) + ang(A) x arm + w x v."""
+    """Adds the cotangents of a point's position, velocity of x, and acceleration lin(A) + ang(A) x arm + w x v."""
     velocity = twist_at(s.velocity[world, body], point - s.xpos[world, m.body_root[body]])
     w = angular(velocity)
     drag = wp.cross(c.beta, w) + c.damping * c.beta
@@ -110,7 +110,7 @@ def add_point_cotangents(m: ModelArrays, s: Scratch, world: int, body: int, poin
 
 @wp.func
 def add_turn_cotangents(m: ModelArrays, s: Scratch, world: int, j: Joined, c: Cotangents):
-    """Adds those of the two bodies' orientations, angular velocities of x and angular accelerations."""
+    """Adds the cotangents of the two bodies' orientations, angular velocities of x and angular accelerations."""
     axes = wp.transpose(j.frame)
     alpha = axes * c.alpha
     beta = axes * c.beta
@@ -124,12 +124,12 @@ def add_turn_cotangents(m: ModelArrays, s: Scratch, world: int, j: Joined, c: Co
     push = turning_torque(j, c.alpha)
     pull = turning_torque(j, c.beta)
     drag = c.damping * pull - (j.scale * wp.dot(beta, e)) * w
-    # the cotangents of e_0 and e, and of the rotation of the first body against the second
+    # the cotangents of e_0 and e, and of the rotation of the first body relative to the second
     scalar_bar = j.scale * (wp.dot(alpha, x) + wp.dot(beta, y))
     turn_bar = TWO * (axes * c.r_bar) - wp.cross(x, alpha) - wp.cross(y, beta) - (HALF * wp.dot(w, w)) * beta
     turn_bar = j.scale * turn_bar
     turned = HALF * (j.scalar * turn_bar - scalar_bar * e + wp.cross(e, turn_bar))
-    # R' turns with the second body
+    # R' rotates with the second body
     turned2 = -turned - wp.cross(x, push) - wp.cross(y, pull)
     add_moving_cotangents(
         m, s, world, j.body1, torque(push), torque(pull), torque(drag - wp.cross(pull, w2)), torque(turned)
@@ -149,9 +149,9 @@ def torque(x: vec3) -> vec6:
 def add_moving_cotangents(
     m: ModelArrays, s: Scratch, world: int, body: int, push: vec6, pull: vec6, drag: vec6, pose: vec6
 ):
-    """Adds a body's cotangents: push of the twist of x, pull of A, drag of V, pose of its pose.
+    """Adds a body's cotangents: `push` of the twist of x, `pull` of A, `drag` of V, `pose` of its pose.
 
-    A pose's cotangent is that of moving the body with its twists carried along, hence the X x* F.
+    The cotangent of a pose is that of a motion of the body that rotates its twists too, hence the terms X x* F.
     """
     if body == 0:
         return
@@ -162,5 +162,5 @@ def add_moving_cotangents(
     s.velocity_bar[world, body] = s.velocity_bar[world, body] + drag
     s.pose_bar[world, body] = s.pose_bar[world, body] + pose + carried
     if m.parameter_gradient == 1:
-        for i in range(3):  # A includes gravity, the acceleration that the constraint opposes does not
+        for i in range(3):  # A includes gravity; the acceleration in the constraint does not
             add_to(s, world, m.at_gravity + i, pull[3 + i])

@@ -31,21 +31,21 @@ def com_arm(m: ModelArrays, s: Scratch, world: int, body: int) -> vec3:
 
 @wp.func
 def to_box(axes: quat, arm: vec3, v: vec6) -> vec6:
-    """A twist about the reference point as one at the box's centre in the box's axes."""
+    """Converts a twist about the reference point to one at the box's centre in the box's axes."""
     inverse = quat_conj(axes)
     return twist(rotate(inverse, angular(v)), rotate(inverse, linear(v) + wp.cross(angular(v), arm)))
 
 
 @wp.func
 def from_box(axes: quat, arm: vec3, f: vec6) -> vec6:
-    """A wrench at the box's centre in the box's axes as one about the reference point: the transpose of `to_box`."""
+    """Converts a wrench at the box's centre to one about the reference point: the transpose of `to_box`."""
     force = rotate(axes, linear(f))
     return twist(rotate(axes, angular(f)) + wp.cross(arm, force), force)
 
 
 @wp.func
 def wind_twist(m: ModelArrays) -> vec6:
-    """Velocity of the medium."""
+    """Velocity of the medium, as a twist."""
     return twist(vec3(ZERO, ZERO, ZERO), m.wind)
 
 
@@ -76,7 +76,7 @@ def drag_derivative(m: ModelArrays, s: Scratch, world: int, body: int, velocity:
 
 @wp.func
 def drag_second_derivative(m: ModelArrays, s: Scratch, world: int, body: int, velocity: vec6, y: vec6, z: vec6) -> vec6:
-    """Gradient of y . (d drag / d V) z with respect to V."""
+    """Gradient of y . (d drag / d V) z by V."""
     axes = inertia_axes(m, s, world, body)
     arm = com_arm(m, s, world, body)
     x = to_box(axes, arm, velocity - wind_twist(m))

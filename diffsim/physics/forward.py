@@ -5,7 +5,7 @@ import warp as wp
 from diffsim.physics.actuation import actuation
 from diffsim.physics.bias import moving_frames, smooth_bias
 from diffsim.physics.constraint import damp_rows
-from diffsim.physics.contact import contact_rows
+from diffsim.physics.contact import contact_rows, detect_contacts
 from diffsim.physics.equality import equality_rows
 from diffsim.physics.inertia import mass_matrix
 from diffsim.physics.joint_equality import joint_equality_rows
@@ -19,7 +19,7 @@ from diffsim.physics.tendon import tendon_friction_rows, tendon_limit_rows, tend
 
 @wp.func
 def constraint_rows(m: ModelArrays, s: Scratch, world: int):
-    """Fills the rows of all constraints. Needs the moving frames."""
+    """Fills the rows of all constraints. Needs the moving frames and the contacts."""
     s.row_count[world] = 0
     equality_rows(m, s, world)
     joint_equality_rows(m, s, world)
@@ -35,12 +35,13 @@ def constraint_rows(m: ModelArrays, s: Scratch, world: int):
 
 @wp.func
 def evaluate(m: ModelArrays, s: Scratch, world: int, warm: int):
-    """Fills qacc and qfrc_constraint from qpos, qvel and ctrl (MuJoCo's `mj_forward`); warm starts from qacc."""
+    """Fills qacc and qfrc_constraint from qpos, qvel and ctrl (`mj_forward`); starts from qacc if `warm` is 1."""
     moving_frames(m, s, world, 0)
     mass_matrix(m, s, world)
     smooth_bias(m, s, world)
     passive(m, s, world)
     tendon_passive(m, s, world)
     actuation(m, s, world)
+    detect_contacts(m, s, world)
     constraint_rows(m, s, world)
     solve_acceleration(m, s, world, warm)

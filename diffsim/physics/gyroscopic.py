@@ -1,12 +1,12 @@
-"""Gyroscopic forces of standalone free bodies, which implicitfast integrates implicitly too, and their gradient.
+"""Gyroscopic forces of standalone free bodies, which implicitfast integrates implicitly, and their gradient.
 
-A free body without jointed descendants has bias forces that depend on its angular velocity omega alone. About its
-origin, in world axes, with first moment m and rotational inertia I of the body and what is welded to it,
+The bias forces of a free body without jointed descendants depend on its angular velocity omega only. About its origin,
+in world axes, with the first moment m and rotational inertia I of the body and all bodies welded to it,
 
     f = omega x (omega x m),    n = omega x I omega
 
 With g the 6 x 3 derivative of (f, n) by omega and E the selection of the rotations, implicitfast solves
-(A + h g E') w = M a with A = M - h D. A is factored already; Woodbury's identity takes care of the rest.
+(A + h g E') w = M a with A = M - h D. Given the factor of A, Woodbury's identity solves this.
 Source: MuJoCo documentation, Computation, gyroscopic derivatives for free bodies.
 """
 
@@ -58,7 +58,7 @@ def solve_columns(m: ModelArrays, s: Scratch, world: int, body: int, dof: int) -
 
 @wp.func
 def gyroscopic_solve(m: ModelArrays, s: Scratch, world: int, w: wp.array(dtype=real)):
-    """Turns A^-1 b into (A + h g E')^-1 b, for each standalone free body."""
+    """Converts w = A^-1 b to (A + h g E')^-1 b in place, for each standalone free body."""
     for g in range(m.ngyro):
         dof = m.gyro_dof[g] + 3
         inverse = solve_columns(m, s, world, m.gyro_body[g], dof)
@@ -70,7 +70,7 @@ def gyroscopic_solve(m: ModelArrays, s: Scratch, world: int, w: wp.array(dtype=r
 
 @wp.func
 def gyroscopic_solve_transposed(m: ModelArrays, s: Scratch, world: int, b: wp.array(dtype=real)):
-    """Turns b into c with A^-1 c = (A + h g E')^-T b: c = b - E (1 + E' Z)^-T Z' b, for each standalone free body."""
+    """Replaces b by c with A^-1 c = (A + h g E')^-T b: c = b - E (1 + E' Z)^-T Z' b, for each standalone free body."""
     for g in range(m.ngyro):
         dof = m.gyro_dof[g] + 3
         inverse = solve_columns(m, s, world, m.gyro_body[g], dof)
@@ -85,7 +85,7 @@ def gyroscopic_solve_transposed(m: ModelArrays, s: Scratch, world: int, b: wp.ar
 def gyroscopic_gradient(m: ModelArrays, s: Scratch, world: int, mu: wp.array(dtype=real), w: wp.array(dtype=real)):
     """Adds the gradient of -h mu' g(q, v) E' w to qpos_bar and qvel_bar.
 
-    All but the linear part of mu turns with the body, so only that has a moment that turns against it.
+    Everything except the linear part of mu rotates with the body, so only that part contributes to qpos_bar.
     """
     for g in range(m.ngyro):
         body = m.gyro_body[g]

@@ -1,7 +1,7 @@
 """Velocities integrated implicitly: (M - h D) w = M a, with D the derivative of forces by velocities, and its adjoint.
 
-Euler takes only joint damping into D; implicitfast also tendons, actuators and drag, where M has an entry, and the
-gyroscopic forces of standalone free bodies (see `gyroscopic`).
+For Euler, D contains joint damping only. For implicitfast it also contains tendons, actuators and drag, at the entries
+that M has, and the gyroscopic forces of standalone free bodies (see `gyroscopic`).
 Source: MuJoCo documentation, Computation, numerical integration.
 """
 
@@ -15,7 +15,6 @@ from diffsim.physics.actuation import (
     sum_actuator_forces,
     unclamped_force,
 )
-from diffsim.physics.bias import block_twist
 from diffsim.physics.fluid import drag_derivative, drag_second_derivative, wind_twist
 from diffsim.physics.gyroscopic import gyroscopic_gradient, gyroscopic_solve, gyroscopic_solve_transposed
 from diffsim.physics.inertia import factor, factor_solve, multiply_mass
@@ -24,12 +23,13 @@ from diffsim.physics.parameter_gradient import add_to, drag_parameter_gradient, 
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import apply_inertia, cross_force
 from diffsim.physics.tendon import add_tendon_damping
-from diffsim.types import IMPLICITFAST, ZERO, real, vec6
+from diffsim.physics.tree import gather, gather_motion, spread, zero_twist
+from diffsim.types import IMPLICITFAST, ZERO, real
 
 
 @wp.func
 def factor_implicit(m: ModelArrays, s: Scratch, world: int):
-    """Factor of M - h D, into `hessian`. Needs the mass matrix and the moving frames."""
+    """Fills `hessian` with the factor of M - h D. Needs the mass matrix and the moving frames."""
     for i in range(m.nv):
         for j in range(i):
             s.hessian[world, i, j] = s.mass_matrix[world, i, j]
@@ -47,7 +47,10 @@ def factor_implicit(m: ModelArrays, s: Scratch, world: int):
 
 @wp.func
 def velocity_slope(m: ModelArrays, s: Scratch, world: int, actuator: int) -> real:
-    """dp_i / dl'_i of an actuator; zero where its force is clamped, or its joint's. Needs qfrc_actuator unclamped."""
+    """dp_i / dl'_i of an actuator; zero where a clamp of its or its joint's force is active.
+
+    Needs qfrc_actuator before the clamp.
+    """
     u = clamped_ctrl(m, s, world, actuator)
     slope = m.actuator_gain[world, actuator][2] * u + m.actuator_bias[world, actuator][2]
     if slope != ZERO and m.actuator_forcelimited[actuator] == 1:
@@ -63,7 +66,7 @@ def velocity_slope(m: ModelArrays, s: Scratch, world: int, actuator: int) -> rea
 
 @wp.func
 def subtract_actuator_derivative(m: ModelArrays, s: Scratch, world: int):
-    """Hessian -= h sum_i moment_i (dp_i / dl'_i) moment_i', where M has an entry."""
+    """Hessian -= h sum_i moment_i (dp_i / dl'_i) moment_i', at the entries that M has."""
     for actuator in range(m.nactuator):
         slope = m.timestep * velocity_slope(m, s, world, actuator)
         if slope != ZERO:
@@ -105,89 +108,59 @@ def subtract_drag_derivative(m: ModelArrays, s: Scratch, world: int, body: int):
 
 @wp.func
 def implicit_acceleration(m: ModelArrays, s: Scratch, world: int):
-    """Fills `search` with w: the acceleration that the velocity step takes. Needs qacc and the mass matrix."""
+    """Fills implicit_qacc, w: the acceleration for the velocity step. Needs qacc and the mass matrix."""
     factor_implicit(m, s, world)
-    multiply_mass(m, s, world, s.qacc[world], s.search[world])
-    factor_solve(m.nv, s.hessian[world], s.search[world])
-    gyroscopic_solve(m, s, world, s.search[world])
+    multiply_mass(m, s, world, s.qacc[world], s.implicit_qacc[world])
+    factor_solve(m.nv, s.hessian[world], s.implicit_qacc[world])
+    gyroscopic_solve(m, s, world, s.implicit_qacc[world])
 
 
 @wp.func
 def implicit_adjoint(m: ModelArrays, s: Scratch, world: int):
-    """From `rate`, the cotangent of w, adds to qacc_bar, qpos_bar, qvel_bar and ctrl_bar.
+    """Given implicit_qacc_bar, adds to qacc_bar, qpos_bar, qvel_bar and ctrl_bar.
 
-    Needs the moving frames, and w with its factor, as `implicit_acceleration` leaves them.
+    Needs the moving frames, and w and the factor from `implicit_acceleration`. With the multiplier mu,
 
-    mu = (M - h D)^-1 w_bar,    a_bar = M mu,    and the gradient of mu' M(q) (a - w) + h mu' D(q, v, u) w.
+        mu = (M - h D)^-1 w_bar,    a_bar = M mu
+
+    and the other cotangents are the gradient of mu' M(q) (a - w) + h mu' D(q, v, u) w at fixed mu, a and w.
     """
-    gyroscopic_solve_transposed(m, s, world, s.rate[world])
-    factor_solve(m.nv, s.hessian[world], s.rate[world])
-    multiply_mass(m, s, world, s.rate[world], s.work[world])
+    for dof in range(m.nv):
+        s.multiplier[world, dof] = s.implicit_qacc_bar[world, dof]
+        s.qacc_change[world, dof] = s.qacc[world, dof] - s.implicit_qacc[world, dof]
+    gyroscopic_solve_transposed(m, s, world, s.multiplier[world])
+    factor_solve(m.nv, s.hessian[world], s.multiplier[world])
+    multiply_mass(m, s, world, s.multiplier[world], s.work[world])
     for dof in range(m.nv):
         s.qacc_bar[world, dof] = s.qacc_bar[world, dof] + s.work[world, dof]
-    for dof in range(m.nv):
-        s.work[world, dof] = s.qacc[world, dof] - s.search[world, dof]
     inertia_gradient(m, s, world)
     if m.parameter_gradient == 1:
         implicit_parameter_gradient(m, s, world)
     if m.integrator == IMPLICITFAST:
-        gyroscopic_gradient(m, s, world, s.rate[world], s.search[world])
+        gyroscopic_gradient(m, s, world, s.multiplier[world], s.implicit_qacc[world])
         actuator_derivative_gradient(m, s, world)
         if m.fluid == 1:
             drag_derivative_gradient(m, s, world)
 
 
 @wp.func
-def zero_twist() -> vec6:
-    """A twist or wrench of zeros."""
-    return vec6(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
-
-
-@wp.func
 def inertia_gradient(m: ModelArrays, s: Scratch, world: int):
-    """Adds the gradient of mu' M(q) x to qpos_bar; mu in `rate`, x in `work`.
-
-    The twists Y of mu and X of x are kept in virtual_twist and wrench, their cotangents I X and I Y in twist_bar and
-    acceleration_bar; S_d . (Y x* I X + X x* I Y) as in `virtual_power`.
-    """
-    s.virtual_twist[world, 0] = zero_twist()
-    s.wrench[world, 0] = zero_twist()
+    """Adds the gradient of mu' M(q) (a - w) = sum_b Y . I X to qpos_bar, with the twists Y of mu and X of a - w."""
+    spread(m, s, world, s.multiplier[world], s.virtual_twist[world])
+    spread(m, s, world, s.qacc_change[world], s.qacc_twist[world])
     for body in range(1, m.nbody):
-        y = s.virtual_twist[world, m.body_parent[body]]
-        x = s.wrench[world, m.body_parent[body]]
-        for block in range(m.body_blockadr[body], m.body_blockadr[body] + m.body_blocknum[body]):
-            y += block_twist(s, world, m.block_dofadr[block], m.block_dofnum[block], s.rate[world])
-            x += block_twist(s, world, m.block_dofadr[block], m.block_dofnum[block], s.work[world])
-        s.virtual_twist[world, body] = y
-        s.wrench[world, body] = x
         mass = m.body_mass[world, body]
-        s.twist_bar[world, body] = apply_inertia(mass, s.body_moment[world, body], s.body_rotary[world, body], x)
-        s.acceleration_bar[world, body] = apply_inertia(mass, s.body_moment[world, body], s.body_rotary[world, body], y)
-    for r in range(m.nbody - 1):
-        body = m.nbody - 1 - r
-        y = s.virtual_twist[world, body]
-        x = s.wrench[world, body]
-        y_bar = s.twist_bar[world, body]
-        x_bar = s.acceleration_bar[world, body]
-        blocks = m.body_blocknum[body]
-        for b in range(blocks):
-            block = m.body_blockadr[body] + blocks - 1 - b
-            dofadr = m.block_dofadr[block]
-            dofnum = m.block_dofnum[block]
-            y = y - block_twist(s, world, dofadr, dofnum, s.rate[world])
-            x = x - block_twist(s, world, dofadr, dofnum, s.work[world])
-            turn_bar = cross_force(y, y_bar) + cross_force(x, x_bar)
-            for dof in range(dofadr, dofadr + dofnum):
-                s.qpos_bar[world, dof] = s.qpos_bar[world, dof] - wp.dot(s.motion[world, dof], turn_bar)
-        parent = m.body_parent[body]
-        if parent > 0:
-            s.twist_bar[world, parent] = s.twist_bar[world, parent] + y_bar
-            s.acceleration_bar[world, parent] = s.acceleration_bar[world, parent] + x_bar
+        moment = s.body_moment[world, body]
+        rotary = s.body_rotary[world, body]
+        s.virtual_twist_bar[world, body] = apply_inertia(mass, moment, rotary, s.qacc_twist[world, body])
+        s.qacc_twist_bar[world, body] = apply_inertia(mass, moment, rotary, s.virtual_twist[world, body])
+    gather(m, s, world, s.multiplier[world], s.virtual_twist[world], s.virtual_twist_bar[world])
+    gather(m, s, world, s.qacc_change[world], s.qacc_twist[world], s.qacc_twist_bar[world])
 
 
 @wp.func
 def actuator_derivative_gradient(m: ModelArrays, s: Scratch, world: int):
-    """Adds the gradient of h mu' D w to ctrl_bar and the actuators' parameters; mu in `rate`, w in `search`."""
+    """Adds the gradient of h mu' D w to ctrl_bar and to the actuators' parameters."""
     for actuator in range(m.nactuator):
         gain = m.actuator_gain[world, actuator][2]
         if velocity_slope(m, s, world, actuator) != ZERO:
@@ -199,7 +172,12 @@ def actuator_derivative_gradient(m: ModelArrays, s: Scratch, world: int):
                 for col in range(first, last):
                     j = m.moment_dof[col]
                     if is_ancestor(m, wp.min(i, j), wp.max(i, j)) == 1:
-                        power += m.moment_value[row] * s.rate[world, i] * m.moment_value[col] * s.search[world, j]
+                        power += (
+                            m.moment_value[row]
+                            * s.multiplier[world, i]
+                            * m.moment_value[col]
+                            * s.implicit_qacc[world, j]
+                        )
             ctrl = m.actuator_ctrl[actuator]
             u_bar = m.timestep * gain * power
             if m.actuator_ctrllimited[actuator] == 1:
@@ -215,58 +193,23 @@ def actuator_derivative_gradient(m: ModelArrays, s: Scratch, world: int):
 
 @wp.func
 def drag_derivative_gradient(m: ModelArrays, s: Scratch, world: int):
-    """Adds the gradient of h sum_b Y . (d drag / d V) Z to qpos_bar and qvel_bar; mu in `rate`, w in `search`.
+    """Adds the gradient of h sum_b Y . (d drag / d V) Z to qpos_bar and qvel_bar, with the twist Z of w.
 
-    As in `virtual_power`, with the cotangents of Y, Z and V in twist_bar, acceleration_bar and velocity_bar.
+    Needs the twists Y of mu from `inertia_gradient`.
     """
-    s.virtual_twist[world, 0] = zero_twist()
-    s.wrench[world, 0] = zero_twist()
+    spread(m, s, world, s.implicit_qacc[world], s.qacc_twist[world])
     for body in range(1, m.nbody):
-        y = s.virtual_twist[world, m.body_parent[body]]
-        z = s.wrench[world, m.body_parent[body]]
-        for block in range(m.body_blockadr[body], m.body_blockadr[body] + m.body_blocknum[body]):
-            y += block_twist(s, world, m.block_dofadr[block], m.block_dofnum[block], s.rate[world])
-            z += block_twist(s, world, m.block_dofadr[block], m.block_dofnum[block], s.search[world])
         v = s.velocity[world, body]
-        s.virtual_twist[world, body] = y
-        s.wrench[world, body] = z
+        y = s.virtual_twist[world, body]
+        z = s.qacc_twist[world, body]
         v_bar = m.timestep * drag_second_derivative(m, s, world, body, v, y, z)
-        s.twist_bar[world, body] = m.timestep * drag_derivative(m, s, world, body, v, z)
-        s.acceleration_bar[world, body] = m.timestep * drag_derivative(m, s, world, body, v, y)
+        s.virtual_twist_bar[world, body] = m.timestep * drag_derivative(m, s, world, body, v, z)
+        s.qacc_twist_bar[world, body] = m.timestep * drag_derivative(m, s, world, body, v, y)
         s.velocity_bar[world, body] = v_bar
+        s.acceleration_bar[world, body] = zero_twist()
         s.pose_bar[world, body] = cross_force(wind_twist(m), v_bar)
         if m.parameter_gradient == 1:
             drag_parameter_gradient(m, s, world, body, y, z)
-    for r in range(m.nbody - 1):
-        body = m.nbody - 1 - r
-        drag_joint_cotangents(m, s, world, body)
-
-
-@wp.func
-def drag_joint_cotangents(m: ModelArrays, s: Scratch, world: int, body: int):
-    """Adds to qpos_bar and qvel_bar of a body's dofs from its subtree's cotangents, and hands these to its parent."""
-    y = s.virtual_twist[world, body]
-    z = s.wrench[world, body]
-    v = s.velocity[world, body]
-    y_bar = s.twist_bar[world, body]
-    z_bar = s.acceleration_bar[world, body]
-    v_bar = s.velocity_bar[world, body]
-    pose_bar = s.pose_bar[world, body]
-    blocks = m.body_blocknum[body]
-    for b in range(blocks):
-        block = m.body_blockadr[body] + blocks - 1 - b
-        dofadr = m.block_dofadr[block]
-        dofnum = m.block_dofnum[block]
-        y = y - block_twist(s, world, dofadr, dofnum, s.rate[world])
-        z = z - block_twist(s, world, dofadr, dofnum, s.search[world])
-        v = v - block_twist(s, world, dofadr, dofnum, s.qvel[world])
-        turn_bar = pose_bar - cross_force(y, y_bar) - cross_force(z, z_bar) - cross_force(v, v_bar)
-        for dof in range(dofadr, dofadr + dofnum):
-            s.qpos_bar[world, dof] = s.qpos_bar[world, dof] + wp.dot(s.motion[world, dof], turn_bar)
-            s.qvel_bar[world, dof] = s.qvel_bar[world, dof] + wp.dot(s.motion[world, dof], v_bar)
-    parent = m.body_parent[body]
-    if parent > 0:
-        s.twist_bar[world, parent] = s.twist_bar[world, parent] + y_bar
-        s.acceleration_bar[world, parent] = s.acceleration_bar[world, parent] + z_bar
-        s.velocity_bar[world, parent] = s.velocity_bar[world, parent] + v_bar
-        s.pose_bar[world, parent] = s.pose_bar[world, parent] + pose_bar
+    gather(m, s, world, s.multiplier[world], s.virtual_twist[world], s.virtual_twist_bar[world])
+    gather(m, s, world, s.implicit_qacc[world], s.qacc_twist[world], s.qacc_twist_bar[world])
+    gather_motion(m, s, world)

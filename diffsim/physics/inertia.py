@@ -15,7 +15,7 @@ from diffsim.types import ZERO, mat33, real
 
 @wp.func
 def body_inertia(m: ModelArrays, s: Scratch, world: int, body: int):
-    """Fills a body's first moment and rotational inertia about the reference point, and starts its subtree's."""
+    """Fills a body's first moment and rotational inertia about the reference point; initialises its subtree's."""
     mass = m.body_mass[world, body]
     axes = quat_to_mat(s.xquat[world, body])
     arm = s.xpos[world, body] + axes * m.body_ipos[body] - s.xpos[world, m.body_root[body]]
@@ -37,7 +37,7 @@ def body_inertia(m: ModelArrays, s: Scratch, world: int, body: int):
 
 @wp.func
 def subtree_inertias(m: ModelArrays, s: Scratch, world: int):
-    """Adds up the bodies' inertias along each tree; they start with the bodies' own."""
+    """Adds each body's inertia to those of its ancestors. Needs the initial values from `body_inertia`."""
     for r in range(m.nbody - 1):
         body = m.nbody - 1 - r
         parent = m.body_parent[body]
@@ -73,8 +73,8 @@ def mass_matrix(m: ModelArrays, s: Scratch, world: int):
 def factor(n: int, a: wp.array2d(dtype=real)):
     """Replaces the lower triangle of a positive definite A by its factor L, A = L' D L, with 1 / D on the diagonal.
 
-    Rows are eliminated from the last to the first, from the leaves of the tree to its root: where neither the tree
-    nor a constraint couples two dofs, the entry stays zero and is skipped. Source: Featherstone (2008), section 6.5.
+    Eliminates rows from the last to the first, from the leaves of the tree to its root. Where neither the tree nor a
+    constraint couples two dofs, the entry stays zero and is skipped. Source: Featherstone (2008), section 6.5.
     """
     for r in range(n):
         k = n - 1 - r
@@ -92,7 +92,7 @@ def factor(n: int, a: wp.array2d(dtype=real)):
 
 @wp.func
 def factor_solve(n: int, a: wp.array2d(dtype=real), x: wp.array(dtype=real)):
-    """Solves A x = b in place, given what `factor` made of A."""
+    """Solves A x = b in place, given the factor of A."""
     for r in range(n):
         k = n - 1 - r
         value = x[k]

@@ -1,6 +1,6 @@
-"""Positions: q (+) dq for an increment dq in the tangent space, as `mj_integratePos` has it, and its adjoint.
+"""Positions q (+) dq for an increment dq in the tangent space, as in `mj_integratePos`, and the adjoint.
 
-A quaternion becomes q exp(dq), normalized; every other coordinate q + dq.
+A quaternion becomes q exp(dq), normalized; every other coordinate becomes q + dq.
 """
 
 import warp as wp
@@ -12,13 +12,13 @@ from diffsim.types import BALL, FREE, HALF, TWO, quat, real, vec3
 
 @wp.func
 def load3(x: wp.array(dtype=real), i: int) -> vec3:
-    """Three entries from i on."""
+    """Three entries, starting at i."""
     return vec3(x[i], x[i + 1], x[i + 2])
 
 
 @wp.func
 def store3(x: wp.array(dtype=real), i: int, value: vec3):
-    """Writes three entries from i on."""
+    """Writes three entries, starting at i."""
     x[i] = value[0]
     x[i + 1] = value[1]
     x[i + 2] = value[2]
@@ -26,7 +26,7 @@ def store3(x: wp.array(dtype=real), i: int, value: vec3):
 
 @wp.func
 def load_quat(x: wp.array(dtype=real), i: int) -> quat:
-    """Four entries from i on."""
+    """Four entries, starting at i."""
     return quat(x[i], x[i + 1], x[i + 2], x[i + 3])
 
 
@@ -64,10 +64,10 @@ def integrate_position_adjoint(
     start_bar: wp.array(dtype=real),
     step_bar: wp.array(dtype=real),
 ):
-    """Adds the cotangents of q to start_bar and writes those of step to step_bar, given those of q (+) scale * step.
+    """Adds the cotangent of q to start_bar and writes that of step to step_bar, given that of q (+) scale * step.
 
-    With theta = scale * step: a turn delta of q turns q exp(theta) by exp(theta)' delta, and a change of theta turns
-    it by J_r(theta) dtheta.
+    With theta = scale * step: a rotation delta of q rotates q exp(theta) by exp(theta)' delta, and a change of theta
+    rotates it by J_r(theta) dtheta.
     """
     for joint in range(m.njnt):
         dof = m.jnt_dofadr[joint]
@@ -91,7 +91,7 @@ def integrate_position_adjoint(
 def tangent_from_raw(
     m: ModelArrays, qpos: wp.array(dtype=real), raw: wp.array(dtype=real), tangent: wp.array(dtype=real)
 ):
-    """Adds a cotangent of qpos's coordinates to one in the tangent space, where q is a normalized output.
+    """Adds a cotangent of qpos's coordinates to `tangent`, in the tangent space, where q is a normalized output.
 
     dq = q (0, delta) / 2, hence delta_bar = vec(q* q_bar) / 2.
     """
@@ -117,9 +117,9 @@ def tangent_from_raw(
 def raw_from_tangent(
     m: ModelArrays, qpos: wp.array(dtype=real), tangent: wp.array(dtype=real), raw: wp.array(dtype=real)
 ):
-    """Writes the cotangent of qpos's coordinates, given one in the tangent space of the normalized qpos.
+    """Writes the cotangent of qpos's coordinates to `raw`, given one in the tangent space of the normalized qpos.
 
-    A change dq of a quaternion turns q / |q| by delta = 2 vec(q* dq) / |q|^2, hence q_bar = 2 q (0, delta_bar) / |q|^2.
+    A change dq of a quaternion rotates q by delta = 2 vec(q* dq) / |q|^2, hence q_bar = 2 q (0, delta_bar) / |q|^2.
     """
     for joint in range(m.njnt):
         adr = m.jnt_qposadr[joint]

@@ -1,4 +1,4 @@
-"""Poses of bodies and the motion that each joint velocity gives them.
+"""Poses of bodies, and the twist per unit of each joint velocity.
 
 Source: MuJoCo documentation, Computation, kinematics and Modeling, joints.
 """

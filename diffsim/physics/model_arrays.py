@@ -1,4 +1,4 @@
-"""The model as the kernels read it: one struct of numbers and arrays."""
+"""The model as one struct of numbers and arrays, an argument of the kernels."""
 
 import warp as wp
 
@@ -7,7 +7,7 @@ from diffsim.types import mat33, quat, real, vec3, vec6
 
 @wp.struct
 class ModelArrays:
-    """The model as kernels see it. Names are MuJoCo's where the meaning is MuJoCo's.
+    """A model for the kernels. A field with MuJoCo's name has MuJoCo's meaning.
 
     The dofs of a body come in blocks that move together: one dof of a slide or hinge joint, three of a ball joint,
     three translations and then three rotations of a free joint.
@@ -19,23 +19,22 @@ class ModelArrays:
     nu: wp.int32
     njnt: wp.int32
     nactuator: wp.int32
-    ngyro: wp.int32  # standalone free bodies, if the integrator treats them specially
+    ngyro: wp.int32  # standalone free bodies, where the integrator is implicitfast; see `gyroscopic`
     integrator: wp.int32
-    implicit: wp.int32  # 1 if velocities are integrated implicitly in joint damping (Euler) or all of it (implicitfast)
+    implicit: wp.int32  # 1 if `implicit` integrates the velocities
     fluid: wp.int32  # 1 if the medium has density or viscosity
     has_limits: wp.int32
     has_frictionloss: wp.int32
-    spatial_constraints: wp.int32  # 1 if constraints can act between bodies
     ncollider: wp.int32
     npair: wp.int32
     max_contacts: wp.int32
-    params_dof: wp.int32  # where the solver parameters of dofs' friction and of pairs begin; those of joints are first
+    params_dof: wp.int32  # offsets of the solver parameters of dofs' friction and of pairs; those of joints are first
     params_pair: wp.int32
     impratio: real
     has_actfrcrange: wp.int32
     timestep: real  # s
     wind: vec3  # m/s
-    parameter_gradient: wp.int32  # 1 if the adjoint fills parameter_bar; at_... say where each parameter begins in it
+    parameter_gradient: wp.int32  # 1 if the adjoint fills parameter_bar; at_... are offsets in it
     at_body_mass: wp.int32
     at_body_rotary: wp.int32
     at_fluid_linear: wp.int32
@@ -47,7 +46,7 @@ class ModelArrays:
     at_actuator_bias: wp.int32
     at_pair_friction: wp.int32
     at_gravity: wp.int32
-    # parameters that can differ between worlds [world, ...]
+    # parameters, which can differ between worlds [world, ...]
     body_mass: wp.array2d(dtype=real)  # kg
     body_rotary: wp.array2d(dtype=mat33)  # inertia about the com in the body's axes, kg m^2
     fluid_linear: wp.array2d(dtype=vec6)  # drag per velocity along the inertia box's axes
@@ -66,7 +65,7 @@ class ModelArrays:
     body_jntnum: wp.array(dtype=wp.int32)
     body_blockadr: wp.array(dtype=wp.int32)
     body_blocknum: wp.array(dtype=wp.int32)
-    body_lastdof: wp.array(dtype=wp.int32)  # last dof that moves the body, -1 if none does
+    body_lastdof: wp.array(dtype=wp.int32)  # last dof that moves the body, -1 for none
     body_pos: wp.array(dtype=vec3)
     body_quat: wp.array(dtype=quat)
     body_ipos: wp.array(dtype=vec3)
@@ -109,10 +108,10 @@ class ModelArrays:
     eq_invweight: wp.array2d(dtype=real)  # [neq, 2] of translation and rotation
     # active joint constraints [njoint_eq]
     njoint_eq: wp.int32
-    joint_eq: wp.array2d(dtype=wp.int32)  # [njoint_eq, 2] the joint, and the one it follows, or -1
+    joint_eq: wp.array2d(dtype=wp.int32)  # [njoint_eq, 2] the joint and the one it follows, -1 for none
     joint_eq_polynomial: wp.array2d(dtype=real)  # [njoint_eq, 5]
     joint_eq_invweight: wp.array(dtype=real)
-    # where the solver parameters of these begin, and those of tendons' limits and friction
+    # offsets of the solver parameters of these, and of tendons' limits and friction
     params_eq: wp.int32
     params_joint_eq: wp.int32
     params_tendon_limit: wp.int32
@@ -125,7 +124,7 @@ class ModelArrays:
     tendon_qpos: wp.array(dtype=wp.int32)
     tendon_coef: wp.array(dtype=real)
     tendon_stiffness: wp.array(dtype=real)
-    tendon_lengthspring: wp.array2d(dtype=real)  # [ntendon, 2] lengths between which the spring is slack
+    tendon_lengthspring: wp.array2d(dtype=real)  # [ntendon, 2] range of lengths where the spring is slack
     tendon_damping: wp.array(dtype=real)
     tendon_limited: wp.array(dtype=wp.int32)
     tendon_range: wp.array2d(dtype=real)
@@ -148,11 +147,11 @@ class ModelArrays:
     # pairs of them [npair]
     pair_geom1: wp.array(dtype=wp.int32)
     pair_geom2: wp.array(dtype=wp.int32)
-    pair_candidates: wp.array(dtype=wp.int32)  # contacts to try
-    pair_cap: wp.array(dtype=wp.int32)  # contacts to keep at most
+    pair_candidates: wp.array(dtype=wp.int32)  # number of candidates
+    pair_cap: wp.array(dtype=wp.int32)  # maximum number of contacts
     pair_condim: wp.array(dtype=wp.int32)
-    pair_margin: wp.array(dtype=real)  # distance below which there is a force
-    pair_detection: wp.array(dtype=real)  # distance below which a contact counts
+    pair_margin: wp.array(dtype=real)  # distance below which a contact exerts a force
+    pair_detection: wp.array(dtype=real)  # distance up to which a contact is detected
     pair_invweight: wp.array(dtype=real)
     # actuators: force along a constant moment, entries [moment_adr, moment_adr + moment_num)
     actuator_ctrl: wp.array(dtype=wp.int32)
@@ -161,10 +160,10 @@ class ModelArrays:
     actuator_forcelimited: wp.array(dtype=wp.int32)
     actuator_forcerange: wp.array2d(dtype=real)
     actuator_quat: wp.array(dtype=wp.int32)  # qpos address of a ball joint's quaternion, -1 for the others
-    actuator_period: wp.array(dtype=real)  # of the setpoint of a position servo on a ball joint, 0 for the others
+    actuator_period: wp.array(dtype=real)  # setpoint's period of a position servo on a ball joint, 0 for the others
     actuator_joint: wp.array(dtype=wp.int32)  # slide or hinge joint with an actuatorfrcrange, -1 for the others
     moment_adr: wp.array(dtype=wp.int32)
     moment_num: wp.array(dtype=wp.int32)
     moment_dof: wp.array(dtype=wp.int32)
-    moment_qpos: wp.array(dtype=wp.int32)  # qpos address that adds to the length, -1 if none does
+    moment_qpos: wp.array(dtype=wp.int32)  # qpos address in the length, -1 for none
     moment_value: wp.array(dtype=real)

@@ -1,7 +1,7 @@
-"""Gradient of the virtual power with respect to physical parameters, at the cost of a few products per body.
+"""Gradient of the virtual power by physical parameters.
 
-P is linear in masses and inertias, so its gradient by them is the bilinear form that they stand in. `parameter_bar` is
-one vector in the order of `diffsim.compile.parameters.KERNEL_FIELDS`; m.at_... say where each field begins.
+P is linear in masses and inertias, so its gradient by them costs a few products per body. `parameter_bar` is one vector
+in the order of `diffsim.compile.parameters.KERNEL_FIELDS`; m.at_... are the offsets of the fields.
 """
 
 import warp as wp
@@ -24,7 +24,7 @@ def add_to(s: Scratch, world: int, index: int, value: real):
 
 @wp.func
 def add_inertia_product(m: ModelArrays, s: Scratch, world: int, body: int, y: vec6, x: vec6, sign: real):
-    """Adds sign times the gradient of y . I x with respect to a body's mass and rotational inertia."""
+    """Adds sign times the gradient of y . I x by a body's mass and rotational inertia."""
     arm = com_arm(m, s, world, body)
     y_com = linear(y) + wp.cross(angular(y), arm)
     x_com = linear(x) + wp.cross(angular(x), arm)
@@ -105,15 +105,14 @@ def friction_gradient(m: ModelArrays, s: Scratch, world: int, pair: int, alpha: 
 
 @wp.func
 def implicit_parameter_gradient(m: ModelArrays, s: Scratch, world: int):
-    """Adds the parts of mu' M (a - w) - h mu' B w; mu in `rate`, a - w in `work`, w in `search`, their twists as in
-    `inertia_gradient`.
-    """
+    """Adds the parts of mu' M (a - w) - h mu' B w, B the joint damping. Needs the twists of `inertia_gradient`."""
     for body in range(1, m.nbody):
-        add_inertia_product(m, s, world, body, s.virtual_twist[world, body], s.wrench[world, body], real(1.0))
+        y = s.virtual_twist[world, body]
+        add_inertia_product(m, s, world, body, y, s.qacc_twist[world, body], real(1.0))
     for dof in range(m.nv):
-        mu = s.rate[world, dof]
-        add_to(s, world, m.at_dof_armature + dof, mu * s.work[world, dof])
-        add_to(s, world, m.at_dof_damping + dof, -m.timestep * mu * s.search[world, dof])
+        mu = s.multiplier[world, dof]
+        add_to(s, world, m.at_dof_armature + dof, mu * s.qacc_change[world, dof])
+        add_to(s, world, m.at_dof_damping + dof, -m.timestep * mu * s.implicit_qacc[world, dof])
 
 
 @wp.func

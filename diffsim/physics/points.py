@@ -8,20 +8,21 @@ from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import rotate
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import twist
-from diffsim.types import ZERO, real, vec3, vec6
+from diffsim.physics.tree import zero_twist
+from diffsim.types import real, vec3
 
 wp.set_module_options({"enable_backward": False})
 
 
 @wp.func
 def point_position(s: Scratch, world: int, body: int, offset: vec3) -> vec3:
-    """Of a point at `offset` in a body's frame."""
+    """World position of a point at `offset` in a body's frame."""
     return s.xpos[world, body] + rotate(s.xquat[world, body], offset)
 
 
 @wp.func
 def load_kinematics(m: ModelArrays, s: Scratch, world: int, qpos: wp.array(dtype=real)):
-    """Poses of all bodies at a qpos."""
+    """Fills the poses of all bodies at a qpos."""
     for i in range(m.nq):
         s.qpos[world, i] = qpos[i]
     kinematics(m, s, world)
@@ -59,12 +60,12 @@ def points_adjoint_kernel(
     # out
     qpos_bar_out: wp.array2d(dtype=real),
 ):
-    """The adjoint of `points_kernel`: cotangents are forces at the points, carried down the tree as wrenches."""
+    """The adjoint of `points_kernel`: the cotangents are forces at the points, which act on the bodies as wrenches."""
     world = wp.tid()
     load_kinematics(m, s, world, qpos_in[world])
     for body in range(1, m.nbody):
         motion_subspaces(m, s, world, body)
-        s.pose_bar[world, body] = vec6(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
+        s.pose_bar[world, body] = zero_twist()
     for point in range(point_body.shape[0]):
         body = point_body[point]
         arm = point_position(s, world, body, point_offset[point]) - s.xpos[world, m.body_root[body]]

@@ -1,7 +1,7 @@
 """Unit quaternions (w, x, y, z), rotation vectors and their derivatives.
 
-A perturbation of an orientation is a rotation vector in the body's own axes, q exp(delta), as MuJoCo's
-`mj_integratePos` has it. With q(t) = q0 exp(theta(t)) the body's angular velocity is J_r(theta) dtheta/dt.
+A perturbation of an orientation is a rotation vector in the body's own axes, q exp(delta), as in MuJoCo's
+`mj_integratePos`. With q(t) = q0 exp(theta(t)) the body's angular velocity is J_r(theta) dtheta/dt.
 Source: Sola, Deray & Atchuthan (2018), A micro Lie theory, SO(3).
 """
 
@@ -9,8 +9,8 @@ import warp as wp
 
 from diffsim.types import HALF, ONE, PI, TWO, ZERO, mat33, quat, real, vec2, vec3
 
-# Taylor series replace closed forms below these angles, in radians. SMALL: sin(x) / x, where only zero is a problem.
-# ONE: differences of nearly equal terms, which would lose half of float32's digits at 0.1; truncation is below 1e-12.
+# Taylor series replace closed forms below two angles, in radians. SMALL is for sin(x) / x, inexact only near 0.
+# ONE is for differences of nearly equal terms, which lose half of float32's digits at 0.1; truncation is below 1e-12.
 SMALL = wp.constant(real(1.0e-3))
 
 
@@ -42,7 +42,7 @@ def quat_normalize(q: quat) -> quat:
 
 @wp.func
 def rotate(q: quat, x: vec3) -> vec3:
-    """x, given in the frame of q, in the frame that q is given in."""
+    """Rotates x by q: from the frame that q describes to the frame in which q is given."""
     u = vec3(q[1], q[2], q[3])
     t = TWO * wp.cross(u, x)
     return x + q[0] * t + wp.cross(u, t)
@@ -154,7 +154,7 @@ def inverse_right_jacobian(theta: vec3, x: vec3) -> vec3:
 
 @wp.func
 def inverse_right_jacobian_gradient(theta: vec3, x: vec3, y: vec3) -> vec3:
-    """Gradient of y . J_r(theta)^-1 x with respect to theta."""
+    """Gradient of y . J_r(theta)^-1 x by theta."""
     n2 = wp.dot(theta, theta)
     c = inverse_coefficient(n2)
     tx = wp.dot(theta, x)

@@ -67,42 +67,50 @@ FIELDS = {
     "iteration_peak": (wp.int32, ()),  # largest number of solver iterations
     "contact_pair": (wp.int32, ("contact",)),
     "contact_candidate": (wp.int32, ("contact",)),
+    "contact_distance": (real, ("contact",)),  # m
     "contact_row": (wp.int32, ("contact",)),  # its first row
     "contact_point": (vec3, ("contact",)),  # m
     "contact_frame": (mat33, ("contact",)),  # rows: normal, two tangents
-    # solver and integrator work vectors
-    "search": (real, ("nv",)),
-    "work": (real, ("nv",)),
-    "rate": (real, ("nv",)),
-    "stage_rate": (real, (4, "nv")),  # rates of position of the Runge-Kutta stages
+    # solver
+    "search": (real, ("nv",)),  # search direction
+    "work": (real, ("nv",)),  # temporary values
+    # integrators
+    "implicit_qacc": (real, ("nv",)),  # w, the acceleration for the velocity step; qacc where that is explicit
     "gyro_columns": (real, (3, "nv")),
+    "stage_rate": (real, (4, "nv")),  # rates of position of the Runge-Kutta stages
     # adjoint: cotangents of the evaluation point, in the tangent space
     "qpos_bar": (real, ("nv",)),
     "qvel_bar": (real, ("nv",)),
     "qacc_bar": (real, ("nv",)),
     "ctrl_bar": (real, ("nu",)),
     "applied_bar": (real, ("nv",)),  # cotangent of qfrc_applied
-    "constraint_bar": (real, ("nv",)),  # cotangent of qfrc_constraint
+    "constraint_bar": (real, ("nv",)),  # kappa, cotangent of qfrc_constraint
     # adjoint: the virtual velocity and its twists, and the cotangents of the bodies' twists
     "virtual_velocity": (real, ("nv",)),  # lambda
-    "virtual_twist": (vec6, ("nbody",)),
-    "twist_bar": (vec6, ("nbody",)),  # of virtual_twist
+    "virtual_twist": (vec6, ("nbody",)),  # of lambda; in `implicit`, of mu
+    "virtual_twist_bar": (vec6, ("nbody",)),
     "velocity_bar": (vec6, ("nbody",)),
     "acceleration_bar": (vec6, ("nbody",)),
     "pose_bar": (vec6, ("nbody",)),  # of the body's pose, as a wrench
-    # adjoint: twists of lambda + kappa and of a, and their cotangents, for constraints between bodies
+    # adjoint: lambda + kappa, and for constraints between bodies the twists of it and of qacc
+    "constraint_velocity": (real, ("nv",)),
     "constraint_twist": (vec6, ("nbody",)),
     "constraint_twist_bar": (vec6, ("nbody",)),
-    "qacc_twist": (vec6, ("nbody",)),
+    "qacc_twist": (vec6, ("nbody",)),  # of qacc; in `implicit`, of a - w or w
     "qacc_twist_bar": (vec6, ("nbody",)),
-    "parameter_bar": (real, ("parameter",)),  # of the parameters, as `diffsim.compile.parameters` orders them
+    "parameter_bar": (real, ("parameter",)),  # in the order of `diffsim.compile.parameters`
+    # adjoint: implicit velocity step
+    "implicit_qacc_bar": (real, ("nv",)),
+    "multiplier": (real, ("nv",)),  # mu
+    "qacc_change": (real, ("nv",)),  # a - w
     # adjoint: integrators
     "state_qpos_bar": (real, ("nv",)),  # at the start of a step
     "state_qvel_bar": (real, ("nv",)),
     "next_qpos_bar": (real, ("nv",)),  # at the end of a step
     "next_qvel_bar": (real, ("nv",)),
-    "step_bar": (real, ("nv",)),  # of an increment of position, or of the rate that makes it
-    "final_bar": (real, ("nv",)),  # of the weighted sum of the stages' rates
+    "step_bar": (real, ("nv",)),  # of Euler's next velocity, or of a stage's rate from the next stage
+    "rate_bar": (real, ("nv",)),  # of a stage's rate
+    "step_rate_bar": (real, ("nv",)),  # of the weighted sum of the stages' rates
     "acceleration_step_bar": (real, ("nv",)),  # of a stage's acceleration, from the next stage
 }
 

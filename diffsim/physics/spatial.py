@@ -1,7 +1,7 @@
-"""Twists, wrenches and spatial inertias in world axes, taken about a reference point that is held fixed.
+"""Twists, wrenches and spatial inertias in world axes, about a fixed reference point.
 
-A twist V = (w, v) holds the angular velocity and the velocity of the body-fixed point now at the reference
-point; a wrench F = (n, f) the torque about it and the force. V . F is a power.
+A twist V = (w, v) is the angular velocity, and the velocity of the body-fixed point that is now at the reference point.
+A wrench F = (n, f) is the torque about the reference point, and the force. V . F is a power.
 Source: Featherstone (2008), Rigid Body Dynamics Algorithms, chapter 2.
 """
 

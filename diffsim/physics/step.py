@@ -88,7 +88,7 @@ def euler_step(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot
     if m.implicit == 1:
         implicit_acceleration(m, s, world)
         for dof in range(m.nv):
-            s.qvel[world, dof] = s.qvel[world, dof] + m.timestep * s.search[world, dof]
+            s.qvel[world, dof] = s.qvel[world, dof] + m.timestep * s.implicit_qacc[world, dof]
     else:
         for dof in range(m.nv):
             s.qvel[world, dof] = s.qvel[world, dof] + m.timestep * s.qacc[world, dof]
@@ -109,15 +109,16 @@ def runge_kutta_step(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int
             copy(m.nv, s.qvel[world], s.stage_rate[world, stage])
         evaluate(m, s, world, wp.min(stage, 1))
         store_point(m, s, t, world, slot + stage)
+    step_rate = s.work[world]
     for dof in range(m.nv):
         rate = real(0.0)
         acceleration = real(0.0)
         for stage in range(4):
             rate += stage_weight(stage) * s.stage_rate[world, stage, dof]
             acceleration += stage_weight(stage) * t.qacc[world, slot + stage, dof]
-        s.work[world, dof] = rate
+        step_rate[dof] = rate
         s.qvel[world, dof] = t.qvel[world, slot, dof] + m.timestep * acceleration
-    integrate_position(m, t.qpos[world, slot], s.work[world], m.timestep, s.qpos[world])
+    integrate_position(m, t.qpos[world, slot], step_rate, m.timestep, s.qpos[world])
 
 
 @wp.func

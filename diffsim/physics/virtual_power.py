@@ -1,4 +1,4 @@
-"""Exact gradient of an evaluation: one linear solve, then the gradient of one scalar, in one sweep over the tree.
+"""Exact gradient of an evaluation: one linear solve, then the gradient of one scalar.
 
 With H = M + sum over active rows of D_i J_i' J_i, and cotangents abar of qacc and kappa of qfrc_constraint,
 
@@ -9,12 +9,7 @@ and the gradients of P are the cotangents of q, v and u. In the bodies' twists Y
 
     lambda' (M a + c) = sum_b Y_b . W_b,    W_b = I_b A_b + V_b x* I_b V_b - drag_b
 
-Moving a subtree rigidly by S_d changes nothing but how the twists it is carried by look from it. So with the
-cotangents F_Y, F_A, F_V of those twists, summed over the subtree, and G, the pose cotangent of what stays behind,
-
-    dP/dq_d = -S_d . (V x* F_V + A x* F_A + Y x* F_Y - G),    dP/dv_d = S_d . (F_V - V x* F_A)
-
-where V, A and Y are those of the frame before the joint.
+`tree` turns the cotangents of these twists into gradients by q and v.
 """
 
 import warp as wp
@@ -30,7 +25,7 @@ from diffsim.physics.actuation import (
     tracked_ctrl,
     unclamped_force,
 )
-from diffsim.physics.bias import block_twist, body_wrench
+from diffsim.physics.bias import body_wrench
 from diffsim.physics.constraint import (
     BALL_LIMIT,
     DOF_FRICTION,
@@ -52,7 +47,6 @@ from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.newton import factor_hessian
 from diffsim.physics.parameter_gradient import (
     actuator_parameter_gradient,
-    add_to,
     body_parameter_gradient,
     joint_parameter_gradient,
 )
@@ -61,14 +55,15 @@ from diffsim.physics.rotation import inverse_right_jacobian, quat_log
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import apply_inertia, cross_force, cross_motion
 from diffsim.physics.tendon import tendon_passive_gradient, tendon_row_gradient
-from diffsim.types import BALL, FREE, ZERO, vec3, vec6
+from diffsim.physics.tree import gather, gather_motion, spread, zero_twist
+from diffsim.types import BALL, FREE, ZERO, vec3
 
 
 @wp.func
 def solve_virtual_velocity(m: ModelArrays, s: Scratch, world: int):
-    """Fills `virtual_velocity`, lambda, from qacc_bar and constraint_bar; then adds lambda to constraint_bar.
+    """Fills virtual_velocity, lambda, and constraint_velocity, lambda + kappa, from qacc_bar and constraint_bar.
 
-    Needs the mass matrix and the rows with their activity; leaves the factor of H in `hessian`.
+    Needs the mass matrix and the rows with their states. Fills `hessian` with the factor of H.
     """
     for dof in range(m.nv):
         s.virtual_velocity[world, dof] = s.qacc_bar[world, dof]
@@ -80,29 +75,27 @@ def solve_virtual_velocity(m: ModelArrays, s: Scratch, world: int):
     factor_hessian(m, s, world)
     factor_solve(m.nv, s.hessian[world], s.virtual_velocity[world])
     for dof in range(m.nv):
-        s.constraint_bar[world, dof] = s.constraint_bar[world, dof] + s.virtual_velocity[world, dof]
+        s.constraint_velocity[world, dof] = s.constraint_bar[world, dof] + s.virtual_velocity[world, dof]
 
 
 @calls_gradient
 def virtual_power_gradient(m: ModelArrays, s: Scratch, world: int):
-    """Adds the gradient of P to qpos_bar, qvel_bar and ctrl_bar. Needs the moving frames with qacc, and lambda."""
-    zero = vec6(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
-    s.virtual_twist[world, 0] = zero
+    """Adds the gradient of P to qpos_bar, qvel_bar, ctrl_bar and applied_bar. Needs the moving frames with qacc."""
+    spread(m, s, world, s.virtual_velocity[world], s.virtual_twist[world])
     for body in range(1, m.nbody):
-        y = s.virtual_twist[world, m.body_parent[body]]
-        for block in range(m.body_blockadr[body], m.body_blockadr[body] + m.body_blocknum[body]):
-            y += block_twist(s, world, m.block_dofadr[block], m.block_dofnum[block], s.virtual_velocity[world])
-        s.virtual_twist[world, body] = y
         body_twist_cotangents(m, s, world, body)
-    if m.spatial_constraints == 1:
-        constraint_twists(m, s, world)
-        contact_gradient(m, s, world, s.constraint_bar[world])
-        equality_gradient(m, s, world, s.constraint_bar[world])
-    for r in range(m.nbody - 1):
-        body = m.nbody - 1 - r
-        if m.spatial_constraints == 1:
-            constraint_cotangents(m, s, world, body)
-        joint_cotangents(m, s, world, body)
+    if s.contact_count[world] + m.neq > 0:
+        spread(m, s, world, s.constraint_velocity[world], s.constraint_twist[world])
+        spread(m, s, world, s.qacc[world], s.qacc_twist[world])
+        for body in range(1, m.nbody):
+            s.constraint_twist_bar[world, body] = zero_twist()
+            s.qacc_twist_bar[world, body] = zero_twist()
+        contact_gradient(m, s, world, s.constraint_velocity[world])
+        equality_gradient(m, s, world, s.constraint_velocity[world])
+        gather(m, s, world, s.constraint_velocity[world], s.constraint_twist[world], s.constraint_twist_bar[world])
+        gather(m, s, world, s.qacc[world], s.qacc_twist[world], s.qacc_twist_bar[world])
+    gather(m, s, world, s.virtual_velocity[world], s.virtual_twist[world], s.virtual_twist_bar[world])
+    gather_motion(m, s, world)
     if m.parameter_gradient == 1:
         for body in range(1, m.nbody):
             body_parameter_gradient(m, s, world, body)
@@ -114,57 +107,16 @@ def virtual_power_gradient(m: ModelArrays, s: Scratch, world: int):
         if s.row_state[world, row] == QUADRATIC:
             source = s.row_source[world, row]
             if source == JOINT_LIMIT or source == BALL_LIMIT or source == DOF_FRICTION:
-                joint_row_gradient(m, s, world, row, s.constraint_bar[world])
+                joint_row_gradient(m, s, world, row, s.constraint_velocity[world])
             elif source == JOINT_EQUALITY:
-                joint_equality_gradient(m, s, world, row, s.constraint_bar[world])
+                joint_equality_gradient(m, s, world, row, s.constraint_velocity[world])
             elif source == TENDON_LIMIT or source == TENDON_FRICTION:
-                tendon_row_gradient(m, s, world, row, s.constraint_bar[world])
-
-
-@wp.func
-def constraint_twists(m: ModelArrays, s: Scratch, world: int):
-    """Fills the bodies' twists of lambda + kappa and of a (without velocity terms), and clears their cotangents."""
-    zero = vec6(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
-    s.constraint_twist[world, 0] = zero
-    s.qacc_twist[world, 0] = zero
-    for body in range(1, m.nbody):
-        x = s.constraint_twist[world, m.body_parent[body]]
-        a = s.qacc_twist[world, m.body_parent[body]]
-        for block in range(m.body_blockadr[body], m.body_blockadr[body] + m.body_blocknum[body]):
-            x += block_twist(s, world, m.block_dofadr[block], m.block_dofnum[block], s.constraint_bar[world])
-            a += block_twist(s, world, m.block_dofadr[block], m.block_dofnum[block], s.qacc[world])
-        s.constraint_twist[world, body] = x
-        s.qacc_twist[world, body] = a
-        s.constraint_twist_bar[world, body] = zero
-        s.qacc_twist_bar[world, body] = zero
-
-
-@wp.func
-def constraint_cotangents(m: ModelArrays, s: Scratch, world: int, body: int):
-    """The part of `joint_cotangents` that belongs to the twists of lambda + kappa and of a."""
-    x = s.constraint_twist[world, body]
-    a = s.qacc_twist[world, body]
-    x_bar = s.constraint_twist_bar[world, body]
-    a_bar = s.qacc_twist_bar[world, body]
-    blocks = m.body_blocknum[body]
-    for b in range(blocks):
-        block = m.body_blockadr[body] + blocks - 1 - b
-        dofadr = m.block_dofadr[block]
-        dofnum = m.block_dofnum[block]
-        x = x - block_twist(s, world, dofadr, dofnum, s.constraint_bar[world])
-        a = a - block_twist(s, world, dofadr, dofnum, s.qacc[world])
-        turn_bar = cross_force(x, x_bar) + cross_force(a, a_bar)
-        for dof in range(dofadr, dofadr + dofnum):
-            s.qpos_bar[world, dof] = s.qpos_bar[world, dof] - wp.dot(s.motion[world, dof], turn_bar)
-    parent = m.body_parent[body]
-    if parent > 0:
-        s.constraint_twist_bar[world, parent] = s.constraint_twist_bar[world, parent] + x_bar
-        s.qacc_twist_bar[world, parent] = s.qacc_twist_bar[world, parent] + a_bar
+                tendon_row_gradient(m, s, world, row, s.constraint_velocity[world])
 
 
 @wp.func
 def body_twist_cotangents(m: ModelArrays, s: Scratch, world: int, body: int):
-    """Fills a body's own cotangents of its twists: those of -Y . W."""
+    """Fills the cotangents of a body's twists: those of -Y . W."""
     mass = m.body_mass[world, body]
     moment = s.body_moment[world, body]
     rotary = s.body_rotary[world, body]
@@ -172,51 +124,15 @@ def body_twist_cotangents(m: ModelArrays, s: Scratch, world: int, body: int):
     y = s.virtual_twist[world, body]
     momentum = apply_inertia(mass, moment, rotary, v)
     v_bar = cross_force(y, momentum) - apply_inertia(mass, moment, rotary, cross_motion(y, v))
-    pose_bar = vec6(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
+    pose_bar = zero_twist()
     if m.fluid == 1:
         drag_bar = drag_derivative(m, s, world, body, v, y)
         v_bar += drag_bar
         pose_bar = cross_force(wind_twist(m), drag_bar)
-    s.twist_bar[world, body] = -body_wrench(m, s, world, body)
+    s.virtual_twist_bar[world, body] = -body_wrench(m, s, world, body)
     s.acceleration_bar[world, body] = -apply_inertia(mass, moment, rotary, y)
     s.velocity_bar[world, body] = v_bar
     s.pose_bar[world, body] = pose_bar
-
-
-@wp.func
-def joint_cotangents(m: ModelArrays, s: Scratch, world: int, body: int):
-    """Adds to qpos_bar and qvel_bar of a body's dofs from its subtree's cotangents, and hands these to its parent."""
-    v = s.velocity[world, body]
-    a = s.acceleration[world, body]
-    y = s.virtual_twist[world, body]
-    v_bar = s.velocity_bar[world, body]
-    a_bar = s.acceleration_bar[world, body]
-    y_bar = s.twist_bar[world, body]
-    pose_bar = s.pose_bar[world, body]
-    blocks = m.body_blocknum[body]
-    for b in range(blocks):
-        block = m.body_blockadr[body] + blocks - 1 - b
-        dofadr = m.block_dofadr[block]
-        dofnum = m.block_dofnum[block]
-        joint_twist = block_twist(s, world, dofadr, dofnum, s.qvel[world])
-        v = v - joint_twist
-        a = a - block_twist(s, world, dofadr, dofnum, s.qacc[world]) - cross_motion(v, joint_twist)
-        y = y - block_twist(s, world, dofadr, dofnum, s.virtual_velocity[world])
-        rate_bar = v_bar - cross_force(v, a_bar)
-        v_bar = v_bar + cross_force(joint_twist, a_bar)
-        turn_bar = pose_bar - cross_force(v, v_bar) - cross_force(a, a_bar) - cross_force(y, y_bar)
-        for dof in range(dofadr, dofadr + dofnum):
-            s.qvel_bar[world, dof] = s.qvel_bar[world, dof] + wp.dot(s.motion[world, dof], rate_bar)
-            s.qpos_bar[world, dof] = s.qpos_bar[world, dof] + wp.dot(s.motion[world, dof], turn_bar)
-    parent = m.body_parent[body]
-    if parent == 0 and m.parameter_gradient == 1:
-        for i in range(3):
-            add_to(s, world, m.at_gravity + i, -a_bar[3 + i])
-    if parent > 0:
-        s.velocity_bar[world, parent] = s.velocity_bar[world, parent] + v_bar
-        s.acceleration_bar[world, parent] = s.acceleration_bar[world, parent] + a_bar
-        s.twist_bar[world, parent] = s.twist_bar[world, parent] + y_bar
-        s.pose_bar[world, parent] = s.pose_bar[world, parent] + pose_bar
 
 
 @wp.func
@@ -253,7 +169,7 @@ def passive_gradient(m: ModelArrays, s: Scratch, world: int):
 
 @wp.func
 def joint_clamp_gradient(m: ModelArrays, s: Scratch, world: int):
-    """Fills `work` with lambda, zero where a joint's actuator force is clamped."""
+    """Fills `work` with lambda, but zero where the clamp of a joint's actuator force is active."""
     for dof in range(m.nv):
         s.work[world, dof] = s.virtual_velocity[world, dof]
     if m.has_actfrcrange == 0:

@@ -1,0 +1,109 @@
+"""Recursions over the tree of bodies: from joint velocities to the bodies' twists, and the adjoint.
+
+With the motion S_d of each dof, joint velocities x give the bodies the twists
+
+    X_b = X_parent + sum_d S_d x_d
+
+Let P depend on the twists X_b, with cotangents F_b, and let F be the sum of F_b over the subtree that dof d moves. A
+motion of q_d moves the subtree rigidly, so P changes only because X, the twist before the joint, differs as seen from
+the subtree: dP/dq_d = -S_d . (X x* F).
+"""
+
+import warp as wp
+
+from diffsim.physics.model_arrays import ModelArrays
+from diffsim.physics.parameter_gradient import add_to
+from diffsim.physics.scratch import Scratch
+from diffsim.physics.spatial import cross_force, cross_motion
+from diffsim.types import ZERO, real, vec6
+
+
+@wp.func
+def zero_twist() -> vec6:
+    """A twist or wrench of zeros."""
+    return vec6(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
+
+
+@wp.func
+def block_twist(s: Scratch, world: int, dofadr: int, dofnum: int, x: wp.array(dtype=real)) -> vec6:
+    """sum_d S_d x_d over a block of dofs."""
+    total = s.motion[world, dofadr] * x[dofadr]
+    for i in range(1, dofnum):
+        total += s.motion[world, dofadr + i] * x[dofadr + i]
+    return total
+
+
+@wp.func
+def spread(m: ModelArrays, s: Scratch, world: int, x: wp.array(dtype=real), twist: wp.array(dtype=vec6)):
+    """Fills the bodies' twists X of joint velocities x. Needs the moving frames."""
+    twist[0] = zero_twist()
+    for body in range(1, m.nbody):
+        total = twist[m.body_parent[body]]
+        for block in range(m.body_blockadr[body], m.body_blockadr[body] + m.body_blocknum[body]):
+            total += block_twist(s, world, m.block_dofadr[block], m.block_dofnum[block], x)
+        twist[body] = total
+
+
+@wp.func
+def gather(
+    m: ModelArrays,
+    s: Scratch,
+    world: int,
+    x: wp.array(dtype=real),
+    twist: wp.array(dtype=vec6),
+    twist_bar: wp.array(dtype=vec6),
+):
+    """Adjoint of `spread` by q: adds -S_d . (X x* F) to qpos_bar; sums the cotangents over each subtree in place."""
+    for r in range(m.nbody - 1):
+        body = m.nbody - 1 - r
+        parent = m.body_parent[body]
+        after = twist[parent]
+        total = twist_bar[body]
+        for block in range(m.body_blockadr[body], m.body_blockadr[body] + m.body_blocknum[body]):
+            turn_bar = cross_force(after, total)
+            for dof in range(m.block_dofadr[block], m.block_dofadr[block] + m.block_dofnum[block]):
+                motion = s.motion[world, dof]
+                s.qpos_bar[world, dof] = s.qpos_bar[world, dof] - wp.dot(motion, turn_bar)
+                after += motion * x[dof]
+        if parent > 0:
+            twist_bar[parent] = twist_bar[parent] + total
+
+
+@wp.func
+def gather_motion(m: ModelArrays, s: Scratch, world: int):
+    """Adjoint of the velocities V and accelerations A by q and v, and of poses: adds to qpos_bar and qvel_bar.
+
+    A cotangent G of the pose is that of a rigid motion of the body, in which what does not belong to the tree stays.
+    With the sums F_V, F_A and G over the subtree, and V and A before the joint,
+
+        dP/dq_d = -S_d . (V x* F_V + A x* F_A - G),    dP/dv_d = S_d . (F_V - V x* F_A)
+    """
+    for r in range(m.nbody - 1):
+        body = m.nbody - 1 - r
+        v = s.velocity[world, body]
+        a = s.acceleration[world, body]
+        v_bar = s.velocity_bar[world, body]
+        a_bar = s.acceleration_bar[world, body]
+        pose_bar = s.pose_bar[world, body]
+        blocks = m.body_blocknum[body]
+        for b in range(blocks):
+            block = m.body_blockadr[body] + blocks - 1 - b
+            dofadr = m.block_dofadr[block]
+            dofnum = m.block_dofnum[block]
+            joint_twist = block_twist(s, world, dofadr, dofnum, s.qvel[world])
+            v = v - joint_twist
+            a = a - block_twist(s, world, dofadr, dofnum, s.qacc[world]) - cross_motion(v, joint_twist)
+            rate_bar = v_bar - cross_force(v, a_bar)
+            v_bar = v_bar + cross_force(joint_twist, a_bar)
+            turn_bar = pose_bar - cross_force(v, v_bar) - cross_force(a, a_bar)
+            for dof in range(dofadr, dofadr + dofnum):
+                s.qvel_bar[world, dof] = s.qvel_bar[world, dof] + wp.dot(s.motion[world, dof], rate_bar)
+                s.qpos_bar[world, dof] = s.qpos_bar[world, dof] + wp.dot(s.motion[world, dof], turn_bar)
+        parent = m.body_parent[body]
+        if parent == 0 and m.parameter_gradient == 1:
+            for i in range(3):
+                add_to(s, world, m.at_gravity + i, -a_bar[3 + i])
+        if parent > 0:
+            s.velocity_bar[world, parent] = s.velocity_bar[world, parent] + v_bar
+            s.acceleration_bar[world, parent] = s.acceleration_bar[world, parent] + a_bar
+            s.pose_bar[world, parent] = s.pose_bar[world, parent] + pose_bar
