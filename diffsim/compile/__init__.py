@@ -1,1 +1,1 @@
-"""Reads a MuJoCo model: what it holds as arrays for the kernels, and what of it is unsupported."""
+"""Compiles a MuJoCo model to arrays for the kernels, and finds its unsupported features."""

@@ -1,6 +1,6 @@
 """Fields of `ModelArrays` that describe constraints: solver parameters, friction loss, limits, pairs of geoms.
 
-Those of equality constraints and tendons are in `equality_arrays`.
+Those of equality constraints and tendons are in `equalities`.
 """
 
 from typing import Any
@@ -13,15 +13,15 @@ from diffsim.compile.equalities import equality_fields, tendon_fields
 from diffsim.compile.unsupported import DISABLE, touching_pairs
 from diffsim.types import BALL
 
-# Largest contact buffer made without asking; beyond, contacts are counted and an overflow is an error.
+# Largest contact buffer by default. More contacts are an error; none is dropped.
 DEFAULT_MAX_CONTACTS = 200
 
 
 def constraint_fields(m: mujoco.MjModel, max_contacts: int | None) -> dict[str, Any]:
     """All fields; also the sizes of the row and contact buffers, `max_rows` and `max_contacts`.
 
-    Solver parameters of joints' limits, dofs' friction, pairs of geoms, connect and weld constraints, joint
-    constraints, tendons' limits and tendons' friction stand in one table, in this order.
+    One table holds the solver parameters of joints' limits, dofs' friction, pairs of geoms, connect and weld
+    constraints, joint constraints, tendons' limits and tendons' friction, in this order.
     """
     off = m.opt.disableflags
     enabled = not off & DISABLE.mjDSBL_CONSTRAINT
@@ -74,7 +74,7 @@ def joint_solver_parameters(m: mujoco.MjModel) -> tuple[np.ndarray, np.ndarray]:
 
 
 def clamp_solimp(solimp: np.ndarray) -> np.ndarray:
-    """Impedance parameters within MuJoCo's bounds: [n, 5] dmin, dmax, width, midpoint, power."""
+    """Impedance parameters clipped to MuJoCo's bounds: [n, 5] dmin, dmax, width, midpoint, power."""
     clamped = solimp.copy()
     clamped[:, 0:2] = np.clip(clamped[:, 0:2], mujoco.mjMINIMP, mujoco.mjMAXIMP)
     clamped[:, 2] = np.maximum(clamped[:, 2], 0)
@@ -102,7 +102,7 @@ def reference_coefficients(m: mujoco.MjModel, solref: np.ndarray, solimp: np.nda
 
 
 def pair_fields(m: mujoco.MjModel) -> dict[str, Any]:
-    """Pairs of geoms that can touch, in MuJoCo's order of kinds within a pair, and the geoms in them."""
+    """Pairs of geoms that can touch, each in MuJoCo's order of kinds, and the geoms in them."""
     explicit = {frozenset((int(a), int(b))): p for p, (a, b) in enumerate(zip(m.pair_geom1, m.pair_geom2, strict=True))}
     disabled = m.opt.disableflags & (DISABLE.mjDSBL_CONTACT | DISABLE.mjDSBL_CONSTRAINT)
     rows = []
@@ -154,7 +154,7 @@ def explicit_parameters(m: mujoco.MjModel, pair: int) -> tuple[Any, ...]:
 
 
 def mixed_parameters(m: mujoco.MjModel, first: int, second: int) -> tuple[Any, ...]:
-    """condim, solref, solimp, margin and gap from those of two geoms (friction: `Parameters`).
+    """condim, solref, solimp, margin and gap, mixed from those of two geoms (friction: see `Parameters`).
 
     Source: MuJoCo documentation, Modeling, contact parameters.
     """
@@ -172,7 +172,7 @@ def mixed_parameters(m: mujoco.MjModel, first: int, second: int) -> tuple[Any, .
 
 
 def solver_mix(first: float, second: float) -> float:
-    """Weight of the first geom's solver parameters; a solmix of (nearly) zero gives way to the other's."""
+    """Weight of the first geom's solver parameters; a geom with a solmix of almost zero has weight 0."""
     tiny = mujoco.mjMINVAL
     if first >= tiny and second >= tiny:
         return first / (first + second)

@@ -11,7 +11,7 @@ CONNECT, WELD, JOINT = int(EQ.mjEQ_CONNECT), int(EQ.mjEQ_WELD), int(EQ.mjEQ_JOIN
 
 
 def active_equalities(m: mujoco.MjModel, *kinds: int) -> list[int]:
-    """Ids of the equality constraints of some kinds that are switched on and can exert a force."""
+    """Ids of the enabled equality constraints of some kinds."""
     if m.opt.disableflags & (DISABLE.mjDSBL_EQUALITY | DISABLE.mjDSBL_CONSTRAINT):
         return []
     return [i for i in range(m.neq) if m.eq_active0[i] and m.eq_type[i] in kinds]
@@ -20,7 +20,7 @@ def active_equalities(m: mujoco.MjModel, *kinds: int) -> list[int]:
 def equality_fields(m: mujoco.MjModel) -> dict[str, Any]:
     """Connect, weld and joint constraints; also the number of their `rows`, and their `solver` parameters."""
     frames = {i: joined_frames(m, i) for i in active_equalities(m, CONNECT, WELD)}
-    # Two bodies that cannot move against each other have a Jacobian of zeros.
+    # Omits pairs of bodies that cannot move relative to each other: their Jacobian is zero.
     spatial = [i for i, frame in frames.items() if len({int(m.body_weldid[body]) for body, _, _ in frame}) == 2]
     joints = active_equalities(m, JOINT)
     size = np.where(m.eq_type[spatial] == WELD, 6, 3)
@@ -46,7 +46,7 @@ def equality_fields(m: mujoco.MjModel) -> dict[str, Any]:
 
 
 def joined_frames(m: mujoco.MjModel, equality: int) -> list[tuple[int, np.ndarray, np.ndarray]]:
-    """The two bodies of a connect or weld constraint, with the point and orientation in each that it joins."""
+    """The two bodies of a connect or weld constraint, each with the joined point and orientation."""
     ids = int(m.eq_obj1id[equality]), int(m.eq_obj2id[equality])
     data = m.eq_data[equality]
     if m.eq_objtype[equality] == int(mujoco.mjtObj.mjOBJ_SITE):
@@ -58,7 +58,7 @@ def joined_frames(m: mujoco.MjModel, equality: int) -> list[tuple[int, np.ndarra
 
 
 def tendon_fields(m: mujoco.MjModel) -> dict[str, Any]:
-    """Fixed tendons; also the largest number of their `rows`, and the `solver` parameters of limits and friction."""
+    """Fixed tendons; also the maximum number of their `rows`, and the `solver` parameters of limits and friction."""
     off = m.opt.disableflags
     enabled = not off & DISABLE.mjDSBL_CONSTRAINT
     limited = m.tendon_limited * bool(enabled and not off & DISABLE.mjDSBL_LIMIT)
@@ -92,7 +92,7 @@ def tendon_fields(m: mujoco.MjModel) -> dict[str, Any]:
 def tendon_pairs(m: mujoco.MjModel, damping: np.ndarray) -> dict[str, Any]:
     """Sums over tendons of armature J'J and of damping J'J, in the lower triangle.
 
-    Only where the mass matrix has an entry without them: MuJoCo leaves out pairs of dofs in different branches.
+    Only at entries that the mass matrix has without tendons: MuJoCo omits pairs of dofs in different branches.
     """
     entries: dict[tuple[int, int], np.ndarray] = {}
     for tendon in np.flatnonzero(m.tendon_armature + damping):
@@ -113,7 +113,7 @@ def tendon_pairs(m: mujoco.MjModel, damping: np.ndarray) -> dict[str, Any]:
 
 
 def is_ancestor(m: mujoco.MjModel, ancestor: int, dof: int) -> bool:
-    """Whether a dof is another one or moves what that one moves with it."""
+    """Whether `ancestor` is `dof`, or one of its ancestors in the tree."""
     while dof > ancestor:
         dof = int(m.dof_parentid[dof])
     return dof == ancestor

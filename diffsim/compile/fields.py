@@ -1,4 +1,4 @@
-"""From `mujoco.MjModel` to the fields of `ModelArrays`, as numpy arrays and numbers."""
+"""Fields of `ModelArrays` from a `mujoco.MjModel`, as numpy arrays and numbers."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from diffsim.types import BALL, EULER, FREE, HINGE, IMPLICITFAST, SLIDE, numpy_d
 
 
 def host_arrays(mj_model: mujoco.MjModel, max_contacts: int | None) -> dict[str, Any]:
-    """Fields of `ModelArrays` as numpy arrays and numbers, and `max_rows`."""
+    """All fields of `ModelArrays` but the parameters; also `max_rows`."""
     m = mj_model
     disabled = m.opt.disableflags
     bit = mujoco.mjtDisableBit
     spring, damper = (not disabled & flag for flag in (bit.mjDSBL_SPRING, bit.mjDSBL_DAMPER))
-    passive = spring or damper  # MuJoCo skips fluid forces only where both are disabled
+    passive = spring or damper  # MuJoCo omits fluid forces only if both are disabled
     integrator = int(m.opt.integrator)
     damped = damper and np.any(m.dof_damping > 0)
     fields: dict[str, Any] = dict(
@@ -56,7 +56,7 @@ def host_arrays(mj_model: mujoco.MjModel, max_contacts: int | None) -> dict[str,
 
 
 def _packed(value: Any) -> Any:  # noqa: ANN401
-    """Arrays in kernel precision and never empty, since a kernel argument needs an address."""
+    """Converts an array to kernel precision; makes it nonempty, because a kernel argument needs an address."""
     if not isinstance(value, np.ndarray):
         return value
     if value.size == 0:
@@ -65,7 +65,7 @@ def _packed(value: Any) -> Any:  # noqa: ANN401
 
 
 def damps_implicitly(m: mujoco.MjModel) -> bool:
-    """Whether joint damping, where there is any, is integrated implicitly by Euler."""
+    """Whether the integrator is Euler with implicit joint damping."""
     eulerdamp = not m.opt.disableflags & mujoco.mjtDisableBit.mjDSBL_EULERDAMP
     return bool(m.opt.integrator == EULER and eulerdamp)
 
@@ -92,7 +92,7 @@ def dof_blocks(m: mujoco.MjModel) -> dict[str, np.ndarray]:
 
 
 def last_dofs(m: mujoco.MjModel) -> np.ndarray:
-    """Last dof on the path from the world to each body, -1 if there is none: [nbody]."""
+    """Last dof on the path from the world to each body, -1 for none: [nbody]."""
     last = np.full(m.nbody, -1)
     for body in range(1, m.nbody):
         own = m.body_dofadr[body] + m.body_dofnum[body] - 1
@@ -101,7 +101,7 @@ def last_dofs(m: mujoco.MjModel) -> np.ndarray:
 
 
 def gyroscopic_bodies(m: mujoco.MjModel) -> dict[str, Any]:
-    """Free bodies without jointed descendants, where the integrator is implicitfast; none elsewhere."""
+    """Free bodies without jointed descendants, if the integrator is implicitfast; else none."""
     jointed = {int(b) for b in m.jnt_bodyid}
     parents = {body: int(m.body_parentid[body]) for body in range(m.nbody)}
 
@@ -116,14 +116,14 @@ def gyroscopic_bodies(m: mujoco.MjModel) -> dict[str, Any]:
 
 
 def active_actuators(m: mujoco.MjModel) -> list[int]:
-    """Actuators that are not switched off, by index."""
+    """Indices of the enabled actuators."""
     if m.opt.disableflags & mujoco.mjtDisableBit.mjDSBL_ACTUATION:
         return []
     return [i for i in range(m.nactuator) if not m.opt.disableactuator >> int(m.actuator_group[i]) & 1]
 
 
 def actuators(m: mujoco.MjModel) -> dict[str, Any]:
-    """Actuators that exert a force: ranges, and moments as sparse constant rows."""
+    """Enabled actuators: ranges, and moments as sparse constant rows."""
     active = active_actuators(m)
     clamp = not m.opt.disableflags & mujoco.mjtDisableBit.mjDSBL_CLAMPCTRL
     affine_gain = m.actuator_gaintype[active] == int(mujoco.mjtGain.mjGAIN_AFFINE)

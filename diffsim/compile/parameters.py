@@ -1,9 +1,9 @@
-"""Physical parameters as one differentiable vector: what `Simulator.step(..., parameters=...)` takes, for the kernels.
+"""Converts `Simulator.step(..., parameters=...)` to one differentiable vector for the kernels.
 
-Users name fields of `mujoco.MjModel`. Kernels read other forms of some of them: inertias as matrices in the body's
-axes, drag as coefficients of the equivalent inertia box, friction per pair of geoms. The maps between are torch
-functions, so that autograd carries the kernels' gradient on. As in MuJoCo when a field is written after compilation,
-nothing else that the compiler derived from it (such as `dof_invweight0`) changes.
+Users give fields of `mujoco.MjModel`. The kernels need some of them in another form: inertias as matrices in the body's
+axes, drag as coefficients of the equivalent inertia box, friction per pair of geoms. The conversions are torch
+functions, so that autograd continues the kernels' gradient. As in MuJoCo when a field is written after compilation, no
+other quantity that the compiler derived from it (for example `dof_invweight0`) changes.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from diffsim.types import dtype, mat33, real, vec3, vec6
 
 MIN_FRICTION = 1e-5  # MuJoCo's mjMINMU
 
-# Fields of `ModelArrays` that can vary between worlds: kernel type, and numbers per element.
+# Fields of `ModelArrays` that can differ between worlds: kernel type, and numbers per element.
 KERNEL_FIELDS: dict[str, tuple[Any, int]] = {
     "body_mass": (real, 1),
     "body_rotary": (mat33, 9),
@@ -41,9 +41,9 @@ class Parameters:
 
     Args:
         mj_model: the compiled model.
-        active: actuators that the kernels know, by index.
+        active: indices of the enabled actuators.
         pairs: pairs of geoms that can touch: [npair, 2].
-        gyroscopic: some bodies' gyroscopic forces are integrated implicitly.
+        gyroscopic: whether gyroscopic forces of some bodies are integrated implicitly.
     """
 
     def __init__(self, mj_model: mujoco.MjModel, active: list[int], pairs: np.ndarray, gyroscopic: bool) -> None:
@@ -93,12 +93,12 @@ class Parameters:
                 raise ValueError(f"parameters[{name!r}] must be finite")
         if self._gyroscopic and {"body_mass", "body_inertia"} & set(parameters):
             raise ValueError(
-                "parameters must not contain body_mass or body_inertia where integrator=implicitfast moves free "
-                "bodies without jointed descendants; Euler and RK4 support them"
+                "parameters must not contain body_mass or body_inertia with integrator=implicitfast and free bodies "
+                "without jointed descendants; Euler and RK4 support them"
             )
 
     def vector(self, parameters: Mapping[str, Tensor], device: torch.device) -> Tensor:
-        """The kernels' parameters, differentiable in the given ones: [size], or [N, size] if any is per world."""
+        """The kernels' vector, differentiable in the given parameters: [size], or [N, size] if any is per world."""
         given = {name: torch.as_tensor(value, dtype=dtype, device=device) for name, value in self.fields.items()}
         given.update(parameters)
         batch = max((v.shape[: v.dim() - self.fields[n].ndim] for n, v in parameters.items()), key=len, default=())
@@ -149,14 +149,14 @@ class Parameters:
         }
 
     def _actuator_masks(self) -> tuple[np.ndarray, np.ndarray]:
-        """Which of constant, length and velocity terms of gain and bias exist: [nactuator, 3] each."""
+        """Masks of the existing constant, length and velocity terms of gain and bias: [nactuator, 3] each."""
         affine_gain = self._m.actuator_gaintype[self._active] == int(mujoco.mjtGain.mjGAIN_AFFINE)
         affine_bias = self._m.actuator_biastype[self._active] == int(mujoco.mjtBias.mjBIAS_AFFINE)
         always = np.ones_like(affine_gain)
         return np.stack([always, affine_gain, affine_gain], axis=1), np.stack([affine_bias] * 3, axis=1)
 
     def _pair_friction(self, friction: Tensor) -> Tensor:
-        """Friction of pairs of geoms [..., npair, 5]: the higher priority's, else the larger; a <pair>'s own.
+        """Friction of pairs of geoms [..., npair, 5]: a <pair>'s own, else the higher priority's, else the larger.
 
         Source: MuJoCo documentation, Modeling, contact parameters.
         """
@@ -198,7 +198,7 @@ def rotary_inertia(inertia: Tensor, iquat: Tensor) -> Tensor:
 
 
 def drag_coefficients(mass: Tensor, inertia: Tensor, density: float, viscosity: float) -> tuple[Tensor, Tensor]:
-    """Drag of each body's equivalent inertia box, per velocity and per velocity squared, angular first.
+    """Drag coefficients of each body's equivalent inertia box, per velocity and per velocity squared, angular first.
 
     Args:
         mass: [..., nbody] kg.

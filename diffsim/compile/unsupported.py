@@ -1,4 +1,4 @@
-"""Which features of a MuJoCo model the simulator cannot reproduce or differentiate, by MJCF name and element name."""
+"""Finds the features of a MuJoCo model that the simulator does not support, by MJCF name and element name."""
 
 from collections.abc import Iterator
 
@@ -11,13 +11,13 @@ OBJ = mujoco.mjtObj
 DISABLE = mujoco.mjtDisableBit
 ENABLE = mujoco.mjtEnableBit
 
-# The one pair that C MuJoCo hands to its convex collision, and the flags that change what that finds.
+# The only pair for which C MuJoCo uses its general convex collision, and the flags that change its results.
 CONVEX_PAIR = (int(mujoco.mjtGeom.mjGEOM_CAPSULE), int(mujoco.mjtGeom.mjGEOM_CYLINDER))
 CONVEX_FLAGS = int(DISABLE.mjDSBL_MULTICCD) | int(DISABLE.mjDSBL_NATIVECCD)
 
 
 class UnsupportedModelError(ValueError):
-    """The model uses features that the simulator does not support; `features` lists them all."""
+    """The model has unsupported features; `features` lists all of them."""
 
     def __init__(self, features: list[str]) -> None:
         self.features = features
@@ -33,7 +33,7 @@ def unsupported_features(m: mujoco.MjModel) -> list[str]:
 
 
 def name_of(m: mujoco.MjModel, kind: mujoco.mjtObj, index: int) -> str:
-    """The element's quoted name, or its index where it has none."""
+    """The element's quoted name, or its index if it has no name."""
     name = mujoco.mj_id2name(m, kind, int(index))
     return f"'{name}'" if name else f"#{index}"
 
@@ -60,7 +60,7 @@ def options(m: mujoco.MjModel) -> Iterator[str]:
 
 
 def contacts(m: mujoco.MjModel) -> Iterator[str]:
-    """Pairs of geoms that can touch and that the narrow phase does not know, and special contact models."""
+    """Pairs of geoms that can touch but have no collider, and special contact models."""
     if m.opt.disableflags & (DISABLE.mjDSBL_CONTACT | DISABLE.mjDSBL_CONSTRAINT):
         return
     for pair in touching_pairs(m):
@@ -93,7 +93,7 @@ def kinds_of(m: mujoco.MjModel, first: int, second: int) -> tuple[int, int]:
 
 
 def touching_pairs(m: mujoco.MjModel) -> list[tuple[int, int]]:
-    """Pairs of geoms that MuJoCo lets collide: contype and conaffinity, bodies, exclude, and explicit pairs."""
+    """Pairs of geoms that can collide in MuJoCo: by contype and conaffinity, bodies, exclude, and explicit pairs."""
     pairs = {tuple(sorted((int(a), int(b)))) for a, b in zip(m.pair_geom1, m.pair_geom2, strict=True)}
     excluded = {int(s) for s in m.exclude_signature}
     keep_parents = bool(m.opt.disableflags & DISABLE.mjDSBL_FILTERPARENT)
@@ -115,7 +115,7 @@ def touching_pairs(m: mujoco.MjModel) -> list[tuple[int, int]]:
 
 
 def equalities(m: mujoco.MjModel) -> Iterator[str]:
-    """Equality constraints of tendons and flexes. Inactive ones are left out: nothing here activates them."""
+    """Equality constraints of tendons and flexes. Inactive constraints are allowed: they cannot be activated."""
     if m.opt.disableflags & (DISABLE.mjDSBL_EQUALITY | DISABLE.mjDSBL_CONSTRAINT):
         return
     supported = (mujoco.mjtEq.mjEQ_CONNECT, mujoco.mjtEq.mjEQ_WELD, mujoco.mjtEq.mjEQ_JOINT)
@@ -128,7 +128,7 @@ def equalities(m: mujoco.MjModel) -> Iterator[str]:
 
 
 def drifting_balls(m: mujoco.MjModel, eq: int, kind: mujoco.mjtEq) -> Iterator[str]:
-    """Bodies that carry a connect or weld and have a joint behind a ball joint: MuJoCo's dJ/dt v is not exact there."""
+    """Connect and weld constraints where a joint follows a ball joint: MuJoCo's dJ/dt v is not exact there."""
     is_site = m.eq_objtype[eq] == int(OBJ.mjOBJ_SITE)
     chains = set()
     for end in (int(m.eq_obj1id[eq]), int(m.eq_obj2id[eq])):
@@ -186,7 +186,7 @@ def tendons(m: mujoco.MjModel) -> Iterator[str]:
 
 
 def actuators(m: mujoco.MjModel) -> Iterator[str]:
-    """Everything but stateless affine actuators on joints and fixed tendons."""
+    """All actuators except stateless affine ones on joints and fixed tendons."""
     trn, dyn, gain, bias, jnt = mujoco.mjtTrn, mujoco.mjtDyn, mujoco.mjtGain, mujoco.mjtBias, mujoco.mjtJoint
     for i in range(m.nactuator):
         name = f"actuator {name_of(m, OBJ.mjOBJ_ACTUATOR, i)}"

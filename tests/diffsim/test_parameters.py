@@ -1,4 +1,4 @@
-"""Parameter gradients against central differences of C MuJoCo, whose model fields are written in place."""
+"""Parameter gradients against central differences of C MuJoCo with changed model fields."""
 
 import mujoco
 import numpy as np
@@ -41,7 +41,7 @@ CASES = [
 
 
 def moving(name: str, integrator: str | None) -> tuple[mujoco.MjModel, np.ndarray, np.ndarray]:
-    """A model, a state that 60 steps of random controls lead to, and controls inside their ranges."""
+    """A model, its state after 60 steps of random controls, and controls inside their ranges."""
     mj_model = load(name, integrator)
     data = mujoco.MjData(mj_model)
     rng = np.random.default_rng(0)
@@ -52,12 +52,12 @@ def moving(name: str, integrator: str | None) -> tuple[mujoco.MjModel, np.ndarra
 
 
 def field(mj_model: mujoco.MjModel, name: str) -> np.ndarray:
-    """A parameter's array in the model, to be written in place."""
+    """A parameter's array in the model, writable."""
     return mj_model.opt.gravity if name == "gravity" else getattr(mj_model, name)
 
 
 def supported(mj_model: mujoco.MjModel, name: str) -> bool:
-    """Whether the model has the parameter, and may be differentiated by it."""
+    """Whether the model has the parameter, and the simulator can differentiate by it."""
     implicit = mj_model.opt.integrator == mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     joints = np.bincount(mj_model.body_rootid[mj_model.jnt_bodyid], minlength=mj_model.nbody)
     standalone = bool(((mj_model.body_dofnum == 6) & (joints == 1)).any())
@@ -65,7 +65,7 @@ def supported(mj_model: mujoco.MjModel, name: str) -> bool:
 
 
 def central_differences(mj_model: mujoco.MjModel, name: str, scalar) -> np.ndarray:
-    """Of a scalar of C MuJoCo's next state; entries that are zero because nothing is there stay zero."""
+    """Central differences of a scalar of C MuJoCo's next state; zero for entries without an effect."""
     array = field(mj_model, name)
     result = np.zeros_like(array)
     for index in np.ndindex(*array.shape):
@@ -117,7 +117,7 @@ def test_gradient(name, integrator):
 
 @pytest.mark.parametrize("name", ["hopper", "half_cheetah"])
 def test_gradient_where_feet_slide(name):
-    # Friction matters only where a contact slides or a pyramid's edges differ: drag the body along the floor.
+    # Friction has an effect only if a contact slides or the pyramid's edges differ: drag the body along the floor.
     mj_model, state, ctrl = moving(name, None)
     state[mj_model.nq] += 1.0
     sim = diffsim.Simulator(diffsim.Model(mj_model), 1)
@@ -172,7 +172,7 @@ def test_bad_parameters():
             sim.step(state, ctrl, parameters=parameters)
     free = diffsim.Simulator(diffsim.Model(load("free_body", "implicitfast")), 1)
     inertia = torch.tensor(free.model.mj_model.body_inertia, dtype=diffsim.dtype)
-    with pytest.raises(ValueError, match="must not contain body_mass or body_inertia where"):
+    with pytest.raises(ValueError, match="must not contain body_mass or body_inertia with"):
         free.step(torch.zeros(1, 13, dtype=diffsim.dtype), ctrl[:1, :1] * 0, parameters={"body_inertia": inertia})
     with pytest.raises(TypeError, match="must be a torch.Tensor"):
         sim.step(state, ctrl, parameters={"body_mass": [1.0]})  # pyright: ignore[reportArgumentType]
