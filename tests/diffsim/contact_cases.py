@@ -1,4 +1,4 @@
-"""Pairs of geoms for the tests of collision: random poses, and poses made by hand to be degenerate."""
+"""Pairs of geoms for the tests of collision, at random poses and at degenerate poses."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ MARGIN = 0.05
 
 @dataclass(frozen=True)
 class Case:
-    """Two kinds of geoms with sizes, and the most contacts they can have."""
+    """Two kinds of geoms with sizes, and the largest number of contacts in the tests."""
 
     first: str
     second: str
@@ -41,7 +41,7 @@ PAIRS = [
     Case("sphere", "capsule", SPHERE, CAPSULE, 1),
     Case("sphere", "cylinder", SPHERE, CYLINDER, 1),
     Case("sphere", "box", SPHERE, BOX, 1),
-    Case("capsule", "capsule", (0.12, 0.2, 0.0), CAPSULE, 1),  # two only where they are parallel
+    Case("capsule", "capsule", (0.12, 0.2, 0.0), CAPSULE, 1),  # two only if they are parallel
     Case("capsule", "box", CAPSULE, BOX, 2),
     Case("box", "box", BOX, (0.2, 0.1, 0.12), 8),
 ]
@@ -54,7 +54,7 @@ def random_poses(case: Case, n: int) -> Poses:
     return Poses(rng.uniform(-0.3, 0.3, (n, 2, 3)), np.stack([rotations(rng, n), rotations(rng, n)], axis=1))
 
 
-# ----------------------------------------------------------------------------------------------- made by hand
+# ------------------------------------------------------------------------------------------- degenerate poses
 
 I = np.eye(3)  # noqa: E741
 X, Y, Z = (0.5 * np.pi * axis for axis in np.eye(3))
@@ -66,20 +66,20 @@ TILTED = turn(I, np.array([0.3, -0.5, 0.2]))
 
 
 def _poses(*rows: tuple[Vector, np.ndarray, Vector, np.ndarray]) -> Poses:
-    """From position and rotation of the first geom, and of the second, in each row."""
+    """Poses; each row has position and rotation of the first geom, then of the second."""
     pos = np.array([[row[0], row[2]] for row in rows], dtype=np.float64)
     return Poses(pos, np.array([[row[1], row[3]] for row in rows]))
 
 
 def _around(name: str, offsets: list[Vector], mat1: np.ndarray, mat2: np.ndarray, *counts: int):
-    """A case with the first geom off the origin, the second offset from it."""
+    """A case with the first geom away from the origin, and the second at offsets from the first."""
     base = (0.1, -0.2, 0.3)
     rows = [(base, mat1, tuple(np.add(base, mat1 @ offset)), mat2) for offset in offsets]
     return BY_NAME[name], _poses(*rows), counts
 
 
 O: Vector = (0.0, 0.0, 0.0)  # noqa: E741
-# Name: the case, its poses, and the contacts that each of these has.
+# Name: the case, its poses, and the number of contacts at each pose.
 SPECIAL: dict[str, tuple[Case, Poses, tuple[int, ...]]] = {
     "sphere on a plane": _around("plane-sphere", [(0, 0, 0.12), (0, 0, -1), (0, 0, 0.16)], I, I, 1, 1, 1),
     "capsule lying on a plane": _around("plane-capsule", [(0, 0, 0.1), (0, 0, 0.14)], I, ALONG_X, 2, 2),

@@ -1,5 +1,4 @@
-"""C MuJoCo as the reference where constraints switch: states that simulations visit, which constraints act on
-the way from one to the next, and derivatives."""
+"""C MuJoCo as the reference for switching constraints: visited states, active constraints of each step, derivatives."""
 
 import functools
 from collections.abc import Iterator
@@ -64,16 +63,16 @@ def visited_states(
 ) -> tuple[np.ndarray, np.ndarray]:
     """States on trajectories of C MuJoCo from near qpos0, most of them in contact if there are contacts.
 
-    Half of the trajectories are driven by random controls, half by sines of random frequency and phase; each
-    control is held for `hold` steps, and at most one state in about seven is kept. Without a contact, one in
-    four of these is; without any constraint force, one in sixteen.
+    Half of the trajectories have random controls, half have sines of random frequency and phase. Each control is held
+    for `hold` steps. At most one state in about seven is kept; of these, one in four without a contact, and one in
+    sixteen without any constraint force.
 
     Args:
-        mj_model: what is simulated.
+        mj_model: the model.
         count: N.
         hold: physics steps per control.
-        inside: controls stay within 0.95 times their range, else they reach 1.1 times.
-        seed: of all randomness.
+        inside: whether controls stay within 0.95 times their range; else they reach 1.1 times.
+        seed: of all random numbers.
 
     Returns: state [N, nq + nv], ctrl [N, nu].
     """
@@ -104,15 +103,15 @@ def visited_states(
 
 
 def _start(mj_model: mujoco.MjModel, data: mujoco.MjData, rng: np.random.Generator) -> tuple[int, int]:
-    """Puts data near qpos0, at a small velocity; an arm that can push, at what it pushes.
+    """Sets data to a position near qpos0 with a small velocity; a pushing arm starts at its object.
 
-    Returns: number of controls of the trajectory, and the most from one state that is kept to the next.
+    Returns: number of controls of the trajectory, and largest number of controls between two kept states.
     """
     mujoco.mj_resetData(mj_model, data)
     data.qvel[:] = 0.3 * rng.standard_normal(mj_model.nv)
     if mujoco.mj_name2id(mj_model, mujoco.mjtObj.mjOBJ_BODY, "tips_arm") > 0:
         data.qpos[:] = pushing_position(mj_model, rng)
-        # What is pushed weighs next to nothing and is soon away.
+        # The object is very light, and contact ends soon.
         return 6, 1
     mujoco.mj_integratePos(mj_model, data.qpos, 0.03 * rng.standard_normal(mj_model.nv), 1.0)
     return 70, 13
@@ -140,11 +139,11 @@ def pushing_position(mj_model: mujoco.MjModel, rng: np.random.Generator) -> np.n
 
 
 def signature(data: mujoco.MjData) -> Signature:
-    """What tells one smooth piece of the dynamics from another, of the last evaluation.
+    """Identifies the smooth piece of the dynamics at the last evaluation.
 
-    The contacts that were found, by their geoms and in order; the constraint rows, by kind and element; and which
-    of them exert a force, or are at their bound. (`efc_state` is of little use: MuJoCo 4.0 leaves it as it was when
-    the solver began.)
+    It contains the detected contacts, by their geoms and in order; the constraint rows, by kind and element; and which
+    rows exert a force or are at their bound. (It does not use `efc_state`, which MuJoCo 4.0 does not update after the
+    start of the solver.)
     """
     contacts, rows = data.ncon, data.nefc
     force, bound = data.efc_force[:rows], data.efc_frictionloss[:rows]
@@ -161,8 +160,8 @@ def signature(data: mujoco.MjData) -> Signature:
 class Tracer:
     """The physics step of C MuJoCo, one evaluation of the dynamics at a time.
 
-    `mj_step` with RK4 shows only the last of its four evaluations. This takes the same step from calls of
-    `mj_forward`, and shows them all.
+    After `mj_step` with RK4, only the last of the four evaluations is visible. This class makes the same step from
+    calls of `mj_forward`, and shows all of them.
     """
 
     mj_model: mujoco.MjModel
@@ -173,7 +172,7 @@ class Tracer:
         self.data = self.stepper.data
 
     def signatures(self, state: np.ndarray, ctrl: np.ndarray, num_steps: int) -> Iterator[Signature]:
-        """Yields the signature of each evaluation on the way from a state [nq + nv] under a control [nu]."""
+        """Yields the signature of each evaluation in `num_steps` from a state [nq + nv] under a control [nu]."""
         data = self.stepper.set(state, ctrl)
         for _ in range(num_steps):
             if self.mj_model.opt.integrator == mujoco.mjtIntegrator.mjINT_RK4:
@@ -185,7 +184,7 @@ class Tracer:
                 advance(self.mj_model, data)
 
     def _runge_kutta_step(self) -> Iterator[Signature]:
-        """Four evaluations; increments of position are in the tangent space at the start."""
+        """Makes four evaluations; increments of position are in the tangent space at the start."""
         m, data, h = self.mj_model, self.data, self.mj_model.opt.timestep
         qpos, qvel = data.qpos.copy(), data.qvel.copy()
         rates, accelerations = [], []
@@ -214,7 +213,7 @@ def _tangent_rate(mj_model: mujoco.MjModel, theta: np.ndarray, qvel: np.ndarray)
             dof += 3 * (kind == FREE)
             t, w = theta[dof : dof + 3], qvel[dof : dof + 3]
             angle = np.linalg.norm(t)
-            # The limit is 1/12; below 1e-3 the closed form would lose more than the series leaves out.
+            # The limit is 1/12; below 1e-3 the rounding error of the closed form is larger than the error of the limit.
             c = 1 / angle**2 - (1 + np.cos(angle)) / (2 * angle * np.sin(angle)) if angle > 1e-3 else 1 / 12
             rate[dof : dof + 3] = w + np.cross(t, w) / 2 + c * np.cross(t, np.cross(t, w))
     return rate
@@ -231,7 +230,7 @@ class Derivative:
     ctrl: np.ndarray
     jacobian: np.ndarray
     own_error: np.ndarray  # [N], of the differences, from steps of two sizes
-    tried: int  # states looked at; the others have a switch within reach of the differences
+    tried: int  # number of states tried; those not used have a switch within the differences
 
 
 def derivative(
@@ -245,18 +244,18 @@ def derivative(
 ) -> Derivative:
     """Central differences of `num_steps` on the manifold, at visited states away from switching.
 
-    A state is away from switching if, at every point of the differences, each evaluation of the dynamics on the way
-    (each Runge-Kutta stage of each step) finds the same contacts and the same constraint rows, acting or slack, as it
-    does from the state itself. The differences are extrapolated from two sizes of steps.
+    A state is away from switching if, at every point of the differences, each evaluation of the dynamics (each
+    Runge-Kutta stage of each step) has the same contacts and the same active and inactive constraint rows as from the
+    state itself. The differences are extrapolated from two sizes of steps.
 
     Args:
-        mj_model: what is simulated.
-        count: states wanted, N.
+        mj_model: the model.
+        count: number of states, N.
         num_steps: physics steps.
-        stepper: whose differences; None for C MuJoCo. States at which that finds a contact by iteration are then left
-            out: its rounding is far above that of the rest.
-        step: of the differences in positions, rad, m; 10 times as large in velocities, 100 in controls. Small beside
-            the depths, about 1e-3, over which the impedance of constraints changes.
+        stepper: the simulator to differentiate; None for C MuJoCo, without states at which C MuJoCo finds a contact by
+            iteration, because the error of such a contact is too large.
+        step: of the differences in positions, rad, m; 10 times as large in velocities, 100 in controls. It is small
+            compared to the depths, about 1e-3, over which the impedance of constraints changes.
         seed: of the states.
     """
     tracer = Tracer(mj_model)
@@ -277,7 +276,7 @@ def derivative(
 
 
 def difference_steps(mj_model: mujoco.MjModel, step: float = 1e-6) -> np.ndarray:
-    """Steps [2 nv + nu] of the differences by position, velocity and control; see `derivative`."""
+    """Steps [2 nv + nu] of the differences in position, velocity and control; see `derivative`."""
     nv, nu = mj_model.nv, mj_model.nu
     return step * np.repeat([1.0, 10.0, 100.0], [nv, nv, nu])
 
@@ -301,7 +300,7 @@ def iterates(mj_model: mujoco.MjModel, signature: Signature) -> bool:
 def _points(
     mj_model: mujoco.MjModel, state: np.ndarray, ctrl: np.ndarray, steps: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """States and controls a step along each coordinate, forward and backward."""
+    """Yields states and controls displaced by a step along each coordinate, forward and backward."""
     for index, step in enumerate(steps):
         for sign in (1, -1):
             shift = np.zeros(len(steps))
@@ -310,7 +309,7 @@ def _points(
 
 
 def switch(tracer: Tracer, state: np.ndarray, ctrl: np.ndarray, num_steps: int, steps: np.ndarray) -> int | None:
-    """Which part of a `signature` differs between the centre and a point of the differences; None if none does."""
+    """Index of the part of a `signature` that differs between the centre and a point of the differences, or None."""
     centre = list(tracer.signatures(state, ctrl, num_steps))
     for point in _points(tracer.mj_model, state, ctrl, steps):
         for expected, actual in zip(centre, tracer.signatures(*point, num_steps), strict=True):

@@ -1,5 +1,4 @@
-"""Our simulator beside the C reference: NumPy in, NumPy out, and Jacobians in raw and in tangent
-coordinates."""
+"""Our simulator with NumPy inputs and outputs, and its Jacobians in raw and in tangent coordinates."""
 
 import mujoco
 import numpy as np
@@ -26,7 +25,7 @@ def step(mj_model: mujoco.MjModel, state: np.ndarray, ctrl: np.ndarray, num_step
 
 
 class OwnStepper:
-    """Our simulator of one world, as `Stepper` is C MuJoCo's."""
+    """Our simulator of one world, with the methods of `Stepper`."""
 
     def __init__(self, mj_model: mujoco.MjModel) -> None:
         self.simulator = simulator(mj_model, 1)
@@ -36,7 +35,7 @@ class OwnStepper:
 
 
 def contacts(sim: diffsim.Simulator, state: np.ndarray, ctrl: np.ndarray) -> list[tuple[tuple[int, int], np.ndarray]]:
-    """Contacts that act at one world's state [nq + nv], as geoms and (point, normal) [6]; pairs of geoms in order."""
+    """Active contacts at one world's state [nq + nv], as geoms and (point, normal) [6]; sorted by geoms."""
     sim.forward(*tensors(state[None], ctrl[None]))
     scratch, arrays = sim.launch.scratches[0], sim.launch.arrays
     count = int(scratch.contact_count.numpy()[0])
@@ -51,7 +50,7 @@ def contacts(sim: diffsim.Simulator, state: np.ndarray, ctrl: np.ndarray) -> lis
 def raw_jacobian(outputs: torch.Tensor, *inputs: torch.Tensor) -> np.ndarray:
     """Derivative of outputs [N, O] by inputs [N, I...], world by world: [N, O, sum of I].
 
-    One backward pass per output gives a row of every world, since worlds do not mix.
+    One backward pass per output gives a row of every world, because worlds are independent.
     """
     rows = []
     for index in range(outputs.shape[1]):
@@ -63,8 +62,7 @@ def raw_jacobian(outputs: torch.Tensor, *inputs: torch.Tensor) -> np.ndarray:
 def tangent_jacobian(
     mj_model: mujoco.MjModel, raw: np.ndarray, state: np.ndarray, next_state: np.ndarray
 ) -> np.ndarray:
-    """Takes a Jacobian [N, nq + nv, nq + nv + nu] in raw coordinates to the tangent space: [N, 2 nv, 2 nv +
-    nu]."""
+    """Converts a Jacobian [N, nq + nv, nq + nv + nu] in raw coordinates to the tangent space: [N, 2 nv, 2 nv + nu]."""
     nq, nv = mj_model.nq, mj_model.nv
     result = []
     for matrix, start, end in zip(raw, state, next_state, strict=True):

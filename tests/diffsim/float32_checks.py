@@ -1,5 +1,4 @@
-"""Checks in float32, run by test_float32.py in a process of their own, since precision is chosen at
-import."""
+"""Checks in float32. test_float32.py runs them in another process, because import sets the precision."""
 
 import os
 
@@ -21,17 +20,8 @@ from .reference import (
     moving_states,
     smooth_states,
 )
-from .test_degenerate import (  # noqa: F401  collected here too
-    test_a_contact_buffer_that_overflows_says_how_many_are_needed,
-    test_at_rest_for_a_thousand_steps,
-    test_deep_penetration,
-    test_half_a_metre_below_ground,
-    test_large_and_small_masses_in_contact,
-    test_special_poses,
-)
-from .test_tasks import test_observation_after_reset, test_transitions  # noqa: F401  collected here too
 
-# States of each task, and their steps and Jacobians in float64: test_float32.py writes it.
+# File with states of each task, and their steps and Jacobians in float64; test_float32.py writes it.
 REFERENCE = os.environ["DIFFSIM_FLOAT32_REFERENCE"]
 
 every_model = pytest.mark.parametrize("name", TASK_MODELS + MODELS)
@@ -48,11 +38,11 @@ def test_precision():
 def test_step(name, integrator):
     mj_model = load(name, integrator)
     state, ctrl = moving_states(mj_model, 100)
-    # The same input for both: what float32 can hold.
+    # Both get the same input, rounded to float32.
     state, ctrl = (x.double().numpy() for x in tensors(state, ctrl))
     expected = Stepper(mj_model).step_batch(state, ctrl)
     error = np.abs(step(mj_model, state, ctrl) - expected)
-    # Relative to the faster of start and end: a stop may take most of the speed, whose rounding stays.
+    # Relative to the faster of start and end: a joint limit may stop a motion, but its rounding error remains.
     size = np.maximum(np.abs(state), np.abs(expected))
     for part in (np.s_[:, : mj_model.nq], np.s_[:, mj_model.nq :]):
         assert (error[part].max(axis=1) / size[part].max(axis=1)).max() <= 1e-5
@@ -82,7 +72,7 @@ def test_tasks(id):
         for part in (np.s_[:, : mj_model.nq], np.s_[:, mj_model.nq :]):
             relative = error[part].max(axis=1) / np.maximum(size[part].max(axis=1), 1e-3)
             assert np.median(relative) <= 1e-4 and relative.max() <= 1e-3
-    # Of a scalar function of the next state, by state and action.
+    # Gradients of a scalar function of the next state, by state and action.
     weight = np.random.default_rng(0).standard_normal(2 * mj_model.nv)
     actual = np.concatenate([x.numpy() for x in sim.linearize(*inputs, num_steps=frame_skip)], axis=2)
     gradients = np.einsum("i,nij->nj", weight, actual), np.einsum("i,nij->nj", weight, jacobian)

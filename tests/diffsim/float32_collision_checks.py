@@ -1,15 +1,14 @@
-"""Checks of collision in float32, run by test_collision.py in a process of their own, since precision is chosen at
-import."""
+"""Checks of collision in float32. test_collision.py runs them in another process, because import sets the precision."""
 
 import numpy as np
 import pytest
 
 from diffsim.types import numpy_dtype
 
+from .capsule_cylinder import in_order, lying_poses, pair
+from .capsule_cylinder import random_poses as cylinder_poses
 from .contact_cases import MARGIN, PAIRS, SPECIAL, Case, random_poses
 from .contact_pairs import MOST, Poses, differences
-from .test_capsule_cylinder import in_order, lying_poses, pair
-from .test_capsule_cylinder import random_poses as cylinder_poses
 
 every_pair = pytest.mark.parametrize("case", PAIRS, ids=str)
 
@@ -23,7 +22,7 @@ def test_random_poses(case: Case):
     pair, poses = case.pair(), random_poses(case, 600)
     expected = pair.reference(poses)
     actual = pair.contacts(poses)
-    # Those whose number is not a matter of rounding.
+    # Poses where rounding does not decide the number of contacts.
     clear = (np.abs(expected.dist - MARGIN) > 1e-5).all(1) & (expected.count == actual.count)
     assert clear.mean() > 0.98
     assert np.abs(actual.dist - expected.dist)[clear].max() <= 1e-6
@@ -67,7 +66,7 @@ def test_capsule_and_cylinder(poses: Poses):
     error = np.abs(in_order(actual) - in_order(expected))[same & (expected.count > 0)]
     assert np.quantile(error[..., 0].max(1), 0.9) <= 1e-5
     assert np.quantile(error[..., 1:7].max((1, 2)), 0.8) <= 5e-3
-    # Of C's contacts only the distance is exact enough to be differentiated.
+    # Only the distances of C's contacts are exact enough for differences.
     poses = poses[expected.count > 0][:200]
     bar = np.zeros((len(poses), MOST, 13))
     bar[..., 0] = 1

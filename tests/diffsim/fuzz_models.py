@@ -1,4 +1,4 @@
-"""Random MJCF models for the fuzz test: hypothesis draws the structure, which it can shrink, and a seed the numbers."""
+"""Random MJCF models for the fuzz test. Hypothesis draws the structure, which it can shrink, and a seed for numbers."""
 
 from dataclasses import dataclass, field
 
@@ -15,7 +15,7 @@ JOINTS += [["ball", "slide"], ["hinge", "slide", "hinge"], []]
 
 
 def _partners() -> dict[str, int]:
-    """For each kind of geom, the kinds it can touch here: those whose contacts the simulator knows."""
+    """For each kind of geom, bits of the kinds with which it has a collider."""
     codes = {name: int(getattr(mujoco.mjtGeom, f"mjGEOM_{name.upper()}")) for name in KINDS}
     return {
         one: sum(
@@ -32,29 +32,29 @@ PARTNERS = _partners()
 
 @dataclass
 class Builder:
-    """A model on its way to MJCF."""
+    """Collects the elements of a model."""
 
     draw: st.DrawFn
     rng: np.random.Generator
-    filtered: bool  # whether geoms whose contact the simulator does not know pass through each other
+    filtered: bool  # whether geoms without a collider pass through each other
     joints: list[tuple[str, str]] = field(default_factory=list)
     bodies: list[str] = field(default_factory=list)
     geoms: list[str] = field(default_factory=list)
 
     def one_of(self, *values: str) -> str:
-        """One of these, by hypothesis; the first is the simplest."""
+        """One of the values, drawn by hypothesis; the first is the simplest."""
         return self.draw(st.sampled_from(values))
 
     def maybe(self, text: str, odds: int = 2) -> str:
-        """The text, in one of `odds` cases."""
+        """The text in one of `odds` cases, else nothing."""
         return text if self.draw(st.integers(0, odds - 1)) == odds - 1 else ""
 
     def number(self, low: float, high: float) -> str:
-        """Uniform."""
+        """A number, uniform in [low, high]."""
         return f"{self.rng.uniform(low, high):.6g}"
 
     def power(self, low: float, high: float) -> str:
-        """Ten to a uniform exponent."""
+        """Ten to the power of a number that is uniform in [low, high]."""
         return f"{10 ** self.rng.uniform(low, high):.6g}"
 
     def vector(self, size: float, count: int = 3) -> str:

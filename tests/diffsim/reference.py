@@ -1,5 +1,4 @@
-"""C MuJoCo as the reference: the same model and the same moving states for both engines, steps, and
-derivatives."""
+"""C MuJoCo as the reference: models and moving states for both engines, steps, and derivatives."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,9 @@ INTEGRATORS = ["Euler", "implicitfast", "RK4"]
 
 FREE, BALL = int(mujoco.mjtJoint.mjJNT_FREE), int(mujoco.mjtJoint.mjJNT_BALL)
 
-# Differences in C: each kind of coordinate is perturbed by a step as large as the curvature of the forces
-# allows, since rounding enters as 1e-16 / step. Positions: a limit's impedance bends over its width, 1e-3 by
-# default. Controls: forces are affine in them. Richardson extrapolation over halved steps then removes the
-# error of second order.
+# Differences in C: the step of each kind of coordinate is as large as the curvature of the forces allows, because
+# rounding errors are 1e-16 / step. Positions: a limit's impedance changes over its width, 1e-3 by default. Controls:
+# forces are affine in them. Richardson extrapolation over halved steps then removes the error of second order.
 POSITION_STEP, VELOCITY_STEP, CONTROL_STEP = 2e-5, 2e-4, 1e-2
 
 
@@ -68,19 +66,25 @@ def relative_error(actual: np.ndarray, expected: np.ndarray) -> float:
     return float((np.abs(actual - expected).max(1) / np.maximum(np.abs(expected).max(1), 1e-8)).max())
 
 
+def parts_error(mj_model: mujoco.MjModel, actual: np.ndarray, expected: np.ndarray) -> float:
+    """Larger `relative_error` of positions and of velocities, for states [N, nq + nv]."""
+    cut = [mj_model.nq]
+    parts = zip(np.split(actual, cut, axis=1), np.split(expected, cut, axis=1), strict=True)
+    return max(relative_error(a, e) for a, e in parts)
+
+
 # ---------------------------------------------------------------------------------------------------- states
 
 
 def _random_qpos(mj_model: mujoco.MjModel, rng: np.random.Generator) -> np.ndarray:
-    """A position spread around qpos0 on the manifold; each limited joint within its range, one in two at a
-    stop."""
+    """A random position around qpos0 on the manifold; limited joints are in their range, half of them at a limit."""
     qpos = mj_model.qpos0.copy()
     mujoco.mj_integratePos(mj_model, qpos, 0.5 * rng.standard_normal(mj_model.nv), 1.0)
     for joint in np.flatnonzero(mj_model.jnt_limited):
         low, high = mj_model.jnt_range[joint]
         adr = mj_model.jnt_qposadr[joint]
         at_stop = rng.random() < 0.5
-        # At a stop: from just outside its margin to a little way into it.
+        # At a limit: from just outside its margin to a little way into it.
         depth = rng.uniform(-0.01, 0.02) - mj_model.jnt_margin[joint]
         if mj_model.jnt_type[joint] == BALL:
             angle = high + depth if at_stop else rng.uniform(0.2, 0.9) * high
@@ -126,8 +130,7 @@ def moving_states(mj_model: mujoco.MjModel, num_worlds: int, seed: int = 0) -> t
 
 @dataclass
 class Stepper:
-    """C MuJoCo as a function of state and control, without a memory: time and warm start are cleared before
-    each call."""
+    """C MuJoCo as a function of state and control: each call first clears time and warm start."""
 
     mj_model: mujoco.MjModel
 
@@ -136,7 +139,7 @@ class Stepper:
         self.data = mujoco.MjData(self.mj_model)
 
     def set(self, state: np.ndarray, ctrl: np.ndarray) -> mujoco.MjData:
-        """Puts MjData at state [nq + nv] and ctrl [nu]."""
+        """Sets MjData to state [nq + nv] and ctrl [nu]."""
         mujoco.mj_resetData(self.mj_model, self.data)
         self.data.qpos[:], self.data.qvel[:] = np.split(state, [self.mj_model.nq])
         self.data.ctrl[:] = ctrl
@@ -153,8 +156,7 @@ class Stepper:
         return np.array([self.step(*world, num_steps) for world in zip(state, ctrl, strict=True)])
 
 
-# ----------------------------------------------------------------------------------------------------
-# derivatives
+# ----------------------------------------------------------------------------------------------- derivatives
 
 
 def displace(mj_model: mujoco.MjModel, state: np.ndarray, tangent: np.ndarray) -> np.ndarray:
@@ -175,8 +177,7 @@ def difference(mj_model: mujoco.MjModel, start: np.ndarray, end: np.ndarray) -> 
 def _central_differences(
     stepper: Stepper, state: np.ndarray, ctrl: np.ndarray, num_steps: int, scale: float
 ) -> np.ndarray:
-    """Jacobian [2 nv, 2 nv + nu] of `num_steps` steps; the steps of the differences are multiplied by
-    `scale`."""
+    """Jacobian [2 nv, 2 nv + nu] of `num_steps` steps, by differences with steps times `scale`."""
     mj_model = stepper.mj_model
     nv, nu = mj_model.nv, mj_model.nu
     steps = scale * np.repeat([POSITION_STEP, VELOCITY_STEP, CONTROL_STEP], [nv, nv, nu])
@@ -198,9 +199,9 @@ def jacobian(stepper: Stepper, state: np.ndarray, ctrl: np.ndarray, num_steps: i
     """Derivative of the step on the manifold by extrapolated central differences, and an estimate of its
     error.
 
-    The error compares the extrapolations of steps (1, 1/2) and (1/2, 1/4). It is large where the motion
-    switches between the points of the differences (a limit becomes active, a control or force reaches its
-    range, a velocity through a fluid changes sign), because there the differences depend on the step.
+    The error compares the extrapolations of steps (1, 1/2) and (1/2, 1/4). It is large if the motion switches between
+    the points of the differences: a limit becomes active, a control or force reaches its range, or a velocity through a
+    fluid changes sign. The differences then depend on the step.
 
     Returns: [2 nv, 2 nv + nu] by (position, velocity, control), and the relative error, the worst over its
     blocks.
@@ -211,8 +212,7 @@ def jacobian(stepper: Stepper, state: np.ndarray, ctrl: np.ndarray, num_steps: i
 
 
 def block_error(actual: np.ndarray, expected: np.ndarray, nv: int) -> float:
-    """Worst relative error over the position, velocity and control columns of a Jacobian [2 nv, 2 nv +
-    nu]."""
+    """Largest relative error of the position, velocity and control columns of a Jacobian [2 nv, 2 nv + nu]."""
     cuts = [nv, 2 * nv]
     pairs = zip(np.split(actual, cuts, axis=1), np.split(expected, cuts, axis=1), strict=True)
     return max(relative_error(a[None], e[None]) for a, e in pairs)
@@ -221,14 +221,12 @@ def block_error(actual: np.ndarray, expected: np.ndarray, nv: int) -> float:
 def smooth_states(
     mj_model: mujoco.MjModel, num_worlds: int, num_steps: int, tolerance: float, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Moving states around which the next `num_steps` steps have a derivative, known to a relative
-    `tolerance`.
+    """Moving states, and the derivative of `num_steps` steps there, known to a relative `tolerance`.
 
-    States near a switch of the motion are passed over: their `jacobian` does not settle.
+    States near a switch of the motion are skipped, because their `jacobian` does not converge.
 
     Returns: state [N, nq + nv], ctrl [N, nu], jacobian [N, 2 nv, 2 nv + nu].
-    Raises: RuntimeError if fewer than a quarter of the candidates qualify, lest the choice hide a bad
-    reference.
+    Raises: RuntimeError if fewer than a quarter of the candidates are used, which could hide a bad reference.
     """
     stepper = Stepper(mj_model)
     candidates = zip(*moving_states(mj_model, 4 * num_worlds, seed), strict=True)
@@ -249,8 +247,7 @@ def _left_matrix(quat: np.ndarray) -> np.ndarray:
 
 
 def tangent_basis(mj_model: mujoco.MjModel, qpos: np.ndarray) -> np.ndarray:
-    """Derivative [nq, nv] of mj_integratePos(qpos, .) at zero: d quat = quat * (0, w) / 2, all else the
-    identity."""
+    """Derivative [nq, nv] of mj_integratePos(qpos, .) at zero: d quat = quat * (0, w) / 2, else the identity."""
     basis = np.zeros((mj_model.nq, mj_model.nv))
     for kind, adr, dof in zip(mj_model.jnt_type, mj_model.jnt_qposadr, mj_model.jnt_dofadr, strict=True):
         if kind == FREE:

@@ -1,4 +1,4 @@
-"""Applied generalized forces act, and are differentiated, as C MuJoCo's `qfrc_applied`."""
+"""Applied generalized forces, and the gradients by them, equal those of C MuJoCo's `qfrc_applied`."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ import torch
 import diffsim
 
 from .engine import raw_jacobian, simulator, tangent_jacobian, tensors
-from .reference import INTEGRATORS, Stepper, block_error, jacobian, load, moving_states, relative_error
+from .reference import INTEGRATORS, Stepper, block_error, jacobian, load, moving_states, parts_error, relative_error
 
 MODELS = ["hopper", "humanoid", "swimmer", "ball_limits", "connect", "tendon_forces", "free_body"]
 every_integrator = pytest.mark.parametrize("integrator", INTEGRATORS)
@@ -36,12 +36,6 @@ def cases(mj_model: mujoco.MjModel, count: int) -> tuple[np.ndarray, np.ndarray,
     return state, ctrl, 0.2 * weight * np.random.default_rng(1).standard_normal((count, mj_model.nv))
 
 
-def parts_error(mj_model: mujoco.MjModel, actual: np.ndarray, expected: np.ndarray) -> float:
-    """Worst relative error of positions and velocities, each against its own size."""
-    cut = [mj_model.nq]
-    return max(relative_error(a, e) for a, e in zip(np.split(actual, cut, 1), np.split(expected, cut, 1), strict=True))
-
-
 @every_integrator
 @every_model
 @pytest.mark.parametrize(("num_steps", "tolerance"), [(1, 1e-10), (5, 1e-8)])
@@ -54,7 +48,7 @@ def test_parity(name, integrator, num_steps, tolerance):
     sim = simulator(mj_model, len(state))
     actual = sim.step(state, ctrl, num_steps, qfrc_applied=force)
     assert parts_error(mj_model, actual.numpy(), expected) <= tolerance
-    # Negative control: without the forces, the motion is another.
+    # Negative control: without the forces, the motion differs.
     assert parts_error(mj_model, sim.step(state, ctrl, num_steps).numpy(), expected) > 1e-4
 
 
@@ -72,7 +66,7 @@ def test_forward(name):
     assert relative_error(evaluation.qacc.numpy(), np.array(expected)) <= 1e-9
 
 
-def test_no_force_leaves_no_trace():
+def test_zero_force_changes_nothing():
     mj_model = load("hopper")
     state, ctrl = tensors(*moving_states(mj_model, 10))
     sim = simulator(mj_model, 10)

@@ -1,4 +1,4 @@
-"""What cannot be simulated is refused when the model is built, and bad arguments are named."""
+"""Unsupported models are refused when they are built, and errors name bad arguments."""
 
 import mujoco
 import numpy as np
@@ -33,7 +33,7 @@ FOUR_UNSUPPORTED = """
 """
 
 
-def test_everything_unsupported_is_listed_at_once():
+def test_all_unsupported_features_are_listed():
     with pytest.raises(diffsim.UnsupportedModelError) as error:
         diffsim.Model.from_mjcf(FOUR_UNSUPPORTED)
     for words in (("rock_hull",), ("lock", "equality"), ("biceps", "muscle"), ("cable", "spatial")):
@@ -150,12 +150,12 @@ FEATURES = {
 
 
 @pytest.mark.parametrize("feature", FEATURES)
-def test_a_feature_is_honoured_or_refused(feature):
-    # Whichever the engine does, it never leaves a force out in silence. Refusals name the element.
+def test_each_feature_is_supported_or_refused(feature):
+    # The engine never omits a force silently. The error of a refused model names the element.
     try:
         mj_model = mujoco.MjModel.from_xml_string(FEATURES[feature])
     except ValueError as error:
-        pytest.skip(f"this MuJoCo does not know it: {error}")
+        pytest.skip(f"not a feature of this MuJoCo: {error}")
     try:
         sim = simulator(mj_model, 20)
     except diffsim.UnsupportedModelError as error:
@@ -163,7 +163,7 @@ def test_a_feature_is_honoured_or_refused(feature):
         assert all(name in str(error) for name in named)
         return
     state, ctrl = moving_states(mj_model, 20)
-    # Wide of the range, so that limits and clamps that are switched off would show.
+    # Far outside the range, so that disabled limits and clamps have an effect.
     state[:, :2] *= 2
     expected = Stepper(mj_model).step_batch(state, ctrl, 3)
     assert relative_error(sim.step(*tensors(state, ctrl), num_steps=3).numpy(), expected) <= 1e-9
@@ -180,7 +180,7 @@ def pair(first: str, second: str) -> str:
         </mujoco>"""
 
 
-def test_pairs_that_the_narrow_phase_does_not_know_are_refused():
+def test_pairs_without_a_collider_are_refused():
     text = """
         <mujoco>
           <asset><hfield name="hills" nrow="3" ncol="3" size="1 1 0.1 0.1"/></asset>
@@ -228,7 +228,7 @@ def test_flags_that_change_a_capsule_on_a_cylinder_are_refused(flag):
     diffsim.Model.from_mjcf(text.format(flag="gravity"))
 
 
-def test_explicit_pairs_touch_whatever_their_masks():
+def test_explicit_pairs_ignore_masks():
     text = pair('contype="0" conaffinity="0"', 'contype="0" conaffinity="0"')
     text = text.replace("</mujoco>", '<contact><pair name="bump" geom1="floor" geom2="ball"/></contact></mujoco>')
     assert diffsim.Model.from_mjcf(text).max_contacts == 1
@@ -241,8 +241,7 @@ def test_model_input():
         diffsim.Model.from_mjcf("no_such_file.xml")
 
 
-# ------------------------------------------------------------------------------------- arguments of the
-# simulator
+# ------------------------------------------------------------------------------------- arguments of the simulator
 
 
 @pytest.fixture(scope="module")
@@ -313,7 +312,7 @@ def test_numbers_must_be_finite(world, method, value):
     _, state, ctrl = world
     bad_state, bad_ctrl = state.clone(), ctrl.clone()
     bad_state[1, 7] = bad_ctrl[1, 0] = value
-    # The array, the world and the index.
+    # The message names the array, the world and the index.
     rejects(world, method, "(?s)state.*1.*7", state=bad_state)
     rejects(world, method, "(?s)ctrl.*1.*0", ctrl=bad_ctrl)
 
@@ -335,8 +334,7 @@ def test_position_names(world):
         sim.xpos(state, ["torso"])
 
 
-# --------------------------------------------------------------------------------------------- arguments of
-# tasks
+# ------------------------------------------------------------------------------------------ arguments of tasks
 
 
 def test_unknown_task():

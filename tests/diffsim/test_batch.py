@@ -1,4 +1,4 @@
-"""Worlds do not mix, and the same input gives the same bits."""
+"""Worlds are independent, and the same input gives the same bits."""
 
 import multiprocessing
 
@@ -30,7 +30,7 @@ def step_and_gradient(mj_model, state, ctrl, num_steps=2):
 
 
 @every_kind
-def test_batch_is_its_single_runs(name, integrator):
+def test_batch_equals_single_runs(name, integrator):
     mj_model = load(name, integrator)
     state, ctrl = moving_states(mj_model, 7)
     batch = step_and_gradient(mj_model, state, ctrl)
@@ -62,7 +62,7 @@ def test_same_input_same_bits(name, integrator):
 
 
 @every_kind
-def test_five_steps_are_five_times_one_step(name, integrator):
+def test_five_steps_equal_five_single_steps(name, integrator):
     mj_model = load(name, integrator)
     state, ctrl = tensors(*moving_states(mj_model, 8))
     sim = simulator(mj_model, 8)
@@ -72,7 +72,7 @@ def test_five_steps_are_five_times_one_step(name, integrator):
     assert torch.equal(sim.step(state, ctrl, num_steps=5), here)
 
 
-def test_input_is_left_alone():
+def test_inputs_are_not_modified():
     mj_model = load("swimmer")
     state, ctrl = tensors(*moving_states(mj_model, 4))
     kept = state.clone(), ctrl.clone()
@@ -117,7 +117,7 @@ def test_threads_compute_the_same_bits(two_threads):
     assert sorted(graphs) == [1, 2]
 
 
-def test_threads_go_on_after_a_fork(two_threads):
+def test_threads_work_after_a_fork(two_threads):
     mj_model, state, ctrl = contacts_batch(16)
     sim = simulator(mj_model, len(state))
     expected = sim.step(*tensors(state, ctrl))

@@ -1,47 +1,16 @@
-"""A capsule and a cylinder, of the sizes in Gymnasium's Pusher. C MuJoCo approximates this pair iteratively, ours is
-exact: the number of contacts is equal, the rest within C's tolerance, and ever closer as that is lowered. Gradients
-are those of our values, since differences of C's are noise."""
+"""Contacts of a capsule with a cylinder against C MuJoCo.
+
+C MuJoCo finds them iteratively, our simulator exactly. The number of contacts is equal, and the rest agrees within C's
+tolerance, closer as that tolerance is lowered. Gradients are compared with differences of our values, because
+differences of C's values are noise.
+"""
 
 import numpy as np
 import pytest
 
-from .contact_cases import ALONG_X, ALONG_Y, Case, I
-from .contact_pairs import MOST, Contacts, Pair, Poses, differences, rotations, turn
-
-RADIUS, MARGIN = 0.02, 0.004
-CASE = Case("capsule", "cylinder", (RADIUS, 0.1, 0.0), (0.05, 0.05, 0.0), 2)
-
-
-def pair(margin: float = MARGIN) -> Pair:
-    return Pair((CASE.first, CASE.second), (CASE.size1, CASE.size2), margin)
-
-
-def random_poses(n: int, reach: float = 0.12) -> Poses:
-    """Capsules in any direction, within `reach` of the cylinder along each axis."""
-    rng = np.random.default_rng(0)
-    return Poses(
-        rng.uniform(-reach, reach, (n, 2, 3)) * [[[1.0], [0.3]]], np.stack([rotations(rng, n) for _ in range(2)], 1)
-    )
-
-
-def lying_poses(n: int) -> Poses:
-    """Capsules on either cap, within 5.7 degrees of it."""
-    rng = np.random.default_rng(0)
-    pos, mat = rng.uniform(-0.3, 0.3, (n, 2, 3)), np.stack([rotations(rng, n) for _ in range(2)], 1)
-    for i in range(n):
-        heading, tilt = rng.uniform(0, 2 * np.pi), rng.uniform(-0.1, 0.1)
-        mat[i, 0] = mat[i, 1] @ turn(turn(ALONG_X, np.array([0, tilt, 0])), np.array([0, 0, heading]))
-        height = rng.choice([-1, 1]) * rng.uniform(0.04, 0.075)
-        pos[i, 0] = pos[i, 1] + mat[i, 1] @ [*rng.uniform(-0.12, 0.12, 2), height]
-    return Poses(pos, mat)
-
-
-def in_order(contacts: Contacts) -> np.ndarray:
-    """[N, MOST, 13], the deeper of two contacts first: which of them C finds first is a matter of rounding."""
-    flat = contacts.flat()
-    swap = (contacts.count == 2) & (contacts.dist[:, 1] < contacts.dist[:, 0])
-    flat[swap, :2] = flat[swap, 1::-1]
-    return flat
+from .capsule_cylinder import MARGIN, RADIUS, in_order, lying_poses, pair, random_poses
+from .contact_cases import ALONG_X, ALONG_Y, I
+from .contact_pairs import MOST, Contacts, Poses, differences, turn
 
 
 def errors(actual: Contacts, expected: Contacts) -> list[np.ndarray]:
@@ -63,7 +32,7 @@ def test_contacts(poses: Poses, margin: float):
     one, two = expected.count == 1, expected.count == 2
     assert one.sum() >= 200 and two.sum() >= 20
     dist, pos, normal = errors(actual, expected)
-    # As far as the capsule's axis stays outside, C iterates to a gap of 5e-13 m^2; inside, to 1e-6 m.
+    # If the capsule's axis is outside, C iterates to a gap of 5e-13 m^2; inside, to 1e-6 m.
     outside = one & (actual.dist[:, 0] > -0.99 * RADIUS)
     assert dist[outside].max() <= 1e-8
     assert pos[outside].max() <= 1e-4
@@ -85,7 +54,7 @@ def test_c_converges_to_our_contacts(poses: Poses):
     expected, actual = reference.reference(poses), pair().contacts(poses)
     np.testing.assert_array_equal(actual.count, expected.count)
     dist, pos, normal = errors(actual, expected)
-    assert np.quantile(dist, 0.99) <= 1e-8  # of two contacts, as exact as the normal
+    assert np.quantile(dist, 0.99) <= 1e-8  # that of two contacts is as exact as the normal
     assert np.quantile(pos, 0.99) <= 1e-6
     assert np.quantile(normal, 0.99) <= 1e-5
 
@@ -104,7 +73,7 @@ def test_gradient(poses: Poses):
     assert (np.abs(actual - expected) / scale)[smooth].max() <= 1e-6
 
 
-# Place of the capsule from the cylinder's centre, its rotation, and how many contacts there are.
+# Position of the capsule relative to the cylinder's centre, its rotation, and the number of contacts.
 SPECIAL = {
     "along the side": ((0.06, 0, 0.08), I, 1),
     "lying on the middle of a cap": ((0, 0, 0.065), ALONG_X, 2),
@@ -132,7 +101,7 @@ def test_special_pose(name: str):
     expected, actual = pair().reference(poses), pair().contacts(poses)
     np.testing.assert_array_equal(actual.count, expected.count)
     assert actual.count[0] == count
-    if name == "on one axis":  # any horizontal direction is as good, and C is far from its tolerance
+    if name == "on one axis":  # all horizontal directions are equivalent, and C's error is far above its tolerance
         np.testing.assert_allclose(actual.dist, expected.dist, atol=2e-3)
     else:
         np.testing.assert_allclose(actual.dist, expected.dist, atol=1e-6)

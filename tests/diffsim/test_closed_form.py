@@ -1,4 +1,4 @@
-"""Motions with a formula: falls, pendulums, springs, energy, and each integrator's order of convergence."""
+"""Motions with a closed form: falls, pendulums, springs, energy, and each integrator's order of convergence."""
 
 import math
 
@@ -35,11 +35,11 @@ def test_free_fall(integrator):
     state = np.concatenate([[0, 0, 5, 1, 0, 0, 0], velocity, spin])[None]
     n, h = 500, mj_model.opt.timestep
     end = step(mj_model, state, np.zeros((1, 0)), n)[0]
-    # Semi-implicit Euler sums v_1 ... v_n, which falls g h t / 2 further than the parabola.
+    # Semi-implicit Euler sums v_1 ... v_n, which gives a fall g h t / 2 longer than the parabola.
     fall = GRAVITY * (n * h) ** 2 / 2 + (0 if integrator == "RK4" else GRAVITY * h * n * h / 2)
     np.testing.assert_allclose(end[:3], [n * h, -2 * n * h, 5 + 3 * n * h - fall], rtol=1e-12)
     np.testing.assert_allclose(end[7:10], velocity - [0, 0, GRAVITY * n * h], rtol=1e-12)
-    # A body of equal inertias turns evenly about a fixed axis.
+    # A body with equal principal moments rotates at a constant rate about a fixed axis.
     angle = np.linalg.norm(spin) * n * h
     axis = spin / np.linalg.norm(spin)
     np.testing.assert_allclose(end[3:7], [np.cos(angle / 2), *(np.sin(angle / 2) * axis)], atol=1e-12)
@@ -76,8 +76,7 @@ def test_conical_pendulum():
     mujoco.mju_rotVecQuat(spin, np.array([0, 0, rate]), quat * [1, -1, -1, -1])
     start = np.concatenate([quat, spin])
     end = step(mj_model, start[None], np.zeros((1, 0)), 2000)[0]
-    # A full turn brings the quaternion back with the other sign. The bob's own inertia, 1e-6, is left out
-    # above.
+    # A full turn changes the sign of the quaternion. The formula omits the bob's own inertia, 1e-6.
     np.testing.assert_allclose(end, np.concatenate([-quat, spin]), atol=2e-5)
 
 
@@ -96,7 +95,7 @@ def test_damped_spring():
 
 
 @pytest.mark.parametrize("name", ["spherical_pendulum", "multi_joint", "tree"])
-def test_energy_is_kept(name):
+def test_energy_is_conserved(name):
     mj_model = load(name, "RK4")
     mj_model.dof_damping[:] = 0
     mj_model.opt.timestep = 5e-4
@@ -150,10 +149,10 @@ def test_gradient_of_free_fall():
 
 
 @pytest.mark.parametrize("first_impedance", [0.9, 0.5, 0.0])
-def test_a_derivative_does_not_see_the_onset_of_a_limit(first_impedance):
-    # The mean of the next velocity over positions spread evenly about the limit, and its slope by their middle. From
-    # the last motion that misses the limit to the first that touches it the velocity jumps by h d0 b |v|, for MuJoCo
-    # damps the approach, b = 2 / (dmax timeconst), with impedance d0 from the first moment on.
+def test_gradient_omits_the_jump_at_the_onset_of_a_limit(first_impedance):
+    # The mean of the next velocity over positions spread evenly about the limit, and its derivative by their centre.
+    # Between the last motion that misses the limit and the first that touches it, the velocity jumps by h d0 b |v|:
+    # MuJoCo damps the approach with b = 2 / (dmax timeconst), and with impedance d0 at the onset.
     h, dmax, timeconst, velocity, width, n = 2e-3, 0.95, 0.02, -1.5, 2e-4, 4001
     limit = f'solimplimit="{first_impedance} {dmax} 0.001" solreflimit="{timeconst} 1"'
     mj_model = single(
@@ -166,6 +165,6 @@ def test_a_derivative_does_not_see_the_onset_of_a_limit(first_impedance):
     (slope,) = torch.autograd.grad(after.sum(), position)
     truth = (after[-1] - after[0]).item() / width
     jump = -h * first_impedance * 2 / (dmax * timeconst) * -velocity
-    # A mean over n points is an integral up to its ends, 1 / n of it, and MuJoCo's least impedance, 1e-4, is not 0: the
-    # first is below 2e-3 of 1,400, the second 0.16.
+    # Tolerances: a mean over n points differs from the integral by 1 / n of it, below 2e-3 of 1,400. MuJoCo's smallest
+    # impedance is 1e-4, not 0, which gives 0.16.
     assert slope.mean().item() - truth == pytest.approx(-jump / width, rel=2e-3, abs=1.0)

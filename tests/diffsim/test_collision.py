@@ -1,5 +1,5 @@
-"""Contacts of two geoms against C MuJoCo: number, order, distance, position and frame; gradients against
-central differences of these; and poses where directions are undefined."""
+"""Contacts of two geoms against C MuJoCo: number, order, distance, position and frame; gradients against central
+differences; poses where directions are undefined."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ every_pair = pytest.mark.parametrize("case", PAIRS, ids=str)
 
 
 def compare(pair: Pair, poses: Poses, tolerance: float = 1e-10) -> np.ndarray:
-    """Asserts that the contacts of all poses are C's; returns how many each pose has."""
+    """Asserts that the contacts at all poses equal C MuJoCo's; returns the number of contacts at each pose."""
     expected = pair.reference(poses)
     actual = pair.contacts(poses)
     np.testing.assert_array_equal(actual.count, expected.count)
@@ -58,7 +58,7 @@ def test_gradient(case: Case):
 def test_special_pose_is_finite(name: str):
     case, poses, _ = SPECIAL[name]
     pair = case.pair()
-    for size in (1.0, 1e-9, 0.0):  # and where sizes vanish
+    for size in (1.0, 1e-9, 0.0):  # also with sizes near or equal to zero
         pair.sizes = size * case.pair().sizes
         contacts = pair.contacts(poses)
         assert np.isfinite(contacts.flat()).all()
@@ -74,7 +74,7 @@ def test_deep_penetration():
         assert np.isfinite(pair.gradient(poses, np.ones((len(poses), MOST, 13)))).all()
 
 
-def test_other_pairs_do_not_touch():
+def test_pairs_without_a_collider_have_no_contacts():
     pair = Case("ellipsoid", "box", (0.1, 0.1, 0.1), (0.1, 0.1, 0.1), 1).pair()
     poses = Poses(np.zeros((1, 2, 3)), np.tile(np.eye(3), (1, 2, 1, 1)))
     assert pair.contacts(poses).count[0] == 0

@@ -1,5 +1,5 @@
-"""Gradients through contacts and all other constraints are those of C MuJoCo, by central differences on the manifold,
-in float64."""
+"""Gradients through contacts and all other constraints equal central differences of C MuJoCo on the manifold, in
+float64."""
 
 import mujoco
 import numpy as np
@@ -10,7 +10,7 @@ from .contact_reference import TASKS, Derivative, Tracer, derivative, load_task,
 from .engine import OwnStepper, contacts, raw_jacobian, simulator, tangent_jacobian, tensors
 from .reference import CONTACT_MODELS, Stepper, load, relative_error
 
-# The humanoids' differences take C MuJoCo a second for each state.
+# Differences of the humanoids take a second per state.
 NUM_STATES = dict.fromkeys(TASKS, 20) | {"Humanoid-v5": 8, "HumanoidStandup-v5": 8, "Ant-v5": 16}
 MEDIAN, PERCENTILE_95 = 1e-6, 1e-4
 
@@ -30,8 +30,8 @@ def errors(actual: np.ndarray, expected: np.ndarray, nv: int) -> dict[str, np.nd
 
 
 def check(mj_model: mujoco.MjModel, reference: Derivative, num_steps: int) -> None:
-    """Our Jacobian is the reference's."""
-    # Few states are passed over, lest the choice hide something.
+    """Our Jacobian equals the reference's."""
+    # At least half of the states are used, so that their selection hides no error.
     assert len(reference.state) >= 0.5 * reference.tried
     A, B = simulator(mj_model, len(reference.state)).linearize(
         *tensors(reference.state, reference.ctrl), num_steps=num_steps
@@ -51,7 +51,7 @@ def test_tasks(id):
 
 
 def test_fingers_on_the_cylinder():
-    # C MuJoCo finds these contacts by iteration, too roughly for differences; ours are in closed form.
+    # C MuJoCo finds these contacts by iteration, not exactly enough for differences; ours are in closed form.
     mj_model, frame_skip = load_task("Pusher-v5")
     reference = derivative(mj_model, 20, frame_skip, stepper=OwnStepper(mj_model))
     pairs = [contacts(simulator(mj_model, 1), *world) for world in zip(reference.state, reference.ctrl, strict=True)]
@@ -96,7 +96,7 @@ def test_gradcheck_of_the_last_evaluation(name):
 
     def evaluate(s, u):
         next_state, evaluation = sim.advance(s, u, num_steps=2)
-        # Scaled to order one, so that one tolerance serves all.
+        # Scaled to order one, so that one tolerance suits all.
         forces = 1e-2 * torch.cat([evaluation.qacc, evaluation.qfrc_constraint], dim=1)
         return next_state, evaluation.qpos, evaluation.qvel, forces, sim.xipos(evaluation.qpos, bodies)
 
@@ -105,8 +105,8 @@ def test_gradcheck_of_the_last_evaluation(name):
 
 
 @pytest.mark.parametrize("id", TASKS)
-def test_the_tracer_steps_as_c_mujoco_does(id):
-    # What tells the states away from switching sees the same evaluations.
+def test_tracer_steps_equal_c_mujoco(id):
+    # The tracer, which selects states away from switching, makes the same evaluations.
     mj_model, frame_skip = load_task(id)
     tracer, stepper = Tracer(mj_model), Stepper(mj_model)
     stages = 4 if mj_model.opt.integrator == mujoco.mjtIntegrator.mjINT_RK4 else 1

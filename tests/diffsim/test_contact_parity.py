@@ -1,5 +1,4 @@
-"""Contacts and all other constraints act as in C MuJoCo, in float64: on Gymnasium's tasks and on a model for each
-feature."""
+"""Contacts and all other constraints equal C MuJoCo's, in float64, in Gymnasium's tasks and in a model per feature."""
 
 import mujoco
 import numpy as np
@@ -7,26 +6,19 @@ import pytest
 
 from .contact_reference import TASKS, load_task, model_states, task_states, visited_states
 from .engine import contacts, simulator, step, tensors
-from .reference import CONTACT_MODELS, Stepper, load, relative_error
+from .reference import CONTACT_MODELS, Stepper, load, parts_error, relative_error
 
 every_task = pytest.mark.parametrize("id", TASKS)
 every_contact_model = pytest.mark.parametrize("name", CONTACT_MODELS)
 
 NUM_STATES = 200
 STATE_TOLERANCE, FORCE_TOLERANCE, CONTACT_TOLERANCE = 1e-8, 1e-6, 1e-9
-# C MuJoCo searches for the contacts of a capsule and a cylinder by iteration, and stops short of what ours solves.
+# C MuJoCo finds contacts of a capsule and a cylinder by iteration, less exactly than our simulator.
 ROUGH_FORCE_TOLERANCE, ROUGH_CONTACT_TOLERANCE = 1e-5, 1e-5
 
 
-def parts_error(mj_model: mujoco.MjModel, actual: np.ndarray, expected: np.ndarray) -> float:
-    """Worst relative error of positions and velocities, each against its own size."""
-    cut = [mj_model.nq]
-    parts = zip(np.split(actual, cut, axis=1), np.split(expected, cut, axis=1), strict=True)
-    return max(relative_error(a, e) for a, e in parts)
-
-
 def check_steps(mj_model: mujoco.MjModel, state: np.ndarray, ctrl: np.ndarray, num_steps: int) -> None:
-    """One and `num_steps` steps from each state lead where C MuJoCo goes."""
+    """One and `num_steps` steps from each state equal C MuJoCo's."""
     for steps in sorted({1, num_steps}):
         expected = Stepper(mj_model).step_batch(state, ctrl, steps)
         assert parts_error(mj_model, step(mj_model, state, ctrl, steps), expected) <= STATE_TOLERANCE
@@ -35,7 +27,7 @@ def check_steps(mj_model: mujoco.MjModel, state: np.ndarray, ctrl: np.ndarray, n
 def check_forces(
     mj_model: mujoco.MjModel, state: np.ndarray, ctrl: np.ndarray, tolerance: float = FORCE_TOLERANCE
 ) -> None:
-    """At each state, accelerations and forces on joints and bodies are C MuJoCo's."""
+    """Accelerations, and forces on joints and bodies, equal C MuJoCo's at each state."""
     stepper = Stepper(mj_model)
     expected = {name: [] for name in ("qacc", "qfrc_constraint", "qfrc_actuator", "cfrc_ext", "qacc_smooth")}
     for world in zip(state, ctrl, strict=True):
@@ -44,7 +36,7 @@ def check_forces(
         mujoco.mj_rnePostConstraint(mj_model, data)
         for name, rows in expected.items():
             rows.append(getattr(data, name).copy())
-    # Constraints bring bodies to rest: their acceleration is as exact as what they take away.
+    # Constraints cancel most of qacc_smooth at rest, so errors are relative to that too.
     gravity = np.array(expected.pop("qacc_smooth"))
     evaluation = simulator(mj_model, len(state)).forward(*tensors(state, ctrl))
     for name, rows in expected.items():
@@ -57,7 +49,7 @@ def check_forces(
 def check_contacts(
     mj_model: mujoco.MjModel, state: np.ndarray, ctrl: np.ndarray, tolerance: float = CONTACT_TOLERANCE
 ) -> None:
-    """The contacts that act at each state are C MuJoCo's, in place and direction."""
+    """Positions and normals of the active contacts equal C MuJoCo's at each state."""
     stepper, sim = Stepper(mj_model), simulator(mj_model, 1)
     for world in zip(state, ctrl, strict=True):
         mujoco.mj_forward(mj_model, stepper.set(*world))
@@ -172,7 +164,7 @@ def test_trajectories(id):
     assert max(errors) <= 1e-6, f"errors at every tenth step: {errors[::10]}"
 
 
-def test_the_states_reach_what_they_are_meant_to_reach():
+def test_states_cover_contacts_and_constraints():
     for id in TASKS:
         mj_model, frame_skip = load_task(id)
         if mj_model.opt.disableflags or "Pendulum" in id or id in ("Reacher-v5", "Swimmer-v5"):
@@ -183,7 +175,7 @@ def test_the_states_reach_what_they_are_meant_to_reach():
             mujoco.mj_forward(mj_model, stepper.set(*world))
             found.append(stepper.data.ncon)
         assert np.mean(np.array(found) > 0) > 0.5, id
-    # Each pair of kinds of geoms that is handled exactly, and each number of contact dimensions.
+    # Each pair of kinds of geoms with an exact collider, and each number of contact dimensions.
     pairs, dimensions, kinds = set(), set(), set()
     for name in CONTACT_MODELS:
         mj_model = load(name)

@@ -1,4 +1,4 @@
-"""Contacts where geometry or numbers degenerate: states and gradients stay finite. Collected in float32 too."""
+"""Degenerate contacts: states and gradients stay finite. test_float32.py runs these tests in float32 too."""
 
 import mujoco
 import numpy as np
@@ -58,7 +58,7 @@ def assert_finite(mj_model: mujoco.MjModel, state: np.ndarray, num_steps: int = 
 
 
 def assert_poses_finite(case: Case, poses: Poses, scale: float, num_steps: int) -> None:
-    """At every pose."""
+    """Calls `assert_finite` for every pose."""
     for pos, mat in zip(poses.pos, poses.mat, strict=True):
         mj_model = pair_model(case, scale)
         assert_finite(mj_model, state_of(mj_model, pos, mat)[None], num_steps)
@@ -67,7 +67,7 @@ def assert_poses_finite(case: Case, poses: Poses, scale: float, num_steps: int) 
 @pytest.mark.parametrize("scale", [1.0, 1e-9])
 @pytest.mark.parametrize("name", SPECIAL)
 def test_special_poses(name: str, scale: float):
-    # Parallel capsules, coincident centres, exact touching, features exactly at their edges; geoms of no size.
+    # Parallel capsules, coincident centres, exact touching, features exactly at their edges; geoms of size almost zero.
     case, poses, _ = SPECIAL[name]
     poses = Poses(poses.pos if scale == 1 else poses.pos[:, :1] + scale * (poses.pos - poses.pos[:, :1]), poses.mat)
     assert_poses_finite(case, poses, scale, 1)
@@ -130,11 +130,11 @@ def test_large_and_small_masses_in_contact(kinds, masses):
     mj_model = resting_model(bodies)
     state = np.concatenate([mj_model.qpos0, np.zeros(mj_model.nv)])
     end = assert_finite(mj_model, state[None], 100)
-    # In 0.2 s nothing can have moved faster than it may fall, or be flung up by the overlap.
+    # In 0.2 s nothing can move faster than by a fall, or by the push of the initial overlap.
     assert np.abs(end[0, mj_model.nq :]).max() < 20 * GRAVITY
 
 
-def test_a_contact_buffer_that_overflows_says_how_many_are_needed():
+def test_contact_overflow_error_names_the_number_needed():
     box = '<body pos="0 0 0.0999"><freejoint/><geom type="box" size="0.1 0.1 0.1"/></body>'
     mj_model = resting_model(box)
     state, ctrl = tensors(np.concatenate([mj_model.qpos0, np.zeros(6)])[None], np.zeros((1, 0)))
@@ -144,7 +144,7 @@ def test_a_contact_buffer_that_overflows_says_how_many_are_needed():
         for call in (sim.step, sim.forward):
             with pytest.raises(diffsim.ContactOverflowError, match="4 contacts.*max_contacts=4"):
                 call(state, ctrl)
-        # In the air there is room enough.
+        # Above the floor there is no contact.
         high = state + torch.eye(13, dtype=diffsim.dtype)[2]
         assert bool(torch.isfinite(sim.step(high, ctrl)).all())
     enough = diffsim.Simulator(diffsim.Model(mj_model, max_contacts=4), 1)

@@ -1,4 +1,4 @@
-"""Random models either move and differentiate as C MuJoCo does, or are refused; nothing in between."""
+"""Random models either step and differentiate as in C MuJoCo, or are refused."""
 
 from collections import Counter
 
@@ -17,25 +17,25 @@ from .reference import Stepper, converge, displace, moving_states
 
 EXAMPLES, WORLDS, STEPS = 200, 2, 2
 TOLERANCE = 1e-7
-# Where a change of 1e-10 in the state grows by more than this in C, rounding can too: contacts appear, supports jump.
+# A larger growth of a change of 1e-10 in C means that rounding errors can grow as much: the state is no reference.
 NUDGE, GROWTH = 1e-10, 1e5
-# Of C's acceleration: imbalance of forces over the largest of them, above which its solver has not converged.
+# Imbalance of forces at C's acceleration, relative to the largest force, above which its solver has not converged.
 IMBALANCE = 1e-9
-# The pair whose contacts C finds by iteration, and only roughly.
+# The pair whose contacts C finds by iteration, inexactly.
 APPROXIMATE = (int(mujoco.mjtGeom.mjGEOM_CAPSULE), int(mujoco.mjtGeom.mjGEOM_CYLINDER))
-# Radians or metres per time step in C, above which the motion is on its way to infinity.
+# Radians or metres per time step in C above which the motion counts as divergent.
 FASTEST = 10.0
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
 
 
 def error(actual: np.ndarray, expected: np.ndarray, start: np.ndarray, nq: int) -> float:
-    """Of positions and velocities [nq + nv], each relative to the largest at start or end."""
+    """Error of positions and velocities [nq + nv], each relative to the largest at start or end."""
     size = np.maximum(np.abs(start), np.abs(expected))
     return max(np.abs(actual - expected)[part].max() / size[part].max() for part in (np.s_[:nq], np.s_[nq:]))
 
 
 def fault(mj_model: mujoco.MjModel, state: np.ndarray, ctrl: np.ndarray) -> str | None:
-    """Why C MuJoCo is no reference from a state on, by its own data; None if it is."""
+    """Why C MuJoCo is no reference for steps from a state, judged by its own data; None if it is one."""
     tracer = Tracer(mj_model)
     data = tracer.data
     for _ in tracer.signatures(state, ctrl, STEPS):
@@ -65,7 +65,7 @@ def fault(mj_model: mujoco.MjModel, state: np.ndarray, ctrl: np.ndarray) -> str 
 
 
 def check(mj_model: mujoco.MjModel) -> str:
-    """Compares steps from random moving states with C's; returns what came of it."""
+    """Compares steps from random moving states with C's; returns the outcome in words."""
     try:
         sim = simulator(mj_model, WORLDS)
     except diffsim.UnsupportedModelError as refusal:
@@ -75,7 +75,7 @@ def check(mj_model: mujoco.MjModel) -> str:
     faults = [fault(mj_model, *world) for world in zip(state, ctrl, strict=True)]
     if all(faults):
         return str(faults[0])
-    # States that are no reference are replaced by one that is: worlds do not mix.
+    # Replaces states without a reference by one that has a reference; worlds are independent.
     good = [world for world in range(WORLDS) if not faults[world]]
     state, ctrl = (x[[world if world in good else good[0] for world in range(WORLDS)]] for x in (state, ctrl))
     inputs = tensors(state, ctrl, requires_grad=True)
@@ -112,8 +112,8 @@ def test_random_models():
     assert outcomes["compared"] >= outcomes.total() / 2, outcomes
 
 
-def test_welds_beyond_a_ball_joint_that_another_follows_are_refused():
-    # There MuJoCo's rate of the ball's Jacobian contains the velocity of the joint behind it. Found by the fuzzing.
+def test_welds_where_a_joint_follows_a_ball_joint_are_refused():
+    # MuJoCo's rate of the ball joint's Jacobian then contains the velocity of the joint after it.
     mjcf = """<mujoco><worldbody><body name="arm">{}<geom size="0.1"/></body></worldbody>
     <equality><weld name="hold" body1="world" body2="arm"/></equality></mujoco>"""
     with pytest.raises(diffsim.UnsupportedModelError, match="equality weld 'hold' on body 'arm'"):

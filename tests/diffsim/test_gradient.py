@@ -1,4 +1,4 @@
-"""Gradients of the step are those of C MuJoCo's, by central differences on the manifold, in float64."""
+"""Gradients of the step equal central differences of C MuJoCo on the manifold, in float64."""
 
 import mujoco
 import numpy as np
@@ -12,7 +12,7 @@ every_model = pytest.mark.parametrize("name", TASK_MODELS + MODELS)
 every_integrator = pytest.mark.parametrize("integrator", INTEGRATORS)
 
 NUM_WORLDS = 6
-# The reference is trusted where its own error is a fiftieth of what we ask for.
+# States are used only if the reference's own error is a fiftieth of our tolerance.
 REFERENCE_ERROR, TOLERANCE = 2e-8, 1e-6
 
 
@@ -52,7 +52,7 @@ def test_linearize_equals_transition_fd(name, integrator):
         mujoco.mj_resetData(mj_model, data)
         data.qpos[:], data.qvel[:] = np.split(state[world], [mj_model.nq])
         data.ctrl[:] = ctrl[world]
-        # mjd_transitionFD leaves out control columns that its range would clamp on both sides.
+        # mjd_transitionFD omits control columns that the range clamps on both sides.
         expected_A, expected_B = np.zeros((2 * nv, 2 * nv)), np.zeros((2 * nv, nu))
         mujoco.mjd_transitionFD(mj_model, data, 1e-6, True, expected_A, expected_B, None, None)
         actual = np.hstack([A[world].numpy(), B[world].numpy()])
@@ -64,7 +64,7 @@ def test_linearize_equals_transition_fd(name, integrator):
 )
 @every_integrator
 def test_gradcheck(name, integrator):
-    # Raw coordinates: quaternions are perturbed off the sphere, and the step does not see their length.
+    # Raw coordinates: quaternions are perturbed off the unit sphere, and the step does not depend on their length.
     mj_model = load(name, integrator)
     state, ctrl, _ = smooth_states(mj_model, 1, 2, REFERENCE_ERROR)
     sim = simulator(mj_model, 1)
@@ -83,7 +83,7 @@ def test_gradcheck_of_the_last_evaluation(name, integrator):
 
     def evaluate(s, u):
         next_state, evaluation = sim.advance(s, u, num_steps=2)
-        # Scaled to order one, so that one tolerance serves all.
+        # Scaled to order one, so that one tolerance suits all.
         forces = 1e-2 * torch.cat([evaluation.qacc, evaluation.qfrc_constraint], dim=1)
         return next_state, evaluation.qpos, evaluation.qvel, forces, sim.xpos(evaluation.qpos, bodies)
 
@@ -103,7 +103,7 @@ def test_gradcheck_of_positions():
 
 
 @pytest.mark.parametrize("name", ["swimmer", "limits", "multi_joint"])
-def test_any_mix_of_steps_and_calls(name):
+def test_gradient_through_several_calls(name):
     mj_model = load(name)
     state, ctrl, expected = smooth_states(mj_model, 2, 10, REFERENCE_ERROR)
     sim = simulator(mj_model, 2)
@@ -111,7 +111,7 @@ def test_any_mix_of_steps_and_calls(name):
     here = inputs[0]
     for num_steps in (1, 3, 1, 5):
         here = sim.step(here, inputs[1], num_steps=num_steps)
-        # A call between, whose graph is alive or not, must not disturb what the others have kept.
+        # Another call in between must not change the data saved for backward.
         other = sim.step(2 * inputs[0], inputs[1])
     raw = raw_jacobian(here, *inputs)
     actual = tangent_jacobian(mj_model, raw, state, here.detach().numpy())
@@ -120,7 +120,7 @@ def test_any_mix_of_steps_and_calls(name):
     np.testing.assert_array_equal(raw_jacobian(here, *inputs), raw)
 
 
-def test_no_graph_without_need():
+def test_graph_only_if_an_input_requires_gradients():
     mj_model = load("swimmer")
     state, ctrl = tensors(*moving_states(mj_model, 2))
     sim = simulator(mj_model, 2)

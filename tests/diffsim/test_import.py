@@ -1,11 +1,11 @@
-"""Importing the package is quick and compiles nothing."""
+"""Importing the package is fast and compiles nothing."""
 
 import os
 import subprocess
 import sys
 
 
-def test_import_is_quick_and_compiles_nothing(tmp_path):
+def test_import_is_fast_and_compiles_nothing(tmp_path):
     # A compilation would fill the empty kernel cache. Processor time, best of three, because the machine may be busy.
     code = "import time; import diffsim; print(time.process_time())"
     environment = os.environ | {"WARP_CACHE_PATH": str(tmp_path)}

@@ -1,4 +1,4 @@
-"""Our simulator does what mj_step does, in float64, on every model with every integrator."""
+"""Our simulator's steps equal `mj_step`, in float64, on every model with every integrator."""
 
 import mujoco
 import numpy as np
@@ -15,18 +15,12 @@ from .reference import (
     Stepper,
     load,
     moving_states,
+    parts_error,
     relative_error,
 )
 
 every_model = pytest.mark.parametrize("name", TASK_MODELS + MODELS)
 every_integrator = pytest.mark.parametrize("integrator", INTEGRATORS)
-
-
-def parts_error(mj_model: mujoco.MjModel, actual: np.ndarray, expected: np.ndarray) -> float:
-    """Worst relative error of positions and velocities, each against its own size."""
-    cut = [mj_model.nq]
-    parts = zip(np.split(actual, cut, axis=1), np.split(expected, cut, axis=1), strict=True)
-    return max(relative_error(a, e) for a, e in parts)
 
 
 @every_integrator
@@ -43,14 +37,14 @@ def test_step(name, integrator, num_steps, tolerance):
 @every_integrator
 @every_model
 def test_last_evaluation(name, integrator):
-    # MuJoCo leaves accelerations, forces and positions as they were where it last evaluated the dynamics.
+    # In MjData, accelerations, forces and positions are those of the last evaluation of the dynamics.
     mj_model = load(name, integrator)
     state, ctrl = moving_states(mj_model, 30)
     stepper = Stepper(mj_model)
     qacc, force, xpos, site_xpos = [], [], [], []
     for world in zip(state, ctrl, strict=True):
         stepper.step(*world, num_steps=2)
-        # The warm start is that evaluation's acceleration; RK4 overwrites qacc by the mean of its stages.
+        # qacc_warmstart is that evaluation's acceleration; RK4 overwrites qacc with the mean of its stages.
         qacc.append(stepper.data.qacc_warmstart.copy())
         force.append(stepper.data.qfrc_constraint.copy())
         xpos.append(stepper.data.xpos.copy())
@@ -82,8 +76,8 @@ def test_forward(name):
     np.testing.assert_array_equal(evaluation.qpos.numpy(), state[:, : mj_model.nq])
 
 
-def test_the_states_reach_what_they_are_meant_to_reach():
-    # Without active limits and clamped actuators, parity would say nothing about them.
+def test_states_cover_limits_and_clamps():
+    # Parity tests limits and clamps only at states where they are active.
     for name in ("limits", "ball_limits", "inverted_double_pendulum", "reacher", "swimmer"):
         mj_model = load(name)
         stepper = Stepper(mj_model)
@@ -101,7 +95,7 @@ def test_the_states_reach_what_they_are_meant_to_reach():
 
 @pytest.mark.parametrize("name", ["spherical_pendulum", "tree", "ball_limits"])
 @every_integrator
-def test_quaternions_count_only_by_direction(name, integrator):
+def test_length_of_quaternions_has_no_effect(name, integrator):
     mj_model = load(name, integrator)
     state, ctrl = moving_states(mj_model, 20)
     scaled = state.copy()
@@ -112,7 +106,7 @@ def test_quaternions_count_only_by_direction(name, integrator):
     assert relative_error(step(mj_model, scaled, ctrl), step(mj_model, state, ctrl)) <= 1e-12
 
 
-def test_no_limits_no_force():
+def test_no_constraint_force_without_limits():
     mj_model = load("tree")
     state, ctrl = moving_states(mj_model, 5)
     force = simulator(mj_model, 5).forward(*tensors(state, ctrl)).qfrc_constraint
