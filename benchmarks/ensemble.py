@@ -17,21 +17,13 @@ import torch
 from torch import Tensor
 from torch.optim import Adam
 
-from benchmarks.machine import describe_machine, make_parser, positive
+from benchmarks.command import describe_machine, make_parser, positive, table
 from diffsim.models import GaussianEnsemble
 
 IN_SIZE, OUT_SIZE = 23, 17
 """Sizes of input and output: those of HalfCheetah-v5's dynamics."""
-SIZES = (
-    (32, (64, 64)),
-    (32, (128, 128)),
-    (32, (200, 200)),
-    (64, (128, 128)),
-    (64, (200, 200)),
-    (256, (64, 64)),
-    (256, (200, 200)),
-)
-"""Batch of each member, and widths of its hidden layers."""
+WIDTHS = {32: (64, 128, 200), 64: (128, 200), 256: (64, 200)}
+"""Widths of the two hidden layers, by batch of each member."""
 
 
 def updater(num_members: int, hidden_sizes: tuple[int, ...], batch: int) -> Callable[[], None]:
@@ -96,11 +88,11 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     print(f"{describe_machine()}; {options.members} members, one thread")
-    print("| batch | hidden sizes | one after the other / in one pass | / products of one pass |")
-    print("|---:|---|---:|---:|")
-    for batch, hidden_sizes in SIZES:
-        ratio, bound = compare(options.members, hidden_sizes, batch, options.rounds, options.repeats)
-        print(f"| {batch} | {', '.join(map(str, hidden_sizes))} | {ratio:.2f} | {bound:.1f} |", flush=True)
+    lines = []
+    for batch, width in ((batch, width) for batch, widths in WIDTHS.items() for width in widths):
+        ratio, bound = compare(options.members, (width, width), batch, options.rounds, options.repeats)
+        lines.append([batch, f"{width}, {width}", f"{ratio:.2f}", f"{bound:.1f}"])
+    print(table("batch: | hidden sizes | one after the other / in one pass: | / products of one pass:", lines))
 
 
 if __name__ == "__main__":

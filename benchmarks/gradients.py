@@ -15,28 +15,20 @@ import os
 
 os.environ["DIFFSIM_X64"] = "1"  # read when diffsim is imported
 
-import csv  # noqa: E402
+import argparse  # noqa: E402
 import time  # noqa: E402
 from dataclasses import dataclass  # noqa: E402
-from pathlib import Path  # noqa: E402
 
 import mujoco  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 import diffsim  # noqa: E402
-from benchmarks.machine import RESULTS, made_by, make_parser, positive  # noqa: E402
-from benchmarks.pictures import draw  # noqa: E402
+from benchmarks.command import arguments_of, make_parser, page, parse, positive, table  # noqa: E402
+from benchmarks.pictures import draw_gradients  # noqa: E402
+from benchmarks.runs import write_rows  # noqa: E402
 from diffsim.tasks import TASKS  # noqa: E402
-from tests.diffsim.contact_reference import (  # noqa: E402
-    Tracer,
-    difference_steps,
-    extrapolated_differences,
-    iterates,
-    load_task,
-    switch,
-    visited_states,
-)
+from tests.diffsim import contact_reference as reference  # noqa: E402
 from tests.diffsim.reference import Stepper, block_error  # noqa: E402
 
 ITERATION = "C MuJoCo finds a contact by iteration"
@@ -45,57 +37,73 @@ CAUSES = ["contacts change", "constraints change", "constraints change", "a cons
 
 
 @dataclass
-class Errors:
-    """Relative errors of the Jacobian at N states."""
+class Error:
+    """Relative error of the Jacobian at a state.
 
-    error: np.ndarray  # [N], the worst of the position, velocity and control columns
-    own_error: np.ndarray  # [N], of the differences
-    cause: list[str | None]  # [N], why the differences may be wrong: an entry of CAUSES, or ITERATION; else None
-    constrained: np.ndarray  # [N], whether a contact, limit or friction loss acts
+    Attributes:
+        task: id.
+        state: index of the state.
+        error: the worst of the position, velocity and control columns.
+        own_error: error of the differences.
+        switch: why the differences may be wrong: an entry of CAUSES, or ITERATION; empty if they are a reference.
+    """
 
-    @property
-    def smooth(self) -> np.ndarray:
-        """Whether the differences are a reference, [N]."""
-        return np.array([cause is None for cause in self.cause])
+    task: str
+    state: int
+    error: float
+    own_error: float
+    switch: str
+
+    def cause(self) -> str:
+        """Cause of the error."""
+        if self.switch:
+            return self.switch
+        if self.own_error > 0.1 * self.error:
+            return f"error of the differences themselves, {self.own_error:.0e}"
+        return f"not explained (the error of the differences themselves is {self.own_error:.0e})"
 
 
 @dataclass
 class Growth:
-    """Spectral norms of the products of Jacobians after 1 to H environment steps, [R, H] of R roll-outs."""
+    """Median and largest norm of the product of Jacobians after some environment steps."""
 
-    norm: np.ndarray
+    task: str
+    steps: int
+    median: float
+    max: float
 
 
-def measure_errors(id: str, count: int, seed: int) -> Errors:
-    """Compares our Jacobian with differences of C MuJoCo at `count` visited states."""
-    mj_model, frame_skip = load_task(id)
+def measure_errors(id: str, count: int, seed: int) -> tuple[list[Error], float]:
+    """Compares our Jacobian with differences of C MuJoCo at `count` visited states.
+
+    Returns: the errors, and the share of states where a contact, limit or friction loss acts.
+    """
+    mj_model, frame_skip = reference.load_task(id)
     mj_model.opt.iterations = 10  # enough, by the error of the differences themselves
-    nv = mj_model.nv
-    state, ctrl = visited_states(mj_model, count, frame_skip, inside=True, seed=seed)
+    state, ctrl = reference.visited_states(mj_model, count, frame_skip, inside=True, seed=seed)
     simulator = diffsim.Simulator(diffsim.Model(mj_model), count)
     ours = torch.cat(simulator.linearize(*map(torch.tensor, (state, ctrl)), num_steps=frame_skip), dim=2).numpy()
-    tracer, stepper, steps = Tracer(mj_model), Stepper(mj_model), difference_steps(mj_model)
-    error, own_error, cause, constrained = [], [], [], []
+    tracer, stepper = reference.Tracer(mj_model), Stepper(mj_model)
+    steps, errors, constrained = reference.difference_steps(mj_model), [], 0
     for world in range(count):
-        place = (state[world], ctrl[world], frame_skip, steps)
-        part = switch(tracer, *place)
-        expected, own = extrapolated_differences(mj_model, stepper, *place)
-        error.append(block_error(ours[world], expected, nv))
-        own_error.append(own)
-        if part is not None:
-            cause.append(CAUSES[part])
-        else:
-            signatures = tracer.signatures(state[world], ctrl[world], frame_skip)
-            cause.append(ITERATION if any(iterates(mj_model, s) for s in signatures) else None)
+        place = (state[world], ctrl[world], frame_skip)
+        part = reference.switch(tracer, *place, steps)
+        expected, own_error = reference.extrapolated_differences(mj_model, stepper, *place, steps)
+        cause = "" if part is None else CAUSES[part]
+        if part is None and any(reference.iterates(mj_model, s) for s in tracer.signatures(*place)):
+            cause = ITERATION
+        errors.append(Error(id, world, block_error(ours[world], expected, mj_model.nv), own_error, cause))
         mujoco.mj_forward(mj_model, stepper.set(state[world], ctrl[world]))
-        constrained.append(stepper.data.efc_force.any())
-    return Errors(np.array(error), np.array(own_error), cause, np.array(constrained))
+        constrained += stepper.data.efc_force.any()
+    return errors, constrained / count
 
 
-def measure_growth(id: str, rollouts: int, horizon: int, seed: int) -> Growth:
+def measure_growth(id: str, rollouts: int, horizon: int, seed: int) -> np.ndarray:
     """Multiplies Jacobians of environment steps from the task's initial states, under uniform random actions.
 
     Roll-outs continue where an episode would end.
+
+    Returns: spectral norms of the products after 1 to H environment steps, [R, H] for R roll-outs.
     """
     task = diffsim.make(id, num_envs=rollouts)
     generator = torch.Generator().manual_seed(seed)
@@ -110,137 +118,92 @@ def measure_growth(id: str, rollouts: int, horizon: int, seed: int) -> Growth:
         product = task.simulator.linearize(state, ctrl, num_steps=task.frame_skip)[0] @ product
         state = task.simulator.step(state, ctrl, num_steps=task.frame_skip)
         norms.append(torch.linalg.matrix_norm(product, 2).numpy())
-    return Growth(np.stack(norms, axis=1))
+    return np.stack(norms, axis=1)
 
 
-def cause_of_worst(errors: Errors, which: np.ndarray) -> str:
-    """Cause of the largest error among the states `which` [N]."""
-    worst = int(np.flatnonzero(which)[errors.error[which].argmax()])
-    cause = errors.cause[worst]
-    if cause is not None:
-        return cause
-    if errors.own_error[worst] > 0.1 * errors.error[worst]:
-        return f"error of the differences themselves, {errors.own_error[worst]:.0e}"
-    return f"not explained (the error of the differences themselves is {errors.own_error[worst]:.0e})"
-
-
-HEADER = (
-    "| task | states | constrained | median | 95th percentile | worst | cause of the worst | set apart "
-    "| the others: median | 95th percentile | worst | cause of the worst |"
+ERROR_HEADER = (
+    "task | states: | constrained: | median: | 95th percentile: | worst: | cause of the worst | set apart: "
+    "| the others: median: | 95th percentile: | worst: | cause of the worst"
 )
 GROWTH_STEPS = (1, 2, 4, 8, 16, 32, 64)
 
 
-def error_line(id: str, errors: Errors) -> str:
+def statistics(errors: list[Error]) -> list[str]:
+    """Median, 95th percentile and worst error, and the cause of the worst."""
+    if not errors:
+        return ["-"] * 4
+    values = np.array([one.error for one in errors])
+    numbers = np.median(values), np.quantile(values, 0.95), values.max()
+    return [*(f"{number:.1e}" for number in numbers), errors[values.argmax()].cause()]
+
+
+def error_row(errors: list[Error], constrained: float) -> list[str]:
     """A row of the table of errors."""
-    parts = [id, str(len(errors.error)), f"{errors.constrained.mean():.0%}"]
-    everywhere, smooth = np.ones(len(errors.error), bool), errors.smooth
-    for which in (everywhere, smooth):
-        if which.any():
-            chosen = errors.error[which]
-            parts += [f"{x:.1e}" for x in (np.median(chosen), np.quantile(chosen, 0.95), chosen.max())]
-            parts.append(cause_of_worst(errors, which))
-        else:
-            parts += ["-"] * 4
-        if which is everywhere:
-            parts.append(f"{np.mean(~smooth):.1%}")
-    return f"| {' | '.join(parts)} |"
+    smooth = [one for one in errors if not one.switch]
+    first = [errors[0].task, str(len(errors)), f"{constrained:.0%}"]
+    return [*first, *statistics(errors), f"{1 - len(smooth) / len(errors):.1%}", *statistics(smooth)]
 
 
-def growth_line(id: str, growth: Growth) -> str:
+def growth_row(growth: list[Growth]) -> list[str]:
     """A row of the table of growth: median and largest norm."""
-    steps = [step for step in GROWTH_STEPS if step <= growth.norm.shape[1]]
-    norms = [growth.norm[:, step - 1] for step in steps]
-    return f"| {id} | " + " | ".join(f"{np.median(norm):.2g} / {norm.max():.2g}" for norm in norms) + " |"
+    shown = [one for one in growth if one.steps in GROWTH_STEPS]
+    return [growth[0].task, *(f"{one.median:.2g} / {one.max:.2g}" for one in shown)]
 
 
-def report(results: dict[str, tuple[Errors, Growth]], command: str) -> str:
-    """The Markdown page of all tasks."""
-    horizon = min(growth.norm.shape[1] for _, growth in results.values())
-    rollouts = min(len(growth.norm) for _, growth in results.values())
-    growth_header = "| task | " + " | ".join(str(step) for step in GROWTH_STEPS if step <= horizon) + " |"
-    return "\n".join(
-        [
-            "# Gradients",
-            "",
-            f"{made_by(command)}.",
-            "",
-            "## Error",
-            "",
-            "Relative error of the Jacobian of one environment step (largest difference over largest entry, the worst "
-            "of the position, velocity and control columns) against central differences of C MuJoCo with a converged "
-            "solver, at visited states. Constrained: share of states where a contact, a limit or friction loss acts. "
-            "Set apart: share of states where the points of the differences (1e-6 rad or m, 1e-5 rad/s or m/s, 1e-4 "
-            "of control away) do not all have the same contacts and active constraints, so that the differences "
-            "cross a kink, or where C MuJoCo finds a contact (capsule and cylinder) by iteration, whose rounding the "
-            "differences amplify.",
-            "",
-            HEADER,
-            "|---|" + "---:|" * 5 + "---|" + "---:|" * 4 + "---|",
-            *(error_line(id, errors) for id, (errors, _) in results.items()),
-            "",
-            "## Growth of the product of Jacobians",
-            "",
-            f"Spectral norm of the derivative of the state after 1 to {horizon} environment steps by the first state, "
-            f"in SI units of positions and velocities mixed: median / largest over {rollouts} roll-outs with uniform "
-            "random actions from the task's initial states. Roll-outs continue where an episode would end.",
-            "",
-            growth_header,
-            "|---|" + "---:|" * (growth_header.count("|") - 2),
-            *(growth_line(id, growth) for id, (_, growth) in results.items()),
-            "",
-            *(f"![{id}]({id}.png)" for id in results),
-            "",
-        ]
-    )
-
-
-def save(results: dict[str, tuple[Errors, Growth]], folder: Path, command: str) -> None:
+def save(results: list[tuple[list[Error], float, list[Growth]]], options: argparse.Namespace) -> None:
     """Writes gradients.md, and all errors and norms as CSV."""
-    (folder / "gradients.md").write_text(report(results, command))
-    with (folder / "errors.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["task", "state", "error", "own_error", "switch"])
-        for id, (errors, _) in results.items():
-            columns = zip(errors.error, errors.own_error, errors.cause, strict=True)
-            writer.writerows([id, i, f"{e:.3e}", f"{o:.3e}", c or ""] for i, (e, o, c) in enumerate(columns))
-    with (folder / "growth.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["task", "steps", "median", "max"])
-        for id, (_, growth) in results.items():
-            pairs = zip(np.median(growth.norm, axis=0), growth.norm.max(axis=0), strict=True)
-            writer.writerows([id, i + 1, f"{a:.4g}", f"{b:.4g}"] for i, (a, b) in enumerate(pairs))
+    shown = [str(step) for step in GROWTH_STEPS if step <= options.horizon]
+    text = page(
+        "Gradients",
+        f"gradients {arguments_of(options, 'states', 'seed')}",
+        "## Error",
+        "Relative error of the Jacobian of one environment step (largest difference over largest entry, the worst "
+        "of the position, velocity and control columns) against central differences of C MuJoCo with a converged "
+        "solver, at visited states. Constrained: share of states where a contact, a limit or friction loss acts. "
+        "Set apart: share of states where the points of the differences (1e-6 rad or m, 1e-5 rad/s or m/s, 1e-4 "
+        "of control away) do not all have the same contacts and active constraints, so that the differences "
+        "cross a kink, or where C MuJoCo finds a contact (capsule and cylinder) by iteration, whose rounding the "
+        "differences amplify.",
+        table(ERROR_HEADER, [error_row(errors, constrained) for errors, constrained, _ in results]),
+        "## Growth of the product of Jacobians",
+        f"Spectral norm of the derivative of the state after 1 to {options.horizon} environment steps by the first "
+        f"state, in SI units of positions and velocities mixed: median / largest over {options.rollouts} roll-outs "
+        "with uniform random actions from the task's initial states. Roll-outs continue where an episode would end.",
+        table(" | ".join(["task", *(f"{step}:" for step in shown)]), [growth_row(growth) for *_, growth in results]),
+        "\n".join(f"![{errors[0].task}]({errors[0].task}.png)" for errors, *_ in results),
+    )
+    (options.output / "gradients.md").write_text(text)
+    write_rows([one for errors, *_ in results for one in errors], options.output / "errors.csv", "{:.3e}".format)
+    write_rows([one for *_, growth in results for one in growth], options.output / "growth.csv", "{:.4g}".format)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Measures, prints, draws and saves."""
     parser = make_parser("gradients", __doc__)
-    parser.add_argument(
-        "--tasks", nargs="+", choices=list(TASKS), default=list(TASKS), metavar="ID", help="default: all"
-    )
+    tasks = list(TASKS)
+    parser.add_argument("--tasks", nargs="+", choices=tasks, default=tasks, metavar="ID", help="default: all")
     parser.add_argument("--states", type=positive(int), default=200, help="visited states, default 200")
     parser.add_argument("--rollouts", type=positive(int), default=32, help="for the growth, default 32")
     parser.add_argument("--horizon", type=positive(int), default=64, help="environment steps, default 64")
     parser.add_argument("--seed", type=int, default=0, help="of states and actions, default 0")
-    parser.add_argument("--output", type=Path, default=RESULTS / "gradients", help="folder of table and pictures")
-    options = parser.parse_args(arguments)
-    options.output.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(1)
-    print(HEADER, flush=True)
-    command = f"python -m benchmarks.gradients --states {options.states} --seed {options.seed}"
-    results = {}
+    options = parse(parser, arguments)
+    results = []
     for index, id in enumerate(options.tasks):
         start = time.perf_counter()
         try:
-            errors = measure_errors(id, options.states, options.seed)
+            errors, constrained = measure_errors(id, options.states, options.seed)
         except diffsim.UnsupportedModelError as error:
             print(f"{id} skipped: {error}", flush=True)
             continue
-        growth = measure_growth(id, options.rollouts, options.horizon, options.seed)
-        results[id] = errors, growth
-        draw(id, errors.error, errors.own_error, errors.smooth, growth.norm, options.output / f"{id}.png")
-        save(results, options.output, command)
-        print(error_line(id, errors), growth_line(id, growth), sep="\n")
+        norm = measure_growth(id, options.rollouts, options.horizon, options.seed)
+        medians = np.median(norm, axis=0).tolist(), norm.max(axis=0).tolist()
+        growth = [Growth(id, i + 1, *pair) for i, pair in enumerate(zip(*medians, strict=True))]
+        results.append((errors, constrained, growth))
+        values, own = (np.array([getattr(one, name) for one in errors]) for name in ("error", "own_error"))
+        smooth = np.array([not one.switch for one in errors])
+        draw_gradients(id, values, own, smooth, norm, options.output / f"{id}.png")
+        save(results, options)
+        print(table(ERROR_HEADER, [error_row(errors, constrained)]), " | ".join(growth_row(growth)), sep="\n")
         print(f"{index + 1} of {len(options.tasks)} tasks, {time.perf_counter() - start:.0f} s", flush=True)
 
 

@@ -8,11 +8,10 @@ Runs `diffsim gradients` on several tasks, and writes a page of tables, a CSV fi
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.machine import RESULTS, made_by, make_parser, positive
+from benchmarks.command import arguments_of, make_parser, page, parse, positive
 from diffsim.tasks import TASKS
 from diffsim.trainers.gradients.experiment import VALUE_SAMPLES
 from diffsim.trainers.gradients.gradients import describe, measure
@@ -22,29 +21,23 @@ from diffsim.trainers.gradients.report import Results, draw, grids, markdown, ve
 DEFAULT_TASKS = ["InvertedDoublePendulum-v5", "Hopper-v5", "HalfCheetah-v5"]
 
 
-def page(options: GradientOptions, results: Results, minutes: float) -> str:
+def report(options: GradientOptions, results: Results, minutes: float) -> str:
     """The Markdown page of one task."""
-    names = ("horizons", "seeds", "num_envs", "samples", "reference_samples")
-    words = " ".join([f"--tasks {options.task}", *(f"--{name} {getattr(options, name)}" for name in names)])
-    lines = [
-        f"# Estimators of the policy gradient: {options.task}",
-        "",
-        f"{made_by(f'python -m benchmarks.laboratory {words}')} in {minutes:.0f} minutes.",
-        "",
+    names = "horizons", "seeds", "num_envs", "samples", "reference_samples"
+    return page(
+        f"Estimators of the policy gradient: {options.task}",
+        f"laboratory --tasks {options.task} {arguments_of(options, *names)}",
         f"Random Gaussian policies with hidden layers {list(options.hidden_sizes)} and deviation {options.std} before "
         f"squashing, gamma {options.gamma}, {options.samples} samples of each estimator at each horizon in batches of "
         f"{options.num_envs}. The reference is the likelihood ratio with a value baseline, from "
         f"{options.reference_samples} separate samples. `pathwise + value` cuts its roll-outs every {options.window} "
         f"steps. Medians over the seeds {options.seeds}. Time is processor time. The {VALUE_SAMPLES} roll-outs that "
         "the value is fitted to are not in the costs. [Discussion](README.md).",
-        "",
         f"![{options.task}]({options.task}.png)",
-        "",
-        *(f"* {line}" for line in verdicts(results)),
-    ]
-    for grid in (winners(results), *grids(results)):
-        lines += ["", markdown(grid)]
-    return "\n".join([*lines, ""])
+        "\n".join(f"* {line}" for line in verdicts(results)),
+        *map(markdown, (winners(results), *grids(results))),
+        note=f" in {minutes:.0f} minutes",
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -56,16 +49,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--num_envs", type=positive(int), default=256)
     parser.add_argument("--samples", type=positive(int), default=512)
     parser.add_argument("--reference_samples", type=positive(int), default=4096)
-    parser.add_argument("--output", type=Path, default=RESULTS / "laboratory", help="folder of page and pictures")
-    options = vars(parser.parse_args(arguments))
+    options = vars(parse(parser, arguments))
     tasks, folder = options.pop("tasks"), options.pop("output")
-    folder.mkdir(parents=True, exist_ok=True)
     for task in tasks:
         start, setting = time.perf_counter(), GradientOptions(task, **options)
         results = measure(setting, *build(setting), Console())
         write_csv(results, folder / f"{task}.csv")
         draw(results, describe(setting), folder / f"{task}.png")
-        (folder / f"{task}.md").write_text(page(setting, results, (time.perf_counter() - start) / 60))
+        (folder / f"{task}.md").write_text(report(setting, results, (time.perf_counter() - start) / 60))
         print(task, *verdicts(results), sep="\n", flush=True)
 
 

@@ -24,7 +24,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -37,13 +36,14 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from benchmarks.machine import RESULTS, made_by, make_parser, paragraphs, positive
-from benchmarks.published import RETURNS, STEPS
+from benchmarks.command import make_parser, page, paragraphs, parse, positive, spread, table
+from benchmarks.published import published
 from benchmarks.runs import (
-    CONFIGS,
     EPISODES,
     FIRST_EPISODE,
     call,
+    config_file,
+    grouped,
     measured,
     read_rows,
     train,
@@ -120,9 +120,9 @@ def run(
     """Trains and evaluates in processes bound to a core: `diffsim fit`, or `benchmarks/stable_baselines.py`.
 
     Args:
-        job: the run.
+        job: the run. One of ours that was stopped is repeated: the seconds of two parts are not comparable.
         budgets: env steps after which the policy is evaluated.
-        runs: folder of our runs. One that was stopped is repeated: the seconds of two parts are not comparable.
+        runs: folder of our runs.
         peer_python: interpreter that has Stable-Baselines3.
         core: index of the CPU core, or None.
         more: further options of that library's run.
@@ -147,9 +147,7 @@ def run(
 
 def tuned(job: Job) -> dict[str, Any]:
     """The task's file in configs/ for our runs, if there is one."""
-    names = (job.algorithm, job.task.split("-")[0])
-    stem = "_".join(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name) for name in names).lower()
-    path = CONFIGS / f"{stem}.yaml"
+    path = config_file(job.algorithm, job.task)
     return {"config": path} if job.library == "ours" and path.exists() else {}
 
 
@@ -184,51 +182,45 @@ def run_together(
         return [row for part in parts for row in part]
 
 
-def write(rows: Sequence[Row], folder: Path) -> None:
+def save_rows(rows: Sequence[Row], folder: Path) -> None:
     """Writes runs.csv, sorted."""
     order = attrgetter("task", "algorithm", "budget", "library", "seed")
     write_rows(sorted(rows, key=order), folder / "runs.csv", two_digits)
 
 
-def table(rows: Sequence[Row]) -> list[str]:
-    """One line per task, algorithm and budget."""
-    lines = [
-        "| task | algorithm | env steps | seeds | ours | theirs | difference | not below | steps/s | theirs | ratio | "
-        "published |",
-        "|---|---|---:|---|---:|---:|---:|---|---:|---:|---:|---:|",
+HEADER = (
+    "task | algorithm | env steps: | seeds | ours: | theirs: | difference: | not below | steps/s: | theirs: | ratio: | "
+    "published:"
+)
+
+
+def table_row(task: str, algorithm: str, budget: int, rows: Sequence[Row]) -> list[str]:
+    """One line of the table."""
+    ours, theirs = ([row for row in rows if row.library == library] for library in ("ours", "theirs"))
+    means, others = (np.array([row.mean for row in group]) for group in (ours, theirs))
+    below = ["", ""]
+    if ours and theirs:
+        below = [difference(means, others), "yes" if means.mean() >= others.mean() - others.std() else "no"]
+    speeds = [speed(ours), speed(theirs)]
+    return [
+        *(task, algorithm, f"{budget:,}", f"{len(ours)}, {len(theirs)}", spread(means), spread(others), *below),
+        *("" if np.isnan(value) else f"{value:,.0f}" for value in speeds),
+        "" if np.isnan(speeds).any() else f"{speeds[0] / speeds[1]:.2f}",
+        published(task, algorithm, budget),
     ]
-    for task, algorithm, budget in sorted({(row.task, row.algorithm, row.budget) for row in rows}):
-        group = [row for row in rows if (row.task, row.algorithm, row.budget) == (task, algorithm, budget)]
-        ours, theirs = ([row for row in group if row.library == library] for library in ("ours", "theirs"))
-        verdict, apart, ratio = "", "", speed(ours) / speed(theirs)
-        if ours and theirs:
-            spread = float(np.std([row.mean for row in theirs]))
-            lowest = np.mean([row.mean for row in theirs]) - spread
-            verdict = "yes" if np.mean([row.mean for row in ours]) >= lowest else "no"
-            apart = difference(ours, theirs)
-        cells = [
-            *(task, algorithm, f"{budget:,}", f"{len(ours)}, {len(theirs)}"),
-            *(score(ours), score(theirs), apart, verdict),
-            *("" if np.isnan(speed(part)) else f"{speed(part):,.0f}" for part in (ours, theirs)),
-            *("" if np.isnan(ratio) else f"{ratio:.2f}", published(task, algorithm, budget)),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
 
 
-def score(rows: Sequence[Row]) -> str:
-    """Mean and standard deviation over the seeds of the mean returns."""
-    means = [row.mean for row in rows]
-    return f"{np.mean(means):,.0f} ± {np.std(means):,.0f}" if rows else ""
+def results(rows: Sequence[Row]) -> str:
+    """A table with one line per task, algorithm and budget."""
+    return table(HEADER, [table_row(*key, rows=group) for key, group in grouped(rows, "task", "algorithm", "budget")])
 
 
-def difference(ours: Sequence[Row], theirs: Sequence[Row]) -> str:
+def difference(ours: np.ndarray, theirs: np.ndarray) -> str:
     """Difference of the means over seeds; with its standard error where both have several seeds (Welch, 1947)."""
-    groups = [np.array([row.mean for row in rows]) for rows in (ours, theirs)]
-    apart = f"{groups[0].mean() - groups[1].mean():+,.0f}"
-    if min(map(len, groups)) < 2:
+    apart = f"{ours.mean() - theirs.mean():+,.0f}"
+    if min(len(ours), len(theirs)) < 2:
         return apart
-    return f"{apart} ± {np.sqrt(sum(means.var(ddof=1) / len(means) for means in groups)):,.0f}"
+    return f"{apart} ± {np.sqrt(sum(means.var(ddof=1) / len(means) for means in (ours, theirs))):,.0f}"
 
 
 def speed(rows: Sequence[Row]) -> float:
@@ -237,53 +229,34 @@ def speed(rows: Sequence[Row]) -> float:
     return sum(row.env_steps for row in timed) / sum(row.seconds for row in timed) if timed else np.nan
 
 
-def published(task: str, algorithm: str, budget: int) -> str:
-    """Tianshou's mean return, or "" if there is none."""
-    curve = RETURNS.get(task, {}).get(algorithm)
-    return f"{curve[STEPS.index(budget)]:,}" if curve and budget in STEPS else ""
-
-
 def report(rows: Sequence[Row], settings: str) -> str:
     """The Markdown page, with a paragraph on the settings."""
     last = {row.run[:4]: row.seconds for row in sorted(rows, key=attrgetter("budget"))}
     hours = np.nansum(list(last.values())) / 3600
-    return "\n".join(
-        [
-            "# Model-free algorithms beside Stable-Baselines3",
-            "",
-            f"{made_by('python -m benchmarks.model_free')}; {len(last)} runs; those that are timed took {hours:.2f} "
-            "hours.",
-            "",
-            *paragraphs(__doc__)[1].splitlines(),
-            "",
-            settings,
-            "",
-            *table(rows),
-            "",
-            *(f"* {name}: {options}." for name, options in OPTIONS.items()),
-            "",
-            "Ours, theirs: mean ± standard deviation over the seeds. Difference: of these means, ± its standard error. "
-            "Not below: our mean is at least theirs minus their deviation. Published: Tianshou's mean of 10 seeds "
-            "(`benchmarks/published.py`), with other settings.",
-            "",
-        ]
+    return page(
+        "Model-free algorithms beside Stable-Baselines3",
+        "model_free",
+        *(paragraphs(__doc__)[1], settings, results(rows)),
+        "\n".join(f"* {name}: {options}." for name, options in OPTIONS.items()),
+        "Ours, theirs: mean ± standard deviation over the seeds. Difference: of these means, ± its standard error. "
+        "Not below: our mean is at least theirs minus their deviation. Published: Tianshou's mean of 10 seeds "
+        "(`benchmarks/published.py`), with other settings.",
+        note=f"; {len(last)} runs; those that are timed took {hours:.2f} hours",
     )
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Options of the command line, checked; `algorithms`, `runs` and `output` are never None."""
-    parser = make_parser("model_free", __doc__)
+def parse_options(arguments: list[str] | None) -> argparse.Namespace:
+    """Options of the command line, checked; `algorithms` is never None."""
+    parser = make_parser("model_free", __doc__, runs=True)
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS, metavar="ID")
     parser.add_argument("--algorithms", nargs="+", choices=(*PEERS, *ALONE), metavar="NAME", help="default: all")
     parser.add_argument("--budgets", nargs="+", type=positive(int), default=BUDGETS, help="env steps")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="default 0 1 2")
     parser.add_argument("--libraries", nargs="+", choices=list(RATE), default=list(RATE))
-    parser.add_argument("--equal", action="store_true", help="ours with the settings of theirs")
+    parser.add_argument("--equal", action="store_true", help="ours with the settings of theirs, in a subfolder")
     parser.add_argument("--learning_rate", type=positive(float), help="of A2C and PPO, on both sides, with --equal")
     parser.add_argument("--peer_python", default=sys.executable, help="interpreter with Stable-Baselines3")
-    parser.add_argument("--runs", type=Path, help="folder of our runs; default runs/model_free[/equal|/still]")
-    parser.add_argument("--output", type=Path, help="default: benchmarks/results/model_free[/equal|/still]")
-    options = parser.parse_args(arguments)
+    options = parse(parser, arguments)
     rate = options.learning_rate
     options.algorithms = options.algorithms or (PEERS if options.equal else (*PEERS, *ALONE))
     if rate is not None and not options.equal:
@@ -292,8 +265,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         parser.error(f"--learning_rate must be left out unless --algorithms are A2C and PPO, got {sorted(others)}")
     if options.equal and (others := {*options.algorithms} - {*PEERS}):
         parser.error(f"--equal must be left out unless --algorithms are among {list(PEERS)}, got {sorted(others)}")
-    name = "model_free" + ("" if not options.equal else "/equal" if rate is None else "/still")
-    options.runs, options.output = options.runs or Path("runs") / name, options.output or RESULTS / name
+    if options.equal:
+        name = "equal" if rate is None else "still"
+        options.runs, options.output = options.runs / name, options.output / name
+        options.output.mkdir(exist_ok=True)
     return options
 
 
@@ -318,12 +293,11 @@ def to_do(options: argparse.Namespace, rows: Sequence[Row]) -> list[list[Job]]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs what is missing, and writes the table after every run."""
-    options = parse(arguments)
+    options = parse_options(arguments)
     rate, settings = options.learning_rate, EQUAL if options.equal else TUNED
     chosen = (equal if options.equal else tuned) if rate is None else lambda _: {"learning_rate": rate}
     if rate is not None:
         settings += f"\n\nLearning rates of {rate}: the policies stay as initialised, so only the speeds count."
-    options.output.mkdir(parents=True, exist_ok=True)
     rows = read_rows(Row, options.output / "runs.csv")
     groups = to_do(options, rows)
     minutes = sum(max(max(options.budgets) / RATE[job.library] for job in jobs) for jobs in groups) / 60
@@ -336,9 +310,9 @@ def main(arguments: list[str] | None = None) -> None:
         if len({replace(job, library="") for job in jobs}) == len(jobs):  # no pair
             new = [replace(row, seconds=np.nan) if row.algorithm in PEERS else row for row in new]
         rows = [*{row.run: row for row in (*rows, *new)}.values()]
-        write(rows, options.output)
+        save_rows(rows, options.output)
         (options.output / "model_free.md").write_text(report(rows, settings))
-    print("\n".join(table(rows)))
+    print(results(rows))
 
 
 if __name__ == "__main__":

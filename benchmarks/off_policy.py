@@ -29,10 +29,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from benchmarks.machine import RESULTS, made_by, make_parser, paragraphs, positive
-from benchmarks.model_free import Job, Row, run_together, table, words, write
+from benchmarks.command import make_parser, page, paragraphs, parse, positive, table
+from benchmarks.model_free import Job, Row, results, run_together, save_rows, words
 from benchmarks.runs import fit_arguments, read_rows
 from diffsim.trainers.run.arguments import RunOptions, parse_fit, pick
 from diffsim.trainers.run.build import build
@@ -43,18 +42,10 @@ TASKS = {"Pendulum-v1": (20_000, 3), "Hopper-v5": (100_000, 4), "HalfCheetah-v5"
 """Env steps and number of seeds."""
 WARMUP = {"Pendulum-v1": 1000}
 """Random steps at the start; 10,000 on the other tasks."""
-SETTINGS: dict[str, Any] = {
-    "hidden_sizes": [256, 256],
-    "critic_hidden_sizes": [256, 256],
-    "batch_size": 256,
-    "target_rate": 0.995,
-}
+SETTINGS: dict[str, Any] = {"hidden_sizes": [256, 256], "critic_hidden_sizes": [256, 256]}
+SETTINGS |= {"batch_size": 256, "target_rate": 0.995}
 DETERMINISTIC = {"learning_rate": 1e-3, "critic_learning_rate": 1e-3, "exploration": "gaussian", "exploration_std": 0.1}
-OWN: dict[str, dict[str, Any]] = {
-    "DDPG": {**DETERMINISTIC, "critic_weight_decay": 0.0},
-    "TD3": DETERMINISTIC,
-    "SAC": {},
-}
+OWN = {"DDPG": {**DETERMINISTIC, "critic_weight_decay": 0.0}, "TD3": DETERMINISTIC, "SAC": {}}
 TIMED_TASK, FILLED = "HalfCheetah-v5", 2000
 
 
@@ -84,17 +75,15 @@ def our_updates(algorithm: str, compile_updates: bool) -> Callable[[int], float]
     return timed
 
 
-def compare_updates(
-    algorithm: str, python: str, turns: int, count: int, *, compile_updates: bool
-) -> tuple[float, float]:
-    """Updates per CPU second, ours and theirs."""
+def compare_updates(algorithm: str, compiled: bool, python: str, turns: int, count: int) -> list[str]:
+    """A line of the table: updates per CPU second, ours and theirs."""
     options = {"task": TIMED_TASK, "algorithm": algorithm, "num_envs": 1, "budgets": [FILLED], "seed": 0}
     options |= {"episodes": 1, "first_episode": 0}
     command = [python, str(Path(__file__).with_name("stable_baselines.py")), *words(options), "--time_updates"]
     seconds: list[tuple[float, float]] = []
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as peer:
         assert peer.stdin is not None and peer.stdout is not None
-        ours = our_updates(algorithm, compile_updates)
+        ours = our_updates(algorithm, compiled)
         while (line := peer.stdout.readline()).strip() != "ready":
             if not line:
                 raise RuntimeError(f"{' '.join(command)} ended before it was ready")
@@ -103,42 +92,22 @@ def compare_updates(
             print(count, file=peer.stdin, flush=True)
             seconds.append((mine, float(peer.stdout.readline())))
         peer.stdin.close()
-    ours_median, theirs_median = np.median(seconds[1:], axis=0)  # the first turn warms up
-    return count / ours_median, count / theirs_median
-
-
-def updates_table(algorithms: Sequence[str], python: str, turns: int, count: int) -> list[str]:
-    """Two lines per algorithm."""
-    lines = ["| algorithm | compiled | updates per CPU second | theirs | ratio |", "|---|---|---:|---:|---:|"]
-    for algorithm, compiled in product(algorithms, (False, True)):
-        ours, theirs = compare_updates(algorithm, python, turns, count, compile_updates=compiled)
-        word = "yes" if compiled else "no"
-        lines.append(f"| {algorithm} | {word} | {ours:.0f} | {theirs:.0f} | {ours / theirs:.2f} |")
-        print(lines[-1], flush=True)
-    return lines
+    rates = count / np.median(seconds[1:], axis=0)  # the first turn warms up
+    return [algorithm, "yes" if compiled else "no", *(f"{rate:.0f}" for rate in rates), f"{rates[0] / rates[1]:.2f}"]
 
 
 def write_page(folder: Path, rows: Sequence[Row]) -> None:
     """The Markdown page of all results so far."""
-    updates = folder / "updates.md"
-    page = [
-        "# Off-policy algorithms beside Stable-Baselines3",
-        "",
-        f"{made_by('python -m benchmarks.off_policy')}.",
-        "",
-        *paragraphs(__doc__)[1].splitlines(),
-        "",
-        *(table(rows) if rows else ["No runs yet."]),
-        "",
-        *(updates.read_text().splitlines() if updates.exists() else []),
-        "",
-    ]
-    (folder / "off_policy.md").write_text("\n".join(page))
+    path = folder / "updates.md"
+    updates = path.read_text().strip() if path.exists() else ""
+    found = results(rows) if rows else "No runs yet."
+    text = page("Off-policy algorithms beside Stable-Baselines3", "off_policy", paragraphs(__doc__)[1], found, updates)
+    (folder / "off_policy.md").write_text(text)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Measures what is missing, and writes the page after every run."""
-    parser = make_parser("off_policy", __doc__)
+    parser = make_parser("off_policy", __doc__, runs=True)
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS), metavar="ID")
     parser.add_argument("--algorithms", nargs="+", choices=ALGORITHMS, default=ALGORITHMS, metavar="NAME")
     parser.add_argument("--seeds", nargs="+", type=int, help="in place of each task's own, 0 and up")
@@ -148,15 +117,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--updates", type=positive(int), default=20, help="per turn")
     parser.add_argument("--peer_python", default=sys.executable, help="interpreter with Stable-Baselines3")
     parser.add_argument("--libraries", nargs="+", choices=("ours", "theirs"), default=["ours", "theirs"])
-    parser.add_argument("--runs", type=Path, default=Path("runs/off_policy"), help="folder of our runs")
-    parser.add_argument("--output", type=Path, default=RESULTS / "off_policy", help="folder of the page")
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    options.output.mkdir(parents=True, exist_ok=True)
+    options = parse(parser, arguments)
     rows = read_rows(Row, options.output / "runs.csv")
     if options.only != "returns":
-        lines = updates_table(options.algorithms, options.peer_python, options.turns, options.updates)
-        (options.output / "updates.md").write_text("\n".join([*lines, ""]))
+        how = options.peer_python, options.turns, options.updates
+        lines = [compare_updates(*job, *how) for job in product(options.algorithms, (False, True))]
+        text = table("algorithm | compiled | updates per CPU second: | theirs: | ratio:", lines)
+        (options.output / "updates.md").write_text(f"{text}\n")
     finished = {row.run for row in rows}
     for task in options.tasks if options.only != "updates" else ():
         budget, seeds = options.env_steps or TASKS[task][0], options.seeds or range(TASKS[task][1])
@@ -167,10 +134,9 @@ def main(arguments: list[str] | None = None) -> None:
             if len(jobs) == 1:  # faster than beside its peer
                 new = [replace(row, seconds=np.nan) for row in new]
             rows += new
-            write(rows, options.output)
+            save_rows(rows, options.output)
             write_page(options.output, rows)
-            for row in new:
-                print(row, flush=True)
+            print(*new, sep="\n", flush=True)
     write_page(options.output, rows)
     print((options.output / "off_policy.md").read_text())
 

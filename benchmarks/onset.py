@@ -21,7 +21,7 @@ import mujoco
 import torch
 
 import diffsim
-from benchmarks.machine import RESULTS, made_by, make_parser, paragraphs, positive
+from benchmarks.command import RESULTS, arguments_of, make_parser, page, paragraphs, parse, positive, table
 from diffsim.tasks import TASKS
 from diffsim.trainers.gradients.experiment import Experiment
 from diffsim.trainers.gradients.options import GradientOptions, build
@@ -69,33 +69,26 @@ def measure(task: str, variant: str, horizons: list[int], samples: int, num_envs
 def main(arguments: list[str] | None = None) -> None:
     """Measures every variant, and writes the page."""
     parser = make_parser("onset", __doc__)
+    parser.set_defaults(output=RESULTS / "laboratory")
     parser.add_argument("--task", choices=list(TASKS), default="Hopper-v5", metavar="ID")
     parser.add_argument("--horizons", default="4,8", help="numbers, separated by commas")
     parser.add_argument("--samples", type=positive(int), default=32_768, help="of the reference gradient")
     parser.add_argument("--num_envs", type=positive(int), default=512)
-    parser.add_argument("--output", type=Path, default=RESULTS / "laboratory", help="folder of the page")
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    horizons = [int(word) for word in options.horizons.split(",")]
-    names = ("task", "horizons", "samples", "num_envs")
-    words = " ".join(f"--{name} {getattr(options, name)}" for name in names)
-    lines = [
-        f"# Effect of the onset of forces on the pathwise gradient: {options.task}",
-        "",
-        f"{made_by(f'python -m benchmarks.onset {words}')}.",
-        "",
-        *(line for text in paragraphs(__doc__)[1:3] for line in (*text.splitlines(), "")),
-        "| forces that begin at 0 | horizon | relative bias | floor | cosine |",
-        "|---|---:|---:|---:|---:|",
-    ]
+    options = parse(parser, arguments)
+    horizons, lines = [int(word) for word in options.horizons.split(",")], []
     for variant in VARIANTS:
         found = measure(options.task, variant, horizons, options.samples, options.num_envs)
         for horizon, one in zip(horizons, found, strict=True):
             name = "none: the task as it is" if variant == "as it is" else variant
-            lines.append(f"| {name} | {horizon} | {one.bias:.3f} | {one.bias_floor:.3f} | {one.cosine:.4f} |")
-            print(lines[-1], flush=True)
-    options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / f"onset-{options.task}.md").write_text("\n".join([*lines, ""]))
+            lines.append([name, horizon, f"{one.bias:.3f}", f"{one.bias_floor:.3f}", f"{one.cosine:.4f}"])
+            print(*lines[-1], sep=" | ", flush=True)
+    text = page(
+        f"Effect of the onset of forces on the pathwise gradient: {options.task}",
+        f"onset {arguments_of(options, 'task', 'horizons', 'samples', 'num_envs')}",
+        *paragraphs(__doc__)[1:3],
+        table("forces that begin at 0 | horizon: | relative bias: | floor: | cosine:", lines),
+    )
+    (options.output / f"onset-{options.task}.md").write_text(text)
 
 
 if __name__ == "__main__":

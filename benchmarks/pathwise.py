@@ -15,33 +15,17 @@ import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from itertools import product
 from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
-import yaml
 
-from benchmarks.curves import draw
-from benchmarks.machine import RESULTS, made_by, make_parser, paragraphs, positive
-from benchmarks.published import RETURNS, STEPS
-from benchmarks.runs import CONFIGS, measured, read_rows, train, two_digits, write_rows
-from diffsim.trainers.run.run_folder import RunFolder
-
-CONFIG = {
-    "Ant-v5": "shac_ant",
-    "HalfCheetah-v5": "shac_half_cheetah",
-    "Hopper-v5": "shac_hopper",
-    "Humanoid-v5": "shac_humanoid",
-    "InvertedDoublePendulum-v5": "shac_inverted_double_pendulum",
-    "Reacher-v5": "shac_reacher",
-    "Swimmer-v5": "shac_swimmer",
-    "Walker2d-v5": "shac_walker2d",
-}
-SHORT = {
-    ("Hopper-v5", 100_000): "shac_hopper_100k",
-    ("Walker2d-v5", 100_000): "shac_walker2d_100k",
-}
-"""Configs with larger steps, for budgets that are too short for small ones."""
+from benchmarks.command import make_parser, page, paragraphs, parse, positive, spread, table
+from benchmarks.pictures import draw_curves
+from benchmarks.published import published
+from benchmarks.runs import config_file, grouped, measured, read_rows, train, two_digits, write_rows
+from diffsim.trainers.run.run_folder import RunFolder, read_yaml
 
 TARGETS = {
     "Ant-v5": {300_000: 2000, 1_000_000: 4000},
@@ -54,30 +38,23 @@ TARGETS = {
     "Walker2d-v5": {100_000: 1500, 300_000: 3400, 1_000_000: 4500},
 }
 """Mean return to reach, by task and budget in env steps."""
+HEADER = (
+    "task | env steps: | return, mean ± std of seeds: | every seed | target: | met | SAC: | PPO: | TRPO: | "
+    "env steps/s: | minutes:"
+)
 
 
 def config(task: str, budget: int) -> Path:
-    """The YAML file with the options for a task and a budget."""
-    return CONFIGS / f"{SHORT.get((task, budget), CONFIG[task])}.yaml"
+    """The YAML file with the options for a task; there may be another, with larger steps, for a short budget."""
+    path = config_file("SHAC", task)
+    short = path.with_stem(f"{path.stem}_{budget // 1000}k")
+    return short if short.exists() else path
 
 
 def digest(task: str, budget: int) -> str:
     """A hash of the options in that file: results of other options do not count."""
-    options = yaml.safe_load(config(task, budget).read_text())
-    return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:8]
-
-
-@dataclass(frozen=True)
-class Job:
-    """One training run."""
-
-    task: str
-    budget: int
-    seed: int
-
-    def folder(self, runs: Path) -> RunFolder:
-        """Folder of its checkpoint and metrics."""
-        return RunFolder(runs / f"{self.task}-{self.budget}-seed-{self.seed}-{digest(self.task, self.budget)}")
+    options = json.dumps(read_yaml(config(task, budget)), sort_keys=True)
+    return hashlib.sha256(options.encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
@@ -94,78 +71,60 @@ class Row:
     seconds: float
 
 
-def run(job: Job, runs: Path) -> Row:
+def run_folder(runs: Path, task: str, budget: int, seed: int) -> RunFolder:
+    """Folder of a run's checkpoint and metrics."""
+    return RunFolder(runs.resolve() / f"{task}-{budget}-seed-{seed}-{digest(task, budget)}")
+
+
+def run(runs: Path, task: str, budget: int, seed: int) -> Row:
     """Trains or resumes a run in a process of its own, or reads a finished one.
 
     Raises: RuntimeError with the end of the command's error output, if it failed.
     """
-    folder = job.folder(runs.resolve())
-    options = {"config": config(job.task, job.budget), "seed": job.seed, "decay_env_steps": job.budget}
-    train(folder, options, job.budget)
-    return Row(job.task, job.budget, job.seed, digest(job.task, job.budget), **measured(folder))
+    folder = run_folder(runs, task, budget, seed)
+    train(folder, {"config": config(task, budget), "seed": seed, "decay_env_steps": budget}, budget)
+    return Row(task, budget, seed, digest(task, budget), **measured(folder))
 
 
-def table(rows: Sequence[Row]) -> list[str]:
-    """One line per task and budget."""
-    lines = [
-        "| task | env steps | return, mean ± std of seeds | every seed | target | met | SAC | PPO | TRPO "
-        "| env steps/s | minutes |",
-        "|---|---:|---:|---|---:|---|---:|---:|---:|---:|---:|",
+def table_row(task: str, budget: int, rows: Sequence[Row]) -> list[str]:
+    """One line of the table."""
+    rows = sorted(rows, key=attrgetter("seed"))
+    means, target = [row.mean for row in rows], TARGETS[task].get(budget)
+    goal = ["", ""] if target is None else [f"{target:,}", "yes" if np.mean(means) >= target else "no"]
+    return [
+        *(task, f"{budget:,}", spread(means, 1)),
+        ", ".join(f"{row.seed}: {row.mean:,.0f} ± {row.std:,.0f}" for row in rows),
+        *goal,
+        *(published(task, name, budget) for name in ("SAC", "PPO", "TRPO")),
+        f"{np.mean([row.env_steps / row.seconds for row in rows]):,.0f}",
+        f"{np.mean([row.seconds / 60 for row in rows]):.1f}",
     ]
-    for task, budget in sorted({(row.task, row.budget) for row in rows}):
-        group = sorted((row for row in rows if (row.task, row.budget) == (task, budget)), key=lambda row: row.seed)
-        means = np.array([row.mean for row in group])
-        each = ", ".join(f"{row.seed}: {row.mean:,.0f} ± {row.std:,.0f}" for row in group)
-        target = TARGETS[task].get(budget)
-        verdict = "" if target is None else "yes" if means.mean() >= target else "no"
-        column = STEPS.index(budget) if budget in STEPS else None
-        published = [
-            f"{RETURNS[task][name][column]:,}" if column is not None else "" for name in ("SAC", "PPO", "TRPO")
-        ]
-        rate = np.mean([row.env_steps / row.seconds for row in group])
-        minutes = np.mean([row.seconds / 60 for row in group])
-        result = f"{means.mean():,.1f} ± {means.std():,.1f}"
-        goal = "" if target is None else f"{target:,}"
-        cells = [task, f"{budget:,}", result, each, goal, verdict, *published, f"{rate:,.0f}", f"{minutes:.1f}"]
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+
+
+def results(rows: Sequence[Row]) -> str:
+    """A table with one line per task and budget."""
+    return table(HEADER, [table_row(*key, rows=group) for key, group in grouped(rows, "task", "budget")])
 
 
 def report(rows: Sequence[Row], jobs: int) -> str:
     """The Markdown page."""
-    tasks = sorted({row.task for row in rows})
-    used = sorted({(row.task, config(row.task, row.budget)) for row in rows})
-    chosen = [(task, path, yaml.safe_load(path.read_text())) for task, path in used]
-    ends = [
-        f"{task}: `termination_bounds: {options['termination_bounds']}` of {path.name}"
-        for task, path, options in chosen
-        if "termination_bounds" in options
-    ]
-    kwargs = sorted({f"{task}: `{options['task_kwargs']}`" for task, _, options in chosen if "task_kwargs" in options})
-    return "\n".join(
-        [
-            "# Learning by gradients through the dynamics",
-            "",
-            f"{made_by('python -m benchmarks.pathwise')}, {jobs} run(s) at a time, one core each.",
-            "",
-            *paragraphs(__doc__)[1].splitlines(),
-            "Each seed's number is the mean ± standard deviation of its 10 episodes.",
-            "",
-            *table(rows),
-            "",
-            "SAC, PPO, TRPO: Tianshou's published means of 10 seeds at the same number of steps, for scale. The "
-            "protocols differ: those agents use no derivatives of the dynamics, ran on the v3 (v2) environments, have "
-            "a constant learning rate and one setting for all tasks, and are evaluated at that step of a longer run.",
-            "",
-            "Terminations in training only: " + ("; ".join(ends) if ends else "none") + ".",
-            "",
-            "Options of the official environment, in training and evaluation: "
-            + ("; ".join(kwargs) if kwargs else "none")
-            + ". They choose the parts of the observation, and change neither dynamics, rewards nor terminations.",
-            "",
-            *(f"![{task}]({task}.png)" for task in tasks),
-            "",
-        ]
+    used = [(task, path, read_yaml(path)) for task, path in sorted({(r.task, config(r.task, r.budget)) for r in rows})]
+    bounds, kwargs = "termination_bounds", "task_kwargs"
+    ends = [f"{task}: `{bounds}: {found[bounds]}` of {path.name}" for task, path, found in used if bounds in found]
+    parts = sorted({f"{task}: `{found[kwargs]}`" for task, _, found in used if kwargs in found})
+    return page(
+        "Learning by gradients through the dynamics",
+        "pathwise",
+        paragraphs(__doc__)[1] + "\nEach seed's number is the mean ± standard deviation of its 10 episodes.",
+        results(rows),
+        "SAC, PPO, TRPO: Tianshou's published means of 10 seeds at the same number of steps, for scale. The protocols "
+        "differ: those agents use no derivatives of the dynamics, ran on the v3 (v2) environments, have a constant "
+        "learning rate and one setting for all tasks, and are evaluated at that step of a longer run.",
+        f"Terminations in training only: {'; '.join(ends) or 'none'}.",
+        f"Options of the official environment, in training and evaluation: {'; '.join(parts) or 'none'}. They choose "
+        "the parts of the observation, and change neither dynamics, rewards nor terminations.",
+        "\n".join(f"![{task}]({task}.png)" for task in sorted({row.task for row in rows})),
+        note=f", {jobs} run(s) at a time, one core each",
     )
 
 
@@ -173,49 +132,47 @@ def save(rows: Sequence[Row], runs: Path, output: Path, jobs: int) -> None:
     """Writes pathwise.md and runs.csv, and draws the curves of tasks whose run folders exist."""
     write_rows(sorted(rows, key=attrgetter("task", "budget", "seed")), output / "runs.csv", two_digits)
     (output / "pathwise.md").write_text(report(rows, jobs))
-    for task in sorted({row.task for row in rows}):
-        budget = max(row.budget for row in rows if row.task == task)
-        curves = [curve(row, runs) for row in rows if (row.task, row.budget) == (task, budget)]
-        if all(map(len, curves)):
+    for task, group in {task: group for (task, _), group in grouped(rows, "task", "budget")}.items():  # largest budgets
+        curves = [curve(row, runs) for row in group]
+        if all(len(points[0]) for points in curves):
             draw(task, curves, output / f"{task}.png")
 
 
-def curve(row: Row, runs: Path) -> list[tuple[float, float]]:
-    """Official returns (env steps, return) during a run and of its final policy; empty if its folder does not exist."""
-    lines = Job(row.task, row.budget, row.seed).folder(runs).read_metrics()
+def curve(row: Row, runs: Path) -> np.ndarray:
+    """Env steps and official returns, [2, P], of a run and its final policy; P = 0 if the folder does not exist."""
+    lines = run_folder(runs, row.task, row.budget, row.seed).read_metrics()
     points = [(line["env_steps"], line["eval/return"]) for line in lines if "eval/return" in line]
-    return [*points, (row.env_steps, row.mean)] if lines else []
+    return np.array([*points, (row.env_steps, row.mean)]).T if lines else np.zeros((2, 0))
+
+
+def draw(task: str, curves: Sequence[np.ndarray], path: Path) -> None:
+    """Draws the learning curves of all seeds of a task, their mean, and published ones."""
+    last = min(points[0, -1] for points in curves)
+    steps = np.linspace(max(points[0, 0] for points in curves), last, 100)
+    mean = np.mean([np.interp(steps, *points) for points in curves], axis=0)
+    draw_curves(task, curves, np.array([steps, mean]), f"SHAC, {len(curves)} seeds and their mean", path, last)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs what is missing, and writes the table after every run."""
-    parser = make_parser("pathwise", __doc__)
-    parser.add_argument("--tasks", nargs="+", choices=list(CONFIG), default=list(CONFIG), metavar="ID")
+    parser = make_parser("pathwise", __doc__, runs=True)
+    parser.add_argument("--tasks", nargs="+", choices=list(TARGETS), default=list(TARGETS), metavar="ID")
     parser.add_argument("--budgets", nargs="+", type=positive(int), help="env steps; default: those with a target")
     parser.add_argument("--seeds", nargs="+", type=int, default=list(range(5)), help="default 0 to 4")
     parser.add_argument("--jobs", type=positive(int), default=1, help="runs at a time, one core each; default 1")
-    parser.add_argument("--runs", type=Path, default=Path("runs/pathwise"), help="folder of the runs")
-    parser.add_argument("--output", type=Path, default=RESULTS / "pathwise", help="folder of table and pictures")
-    options = parser.parse_args(arguments)
-    options.output.mkdir(parents=True, exist_ok=True)
+    options = parse(parser, arguments)
     rows = [row for row in read_rows(Row, options.output / "runs.csv") if row.config == digest(row.task, row.budget)]
-    wanted = [
-        Job(task, budget, seed)
-        for task in options.tasks
-        for budget in options.budgets or TARGETS[task]
-        for seed in options.seeds
-    ]
     finished = {(row.task, row.budget, row.seed) for row in rows}
-    missing = [job for job in wanted if (job.task, job.budget, job.seed) not in finished]
+    wanted = [job for id in options.tasks for job in product([id], options.budgets or TARGETS[id], options.seeds)]
     with ThreadPoolExecutor(options.jobs) as pool:
-        for future in as_completed([pool.submit(run, job, options.runs) for job in missing]):
+        for future in as_completed([pool.submit(run, options.runs, *job) for job in wanted if job not in finished]):
             row = future.result()
             rows.append(row)
             save(rows, options.runs, options.output, options.jobs)
             print(f"{row.task} {row.budget:,} seed {row.seed}: {row.mean:,.1f} ± {row.std:,.1f}", flush=True)
     if rows:
         save(rows, options.runs, options.output, options.jobs)
-        print("\n".join(table(rows)))
+        print(results(rows))
 
 
 if __name__ == "__main__":

@@ -7,15 +7,18 @@ environment steps, 10 deterministic test episodes each; environments v3 (v2 for 
 
 from __future__ import annotations
 
-from pathlib import Path
+from benchmarks.runs import CONFIGS
+from diffsim.trainers.compare.references import read_references
 
-import yaml
+REFERENCES = [r for r in read_references(CONFIGS / "compare" / "references.yaml")[0] if r.source == "tianshou"]
 
-REFERENCES = Path(__file__).parents[1] / "configs" / "compare" / "references.yaml"
-STEPS = (100_000, 300_000, 500_000, 1_000_000)
 
-RETURNS: dict[str, dict[str, tuple[int, ...]]] = {
-    task: {name: tuple(curve[steps][0] for steps in STEPS) for name, curve in curves.items()}
-    for task, curves in yaml.safe_load(REFERENCES.read_text())["sources"]["tianshou"]["returns"].items()
-}
-"""Mean return at STEPS, by task (of the newest version) and algorithm."""
+def curve(task: str, algorithm: str) -> dict[int, float]:
+    """Mean returns by env steps; empty if none are published."""
+    return {r.env_steps: r.mean for r in REFERENCES if (r.task, r.algorithm) == (task, algorithm)}
+
+
+def published(task: str, algorithm: str, env_steps: int) -> str:
+    """The mean return as text; empty if it is not published."""
+    found = curve(task, algorithm)
+    return f"{found[env_steps]:,.0f}" if env_steps in found else ""

@@ -13,24 +13,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from benchmarks.machine import RESULTS, made_by, make_parser, positive
+from benchmarks.command import arguments_of, make_parser, page, parse, positive, table
 from benchmarks.runs import write_rows
-from diffsim.policies.relaxed import (
-    gumbel,
-    gumbel_softmax,
-    one_hot_argmax,
-    straight_through,
-    straight_through_bernoulli,
-    straight_through_gumbel,
-)
+from diffsim.policies import relaxed
 
 TEMPERATURES = (0.1, 0.5, 1.0, 2.0)
-CHOICES, BITS = 8, 6
 
 Payoff = Callable[[Tensor], Tensor]
 Estimator = Callable[[Tensor, Tensor, Payoff], Tensor]
@@ -64,42 +56,51 @@ def payoffs(size: int) -> dict[str, Payoff]:
 def categorical_estimators() -> dict[str, Estimator]:
     """Functions from logits [N, K], noise [N, K] and a payoff to objectives [N], whose gradients are the estimates."""
 
-    def likelihood_ratio(logits: Tensor, noise: Tensor, payoff: Payoff, baseline: bool) -> Tensor:
+    def score(logits: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         log_probs = logits.log_softmax(-1)
-        choice = one_hot_argmax((log_probs + gumbel(noise)).detach())
-        return (log_probs * choice).sum(-1) * weights(payoff(choice), baseline)
+        choice = relaxed.one_hot_argmax((log_probs + relaxed.gumbel(noise)).detach())
+        return choice, (log_probs * choice).sum(-1)
 
-    def relaxed(draw: Callable[[Tensor, Tensor, float], Tensor], temperature: float) -> Estimator:
-        return lambda logits, noise, payoff: payoff(draw(logits.log_softmax(-1), noise, temperature))
+    def sampled(draw: Callable[..., Tensor], *temperature: float) -> Estimator:
+        return lambda logits, noise, payoff: payoff(draw(logits.log_softmax(-1), noise, *temperature))
 
     return {
-        "likelihood ratio": lambda *args: likelihood_ratio(*args, baseline=False),
-        "likelihood ratio, baseline": lambda *args: likelihood_ratio(*args, baseline=True),
-        **{f"Gumbel-softmax, temperature {t}": relaxed(gumbel_softmax, t) for t in TEMPERATURES},
-        **{f"straight-through Gumbel, temperature {t}": relaxed(straight_through_gumbel, t) for t in TEMPERATURES},
-        "straight-through": lambda logits, noise, payoff: payoff(straight_through(logits.log_softmax(-1), noise)),
+        **likelihood_ratios(score),
+        **{f"Gumbel-softmax, temperature {t}": sampled(relaxed.gumbel_softmax, t) for t in TEMPERATURES},
+        **{
+            f"straight-through Gumbel, temperature {t}": sampled(relaxed.straight_through_gumbel, t)
+            for t in TEMPERATURES
+        },
+        "straight-through": sampled(relaxed.straight_through),
     }
 
 
 def bit_estimators() -> dict[str, Estimator]:
     """Like `categorical_estimators`, for logits of bits [N, B]."""
 
-    def likelihood_ratio(logits: Tensor, noise: Tensor, payoff: Payoff, baseline: bool) -> Tensor:
-        bits = straight_through_bernoulli(logits.detach(), noise)
-        log_prob = torch.nn.functional.logsigmoid(torch.where(bits > 0, logits, -logits)).sum(-1)
-        return log_prob * weights(payoff(bits), baseline)
+    def score(logits: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        bits = relaxed.straight_through_bernoulli(logits.detach(), noise)
+        return bits, torch.nn.functional.logsigmoid(torch.where(bits > 0, logits, -logits)).sum(-1)
 
     return {
-        "likelihood ratio": lambda *args: likelihood_ratio(*args, baseline=False),
-        "likelihood ratio, baseline": lambda *args: likelihood_ratio(*args, baseline=True),
-        "straight-through": lambda logits, noise, payoff: payoff(straight_through_bernoulli(logits, noise)),
+        **likelihood_ratios(score),
+        "straight-through": lambda logits, noise, payoff: payoff(relaxed.straight_through_bernoulli(logits, noise)),
     }
 
 
-def weights(paid: Tensor, baseline: bool) -> Tensor:
-    """Payoffs [N] without gradient; with a baseline, minus the mean payoff of the other samples."""
-    others = (paid.sum() - paid) / (len(paid) - 1)
-    return (paid - others if baseline else paid).detach()
+def likelihood_ratios(score: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> dict[str, Estimator]:
+    """Estimators by the log-probability; `score` returns the choices and their log-probabilities [N]."""
+
+    def estimator(logits: Tensor, noise: Tensor, payoff: Payoff, baseline: bool) -> Tensor:
+        choice, log_prob = score(logits, noise)
+        paid = payoff(choice).detach()
+        others = (paid.sum() - paid) / (len(paid) - 1)
+        return log_prob * (paid - others if baseline else paid)
+
+    return {
+        "likelihood ratio": partial(estimator, baseline=False),
+        "likelihood ratio, baseline": partial(estimator, baseline=True),
+    }
 
 
 def exact_gradient(logits: Tensor, payoff: Payoff, bits: bool) -> Tensor:
@@ -116,22 +117,21 @@ def exact_gradient(logits: Tensor, payoff: Payoff, bits: bool) -> Tensor:
 def measure(samples: int, seed: int) -> list[Row]:
     """Every estimator on every payoff, at random logits."""
     rows = []
-    for choice, size in (("8 choices", CHOICES), ("6 bits", BITS)):
-        bits = size == BITS
+    for choice, size, estimators in (("8 choices", 8, categorical_estimators()), ("6 bits", 6, bit_estimators())):
         generator = torch.Generator().manual_seed(seed)
         logits = torch.randn(size, generator=generator, dtype=torch.float64)
         for name, payoff in payoffs(size).items():
-            exact = exact_gradient(logits, payoff, bits)
-            for estimator, objective in (bit_estimators() if bits else categorical_estimators()).items():
+            exact = exact_gradient(logits, payoff, bits=choice == "6 bits")
+            for estimator, objective in estimators.items():
                 noise = torch.randn(samples, size, generator=generator, dtype=torch.float64)
                 copies = logits.expand(samples, size).clone().requires_grad_()
                 (g,) = torch.autograd.grad(objective(copies, noise, payoff).sum(), copies)
-                rows.append(row(choice, name, estimator, g, exact))
+                rows.append(Row(choice, name, estimator, *statistics(g, exact)))
     return rows
 
 
-def row(choice: str, payoff: str, estimator: str, gradient: Tensor, exact: Tensor) -> Row:
-    """Statistics of an estimator from its samples [N, K]."""
+def statistics(gradient: Tensor, exact: Tensor) -> list[float]:
+    """Bias, its standard error, deviation, cosine and `enough`, from the samples of an estimator [N, K]."""
     norm, mean = exact.norm(), gradient.mean(0)
     variance = gradient.var(0).sum()
     squared_bias = (mean - exact).square().sum()
@@ -139,32 +139,25 @@ def row(choice: str, payoff: str, estimator: str, gradient: Tensor, exact: Tenso
     bias = (squared_bias - variance / len(gradient)).clamp_min(0.0).sqrt()
     cosine = torch.nn.functional.cosine_similarity(mean, exact, dim=0)
     own_error = (variance / len(gradient)).sqrt()
-    seen = bias > 3 * own_error + 1e-9 * norm
-    enough = variance / squared_bias if seen else torch.tensor(float("inf"))
-    sizes = bias, own_error, variance.sqrt()
-    bias, own_error, deviation = (float(size / norm) for size in sizes)
-    return Row(choice, payoff, estimator, bias, own_error, deviation, float(cosine), float(enough))
+    enough = variance / squared_bias if bias > 3 * own_error + 1e-9 * norm else float("inf")
+    return [float(value) for value in (bias / norm, own_error / norm, variance.sqrt() / norm, cosine, enough)]
 
 
-def page(rows: list[Row], command: str) -> str:
+def report(rows: list[Row], command: str) -> str:
     """The Markdown page."""
-    lines = [
-        "# Gradients through discrete choices",
-        "",
-        f"{made_by(command)}.",
-        "",
+    lines = []
+    for r in rows:
+        enough = "no bias seen" if r.enough == float("inf") else f"{r.enough:,.0f}"
+        numbers = f"{r.bias:.3f} ({r.bias_error:.3f})", f"{r.deviation:.2f}", f"{r.cosine:.3f}", enough
+        lines.append([r.choice, r.payoff, r.estimator, *numbers])
+    return page(
+        "Gradients through discrete choices",
+        command,
         "Bias (its standard error) and standard deviation of one sample, in units of the exact gradient's norm, and "
         "the cosine of the mean with the exact gradient. Last column: the number of samples from which the bias of "
         "the mean is larger than its noise. With more samples only an unbiased estimator improves.",
-        "",
-        "| of | payoff | estimator | bias | deviation | cosine | samples worth it |",
-        "|---|---|---|---:|---:|---:|---:|",
-    ]
-    for r in rows:
-        enough = "no bias seen" if r.enough == float("inf") else f"{r.enough:,.0f}"
-        numbers = f"{r.bias:.3f} ({r.bias_error:.3f}) | {r.deviation:.2f} | {r.cosine:.3f} | {enough}"
-        lines.append(f"| {r.choice} | {r.payoff} | {r.estimator} | {numbers} |")
-    return "\n".join([*lines, ""])
+        table("of | payoff | estimator | bias: | deviation: | cosine: | samples worth it:", lines),
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -172,11 +165,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser = make_parser("relaxed", __doc__)
     parser.add_argument("--samples", type=positive(int), default=100_000, help="of each estimator, default 100000")
     parser.add_argument("--seed", type=int, default=0, help="of logits and noise, default 0")
-    parser.add_argument("--output", type=Path, default=RESULTS / "relaxed", help="folder of the table")
-    options = parser.parse_args(arguments)
+    options = parse(parser, arguments)
     rows = measure(options.samples, options.seed)
-    text = page(rows, f"python -m benchmarks.relaxed --samples {options.samples} --seed {options.seed}")
-    options.output.mkdir(parents=True, exist_ok=True)
+    text = report(rows, f"relaxed {arguments_of(options, 'samples', 'seed')}")
     (options.output / "relaxed.md").write_text(text)
     write_rows(rows, options.output / "relaxed.csv")
     print(text)

@@ -9,12 +9,16 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any, TypeVar
 
 import numpy as np
@@ -24,10 +28,17 @@ from diffsim.trainers.run.run_folder import RunFolder
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
 FIT = (sys.executable, "-m", "diffsim.trainers.cli", "fit")
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 EPISODES, FIRST_EPISODE = 10, 1_000_000
 """Number of official episodes after training, and the seed of the first: the defaults of `diffsim fit`."""
 
 Row = TypeVar("Row")
+
+
+def config_file(algorithm: str, task: str) -> Path:
+    """A YAML file that may not exist: configs/ppo_half_cheetah.yaml for PPO and HalfCheetah-v5."""
+    names = (re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name) for name in (algorithm, task.split("-")[0]))
+    return CONFIGS / f"{'_'.join(names).lower()}.yaml"
 
 
 def train(folder: RunFolder, options: Mapping[str, Any], env_steps: int, core: int | None = None) -> None:
@@ -80,10 +91,7 @@ def call(command: Sequence[str], core: int | None = None) -> str:
 
     Raises: RuntimeError with the end of its error output if it failed.
     """
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen(command, cwd=ROOT, env=ONE_THREAD, stdout=PIPE, stderr=PIPE, text=True)
     if core is not None:
         os.sched_setaffinity(process.pid, {core})
     try:
@@ -117,3 +125,9 @@ def write_rows(rows: Sequence[Any], path: Path, number: Callable[[float], Any] =
 def two_digits(value: float) -> float:
     """Rounds to two digits after the point."""
     return round(value, 2)
+
+
+def grouped(rows: Iterable[Row], *names: str) -> list[tuple[Any, list[Row]]]:
+    """Rows by the values of some fields: pairs of the values (for one field, the value) and the rows, sorted."""
+    key = attrgetter(*names)
+    return [(values, list(group)) for values, group in groupby(sorted(rows, key=key), key)]

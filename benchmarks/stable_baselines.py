@@ -16,8 +16,6 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-MODULES = {"PPO": "stable_baselines3", "A2C": "stable_baselines3", "TRPO": "sb3_contrib"}
-MODULES |= dict.fromkeys(("DDPG", "TD3", "SAC"), "stable_baselines3")
 STEPS = {"PPO": 256, "A2C": 5, "TRPO": 256}
 """Steps of each copy between updates, as in ours."""
 OFF_POLICY = {"DDPG": 1e-3, "TD3": 1e-3, "SAC": 3e-4}
@@ -28,7 +26,7 @@ def main() -> None:
     """Trains, evaluates, and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--task", required=True)
-    parser.add_argument("--algorithm", choices=MODULES, required=True)
+    parser.add_argument("--algorithm", choices=[*STEPS, *OFF_POLICY], required=True)
     parser.add_argument("--budgets", nargs="+", type=int, required=True)
     for name in ("num_envs", "seed", "episodes", "first_episode"):
         parser.add_argument(f"--{name}", type=int, required=True)
@@ -57,7 +55,8 @@ def make_agent(options: argparse.Namespace) -> tuple[Any, Any]:
     """The agent, and its environment; None in place of the environment if observations are not normalised."""
     env_util: Any = importlib.import_module("stable_baselines3.common.env_util")
     vec_env: Any = importlib.import_module("stable_baselines3.common.vec_env")
-    cls = getattr(importlib.import_module(MODULES[options.algorithm]), options.algorithm)
+    package = "sb3_contrib" if options.algorithm == "TRPO" else "stable_baselines3"
+    cls = getattr(importlib.import_module(package), options.algorithm)
     env = env_util.make_vec_env(options.task, options.num_envs, seed=options.seed)
     if options.algorithm not in OFF_POLICY:
         env = vec_env.VecNormalize(env)

@@ -15,15 +15,15 @@ import pytest
 
 import diffsim
 from benchmarks import pong
+from benchmarks.command import RESULTS
 from benchmarks.goals import Result as GoalResult
 from benchmarks.goals import main as goals
-from benchmarks.goals import page as goals_page
+from benchmarks.goals import report as goals_page
 from benchmarks.goals import save as save_goals
-from benchmarks.machine import RESULTS
 from benchmarks.model_free import Job, equal, tuned
 from benchmarks.model_free import Row as ModelFreeRow
 from benchmarks.model_free import main as model_free
-from benchmarks.model_free import table as model_free_table
+from benchmarks.model_free import results as model_free_table
 from benchmarks.onset import soften
 from benchmarks.pathwise import Row as PathwiseRow
 from benchmarks.pathwise import digest
@@ -269,14 +269,16 @@ def test_model_free_compares_means_with_their_standard_error():
         run = ("HalfCheetah-v5", "PPO", 100_000)
         return [ModelFreeRow(library, *run, seed, mean, 1.0, 100, seconds) for seed, mean in enumerate(means)]
 
+    def last_line(rows):
+        return model_free_table(rows).splitlines()[-1]
+
     theirs = rows("theirs", [900.0, 1100.0], 2.0)  # 1000 ± 100, 50 steps per second
     # errors: root of (450 / 2 + 20000 / 2), and of (50 / 2 + 20000 / 2)
     for ours, apart, verdict in (([890.0, 920.0], "-95 ± 101", "yes"), ([890.0, 900.0], "-105 ± 100", "no")):
-        line = model_free_table([*rows("ours", ours, 1.0), *theirs])[-1]
-        assert cells(line)[6:] == [apart, verdict, "100", "50", "2.00", "910"]
-    assert cells(model_free_table([*rows("ours", [1100.0], 1.0), *theirs])[-1])[6] == "+100"  # no error with one seed
+        assert cells(last_line([*rows("ours", ours, 1.0), *theirs]))[6:] == [apart, verdict, "100", "50", "2.00", "910"]
+    assert cells(last_line([*rows("ours", [1100.0], 1.0), *theirs]))[6] == "+100"  # no error with one seed
     ours = [*rows("ours", [900.0], 1.0), *rows("ours", [900.0], np.nan)]  # only the pair has a speed
-    assert cells(model_free_table([*ours, *theirs])[-1])[8:11] == ["100", "50", "2.00"]
+    assert cells(last_line([*ours, *theirs]))[8:11] == ["100", "50", "2.00"]
 
 
 def test_verdicts_name_the_tasks_that_miss_a_bound():
