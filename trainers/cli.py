@@ -1,31 +1,46 @@
-"""The `diffsim` command. What a command needs is imported when it runs, so that --help is quick."""
+"""The `diffsim` command. A command's module is imported when it runs, so that --help is quick."""
 
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from diffsim.trainers.errors import FailedRunsError, NonFiniteError, UsageError
 
-USAGE = """usage: diffsim COMMAND [options]
+COMMANDS = {
+    "fit": ("run.fit_command:fit_command", "train a policy, or continue a run"),
+    "evaluate": (
+        "run.evaluate_command:evaluate_command",
+        "evaluate a trained policy in the official Gymnasium environment",
+    ),
+    "compare": ("compare.compare:compare_command", "train many algorithms on many tasks, and write one report"),
+    "report": ("compare.report:report_command", "write the report of a comparison from the runs that exist"),
+    "gradients": (
+        "gradients.gradients:gradients",
+        "compare estimators of the policy gradient: variance, bias and cost by horizon",
+    ),
+    "tasks": ("run.task_table:print_tasks", "list the environments and which of their features are supported"),
+    "configs": ("run.task_table:print_configs", "list the configurations that are shipped"),
+    "collect": ("run.collect_command:collect_command", "record experience, as data for a model"),
+    "fit-model": ("run.fit_model:fit_model", "fit a model of an environment to data"),
+    "model-report": (
+        "examine.report:model_report",
+        "examine a model: errors, calibration, and the policy gradient through it",
+    ),
+}
+"""Module and function of each command, and what it does. The function takes the arguments and a console."""
+
+PURPOSES = "\n".join(f"  {name:<12}  {purpose}" for name, (_, purpose) in COMMANDS.items())
+USAGE = f"""usage: diffsim COMMAND [options]
 
 Model-based reinforcement learning through differentiable MuJoCo physics.
 
 commands:
-  fit        train a policy, or continue a run
-  evaluate   evaluate a trained policy in the official Gymnasium environment
-  compare    train many algorithms on many tasks, and write one report
-  report     write the report of a comparison from the runs that exist
-  gradients  compare estimators of the policy gradient: variance, bias and cost by horizon
-  tasks      list the environments and which of their features are supported
-  configs    list the configurations that are shipped
-  collect    record experience, as data for a model
-  fit-model  fit a model of an environment to data
-  model-report
-             examine a model: errors, calibration, and the policy gradient through it
+{PURPOSES}
 
 diffsim COMMAND --help lists the options of a command. Modules of the current folder can be named:
   diffsim fit --config quickstart
@@ -33,184 +48,23 @@ diffsim COMMAND --help lists the options of a command. Modules of the current fo
 """
 
 
-@contextmanager
-def loading() -> Iterator[None]:
-    """Imports without the garbage collector, which would take a fifth of the time."""
+def load(command: str) -> Callable[..., Any]:
+    """Imports the function of a command without the garbage collector, which would take a fifth of the time."""
+    module, _, function = COMMANDS[command][0].partition(":")
     collecting = gc.isenabled()
     gc.disable()
     try:
-        yield
+        return getattr(importlib.import_module(f"diffsim.trainers.{module}"), function)
     finally:
         if collecting:
             gc.enable()
 
 
-def run_fit(argv: Sequence[str]) -> None:
-    """Runs `diffsim fit`."""
+def run(command: str, argv: Sequence[str]) -> None:
+    """Runs a command, with a console on standard output."""
     from rich.console import Console
 
-    with loading():
-        from diffsim.trainers.run.fit_command import fit_command
-
-    fit_command(argv, Console())
-
-
-def run_evaluate(argv: Sequence[str]) -> None:
-    """Runs `diffsim evaluate`."""
-    from jsonargparse import ArgumentParser
-
-    from diffsim.trainers.run.arguments import parse
-
-    parser = ArgumentParser(
-        prog="diffsim evaluate",
-        description="Evaluate a trained policy in the official Gymnasium environment (C MuJoCo).",
-        exit_on_error=False,
-        allow_abbrev=False,
-    )
-    parser.add_argument("run", metavar="RUN", help="Folder of the run.")
-    parser.add_argument("--episodes", type=int, default=10, help="Number of episodes, at least 1.")
-    parser.add_argument("--seed", type=int, default=1_000_000, help="Seed of the first episode, at least 0.")
-    parser.add_argument("--video", action="store_true", help="Record the first episode (needs the video extra).")
-    options = parse(parser, argv)
-    from rich.console import Console
-
-    with loading():
-        from diffsim.trainers.run.evaluate_command import evaluate_command
-
-    evaluate_command(options.run, options.episodes, options.seed, options.video, Console())
-
-
-def run_compare(argv: Sequence[str]) -> None:
-    """Runs `diffsim compare`."""
-    from jsonargparse import ArgumentParser
-
-    from diffsim.trainers.compare.compare import CompareOptions, compare
-    from diffsim.trainers.run.arguments import parse
-
-    description = "Train many algorithms on many tasks, each run in its own process, and write one report."
-    parser = ArgumentParser(prog="diffsim compare", description=description, exit_on_error=False, allow_abbrev=False)
-    parser.add_argument("config", metavar="CONFIG", help="YAML file of the comparison.")
-    parser.add_class_arguments(CompareOptions)
-    values = parse(parser, argv).as_dict()
-    from rich.console import Console
-
-    config = values.pop("config")
-    if failed := compare(config, CompareOptions(**values), Console()):
-        raise FailedRunsError(f"{failed} run(s) failed")
-
-
-def run_report(argv: Sequence[str]) -> None:
-    """Runs `diffsim report`."""
-    from pathlib import Path
-
-    from jsonargparse import ArgumentParser
-
-    from diffsim.trainers.run.arguments import parse
-
-    description = "Write the report of a comparison from the runs that exist."
-    parser = ArgumentParser(prog="diffsim report", description=description, exit_on_error=False, allow_abbrev=False)
-    parser.add_argument("dir", metavar="DIR", help="Folder of the comparison.")
-    folder = Path(parse(parser, argv).dir)
-    from diffsim.trainers.compare.report import write_report
-
-    print(f"report: {write_report(folder)}")
-
-
-def run_gradients(argv: Sequence[str]) -> None:
-    """Runs `diffsim gradients`."""
-    from jsonargparse import ArgumentParser
-
-    from diffsim.trainers.gradients.options import GradientOptions
-    from diffsim.trainers.run.arguments import parse
-
-    description = "Compare estimators of the policy gradient: variance, bias, cosine and cost, by horizon."
-    parser = ArgumentParser(prog="diffsim gradients", description=description, exit_on_error=False, allow_abbrev=False)
-    parser.add_class_arguments(GradientOptions)
-    options = GradientOptions(**parse(parser, argv).as_dict())
-    from rich.console import Console
-
-    from diffsim.trainers.gradients.gradients import gradients
-
-    gradients(options, Console())
-
-
-def run_tasks(argv: Sequence[str]) -> None:
-    """Runs `diffsim tasks`."""
-    from jsonargparse import ArgumentParser
-
-    from diffsim.trainers.run.arguments import parse
-
-    description = "List the environments and which of their features are supported."
-    parse(ArgumentParser(prog="diffsim tasks", description=description, exit_on_error=False, allow_abbrev=False), argv)
-    from rich.console import Console
-
-    from diffsim.trainers.run.task_table import task_table
-
-    Console(width=max(Console().width, 100)).print(task_table())  # narrower, columns would be cut
-
-
-def run_collect(argv: Sequence[str]) -> None:
-    """Runs `diffsim collect`."""
-    from diffsim.trainers.run.model_arguments import parse_collect
-
-    options = parse_collect(argv)
-    from rich.console import Console
-
-    from diffsim.trainers.run.collect_command import collect_command
-
-    collect_command(options, Console())
-
-
-def run_fit_model(argv: Sequence[str]) -> None:
-    """Runs `diffsim fit-model`."""
-    from rich.console import Console
-
-    from diffsim.trainers.run.fit_model import fit_model
-
-    fit_model(argv, Console())
-
-
-def run_model_report(argv: Sequence[str]) -> None:
-    """Runs `diffsim model-report`."""
-    from diffsim.trainers.run.model_arguments import parse_report
-
-    options = parse_report(argv)
-    from rich.console import Console
-
-    from diffsim.trainers.examine.report import model_report
-
-    model_report(options, Console())
-
-
-def run_configs(argv: Sequence[str]) -> None:
-    """Runs `diffsim configs`."""
-    from jsonargparse import ArgumentParser
-
-    from diffsim.trainers.run.arguments import CONFIGS, parse
-
-    description = (
-        "List the configurations that are shipped, for `diffsim fit --config NAME` and `diffsim compare NAME`."
-    )
-    parse(
-        ArgumentParser(prog="diffsim configs", description=description, exit_on_error=False, allow_abbrev=False), argv
-    )
-    for path in (*sorted(CONFIGS.glob("*.yaml")), *sorted(CONFIGS.glob("compare/*.yaml"))):
-        first = path.read_text().splitlines()[0].removeprefix("#").strip()
-        print(f"{str(path.relative_to(CONFIGS).with_suffix('')):<36} {first}")
-
-
-COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
-    "fit": run_fit,
-    "evaluate": run_evaluate,
-    "compare": run_compare,
-    "report": run_report,
-    "gradients": run_gradients,
-    "tasks": run_tasks,
-    "configs": run_configs,
-    "collect": run_collect,
-    "fit-model": run_fit_model,
-    "model-report": run_model_report,
-}
+    load(command)(argv, Console())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -226,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     name = f"diffsim {argv[0]}"
     try:
-        COMMANDS[argv[0]](argv[1:])
+        run(argv[0], argv[1:])
     except UsageError as error:
         print(f"{name}: error: {error}", file=sys.stderr)
         return 2

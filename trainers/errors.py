@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class UsageError(ValueError):
     """An input cannot be used; the message says which one, and what would be valid."""
@@ -21,3 +24,14 @@ class NonFiniteError(FloatingPointError):
 
 class FailedRunsError(RuntimeError):
     """Some runs of a comparison failed; the message says how many."""
+
+
+@contextmanager
+def option_errors() -> Iterator[None]:
+    """Raises OptionError with the same message for an error that a wrong option can cause."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except (ValueError, TypeError, OSError, RuntimeError) as error:
+        raise OptionError(str(error)) from error

@@ -7,7 +7,7 @@ from typing import Any
 
 from diffsim.checks import Rule, check_values
 from diffsim.options import RENAMED, Option, bound, buffer, declare, given, option
-from diffsim.trainers.errors import OptionError
+from diffsim.trainers.errors import option_errors
 
 __all__ = ["RENAMED", "Option", "bound", "buffer", "check_fields", "declare", "given", "option"]
 
@@ -17,8 +17,6 @@ def check_fields(options: Any, rules: Mapping[str, Rule]) -> None:
 
     Raises: OptionError, as `name must be rule, got value`.
     """
-    for name, rule in rules.items():
-        try:
+    with option_errors():
+        for name, rule in rules.items():
             check_values(rule, **{name: getattr(options, name)})
-        except ValueError as error:
-            raise OptionError(str(error)) from None

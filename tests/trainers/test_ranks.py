@@ -13,10 +13,10 @@ from rich.console import Console
 
 import diffsim
 from diffsim.trainers.errors import OptionError
-from diffsim.trainers.run.arguments import RunOptions, parse_fit, pick
+from diffsim.trainers.run.arguments import RunOptions, parse_fit, pick, resolved
 from diffsim.trainers.run.build import build
 from diffsim.trainers.run.checkpoint import read_checkpoint
-from diffsim.trainers.run.fit_command import fit_command, resolved
+from diffsim.trainers.run.fit_command import fit_command
 from diffsim.trainers.run.run_folder import RunFolder
 
 SETTINGS = {

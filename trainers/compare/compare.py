@@ -21,8 +21,9 @@ from diffsim.trainers.compare.faults import require_faultless
 from diffsim.trainers.compare.launchers import GRACE, Handle, Launcher, LocalLauncher
 from diffsim.trainers.compare.progress import Progress
 from diffsim.trainers.compare.report import HISTORY, write_report
-from diffsim.trainers.errors import UsageError
+from diffsim.trainers.errors import FailedRunsError, UsageError
 from diffsim.trainers.options import check_fields
+from diffsim.trainers.run.arguments import make_parser, parse
 
 PAUSE = 0.2  # seconds between polls of the runs
 PATIENCE = 10.0  # seconds to wait for the runs of a killed comparison to end
@@ -47,6 +48,21 @@ class CompareOptions:
 
     def __post_init__(self) -> None:
         check_fields(self, {"jobs": ">= 1"})
+
+
+def compare_command(argv: Sequence[str], console: Console) -> None:
+    """Runs a comparison by the options in `argv`.
+
+    Raises: as `compare`; FailedRunsError if a run failed.
+    """
+    description = "Train many algorithms on many tasks, each run in its own process, and write one report."
+    parser = make_parser("compare", description)
+    parser.add_argument("config", metavar="CONFIG", help="YAML file of the comparison.")
+    parser.add_class_arguments(CompareOptions)
+    values = parse(parser, argv).as_dict()
+    config = values.pop("config")
+    if failed := compare(config, CompareOptions(**values), console):
+        raise FailedRunsError(f"{failed} run(s) failed")
 
 
 def compare(config: str, options: CompareOptions, console: Console) -> int:

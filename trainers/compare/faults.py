@@ -18,9 +18,9 @@ from diffsim.trainers.run.arguments import (
     parameters_of,
     parse_fit,
     pick,
+    resolved,
 )
 from diffsim.trainers.run.build import build
-from diffsim.trainers.run.fit_command import resolved
 from diffsim.trainers.run.registry import ALGORITHMS, POLICIES, choose
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+
+from rich.console import Console
 
 from diffsim.trainers.compare.comparison import Run
 from diffsim.trainers.compare.comparison_file import find_comparison, read_comparison
@@ -30,8 +33,17 @@ from diffsim.trainers.compare.tables import (
     threshold_table,
 )
 from diffsim.trainers.errors import UsageError
+from diffsim.trainers.run.arguments import make_parser, parse
 
 HISTORY = "history.txt"
+
+
+def report_command(argv: Sequence[str], console: Console) -> None:
+    """Writes the report of the comparison that `argv` names, and prints its path."""
+    parser = make_parser("report", "Write the report of a comparison from the runs that exist.")
+    parser.add_argument("dir", metavar="DIR", help="Folder of the comparison.")
+    page = write_report(Path(parse(parser, argv).dir))
+    console.print(f"report: {page}", soft_wrap=True, markup=False, highlight=False)
 
 
 def write_report(output: Path) -> Path:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from matplotlib.figure import Figure
 from rich.console import Console
@@ -11,7 +14,7 @@ from diffsim.mdp import MDP
 from diffsim.models import Data, LearnedMDP, WorldModel
 from diffsim.policies import GaussianMLP, Policy
 from diffsim.tasks import find_task
-from diffsim.trainers.errors import OptionError
+from diffsim.trainers.errors import option_errors
 from diffsim.trainers.examine.diagnostics import (
     Alignment,
     Calibration,
@@ -24,27 +27,59 @@ from diffsim.trainers.examine.diagnostics import (
 )
 from diffsim.trainers.examine.examined_model import ExaminedModel, find_examined_model
 from diffsim.trainers.experience.mdp_wrappers import ObservedReward
+from diffsim.trainers.options import check_fields
+from diffsim.trainers.run.arguments import make_parser, parse, resolved
 from diffsim.trainers.run.collect_command import trained_policy
-from diffsim.trainers.run.model_arguments import ReportOptions
 
 WINDOWS = 512
 POINTS = 500
 """Largest number of points in a scatter plot."""
 
 
-def model_report(options: ReportOptions, console: Console) -> str:
+@dataclass(frozen=True)
+class ReportOptions:
+    """Options of `diffsim model-report`.
+
+    Args:
+        run: folder of a run of `diffsim fit-model`, or of `diffsim fit` with ModelBased, MBPO or PETS.
+        data: folder of data to examine the model on; the validation data of the run if None.
+        policy: policy whose gradient is compared: "random" for a GaussianMLP with random weights, or the folder of a
+            run. If None, the run's own policy, or random if it has none.
+        horizons: longest open-loop prediction, and longest roll-out for gradients, at least 1.
+        num_envs: roll-outs per gradient, at least 2.
+        gamma: discount, in (0, 1].
+        seed: seed of the policy, initial states and noises, at least 0.
+    """
+
+    run: str
+    data: str | None = None
+    policy: str | None = None
+    horizons: int = 32
+    num_envs: int = 256
+    gamma: float = 0.99
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_fields(self, {"horizons": ">= 1", "num_envs": ">= 2", "seed": ">= 0", "gamma": "in (0, 1]"})
+
+
+def model_report(argv: Sequence[str], console: Console) -> str:
     """Examines a model, and writes model_report.md and its figures to the folder of its run. Returns the page.
 
     Raises: OptionError, CheckpointError or DataError, before any work, if there is no model to examine.
     """
+    parser = make_parser(
+        "model-report", "Examine a model: prediction errors, calibration, and policy gradients.", config=True
+    )
+    parser.add_argument("run", metavar="RUN", help="Folder of the run.")
+    parser.add_class_arguments(ReportOptions, skip={"run"})
+    options = ReportOptions(**resolved(parse(parser, argv)))
     generator = torch.Generator().manual_seed(options.seed)
-    try:
+    with option_errors():
         examined = find_examined_model(options.run, options.data)
         growth = open_loop(examined.model, examined.validation, options.horizons, WINDOWS, generator)
         calibrated = calibration(examined.model, examined.validation)
         alignment = align(examined, options, generator)
-    except ValueError as error:
-        raise OptionError(str(error)) from error
     folder = examined.folder.path
     draw_growth(growth, f"{folder}/model_errors.png")
     draw_scatter(examined.model, examined.validation, f"{folder}/model_scatter.png")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -11,14 +13,19 @@ from diffsim.policies import GaussianMLP
 from diffsim.trainers.gradients.experiment import Experiment, Row, total_ticks
 from diffsim.trainers.gradients.options import GradientOptions, build
 from diffsim.trainers.gradients.report import Results, draw, grids, rich_table, verdicts, winners, write_csv
+from diffsim.trainers.run.arguments import make_parser, parse
 from diffsim.trainers.run.run_folder import RunFolder
 
 
-def gradients(options: GradientOptions, console: Console) -> Results:
+def gradients(argv: Sequence[str], console: Console) -> None:
     """Measures all estimators, prints tables, and writes gradients.csv and gradients.png into a new folder.
 
     Raises: OptionError before the measurement if an option is wrong; NonFiniteError from a roll-out or a gradient.
     """
+    description = "Compare estimators of the policy gradient: variance, bias, cosine and cost, by horizon."
+    parser = make_parser("gradients", description)
+    parser.add_class_arguments(GradientOptions)
+    options = GradientOptions(**parse(parser, argv).as_dict())
     mdp, policies = build(options)
     folder = RunFolder.fresh(options.folder).path
     results = measure(options, mdp, policies, console)
@@ -29,7 +36,6 @@ def gradients(options: GradientOptions, console: Console) -> Results:
         wide.print(rich_table(grid))
     files = [f"table    {folder / 'gradients.csv'}", f"picture  {folder / 'gradients.png'}"]
     console.print("\n".join([*verdicts(results), "", *files]), soft_wrap=True, markup=False, highlight=False)
-    return results
 
 
 def measure(options: GradientOptions, mdp: MDP, policies: dict[int, GaussianMLP], console: Console) -> Results:

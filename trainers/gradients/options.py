@@ -14,7 +14,7 @@ import diffsim
 from diffsim.mdp import MDP
 from diffsim.policies import DeterministicMLP, GaussianMLP
 from diffsim.tasks.find import task_class
-from diffsim.trainers.errors import OptionError, UsageError
+from diffsim.trainers.errors import OptionError, option_errors
 from diffsim.trainers.options import check_fields
 from diffsim.trainers.run.arguments import RunOptions, pick
 from diffsim.trainers.run.build import build_policy
@@ -108,13 +108,9 @@ def build(options: GradientOptions) -> tuple[MDP, dict[int, GaussianMLP]]:
     """
     noise = {"process_noise": options.process_noise} if options.process_noise else {}
     keywords = {"num_envs": options.num_envs, "device": options.device, **options.task_kwargs, **noise}
-    try:
+    with option_errors():
         mdp = diffsim.make(options.task, **keywords)
         return mdp, {seed: make_policy(options, mdp, seed).to(mdp.device, mdp.dtype) for seed in options.seed_list}
-    except UsageError:
-        raise
-    except (ValueError, TypeError, OSError, RuntimeError) as error:
-        raise OptionError(str(error)) from error
 
 
 def make_policy(options: GradientOptions, mdp: MDP, seed: int) -> GaussianMLP:

@@ -138,13 +138,7 @@ def parse_fit(argv: Sequence[str], resumed: bool = False) -> Namespace:
     """
     argv = with_config_paths(argv)
     names = _chosen(argv)
-    parser = ArgumentParser(
-        prog="diffsim fit",
-        description="Train a policy. Options may also be in a YAML file; later ones win.",
-        exit_on_error=False,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--config", action=ActionConfigFile, help="YAML file, or a name of `diffsim configs`.")
+    parser = make_parser("fit", "Train a policy. Options may also be in a YAML file; later ones win.", config=True)
     parser.add_argument("--resume", metavar="RUN", help="Continue the run in this folder.")
     parser.add_class_arguments(RunOptions)
     algorithm = choose("algorithm", names["algorithm"], ALGORITHMS)
@@ -154,6 +148,14 @@ def parse_fit(argv: Sequence[str], resumed: bool = False) -> Namespace:
     suited = {} if resumed else {name: value for name, value in algorithm.run_defaults.items() if name in known}
     parser.set_defaults({**suited, "policy": names["policy"]})
     return parse(parser, argv)
+
+
+def make_parser(command: str, description: str, *, config: bool = False) -> ArgumentParser:
+    """A parser for a command, for `parse`; with `config` it also reads YAML files."""
+    parser = ArgumentParser(prog=f"diffsim {command}", description=description, exit_on_error=False, allow_abbrev=False)
+    if config:
+        parser.add_argument("--config", action=ActionConfigFile, help="YAML file, or a name of `diffsim configs`.")
+    return parser
 
 
 def add_options(parser: ArgumentParser, cls: type) -> None:
@@ -187,6 +189,11 @@ def parse(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
         return parser.parse_args(list(argv))
     except argparse.ArgumentError as error:
         raise OptionError(_explain(str(error), parser)) from None
+
+
+def resolved(parsed: Namespace) -> dict[str, Any]:
+    """Every option, without --config and --resume."""
+    return {name: value for name, value in parsed.as_dict().items() if name not in ("config", "resume")}
 
 
 def parameters_of(cls: type) -> dict[str, inspect.Parameter]:

@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import yaml
 from rich.console import Console
 
 from diffsim.trainers.algorithm import Algorithm
-from diffsim.trainers.errors import OptionError
-from diffsim.trainers.run.arguments import RunOptions, parse_fit, pick
+from diffsim.trainers.errors import OptionError, option_errors
+from diffsim.trainers.run.arguments import RunOptions, parse_fit, pick, resolved
 from diffsim.trainers.run.build import build, official_evaluation
 from diffsim.trainers.run.checkpoint import read_checkpoint
 from diffsim.trainers.run.evaluation import Episodes
@@ -41,11 +40,9 @@ def fit_command(argv: Sequence[str], console: Console) -> RunFolder:
     options = RunOptions(**pick(values, RunOptions))
     options = replace(options, device=own_device(options.device))
     with joined(options.device):
-        try:
+        with option_errors():
             algorithm = build(options, values)
             algorithm.check()
-        except (ValueError, TypeError, OSError, RuntimeError) as error:
-            raise OptionError(str(error)) from error
         if resumed is not None:
             read_checkpoint(resumed.checkpoint)  # gives a clearer error than Lightning
         checkpoint = None if resumed is None else resumed.checkpoint
@@ -103,11 +100,6 @@ def resumed_folder(argv: Sequence[str]) -> RunFolder | None:
     word = next(i for i, word in enumerate(argv) if word.split("=")[0] == "--resume")
     value = argv[word].partition("=")[2] or (argv[word + 1] if word + 1 < len(argv) else "")
     return existing_folder("--resume", value)
-
-
-def resolved(parsed: Any) -> dict[str, Any]:
-    """Every option of the run, without --config and --resume."""
-    return {name: value for name, value in parsed.as_dict().items() if name not in ("config", "resume")}
 
 
 def report(algorithm: Algorithm, options: RunOptions, folder: RunFolder, console: Console) -> dict[str, Episodes]:

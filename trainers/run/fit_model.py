@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,47 @@ from torch import Tensor
 import diffsim
 from diffsim.models import ModelFit, StoredData, WorldModel, load_data
 from diffsim.trainers.algorithm import Training
-from diffsim.trainers.errors import OptionError
-from diffsim.trainers.run.arguments import GIVEN, pick
+from diffsim.trainers.errors import OptionError, option_errors
+from diffsim.trainers.options import check_fields
+from diffsim.trainers.run.arguments import make_parser, parse, pick, resolved
 from diffsim.trainers.run.checkpoint import read_checkpoint
-from diffsim.trainers.run.fit_command import resolved
-from diffsim.trainers.run.model_arguments import FIT_GIVEN, MODEL_GIVEN, FitModelOptions, parse_fit_model
 from diffsim.trainers.run.recorder import ReturnBar
 from diffsim.trainers.run.run_folder import RunFolder, existing_folder
 from diffsim.trainers.run.summary import print_table
 from diffsim.trainers.run.train import Budget, train
+
+MODEL_GIVEN: set[str | int] = {"obs_size", "action_size"}
+FIT_GIVEN: set[str | int] = {"model", "train", "validation", "generator"}
+"""Arguments of `WorldModel` and `ModelFit` that are no options."""
+
+
+@dataclass(frozen=True)
+class FitModelOptions:
+    """Options of `diffsim fit-model`.
+
+    Args:
+        data: folder of the data, from `diffsim collect` or Minari.
+        device: where to compute, such as cpu or cuda.
+        threads: torch's threads on the CPU, at least 1.
+        seed: of initial weights, bootstrap samples and order, at least 0.
+        save_every: epochs between checkpoints, at least 1.
+        run: folder of the run; runs/model-DATA-seed-SEED if None. If it exists, a number is added.
+    """
+
+    data: str
+    device: str = "cpu"
+    threads: int = 1
+    seed: int = 0
+    save_every: int = 10
+    run: str | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self, {"threads": ">= 1", "seed": ">= 0", "save_every": ">= 1"})
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the run, if it does not exist yet."""
+        return Path(self.run or f"runs/model-{Path(self.data).name}-seed-{self.seed}")
 
 
 class ModelFitting(Training):
@@ -82,17 +115,20 @@ def fit_model(argv: Sequence[str], console: Console) -> RunFolder:
             raise OptionError(f"--resume keeps the options of its run and takes no others, got {' '.join(argv)}")
         resumed = existing_folder("--resume", argv[-1].removeprefix("--resume="))
         argv = ["--config", str(resumed.config)]
-    parsed = parse_fit_model(argv)
-    values = resolved(parsed)
+    description = "Fit a model to data. Options can also be given in a YAML file; later ones take precedence."
+    parser = make_parser("fit-model", description, config=True)
+    parser.add_argument("--resume", metavar="RUN", help="Continue the run in this folder.")
+    parser.add_class_arguments(FitModelOptions)
+    parser.add_class_arguments(WorldModel, skip=MODEL_GIVEN)
+    parser.add_class_arguments(ModelFit, skip=FIT_GIVEN)
+    values = resolved(parse(parser, argv))
     options = FitModelOptions(**{name: values[name] for name in FitModelOptions.__dataclass_fields__})
     torch.set_num_threads(options.threads)
-    try:
+    with option_errors():
         stored = load_data(Path(options.data))
         model = build_model(values, stored.data.obs.shape[1], stored.data.action.shape[1], options.seed)
-        fit_kwargs = {name: value for name, value in pick(values, ModelFit).items() if name not in FIT_GIVEN}
+        fit_kwargs = pick(values, ModelFit)
         fitting = ModelFitting(model.to(options.device), stored, fit_kwargs, seed=options.seed)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise OptionError(str(error)) from error
     folder = RunFolder.fresh(options.folder) if resumed is None else resumed
     if resumed is None:
         folder.config.write_text(yaml.safe_dump(values, sort_keys=False))
@@ -117,6 +153,4 @@ def fit_model(argv: Sequence[str], console: Console) -> RunFolder:
 def build_model(values: Mapping[str, Any], obs_size: int, action_size: int, seed: int) -> WorldModel:
     """The model that the options describe, with weights drawn from their seed."""
     torch.manual_seed(seed)
-    given = GIVEN | MODEL_GIVEN
-    kwargs = {name: value for name, value in pick(values, WorldModel).items() if name not in given}
-    return WorldModel(obs_size, action_size, **kwargs).to(diffsim.dtype)
+    return WorldModel(obs_size, action_size, **pick(values, WorldModel)).to(diffsim.dtype)

@@ -1,20 +1,39 @@
-"""The table that `diffsim tasks` prints."""
+"""`diffsim tasks` and `diffsim configs`: lists of the environments and of the shipped configurations."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
 from rich.box import SIMPLE
+from rich.console import Console
 from rich.table import Table
 
 import diffsim
 from diffsim.tasks import official_env, task_ids
+from diffsim.trainers.run.arguments import CONFIGS, make_parser, parse
 
 SIZES = ("nq", "nv", "obs", "act", "steps")
 INTEGRATORS = ("Euler", "RK4", "implicit", "implicitfast")  # in the order of mjtIntegrator
 CAPTION = "yes: simulation and exact gradients. no: unsupported MuJoCo features, with their number"
+
+
+def print_tasks(argv: Sequence[str], console: Console) -> None:
+    """Prints the table of environments."""
+    parse(make_parser("tasks", "List the environments and which of their features are supported."), argv)
+    Console(file=console.file, width=max(console.width, 100)).print(task_table())  # narrower, columns would be cut
+
+
+def print_configs(argv: Sequence[str], console: Console) -> None:
+    """Prints the name of every shipped configuration, and its first line."""
+    use = "for `diffsim fit --config NAME` and `diffsim compare NAME`"
+    parse(make_parser("configs", f"List the configurations that are shipped, {use}."), argv)
+    for path in (*sorted(CONFIGS.glob("*.yaml")), *sorted(CONFIGS.glob("compare/*.yaml"))):
+        first = path.read_text().splitlines()[0].removeprefix("#").strip()
+        name = str(path.relative_to(CONFIGS).with_suffix(""))
+        console.print(f"{name:<36} {first}", soft_wrap=True, markup=False, highlight=False)
 
 
 def task_table() -> Table:
