@@ -11,6 +11,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
+from diffsim.checks import require
 from diffsim.mdp import MDP
 from diffsim.tasks import GoalTask, Task, make
 from diffsim.wrappers import MDPWrapper
@@ -33,8 +34,8 @@ class VectorEnv(gymnasium.vector.VectorEnv):
             mdp: the process.
             max_episode_steps: steps after which an episode is truncated, >= 1; None for the MDP's own number.
         """
-        if max_episode_steps is not None and max_episode_steps < 1:
-            raise ValueError(f"max_episode_steps must be >= 1 or None, got {max_episode_steps}")
+        valid = max_episode_steps is None or max_episode_steps >= 1
+        require(valid, "max_episode_steps", ">= 1 or None", max_episode_steps)
         self.mdp = mdp
         self.num_envs = mdp.num_envs
         self.max_episode_steps = max_episode_steps or mdp.max_episode_steps
@@ -187,8 +188,7 @@ class Env(gymnasium.Env):
 
     def __init__(self, mdp: MDP) -> None:
         """Wraps an MDP with num_envs = 1. Gymnasium's TimeLimit counts the steps."""
-        if mdp.num_envs != 1:
-            raise ValueError(f"mdp.num_envs must be 1, got {mdp.num_envs}")
+        require(mdp.num_envs == 1, "mdp.num_envs", "1", mdp.num_envs)
         self._vector = vector_env(mdp, max_episode_steps=2**62)
         self.observation_space = self._vector.single_observation_space
         self.action_space = mdp.action_space

@@ -9,6 +9,8 @@ import gymnasium
 import torch
 from torch import Tensor
 
+from diffsim.checks import check_values
+
 
 class MDP(ABC):
     """N copies of one Markov decision process, as five stateless functions.
@@ -112,13 +114,8 @@ class Scenarios:
 
         Raises: ValueError if a count is out of range.
         """
-        for name, count, least in (
-            ("horizon", horizon, 1),
-            ("action_noise_size", action_noise_size, 0),
-            ("num_resets", num_resets, 1),
-        ):
-            if count < least:
-                raise ValueError(f"{name} must be >= {least}, got {count}")
+        check_values(">= 1", horizon=horizon, num_resets=num_resets)
+        check_values(">= 0", action_noise_size=action_noise_size)
 
         def noise(size: int) -> Tensor:
             shape = (horizon, mdp.num_envs, size)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from diffsim.checks import check_values
+
 
 @dataclass(frozen=True)
 class Data:
@@ -108,6 +110,10 @@ class Data:
         """The transitions of the episodes `chosen` [K]."""
         return self[torch.isin(self.episode, chosen)]
 
+    def without(self, left_out: Tensor) -> Data:
+        """The transitions of all episodes but `left_out` [K]."""
+        return self[~torch.isin(self.episode, left_out)]
+
     def split(self, share: float, generator: torch.Generator) -> tuple[Data, Data]:
         """Splits the data by whole episodes, because consecutive transitions are strongly correlated.
 
@@ -119,8 +125,7 @@ class Data:
         Raises: ValueError if the share is out of range, or there are fewer than two episodes.
         """
         validation = validation_episodes(self.episode, share, generator)
-        held = torch.isin(self.episode, validation)
-        return self[~held], self[held]
+        return self.without(validation), self.in_episodes(validation)
 
 
 def validation_episodes(episode: Tensor, share: float, generator: torch.Generator) -> Tensor:
@@ -128,8 +133,7 @@ def validation_episodes(episode: Tensor, share: float, generator: torch.Generato
 
     Raises: ValueError if the share is not in (0, 1), or there are fewer than two episodes.
     """
-    if not 0 < share < 1:
-        raise ValueError(f"validation_share must be in (0, 1), got {share}")
+    check_values("in (0, 1)", validation_share=share)
     names = episode.unique()
     if len(names) < 2:
         raise ValueError(

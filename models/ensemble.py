@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from diffsim.checks import check_choice, check_values
 from diffsim.models.statistics import Moments
 
 Noise = Literal["state", "constant", "none"]
@@ -52,11 +53,8 @@ def ensemble_mlp(
 
     Raises: ValueError if a size is below 1, or the activation is unknown.
     """
-    for name, size in (("num_members", num_members), *(("hidden_sizes", size) for size in hidden_sizes)):
-        if size < 1:
-            raise ValueError(f"{name} must be >= 1, got {size}")
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+    check_values(">= 1", num_members=num_members, hidden_sizes=min(hidden_sizes, default=1))
+    check_choice("activation", activation, ACTIVATIONS)
     sizes = [in_size, *hidden_sizes]
     layers: list[nn.Module] = []
     for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
@@ -121,8 +119,7 @@ class GaussianEnsemble(nn.Module):
         noise: Noise = "state",
     ) -> None:
         super().__init__()
-        if noise not in ("state", "constant", "none"):
-            raise ValueError(f"noise must be one of state, constant, none, got {noise!r}")
+        check_choice("noise", noise, get_args(Noise))
         self.num_members, self.in_size, self.out_size, self.noise = num_members, in_size, out_size, noise
         outputs = 2 * out_size if noise == "state" else out_size
         self.network = ensemble_mlp(num_members, in_size, hidden_sizes, outputs, activation)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Adam
 
+from diffsim.checks import check_values, require
 from diffsim.models.data import Data
 from diffsim.models.world_model import WorldModel
 
@@ -61,17 +62,10 @@ class ModelFit:
         bootstrap: bool = True,
         max_epochs: int = 200,
     ) -> None:
-        counts = {"horizon": horizon, "batch_size": batch_size, "patience": patience, "max_epochs": max_epochs}
-        for name, count in counts.items():
-            if count < 1:
-                raise ValueError(f"{name} must be >= 1, got {count}")
-        if not learning_rate > 0:
-            raise ValueError(f"learning_rate must be > 0, got {learning_rate}")
-        for name, number in {"weight_decay": weight_decay, "min_gain": min_gain}.items():
-            if not number >= 0:
-                raise ValueError(f"{name} must be >= 0, got {number}")
-        if model.memory_size and horizon < 2:
-            raise ValueError(f"horizon must be >= 2 for a model with a memory, got {horizon}")
+        check_values(">= 1", horizon=horizon, batch_size=batch_size, patience=patience, max_epochs=max_epochs)
+        check_values("> 0", learning_rate=learning_rate)
+        check_values(">= 0", weight_decay=weight_decay, min_gain=min_gain)
+        require(not model.memory_size or horizon >= 2, "horizon", ">= 2 for a model with a memory", horizon)
         like = next(model.parameters())
         self.model, self.generator = model, generator
         self.train, self.validation = train.to(like), validation.to(like)

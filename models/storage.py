@@ -45,8 +45,7 @@ class StoredData:
 
     def split(self) -> tuple[Data, Data]:
         """Training data and validation data."""
-        held = torch.isin(self.data.episode, self.validation)
-        return self.data[~held], self.data[held]
+        return self.data.without(self.validation), self.data.in_episodes(self.validation)
 
 
 def save_data(
@@ -84,7 +83,6 @@ def save_data(
 
     check_spaces(data, observation_space, action_space)
     validation = validation_episodes(data.episode, validation_share, torch.Generator().manual_seed(seed))
-    held = torch.isin(data.episode, validation)
     if folder.exists():
         raise FileExistsError(f"output must be a folder that does not exist yet, got {str(folder)!r}")
     folder = folder.resolve()  # Minari joins relative paths twice
@@ -100,7 +98,7 @@ def save_data(
                 "task": task,
                 "task_kwargs": task_kwargs or {},
                 "validation_episodes": [episodes_of(data).index(int(name)) for name in validation],
-                "statistics": Statistics.of(data[~held]).lists(),
+                "statistics": Statistics.of(data.without(validation)).lists(),
             }
         )
         storage.update_episodes(EpisodeBuffer(**arrays) for arrays in map(_episode, _by_episode(data)))
@@ -136,10 +134,10 @@ def load_data(folder: Path) -> StoredData:
         validation = torch.tensor(metadata.get("validation_episodes", []), dtype=torch.int64)
         if not len(validation):
             validation = validation_episodes(data.episode, 0.1, torch.Generator().manual_seed(0))
-        held = torch.isin(data.episode, validation)
-        if not held.any() or held.all():
+        sizes = len(data.without(validation)), len(data.in_episodes(validation))
+        if not all(sizes):
             raise ValueError(
-                f"each split must have >= 1 transition, got {(~held).sum()} for training, {held.sum()} for validation"
+                f"each split must have >= 1 transition, got {sizes[0]} for training, {sizes[1]} for validation"
             )
     except ValueError as error:
         raise DataError(f"{error}; in {str(path)!r}") from error

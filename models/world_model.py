@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from diffsim.checks import check_choice, require
 from diffsim.models.data import Data
 from diffsim.models.ensemble import GaussianEnsemble, Noise, by_member, ensemble_mlp
 from diffsim.models.known import REWARDS, TERMINATIONS, Reward, Termination
@@ -71,8 +72,7 @@ class WorldModel(nn.Module):
         termination_hidden_sizes: Sequence[int] = (64, 64),
     ) -> None:
         super().__init__()
-        if not 1 <= num_elites <= num_members:
-            raise ValueError(f"num_elites must be in 1, ..., num_members = {num_members}, got {num_elites}")
+        require(1 <= num_elites <= num_members, "num_elites", f"in 1, ..., num_members = {num_members}", num_elites)
         if memory_size < 0 or (memory_size and noise == "none"):
             raise ValueError(f"memory_size must be >= 0, and 0 without noise, got {memory_size} and noise {noise!r}")
         self.obs_size, self.action_size, self.num_members = obs_size, action_size, num_members
@@ -118,14 +118,10 @@ class WorldModel(nn.Module):
 
     def check(self, data: Data) -> None:
         """Raises ValueError if the observations or actions of `data` have other sizes than the model's."""
-        for name, size, got in (
-            ("obs", self.obs_size, data.obs.shape[-1]),
-            ("action", self.action_size, data.action.shape[-1]),
-        ):
-            if size != got:
-                raise ValueError(
-                    f"{name} must have size {size}, that of the model, got {got}: the data are of another task"
-                )
+        for name, size, values in (("obs", self.obs_size, data.obs), ("action", self.action_size, data.action)):
+            if size != (got := values.shape[-1]):
+                rule = f"must have size {size}, that of the model"
+                raise ValueError(f"{name} {rule}, got {got}: the data are of another task")
 
     def next_memory(self, obs: Tensor, action: Tensor, member: Tensor, memory: Tensor) -> Tensor:
         """Updates `memory` [N, M] by `obs` [N, O] and `action` [N, A]: [N, M]."""
@@ -266,6 +262,5 @@ def known_function(
     """
     if not isinstance(value, str):
         return value
-    if value != "learned" and value not in functions:
-        raise ValueError(f"{option} must be one of {', '.join(['learned', *functions])}, got {value!r}")
+    check_choice(option, value, ["learned", *functions])
     return functions.get(value)

@@ -60,12 +60,7 @@ class BoundedBox(Squash):
 class TanhBox(BoundedBox):
     """Squashes each number by tanh and scales it to the bounds of a Box.
 
-        action = center + half_width * tanh(x)
-
-    Args:
-        space: bounded one-dimensional Box [A].
-
-    Raises: TypeError if `space` is not a Box; ValueError if it is not a bounded vector.
+    action = center + half_width * tanh(x)
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -96,11 +91,6 @@ class ClipBox(BoundedBox):
         action = center + half_width * clip(x, -1, 1)
 
     This is the usual choice for policy gradients. The density of an action is taken before clipping.
-
-    Args:
-        space: bounded one-dimensional Box [A].
-
-    Raises: TypeError if `space` is not a Box; ValueError if it is not a bounded vector.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -147,7 +137,15 @@ class Indices(Squash):
         return action[..., 0] if self.single else action
 
 
-class OneHot(Squash):
+class Identity(Squash):
+    """Returns raw choices as they are."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns `x`."""
+        return x
+
+
+class OneHot(Identity):
     """The identity on concatenated one-hot vectors of one or several choices: [..., K_1 + ... + K_F].
 
     Args:
@@ -165,16 +163,12 @@ class OneHot(Squash):
         self.counts = self.choices.counts
         self.size = sum(self.counts)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns `x`."""
-        return x
-
     def indices(self, x: Tensor) -> Tensor:
         """The action of the largest entry of each vector of `x`: [...] for Discrete, [..., F] for MultiDiscrete."""
         return self.choices(torch.stack([part.argmax(-1) for part in x.split(self.counts, dim=-1)], dim=-1))
 
 
-class Bits(Squash):
+class Bits(Identity):
     """The identity on zeros and ones [..., A].
 
     Args:
@@ -190,7 +184,3 @@ class Bits(Squash):
         if len(space.shape) != 1:
             raise ValueError(f"action_space must have one axis, got shape {space.shape}")
         self.size = space.shape[0]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns `x`."""
-        return x

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diffsim.checks import require
 from diffsim.tasks.find import check_options, task_class
 from diffsim.tasks.official import official_env, on_c_mujoco
 from diffsim.tasks.task import Task
@@ -96,10 +97,8 @@ def check_task(
     Raises: as `diffsim.make`; ValueError if a number is out of range.
     """
     for name, value, least in (("num_envs", num_envs, 2), ("num_steps", num_steps, 1)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"{name} must be an int >= {least}, got {value!r}")
-    if tolerance is not None and not tolerance > 0:
-        raise ValueError(f"tolerance must be > 0 or None, got {tolerance}")
+        require(type(value) is int and value >= least, name, f"an int >= {least}", repr(value))
+    require(tolerance is None or tolerance > 0, "tolerance", "> 0 or None", tolerance)
     cls = task_class(task)
     check_options(task, cls, options)
     ours = cls(num_envs=num_envs, device=device, **options)
@@ -116,11 +115,13 @@ def check_task(
     if checks[-2].problems:
         return TaskReport(title, tuple(checks))
     last = sample.exact(num_steps - 1)
+    size = ours.mj_model.nq + ours.mj_model.nv  # of [qpos, qvel]; extras may be held constant
+    stepped, simulated = (lambda *pair, mdp=mdp: mdp.transition(*pair)[:, :size] for mdp in (exact, ours))
     checks += [
         _check_values(ours, exact, sample, tolerance),
-        _check_transition_gradient(ours, exact, sample, 10 * tolerance),
-        _check_gradient("gradient of reward", exact.reward, last, 10 * tolerance),
-        _check_gradient("gradient of observation", exact.observation, last[:1], 10 * tolerance),
+        _check_gradient("transition", stepped, last[:2], 10 * tolerance, differentiated=simulated, like=sample.state),
+        _check_gradient("reward", exact.reward, last, 10 * tolerance),
+        _check_gradient("observation", exact.observation, last[:1], 10 * tolerance),
         _check_episode(task, cls, options, seed, tolerance),
     ]
     return TaskReport(title, tuple(checks))
@@ -178,31 +179,29 @@ def _check_actions(task: Task) -> Check:
     return Check("action space", tuple(problems), f"{task.mj_model.nu} actions")
 
 
-def _check_shapes(task: Task, seed: int) -> Iterator[Check]:
+@torch.no_grad()
+def _check_shapes(task: Task, seed: int) -> list[Check]:
     """Reset states, and shapes and types of the functions at them."""
-    model, num_envs = task.mj_model, task.num_envs
+    model, num_envs, floating = task.mj_model, task.num_envs, task.dtype
     draws = [torch.Generator(task.device).manual_seed(seed) for _ in range(2)]
     qpos, qvel = task.reset_model(draws[0])
-    floating = task.dtype
-    parts = [("qpos of reset_model", qpos, (num_envs, model.nq), floating)]
-    parts += [("qvel of reset_model", qvel, (num_envs, model.nv), floating)]
-    problems = _shape_problems(parts)
+    problems = [
+        *_shape_problem("qpos of reset_model", qpos, (num_envs, model.nq), floating),
+        *_shape_problem("qvel of reset_model", qvel, (num_envs, model.nv), floating),
+    ]
     if problems:
-        yield Check("reset", tuple(problems))
-        return
-    with torch.no_grad():
-        state, again = task.state_at(qpos, qvel), task.initial(draws[1])
-        repeated = torch.equal(state, again)
-        action = torch.zeros(num_envs, model.nu, dtype=task.dtype, device=task.device)
-        obs, terminal = task.observation(state), task.terminal(state)
-        parts = [("extras", state[:, model.nq + model.nv :], (num_envs, task.num_extras), floating)]
-        parts += [("observation", obs, (num_envs, *task.observation_space.shape), floating)]
-        parts += [("reward", task.reward(state, action, state), (num_envs,), floating)]
-        parts += [("terminal", terminal, (num_envs,), torch.bool)]
-    yield Check("shapes and types", tuple(_shape_problems(parts)))
-    problems = []
-    if not repeated:
+        return [Check("reset", tuple(problems))]
+    state = task.state_at(qpos, qvel)
+    if not torch.equal(state, task.initial(draws[1])):
         problems.append("reset states must be the same for the same seed")
+    action = torch.zeros(num_envs, model.nu, dtype=floating, device=task.device)
+    obs, terminal, reward = task.observation(state), task.terminal(state), task.reward(state, action, state)
+    shapes = [
+        *_shape_problem("extras", state[:, model.nq + model.nv :], (num_envs, task.num_extras), floating),
+        *_shape_problem("observation", obs, (num_envs, *task.observation_space.shape), floating),
+        *_shape_problem("reward", reward, (num_envs,), floating),
+        *_shape_problem("terminal", terminal, (num_envs,), torch.bool),
+    ]
     for world in range(num_envs):
         row = obs[world].cpu().numpy().astype(task.observation_space.dtype)
         if not state[world].isfinite().all():
@@ -211,16 +210,13 @@ def _check_shapes(task: Task, seed: int) -> Iterator[Check]:
             problems.append(f"world {world}: observation must be in observation_space, got {row.tolist()}")
         elif terminal.shape == (num_envs,) and terminal[world]:
             problems.append(f"world {world}: the reset state is terminal")
-    yield Check("reset", tuple(problems[:MAX_PROBLEMS]))
+    return [Check("shapes and types", tuple(shapes)), Check("reset", tuple(problems[:MAX_PROBLEMS]))]
 
 
-def _shape_problems(parts: Sequence[tuple[str, Tensor, tuple[int, ...], torch.dtype]]) -> list[str]:
-    """One line for each tensor that has not the shape and type it should have."""
-    return [
-        f"{name} must be {dtype} of shape {shape}, got {value.dtype} of shape {tuple(value.shape)}"
-        for name, value, shape, dtype in parts
-        if tuple(value.shape) != shape or value.dtype != dtype
-    ]
+def _shape_problem(name: str, value: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Iterator[str]:
+    """A line if a tensor does not have the shape and type it should have."""
+    if tuple(value.shape) != shape or value.dtype != dtype:
+        yield f"{name} must be {dtype} of shape {shape}, got {value.dtype} of shape {tuple(value.shape)}"
 
 
 @torch.no_grad()
@@ -259,30 +255,34 @@ def _check_worlds(task: Task, sample: _Sample) -> Check:
 @torch.no_grad()
 def _check_values(ours: Task, exact: Task, sample: _Sample, tolerance: float) -> Check:
     """Values on the simulator and on C MuJoCo, from the same states."""
-    columns: dict[str, list[tuple[Tensor, Tensor]]] = {}
+    found, expected = [], []
     for time in range(len(sample.state)):
         state, action, _ = sample.exact(time)
-        reached = exact.transition(state, action)
-        expected = {name: f(state, action, reached) for name, f in _functions(exact).items() if name != "transition"}
-        found = {name: f(*sample.at(time)) for name, f in _functions(ours).items() if name != "transition"}
-        expected |= dict(zip(("qpos", "qvel", "extras"), exact.split(reached), strict=True))
-        found |= dict(zip(("qpos", "qvel", "extras"), ours.split(sample.next_state[time]), strict=True))
-        for name in ("qpos", "qvel", "extras", "observation", "reward", "terminal"):
-            columns.setdefault(name, []).append((found[name].cpu(), expected[name]))
-    problems, largest = [], 0.0
-    for name, pairs in columns.items():
-        error, line = _largest_of(pairs, tolerance)
-        largest = max(largest, error)
+        found.append(_values(ours, *sample.at(time)))
+        expected.append(_values(exact, state, action, exact.transition(state, action)))
+    largest, problems = _compare(found, expected, tolerance)
+    detail = f"largest difference {largest:.1e}, {tolerance:.0e} allowed"
+    return Check("values against C MuJoCo", tuple(problems), detail)
+
+
+def _values(task: Task, state: Tensor, action: Tensor, next_state: Tensor) -> dict[str, Tensor]:
+    """All values of a transition, on the CPU: [N, ...] each."""
+    values = dict(zip(("qpos", "qvel", "extras"), task.split(next_state), strict=True))
+    values |= {name: f(state, action, next_state) for name, f in _functions(task).items() if name != "transition"}
+    return {name: value.cpu() for name, value in values.items()}
+
+
+def _compare(
+    found: Sequence[dict[str, Tensor]], expected: Sequence[dict[str, Tensor]], tolerance: float
+) -> tuple[float, list[str]]:
+    """The largest of all differences, and a line for each name whose values differ; one dictionary for each step."""
+    errors, problems = [0.0], []
+    for name in found[0]:
+        ours, theirs = (torch.stack([values[name] for values in column]) for column in (found, expected))
+        error, line = _largest(ours, theirs, tolerance)
+        errors.append(error)
         problems += [f"{name} differs: {line}"] if line else []
-    return Check(
-        "values against C MuJoCo", tuple(problems), f"largest difference {largest:.1e}, {tolerance:.0e} allowed"
-    )
-
-
-def _largest_of(pairs: Sequence[tuple[Tensor, Tensor]], tolerance: float) -> tuple[float, str]:
-    """`_largest` of pairs of values [N, ...], one for each step."""
-    found, expected = (torch.stack(part) for part in zip(*pairs, strict=True))
-    return _largest(found, expected, tolerance)
+    return max(errors), problems
 
 
 def _largest(found: Tensor, expected: Tensor, tolerance: float) -> tuple[float, str]:
@@ -303,20 +303,6 @@ def _largest(found: Tensor, expected: Tensor, tolerance: float) -> tuple[float, 
     return largest, f"step {time}, world {world}, index {index}: {values}"
 
 
-def _check_transition_gradient(ours: Task, exact: Task, sample: _Sample, tolerance: float) -> Check:
-    """The simulator's gradient against differences of C MuJoCo, of [qpos, qvel]; extras may be held constant."""
-    size = ours.mj_model.nq + ours.mj_model.nv
-
-    def simulated(state: Tensor, action: Tensor) -> Tensor:
-        return ours.transition(state, action)[:, :size]
-
-    def stepped(state: Tensor, action: Tensor) -> Tensor:
-        return exact.transition(state, action)[:, :size]
-
-    name, inputs = "gradient of transition", sample.exact(len(sample.state) - 1)[:2]
-    return _check_gradient(name, stepped, inputs, tolerance, differentiated=simulated, like=sample.state)
-
-
 def _check_gradient(
     name: str,
     function: Callable[..., Tensor],
@@ -331,7 +317,7 @@ def _check_gradient(
     Points where the differences to both sides disagree are left out: a function has no derivative at a switch.
 
     Args:
-        name: of the check.
+        name: of the function.
         function: from tensors [N, ...] to [N] or [N, K], in float64.
         inputs: where to differentiate.
         tolerance: relative.
@@ -368,7 +354,7 @@ def _check_gradient(
                 f"{expected[world]:.6g} by finite differences ({int(wrong.sum())} of {len(wrong)} worlds)"
             )
     detail = f"{checked - left_out} points" + (f", {left_out} at switches left out" if left_out else "")
-    return Check(name, tuple(problems), detail)
+    return Check(f"gradient of {name}", tuple(problems), detail)
 
 
 @torch.no_grad()
@@ -379,21 +365,19 @@ def _check_episode(task: str | type[Task], cls: type[Task], options: dict, seed:
     env.action_space.seed(seed)
     data: Any = env.unwrapped.data  # pyright: ignore[reportAttributeAccessIssue]
     state = exact.state_at(*(torch.as_tensor(part.copy())[None] for part in (data.qpos, data.qvel)))
-    columns: dict[str, list[tuple[Tensor, Tensor]]] = {"observation": [], "reward": [], "terminal": []}
+    found, expected = [], []
     for _ in range(EPISODE_STEPS):
         action = env.action_space.sample()
         obs, reward, terminated, truncated, _ = env.step(action)
         inputs = (state, torch.as_tensor(action)[None].double())
         state = exact.transition(*inputs)
-        found = (gymnasium.spaces.flatten(env.observation_space, obs), reward, terminated)
-        expected = (exact.observation(state), exact.reward(*inputs, state), exact.terminal(state))
-        for column, value, other in zip(columns.values(), found, expected, strict=True):
-            column.append((torch.as_tensor(np.asarray(value)).reshape(1, -1), other.reshape(1, -1)))
+        values = {"observation": gymnasium.spaces.flatten(env.observation_space, obs)}
+        values |= {"reward": reward, "terminal": terminated}
+        found.append({name: torch.as_tensor(np.asarray(value)).reshape(1, -1) for name, value in values.items()})
+        expected.append({name: value.reshape(1, -1) for name, value in _values(exact, *inputs, state).items()})
         if terminated or truncated:
             break
     env.close()
-    problems = []
-    for name, pairs in columns.items():
-        line = _largest_of(pairs, tolerance)[1]
-        problems += [f"{name} differs: {line.replace('on the simulator', 'in the environment')}"] if line else []
-    return Check("evaluation environment", tuple(problems), f"{len(columns['reward'])} steps")
+    lines = _compare(found, expected, tolerance)[1]
+    problems = tuple(line.replace("on the simulator", "in the environment") for line in lines)
+    return Check("evaluation environment", problems, f"{len(found)} steps")
