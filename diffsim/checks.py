@@ -46,11 +46,11 @@ def check_count(name: str, value: Any, least: int = 1) -> None:
     check_value(name, value, f">= {least}")
 
 
-def check_shape(name: str, value: Any, shape: tuple[int, ...]) -> None:
-    """Raises ValueError unless a tensor, or None, has a shape."""
+def check_shape(name: str, value: Any, shape: tuple[int, ...], note: str = "") -> None:
+    """Raises ValueError unless a tensor, or None, has a shape; `note` follows the shape in the message."""
     got = None if value is None else tuple(value.shape)
     if got != shape:
-        raise ValueError(f"{name} must have shape {shape}, got {got}")
+        raise ValueError(f"{name} must have shape {shape}{note}, got {got}")
 
 
 def check_std(name: str, std: object) -> None:

@@ -8,6 +8,7 @@ import torch
 from gymnasium.spaces import Box
 from torch import Tensor
 
+from diffsim.checks import check_choice, check_shape, check_values
 from diffsim.mdp import MDP
 from diffsim.models.data import Data
 from diffsim.models.world_model import WorldModel
@@ -50,19 +51,11 @@ class LearnedMDP(MDP):
         starts: Literal["any", "episodes"] = "any",
         propagation: Literal["tsinf", "ts1"] = "tsinf",
     ) -> None:
-        for name, count in {"num_envs": num_envs, "max_episode_steps": max_episode_steps}.items():
-            if count < 1:
-                raise ValueError(f"{name} must be >= 1, got {count}")
-        options = (("starts", starts, ("any", "episodes")), ("propagation", propagation, ("tsinf", "ts1")))
-        for name, value, valid in options:
-            if value not in valid:
-                raise ValueError(f"{name} must be one of {', '.join(valid)}, got {value!r}")
-        for name, space, size in (
-            ("observation_space", observation_space, model.obs_size),
-            ("action_space", action_space, model.action_size),
-        ):
-            if space.shape != (size,):
-                raise ValueError(f"{name} must have shape ({size},), the model's, got {space.shape}")
+        check_values(">= 1", num_envs=num_envs, max_episode_steps=max_episode_steps)
+        check_choice("starts", starts, ("any", "episodes"))
+        check_choice("propagation", propagation, ("tsinf", "ts1"))
+        check_shape("observation_space", observation_space, (model.obs_size,), ", the model's")
+        check_shape("action_space", action_space, (model.action_size,), ", the model's")
         if model.memory_size and propagation == "ts1":
             raise ValueError(
                 "propagation must be tsinf for a model with a memory, which belongs to a member, got 'ts1'"
@@ -115,9 +108,8 @@ class LearnedMDP(MDP):
 
     def transition(self, state: Tensor, action: Tensor, noise: Tensor | None = None) -> Tensor:
         """One step. `noise` [N, W] is standard normal: w, then z, then the variable that draws the member."""
-        if self.noise_size and (noise is None or noise.shape != (len(state), self.noise_size)):
-            got = None if noise is None else list(noise.shape)
-            raise ValueError(f"noise must have shape {[len(state), self.noise_size]}, got {got}")
+        if self.noise_size:
+            check_shape("noise", noise, (len(state), self.noise_size))
         obs, member = state[:, : self.obs_size], self._member(state)
         if self.propagation == "ts1":
             assert noise is not None

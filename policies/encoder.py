@@ -9,6 +9,8 @@ import torch
 from gymnasium.spaces import Box, Space
 from torch import Tensor, nn
 
+from diffsim.checks import require
+
 CONVOLUTIONS = ((16, 8, 4), (32, 4, 2))
 """Channels, kernel size and stride of each layer in Mnih et al. (2016), "Asynchronous Methods", section 8."""
 
@@ -52,13 +54,12 @@ class ImageEncoder(nn.Module):
             *sides, channels = self.shape
         layers: list[nn.Module] = []
         for layer in convolutions:
-            if len(layer) != 3 or min(layer) < 1:
-                raise ValueError(f"convolutions must be [channels, kernel, stride] >= 1 for each layer, got {layer}")
+            valid = len(layer) == 3 and min(layer) >= 1
+            require(valid, "convolutions", "[channels, kernel, stride] >= 1 for each layer", layer)
             out, kernel, stride = layer
             if min(sides) < kernel:
-                raise ValueError(
-                    f"convolutions must fit an image of shape {self.shape}, got a kernel of {kernel} for {sides}"
-                )
+                got = f"a kernel of {kernel} for {sides}"
+                raise ValueError(f"convolutions must fit an image of shape {self.shape}, got {got}")
             layers += [_convolution(channels, out, kernel, stride), nn.ReLU()]
             channels, sides = out, [(side - kernel) // stride + 1 for side in sides]
         self.network = nn.Sequential(*layers)

@@ -155,8 +155,7 @@ class _Sample:
 
     def exact(self, time: int) -> tuple[Tensor, Tensor, Tensor]:
         """The transitions of one time step in float64, on the CPU."""
-        state, action, next_state = (part.double().cpu() for part in self.at(time))
-        return state, action, next_state
+        return self.state[time].double().cpu(), self.action[time].double().cpu(), self.next_state[time].double().cpu()
 
 
 def _functions(task: Task) -> dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]:
@@ -244,11 +243,8 @@ def _check_worlds(task: Task, sample: _Sample) -> Check:
     tolerance = 1e3 * torch.finfo(task.dtype).eps  # functions of vectors of other lengths differ in the last bits
     for name, function in _functions(task).items():
         alone, together = function(*sample.at(-1))[:half], function(*mixed)[:half]
-        line = _largest(alone[None], together[None], tolerance)[1]
-        if line:
-            problems.append(
-                f"{name} depends on other worlds: {line.replace('step 0, ', '')} with other worlds replaced"
-            )
+        if line := _largest(alone[None], together[None], tolerance)[1].removeprefix("step 0, "):
+            problems.append(f"{name} depends on other worlds: {line} with other worlds replaced")
     return Check("each world on its own", tuple(problems))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import ClassVar
 
 import torch
@@ -83,23 +84,18 @@ class ForwardTask(LocomotionTask):
 
 
 class HealthyTask(ForwardTask):
-    """Move forward along x without falling: the reward has a bonus for health, and an unhealthy state is terminal.
-
-    A subclass defines `healthy`.
-    """
+    """Move forward along x without falling: the reward has a bonus for health, and an unhealthy state is terminal."""
 
     healthy_reward: float = option("reward of being healthy.", default=1.0)
     terminate_when_unhealthy: bool = option("whether an unhealthy state ends the episode.", default=True)
-    healthy_z_range: tuple[float, float] = option(
-        "interval for the torso's height, m.", default=(-torch.inf, torch.inf)
-    )
+    healthy_z_range: tuple[float, float] = option("interval for the torso's height, m.", default=(-inf, inf))
 
     def gain(self, state: Tensor, next_state: Tensor) -> Tensor:
         """Weighted velocity, and the bonus for health: [N]."""
         return super().gain(state, next_state) + self.healthy_reward * self.healthy(next_state)
 
     def healthy(self, state: Tensor) -> Tensor:
-        """Whether the torso's height in qpos lies within its open interval: bool [N]."""
+        """Whether the torso's height, the third position, lies within its open interval: bool [N]."""
         return within(state[:, 2], self.healthy_z_range)
 
     def terminal(self, state: Tensor) -> Tensor:

@@ -53,13 +53,8 @@ class OfficialEnv(gymnasium.Env):
     Args:
         task: id or class.
         render_mode: "human", "rgb_array", "depth_array" or "rgbd_tuple".
-        width: of a picture, pixels.
-        height: of a picture, pixels.
-        camera_id: of the model, as for MujocoRenderer.
-        camera_name: of the model, as for MujocoRenderer.
-        default_camera_config: as for MujocoRenderer.
-        max_geom: as for MujocoRenderer.
-        visual_options: as for MujocoRenderer.
+        width, height: of a picture, pixels.
+        camera_id, camera_name, default_camera_config, max_geom, visual_options: as for Gymnasium's MujocoRenderer.
         **options: of the task.
 
     Raises: TypeError if an option is unknown.
@@ -94,16 +89,9 @@ class OfficialEnv(gymnasium.Env):
         self.metadata = {**self.metadata, "render_fps": max(1, round(1 / self.task.dt))}
         from gymnasium.envs.mujoco.mujoco_rendering import MujocoRenderer
 
+        camera = camera_id, camera_name, visual_options
         self.mujoco_renderer = MujocoRenderer(
-            self.model,
-            self.data,
-            default_camera_config,
-            width,
-            height,
-            max_geom,
-            camera_id,
-            camera_name,
-            visual_options,
+            self.model, self.data, default_camera_config, width, height, max_geom, *camera
         )
         self._generator: torch.Generator | None = None
         self._state: Tensor | None = None

@@ -18,7 +18,7 @@ from gymnasium.spaces import Box
 from torch import Tensor
 
 import diffsim.types
-from diffsim.checks import check_count, check_shape, check_std
+from diffsim.checks import check_count, check_shape, check_std, require
 from diffsim.compile.model import Model
 from diffsim.compile.unsupported import UnsupportedModelError
 from diffsim.engine.black_box_simulator import BlackBoxSimulator
@@ -134,14 +134,14 @@ class Task(_Configurable):
         """
         if not isinstance(std, Real | Sequence | np.ndarray) or isinstance(std, str):
             raise TypeError(f"process_noise must be a number or a sequence of numbers, got {std!r}")
-        values = [std] * self.mj_model.nv if isinstance(std, Real) else list(std)
-        if len(values) != self.mj_model.nv:
-            raise ValueError(f"process_noise must be one number or nv = {self.mj_model.nv} numbers, got {len(values)}")
+        nv = self.mj_model.nv
+        values = [std] * nv if isinstance(std, Real) else list(std)
+        require(len(values) == nv, "process_noise", f"one number or nv = {nv} numbers", len(values))
         for value in values:
             check_std("process_noise", value)
         noisy = any(values)
         self.process_noise = torch.tensor(values, dtype=self.dtype, device=self.device) if noisy else None
-        self.noise_size = self.mj_model.nv if noisy else 0
+        self.noise_size = nv if noisy else 0
 
     @property
     def state_size(self) -> int:
