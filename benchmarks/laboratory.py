@@ -13,10 +13,11 @@ from rich.console import Console
 
 from benchmarks.command import arguments_of, make_parser, page, parse, positive
 from diffsim.tasks import TASKS
+from diffsim.trainers.compare.page import markdown
 from diffsim.trainers.gradients.experiment import VALUE_SAMPLES
 from diffsim.trainers.gradients.gradients import describe, measure
 from diffsim.trainers.gradients.options import GradientOptions, build
-from diffsim.trainers.gradients.report import Results, draw, grids, markdown, verdicts, winners, write_csv
+from diffsim.trainers.gradients.report import Results, draw, grids, verdicts, winners, write_csv
 
 DEFAULT_TASKS = ["InvertedDoublePendulum-v5", "Hopper-v5", "HalfCheetah-v5"]
 
@@ -35,7 +36,7 @@ def report(options: GradientOptions, results: Results, minutes: float) -> str:
         "the value is fitted to are not in the costs. [Discussion](README.md).",
         f"![{options.task}]({options.task}.png)",
         "\n".join(f"* {line}" for line in verdicts(results)),
-        *map(markdown, (winners(results), *grids(results))),
+        markdown([winners(results), *grids(results)]).rstrip(),
         note=f" in {minutes:.0f} minutes",
     )
 

@@ -10,7 +10,7 @@ from diffsim.policies.policy import Policy
 from diffsim.trainers.cli import main
 from diffsim.trainers.experience.goals import make_official
 from diffsim.trainers.run.evaluation import OfficialEvaluation, keep_in_sight
-from diffsim.trainers.run.recorder import Recorder
+from diffsim.trainers.run.recorder import Budget, Recorder
 from diffsim.trainers.run.run_folder import RunFolder
 
 SPACES = Box(-np.inf, np.inf, (10,)), Box(-1.0, 1.0, (2,))
@@ -83,7 +83,7 @@ def test_budget_of_seconds_does_not_count_evaluations(tmp_path, monkeypatch):
 
 
 def test_recorder_subtracts_seconds_of_evaluations(tmp_path):
-    recorder = Recorder(RunFolder(tmp_path), 1, seconds=5.0)
+    recorder = Recorder(RunFolder(tmp_path), Budget(-1, seconds=5.0, evaluate_every=1))
     recorder.elapsed = lambda: 10.0
 
     class Trainer:

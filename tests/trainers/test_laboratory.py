@@ -178,7 +178,7 @@ def results(pathwise_noise, seconds=1.0):
 
 def test_winners_and_verdicts_by_hand():
     found = results((0.5, 3.0))
-    assert winners(found).lines == [
+    assert winners(found).rows == [
         ["equal env steps", PATHWISE, "GPOMDP, value"],
         ["equal time", PATHWISE, "GPOMDP, value"],
     ]
@@ -186,8 +186,8 @@ def test_winners_and_verdicts_by_hand():
     assert "at no horizon up to 16" in verdicts(results((0.5, 0.5)))[0]
     # A pathwise sample takes four times as long: in the same time, the likelihood ratio has a quarter of the noise.
     slow = results((0.5, 0.5), seconds=4.0)
-    assert winners(slow).lines[0][1:] == [PATHWISE, PATHWISE]
-    assert winners(slow).lines[1][1:] == ["GPOMDP, value", "GPOMDP, value"]
+    assert winners(slow).rows[0][1:] == [PATHWISE, PATHWISE]
+    assert winners(slow).rows[1][1:] == ["GPOMDP, value", "GPOMDP, value"]
 
 
 def test_with_noise_keeps_the_mean_of_a_deterministic_policy():
@@ -212,7 +212,7 @@ def test_the_command_prints_tables_and_writes_files(tmp_path, capsys):
     words = ["--task", "Reacher-v5", *SMALL, "--horizons", "1,3", "--seeds", "0,5", "--window", 2]
     assert diffsim(*words, "--output", tmp_path / "out") == 0
     printed = capsys.readouterr().out
-    for word in ("variance", "bias", "cosine", "milliseconds", "env steps", "At equal time", *ESTIMATORS):
+    for word in ("Variance", "Bias", "Cosine", "Milliseconds", "Env steps", "At equal time", *ESTIMATORS):
         assert word in printed, word
     with (tmp_path / "out" / "gradients.csv").open() as file:
         rows = list(csv.DictReader(file))

@@ -61,7 +61,7 @@ class Grid:
     """A table. Columns from `words` on are text, those before it are numbers.
 
     Attributes:
-        title: caption of the table.
+        title: caption of the table; none if it is empty.
         header: one cell per column.
         rows: rows of cells.
         words: index of the first column of text; None if there is none.
@@ -115,7 +115,8 @@ def _markdown(block: Block) -> str:
         case Grid(title, header, rows, words):
             rule = ["---" if i == 0 or (words is not None and i >= words) else "---:" for i in range(len(header))]
             lines = [header, rule, *([_cell_markdown(cell) for cell in row] for row in rows)]
-            return f"**{title}**\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
+            caption = f"**{title}**\n\n" if title else ""
+            return caption + "\n".join(f"| {' | '.join(line)} |" for line in lines)
         case Pictures(shown):
             return "\n".join(f"![{words}]({path.name})" for path, words in shown)
         case Code(title, text):

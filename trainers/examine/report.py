@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -14,6 +16,7 @@ from diffsim.mdp import MDP
 from diffsim.models import Data, LearnedMDP, WorldModel
 from diffsim.policies import GaussianMLP, Policy
 from diffsim.tasks import find_task
+from diffsim.trainers.compare.page import Block, Grid, Heading, Pictures, Text, markdown
 from diffsim.trainers.errors import option_errors
 from diffsim.trainers.examine.diagnostics import (
     Alignment,
@@ -34,6 +37,9 @@ from diffsim.trainers.run.collect_command import trained_policy
 WINDOWS = 512
 POINTS = 500
 """Largest number of points in a scatter plot."""
+ALIGNMENT = """Same policy, start states and action noise, and the same reward if the model's is a known function; nan \
+where the simulator's reward has no gradient. The floor is the cosine between the gradients of two halves of the \
+simulator's roll-outs: the effect of sampling."""
 
 
 @dataclass(frozen=True)
@@ -176,90 +182,66 @@ def write_page(
     examined: ExaminedModel, growth: Growth, calibrated: Calibration | None, alignment: Alignment | None
 ) -> str:
     """The page, in Markdown."""
-    lines = [
-        f"# Model of {examined.stored.task or 'unnamed data'}",
-        "",
-        f"{len(examined.validation):,} validation transitions; elites {examined.model.elites.tolist()} of "
-        f"{examined.model.num_members} members.",
-        "",
-        "## Open-loop error",
-        "",
-        *growth_lines(growth),
-        "",
-        "## One step",
-        "",
-        "![Predicted against true](model_scatter.png)",
-        "",
-        "## Calibration",
-        "",
-        *calibration_lines(calibrated),
-        "",
-        "## The policy gradient through the model and through the simulator",
-        "",
-        *alignment_lines(alignment),
-        "",
+    elites = f"elites {examined.model.elites.tolist()}"
+    blocks: list[Block] = [
+        Heading(f"Model of {examined.stored.task or 'unnamed data'}", 1),
+        Text(f"{len(examined.validation):,} validation transitions; {elites} of {examined.model.num_members} members."),
+        Heading("Open-loop error"),
+        *growth_blocks(growth),
+        Heading("One step"),
+        figure_block("model_scatter.png", "Predicted against true"),
+        Heading("Calibration"),
+        *calibration_blocks(calibrated),
+        Heading("The policy gradient through the model and through the simulator"),
+        *alignment_blocks(alignment),
     ]
-    return "\n".join(lines)
+    return markdown(blocks)
 
 
-def growth_lines(growth: Growth) -> list[str]:
+def figure_block(name: str, words: str) -> Block:
+    """One figure beside the page."""
+    return Pictures([(Path(name), words)])
+
+
+def lines(numbers: Mapping[str, Iterable[Any]], form: str) -> list[list[str]]:
+    """Rows of a table: their names, and their numbers formatted by `form`."""
+    return [[name, *(format(float(number), form) for number in row)] for name, row in numbers.items()]
+
+
+def growth_blocks(growth: Growth) -> list[Block]:
     """The section on open-loop errors."""
     steps = doubling(len(growth.error))
+    names = ("mean of the elites", "best elite", "worst elite", "no change")
+    curves = {name: curve[torch.tensor(steps) - 1] for name, curve in zip(names, growth[:4], strict=True)}
     return [
-        f"Rms error over {growth.windows} windows, in standard deviations of the observations.",
-        "",
-        *table(
-            ["steps", *map(str, steps)],
-            ["mean of the elites", *(f"{growth.error[step - 1]:.2e}" for step in steps)],
-            ["best elite", *(f"{growth.low[step - 1]:.2e}" for step in steps)],
-            ["worst elite", *(f"{growth.high[step - 1]:.2e}" for step in steps)],
-            ["no change", *(f"{growth.no_change[step - 1]:.2e}" for step in steps)],
-        ),
-        "",
-        "![Open-loop error](model_errors.png)",
+        Text(f"Rms error over {growth.windows} windows, in standard deviations of the observations."),
+        Grid("", ["steps", *map(str, steps)], lines(curves, ".2e")),
+        figure_block("model_errors.png", "Open-loop error"),
     ]
 
 
-def calibration_lines(calibrated: Calibration | None) -> list[str]:
+def calibration_blocks(calibrated: Calibration | None) -> list[Block]:
     """The section on calibration."""
     if calibrated is None:
-        return ["The dynamics have no noise, so there is nothing to calibrate."]
+        return [Text("The dynamics have no noise, so there is nothing to calibrate.")]
     chosen = [i for i, level in enumerate(calibrated.level.tolist()) if round(level, 2) in (0.5, 0.8, 0.9, 0.95)]
-    found = calibrated.coverage.mean(1)
+    nominal, measured = calibrated.level[chosen], calibrated.coverage.mean(1)[chosen]
+    header = lines({"nominal coverage": nominal}, ".2f")[0]
+    likelihood = f"Negative log-likelihood {calibrated.nll:.4f} nats per step"
     return [
-        f"Negative log-likelihood {calibrated.nll:.4f} nats per step; expected calibration error "
-        f"{calibrated.expected_error:.4f}.",
-        "",
-        *table(
-            ["nominal coverage", *(f"{calibrated.level[i]:.2f}" for i in chosen)],
-            ["measured, mean over dimensions", *(f"{found[i]:.3f}" for i in chosen)],
-        ),
-        "",
-        "![Calibration](model_calibration.png)",
+        Text(f"{likelihood}; expected calibration error {calibrated.expected_error:.4f}."),
+        Grid("", header, lines({"measured, mean over dimensions": measured}, ".3f")),
+        figure_block("model_calibration.png", "Calibration"),
     ]
 
 
-def alignment_lines(alignment: Alignment | None) -> list[str]:
+def alignment_blocks(found: Alignment | None) -> list[Block]:
     """The section on policy gradients."""
-    if alignment is None:
-        return ["There is no simulator of this task to compare with."]
+    if found is None:
+        return [Text("There is no simulator of this task to compare with.")]
+    cosines, ratio = {"cosine": found.cosine, "floor": found.floor}, {"norm, model / simulator": found.ratio}
     return [
-        "Same policy, start states and action noise, and the same reward if the model's is a known function; nan where "
-        "the simulator's reward has no gradient. The floor is the cosine between the gradients of two halves of the "
-        "simulator's roll-outs: the effect of sampling.",
-        "",
-        *table(
-            ["horizon", *map(str, alignment.horizon)],
-            ["cosine", *(f"{value:.3f}" for value in alignment.cosine)],
-            ["floor", *(f"{value:.3f}" for value in alignment.floor)],
-            ["norm, model / simulator", *(f"{value:.3g}" for value in alignment.ratio)],
-        ),
-        "",
-        "![Gradients](model_gradients.png)",
+        Text(ALIGNMENT),
+        Grid("", ["horizon", *map(str, found.horizon)], lines(cosines, ".3f") + lines(ratio, ".3g")),
+        figure_block("model_gradients.png", "Gradients"),
     ]
-
-
-def table(head: list[str], *rows: list[str]) -> list[str]:
-    """The lines of a Markdown table."""
-    rule = ["---", *["---:"] * (len(head) - 1)]
-    return [f"| {' | '.join(cells)} |" for cells in (head, rule, *rows)]

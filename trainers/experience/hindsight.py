@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from diffsim.checks import check_values, require
+from diffsim.checks import check_choice, check_values, require
 from diffsim.trainers.experience.episode_index import StepIndex
 from diffsim.trainers.experience.goals import Goals, find_goals
 from diffsim.trainers.experience.replay_batch import ReplayBatch
@@ -47,8 +47,7 @@ class HindsightReplay(ReplayBuffer):
         self, goals: Goals, goal_strategy: Strategy = "future", relabel_fraction: float = 0.8, *args: Any, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
-        valid = get_args(Strategy)
-        require(goal_strategy in valid, "goal_strategy", f"one of {', '.join(valid)}", repr(goal_strategy))
+        check_choice("goal_strategy", goal_strategy, get_args(Strategy))
         check_values("in [0, 1]", relabel_fraction=relabel_fraction)
         require(self.num_steps == 1, "num_steps", "1 with a goal_strategy", self.num_steps)
         self.goals, self.goal_strategy, self.relabel_fraction = goals, goal_strategy, relabel_fraction

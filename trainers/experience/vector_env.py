@@ -42,6 +42,20 @@ class ResumableEnv(VectorWrapper):
         """Converts observations of the wrapped environment to vectors: [N, O]."""
         return flat(self.env.single_observation_space, obs)
 
+    def reset(
+        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Starts new episodes, in all copies or in those of options["reset_mask"], bool [N]."""
+        obs, info = self.env.reset(seed=seed, options=options)  # pyright: ignore[reportArgumentType]
+        self.obs = self.flat(obs)
+        return self.obs, info
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Steps every copy."""
+        obs, *rest = self.env.step(actions)
+        self.obs = self.flat(obs)
+        return self.obs, *rest  # pyright: ignore[reportReturnType]
+
     @abstractmethod
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Everything that the next steps depend on, as tensors."""
@@ -98,7 +112,7 @@ class ReplayedEnv(ResumableEnv):
         """Steps every copy, and records the actions [N, ...]."""
         self.actions.append(np.array(actions))
         self.age = self.age + 1
-        return self._advance(actions)
+        return super().step(actions)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Episode numbers, ages, the actions of all current episodes, and the present observations."""
@@ -117,7 +131,7 @@ class ReplayedEnv(ResumableEnv):
         begins = len(self.actions) - self.age
         self._start(np.ones(self.num_envs, dtype=bool))
         for time, actions in enumerate(self.actions):
-            _, _, terminated, truncated, _ = self._advance(actions)
+            _, _, terminated, truncated, _ = super().step(actions)
             # Copies whose episode began later are stepped too, and reset when it begins.
             restarted = (begins > time) & (terminated | truncated) | (begins == time + 1)
             if restarted.any():
@@ -133,14 +147,7 @@ class ReplayedEnv(ResumableEnv):
         seeds: list[int | None] = [None] * self.num_envs
         for n in np.flatnonzero(mask):
             seeds[n] = episode_seed(self.seed, int(n), int(self.episode[n]))
-        obs, info = self.env.reset(seed=seeds, options={"reset_mask": mask.copy()})  # pyright: ignore[reportArgumentType]
-        self.obs = self.flat(obs)
-        return self.obs, info
-
-    def _advance(self, actions: np.ndarray) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        obs, *rest = self.env.step(actions)
-        self.obs = self.flat(obs)
-        return self.obs, *rest  # pyright: ignore[reportReturnType]
+        return super().reset(seed=seeds, options={"reset_mask": mask.copy()})
 
 
 class SimulatedEnv(ResumableEnv):
@@ -155,21 +162,6 @@ class SimulatedEnv(ResumableEnv):
         super().__init__(env)
         self.simulated = env
         self.reset(seed=seed)
-
-    def reset(
-        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Starts new episodes, in all copies or in those of options["reset_mask"], bool [N]."""
-        assert not isinstance(seed, list)
-        obs, info = self.simulated.reset(seed=seed, options=options)
-        self.obs = self.flat(obs)
-        return self.obs, info
-
-    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Steps every copy."""
-        obs, *rest = self.simulated.step(actions)
-        self.obs = self.flat(obs)
-        return self.obs, *rest  # pyright: ignore[reportReturnType]
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """State of the wrapped environment."""

@@ -6,7 +6,6 @@ import csv
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,6 +13,7 @@ from matplotlib.figure import Figure
 from rich.box import SIMPLE
 from rich.table import Table
 
+from diffsim.trainers.compare.page import Grid
 from diffsim.trainers.gradients.experiment import (
     COMMON,
     ESTIMATORS,
@@ -36,20 +36,6 @@ COLORS = {
     **dict(zip((MIXTURE, TOTAL_PROPAGATION), ("#2f8f5b", "#7bc96f"), strict=True)),
     **dict(zip((COMMON, INDEPENDENT), ("#8a8a8a", "#c4c4c4"), strict=True)),
 }
-
-
-class Grid(NamedTuple):
-    """A table of estimators by horizons.
-
-    Attributes:
-        title: title of the table.
-        horizons: column headings.
-        lines: name and cells of each row.
-    """
-
-    title: str
-    horizons: list[int]
-    lines: list[list[str]]
 
 
 class Results:
@@ -87,22 +73,24 @@ def grids(results: Results) -> list[Grid]:
     """The tables: variance, bias, cosine, error, seconds and env steps, medians over the seeds."""
     n = results.num_envs
     shown = {
-        "variance of one sample, E|g - Eg|²": lambda row: _short(row.comparison.variance),
-        "bias over |g|; < if below the noise floor": _bias,
-        f"cosine of the mean of {n} samples with the gradient": lambda row: f"{row.comparison.cosine:.2f}",
-        f"squared error of {n} samples over |g|²": lambda row: _short(row.comparison.error()),
-        "milliseconds per sample": lambda row: f"{1000 * row.seconds:.2f}",
-        "env steps per sample": lambda row: f"{row.env_steps:.0f}",
+        "Variance of one sample, E|g - Eg|²": lambda row: _short(row.comparison.variance),
+        "Bias over |g|; < if below the noise floor": _bias,
+        f"Cosine of the mean of {n} samples with the gradient": lambda row: f"{row.comparison.cosine:.2f}",
+        f"Squared error of {n} samples over |g|²": lambda row: _short(row.comparison.error()),
+        "Milliseconds per sample": lambda row: f"{1000 * row.seconds:.2f}",
+        "Env steps per sample": lambda row: f"{row.env_steps:.0f}",
     }
     medians = _median_rows(results)
-    return [
-        Grid(
-            title,
-            results.horizons,
-            [[name, *(cell(medians[name, horizon]) for horizon in results.horizons)] for name in ESTIMATORS],
-        )
+    rows = {
+        title: [[name, *(cell(medians[name, horizon]) for horizon in results.horizons)] for name in ESTIMATORS]
         for title, cell in shown.items()
-    ]
+    }
+    return [Grid(title, header(results), cells) for title, cells in rows.items()]
+
+
+def header(results: Results) -> list[str]:
+    """Column headings of a table by horizon."""
+    return ["horizon", *map(str, results.horizons)]
 
 
 def winners(results: Results) -> Grid:
@@ -117,7 +105,7 @@ def winners(results: Results) -> Grid:
                 candidates.pop(WINDOWS, None)  # the same as pathwise
             best.append(min(candidates, key=lambda name: candidates[name]) if candidates else "-")
         lines.append([label, *best])
-    return Grid("least squared error", results.horizons, lines)
+    return Grid("Least squared error", header(results), lines)
 
 
 def verdicts(results: Results) -> list[str]:
@@ -140,18 +128,11 @@ def verdicts(results: Results) -> list[str]:
 def rich_table(grid: Grid) -> Table:
     """A grid as a table for the terminal."""
     table = Table(title=grid.title, box=SIMPLE, padding=(0, 1, 0, 0))
-    table.add_column("horizon", no_wrap=True)
-    for horizon in grid.horizons:
-        table.add_column(str(horizon), justify="right")
-    for line in grid.lines:
-        table.add_row(*line)
+    for i, words in enumerate(grid.header):
+        table.add_column(words, no_wrap=i == 0, justify="right" if i else "left")
+    for cells in grid.rows:
+        table.add_row(*map(str, cells))
     return table
-
-
-def markdown(grid: Grid) -> str:
-    """A grid as a Markdown table."""
-    lines = [["horizon", *map(str, grid.horizons)], ["---", *["---:"] * len(grid.horizons)], *grid.lines]
-    return f"**{grid.title[0].upper()}{grid.title[1:]}**\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def write_csv(results: Results, path: Path) -> None:

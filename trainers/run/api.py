@@ -12,6 +12,7 @@ import yaml
 from numpy.typing import ArrayLike
 from rich.console import Console
 
+from diffsim.checks import check_values
 from diffsim.policies import Policy
 from diffsim.trainers.algorithm import Algorithm
 from diffsim.trainers.errors import OptionError
@@ -57,12 +58,8 @@ def fit(
     Raises: ValueError if no budget is given, one is out of range, or the folder exists and `resume` is false;
         CheckpointError if the checkpoint cannot be used; NonFiniteError from training.
     """
-    counts = {"iterations": iterations, "env_steps": env_steps, "evaluate_every": evaluate_every}
-    for name, count in counts.items():
-        if count is not None and count < 1:
-            raise ValueError(f"{name} must be >= 1, got {count}")
-    if seconds is not None and not seconds > 0:
-        raise ValueError(f"seconds must be > 0, got {seconds}")
+    check_values(">= 1", iterations=iterations, env_steps=env_steps, evaluate_every=evaluate_every)
+    check_values("> 0", seconds=seconds)
     if iterations is None and env_steps is None and seconds is None:
         raise ValueError("one of iterations, env_steps and seconds must be given, got none")
     run = RunFolder(Path(folder))

@@ -65,13 +65,8 @@ def fit_command(argv: Sequence[str], console: Console) -> RunFolder:
 
 def budget(options: RunOptions) -> Budget:
     """The budget of training, and the interval of evaluations."""
-    return Budget(
-        options.max_iterations,
-        options.env_steps,
-        options.seconds,
-        options.evaluate_every,
-        options.evaluate_every_steps,
-    )
+    every = options.evaluate_every, options.evaluate_every_steps
+    return Budget(options.max_iterations, options.env_steps, options.seconds, *every)
 
 
 def train_other_rank(algorithm: Algorithm, options: RunOptions, checkpoint: Path | None) -> RunFolder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
@@ -17,6 +18,26 @@ from diffsim.trainers.run.ranks import any_rank
 from diffsim.trainers.run.run_folder import RunFolder
 
 
+@dataclass(frozen=True)
+class Budget:
+    """When training ends, and how often it is evaluated and saved.
+
+    Attributes:
+        iterations: number of iterations; -1 for any number.
+        env_steps: training ends with the first iteration that reaches this number; None for no such end.
+        seconds: training ends with the first iteration that ends after this time, not counting evaluations; None for
+            no such end.
+        evaluate_every: iterations between evaluations, each followed by a checkpoint.
+        evaluate_every_steps: env steps between evaluations; None to use `evaluate_every`.
+    """
+
+    iterations: int
+    env_steps: int | None = None
+    seconds: float | None = None
+    evaluate_every: int = 20
+    evaluate_every_steps: int | None = None
+
+
 class Recorder(Callback):
     """Writes metrics after every iteration, and a checkpoint after every evaluation and at the end.
 
@@ -25,23 +46,11 @@ class Recorder(Callback):
 
     Args:
         folder: the run folder.
-        save_every: iterations between checkpoints, if `evaluate_every_steps` is None.
-        env_steps: training ends after this number of env steps; None for no such end.
-        seconds: training ends after this number of seconds, not counting evaluations; None for no such end.
-        evaluate_every_steps: env steps between evaluations and checkpoints; None to use `save_every`.
+        budget: when training ends, and when checkpoints are saved.
     """
 
-    def __init__(
-        self,
-        folder: RunFolder,
-        save_every: int,
-        env_steps: int | None = None,
-        seconds: float | None = None,
-        evaluate_every_steps: int | None = None,
-    ) -> None:
-        self.folder, self.save_every, self.evaluate_every_steps = folder, save_every, evaluate_every_steps
-        self.env_steps = float("inf") if env_steps is None else env_steps
-        self.seconds = float("inf") if seconds is None else seconds
+    def __init__(self, folder: RunFolder, budget: Budget) -> None:
+        self.folder, self.budget = folder, budget
         self.stopped_early = False
         self.stop_requested = False
         self.seconds_before = self.eval_seconds = 0.0
@@ -49,7 +58,7 @@ class Recorder(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keeps the rows up to the checkpoint, and starts the clock.
 
-        With `evaluate_every_steps` it also evaluates, so that learning curves start at 0 env steps.
+        With `evaluate_every_steps`, it also evaluates, so that learning curves start at 0 env steps.
         """
         training = training_of(pl_module)
         rows = [row for row in self.folder.read_metrics() if row["iteration"] <= training.iteration]
@@ -58,7 +67,7 @@ class Recorder(Callback):
             rows[-1].get(name, 0.0) if rows else 0.0 for name in ("seconds", "eval_seconds")
         )
         self.started = time.perf_counter()
-        if self.evaluate_every_steps is not None and training.iteration == 0 and not rows:
+        if self.budget.evaluate_every_steps is not None and training.iteration == 0 and not rows:
             self.on_validation_start(trainer, pl_module)
             metrics = {f"eval/{name}": value for name, value in training.evaluate().items()}
             self.on_validation_end(trainer, pl_module)
@@ -73,8 +82,8 @@ class Recorder(Callback):
         stop_requested = any_rank(self.stop_requested)
         self.stopped_early = stop_requested and not complete
         trainer.should_stop = trainer.should_stop or stop_requested or complete
-        every = self.evaluate_every_steps
-        due = training.iteration % self.save_every == 0 if every is None else training.crossed(every)
+        every = self.budget.evaluate_every_steps
+        due = training.iteration % self.budget.evaluate_every == 0 if every is None else training.crossed(every)
         if trainer.should_stop or due:
             self.folder.save_checkpoint(trainer)
 
@@ -101,8 +110,10 @@ class Recorder(Callback):
 
     def complete(self, trainer: Trainer, training: Training) -> bool:
         """Whether the budget of iterations, env steps or seconds is spent."""
-        spent = training.env_steps >= self.env_steps or self.elapsed() - self.eval_seconds >= self.seconds
-        return any_rank(spent or training.iteration == trainer.max_epochs)
+        env_steps, seconds = self.budget.env_steps, self.budget.seconds
+        spent = env_steps is not None and training.env_steps >= env_steps
+        late = seconds is not None and self.elapsed() - self.eval_seconds >= seconds
+        return any_rank(spent or late or training.iteration == trainer.max_epochs)
 
     def __enter__(self) -> Recorder:
         """Installs a handler: the first Ctrl-C ends training after the current iteration."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,27 +14,8 @@ from rich.console import Console
 
 from diffsim.trainers.algorithm import Training
 from diffsim.trainers.run.lightning_training import LightningTraining
-from diffsim.trainers.run.recorder import Recorder, ReturnBar
+from diffsim.trainers.run.recorder import Budget, Recorder, ReturnBar
 from diffsim.trainers.run.run_folder import RunFolder
-
-
-@dataclass(frozen=True)
-class Budget:
-    """When training ends, and how often it is evaluated and saved.
-
-    Attributes:
-        iterations: number of iterations; -1 for any number.
-        env_steps: training ends with the first iteration that reaches this number; None for no such end.
-        seconds: training ends with the first iteration that ends after this time; None for no such end.
-        evaluate_every: iterations between evaluations, each followed by a checkpoint.
-        evaluate_every_steps: env steps between evaluations; None to use `evaluate_every`.
-    """
-
-    iterations: int
-    env_steps: int | None = None
-    seconds: float | None = None
-    evaluate_every: int = 20
-    evaluate_every_steps: int | None = None
 
 
 def train(
@@ -49,8 +29,7 @@ def train(
     """Trains until the budget is spent, one Lightning epoch per iteration, from a checkpoint if there is one."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     training.set_folder(folder.checkpoint.parent)
-    every_steps = budget.evaluate_every_steps
-    recorder = Recorder(folder, budget.evaluate_every, budget.env_steps, budget.seconds, every_steps)
+    every_steps, recorder = budget.evaluate_every_steps, Recorder(folder, budget)
     with warnings.catch_warnings(), recorder:
         warnings.filterwarnings("ignore", module="lightning")
         every = budget.evaluate_every if every_steps is None else 1  # LightningTraining decides when
