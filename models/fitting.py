@@ -141,14 +141,8 @@ class ModelFit:
 
     def state_dict(self) -> dict[str, Any]:
         """The state of the fit, except for the model's weights and the generator."""
-        return {
-            "optimizer": self.optimizer.state_dict(),
-            "best": self.best,
-            "best_loss": self.best_loss,
-            "waited": self.waited,
-            "epoch_count": self.epoch_count,
-            "starts": self.starts,
-        }
+        names = ("best", "best_loss", "waited", "epoch_count", "starts")
+        return {"optimizer": self.optimizer.state_dict(), **{name: getattr(self, name) for name in names}}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Restores what `state_dict` returned."""

@@ -37,14 +37,8 @@ def gumbel_softmax(log_probs: Tensor, noise: Tensor, temperature: float | Tensor
 
 
 def straight_through_gumbel(log_probs: Tensor, noise: Tensor, temperature: float | Tensor) -> Tensor:
-    """Samples a one-hot choice; its gradient is that of `gumbel_softmax` for the same noise.
+    """Samples a one-hot choice [..., K]; its gradient is that of `gumbel_softmax` for the same arguments.
 
-    Args:
-        log_probs: log probabilities, up to a constant, [..., K].
-        noise: [..., K].
-        temperature: of the relaxed choice, above 0.
-
-    Returns: one-hot vectors, [..., K].
     Source: Jang, Gu & Poole (2017), section 2.2.
     """
     relaxed = gumbel_softmax(log_probs, noise, temperature)
@@ -52,28 +46,20 @@ def straight_through_gumbel(log_probs: Tensor, noise: Tensor, temperature: float
 
 
 def straight_through(log_probs: Tensor, noise: Tensor) -> Tensor:
-    """Samples a one-hot choice; its gradient is that of the probabilities, unbiased for linear objectives.
+    """Samples a one-hot choice [..., K]; its gradient is that of the probabilities, unbiased for linear objectives.
 
-    Args:
-        log_probs: normalised log probabilities, [..., K].
-        noise: [..., K].
+    `log_probs` [..., K] are normalised.
 
-    Returns: one-hot vectors, [..., K].
     Source: Bengio, Léonard & Courville (2013), "Estimating or Propagating Gradients Through Stochastic Neurons".
     """
     return with_gradient_of(log_probs.exp(), one_hot_argmax(log_probs + gumbel(noise)))
 
 
 def straight_through_bernoulli(logits: Tensor, noise: Tensor) -> Tensor:
-    """Samples bits; their gradient is that of their probabilities.
+    """Samples bits [..., B] from log odds [..., B]; their gradient is that of their probabilities.
 
         b = 1 where Phi(z) < sigmoid(logit), else 0;    db / dlogit := d sigmoid / dlogit
 
-    Args:
-        logits: log odds of a 1, [..., B].
-        noise: [..., B].
-
-    Returns: zeros and ones, [..., B].
     Source: Bengio, Léonard & Courville (2013).
     """
     probs = logits.sigmoid()
