@@ -38,18 +38,7 @@ import numpy as np
 
 from benchmarks.command import make_parser, page, paragraphs, parse, positive, spread, table
 from benchmarks.published import published
-from benchmarks.runs import (
-    EPISODES,
-    FIRST_EPISODE,
-    call,
-    config_file,
-    grouped,
-    measured,
-    read_rows,
-    train,
-    two_digits,
-    write_rows,
-)
+from benchmarks.runs import call, config_file, grouped, measured, read_rows, train, two_digits, write_rows
 from diffsim.trainers.run.run_folder import RunFolder
 
 TASKS = ("HalfCheetah-v5", "Hopper-v5", "Walker2d-v5", "InvertedDoublePendulum-v5", "Swimmer-v5")
@@ -139,9 +128,8 @@ def run(
             found.append(measured(folder))
     else:
         script = str(Path(__file__).with_name("stable_baselines.py"))
-        evaluation = {"budgets": budgets, "episodes": EPISODES, "first_episode": FIRST_EPISODE}
-        command = [peer_python, script, *words({**options, **evaluation, **more})]
-        found = json.loads(call(command, core).splitlines()[-1])
+        arguments = words({**options, "budgets": budgets, **more})
+        found = json.loads(call([peer_python, script, *arguments], core).splitlines()[-1])
     return [Row(**asdict(job), budget=budget, **part) for budget, part in zip(budgets, found, strict=True)]
 
 

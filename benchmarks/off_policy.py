@@ -78,7 +78,6 @@ def our_updates(algorithm: str, compile_updates: bool) -> Callable[[int], float]
 def compare_updates(algorithm: str, compiled: bool, python: str, turns: int, count: int) -> list[str]:
     """A line of the table: updates per CPU second, ours and theirs."""
     options = {"task": TIMED_TASK, "algorithm": algorithm, "num_envs": 1, "budgets": [FILLED], "seed": 0}
-    options |= {"episodes": 1, "first_episode": 0}
     command = [python, str(Path(__file__).with_name("stable_baselines.py")), *words(options), "--time_updates"]
     seconds: list[tuple[float, float]] = []
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as peer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import tempfile
 import time
 from itertools import product
@@ -11,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from rich.console import Console
 
 import diffsim
 from benchmarks.command import arguments_of, make_parser, page, parse, positive, spread, table
@@ -19,10 +17,7 @@ from benchmarks.pictures import BLUE, GREY, ORANGE, powers_of_two, save, two_pan
 from benchmarks.runs import grouped
 from diffsim.policies import DeterministicMLP
 from diffsim.trainers.pathwise.pegasus import Pegasus
-from diffsim.trainers.run.arguments import RunOptions
-from diffsim.trainers.run.fit_command import budget
-from diffsim.trainers.run.run_folder import RunFolder
-from diffsim.trainers.run.train import train
+from diffsim.trainers.run.api import fit
 
 TASK, PROCESS_NOISE = "Reacher-v5", 0.01
 HIDDEN_SIZES = (32, 32)
@@ -53,9 +48,8 @@ def measure(num_scenarios: int, seed: int, iterations: int) -> Result:
     spaces = mdp.observation_space, mdp.action_space
     policy = DeterministicMLP(*spaces, hidden_sizes=HIDDEN_SIZES, normalize=False).to(mdp.dtype)
     algorithm = Pegasus(mdp, policy, seed=seed, gap_every=iterations + 1, num_fresh=1)
-    options = RunOptions(task=TASK, iterations=iterations, evaluate_every=iterations)
     with tempfile.TemporaryDirectory() as folder:
-        train(algorithm, budget(options), RunFolder(Path(folder)), Console(file=io.StringIO()))
+        fit(algorithm, folder=f"{folder}/run", iterations=iterations, evaluate_every=iterations, progress=False)
     env_steps, own = algorithm.env_steps, algorithm.value().item()
     fresh_mdp = diffsim.make(TASK, num_envs=NUM_FRESH, process_noise=PROCESS_NOISE)
     fresh = Pegasus(fresh_mdp, policy, seed=FRESH_SEED).value().item()

@@ -29,8 +29,6 @@ ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
 FIT = (sys.executable, "-m", "diffsim.trainers.cli", "fit")
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
-EPISODES, FIRST_EPISODE = 10, 1_000_000
-"""Number of official episodes after training, and the seed of the first: the defaults of `diffsim fit`."""
 
 Row = TypeVar("Row")
 

@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-import gymnasium
 import numpy as np
 import torch
 
@@ -24,10 +23,8 @@ from benchmarks.runs import grouped, measured, read_rows, train, write_rows
 from diffsim.policies import StochasticPolicy
 from diffsim.trainers.experience.rollout import collect
 from diffsim.trainers.experience.vector_env import ResumableEnv, make_env
-from diffsim.trainers.run.arguments import RunOptions, pick
-from diffsim.trainers.run.build import build_policy
-from diffsim.trainers.run.checkpoint import load_weights, read_checkpoint
-from diffsim.trainers.run.run_folder import RunFolder, read_yaml
+from diffsim.trainers.run.collect_command import trained_policy
+from diffsim.trainers.run.run_folder import RunFolder
 
 WORLDS = ("diffsim/Hopper-v5", "Hopper-v5")
 NUM_ENVS, HORIZON = 32, 64
@@ -46,29 +43,18 @@ class Row:
     seconds: float
 
 
-def trained_policy(folder: RunFolder) -> StochasticPolicy:
-    """The policy of a finished run."""
-    values = read_yaml(folder.config)
-    env = gymnasium.make("Hopper-v5")
-    policy = build_policy(env.observation_space, env.action_space, RunOptions(**pick(values, RunOptions)), values)
-    load_weights(policy, read_checkpoint(folder.checkpoint), "policy.", folder.checkpoint)
-    assert isinstance(policy, StochasticPolicy)
-    return policy.to(diffsim.dtype)
-
-
 def collecting(policy: StochasticPolicy, num_envs: int) -> list[float]:
     """Env steps per second of `collect` in each of WORLDS: the median over alternating turns."""
     envs = [make_env(world, num_envs) for world in WORLDS]
-    seconds = [[window_seconds(env, policy) for env in envs] for _ in range(TURNS + 1)]
-    return (num_envs * HORIZON / np.median(seconds[1:], axis=0)).tolist()
 
+    def seconds(env: ResumableEnv) -> float:
+        noise = torch.randn(HORIZON, num_envs, policy.noise_size, dtype=diffsim.dtype)
+        began = time.perf_counter()
+        collect(env, policy, env.obs, noise)
+        return time.perf_counter() - began
 
-def window_seconds(env: ResumableEnv, policy: StochasticPolicy) -> float:
-    """Seconds to collect a window."""
-    noise = torch.randn(HORIZON, env.num_envs, policy.noise_size, dtype=diffsim.dtype)
-    began = time.perf_counter()
-    collect(env, policy, env.obs, noise)
-    return time.perf_counter() - began
+    turns = [list(map(seconds, envs)) for _ in range(TURNS + 1)]
+    return (num_envs * HORIZON / np.median(turns[1:], axis=0)).tolist()  # the first turn warms up
 
 
 def report(rows: Sequence[Row], speeds: Mapping[int, Sequence[float]]) -> str:
@@ -108,7 +94,9 @@ def main(arguments: list[str] | None = None) -> None:
             rows.append(Row(world, seed, **measured(folder)))
             write_rows(rows, options.output / "runs.csv")
             print(rows[-1], flush=True)
-    policy = trained_policy(folders[options.seeds[0], "Hopper-v5"])
+    env, run = make_env("Hopper-v5", 1), folders[options.seeds[0], "Hopper-v5"]
+    policy = trained_policy(str(run.path), env.single_observation_space, env.single_action_space).to(diffsim.dtype)
+    assert isinstance(policy, StochasticPolicy)
     text = report(rows, {num_envs: collecting(policy, num_envs) for num_envs in options.copies})
     (options.output / "simulated.md").write_text(text)
     print(text)

@@ -16,6 +16,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+EPISODES, FIRST_EPISODE = 10, 1_000_000
+"""Number of official episodes after training, and the seed of the first: the defaults of `diffsim fit`."""
 STEPS = {"PPO": 256, "A2C": 5, "TRPO": 256}
 """Steps of each copy between updates, as in ours."""
 OFF_POLICY = {"DDPG": 1e-3, "TD3": 1e-3, "SAC": 3e-4}
@@ -28,8 +30,8 @@ def main() -> None:
     parser.add_argument("--task", required=True)
     parser.add_argument("--algorithm", choices=[*STEPS, *OFF_POLICY], required=True)
     parser.add_argument("--budgets", nargs="+", type=int, required=True)
-    for name in ("num_envs", "seed", "episodes", "first_episode"):
-        parser.add_argument(f"--{name}", type=int, required=True)
+    parser.add_argument("--num_envs", type=int, required=True)
+    parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--warmup_steps", type=int, default=0)
     parser.add_argument("--learning_rate", type=float, help="in place of the default")
     parser.add_argument("--time_updates", action="store_true", help="time as many updates as each line of input says")
@@ -45,7 +47,7 @@ def main() -> None:
         began = time.perf_counter()
         agent.learn(budget - agent.num_timesteps, reset_num_timesteps=not found)
         seconds += time.perf_counter() - began
-        returns = [episode(options.task, agent, env, options.first_episode + i) for i in range(options.episodes)]
+        returns = [episode(options.task, agent, env, FIRST_EPISODE + i) for i in range(EPISODES)]
         counts = {"env_steps": int(agent.num_timesteps), "seconds": seconds}
         found.append({"mean": float(np.mean(returns)), "std": float(np.std(returns)), **counts})
     print(json.dumps(found))

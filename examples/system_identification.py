@@ -16,9 +16,8 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 os.environ.setdefault("DIFFSIM_X64", "1")  # before diffsim chooses its precision
 
@@ -48,12 +47,13 @@ MJCF = """
   <actuator><motor joint="slider"/></actuator>
 </mujoco>
 """
-SAMPLES, STEPS_PER_SAMPLE = 40, 10
+FORCES = [8.0] * 8 + [12.0] * 8 + [-4.0] * 24
+"""Force of the slider in N for each sample: forward with two strengths, then backward."""
+SAMPLES, STEPS_PER_SAMPLE = len(FORCES), 10
 X = 1  # index of the capsule's x in qpos, after the slider's position
 
 
-@dataclass
-class Estimate:
+class Estimate(NamedTuple):
     """Mass in kg and sliding friction of the capsule."""
 
     mass: float
@@ -62,12 +62,7 @@ class Estimate:
 
 def compiled(estimate: Estimate) -> mujoco.MjModel:
     """The scene with a capsule of this mass and friction."""
-    return mujoco.MjModel.from_xml_string(MJCF.format(mass=estimate.mass, friction=estimate.friction))
-
-
-def push(sample: int) -> float:
-    """Force of the slider in N: forward with two strengths, then backward."""
-    return 8.0 if sample < 8 else 12.0 if sample < 16 else -4.0
+    return mujoco.MjModel.from_xml_string(MJCF.format(**estimate._asdict()))
 
 
 def record(truth: Estimate) -> np.ndarray:
@@ -75,54 +70,46 @@ def record(truth: Estimate) -> np.ndarray:
     mj_model = compiled(truth)
     data = mujoco.MjData(mj_model)
     positions = []
-    for sample in range(SAMPLES):
-        data.ctrl[:] = push(sample)
+    for force in FORCES:
+        data.ctrl[:] = force
         mujoco.mj_step(mj_model, data, nstep=STEPS_PER_SAMPLE)
         positions.append(data.qpos[X])
     return np.array(positions)
 
 
-def simulation(guess: Estimate) -> Callable[[Tensor], Tensor]:
-    """The same motion as a function of theta [SAMPLES, 2], a row per copy of the scene: x [SAMPLES] m, differentiable.
-
-    Sample k is taken from copy k.
-    """
-    mj_model = compiled(guess)
-    sim = diffsim.Simulator(diffsim.Model(mj_model), num_worlds=SAMPLES)
-    fields = ("body_mass", "body_inertia", "geom_friction")
+def parameters(mj_model: mujoco.MjModel, copies: Tensor) -> dict[str, Tensor]:
+    """The model's parameters with the mass and the friction of each copy of the scene; copies = theta [SAMPLES, 2]."""
+    fields = "body_mass", "body_inertia", "geom_friction"
     own = {name: torch.as_tensor(getattr(mj_model, name), dtype=diffsim.dtype) for name in fields}
-    start = torch.as_tensor(np.concatenate([mj_model.qpos0, np.zeros(mj_model.nv)]), dtype=diffsim.dtype)
-    is_pushed = torch.arange(mj_model.nbody) == mj_model.body("pushed").id
+    body, geom = mj_model.body("pushed").id, mj_model.geom("pushed").id
+    is_pushed = torch.arange(mj_model.nbody) == body
     is_sliding = torch.zeros(mj_model.ngeom, 3, dtype=torch.bool)
-    is_sliding[mj_model.geom("pushed").id, 0] = True
-
-    def simulate(theta: Tensor) -> Tensor:
-        mass, friction = theta.exp().unbind(1)
-        scale = torch.where(is_pushed, mass[:, None] / guess.mass, 1.0)  # [SAMPLES, nbody]
-        parameters = {
-            "body_mass": scale * own["body_mass"],
-            "body_inertia": scale[..., None] * own["body_inertia"],
-            "geom_friction": torch.where(is_sliding, friction[:, None, None], own["geom_friction"]),
-        }
-        state, positions = start.expand(SAMPLES, -1), []
-        for sample in range(SAMPLES):
-            ctrl = torch.full((SAMPLES, 1), push(sample), dtype=diffsim.dtype)
-            state = sim.step(state, ctrl, STEPS_PER_SAMPLE, parameters=parameters)
-            positions.append(state[sample, X])
-        return torch.stack(positions)
-
-    return simulate
+    is_sliding[geom, 0] = True
+    mass, friction = copies.exp().unbind(1)
+    scale = torch.where(is_pushed, mass[:, None] / own["body_mass"][body], 1.0)  # [SAMPLES, nbody]
+    return {
+        "body_mass": scale * own["body_mass"],
+        "body_inertia": scale[..., None] * own["body_inertia"],
+        "geom_friction": torch.where(is_sliding, friction[:, None, None], own["geom_friction"]),
+    }
 
 
 def linearized(theta: Tensor) -> tuple[Tensor, Tensor]:
-    """Positions [SAMPLES] m and their derivative with respect to theta [2]: [SAMPLES, 2].
+    """Positions [SAMPLES] m, sample k taken from copy k, and their derivative by theta [2]: [SAMPLES, 2].
 
     The scene is compiled with this mass and friction, because MuJoCo's compiler computes the softness of contacts from
     the mass. The derivative neglects this dependence: it is small, and has no effect where the motions agree.
     """
-    simulate = simulation(Estimate(*theta.exp().tolist()))
+    mj_model = compiled(Estimate(*theta.exp().tolist()))
+    sim = diffsim.Simulator(diffsim.Model(mj_model), num_worlds=SAMPLES)
     copies = theta.expand(SAMPLES, 2).clone().requires_grad_()
-    positions = simulate(copies)
+    start = torch.as_tensor(np.concatenate([mj_model.qpos0, np.zeros(mj_model.nv)]), dtype=diffsim.dtype)
+    state, positions, changed = start.expand(SAMPLES, -1), [], parameters(mj_model, copies)
+    for sample, force in enumerate(FORCES):
+        ctrl = torch.full((SAMPLES, 1), force, dtype=diffsim.dtype)
+        state = sim.step(state, ctrl, STEPS_PER_SAMPLE, parameters=changed)
+        positions.append(state[sample, X])
+    positions = torch.stack(positions)
     (J,) = torch.autograd.grad(positions.sum(), copies)
     return positions.detach(), J
 
@@ -158,13 +145,12 @@ def identify(recorded: np.ndarray, initial: Estimate, iterations: int) -> tuple[
     return Estimate(*theta.exp().tolist()), before.numpy(), positions.numpy()
 
 
-def draw(recorded: np.ndarray, before: np.ndarray, after: np.ndarray, path: Path) -> None:
-    """Saves a picture of the recorded and the simulated motions."""
+def draw(motions: dict[str, np.ndarray], path: Path) -> None:
+    """Saves a picture of motions [SAMPLES] m, by their labels."""
     seconds = np.arange(1, SAMPLES + 1) * STEPS_PER_SAMPLE * 0.002
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-    axes.plot(seconds, recorded, "k.", label="recorded by C MuJoCo")
-    axes.plot(seconds, before, "--", label="simulated, initial guess")
-    axes.plot(seconds, after, label="simulated, identified")
+    for (label, motion), style in zip(motions.items(), ("k.", "--", "-"), strict=True):
+        axes.plot(seconds, motion, style, label=label)
     axes.axvspan(0, 16 * STEPS_PER_SAMPLE * 0.002, alpha=0.1, label="pushed")
     axes.set(xlabel="time [s]", ylabel="position of the capsule [m]")
     axes.legend()
@@ -173,35 +159,27 @@ def draw(recorded: np.ndarray, before: np.ndarray, after: np.ndarray, path: Path
     plt.close(figure)
 
 
-def print_table(truth: Estimate, initial: Estimate, found: Estimate) -> None:
-    """True, initial and recovered values, and the recovered ones' relative error."""
-    print(f"\n{'':>9} {'true':>9} {'initial':>9} {'recovered':>10} {'error':>9}")
-    for name in ("mass", "friction"):
-        right, first, last = (getattr(estimate, name) for estimate in (truth, initial, found))
-        print(f"{name:>9} {right:>9.4f} {first:>9.4f} {last:>10.4f} {abs(last / right - 1):>9.1e}")
-
-
 def main(arguments: list[str] | None = None) -> tuple[Estimate, Estimate]:
     """Runs the example; returns the true and the recovered values."""
     plt.switch_backend("Agg")
-    parser = argparse.ArgumentParser(description="Finds the mass and the friction of a pushed capsule from its motion.")
-    parser.add_argument("--mass", type=float, default=1.3, help="true mass, kg (default: %(default)s)")
-    parser.add_argument("--friction", type=float, default=0.35, help="true sliding friction (default: %(default)s)")
-    parser.add_argument("--initial-mass", type=float, default=2.0, help="guess, kg (default: %(default)s)")
-    parser.add_argument("--initial-friction", type=float, default=0.15, help="guess (default: %(default)s)")
-    parser.add_argument(
-        "--iterations", type=int, default=30, help="largest number of iterations (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--output", type=Path, default=Path("runs/system_identification.png"), help="picture of the fit"
-    )
+    style = argparse.ArgumentDefaultsHelpFormatter
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0], formatter_class=style)
+    parser.add_argument("--mass", type=float, default=1.3, help="true mass, kg")
+    parser.add_argument("--friction", type=float, default=0.35, help="true sliding friction")
+    parser.add_argument("--initial-mass", type=float, default=2.0, help="guess, kg")
+    parser.add_argument("--initial-friction", type=float, default=0.15, help="guess")
+    parser.add_argument("--iterations", type=int, default=30, help="largest number of iterations")
+    parser.add_argument("--output", type=Path, default=Path("runs/system_identification.png"), help="picture")
     options = parser.parse_args(arguments)
     truth = Estimate(options.mass, options.friction)
     initial = Estimate(options.initial_mass, options.initial_friction)
     recorded = record(truth)
     found, before, after = identify(recorded, initial, options.iterations)
-    print_table(truth, initial, found)
-    draw(recorded, before, after, options.output)
+    print(f"\n{'':>9} {'true':>9} {'initial':>9} {'recovered':>10} {'error':>9}")
+    for name, right, first, last in zip(Estimate._fields, truth, initial, found, strict=True):
+        print(f"{name:>9} {right:>9.4f} {first:>9.4f} {last:>10.4f} {abs(last / right - 1):>9.1e}")
+    motions = {"recorded by C MuJoCo": recorded, "simulated, initial guess": before, "simulated, identified": after}
+    draw(motions, options.output)
     print(f"\npicture: {options.output}")
     return truth, found
 
