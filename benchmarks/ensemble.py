@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.optim import Adam
 
-from benchmarks.command import describe_machine, make_parser, positive, table
+from benchmarks.command import RESULTS, make_parser, page, paragraphs, parse, positive, table
 from diffsim.models import GaussianEnsemble
 
 IN_SIZE, OUT_SIZE = 23, 17
@@ -26,9 +26,9 @@ WIDTHS = {32: (64, 128, 200), 64: (128, 200), 256: (64, 200)}
 """Widths of the two hidden layers, by batch of each member."""
 
 
-def updater(num_members: int, hidden_sizes: tuple[int, ...], batch: int) -> Callable[[], None]:
+def updater(num_members: int, width: int, batch: int) -> Callable[[], None]:
     """One update of an ensemble, as a function."""
-    model = GaussianEnsemble(IN_SIZE, OUT_SIZE, num_members=num_members, hidden_sizes=hidden_sizes)
+    model = GaussianEnsemble(IN_SIZE, OUT_SIZE, num_members=num_members, hidden_sizes=(width, width))
     optimizer = Adam(model.parameters(), lr=1e-3, fused=True)
     x, y = torch.randn(num_members, batch, IN_SIZE), torch.randn(num_members, batch, OUT_SIZE)
 
@@ -49,50 +49,41 @@ def seconds(function: Callable[[], object], repeats: int) -> float:
     return time.process_time() - start
 
 
-def products(num_members: int, hidden_sizes: tuple[int, ...], batch: int) -> int:
-    """Floating-point operations of the matrix products in an update: forward, by weights and by inputs of a layer."""
-    sizes = [IN_SIZE, *hidden_sizes, 2 * OUT_SIZE]
-    layers = [before * after for before, after in zip(sizes[:-1], sizes[1:], strict=True)]
-    return 2 * batch * num_members * (3 * sum(layers) - layers[0])  # no gradient by the data
-
-
 def operations_per_second(size: int = 512, repeats: int = 20) -> float:
     """Floating-point operations per second of a large matrix product, the best of `repeats`."""
     matrix = torch.randn(size, size)
     return 2 * size**3 / min(seconds(lambda: matrix @ matrix, 1) for _ in range(repeats))
 
 
-def compare(members: int, hidden_sizes: tuple[int, ...], batch: int, rounds: int, repeats: int) -> tuple[float, float]:
+def compare(members: int, width: int, batch: int, rounds: int, repeats: int) -> list[float]:
     """Time one after the other, divided by the time in one pass and by that of its products; medians over rounds."""
-    together = updater(members, hidden_sizes, batch)
-    alone = [updater(1, hidden_sizes, batch) for _ in range(members)]
-
-    def in_turn() -> None:
-        for update in alone:
-            update()
-
+    together = updater(members, width, batch)
+    alone = [updater(1, width, batch) for _ in range(members)]
+    # forward, by weights and by inputs of a layer; no gradient by the data
+    products = 2 * batch * members * (2 * IN_SIZE * width + 3 * (width * width + width * 2 * OUT_SIZE))
     rate, rows = operations_per_second(), []
     for _ in range(rounds + 1):
-        slow, fast = seconds(in_turn, repeats), seconds(together, repeats)
-        rows.append((slow / fast, slow * rate / (repeats * products(members, hidden_sizes, batch))))
-    ratio, bound = torch.tensor(rows[1:]).median(0).values.tolist()  # the first round warms up
-    return ratio, bound
+        slow = seconds(lambda: [update() for update in alone], repeats)
+        rows.append((slow / seconds(together, repeats), slow * rate / (repeats * products)))
+    return torch.tensor(rows[1:]).median(0).values.tolist()  # the first round warms up
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Prints one line per size."""
+    """Prints one line per size, and writes the page."""
     parser = make_parser("ensemble", __doc__)
+    parser.set_defaults(output=RESULTS)
     parser.add_argument("--members", type=positive(int), default=7)
     parser.add_argument("--rounds", type=positive(int), default=9)
     parser.add_argument("--repeats", type=positive(int), default=10, help="updates per round")
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    print(f"{describe_machine()}; {options.members} members, one thread")
-    lines = []
+    options, lines = parse(parser, arguments), []
     for batch, width in ((batch, width) for batch, widths in WIDTHS.items() for width in widths):
-        ratio, bound = compare(options.members, (width, width), batch, options.rounds, options.repeats)
-        lines.append([batch, f"{width}, {width}", f"{ratio:.2f}", f"{bound:.1f}"])
-    print(table("batch: | hidden sizes | one after the other / in one pass: | / products of one pass:", lines))
+        ratios = compare(options.members, width, batch, options.rounds, options.repeats)
+        lines.append([batch, f"{width}, {width}", f"{ratios[0]:.2f}", f"{ratios[1]:.1f}"])
+        print(*lines[-1], sep=" | ", flush=True)
+    grid = table("batch: | hidden sizes | one after the other / in one pass: | / products of one pass:", lines)
+    note = f"; {options.members} members, one thread"
+    text = page("An ensemble in one batched pass", "ensemble", paragraphs(__doc__)[1], grid, note=note)
+    (options.output / "ensemble.md").write_text(text)
 
 
 if __name__ == "__main__":

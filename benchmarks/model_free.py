@@ -38,7 +38,17 @@ import numpy as np
 
 from benchmarks.command import make_parser, page, paragraphs, parse, positive, spread, table
 from benchmarks.published import published
-from benchmarks.runs import call, config_file, grouped, measured, read_rows, train, two_digits, write_rows
+from benchmarks.runs import (
+    call,
+    config_file,
+    fit_arguments,
+    grouped,
+    measured,
+    read_rows,
+    train,
+    two_digits,
+    write_rows,
+)
 from diffsim.trainers.run.run_folder import RunFolder
 
 TASKS = ("HalfCheetah-v5", "Hopper-v5", "Walker2d-v5", "InvertedDoublePendulum-v5", "Swimmer-v5")
@@ -69,8 +79,8 @@ EQUAL = (
     "an action, and ours takes the sum. So ours has the bound and the damping times the number of dimensions, which "
     "gives the same step."
 )
-RATE = {"ours": 5000.0, "theirs": 4000.0}
-"""Expected env steps per second on a core of an AMD EPYC, for an estimate of the duration."""
+LIBRARIES = ["ours", "theirs"]
+PEER = Path(__file__).with_name("stable_baselines.py")
 
 
 @dataclass(frozen=True)
@@ -98,39 +108,45 @@ class Row:
     seconds: float
 
     @property
-    def run(self) -> tuple[str, str, str, int, int]:
-        """Library, task, algorithm, seed and budget."""
-        return self.library, self.task, self.algorithm, self.seed, self.budget
+    def run(self) -> tuple[Job, int]:
+        """The job, and the budget."""
+        return Job(self.library, self.task, self.algorithm, self.seed), self.budget
 
 
-def run(
-    job: Job, budgets: Sequence[int], runs: Path, peer_python: str, core: int | None, more: Mapping[str, Any]
+def run_together(
+    jobs: Sequence[Job], budgets: Sequence[int], runs: Path, peer_python: str, more: Callable[[Job], Mapping[str, Any]]
 ) -> list[Row]:
-    """Trains and evaluates in processes bound to a core: `diffsim fit`, or `benchmarks/stable_baselines.py`.
+    """Trains and evaluates at the same time, each job on its own core if there are enough.
 
     Args:
-        job: the run. One of ours that was stopped is repeated: the seconds of two parts are not comparable.
+        jobs: the runs. One of ours that was stopped is repeated: the seconds of two parts are not comparable.
         budgets: env steps after which the policy is evaluated.
         runs: folder of our runs.
-        peer_python: interpreter that has Stable-Baselines3.
-        core: index of the CPU core, or None.
-        more: further options of that library's run.
+        peer_python: interpreter that has Stable-Baselines3, for `benchmarks/stable_baselines.py`.
+        more: returns further options of a run.
 
-    Raises: RuntimeError with the end of the command's error output, if it failed.
+    Raises: RuntimeError with the end of the command's error output, if one failed.
     """
-    num_envs, budgets = COPIES.get(job.algorithm, 8), sorted(budgets)
-    options = {"task": job.task, "algorithm": job.algorithm, "num_envs": num_envs, "seed": job.seed}
-    if job.library == "ours":
-        folder, found = RunFolder(runs / f"{job.task}-{job.algorithm}-seed-{job.seed}"), []
-        shutil.rmtree(folder.path, ignore_errors=True)
-        for budget in budgets:
-            train(folder, {**options, "evaluate_every": 10**9, **more}, budget, core)
-            found.append(measured(folder))
-    else:
-        script = str(Path(__file__).with_name("stable_baselines.py"))
-        arguments = words({**options, "budgets": budgets, **more})
-        found = json.loads(call([peer_python, script, *arguments], core).splitlines()[-1])
-    return [Row(**asdict(job), budget=budget, **part) for budget, part in zip(budgets, found, strict=True)]
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [None]
+    budgets = sorted(budgets)
+
+    def run(job: Job, core: int | None) -> list[Row]:
+        options = {"task": job.task, "algorithm": job.algorithm, "num_envs": COPIES.get(job.algorithm, 8)}
+        options |= {"seed": job.seed, **more(job)}
+        if job.library == "ours":
+            folder, found = RunFolder(runs / f"{job.task}-{job.algorithm}-seed-{job.seed}"), []
+            shutil.rmtree(folder.path, ignore_errors=True)
+            for budget in budgets:
+                train(folder, {"evaluate_every": 10**9, **options}, budget, core)
+                found.append(measured(folder))
+        else:
+            command = [peer_python, str(PEER), *fit_arguments({**options, "budgets": budgets})]
+            found = json.loads(call(command, core).splitlines()[-1])
+        return [Row(**asdict(job), budget=budget, **part) for budget, part in zip(budgets, found, strict=True)]
+
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        parts = pool.map(run, jobs, [cores[(jobs[0].seed + k) % len(cores)] for k in range(len(jobs))])
+        return [row for part in parts for row in part]
 
 
 def tuned(job: Job) -> dict[str, Any]:
@@ -147,27 +163,6 @@ def equal(job: Job) -> dict[str, Any]:
         shape = env.action_space.shape
     assert shape is not None
     return {"max_kl": 0.01 * shape[0], "damping": 0.1 * shape[0]}
-
-
-def words(options: Mapping[str, Any]) -> list[str]:
-    """Options as arguments of an argparse command line; a list becomes several words."""
-    values = {name: value if isinstance(value, list) else [value] for name, value in options.items()}
-    return [str(word) for name, several in values.items() for word in (f"--{name}", *several)]
-
-
-def run_together(
-    jobs: Sequence[Job],
-    budgets: Sequence[int],
-    runs: Path,
-    peer_python: str,
-    more: Callable[[Job], Mapping[str, Any]] = lambda _: {},
-) -> list[Row]:
-    """Runs at the same time, each on its own core if there are enough; `more` gives further options of a run."""
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    with ThreadPoolExecutor(len(jobs)) as pool:
-        chosen = [cores[(jobs[0].seed + k) % len(cores)] if cores else None for k in range(len(jobs))]
-        parts = pool.map(lambda job, core: run(job, budgets, runs, peer_python, core, more(job)), jobs, chosen)
-        return [row for part in parts for row in part]
 
 
 def save_rows(rows: Sequence[Row], folder: Path) -> None:
@@ -219,7 +214,7 @@ def speed(rows: Sequence[Row]) -> float:
 
 def report(rows: Sequence[Row], settings: str) -> str:
     """The Markdown page, with a paragraph on the settings."""
-    last = {row.run[:4]: row.seconds for row in sorted(rows, key=attrgetter("budget"))}
+    last = {row.run[0]: row.seconds for row in sorted(rows, key=attrgetter("budget"))}
     hours = np.nansum(list(last.values())) / 3600
     return page(
         "Model-free algorithms beside Stable-Baselines3",
@@ -240,7 +235,7 @@ def parse_options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--algorithms", nargs="+", choices=(*PEERS, *ALONE), metavar="NAME", help="default: all")
     parser.add_argument("--budgets", nargs="+", type=positive(int), default=BUDGETS, help="env steps")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="default 0 1 2")
-    parser.add_argument("--libraries", nargs="+", choices=list(RATE), default=list(RATE))
+    parser.add_argument("--libraries", nargs="+", choices=LIBRARIES, default=LIBRARIES)
     parser.add_argument("--equal", action="store_true", help="ours with the settings of theirs, in a subfolder")
     parser.add_argument("--learning_rate", type=positive(float), help="of A2C and PPO, on both sides, with --equal")
     parser.add_argument("--peer_python", default=sys.executable, help="interpreter with Stable-Baselines3")
@@ -269,7 +264,7 @@ def to_do(options: argparse.Namespace, rows: Sequence[Row]) -> list[list[Job]]:
             for library in options.libraries
             if library == "ours" or algorithm in PEERS
             for job in [Job(library, task, algorithm, seed)]
-            if not {(*asdict(job).values(), budget) for budget in options.budgets} <= finished
+            if not {(job, budget) for budget in options.budgets} <= finished
         ]
         for seed in options.seeds
         for task in options.tasks
@@ -288,9 +283,7 @@ def main(arguments: list[str] | None = None) -> None:
         settings += f"\n\nLearning rates of {rate}: the policies stay as initialised, so only the speeds count."
     rows = read_rows(Row, options.output / "runs.csv")
     groups = to_do(options, rows)
-    minutes = sum(max(max(options.budgets) / RATE[job.library] for job in jobs) for jobs in groups) / 60
-    count = sum(map(len, groups))
-    print(f"{count} runs to do, in {len(groups)} groups, about {minutes:.0f} minutes on idle cores", flush=True)
+    print(f"{sum(map(len, groups))} runs to do, in {len(groups)} groups", flush=True)
     for jobs in groups:
         new = run_together(jobs, options.budgets, options.runs.resolve(), options.peer_python, chosen)
         for row in new:

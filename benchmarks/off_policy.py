@@ -23,7 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.command import make_parser, page, paragraphs, parse, positive, table
-from benchmarks.model_free import Job, Row, results, run_together, save_rows, words
+from benchmarks.model_free import LIBRARIES, PEER, Job, Row, results, run_together, save_rows
 from benchmarks.runs import fit_arguments, read_rows
 from diffsim.trainers.run.arguments import RunOptions, parse_fit, pick
 from diffsim.trainers.run.build import build
@@ -78,7 +78,7 @@ def our_updates(algorithm: str, compile_updates: bool) -> Callable[[int], float]
 def compare_updates(algorithm: str, compiled: bool, python: str, turns: int, count: int) -> list[str]:
     """A line of the table: updates per CPU second, ours and theirs."""
     options = {"task": TIMED_TASK, "algorithm": algorithm, "num_envs": 1, "budgets": [FILLED], "seed": 0}
-    command = [python, str(Path(__file__).with_name("stable_baselines.py")), *words(options), "--time_updates"]
+    command = [python, str(PEER), *fit_arguments(options), "--time_updates"]
     seconds: list[tuple[float, float]] = []
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as peer:
         assert peer.stdin is not None and peer.stdout is not None
@@ -115,7 +115,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--turns", type=positive(int), default=15, help="of updates to time")
     parser.add_argument("--updates", type=positive(int), default=20, help="per turn")
     parser.add_argument("--peer_python", default=sys.executable, help="interpreter with Stable-Baselines3")
-    parser.add_argument("--libraries", nargs="+", choices=("ours", "theirs"), default=["ours", "theirs"])
+    parser.add_argument("--libraries", nargs="+", choices=LIBRARIES, default=LIBRARIES)
     options = parse(parser, arguments)
     rows = read_rows(Row, options.output / "runs.csv")
     if options.only != "returns":
@@ -128,7 +128,7 @@ def main(arguments: list[str] | None = None) -> None:
         budget, seeds = options.env_steps or TASKS[task][0], options.seeds or range(TASKS[task][1])
         for seed, algorithm in ((seed, name) for seed in seeds for name in options.algorithms):
             jobs = [Job(library, task, algorithm, seed) for library in options.libraries]
-            jobs = [job for job in jobs if (*asdict(job).values(), budget) not in finished]
+            jobs = [job for job in jobs if (job, budget) not in finished]
             new = run_together(jobs, [budget], options.runs.resolve(), options.peer_python, settings) if jobs else []
             if len(jobs) == 1:  # faster than beside its peer
                 new = [replace(row, seconds=np.nan) for row in new]

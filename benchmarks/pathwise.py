@@ -133,24 +133,20 @@ def save(rows: Sequence[Row], runs: Path, output: Path, jobs: int) -> None:
     write_rows(sorted(rows, key=attrgetter("task", "budget", "seed")), output / "runs.csv", two_digits)
     (output / "pathwise.md").write_text(report(rows, jobs))
     for task, group in {task: group for (task, _), group in grouped(rows, "task", "budget")}.items():  # largest budgets
-        curves = [curve(row, runs) for row in group]
-        if all(len(points[0]) for points in curves):
-            draw(task, curves, output / f"{task}.png")
+        curves = [np.array(curve(row, runs)).T for row in group]
+        if all(map(len, curves)):
+            last = min(points[0, -1] for points in curves)
+            steps = np.linspace(max(points[0, 0] for points in curves), last, 100)
+            mean = np.mean([np.interp(steps, *points) for points in curves], axis=0)
+            label = f"SHAC, {len(curves)} seeds and their mean"
+            draw_curves(task, curves, np.array([steps, mean]), label, output / f"{task}.png", last)
 
 
-def curve(row: Row, runs: Path) -> np.ndarray:
-    """Env steps and official returns, [2, P], of a run and its final policy; P = 0 if the folder does not exist."""
+def curve(row: Row, runs: Path) -> list[tuple[float, float]]:
+    """Official returns (env steps, return) during a run and of its final policy; empty if its folder does not exist."""
     lines = run_folder(runs, row.task, row.budget, row.seed).read_metrics()
     points = [(line["env_steps"], line["eval/return"]) for line in lines if "eval/return" in line]
-    return np.array([*points, (row.env_steps, row.mean)]).T if lines else np.zeros((2, 0))
-
-
-def draw(task: str, curves: Sequence[np.ndarray], path: Path) -> None:
-    """Draws the learning curves of all seeds of a task, their mean, and published ones."""
-    last = min(points[0, -1] for points in curves)
-    steps = np.linspace(max(points[0, 0] for points in curves), last, 100)
-    mean = np.mean([np.interp(steps, *points) for points in curves], axis=0)
-    draw_curves(task, curves, np.array([steps, mean]), f"SHAC, {len(curves)} seeds and their mean", path, last)
+    return [*points, (row.env_steps, row.mean)] if lines else []
 
 
 def main(arguments: list[str] | None = None) -> None:

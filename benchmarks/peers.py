@@ -62,20 +62,18 @@ def diffsim_work(problem: Problem) -> dict[str, Work]:
     weight = torch.randn(state.shape, **options)
     steps = problem.frame_skip
 
-    def forward() -> None:
-        simulator.step(state, ctrl, num_steps=steps)
-        _synchronize(problem.device)
-
     def both() -> None:
         leaves = [x.detach().requires_grad_() for x in (state, ctrl)]
         torch.autograd.backward(simulator.step(*leaves, num_steps=steps), weight)
-        _synchronize(problem.device)
 
-    def linearize() -> None:
-        simulator.linearize(state, ctrl)
-        _synchronize(problem.device)
+    def synchronized(call: Callable[[], object], num_steps: int) -> Work:
+        return Work(lambda: (call(), problem.device == "cpu" or torch.cuda.synchronize()), num_steps)
 
-    return {"forward": Work(forward, steps), "both": Work(both, steps), "linearize": Work(linearize, 1)}
+    return {
+        "forward": synchronized(lambda: simulator.step(state, ctrl, num_steps=steps), steps),
+        "both": synchronized(both, steps),
+        "linearize": synchronized(lambda: simulator.linearize(state, ctrl), 1),
+    }
 
 
 def mj_step_work(problem: Problem) -> dict[str, Work]:
@@ -172,11 +170,6 @@ def _most_constraints(mj_model: mujoco.MjModel, states: np.ndarray) -> tuple[int
         mujoco.mj_forward(mj_model, data)
         contacts, rows = max(contacts, data.ncon), max(rows, data.nefc)
     return contacts, rows
-
-
-def _synchronize(device: str) -> None:
-    if device != "cpu":
-        torch.cuda.synchronize()
 
 
 PEERS = {"transition_fd": transition_fd_work, "mujoco_warp": mujoco_warp_work, "mjx": mjx_work}

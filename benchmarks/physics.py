@@ -14,9 +14,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import product
 from pathlib import Path
 
@@ -35,17 +33,6 @@ BATCHES = {"cpu": [1, 256], "cuda": [64, 1024, 8192]}
 BOUND_BATCH = 256
 # MJX compiles the gradient of each task for minutes (cached in ~/.cache), mujoco_warp for one minute.
 PEER_TASKS = ["HalfCheetah-v5", "Hopper-v5", "Ant-v5", "Humanoid-v5"]
-COLUMNS = {
-    "mj_step": "mj_step",
-    "forward": "forward",
-    "both": "fwd+bwd",
-    "linearize": "Jacobian",
-    "transition_fd": "transitionFD",
-    "mujoco_warp": "mujoco_warp",
-    "mjx_forward": "MJX",
-    "mjx_both": "MJX fwd+bwd",
-}
-"""Titles of the measured times."""
 RATIOS = {
     "forward / mj_step": ("forward", "mj_step", "<=", 1.5),
     "fwd+bwd / forward": ("both", "forward", "<=", 4.0),
@@ -53,7 +40,10 @@ RATIOS = {
     "MJX fwd+bwd / fwd+bwd": ("mjx_both", "both", ">=", 3.0),
 }
 """Ratios of times, each with a bound."""
-HEADER = " | ".join(["task | device | batch:", *(f"{title}:" for title in (*COLUMNS.values(), *RATIOS))])
+HEADER = (
+    "task | device | batch: | mj_step: | forward: | fwd+bwd: | Jacobian: | transitionFD: | mujoco_warp: | MJX: | "
+    "MJX fwd+bwd: | " + " | ".join(f"{title}:" for title in RATIOS)
+)
 
 
 @dataclass
@@ -80,22 +70,9 @@ class Row:
     @property
     def cells(self) -> list[str]:
         """A line of the table."""
-        values = [*(getattr(self, name) for name in COLUMNS), *map(self.ratio, RATIOS)]
-        return [self.task, self.device, str(self.batch), *("-" if math.isnan(v) else f"{v:.2f}" for v in values)]
-
-
-@contextmanager
-def one_core() -> Iterator[None]:
-    """Binds the process and its threads to one core, if the system can."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {max(before)})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
+        task, device, batch, *times = astuple(self)
+        values = [*times, *map(self.ratio, RATIOS)]
+        return [task, device, str(batch), *("-" if math.isnan(value) else f"{value:.2f}" for value in values)]
 
 
 def best_times(works: dict[str, Work], device: str, seconds: float, repeats: int = 5) -> dict[str, float]:
@@ -217,19 +194,20 @@ def main(arguments: list[str] | None = None) -> None:
             print(f"{peer} skipped: {reason}")
             options.peers.remove(peer)
     print(describe_machine(), HEADER, sep="\n", flush=True)
+    if hasattr(os, "sched_setaffinity"):  # bind the process and its threads to one core
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     rows = []
-    with one_core():
-        for id, device in product(options.tasks, options.devices):
-            for batch in options.batches or BATCHES[device]:
-                row, peers = Row(id, device, batch), chosen_peers(id, device, batch, options)
-                try:
-                    measure(prepare(id, batch, device), row, peers, options.seconds)
-                except diffsim.UnsupportedModelError as error:
-                    print(f"{id} skipped: {error}", flush=True)
-                    break
-                rows.append(row)
-                save(rows, options.output, " ".join(["physics", *arguments]))
-                print(*row.cells, sep=" | ", flush=True)
+    for id, device in product(options.tasks, options.devices):
+        for batch in options.batches or BATCHES[device]:
+            row, peers = Row(id, device, batch), chosen_peers(id, device, batch, options)
+            try:
+                measure(prepare(id, batch, device), row, peers, options.seconds)
+            except diffsim.UnsupportedModelError as error:
+                print(f"{id} skipped: {error}", flush=True)
+                break
+            rows.append(row)
+            save(rows, options.output, " ".join(["physics", *arguments]))
+            print(*row.cells, sep=" | ", flush=True)
     print(*verdicts(rows), sep="\n")
 
 

@@ -35,15 +35,9 @@ def two_panels(title: str) -> tuple[Figure, Axes, Axes]:
 def draw_curves(
     title: str, curves: Sequence[np.ndarray], mean: np.ndarray, label: str, path: Path, published: float = 0.0
 ) -> None:
-    """Draws learning curves and their mean; writes a PNG.
+    """Draws learning curves and their mean, each env steps and returns [2, points]; writes a PNG.
 
-    Args:
-        title: of the picture; of a task, for published curves.
-        curves: env steps and returns of each seed, [2, points].
-        mean: env steps and mean returns, [2, points].
-        label: of the mean.
-        path: of the PNG file.
-        published: env steps up to which published curves of the task are drawn.
+    If `title` is a task, published curves are drawn up to `published` env steps. `label` is that of the mean.
     """
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()

@@ -29,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--task", required=True)
     parser.add_argument("--algorithm", choices=[*STEPS, *OFF_POLICY], required=True)
-    parser.add_argument("--budgets", nargs="+", type=int, required=True)
+    parser.add_argument("--budgets", type=json.loads, required=True, help="a list of env steps, as JSON")
     parser.add_argument("--num_envs", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--warmup_steps", type=int, default=0)
