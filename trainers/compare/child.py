@@ -21,13 +21,6 @@ def end_with_parent() -> None:
     os.killpg(os.getpid(), signal.SIGKILL)
 
 
-def add_current_folder() -> None:
-    """Makes modules of the current folder importable, such as a person's own algorithm."""
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-
-
 if __name__ == "__main__":
-    add_current_folder()
     threading.Thread(target=end_with_parent, daemon=True).start()
     sys.exit(main(["fit", *sys.argv[1:]]))

@@ -73,11 +73,7 @@ def close_input(process: subprocess.Popen[bytes]) -> None:
 
 
 class LocalHandle:
-    """A process of this machine.
-
-    Args:
-        process: leader of its process group.
-    """
+    """A process of this machine, which leads its process group."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process

@@ -36,10 +36,6 @@ def interquartile_mean(*samples: np.ndarray, axis: int = -1) -> Any:
 def iqm(scores: Scores) -> Estimate:
     """Interquartile mean over all runs of all tasks, and its interval.
 
-    Args:
-        scores: by task.
-
-    Returns: the estimate.
     Source: Agarwal et al. (2021), "Deep reinforcement learning at the edge of the statistical precipice", section 4.3.
     """
     return estimate(scores, interquartile_mean)
@@ -55,7 +51,6 @@ def improvement(scores: Scores, others: Scores, *, bounds: bool = True) -> Estim
         others: of the second group, by task.
         bounds: whether to compute the interval.
 
-    Returns: the estimate.
     Source: Agarwal et al. (2021), section 4.3.
     """
     half = len(scores)

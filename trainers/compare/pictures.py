@@ -45,18 +45,15 @@ def draw_curves(
         if line is None:
             continue
         at, heights, sampled = line
-        style = {
-            "color": COLORS[i % len(COLORS)],
-            "marker": MARKERS[i % len(MARKERS)],
-            "markevery": max(len(at) // 6, 1),
-        }
+        color, marker = COLORS[i % len(COLORS)], MARKERS[i % len(MARKERS)]
+        style = {"color": color, "marker": marker, "markevery": max(len(at) // 6, 1)}
         axes.plot(at, heights.mean(0), linewidth=1.8, markersize=4, label=label, zorder=3, **style)
-        axes.fill_between(at, heights.min(0), heights.max(0), color=style["color"], alpha=0.13, linewidth=0)
-        axes.plot(at, sampled.mean(0), ":", color=style["color"], linewidth=1.0, zorder=2)
+        axes.fill_between(at, heights.min(0), heights.max(0), color=color, alpha=0.13, linewidth=0)
+        axes.plot(at, sampled.mean(0), ":", color=color, linewidth=1.0, zorder=2)
         for reference in references if against == "env_steps" else ():
             if reference.algorithm == results.algorithm[label]:
                 words = f"{reference.algorithm}, {reference.source}"
-                axes.axhline(reference.mean, color=style["color"], linestyle="--", linewidth=1.1, label=words)
+                axes.axhline(reference.mean, color=color, linestyle="--", linewidth=1.1, label=words)
     axes.set_xlabel("env steps" if against == "env_steps" else "seconds of training")
     axes.set_ylabel("official return")
     axes.set_ylim(*common_range(results, task, references))
@@ -120,11 +117,7 @@ def mean_curve(
 def draw_scores(rows: Sequence[tuple[str, str, Estimate]], title: str, label: str, path: Path) -> None:
     """Draws estimates with their intervals, one row per algorithm, best on top; writes a PNG.
 
-    Args:
-        rows: label, family and estimate of each algorithm.
-        title: of the picture.
-        label: of the axis.
-        path: of the PNG file.
+    A row is the label, the family and the estimate of an algorithm; `label` is that of the axis.
     """
     figure = Figure(figsize=(5.0, 0.9 + 0.22 * len(rows)), layout="constrained")
     axes = figure.subplots()
@@ -221,15 +214,10 @@ def clean(axes: Axes) -> None:
 
 def overall(results: Results, quantity: str = "score") -> list[tuple[str, str, Estimate]]:
     """Interquartile means over all tasks, of the algorithms with finished runs on every task."""
-    family = {label: name for name, labels in results.families().items() for label in labels}
-    return [(label, family[label], iqm(results.normalized(label, quantity))) for label in results.complete()]
+    return [(label, results.family(label), iqm(results.normalized(label, quantity))) for label in results.complete()]
 
 
 def by_task(results: Results, task: str, quantity: str = "score") -> list[tuple[str, str, Estimate]]:
     """Interquartile means over the seeds of one task, in units of return."""
-    family = {label: name for name, labels in results.families().items() for label in labels}
-    found = {
-        label: np.array([getattr(result, quantity) for result in results.finished(task, label)])
-        for label in results.labels
-    }
-    return [(label, family[label], iqm([values])) for label, values in found.items() if len(values)]
+    found = {label: [getattr(result, quantity) for result in results.finished(task, label)] for label in results.labels}
+    return [(label, results.family(label), iqm([np.array(values)])) for label, values in found.items() if values]

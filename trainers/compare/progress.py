@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Literal
+from typing import Literal, get_args
 
 from rich.box import SIMPLE
 from rich.console import Console
@@ -12,17 +12,12 @@ from rich.table import Table
 
 from diffsim.trainers.compare.comparison import Comparison, Run
 
-State = Literal["waiting", "running", "finished", "stopped", "failed"]
+State = Literal["finished", "running", "waiting", "failed"]
 REREAD = 2.0  # seconds between reads of the runs' metrics
 
 
 class Progress:
-    """Shows the state of every run; without a terminal, prints a line for every run that starts or ends.
-
-    Args:
-        comparison: the comparison.
-        console: console to print to.
-    """
+    """Shows the state of every run; without a terminal, prints a line for every run that starts or ends."""
 
     def __init__(self, comparison: Comparison, console: Console) -> None:
         self.comparison, self.console = comparison, console
@@ -62,7 +57,7 @@ class Progress:
 
     def table(self) -> Table:
         """Number of finished runs of each cell, and the progress of the active ones."""
-        counts = {state: sum(value == state for value in self.states.values()) for state in dict.fromkeys(STATES)}
+        counts = {state: sum(value == state for value in self.states.values()) for state in get_args(State)}
         minutes, seconds = divmod(int(time.monotonic() - self.began), 60)
         summary = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
         table = Table(box=SIMPLE, padding=(0, 1, 0, 0), caption=f"{summary}; {minutes} min {seconds:02d} s")
@@ -86,9 +81,6 @@ class Progress:
         if failed:
             parts.append(f"[red]{failed} failed[/]")
         return " ".join(parts)
-
-
-STATES: tuple[State, ...] = ("finished", "running", "waiting", "stopped", "failed")
 
 
 def last_env_steps(run: Run) -> float:

@@ -41,12 +41,7 @@ def run_process(arguments: Sequence[str], log: str, threads: int, folder: str) -
 
 
 class RayHandle:
-    """A run on a cluster.
-
-    Args:
-        ray: the library.
-        reference: Ray's object reference of the run.
-    """
+    """A run on a cluster; `reference` is Ray's object reference of it."""
 
     def __init__(self, ray: Any, reference: Any) -> None:
         self.ray, self.reference = ray, reference

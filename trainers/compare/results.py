@@ -116,12 +116,7 @@ def family(algorithm: str) -> str:
 
 
 class Results:
-    """Results of a comparison, accessed by task and label.
-
-    Args:
-        comparison: the comparison.
-        results: results of all its runs.
-    """
+    """Results of all runs of a comparison, accessed by task and label."""
 
     def __init__(self, comparison: Comparison, results: Sequence[Result]) -> None:
         self.comparison, self.all = comparison, list(results)
@@ -135,6 +130,10 @@ class Results:
     def finished(self, task: str, label: str) -> list[Result]:
         """Finished results of a cell."""
         return [result for result in self.of(task, label) if result.final]
+
+    def family(self, label: str) -> str:
+        """Heading of the family of a label's algorithm."""
+        return family(self.algorithm[label])
 
     def families(self) -> dict[str, list[str]]:
         """Labels by the family of their algorithms, in the order of `FAMILIES`."""

@@ -62,14 +62,7 @@ class HindsightReplay(ReplayBuffer):
         relabel_fraction: float = 0.8,
         **kwargs: Any,
     ) -> HindsightReplay:
-        """An empty buffer for an environment with goals.
-
-        Args:
-            env: N copies.
-            replay_size: capacity in steps.
-            goal_strategy: see above.
-            relabel_fraction: see above.
-            **kwargs: of `ReplayBuffer`.
+        """An empty buffer for an environment with goals, of `replay_size` steps.
 
         Raises: ValueError if the environment has no goals, or an option is out of range.
         """

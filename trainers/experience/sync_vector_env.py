@@ -18,9 +18,6 @@ class FastSyncVectorEnv(SyncVectorEnv):
     It steps the copies one after the other. It is faster because it skips merging the infos of the copies, which
     training does not read, and the checks of mode and observation type in every step.
 
-    Args:
-        env_fns: functions that make the copies.
-
     Attributes:
         plain: whether observations are single arrays. For dictionaries, step and reset are Gymnasium's own.
     """

@@ -17,8 +17,7 @@ from diffsim.tasks.find import task_class
 from diffsim.trainers.errors import OptionError, option_errors
 from diffsim.trainers.options import check_fields
 from diffsim.trainers.run.arguments import RunOptions, pick
-from diffsim.trainers.run.build import build_policy
-from diffsim.trainers.run.checkpoint import load_weights, read_checkpoint
+from diffsim.trainers.run.collect_command import trained_policy
 from diffsim.trainers.run.run_folder import existing_folder, read_yaml
 
 
@@ -128,8 +127,7 @@ def make_policy(options: GradientOptions, mdp: MDP, seed: int) -> GaussianMLP:
     run = RunOptions(**pick(values, RunOptions))
     if run.task != options.task:
         raise OptionError(f"policy must be a run of {options.task}, got one of {run.task} in {options.policy!r}")
-    policy = build_policy(mdp.observation_space, mdp.action_space, run, values)
-    load_weights(policy, read_checkpoint(folder.checkpoint), "policy.", folder.checkpoint)
+    policy = trained_policy(options.policy, mdp.observation_space, mdp.action_space)
     if isinstance(policy, DeterministicMLP):
         return with_noise(policy, mdp, pick(values, DeterministicMLP), options.std)
     assert isinstance(policy, GaussianMLP)

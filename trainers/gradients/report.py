@@ -28,14 +28,10 @@ from diffsim.trainers.gradients.experiment import (
 from diffsim.trainers.gradients.statistics import turning_point
 
 COLUMNS = ("variance", "bias", "bias_floor", "cosine", "noise")
-COLORS = {
-    **dict(zip((PATHWISE, WINDOWS), ("#123f5a", "#3f8fc4"), strict=True)),
-    **dict(
-        zip(LIKELIHOOD_RATIOS, "#f4b26b #e07a1f #9c4a00 #f2a0a5 #e0525c #b01e2e #7c0f3c #4a0a2a".split(), strict=True)
-    ),
-    **dict(zip((MIXTURE, TOTAL_PROPAGATION), ("#2f8f5b", "#7bc96f"), strict=True)),
-    **dict(zip((COMMON, INDEPENDENT), ("#8a8a8a", "#c4c4c4"), strict=True)),
-}
+COLORS = (
+    "#123f5a #3f8fc4 #f4b26b #e07a1f #9c4a00 #f2a0a5 #e0525c #b01e2e #7c0f3c #4a0a2a #2f8f5b #7bc96f #8a8a8a #c4c4c4"
+)
+COLOR = dict(zip(ESTIMATORS, COLORS.split(), strict=True))
 
 
 class Results:
@@ -176,14 +172,13 @@ def _panel(axes: Axes, results: Results, label: str, quantity: Callable[[Row], f
         style = "--" if name in (MIXTURE, TOTAL_PROPAGATION, COMMON, INDEPENDENT) else "-"
         width = 2.4 if name in (PATHWISE, WINDOWS) else 1.3
         middle = np.median(values, axis=0)
-        axes.plot(results.horizons, middle, style, color=COLORS[name], linewidth=width, marker=".", label=name)
+        axes.plot(results.horizons, middle, style, color=COLOR[name], linewidth=width, marker=".", label=name)
         if len(values) > 1:
-            axes.fill_between(
-                results.horizons, values.min(0), values.max(0), color=COLORS[name], alpha=0.1, linewidth=0
-            )
+            low, high = values.min(0), values.max(0)
+            axes.fill_between(results.horizons, low, high, color=COLOR[name], alpha=0.1, linewidth=0)
         if label.startswith("bias") and name in (PATHWISE, "GPOMDP, value"):
             floor = results.median(name, lambda row: row.comparison.bias_floor)
-            axes.plot(results.horizons, floor, ":", color=COLORS[name], linewidth=1)
+            axes.plot(results.horizons, floor, ":", color=COLOR[name], linewidth=1)
     axes.set_title(label, fontsize=9)
     axes.set_xlim(results.horizons[0] / 1.2, results.horizons[-1] * 1.2)
     axes.set_xscale("log", base=2)

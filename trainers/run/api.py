@@ -104,11 +104,7 @@ def evaluate(
 
 
 class NumpyPolicy:
-    """A trained policy that maps numpy observations to numpy actions.
-
-    Args:
-        policy: the torch policy.
-    """
+    """A trained policy that maps numpy observations to numpy actions."""
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy.eval().requires_grad_(False)

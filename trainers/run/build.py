@@ -72,7 +72,8 @@ def build(options: RunOptions, values: dict[str, Any]) -> Algorithm:
     if num_ranks() > 1:
         require_shareable(options, cls)
     torch.set_num_threads(options.threads)
-    arguments = {**shared_arguments(options), **pick(values, cls)}
+    evaluation = official_evaluation(options, options.evaluate_episodes, stochastic=options.evaluate_stochastic)
+    arguments = {"seed": options.seed, "evaluation": evaluation, **pick(values, cls)}
     if not takes_env(cls):
         if options.goal_strategy is not None:
             raise OptionError(f"goal_strategy must be null for {options.algorithm}, got {options.goal_strategy!r}")
@@ -139,12 +140,6 @@ def hindsight_replay(env: ResumableEnv, cls: type, options: RunOptions, values: 
     chosen = {"goal_strategy": options.goal_strategy, "relabel_fraction": options.relabel_fraction}
     own = {name: values[name] for name in ("gamma", "num_steps")}
     return {"replay": HindsightReplay.of(env, values["replay_size"], **chosen, **own, **shared)}
-
-
-def shared_arguments(options: RunOptions) -> dict[str, Any]:
-    """Arguments of every algorithm's constructor besides its environment, its policy and its own options."""
-    evaluation = official_evaluation(options, options.evaluate_episodes, stochastic=options.evaluate_stochastic)
-    return {"seed": options.seed, "evaluation": evaluation}
 
 
 def official_evaluation(

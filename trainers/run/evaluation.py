@@ -16,6 +16,7 @@ import mujoco
 import numpy as np
 import torch
 
+from diffsim.checks import check_values
 from diffsim.policies import Policy
 from diffsim.trainers.errors import UsageError
 from diffsim.trainers.experience.goals import make_official
@@ -56,18 +57,13 @@ class OfficialEvaluation:
     stochastic: bool = False
 
     def __post_init__(self) -> None:
-        if self.episodes < 1:
-            raise ValueError(f"episodes must be >= 1, got {self.episodes}")
+        check_values(">= 1", episodes=self.episodes)
 
     def __call__(self, policy: Policy) -> dict[str, float]:
         """Mean and standard deviation of the return, mean length of an episode, and the success rate, if reported."""
         played = self.both(policy)
         returns, lengths, successes = played["mean"]
-        metrics = {
-            "return": float(returns.mean()),
-            "return_std": float(returns.std()),
-            "length": float(lengths.mean()),
-        }
+        metrics = {"return": float(returns.mean()), "return_std": float(returns.std()), "length": float(lengths.mean())}
         if successes is not None:
             metrics["success_rate"] = float(successes.mean())
         if "sampled" in played:

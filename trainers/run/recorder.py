@@ -43,10 +43,6 @@ class Recorder(Callback):
 
     In a row of metrics, `seconds` is the time since the start of training, and `eval_seconds` the part of it that
     evaluations took.
-
-    Args:
-        folder: the run folder.
-        budget: when training ends, and when checkpoints are saved.
     """
 
     def __init__(self, folder: RunFolder, budget: Budget) -> None:
@@ -131,11 +127,7 @@ class Recorder(Callback):
 
 
 class ReturnBar(Callback):
-    """A progress bar over iterations, with the returns in training and in the official environment.
-
-    Args:
-        console: where to draw.
-    """
+    """A progress bar over iterations, with the returns in training and in the official environment."""
 
     def __init__(self, console: Console) -> None:
         self.progress = Progress(
