@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from diffsim.trainers.compare import tables
 from diffsim.trainers.compare.comparison import Run
 from diffsim.trainers.compare.comparison_file import find_comparison, read_comparison
 from diffsim.trainers.compare.page import Block, Code, Grid, Heading, Pictures, Text, html, markdown
@@ -23,15 +24,6 @@ from diffsim.trainers.compare.pictures import (
 )
 from diffsim.trainers.compare.references import Reference, matching, read_references
 from diffsim.trainers.compare.results import Results, load
-from diffsim.trainers.compare.tables import (
-    gradient_table,
-    improvement_table,
-    overall_table,
-    progress_tables,
-    run_table,
-    score_table,
-    threshold_table,
-)
 from diffsim.trainers.errors import UsageError
 from diffsim.trainers.run.arguments import make_parser, parse
 
@@ -70,7 +62,7 @@ def write_report(output: Path) -> Path:
         blocks += task_blocks(results, task, found, folder)
     blocks += [Heading("Protocol"), *map(Text, protocol(results))]
     blocks += [Text(f"Published: {source_words(sources[name])}.") for name in dict.fromkeys(r.source for r in shown)]
-    blocks += [Heading("Machine and runs"), *machines(results, output), run_table(results, folder)]
+    blocks += [Heading("Machine and runs"), *machines(results, output), tables.run_table(results, folder)]
     blocks += [Heading("Options"), Text(OPTIONS), *configs(results)]
     (folder / "report.md").write_text(markdown([block for block in blocks if not isinstance(block, Code)]))
     page = folder / "index.html"
@@ -97,11 +89,9 @@ def all_tasks_blocks(results: Results, folder: Path) -> list[Block]:
         return [Text("Scores are combined over tasks once an algorithm has finished runs on all of them.")]
     panels = [(task, "official return", by_task(results, task)) for task in results.tasks]
     draw_summary([("All tasks", "score", rows), *panels], folder / "summary.png")
-    draw_scores(rows, "All tasks: final score", "interquartile mean, 95% interval", folder / "scores.png")
-    area = overall(results, "area")
-    draw_scores(
-        area, "All tasks: area under the learning curve", "interquartile mean, 95% interval", folder / "areas.png"
-    )
+    axis, area = "interquartile mean, 95% interval", overall(results, "area")
+    draw_scores(rows, "All tasks: final score", axis, folder / "scores.png")
+    draw_scores(area, "All tasks: area under the learning curve", axis, folder / "areas.png")
     pictures = [(folder / "scores.png", "final scores of all tasks"), (folder / "areas.png", "areas of all tasks")]
     complete = results.complete()
     for family, labels in results.families().items():
@@ -119,13 +109,8 @@ def all_tasks_blocks(results: Results, folder: Path) -> list[Block]:
     words += "bootstrap over the seeds of each task. The budgets are in the tables below, and may differ."
     if missing:
         words += f" Without a finished run on every task, and therefore not shown: {', '.join(missing)}."
-    return [
-        Heading("All tasks"),
-        Text(words),
-        Pictures(pictures),
-        overall_table(results),
-        improvement_table(results),
-    ]
+    combined = tables.overall_table(results), tables.improvement_table(results)
+    return [Heading("All tasks"), Text(words), Pictures(pictures), *combined]
 
 
 def task_blocks(results: Results, task: str, references: list[Reference], folder: Path) -> list[Block]:
@@ -140,7 +125,7 @@ def task_blocks(results: Results, task: str, references: list[Reference], folder
     gradients = folder / f"gradients-{slug(task)}.png"
     if draw_gradients(results, task, gradients):
         pictures.append((gradients, f"{task}: gradient norms"))
-    blocks += [score_table(results, task, references), Pictures(pictures)]
+    blocks += [tables.score_table(results, task, references), Pictures(pictures)]
     for against, words in (("env_steps", "env steps"), ("seconds", "seconds of training")):
         pictures = []
         for family, labels in results.families().items():
@@ -150,7 +135,8 @@ def task_blocks(results: Results, task: str, references: list[Reference], folder
             draw_curves(results, task, labels, against, references, path, f"{task}: {family}")
             pictures.append((path, f"{task}, {family}: official return against {words}"))
         blocks += [Heading(f"{task}, against {words}", 3), Pictures(pictures)]
-    found = [*progress_tables(results, task), threshold_table(results, task), gradient_table(results, task)]
+    blocks += tables.progress_tables(results, task)
+    found = tables.threshold_table(results, task), tables.gradient_table(results, task)
     return blocks + [grid for grid in found if grid is not None]
 
 

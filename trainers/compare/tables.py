@@ -74,11 +74,8 @@ def improvement_table(results: Results) -> Grid:
     scores = {label: results.normalized(label) for label in complete}
     rows = []
     for label in complete:
-        found = (
-            "" if label == other else f"{improvement(scores[label], scores[other], bounds=False).value:.2f}"
-            for other in complete
-        )
-        rows.append([label, *found])
+        chances = {other: improvement(scores[label], scores[other], bounds=False).value for other in complete}
+        rows.append([label, *("" if other == label else f"{chance:.2f}" for other, chance in chances.items())])
     return Grid("Probability that the row is better than the column", ["", *complete], rows)
 
 
@@ -114,12 +111,11 @@ def threshold_table(results: Results, task: str) -> Grid | None:
         if curves:
             cells = []
             for threshold in thresholds:
-                reached = [np.argmax(curve.mean >= threshold) for curve in curves if (curve.mean >= threshold).any()]
-                first = [curve for curve in curves if (curve.mean >= threshold).any()]
-                steps = [curve.env_steps[k] for curve, k in zip(first, reached, strict=True)]
-                seconds = [curve.seconds[k] for curve, k in zip(first, reached, strict=True)]
-                cells += _median_of_all(steps, len(curves), ",.0f") + _median_of_all(seconds, len(curves), ",.1f")
-                cells.append(f"{len(first)}/{len(curves)}")
+                reached = [(curve, np.argmax(above)) for curve in curves if (above := curve.mean >= threshold).any()]
+                for name, form in (("env_steps", ",.0f"), ("seconds", ",.1f")):
+                    values = [getattr(curve, name)[k] for curve, k in reached]
+                    cells.append(_median_of_all(values, len(curves), form))
+                cells.append(f"{len(reached)}/{len(curves)}")
             rows.append([label, *cells])
     header = [
         f"{name}{'' if 'reached' in name else ' to'} {threshold:,}"
@@ -166,10 +162,10 @@ def _at(runs: Sequence[Result], name: str, place: float) -> str:
     return _spread(np.array(found))
 
 
-def _median_of_all(values: Sequence[float], count: int, form: str) -> list[str]:
+def _median_of_all(values: Sequence[float], count: int, form: str) -> str:
     """The median over all seeds; those without a value count as infinite."""
     middle = np.median([*values, *[np.inf] * (count - len(values))])
-    return [format(middle, form) if np.isfinite(middle) else "-"]
+    return format(middle, form) if np.isfinite(middle) else "-"
 
 
 def _best_first(rows: list[tuple[float, list[Cell]]]) -> list[tuple[float, list[Cell]]]:

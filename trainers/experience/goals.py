@@ -18,6 +18,7 @@ from diffsim.gym import GoalVectorEnv
 from diffsim.tasks import official_env
 
 ACHIEVED, DESIRED = "achieved_goal", "desired_goal"
+OfGoals = Callable[[Tensor, Tensor], Tensor]
 
 
 class Goals(NamedTuple):
@@ -32,8 +33,8 @@ class Goals(NamedTuple):
 
     achieved: slice
     desired: slice
-    reward: Callable[[Tensor, Tensor], Tensor]
-    terminated: Callable[[Tensor, Tensor], Tensor] | None = None
+    reward: OfGoals
+    terminated: OfGoals | None = None
 
 
 def flat_space(space: Space) -> Space:
@@ -103,9 +104,7 @@ def find_goals(env: gymnasium.vector.VectorEnv) -> Goals:
     return goals
 
 
-def _functions(
-    env: gymnasium.vector.VectorEnv,
-) -> tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor, Tensor], Tensor] | None]:
+def _functions(env: gymnasium.vector.VectorEnv) -> tuple[OfGoals, OfGoals | None]:
     """Functions of both goals [B, G]: rewards and, if they depend on goals, terminations."""
     if isinstance(env, GoalVectorEnv):
         task = env.task
@@ -117,9 +116,7 @@ def _functions(
     return _by_numpy(first.compute_reward), None if ends is None else _by_numpy(ends)
 
 
-def _by_numpy(
-    function: Callable[[np.ndarray, np.ndarray, Mapping[str, Any]], Any],
-) -> Callable[[Tensor, Tensor], Tensor]:
+def _by_numpy(function: Callable[[np.ndarray, np.ndarray, Mapping[str, Any]], Any]) -> OfGoals:
     """Makes a function of arrays one of tensors, [B, G] to [B]. It is called row by row if it accepts only one row."""
 
     def call(achieved: Tensor, desired: Tensor) -> Tensor:

@@ -206,12 +206,12 @@ def make_env(
 
     Raises: OptionError if there is no such task, or it takes no noise.
     """
+    noises = {"process_noise": process_noise, "reward_noise": reward_noise}
     if task.startswith(SIMULATED):
-        noises = {"process_noise": process_noise, "reward_noise": reward_noise}
         return SimulatedEnv(
             diffsim.gym.make_vector_env(task.removeprefix(SIMULATED), num_envs, device=device, **noises, **kwargs), seed
         )
-    for name, value in (("process_noise", process_noise), ("reward_noise", reward_noise)):
+    for name, value in noises.items():
         if value != 0.0:
             raise OptionError(
                 f"{name} must be 0 for an environment of Gymnasium, got {value}; {SIMULATED}<id> takes it"

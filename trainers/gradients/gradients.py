@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from rich.console import Console
@@ -48,17 +49,11 @@ def measure(options: GradientOptions, mdp: MDP, policies: dict[int, GaussianMLP]
         bar = progress.add_task("compiling kernels ...", total=ticks * len(policies))
         for seed, policy in policies.items():
             torch.manual_seed(seed)  # for the initial weights of the values
-            experiment = Experiment(
-                mdp,
-                policy,
-                options.gamma,
-                options.window,
-                options.difference_step,
-                options.samples,
-                options.reference_samples,
-                torch.Generator(mdp.device).manual_seed(seed),
-                tick=lambda env_steps: progress.advance(bar, env_steps),
-            )
+            generator = torch.Generator(mdp.device).manual_seed(seed)
+            counts = options.samples, options.reference_samples
+            settings = options.gamma, options.window, options.difference_step, *counts
+            tick = partial(progress.advance, bar)
+            experiment = Experiment(mdp, policy, *settings, generator, tick)
             for horizon in options.horizon_list:
                 progress.update(bar, description=f"seed {seed}, horizon {horizon}")
                 rows.extend(experiment.run(horizon, seed))

@@ -14,17 +14,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from diffsim.trainers.compare.page import Grid
-from diffsim.trainers.gradients.experiment import (
-    COMMON,
-    ESTIMATORS,
-    INDEPENDENT,
-    LIKELIHOOD_RATIOS,
-    MIXTURE,
-    PATHWISE,
-    TOTAL_PROPAGATION,
-    WINDOWS,
-    Row,
-)
+from diffsim.trainers.gradients.experiment import ESTIMATORS, LIKELIHOOD_RATIOS, PATHWISE, WINDOWS, Row
 from diffsim.trainers.gradients.statistics import turning_point
 
 COLUMNS = ("variance", "bias", "bias_floor", "cosine", "noise")
@@ -169,7 +159,7 @@ def _panel(axes: Axes, results: Results, label: str, quantity: Callable[[Row], f
     for name in ESTIMATORS:
         values = results.values(name, quantity)
         values = values if cosine else np.where(values > 0, values, np.nan)
-        style = "--" if name in (MIXTURE, TOTAL_PROPAGATION, COMMON, INDEPENDENT) else "-"
+        style = "--" if name in ESTIMATORS[-4:] else "-"
         width = 2.4 if name in (PATHWISE, WINDOWS) else 1.3
         middle = np.median(values, axis=0)
         axes.plot(results.horizons, middle, style, color=COLOR[name], linewidth=width, marker=".", label=name)

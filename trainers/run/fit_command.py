@@ -8,7 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import yaml
 from rich.console import Console
 
 from diffsim.trainers.algorithm import Algorithm
@@ -24,7 +23,6 @@ from diffsim.trainers.run.summary import described, print_table, record_video
 from diffsim.trainers.run.train import Budget, train
 
 FINAL_SEED = 1_000_000  # far from the seeds of evaluations during training
-RESUME_OPTIONS = ("--resume", "--iterations", "--env_steps")
 
 
 def fit_command(argv: Sequence[str], console: Console) -> RunFolder:
@@ -48,9 +46,7 @@ def fit_command(argv: Sequence[str], console: Console) -> RunFolder:
         checkpoint = None if resumed is None else resumed.checkpoint
         if rank() > 0:
             return train_other_rank(algorithm, options, checkpoint)
-        folder = RunFolder.fresh(options.folder) if resumed is None else resumed
-        if resumed is None:
-            folder.config.write_text(yaml.safe_dump(values, sort_keys=False))
+        folder = RunFolder.fresh(options.folder, values) if resumed is None else resumed
         folder.final.unlink(missing_ok=True)
         shared = f"; {num_ranks()} ranks" if num_ranks() > 1 else ""
         folder.add_machine(describe_machine() + shared)
@@ -78,20 +74,19 @@ def train_other_rank(algorithm: Algorithm, options: RunOptions, checkpoint: Path
     return folder
 
 
-def resumed_folder(argv: Sequence[str]) -> RunFolder | None:
-    """The folder after --resume, or None.
+def resumed_folder(argv: Sequence[str], changeable: Sequence[str] = ("iterations", "env_steps")) -> RunFolder | None:
+    """The folder after --resume, or None. Only the options `changeable` may be given too.
 
     Raises: OptionError if it is not a run folder, or if `argv` has options that would change the run.
     """
     names = [word.split("=")[0] for word in argv if word.startswith("--")]
     if "--resume" not in names or "--help" in argv or "-h" in argv:
         return None
-    extra = [name for name in names if name not in RESUME_OPTIONS]
+    allowed = [f"--{name}" for name in changeable]
+    extra = [name for name in names if name not in ("--resume", *allowed)]
     if extra:
-        raise OptionError(
-            "--resume keeps the options of its run; only --iterations and --env_steps may differ, "
-            f"got {', '.join(extra)}"
-        )
+        only = f"only {' and '.join(allowed)} may differ" if allowed else "none may differ"
+        raise OptionError(f"--resume keeps the options of its run; {only}, got {', '.join(extra)}")
     word = next(i for i, word in enumerate(argv) if word.split("=")[0] == "--resume")
     value = argv[word].partition("=")[2] or (argv[word + 1] if word + 1 < len(argv) else "")
     return existing_folder("--resume", value)
@@ -102,9 +97,8 @@ def report(algorithm: Algorithm, options: RunOptions, folder: RunFolder, console
     title = f"{options.task}, {options.algorithm}, seed {options.seed}"
     folder.draw_curve(title)
     last = folder.read_metrics()[-1]
-    evaluation = official_evaluation(
-        options, options.final_episodes, FINAL_SEED, stochastic=options.evaluate_stochastic
-    )
+    stochastic = options.evaluate_stochastic
+    evaluation = official_evaluation(options, options.final_episodes, FINAL_SEED, stochastic=stochastic)
     played = evaluation.both(algorithm.policy)
     rows = {
         **described(played["mean"]),

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from rich.console import Console
 from torch import Tensor
 
@@ -19,8 +18,9 @@ from diffsim.trainers.errors import OptionError, option_errors
 from diffsim.trainers.options import check_fields
 from diffsim.trainers.run.arguments import make_parser, parse, pick, resolved
 from diffsim.trainers.run.checkpoint import read_checkpoint
+from diffsim.trainers.run.fit_command import resumed_folder
 from diffsim.trainers.run.recorder import ReturnBar
-from diffsim.trainers.run.run_folder import RunFolder, existing_folder
+from diffsim.trainers.run.run_folder import RunFolder
 from diffsim.trainers.run.summary import print_table
 from diffsim.trainers.run.train import Budget, train
 
@@ -109,11 +109,8 @@ def fit_model(argv: Sequence[str], console: Console) -> RunFolder:
 
     Raises: OptionError before any work, if an option is wrong or the data cannot be used.
     """
-    resumed = None
-    if any(word.split("=")[0] == "--resume" for word in argv):
-        if len(argv) > 2 or not argv[0].startswith("--resume"):
-            raise OptionError(f"--resume keeps the options of its run and takes no others, got {' '.join(argv)}")
-        resumed = existing_folder("--resume", argv[-1].removeprefix("--resume="))
+    resumed = resumed_folder(argv, changeable=())
+    if resumed is not None:
         argv = ["--config", str(resumed.config)]
     description = "Fit a model to data. Options can also be given in a YAML file; later ones take precedence."
     parser = make_parser("fit-model", description, config=True)
@@ -127,12 +124,9 @@ def fit_model(argv: Sequence[str], console: Console) -> RunFolder:
     with option_errors():
         stored = load_data(Path(options.data))
         model = build_model(values, stored.data.obs.shape[1], stored.data.action.shape[1], options.seed)
-        fit_kwargs = pick(values, ModelFit)
-        fitting = ModelFitting(model.to(options.device), stored, fit_kwargs, seed=options.seed)
-    folder = RunFolder.fresh(options.folder) if resumed is None else resumed
-    if resumed is None:
-        folder.config.write_text(yaml.safe_dump(values, sort_keys=False))
-    elif read_checkpoint(folder.checkpoint)["diffsim"].get("complete"):
+        fitting = ModelFitting(model.to(options.device), stored, pick(values, ModelFit), seed=options.seed)
+    folder = RunFolder.fresh(options.folder, values) if resumed is None else resumed
+    if resumed is not None and read_checkpoint(folder.checkpoint)["diffsim"].get("complete"):
         raise OptionError(f"--resume must be a run that has not finished, got {str(folder.path)!r}")
     budget = Budget(fitting.fit.max_epochs, evaluate_every=options.save_every)
     recorder = train(fitting, budget, folder, console, None if resumed is None else folder.checkpoint, LossBar)

@@ -46,16 +46,20 @@ class RunFolder:
         self._columns: list[str] = []
 
     @classmethod
-    def fresh(cls, path: Path) -> RunFolder:
-        """Creates the first of the folders `path`, `path-2`, `path-3`, ... that does not exist yet."""
+    def fresh(cls, path: Path, options: Mapping[str, Any] | None = None) -> RunFolder:
+        """Creates the first of the folders `path`, `path-2`, ... that does not exist yet, with `options` as config."""
         candidate, number = path, 1
         while True:
             try:
                 candidate.mkdir(parents=True)
-                return cls(candidate)
+                break
             except FileExistsError:
                 number += 1
                 candidate = path.with_name(f"{path.name}-{number}")
+        folder = cls(candidate)
+        if options is not None:
+            folder.config.write_text(yaml.safe_dump(options, sort_keys=False))
+        return folder
 
     def read_config(self) -> dict[str, Any]:
         """The options of the run, by their current names.
