@@ -19,11 +19,8 @@ BITS = 15
 class BitFlip(gymnasium.Env[Any, Any]):
     """Each action flips one of n bits. The reward is -1 per step until the bits equal the goal; then 0, and the end.
 
-    Episodes are truncated after n steps. Source: Andrychowicz et al. (2017), "Hindsight Experience Replay", section
-    3.1.
-
-    Args:
-        n: number of bits.
+    Episodes are truncated after n steps, for n bits. Source: Andrychowicz et al. (2017), "Hindsight Experience
+    Replay", section 3.1.
     """
 
     def __init__(self, n: int = BITS) -> None:
@@ -53,7 +50,7 @@ class BitFlip(gymnasium.Env[Any, Any]):
 
     def compute_reward(self, achieved: np.ndarray, desired: np.ndarray, info: Any) -> np.ndarray:
         """0 where all bits are equal, else -1; [...] for bits [..., n]."""
-        return np.where((achieved == desired).all(-1), 0.0, -1.0)
+        return self.compute_terminated(achieved, desired, info) - 1.0
 
     def compute_terminated(self, achieved: np.ndarray, desired: np.ndarray, info: Any) -> np.ndarray:
         """Whether all bits are equal; [...] for bits [..., n]."""

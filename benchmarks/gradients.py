@@ -38,14 +38,10 @@ CAUSES = ["contacts change", "constraints change", "constraints change", "a cons
 
 @dataclass
 class Error:
-    """Relative error of the Jacobian at a state.
+    """Relative error of the Jacobian at a state, the worst of the position, velocity and control columns.
 
-    Attributes:
-        task: id.
-        state: index of the state.
-        error: the worst of the position, velocity and control columns.
-        own_error: error of the differences.
-        switch: why the differences may be wrong: an entry of CAUSES, or ITERATION; empty if they are a reference.
+    `own_error` is that of the differences. `switch` says why these may be wrong: an entry of CAUSES, or ITERATION; it
+    is empty if they are a reference.
     """
 
     task: str

@@ -38,17 +38,7 @@ import numpy as np
 
 from benchmarks.command import make_parser, page, paragraphs, parse, positive, spread, table
 from benchmarks.published import published
-from benchmarks.runs import (
-    call,
-    config_file,
-    fit_arguments,
-    grouped,
-    measured,
-    read_rows,
-    train,
-    two_digits,
-    write_rows,
-)
+from benchmarks.runs import call, config_file, fit_arguments, grouped, measured, read_rows, train, write_rows
 from diffsim.trainers.run.run_folder import RunFolder
 
 TASKS = ("HalfCheetah-v5", "Hopper-v5", "Walker2d-v5", "InvertedDoublePendulum-v5", "Swimmer-v5")
@@ -168,7 +158,7 @@ def equal(job: Job) -> dict[str, Any]:
 def save_rows(rows: Sequence[Row], folder: Path) -> None:
     """Writes runs.csv, sorted."""
     order = attrgetter("task", "algorithm", "budget", "library", "seed")
-    write_rows(sorted(rows, key=order), folder / "runs.csv", two_digits)
+    write_rows(sorted(rows, key=order), folder / "runs.csv", lambda value: round(value, 2))
 
 
 HEADER = (

@@ -28,7 +28,8 @@ from diffsim.trainers.gradients.options import GradientOptions, build
 from diffsim.trainers.gradients.pathwise import pathwise_gradients
 from diffsim.trainers.gradients.statistics import GradientComparison, GradientMoments, compare_gradients
 
-VARIANTS = {"as it is": (False, False), "contacts": (True, False), "limits": (False, True), "both": (True, True)}
+VARIANTS = {"none: the task as it is": (False, False), "contacts": (True, False)}
+VARIANTS |= {"limits": (False, True), "both": (True, True)}
 """Whether the force begins at 0, for contacts and for joint limits."""
 
 
@@ -79,8 +80,7 @@ def main(arguments: list[str] | None = None) -> None:
     for variant in VARIANTS:
         found = measure(options.task, variant, horizons, options.samples, options.num_envs)
         for horizon, one in zip(horizons, found, strict=True):
-            name = "none: the task as it is" if variant == "as it is" else variant
-            lines.append([name, horizon, f"{one.bias:.3f}", f"{one.bias_floor:.3f}", f"{one.cosine:.4f}"])
+            lines.append([variant, horizon, f"{one.bias:.3f}", f"{one.bias_floor:.3f}", f"{one.cosine:.4f}"])
             print(*lines[-1], sep=" | ", flush=True)
     text = page(
         f"Effect of the onset of forces on the pathwise gradient: {options.task}",

@@ -24,7 +24,7 @@ import numpy as np
 from benchmarks.command import make_parser, page, paragraphs, parse, positive, spread, table
 from benchmarks.pictures import draw_curves
 from benchmarks.published import published
-from benchmarks.runs import config_file, grouped, measured, read_rows, train, two_digits, write_rows
+from benchmarks.runs import config_file, grouped, measured, read_rows, train, write_rows
 from diffsim.trainers.run.run_folder import RunFolder, read_yaml
 
 TARGETS = {
@@ -130,7 +130,8 @@ def report(rows: Sequence[Row], jobs: int) -> str:
 
 def save(rows: Sequence[Row], runs: Path, output: Path, jobs: int) -> None:
     """Writes pathwise.md and runs.csv, and draws the curves of tasks whose run folders exist."""
-    write_rows(sorted(rows, key=attrgetter("task", "budget", "seed")), output / "runs.csv", two_digits)
+    ordered = sorted(rows, key=attrgetter("task", "budget", "seed"))
+    write_rows(ordered, output / "runs.csv", lambda value: round(value, 2))
     (output / "pathwise.md").write_text(report(rows, jobs))
     for task, group in {task: group for (task, _), group in grouped(rows, "task", "budget")}.items():  # largest budgets
         curves = [np.array(curve(row, runs)).T for row in group]

@@ -120,11 +120,6 @@ def write_rows(rows: Sequence[Any], path: Path, number: Callable[[float], Any] =
             writer.writerow(number(value) if isinstance(value, float) else value for value in asdict(row).values())
 
 
-def two_digits(value: float) -> float:
-    """Rounds to two digits after the point."""
-    return round(value, 2)
-
-
 def grouped(rows: Iterable[Row], *names: str) -> list[tuple[Any, list[Row]]]:
     """Rows by the values of some fields: pairs of the values (for one field, the value) and the rows, sorted."""
     key = attrgetter(*names)

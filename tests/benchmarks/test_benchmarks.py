@@ -28,7 +28,7 @@ from benchmarks.onset import soften
 from benchmarks.pathwise import Row as PathwiseRow
 from benchmarks.pathwise import digest
 from benchmarks.physics import Row, verdicts
-from benchmarks.runs import call, fit_arguments, read_rows, train, two_digits, write_rows
+from benchmarks.runs import call, fit_arguments, read_rows, train, write_rows
 from diffsim.trainers.run.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
@@ -144,7 +144,7 @@ def test_rows_survive_a_file(tmp_path):
     rows = [GoalResult("a", True, 0, 10, 0.1234, 1 / 3), GoalResult("b", False, 1, 20, 1.0, 2.0)]
     write_rows(rows, tmp_path / "rows.csv")
     assert read_rows(GoalResult, tmp_path / "rows.csv") == rows
-    write_rows(rows, tmp_path / "rows.csv", two_digits)
+    write_rows(rows, tmp_path / "rows.csv", lambda value: round(value, 2))
     assert [row.minutes for row in read_rows(GoalResult, tmp_path / "rows.csv")] == [0.33, 2.0]
     assert read_rows(GoalResult, tmp_path / "none.csv") == []
 
