@@ -36,7 +36,7 @@ def walk(place, goal, next_place, reward, ended=False):
 
 def hand_made(strategy, fraction=1.0, goals=GOALS, capacity=10):
     """Episodes: 0 to 1 to 3 to 6; then 20 to 21 to 23, which has not ended."""
-    replay = HindsightReplay(goals, strategy, fraction, capacity, 1, FIELDS, gamma=0.5)
+    replay = HindsightReplay(goals, capacity, 1, FIELDS, goal_strategy=strategy, relabel_fraction=fraction, gamma=0.5)
     for place, next_place, ended in [(0, 1, False), (1, 3, False), (3, 6, True), (20, 21, False), (21, 23, False)]:
         replay.add(walk(float(place), 100.0, float(next_place), -77.0, ended))
     return replay
@@ -107,7 +107,7 @@ def replace_terminated(goals):
 @pytest.mark.parametrize("count", [3, 17, 40, 95])
 def test_no_goal_comes_from_another_episode(strategy, count):
     # Two copies; the achieved goal encodes copy, episode and age. The ring of 20 steps is overwritten several times.
-    replay = HindsightReplay(GOALS, strategy, 1.0, 40, 2, FIELDS)
+    replay = HindsightReplay(GOALS, 40, 2, FIELDS, goal_strategy=strategy, relabel_fraction=1.0)
     lengths, episode, age = ([3, 7, 1, 25, 4] * 20, [4, 2, 9, 30, 1] * 20), [0, 0], [0, 0]
     for _ in range(count):
         places = [1e4 * (copy + 1) + 100.0 * episode[copy] + age[copy] for copy in (0, 1)]

@@ -191,7 +191,7 @@ def stop(active: dict[Run, Handle]) -> None:
 def explain_failure(run: Run, status: int) -> str:
     """Writes the last line of the run's log to its error file, and returns it."""
     lines = run.log.read_text(errors="replace").split("\n") if run.log.exists() else []
-    printed: Sequence[str] = [line.strip() for line in lines if line.strip()]
+    printed = [line.strip() for line in lines if line.strip()]
     error = printed[-1] if status and printed else f"ended with status {status} before it was complete"
     run.error.write_text(f"{error}\n")
     return error

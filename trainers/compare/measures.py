@@ -100,13 +100,6 @@ def interval(samples: Scores, statistic: Callable[..., Any]) -> tuple[Any, Any]:
     """Ends of the stratified-bootstrap interval, which resamples each sample by itself, with a fixed seed."""
     if min(len(sample) for sample in samples) < 2:
         return np.nan, np.nan
-    result = stats.bootstrap(
-        tuple(samples),
-        statistic,
-        n_resamples=RESAMPLES,
-        confidence_level=CONFIDENCE,
-        method="percentile",
-        vectorized=True,
-        rng=np.random.default_rng(0),
-    )
+    settings = {"n_resamples": RESAMPLES, "confidence_level": CONFIDENCE, "method": "percentile", "vectorized": True}
+    result = stats.bootstrap(tuple(samples), statistic, rng=np.random.default_rng(0), **settings)
     return result.confidence_interval.low, result.confidence_interval.high

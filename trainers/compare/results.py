@@ -59,13 +59,9 @@ class Result:
     def curve(self) -> Curve:
         """Evaluations during training."""
         rows = [row for row in self.rows if "eval/return" in row]
-        columns = (
-            [row["env_steps"] for row in rows],
-            [row["seconds"] - row["eval_seconds"] for row in rows],
-            [row["eval/return"] for row in rows],
-            [row.get("eval/stochastic_return", np.nan) for row in rows],
-        )
-        return Curve(*(np.array(column, dtype=float) for column in columns))
+        names = ("env_steps", "seconds", "eval_seconds", "eval/return", "eval/stochastic_return")
+        steps, total, evaluating, mean, sampled = (np.array([row.get(n, np.nan) for row in rows], float) for n in names)
+        return Curve(steps, total - evaluating, mean, sampled)
 
     @property
     def score(self) -> float:

@@ -34,9 +34,9 @@ class HindsightReplay(ReplayBuffer):
 
     Args:
         goals: columns of the goals in an observation, and their reward function.
+        *args: of `ReplayBuffer`.
         goal_strategy: see above.
         relabel_fraction: fraction of a batch with new goals, in [0, 1]; the number is rounded.
-        *args: of `ReplayBuffer`.
         **kwargs: of `ReplayBuffer`, with "obs" and "next_obs" among its fields, and num_steps = 1.
 
     Raises: ValueError if an option is out of range.
@@ -44,7 +44,7 @@ class HindsightReplay(ReplayBuffer):
     """
 
     def __init__(
-        self, goals: Goals, goal_strategy: Strategy = "future", relabel_fraction: float = 0.8, *args: Any, **kwargs: Any
+        self, goals: Goals, *args: Any, goal_strategy: Strategy = "future", relabel_fraction: float = 0.8, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
         check_choice("goal_strategy", goal_strategy, get_args(Strategy))
@@ -53,22 +53,14 @@ class HindsightReplay(ReplayBuffer):
         self.goals, self.goal_strategy, self.relabel_fraction = goals, goal_strategy, relabel_fraction
 
     @classmethod
-    def of(
-        cls,
-        env: ResumableEnv,
-        replay_size: int,
-        *,
-        goal_strategy: Strategy = "future",
-        relabel_fraction: float = 0.8,
-        **kwargs: Any,
-    ) -> HindsightReplay:
+    def of(cls, env: ResumableEnv, replay_size: int, **kwargs: Any) -> HindsightReplay:
         """An empty buffer for an environment with goals, of `replay_size` steps.
 
         Raises: ValueError if the environment has no goals, or an option is out of range.
         """
         obs, action = (tuple(space.shape or ()) for space in (env.single_observation_space, env.single_action_space))
         fields = {"obs": obs, "action": action, "next_obs": obs}
-        return cls(find_goals(env), goal_strategy, relabel_fraction, replay_size, env.num_envs, fields, **kwargs)
+        return cls(find_goals(env), replay_size, env.num_envs, fields, **kwargs)
 
     def sample(self, batch_size: int, generator: torch.Generator) -> ReplayBatch:
         """Samples a batch [B]; its first samples have new goals, with the rewards and terminations of these."""

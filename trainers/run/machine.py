@@ -16,11 +16,9 @@ PACKAGES = ("mujoco", "warp-lang", "torch", "gymnasium", "mujoco-warp", "mujoco-
 
 def describe_machine() -> str:
     """Processor, accelerator, precision and versions, in one line."""
-    cpu = platform.processor() or platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if os.path.exists("/proc/cpuinfo") else []:
-        if line.startswith("model name"):
-            cpu = line.split(":", 1)[1].strip()
-            break
+    info = Path("/proc/cpuinfo").read_text() if os.path.exists("/proc/cpuinfo") else ""
+    models = [line.split(":", 1)[1].strip() for line in info.splitlines() if line.startswith("model name")]
+    cpu = models[0] if models else platform.processor() or platform.machine()
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     versions = ", ".join(f"{name} {found}" for name in PACKAGES if (found := _version(name)))
     precision = str(diffsim.dtype).removeprefix("torch.")
