@@ -36,8 +36,11 @@ def no_gradient(function: Callable) -> wp.Function:
     return marked
 
 
-def calls_gradient(function: Callable) -> wp.Function:
-    """Makes a Warp function that calls `wp.grad`, directly or not. All its callers must have this decorator too."""
-    marked = wp.func(function)
+def calls_gradient(function: Callable, *, inline: bool | None = None) -> wp.Function:
+    """Makes a Warp function that calls `wp.grad`, directly or not. All its callers must have this decorator too.
+
+    `inline` is as in `wp.func`.
+    """
+    marked = wp.func(inline=inline)(function)
     _mark(marked.adj, "uses_grad_call", True)
     return marked

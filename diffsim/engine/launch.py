@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffsim.compile.model import Model
 from diffsim.engine.captured_launch import CapturedLaunch, torch_stream
-from diffsim.physics.adjoint import evaluate_adjoint_kernel, from_tangent_kernel, step_adjoint_kernel, to_tangent_kernel
+from diffsim.physics.adjoint import from_tangent_kernel, step_adjoint_kernel, to_tangent_kernel
 from diffsim.physics.scratch import make_scratch
 from diffsim.physics.step import EvaluationPoints, evaluate_kernel, step_kernel
 from diffsim.types import dtype
@@ -135,7 +135,7 @@ class Launch:
 
         Args:
             ctrl: as in `step`.
-            num_steps: as in `step`.
+            num_steps: as in `step`; 0 for the adjoint of one evaluation, which ignores `next_bar`.
             trajectory: from `step`.
             next_bar: cotangents of the next state in the tangent space.
             evaluation_bar: cotangents of qpos, qvel, qacc and qfrc_constraint of the last evaluation; None for zero.
@@ -149,7 +149,8 @@ class Launch:
     def evaluate_adjoint(self, state: Tensor, ctrl: Tensor, qacc: Tensor, bars: Sequence[Tensor]) -> list[Tensor]:
         """Cotangents as in `step_adjoint`, given those of qacc and qfrc_constraint."""
         point = torch.cat([state, qacc], dim=1)[:, None]
-        return self.run(evaluate_adjoint_kernel, [ctrl, point, *bars], self._cotangents)
+        next_bar = point.new_zeros(1, 1).expand(self.num_worlds, 2 * self.model.nv)
+        return self.step_adjoint(ctrl, 0, point, next_bar, [None, None, *bars])
 
     def to_tangent(self, state: Tensor, bar: Tensor) -> Tensor:
         """Converts cotangents of a state's coordinates to the tangent space."""
@@ -176,7 +177,7 @@ class Launch:
 
     @property
     def _cotangents(self) -> dict[str, tuple[int, ...]]:
-        """Outputs of the adjoint kernels."""
+        """Outputs of the adjoint kernel."""
         return {
             "state_bar_out": (2 * self.model.nv,),
             "ctrl_bar_out": (self.model.nu,),

@@ -23,7 +23,15 @@ from diffsim.physics.integrate import (
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import inverse_right_jacobian, inverse_right_jacobian_gradient
 from diffsim.physics.scratch import Scratch
-from diffsim.physics.step import EvaluationPoints, copy, stage_fraction, stage_weight, tangent_rate
+from diffsim.physics.step import (
+    EvaluationPoints,
+    copy,
+    evaluation_count,
+    stage_count,
+    stage_fraction,
+    stage_weight,
+    tangent_rate,
+)
 from diffsim.physics.virtual_power import solve_virtual_velocity, virtual_power_gradient
 from diffsim.types import BALL, FREE, RK4, real
 
@@ -44,7 +52,7 @@ def add(n: int, x: wp.array(dtype=real), y: wp.array(dtype=real)):
         y[i] = y[i] + x[i]
 
 
-@wp.func
+@wp.func(inline=True)
 def load_point(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int):
     """Sets the evaluation point to a slot, and fills what its gradient needs: frames, mass matrix, contacts, rows."""
     copy(m.nq, t.qpos[world, slot], s.qpos[world])
@@ -57,17 +65,9 @@ def load_point(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot
     row_forces(m, s, world, s.qacc[world])
 
 
-@calls_gradient
-def evaluation_adjoint(m: ModelArrays, s: Scratch, world: int):
-    """Adds to qpos_bar, qvel_bar, ctrl_bar and applied_bar, given qacc_bar and constraint_bar. Needs `load_point`."""
-    solve_virtual_velocity(m, s, world)
-    virtual_power_gradient(m, s, world)
-
-
-@calls_gradient
-def euler_adjoint(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int):
-    """Adjoint of `euler_step`: from next_*_bar to state_*_bar, given the evaluation's own cotangents."""
-    load_point(m, s, t, world, slot)
+@wp.func
+def euler_step_adjoint(m: ModelArrays, s: Scratch, world: int):
+    """Adjoint of `euler_step`: from next_*_bar, adds to the cotangents of the evaluation. Needs `load_point`."""
     if m.implicit == 1:
         implicit_acceleration(m, s, world)
     else:
@@ -84,9 +84,6 @@ def euler_adjoint(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, s
         implicit_adjoint(m, s, world)
     else:
         add(m.nv, s.implicit_qacc_bar[world], s.qacc_bar[world])
-    evaluation_adjoint(m, s, world)
-    copy(m.nv, s.qpos_bar[world], s.state_qpos_bar[world])
-    copy(m.nv, s.qvel_bar[world], s.state_qvel_bar[world])
 
 
 @wp.func
@@ -95,7 +92,8 @@ def stage_rates(
 ):
     """Fills stage_rate with the rates of `runge_kutta_step`, and step_rate with their weighted sum."""
     copy(m.nv, t.qvel[world, slot], s.stage_rate[world, 0])
-    for stage in range(1, 4):
+    stages = int(4)  # a variable, so that Warp does not unroll the loop
+    for stage in range(1, stages):
         scale = m.timestep * stage_fraction(stage)
         tangent_rate(m, s.stage_rate[world, stage - 1], scale, t.qvel[world, slot + stage], s.stage_rate[world, stage])
     for dof in range(m.nv):
@@ -133,11 +131,12 @@ def tangent_rate_adjoint(
             qvel_bar[dof] = qvel_bar[dof] + rate_bar[dof]
 
 
-@calls_gradient
-def runge_kutta_adjoint(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int):
-    """Adjoint of `runge_kutta_step`: from next_*_bar to state_*_bar, given the fourth evaluation's own cotangents.
+@wp.func
+def runge_kutta_step_adjoint(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int):
+    """Adjoint of `runge_kutta_step`: from next_*_bar to state_*_bar and step_rate_bar.
 
-    step_bar and acceleration_step_bar carry the cotangents of a stage's rate and acceleration from the next stage.
+    Clears step_bar and acceleration_step_bar, which carry the cotangents of a stage's rate and acceleration from the
+    next stage.
     """
     step_rate = s.work[world]
     stage_rates(m, s, t, world, slot, step_rate)
@@ -148,48 +147,69 @@ def runge_kutta_adjoint(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: 
     )
     clear(m.nv, s.step_bar[world])
     clear(m.nv, s.acceleration_step_bar[world])
-    for r in range(4):
-        stage = 3 - r
+
+
+@wp.func
+def load_stage_cotangents(m: ModelArrays, s: Scratch, world: int, stage: int):
+    """Sets rate_bar, and adds to qacc_bar what the next state and the next stage contribute."""
+    for dof in range(m.nv):
+        weight = stage_weight(stage)
+        s.rate_bar[world, dof] = weight * s.step_rate_bar[world, dof] + s.step_bar[world, dof]
+        s.qacc_bar[world, dof] = (
+            s.qacc_bar[world, dof]
+            + m.timestep * weight * s.next_qvel_bar[world, dof]
+            + s.acceleration_step_bar[world, dof]
+        )
+
+
+@wp.func
+def load_stage_adjoint(m: ModelArrays, s: Scratch, world: int, stage: int):
+    """Adjoint of `load_stage`: from qpos_bar and qvel_bar, adds to state_*_bar, step_bar and acceleration_step_bar."""
+    if stage > 0:
         scale = m.timestep * stage_fraction(stage)
-        if stage < 3:
+        rate = s.stage_rate[world, stage - 1]
+        integrate_position_adjoint(m, rate, scale, s.qpos_bar[world], s.state_qpos_bar[world], s.step_bar[world])
+        tangent_rate_adjoint(m, rate, scale, s.qvel[world], s.rate_bar[world], s.step_bar[world], s.qvel_bar[world])
+        for dof in range(m.nv):
+            s.acceleration_step_bar[world, dof] = scale * s.qvel_bar[world, dof]
+    else:
+        add(m.nv, s.rate_bar[world], s.qvel_bar[world])
+        add(m.nv, s.qpos_bar[world], s.state_qpos_bar[world])
+    add(m.nv, s.qvel_bar[world], s.state_qvel_bar[world])
+
+
+@calls_gradient
+def evaluations_adjoint(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, num_steps: int):
+    """Adjoint of `evaluations`: given next_*_bar and the last evaluation's cotangents, fills state_*_bar.
+
+    As there, the functions that it calls in each evaluation are inlined.
+    """
+    count = evaluation_count(m, num_steps)
+    for r in range(count):
+        slot = count - 1 - r
+        stage = slot % stage_count(m)
+        if r > 0:
             clear(m.nv, s.qpos_bar[world])
             clear(m.nv, s.qvel_bar[world])
             clear(m.nv, s.qacc_bar[world])
             clear(m.nv, s.constraint_bar[world])
-        for dof in range(m.nv):
-            weight = stage_weight(stage)
-            s.rate_bar[world, dof] = weight * s.step_rate_bar[world, dof] + s.step_bar[world, dof]
-            s.qacc_bar[world, dof] = (
-                s.qacc_bar[world, dof]
-                + m.timestep * weight * s.next_qvel_bar[world, dof]
-                + s.acceleration_step_bar[world, dof]
-            )
-        load_point(m, s, t, world, slot + stage)
-        evaluation_adjoint(m, s, world)
-        if stage > 0:
-            integrate_position_adjoint(
-                m,
-                s.stage_rate[world, stage - 1],
-                scale,
-                s.qpos_bar[world],
-                s.state_qpos_bar[world],
-                s.step_bar[world],
-            )
-            tangent_rate_adjoint(
-                m,
-                s.stage_rate[world, stage - 1],
-                scale,
-                s.qvel[world],
-                s.rate_bar[world],
-                s.step_bar[world],
-                s.qvel_bar[world],
-            )
-            for dof in range(m.nv):
-                s.acceleration_step_bar[world, dof] = scale * s.qvel_bar[world, dof]
+        if m.integrator == RK4 and num_steps > 0:
+            if stage == 3:
+                runge_kutta_step_adjoint(m, s, t, world, slot - stage)
+            load_stage_cotangents(m, s, world, stage)
+        load_point(m, s, t, world, slot)
+        if m.integrator != RK4 and num_steps > 0:
+            euler_step_adjoint(m, s, world)
+        solve_virtual_velocity(m, s, world)
+        virtual_power_gradient(m, s, world)
+        if m.integrator == RK4 and num_steps > 0:
+            load_stage_adjoint(m, s, world, stage)
         else:
-            add(m.nv, s.rate_bar[world], s.qvel_bar[world])
-            add(m.nv, s.qpos_bar[world], s.state_qpos_bar[world])
-        add(m.nv, s.qvel_bar[world], s.state_qvel_bar[world])
+            copy(m.nv, s.qpos_bar[world], s.state_qpos_bar[world])
+            copy(m.nv, s.qvel_bar[world], s.state_qvel_bar[world])
+        if stage == 0:
+            copy(m.nv, s.state_qpos_bar[world], s.next_qpos_bar[world])
+            copy(m.nv, s.state_qvel_bar[world], s.next_qvel_bar[world])
 
 
 @wp.func
@@ -242,68 +262,18 @@ def step_adjoint_kernel(
     qfrc_applied_bar_out: wp.array2d(dtype=real),
     parameter_bar_out: wp.array2d(dtype=real),
 ):
-    """The adjoint of `step_kernel`."""
+    """The adjoint of `step_kernel`; with `num_steps` 0, that of `evaluate_kernel`, and next_bar is ignored."""
     world = wp.tid()
-    stages = int(1)
-    if m.integrator == RK4:
-        stages = 4
     load_controls(m, s, world, ctrl_in[world])
     for dof in range(m.nv):
         s.next_qpos_bar[world, dof] = next_bar_in[world, dof]
         s.next_qvel_bar[world, dof] = next_bar_in[world, m.nv + dof]
-    last = trajectory_in.qpos[world, stages * num_steps - 1]
+    last = trajectory_in.qpos[world, evaluation_count(m, num_steps) - 1]
     load_evaluation_cotangents(m, s, world, last, qpos_bar_in, qvel_bar_in, qacc_bar_in, constraint_bar_in)
-    for r in range(num_steps):
-        step = num_steps - 1 - r
-        if r > 0:
-            clear(m.nv, s.qpos_bar[world])
-            clear(m.nv, s.qvel_bar[world])
-            clear(m.nv, s.qacc_bar[world])
-            clear(m.nv, s.constraint_bar[world])
-        if m.integrator == RK4:
-            runge_kutta_adjoint(m, s, trajectory_in, world, 4 * step)
-        else:
-            euler_adjoint(m, s, trajectory_in, world, step)
-        copy(m.nv, s.state_qpos_bar[world], s.next_qpos_bar[world])
-        copy(m.nv, s.state_qvel_bar[world], s.next_qvel_bar[world])
+    evaluations_adjoint(m, s, trajectory_in, world, num_steps)
     for dof in range(m.nv):
-        state_bar_out[world, dof] = s.next_qpos_bar[world, dof]
-        state_bar_out[world, m.nv + dof] = s.next_qvel_bar[world, dof]
-    copy(m.nu, s.ctrl_bar[world], ctrl_bar_out[world])
-    copy(m.nv, s.applied_bar[world], qfrc_applied_bar_out[world])
-    if m.parameter_gradient == 1:
-        copy(parameter_bar_out.shape[1], s.parameter_bar[world], parameter_bar_out[world])
-
-
-@wp.kernel
-def evaluate_adjoint_kernel(
-    # model and working memory
-    m: ModelArrays,
-    s: Scratch,
-    # in
-    ctrl_in: wp.array2d(dtype=real),
-    point_in: EvaluationPoints,
-    # cotangents in
-    qacc_bar_in: wp.array2d(dtype=real),
-    constraint_bar_in: wp.array2d(dtype=real),
-    # cotangents out: state in the tangent space [world, 2 nv], controls, applied forces, on request parameters
-    state_bar_out: wp.array2d(dtype=real),
-    ctrl_bar_out: wp.array2d(dtype=real),
-    qfrc_applied_bar_out: wp.array2d(dtype=real),
-    parameter_bar_out: wp.array2d(dtype=real),
-):
-    """The adjoint of `evaluate_kernel`."""
-    world = wp.tid()
-    load_controls(m, s, world, ctrl_in[world])
-    clear(m.nv, s.qpos_bar[world])
-    clear(m.nv, s.qvel_bar[world])
-    copy(m.nv, qacc_bar_in[world], s.qacc_bar[world])
-    copy(m.nv, constraint_bar_in[world], s.constraint_bar[world])
-    load_point(m, s, point_in, world, 0)
-    evaluation_adjoint(m, s, world)
-    for dof in range(m.nv):
-        state_bar_out[world, dof] = s.qpos_bar[world, dof]
-        state_bar_out[world, m.nv + dof] = s.qvel_bar[world, dof]
+        state_bar_out[world, dof] = s.state_qpos_bar[world, dof]
+        state_bar_out[world, m.nv + dof] = s.state_qvel_bar[world, dof]
     copy(m.nu, s.ctrl_bar[world], ctrl_bar_out[world])
     copy(m.nv, s.applied_bar[world], qfrc_applied_bar_out[world])
     if m.parameter_gradient == 1:

@@ -33,7 +33,7 @@ def constraint_rows(m: ModelArrays, s: Scratch, world: int):
     damp_rows(m, s, world)
 
 
-@wp.func
+@wp.func(inline=True)
 def evaluate(m: ModelArrays, s: Scratch, world: int, warm: int):
     """Fills qacc and qfrc_constraint from qpos, qvel and ctrl (`mj_forward`); starts from qacc if `warm` is 1."""
     moving_frames(m, s, world, 0)

@@ -82,9 +82,7 @@ def tangent_rate(
 
 @wp.func
 def euler_step(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int):
-    """V' = v + h w, q' = q (+) h v', where w is qacc or the acceleration of `implicit`."""
-    evaluate(m, s, world, 0)
-    store_point(m, s, t, world, slot)
+    """V' = v + h w, q' = q (+) h v', where w is qacc or the acceleration of `implicit`. Follows the evaluation."""
     if m.implicit == 1:
         implicit_acceleration(m, s, world)
         for dof in range(m.nv):
@@ -96,19 +94,24 @@ def euler_step(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot
 
 
 @wp.func
+def load_stage(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int, stage: int):
+    """Sets the evaluation point to a Runge-Kutta stage of the step that starts at `slot`.
+
+    Increments of position are in the tangent space at the start of the step.
+    """
+    if stage > 0:
+        scale = m.timestep * stage_fraction(stage)
+        integrate_position(m, t.qpos[world, slot], s.stage_rate[world, stage - 1], scale, s.qpos[world])
+        for dof in range(m.nv):
+            s.qvel[world, dof] = t.qvel[world, slot, dof] + scale * t.qacc[world, slot + stage - 1, dof]
+        tangent_rate(m, s.stage_rate[world, stage - 1], scale, s.qvel[world], s.stage_rate[world, stage])
+    else:
+        copy(m.nv, s.qvel[world], s.stage_rate[world, stage])
+
+
+@wp.func
 def runge_kutta_step(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int):
-    """Four evaluations; increments of position are in the tangent space at the start of the step."""
-    for stage in range(4):
-        if stage > 0:
-            scale = m.timestep * stage_fraction(stage)
-            integrate_position(m, t.qpos[world, slot], s.stage_rate[world, stage - 1], scale, s.qpos[world])
-            for dof in range(m.nv):
-                s.qvel[world, dof] = t.qvel[world, slot, dof] + scale * t.qacc[world, slot + stage - 1, dof]
-            tangent_rate(m, s.stage_rate[world, stage - 1], scale, s.qvel[world], s.stage_rate[world, stage])
-        else:
-            copy(m.nv, s.qvel[world], s.stage_rate[world, stage])
-        evaluate(m, s, world, wp.min(stage, 1))
-        store_point(m, s, t, world, slot + stage)
+    """Next state from the four evaluations of the step that starts at `slot`."""
     step_rate = s.work[world]
     for dof in range(m.nv):
         rate = real(0.0)
@@ -119,6 +122,41 @@ def runge_kutta_step(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int
         step_rate[dof] = rate
         s.qvel[world, dof] = t.qvel[world, slot, dof] + m.timestep * acceleration
     integrate_position(m, t.qpos[world, slot], step_rate, m.timestep, s.qpos[world])
+
+
+@wp.func
+def stage_count(m: ModelArrays) -> int:
+    """Number of evaluations in a step."""
+    if m.integrator == RK4:
+        return 4
+    return 1
+
+
+@wp.func
+def evaluation_count(m: ModelArrays, num_steps: int) -> int:
+    """Number of evaluations in `num_steps` steps; one if `num_steps` is 0."""
+    return wp.max(num_steps * stage_count(m), 1)
+
+
+@wp.func
+def evaluations(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, num_steps: int):
+    """Runs physics steps and stores their evaluation points. With `num_steps` 0, evaluates once and stores nothing.
+
+    Only this function calls `evaluate`, which is inlined. On the CPU each call copies the structs in its arguments (10
+    kB, about a tenth of the time of a small model's evaluation). This function is too large for the compiler to inline,
+    so a launch makes that copy once a world.
+    """
+    for slot in range(evaluation_count(m, num_steps)):
+        stage = slot % stage_count(m)
+        if m.integrator == RK4 and num_steps > 0:
+            load_stage(m, s, t, world, slot - stage, stage)
+        evaluate(m, s, world, wp.min(stage, 1))
+        if num_steps > 0:
+            store_point(m, s, t, world, slot)
+            if m.integrator != RK4:
+                euler_step(m, s, t, world, slot)
+            elif stage == 3:
+                runge_kutta_step(m, s, t, world, slot - stage)
 
 
 @wp.func
@@ -196,11 +234,7 @@ def step_kernel(
     report_out[world, 2] = 1
     if not load_state(m, s, world, state_in[world], ctrl_in[world], qfrc_applied_in[world]):
         return
-    for step in range(num_steps):
-        if m.integrator == RK4:
-            runge_kutta_step(m, s, trajectory_out, world, 4 * step)
-        else:
-            euler_step(m, s, trajectory_out, world, step)
+    evaluations(m, s, trajectory_out, world, num_steps)
     store_forces(m, s, world, qfrc_constraint_out, qfrc_actuator_out, cfrc_ext_out, report_out)
     for i in range(m.nq):
         state_out[world, i] = s.qpos[world, i]
@@ -233,6 +267,6 @@ def evaluate_kernel(
     if not load_state(m, s, world, state_in[world], ctrl_in[world], qfrc_applied_in[world]):
         return
     report_out[world, 2] = 0
-    evaluate(m, s, world, 0)
+    evaluations(m, s, EvaluationPoints(), world, 0)
     copy(m.nv, s.qacc[world], qacc_out[world])
     store_forces(m, s, world, qfrc_constraint_out, qfrc_actuator_out, cfrc_ext_out, report_out)

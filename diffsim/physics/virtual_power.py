@@ -12,6 +12,8 @@ and the gradients of P are the cotangents of q, v and u. In the bodies' twists Y
 `tree` turns the cotangents of these twists into gradients by q and v.
 """
 
+from functools import partial
+
 import warp as wp
 
 from diffsim.collision.gradient_call import calls_gradient
@@ -78,7 +80,7 @@ def solve_virtual_velocity(m: ModelArrays, s: Scratch, world: int):
         s.constraint_velocity[world, dof] = s.constraint_bar[world, dof] + s.virtual_velocity[world, dof]
 
 
-@calls_gradient
+@partial(calls_gradient, inline=True)
 def virtual_power_gradient(m: ModelArrays, s: Scratch, world: int):
     """Adds the gradient of P to qpos_bar, qvel_bar, ctrl_bar and applied_bar. Needs the moving frames with qacc."""
     spread(m, s, world, s.virtual_velocity[world], s.virtual_twist[world])
