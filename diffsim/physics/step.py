@@ -193,18 +193,54 @@ def store_forces(
     m: ModelArrays,
     s: Scratch,
     world: int,
-    qfrc_constraint: wp.array2d(dtype=real),
-    qfrc_actuator: wp.array2d(dtype=real),
-    cfrc_ext: wp.array2d(dtype=vec6),
-    report: wp.array2d(dtype=wp.int32),
+    qfrc_constraint: wp.array(dtype=real),
+    qfrc_actuator: wp.array(dtype=real),
+    cfrc_ext: wp.array(dtype=vec6),
+    report: wp.array(dtype=wp.int32),
 ):
     """Writes the forces of the last evaluation, and the peaks over all evaluations."""
-    copy(m.nv, s.qfrc_constraint[world], qfrc_constraint[world])
-    copy(m.nv, s.qfrc_actuator[world], qfrc_actuator[world])
-    report[world, 0] = s.contact_peak[world]
-    report[world, 1] = s.iteration_peak[world]
+    copy(m.nv, s.qfrc_constraint[world], qfrc_constraint)
+    copy(m.nv, s.qfrc_actuator[world], qfrc_actuator)
+    report[0] = s.contact_peak[world]
+    report[1] = s.iteration_peak[world]
     if s.contact_peak[world] <= m.max_contacts:
-        contact_wrenches(m, s, world, cfrc_ext[world])
+        contact_wrenches(m, s, world, cfrc_ext)
+
+
+@wp.func
+def run(
+    m: ModelArrays,
+    s: Scratch,
+    world: int,
+    state: wp.array(dtype=real),
+    ctrl: wp.array(dtype=real),
+    qfrc_applied: wp.array(dtype=real),
+    num_steps: int,
+    trajectory: EvaluationPoints,
+    result: wp.array(dtype=real),
+    qfrc_constraint: wp.array(dtype=real),
+    qfrc_actuator: wp.array(dtype=real),
+    cfrc_ext: wp.array(dtype=vec6),
+    report: wp.array(dtype=wp.int32),
+):
+    """Body of both kernels. The result is the next state, or qacc if `num_steps` is 0.
+
+    With this code in the kernels, the compiler copies the structs a second time for each world.
+    """
+    report[2] = 1
+    if not load_state(m, s, world, state, ctrl, qfrc_applied):
+        return
+    evaluations(m, s, trajectory, world, num_steps)
+    store_forces(m, s, world, qfrc_constraint, qfrc_actuator, cfrc_ext, report)
+    report[2] = 0
+    if num_steps == 0:
+        copy(m.nv, s.qacc[world], result)
+        return
+    copy(m.nq, s.qpos[world], result)
+    for i in range(m.nv):
+        result[m.nq + i] = s.qvel[world, i]
+    if not all_finite(m.nq + m.nv, result):
+        report[2] = 1
 
 
 @wp.kernel
@@ -231,18 +267,21 @@ def step_kernel(
     next state is not finite. If an input is not finite, the kernel writes nothing else.
     """
     world = wp.tid()
-    report_out[world, 2] = 1
-    if not load_state(m, s, world, state_in[world], ctrl_in[world], qfrc_applied_in[world]):
-        return
-    evaluations(m, s, trajectory_out, world, num_steps)
-    store_forces(m, s, world, qfrc_constraint_out, qfrc_actuator_out, cfrc_ext_out, report_out)
-    for i in range(m.nq):
-        state_out[world, i] = s.qpos[world, i]
-    for i in range(m.nv):
-        state_out[world, m.nq + i] = s.qvel[world, i]
-    report_out[world, 2] = 0
-    if not all_finite(m.nq + m.nv, state_out[world]):
-        report_out[world, 2] = 1
+    run(
+        m,
+        s,
+        world,
+        state_in[world],
+        ctrl_in[world],
+        qfrc_applied_in[world],
+        num_steps,
+        trajectory_out,
+        state_out[world],
+        qfrc_constraint_out[world],
+        qfrc_actuator_out[world],
+        cfrc_ext_out[world],
+        report_out[world],
+    )
 
 
 @wp.kernel
@@ -263,10 +302,18 @@ def evaluate_kernel(
 ):
     """Evaluates each world's dynamics once. The report is as in `step_kernel`."""
     world = wp.tid()
-    report_out[world, 2] = 1
-    if not load_state(m, s, world, state_in[world], ctrl_in[world], qfrc_applied_in[world]):
-        return
-    report_out[world, 2] = 0
-    evaluations(m, s, EvaluationPoints(), world, 0)
-    copy(m.nv, s.qacc[world], qacc_out[world])
-    store_forces(m, s, world, qfrc_constraint_out, qfrc_actuator_out, cfrc_ext_out, report_out)
+    run(
+        m,
+        s,
+        world,
+        state_in[world],
+        ctrl_in[world],
+        qfrc_applied_in[world],
+        0,
+        EvaluationPoints(),
+        qacc_out[world],
+        qfrc_constraint_out[world],
+        qfrc_actuator_out[world],
+        cfrc_ext_out[world],
+        report_out[world],
+    )
