@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Any
 from diffsim.registration import register
 
 if TYPE_CHECKING:
-    from diffsim.compile.model import Model
-    from diffsim.compile.unsupported import UnsupportedModelError
-    from diffsim.engine.finite_difference import FiniteDifferenceMDP
-    from diffsim.engine.launch import ContactOverflowError
-    from diffsim.engine.sharded import shard
-    from diffsim.engine.simulator import DynamicsPoint, Simulator
-    from diffsim.mdp import MDP, Scenarios
-    from diffsim.tasks import check_task, make
-    from diffsim.types import dtype
-    from diffsim.wrappers import NoisyReward
+    from diffsim.compile.model import Model as Model
+    from diffsim.compile.unsupported import UnsupportedModelError as UnsupportedModelError
+    from diffsim.engine.finite_difference import FiniteDifferenceMDP as FiniteDifferenceMDP
+    from diffsim.engine.launch import ContactOverflowError as ContactOverflowError
+    from diffsim.engine.sharded import shard as shard
+    from diffsim.engine.simulator import DynamicsPoint as DynamicsPoint
+    from diffsim.engine.simulator import Simulator as Simulator
+    from diffsim.mdp import MDP as MDP
+    from diffsim.mdp import Scenarios as Scenarios
+    from diffsim.tasks import check_task as check_task
+    from diffsim.tasks import make as make
+    from diffsim.types import dtype as dtype
+    from diffsim.wrappers import NoisyReward as NoisyReward
 
 _MODULES = {
     "ContactOverflowError": "diffsim.engine.launch",
@@ -39,22 +42,6 @@ _MODULES = {
 
 _RENAMED = {"Evaluation": "DynamicsPoint"}
 
-__all__ = [
-    "MDP",
-    "ContactOverflowError",
-    "DynamicsPoint",
-    "FiniteDifferenceMDP",
-    "Model",
-    "NoisyReward",
-    "Scenarios",
-    "Simulator",
-    "UnsupportedModelError",
-    "check_task",
-    "dtype",
-    "make",
-    "shard",
-]
-
 
 def __getattr__(name: str) -> Any:
     """Imports a public name on first use."""
@@ -74,7 +61,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_MODULES})
 
 
 register()
