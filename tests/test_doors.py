@@ -139,8 +139,15 @@ run = fit(SHAC(mdp, policy, horizon=4), iterations=2, folder="mine", progress=Fa
 again = SHAC(mdp, DeterministicMLP(mdp.observation_space, mdp.action_space).to(mdp.dtype), horizon=4)
 rows = fit(again, iterations=3, folder="mine", resume=True, progress=False).read_metrics()
 assert [row["iteration"] for row in rows] == [1, 2, 3]
-act = load_policy("mine", policy)
+fresh = DeterministicMLP(mdp.observation_space, mdp.action_space).to(mdp.dtype)
+act = load_policy("mine", fresh)
+assert all(p.requires_grad for p in fresh.parameters())  # the argument is copied
+trained = again.policy.state_dict()
+assert all((value == trained[name]).all() for name, value in act.policy.state_dict().items())
 episodes = evaluate(act.policy, "InvertedDoublePendulum-v5", episodes=3)
 assert episodes.returns.shape == (3,) and act([0.0] * 9).shape == (1,) and act([[0.0] * 9] * 2).shape == (2, 1)
 """
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "DIFFSIM_X64": "1"}, check=True)
+    command = [COMMAND, "fit", "--resume", "mine", "--iterations", "4"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 2 and "one made from Python needs fit(..., resume=True)" in result.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -129,14 +130,13 @@ def load_policy(run: str | Path, policy: Policy | None = None) -> NumpyPolicy:
 
     Args:
         run: folder of `diffsim fit`, or of `fit`.
-        policy: for a folder of `fit`, a policy of the same class and sizes, which receives the weights.
+        policy: for a folder of `fit`, a policy of the same class and sizes. It is copied, and stays as it is.
 
     Raises: OptionError if there is no such run; CheckpointError if its checkpoint cannot be used.
     """
     folder = existing_folder("run", str(run))
     checkpoint = read_checkpoint(folder.checkpoint)
-    if policy is None:
-        policy = untrained_policy(folder)
+    policy = untrained_policy(folder) if policy is None else copy.deepcopy(policy)
     load_weights(policy, checkpoint, "policy.", folder.checkpoint)
     return NumpyPolicy(policy)
 

@@ -33,6 +33,8 @@ def fit_command(argv: Sequence[str], console: Console) -> RunFolder:
     resumed = resumed_folder(argv)
     if resumed is not None:
         resumed.update_config()
+        if "task" not in resumed.read_config():
+            raise OptionError("--resume must be a run of diffsim fit; one made from Python needs fit(..., resume=True)")
         argv = ["--config", str(resumed.config), *argv]
     values = resolved(parse_fit(argv, resumed is not None))
     options = RunOptions(**pick(values, RunOptions))
