@@ -1,6 +1,9 @@
-"""Scalar, vector and matrix types, and constants, of all kernels. The precision is chosen here.
+"""Scalar, vector and matrix types, and constants, of all kernels. Both precisions are chosen here, at import.
 
-The precision is float32, or float64 if the environment has `DIFFSIM_X64=1` at import.
+Tensors are float32, or float64 if the environment has `DIFFSIM_X64=1`.
+Kernels compute in float64. Stiff contacts, little friction and long chains make linear systems with condition numbers
+up to 1e10, which float32 cannot solve. `DIFFSIM_KERNELS=float32` selects float32 kernels, for GPUs with slow double
+precision; it needs float32 tensors.
 Quaternions are MuJoCo's: (w, x, y, z). Twists and wrenches are (angular, linear).
 """
 
@@ -13,10 +16,21 @@ import warp as wp
 
 wp.config.log_level = wp.LOG_ERROR  # no banner
 
-X64 = os.environ.get("DIFFSIM_X64", "0") == "1"
 
-dtype = torch.float64 if X64 else torch.float32
-numpy_dtype = np.float64 if X64 else np.float32
+def _kernel_precision() -> str:
+    """`DIFFSIM_KERNELS`, checked."""
+    precision = os.environ.get("DIFFSIM_KERNELS", "float64")
+    if precision not in ("float32", "float64"):
+        raise ValueError(f"the environment variable DIFFSIM_KERNELS must be float32 or float64, got {precision!r}")
+    if precision == "float32" and dtype == torch.float64:
+        raise ValueError("DIFFSIM_KERNELS=float32 needs float32 tensors, but DIFFSIM_X64=1 makes them float64")
+    return precision
+
+
+dtype = torch.float64 if os.environ.get("DIFFSIM_X64", "0") == "1" else torch.float32
+X64 = _kernel_precision() == "float64"
+kernel_dtype = torch.float64 if X64 else torch.float32
+numpy_dtype = np.float64 if X64 else np.float32  # of the kernels
 real = wp.float64 if X64 else wp.float32
 
 vec2 = wp.types.vector(2, real)

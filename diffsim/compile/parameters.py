@@ -16,7 +16,7 @@ import warp as wp
 from torch import Tensor
 
 from diffsim.compile.unsupported import DISABLE
-from diffsim.types import dtype, mat33, real, vec3, vec6
+from diffsim.types import dtype, kernel_dtype, mat33, real, vec3, vec6
 
 MIN_FRICTION = 1e-5  # MuJoCo's mjMINMU
 
@@ -98,9 +98,12 @@ class Parameters:
             )
 
     def vector(self, parameters: Mapping[str, Tensor], device: torch.device) -> Tensor:
-        """The kernels' vector, differentiable in the given parameters: [size], or [N, size] if any is per world."""
-        given = {name: torch.as_tensor(value, dtype=dtype, device=device) for name, value in self.fields.items()}
-        given.update(parameters)
+        """The kernels' vector, differentiable in the given parameters, in `kernel_dtype`.
+
+        Its shape is [size], or [N, size] if any parameter is per world.
+        """
+        given = {n: torch.as_tensor(value, dtype=kernel_dtype, device=device) for n, value in self.fields.items()}
+        given.update({name: value.to(kernel_dtype) for name, value in parameters.items()})
         batch = max((v.shape[: v.dim() - self.fields[n].ndim] for n, v in parameters.items()), key=len, default=())
         given = {n: v.expand(*batch, *self.fields[n].shape) for n, v in given.items()}
         parts = self._kernel_form(given)
@@ -132,11 +135,13 @@ class Parameters:
         mass, inertia = given["body_mass"], given["body_inertia"]
         linear, quadratic = drag_coefficients(mass, inertia, m.opt.density, m.opt.viscosity)
         gain_mask, bias_mask = (
-            torch.as_tensor(mask, dtype=dtype, device=mass.device) for mask in self._actuator_masks()
+            torch.as_tensor(mask, dtype=kernel_dtype, device=mass.device) for mask in self._actuator_masks()
         )
         return {
             "body_mass": mass,
-            "body_rotary": rotary_inertia(inertia, torch.as_tensor(m.body_iquat, dtype=dtype, device=mass.device)),
+            "body_rotary": rotary_inertia(
+                inertia, torch.as_tensor(m.body_iquat, dtype=kernel_dtype, device=mass.device)
+            ),
             "fluid_linear": linear,
             "fluid_quadratic": quadratic,
             "dof_damping": given["dof_damping"] * (not disabled & DISABLE.mjDSBL_DAMPER),
@@ -173,7 +178,7 @@ class Parameters:
         }
         index = np.array([explicit.get(frozenset((int(a), int(b))), -1) for a, b in self._pairs], int)
         if (index >= 0).any():
-            own = torch.as_tensor(m.pair_friction[index], dtype=dtype, device=friction.device)
+            own = torch.as_tensor(m.pair_friction[index], dtype=kernel_dtype, device=friction.device)
             mixed = torch.where(torch.as_tensor(index >= 0, device=friction.device)[:, None], own, mixed)
         return mixed.clamp(min=MIN_FRICTION)
 

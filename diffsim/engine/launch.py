@@ -14,9 +14,12 @@ from diffsim.engine.captured_launch import CapturedLaunch, torch_stream
 from diffsim.physics.adjoint import from_tangent_kernel, step_adjoint_kernel, to_tangent_kernel
 from diffsim.physics.scratch import make_scratch
 from diffsim.physics.step import EvaluationPoints, evaluate_kernel, step_kernel
-from diffsim.types import dtype
+from diffsim.types import dtype, kernel_dtype
 
 WORLDS_PER_THREAD = 8  # minimum; with fewer worlds, starting a thread costs more than it saves
+# Outputs that stay in the kernels' precision. The adjoint computes constraint forces from stored accelerations; rounded
+# to float32 these would lose the forces of stiff contacts.
+EXACT = ("trajectory_out", "qacc_out", "parameter_bar_out")
 
 
 class ContactOverflowError(RuntimeError):
@@ -40,7 +43,8 @@ class Forces(NamedTuple):
 class Launch:
     """Kernel launches for N worlds of a model.
 
-    On the CPU, `torch.get_num_threads()` threads share the worlds. With the model's own parameters, the first launch of
+    Tensors are converted to the kernels' precision and back. On the CPU, `torch.get_num_threads()` threads share the
+    worlds. With the model's own parameters, the first launch of
     a kernel is captured and later ones replay it.
 
     Args:
@@ -88,22 +92,23 @@ class Launch:
             inputs: in the kernel's order; tensors may have any strides.
             outputs: names of the kernel's last arguments, and the shape of each for one world.
 
-        Returns: the outputs.
+        Returns: the outputs, in `dtype` but for those in `EXACT`.
         """
         values = [value.detach() if isinstance(value, Tensor) else value for value in inputs]
         if self.captured is None:
             results = self._new_outputs(kernel, outputs)
             worlds = slice(0, self.num_worlds)
-            self._launch(kernel, [*values, *results], self.scratches[0], worlds, torch_stream(self.device))
-            return results
+            arguments = [*map(in_kernel_precision, values), *results]
+            self._launch(kernel, arguments, self.scratches[0], worlds, torch_stream(self.device))
+            return [result.to(_result_type(name, result)) for name, result in zip(outputs, results, strict=True)]
         threads = self._threads()
         key = (kernel, threads, *(value.shape if isinstance(value, Tensor) else value for value in values))
         if key not in self.captured:
-            self.captured[key] = self._capture(kernel, values, self._new_outputs(kernel, outputs), threads)
+            self.captured[key] = self._capture(kernel, values, outputs, threads)
         return self.captured[key]([value for value in values if isinstance(value, Tensor)])
 
     def step(self, state: Tensor, ctrl: Tensor, qfrc_applied: Tensor, num_steps: int) -> tuple[Tensor, Tensor, Forces]:
-        """Next state, evaluation points [N, slots, nq + 2 nv] and the last evaluation's forces."""
+        """Next state, evaluation points [N, slots, nq + 2 nv] in `kernel_dtype`, and the last evaluation's forces."""
         nv = self.model.nv
         outputs = {
             "trajectory_out": (num_steps * self.stages, self.model.nq + 2 * nv),
@@ -116,7 +121,7 @@ class Launch:
         return next_state, trajectory, Forces(*forces, solver_iterations=report[:, 1])
 
     def evaluate(self, state: Tensor, ctrl: Tensor, qfrc_applied: Tensor) -> tuple[Tensor, Forces]:
-        """Accelerations and forces."""
+        """Accelerations in `kernel_dtype`, and forces."""
         outputs = {"qacc_out": (self.model.nv,), **self._forces}
         inputs = [state, ctrl, qfrc_applied]
         qacc, *forces, report = self.run(evaluate_kernel, inputs, outputs)
@@ -131,7 +136,7 @@ class Launch:
         next_bar: Tensor,
         evaluation_bar: Sequence[Tensor | None],
     ) -> list[Tensor]:
-        """Cotangents of state (tangent space), ctrl, qfrc_applied and parameters.
+        """Cotangents of state (tangent space), ctrl, qfrc_applied and (in `kernel_dtype`) parameters.
 
         Args:
             ctrl: as in `step`.
@@ -148,7 +153,7 @@ class Launch:
 
     def evaluate_adjoint(self, state: Tensor, ctrl: Tensor, qacc: Tensor, bars: Sequence[Tensor]) -> list[Tensor]:
         """Cotangents as in `step_adjoint`, given those of qacc and qfrc_constraint."""
-        point = torch.cat([state, qacc], dim=1)[:, None]
+        point = torch.cat([state.to(kernel_dtype), qacc], dim=1)[:, None]
         next_bar = point.new_zeros(1, 1).expand(self.num_worlds, 2 * self.model.nv)
         return self.step_adjoint(ctrl, 0, point, next_bar, [None, None, *bars])
 
@@ -215,19 +220,22 @@ class Launch:
         return max(1, min(torch.get_num_threads(), self.num_worlds // WORLDS_PER_THREAD))
 
     def _capture(
-        self, kernel: wp.Kernel, inputs: Sequence[Tensor | int], outputs: list[Tensor], threads: int
+        self, kernel: wp.Kernel, inputs: Sequence[Tensor | int], shapes: dict[str, tuple[int, ...]], threads: int
     ) -> CapturedLaunch:
         """Captures a kernel's launch on copies of the inputs, with a share of the worlds per thread."""
         while len(self.scratches) < threads:
             self.scratches.append(make_scratch(self.model.sizes, self.num_worlds, str(self.device)))
-        arguments = [*(value.clone() if isinstance(value, Tensor) else value for value in inputs), *outputs]
+        outputs = self._new_outputs(kernel, shapes)
+        copies = [in_kernel_precision(value, copy=True) for value in inputs]
+        arguments = [*copies, *outputs]
         bounds = [self.num_worlds * share // threads for share in range(threads + 1)]
         launches = [
             lambda worlds=slice(*ends), scratch=scratch: self._launch(kernel, arguments, scratch, worlds)
             for ends, scratch in zip(zip(bounds[:-1], bounds[1:], strict=True), self.scratches, strict=False)
         ]
-        copies = [value for value in arguments[: len(inputs)] if isinstance(value, Tensor)]
-        return CapturedLaunch(launches, copies, outputs, self.device)
+        types = [_result_type(name, output) for name, output in zip(shapes, outputs, strict=True)]
+        memory = [value for value in copies if isinstance(value, Tensor)]
+        return CapturedLaunch(launches, memory, outputs, types, self.device)
 
     def _launch(
         self,
@@ -264,7 +272,7 @@ class Launch:
         outputs = []
         for name, shape in shapes.items():
             kind = getattr(types[name], "dtype", None)
-            options = {"dtype": torch.int32 if kind is wp.int32 else dtype, "device": self.device}
+            options = {"dtype": torch.int32 if kind is wp.int32 else kernel_dtype, "device": self.device}
             if types[name] is EvaluationPoints and self.device.type == "cuda":
                 outputs.append(torch.empty((*shape, self.num_worlds), **options).permute(2, 0, 1))
             else:
@@ -278,6 +286,18 @@ def check_finite(name: str, value: Tensor) -> None:
     if len(faults):
         world, index = faults[0].tolist()
         raise ValueError(f"{name} must be finite, got {value[world, index].item()} at world {world}, index {index}")
+
+
+def in_kernel_precision(value: Any, copy: bool = False) -> Any:  # noqa: ANN401
+    """A tensor of floats in the kernels' precision; other values as they are, and other tensors copied if `copy`."""
+    if not isinstance(value, Tensor):
+        return value
+    return value.to(kernel_dtype if value.is_floating_point() else value.dtype, copy=copy)
+
+
+def _result_type(name: str, output: Tensor) -> torch.dtype:
+    """Type in which `run` returns a kernel's output."""
+    return dtype if output.is_floating_point() and name not in EXACT else output.dtype
 
 
 def as_warp(value: Tensor, kind: wp.array) -> wp.array:

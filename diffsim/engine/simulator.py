@@ -45,8 +45,9 @@ class DynamicsPoint(NamedTuple):
 class Simulator:
     """Copies of one model, stepped together and differentiable through torch autograd.
 
-    A state is `[qpos, qvel]`, one row per world, in `diffsim.dtype`. Calls keep no state: the same inputs give the
-    same bits. Quaternions are normalized first, as in MuJoCo, and their gradient includes the normalization.
+    A state is `[qpos, qvel]`, one row per world, in `diffsim.dtype`; the kernels compute in float64 (see
+    `diffsim.types`). Calls keep no state: the same inputs give the same bits. Quaternions are normalized first, as in
+    MuJoCo, and their gradient includes the normalization.
 
     Args:
         model: the model.
@@ -286,7 +287,8 @@ class _Step(torch.autograd.Function):
         ctx.mark_non_differentiable(forces.qfrc_actuator, forces.cfrc_ext, forces.solver_iterations)
         nq, nv = sim.model.nq, sim.model.nv
         last = trajectory[:, -1]
-        return next_state, last[:, :nq].clone(), last[:, nq:-nv].clone(), last[:, -nv:].clone(), *forces
+        point = (part.to(dtype, copy=True) for part in last.split([nq, nv, nv], dim=1))
+        return next_state, *point, *forces
 
     @staticmethod
     @once_differentiable
@@ -320,7 +322,7 @@ class _Evaluate(torch.autograd.Function):
         ctx.sim = sim
         ctx.save_for_backward(state, ctrl, vector, qacc)
         ctx.mark_non_differentiable(forces.qfrc_actuator, forces.cfrc_ext, forces.solver_iterations)
-        return qacc, *forces
+        return qacc.to(dtype, copy=True), *forces
 
     @staticmethod
     @once_differentiable

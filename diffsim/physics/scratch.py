@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import warp as wp
 
-from diffsim.types import dtype, mat33, quat, real, vec3, vec6
+from diffsim.types import kernel_dtype, mat33, quat, real, vec3, vec6
 
 # Quantities of one evaluation: type, and shape for one world. Twists and wrenches are about the root body's origin.
 FIELDS = {
@@ -137,7 +137,7 @@ def world_array(num_worlds: int, shape: tuple[int, ...], kind: type, device: str
     """
     shape = tuple(max(1, size) for size in shape)
     inner = tuple(getattr(kind, "_shape_", ()))
-    torch_type = torch.int32 if kind is wp.int32 else dtype
+    torch_type = torch.int32 if kind is wp.int32 else kernel_dtype
     if wp.get_device(device).is_cuda:
         memory = torch.zeros((*shape, num_worlds, *inner), dtype=torch_type, device=device).movedim(len(shape), 0)
     elif shared:

@@ -1,4 +1,4 @@
-"""Checks in float32. test_float32.py runs them in another process, because import sets the precision."""
+"""Checks of float32 kernels. test_float32.py runs them in another process, because import sets the precision."""
 
 import os
 

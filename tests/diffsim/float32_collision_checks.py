@@ -1,4 +1,4 @@
-"""Checks of collision in float32. test_collision.py runs them in another process, because import sets the precision."""
+"""Checks of collision in float32 kernels. test_collision.py runs them in a process with that precision."""
 
 import numpy as np
 import pytest

@@ -89,6 +89,6 @@ def test_kinds_are_ordered_as_in_mujoco():
 def test_float32():
     checks = Path(__file__).with_name("float32_collision_checks.py")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(checks)]
-    environment = os.environ | {"DIFFSIM_X64": "0"}
+    environment = os.environ | {"DIFFSIM_X64": "0", "DIFFSIM_KERNELS": "float32"}
     result = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout[-6000:]

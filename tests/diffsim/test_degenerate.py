@@ -1,4 +1,4 @@
-"""Degenerate contacts: states and gradients stay finite. test_float32.py runs these tests in float32 too."""
+"""Degenerate contacts: states and gradients stay finite. test_float32.py runs these tests in float32 kernels too."""
 
 import mujoco
 import numpy as np

@@ -1,4 +1,4 @@
-"""Runs the checks in float32 in another process, because import sets the precision."""
+"""Runs the checks of float32 kernels in another process, because import sets the precision."""
 
 import os
 import subprocess
@@ -20,7 +20,11 @@ def test_float32(tmp_path):
     np.savez(reference, **task_reference())
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     command += [str(Path(__file__).with_name(name)) for name in FILES]
-    environment = os.environ | {"DIFFSIM_X64": "0", "DIFFSIM_FLOAT32_REFERENCE": str(reference)}
+    environment = os.environ | {
+        "DIFFSIM_X64": "0",
+        "DIFFSIM_KERNELS": "float32",
+        "DIFFSIM_FLOAT32_REFERENCE": str(reference),
+    }
     result = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout[-6000:]
 
