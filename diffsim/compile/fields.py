@@ -102,16 +102,11 @@ def last_dofs(m: mujoco.MjModel) -> np.ndarray:
 
 def gyroscopic_bodies(m: mujoco.MjModel) -> dict[str, Any]:
     """Free bodies without jointed descendants, if the integrator is implicitfast; else none."""
-    jointed = {int(b) for b in m.jnt_bodyid}
-    parents = {body: int(m.body_parentid[body]) for body in range(m.nbody)}
-
-    def has_jointed_descendant(body: int) -> bool:
-        return any(parents[b] == body and (b in jointed or has_jointed_descendant(b)) for b in range(body + 1, m.nbody))
-
-    bodies = []
-    if m.opt.integrator == IMPLICITFAST:
-        free = (int(b) for b in m.jnt_bodyid[m.jnt_type == FREE])
-        bodies = [body for body in free if not has_jointed_descendant(body)]
+    jointed, above_joint = m.body_jntnum > 0, np.zeros(m.nbody, bool)
+    for body in range(m.nbody - 1, 0, -1):
+        above_joint[m.body_parentid[body]] |= jointed[body] | above_joint[body]
+    implicit = m.opt.integrator == IMPLICITFAST
+    bodies = [int(b) for b in m.jnt_bodyid[m.jnt_type == FREE] if implicit and not above_joint[b]]
     return dict(ngyro=len(bodies), gyro_body=np.array(bodies, int), gyro_dof=m.body_dofadr[bodies])
 
 

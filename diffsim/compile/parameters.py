@@ -15,7 +15,7 @@ import torch
 import warp as wp
 from torch import Tensor
 
-from diffsim.compile.unsupported import DISABLE
+from diffsim.compile.pairs import DISABLE, explicit_index
 from diffsim.types import dtype, kernel_dtype, mat33, real, vec3, vec6
 
 MIN_FRICTION = 1e-5  # MuJoCo's mjMINMU
@@ -173,10 +173,7 @@ class Parameters:
             priority[:, None] > 0, one, torch.where(priority[:, None] < 0, two, torch.maximum(one, two))
         )
         mixed = mixed[..., [0, 0, 1, 2, 2]]
-        explicit = {
-            frozenset((int(a), int(b))): p for p, (a, b) in enumerate(zip(m.pair_geom1, m.pair_geom2, strict=True))
-        }
-        index = np.array([explicit.get(frozenset((int(a), int(b))), -1) for a, b in self._pairs], int)
+        index = explicit_index(m, self._pairs)
         if (index >= 0).any():
             own = torch.as_tensor(m.pair_friction[index], dtype=kernel_dtype, device=friction.device)
             mixed = torch.where(torch.as_tensor(index >= 0, device=friction.device)[:, None], own, mixed)

@@ -5,10 +5,9 @@ from collections.abc import Iterator
 import mujoco
 import numpy as np
 
-from diffsim.collision.geometry import CANDIDATES
+from diffsim.compile.pairs import COUNTS, DISABLE, ordered_pairs, touching_pairs
 
 OBJ = mujoco.mjtObj
-DISABLE = mujoco.mjtDisableBit
 ENABLE = mujoco.mjtEnableBit
 
 # The only pair for which C MuJoCo uses its general convex collision, and the flags that change its results.
@@ -63,55 +62,33 @@ def contacts(m: mujoco.MjModel) -> Iterator[str]:
     """Pairs of geoms that can touch but have no collider, and special contact models."""
     if m.opt.disableflags & (DISABLE.mjDSBL_CONTACT | DISABLE.mjDSBL_CONSTRAINT):
         return
-    for pair in touching_pairs(m):
-        first, second = sorted(pair, key=lambda geom: m.geom_type[geom])
-        if kinds_of(m, first, second) not in CANDIDATES:
+    pairs = ordered_pairs(m, touching_pairs(m))
+    kinds = m.geom_type[pairs]
+    without_collider = COUNTS[kinds[:, 0], kinds[:, 1], 0] == 0
+    convex = (kinds == CONVEX_PAIR).all(axis=1) & bool(m.opt.disableflags & CONVEX_FLAGS)
+    special = (m.geom_adhesion != 0) | m.geom_surfacevel.any(axis=1)
+    for pair in np.flatnonzero(without_collider | convex | special[pairs].any(axis=1)):
+        first, second = pairs[pair]
+        if without_collider[pair]:
             kinds = [mujoco.mjtGeom(m.geom_type[g]).name.removeprefix("mjGEOM_").lower() for g in (first, second)]
             names = [name_of(m, OBJ.mjOBJ_GEOM, g) for g in (first, second)]
             yield f"contact between {kinds[0]} geom {names[0]} and {kinds[1]} geom {names[1]}"
-        if kinds_of(m, first, second) == CONVEX_PAIR and m.opt.disableflags & CONVEX_FLAGS:
+        if convex[pair]:
             yield (
                 f"option flag multiccd or nativeccd=disable, contact between capsule geom "
                 f"{name_of(m, OBJ.mjOBJ_GEOM, first)} and cylinder geom {name_of(m, OBJ.mjOBJ_GEOM, second)}"
             )
         for geom in (first, second):
-            if m.geom_adhesion[geom] or m.geom_surfacevel[geom].any():
+            if special[geom]:
                 yield f"geom adhesion or surfacevel, geom {name_of(m, OBJ.mjOBJ_GEOM, geom)}"
-    if m.opt.cone == mujoco.mjtCone.mjCONE_ELLIPTIC and touching_pairs(m):
+    if m.opt.cone == mujoco.mjtCone.mjCONE_ELLIPTIC and len(pairs):
         yield "option cone=elliptic (supported: pyramidal)"
-    if m.opt.noslip_iterations > 0 and (touching_pairs(m) or np.any(m.dof_frictionloss > 0)):
+    if m.opt.noslip_iterations > 0 and (len(pairs) or np.any(m.dof_frictionloss > 0)):
         yield f"option noslip_iterations={m.opt.noslip_iterations}"
     if m.opt.enableflags & ENABLE.mjENBL_OVERRIDE:
         yield "option flag override=enable"
     for flex in range(m.nflex):
         yield f"flex {name_of(m, OBJ.mjOBJ_FLEX, flex)}"
-
-
-def kinds_of(m: mujoco.MjModel, first: int, second: int) -> tuple[int, int]:
-    """The kinds of two geoms."""
-    return int(m.geom_type[first]), int(m.geom_type[second])
-
-
-def touching_pairs(m: mujoco.MjModel) -> list[tuple[int, int]]:
-    """Pairs of geoms that can collide in MuJoCo: by contype and conaffinity, bodies, exclude, and explicit pairs."""
-    pairs = {tuple(sorted((int(a), int(b)))) for a, b in zip(m.pair_geom1, m.pair_geom2, strict=True)}
-    excluded = {int(s) for s in m.exclude_signature}
-    keep_parents = bool(m.opt.disableflags & DISABLE.mjDSBL_FILTERPARENT)
-    for first in range(m.ngeom):
-        for second in range(first + 1, m.ngeom):
-            if not (
-                m.geom_contype[first] & m.geom_conaffinity[second] or m.geom_contype[second] & m.geom_conaffinity[first]
-            ):
-                continue
-            body1, body2 = sorted((int(m.geom_bodyid[first]), int(m.geom_bodyid[second])))
-            weld1, weld2 = int(m.body_weldid[body1]), int(m.body_weldid[body2])
-            if weld1 == weld2 or (body1 << 16) + body2 in excluded:
-                continue
-            parent1, parent2 = (int(m.body_weldid[m.body_parentid[w]]) for w in (weld1, weld2))
-            if not keep_parents and weld1 and weld2 and (weld1 == parent2 or weld2 == parent1):
-                continue
-            pairs.add((first, second))
-    return sorted(pairs)  # type: ignore[arg-type]
 
 
 def equalities(m: mujoco.MjModel) -> Iterator[str]:

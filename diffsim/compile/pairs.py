@@ -1,0 +1,132 @@
+"""Fields of `ModelArrays` that describe the pairs of geoms that can touch. All functions work on arrays of pairs."""
+
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from diffsim.collision.geometry import CANDIDATES
+
+DISABLE = mujoco.mjtDisableBit
+
+# By the kinds of the two geoms, in MuJoCo's order: number of candidates, maximum number of contacts; 0 for no collider.
+COUNTS = np.zeros((int(mujoco.mjtGeom.mjNGEOMTYPES), int(mujoco.mjtGeom.mjNGEOMTYPES), 2), int)
+for _kinds, _counts in CANDIDATES.items():
+    COUNTS[_kinds] = _counts
+
+
+def touching_pairs(m: mujoco.MjModel) -> np.ndarray:
+    """Pairs of geoms that can collide in MuJoCo: by contype and conaffinity, bodies, exclude, and explicit pairs.
+
+    Returns: [npair, 2], sorted; in each pair the lower id is first.
+    """
+    collidable = np.flatnonzero(m.geom_contype | m.geom_conaffinity)
+    first, second = (collidable[index] for index in np.triu_indices(len(collidable), 1))
+    contype, conaffinity = m.geom_contype, m.geom_conaffinity
+    affine = (contype[first] & conaffinity[second]) | (contype[second] & conaffinity[first]) != 0
+    first, second = first[affine], second[affine]
+    apart = bodies_collide(m, m.geom_bodyid[first], m.geom_bodyid[second])
+    explicit = np.unique(pair_keys(m, np.stack([m.pair_geom1, m.pair_geom2], axis=1)))
+    keys = first[apart] * m.ngeom + second[apart]
+    keys = np.sort(np.concatenate([explicit, keys[~np.isin(keys, explicit)]]), kind="stable")  # fast for sorted runs
+    return np.stack(np.divmod(keys, max(1, m.ngeom)), axis=1)
+
+
+def bodies_collide(m: mujoco.MjModel, body1: np.ndarray, body2: np.ndarray) -> np.ndarray:
+    """Whether MuJoCo lets the geoms of two bodies collide: not if they are fixed to each other, parent and child, or
+    excluded: [n].
+    """
+    weld = m.body_weldid
+    parent = weld[m.body_parentid[weld]]
+    weld1, weld2 = weld[body1], weld[body2]
+    signature = (np.minimum(body1, body2).astype(np.int64) << 16) + np.maximum(body1, body2)
+    collide = (weld1 != weld2) & ~np.isin(signature, m.exclude_signature)
+    if not m.opt.disableflags & DISABLE.mjDSBL_FILTERPARENT:
+        collide &= (weld1 == 0) | (weld2 == 0) | ((weld1 != parent[weld2]) & (weld2 != parent[weld1]))
+    return collide
+
+
+def ordered_pairs(m: mujoco.MjModel, pairs: np.ndarray) -> np.ndarray:
+    """Each pair in MuJoCo's order of kinds; two geoms of one kind keep their order: [npair, 2]."""
+    kinds = m.geom_type[pairs]
+    return np.where(kinds[:, :1] > kinds[:, 1:], pairs[:, ::-1], pairs)
+
+
+def pair_keys(m: mujoco.MjModel, pairs: np.ndarray) -> np.ndarray:
+    """One number per pair [n, 2], the same in both orders and sorted as the pairs: [n]."""
+    return pairs.min(axis=1).astype(np.int64) * m.ngeom + pairs.max(axis=1)
+
+
+def explicit_index(m: mujoco.MjModel, pairs: np.ndarray) -> np.ndarray:
+    """Index of the <pair> that gives each pair its parameters, the last if there are several, -1 for none: [n]."""
+    if not m.npair:
+        return np.full(len(pairs), -1)
+    explicit, keys = pair_keys(m, np.stack([m.pair_geom1, m.pair_geom2], axis=1)), pair_keys(m, pairs)
+    order = np.argsort(explicit, kind="stable")
+    found = order[np.searchsorted(explicit[order], keys, side="right") - 1]
+    return np.where(explicit[found] == keys, found, -1)
+
+
+def pair_fields(m: mujoco.MjModel) -> dict[str, Any]:
+    """Pairs of geoms that can touch, each in MuJoCo's order of kinds, and the geoms in them."""
+    disabled = m.opt.disableflags & (DISABLE.mjDSBL_CONTACT | DISABLE.mjDSBL_CONSTRAINT)
+    pairs = np.zeros((0, 2), int) if disabled else touching_pairs(m)
+    parameters = mixed_parameters(m, pairs)
+    explicit = explicit_index(m, pairs)
+    own = explicit >= 0
+    for name, values in parameters.items():
+        values[own] = getattr(m, f"pair_{name}")[explicit[own]]
+    geom1, geom2 = ordered_pairs(m, pairs).T
+    counts = COUNTS[m.geom_type[geom1], m.geom_type[geom2]]
+    colliders = np.flatnonzero(np.bincount(pairs.ravel()))
+    weights = m.body_invweight0[m.geom_bodyid, 0]
+    return dict(
+        npair=len(pairs),
+        pair_geom1=geom1,
+        pair_geom2=geom2,
+        pair_candidates=counts[:, 0],
+        pair_cap=counts[:, 1],
+        pair_condim=parameters["dim"],
+        pair_margin=parameters["margin"],
+        pair_detection=parameters["margin"] + parameters["gap"],
+        pair_invweight=weights[geom1] + weights[geom2],
+        solver=(parameters["solref"], parameters["solimp"]),
+        ncollider=len(colliders),
+        collider_geom=colliders,
+        geom_body=m.geom_bodyid,
+        geom_kind=m.geom_type,
+        geom_pos=m.geom_pos,
+        geom_quat=m.geom_quat,
+        geom_size=m.geom_size,
+        geom_rbound=m.geom_rbound,
+    )
+
+
+def mixed_parameters(m: mujoco.MjModel, pairs: np.ndarray) -> dict[str, np.ndarray]:
+    """Contact parameters of pairs, mixed from those of their two geoms (friction: see `Parameters`).
+
+    A geom of higher priority gives its own; margin and gap are sums.
+
+    Returns: dim [n], solref [n, 2], solimp [n, 5], margin [n] and gap [n], as in the fields `pair_...`.
+    Source: MuJoCo documentation, Modeling, contact parameters.
+    """
+    first, second = pairs.T
+    priority = m.geom_priority[first] - m.geom_priority[second]
+    mix = np.where(priority == 0, solver_mix(m.geom_solmix[first], m.geom_solmix[second]), priority > 0)[:, None]
+    solref1, solref2 = m.geom_solref[first], m.geom_solref[second]
+    direct = (priority == 0) & ((solref1[:, 0] <= 0) | (solref2[:, 0] <= 0))
+    condims = m.geom_condim[first], m.geom_condim[second]
+    return dict(
+        dim=np.where(priority == 0, np.maximum(*condims), np.where(priority > 0, *condims)),
+        solref=np.where(direct[:, None], np.minimum(solref1, solref2), mix * solref1 + (1 - mix) * solref2),
+        solimp=mix * m.geom_solimp[first] + (1 - mix) * m.geom_solimp[second],
+        margin=m.geom_margin[first] + m.geom_margin[second],
+        gap=m.geom_gap[first] + m.geom_gap[second],
+    )
+
+
+def solver_mix(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Weight of the first geom's solver parameters; a geom with a solmix of almost zero has weight 0: [n]."""
+    weighs1, weighs2 = first >= mujoco.mjMINVAL, second >= mujoco.mjMINVAL
+    total = np.where(weighs1 & weighs2, first + second, 1)
+    return np.where(weighs1 & weighs2, first / total, np.where(weighs1 == weighs2, 0.5, weighs1))
