@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from typing import Any
 
@@ -10,9 +10,10 @@ import mujoco
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from diffsim.engine.black_box import Point, Pool
+from diffsim.engine.differentiable import Differentiable
+from diffsim.engine.launch import check_finite
 from diffsim.engine.simulator import DynamicsPoint
 
 FREE, BALL = int(mujoco.mjtJoint.mjJNT_FREE), int(mujoco.mjtJoint.mjJNT_BALL)
@@ -47,13 +48,8 @@ class BlackBoxSimulator:
         self, state: Tensor, ctrl: Tensor, num_steps: int = 1, *, qfrc_applied: Tensor | None = None
     ) -> tuple[Tensor, DynamicsPoint]:
         """Next state, and the last evaluation of the dynamics (see `DynamicsPoint`)."""
-        for name, value in (("state", state), ("ctrl", ctrl), ("qfrc_applied", qfrc_applied)):
-            if value is not None and not value.isfinite().all():
-                world, index = torch.nonzero(~value.detach().isfinite())[0].tolist()
-                found = value[world, index].item()
-                raise ValueError(f"{name} must be finite, got {found} at world {world}, index {index}")
         force = state.new_zeros(len(state), self.mj_model.nv) if qfrc_applied is None else qfrc_applied
-        next_state, *evaluation = _Step.apply(self, num_steps, state, ctrl, force)
+        next_state, *evaluation = _Step(self, num_steps)(state, ctrl, force)
         return next_state, DynamicsPoint(*evaluation)
 
     def forward(self, state: Tensor, ctrl: Tensor) -> DynamicsPoint:
@@ -63,16 +59,16 @@ class BlackBoxSimulator:
     def xpos(self, qpos: Tensor, bodies: Sequence[str | int]) -> Tensor:
         """World positions of bodies' origins, [N, len(bodies), 3] m."""
         ids = [self.mj_model.body(body).id for body in bodies]
-        return _Points.apply(self, qpos, [(i, "body") for i in ids])
+        return _Points(self, [(i, "body") for i in ids])(qpos)[0]
 
     def xipos(self, qpos: Tensor, bodies: Sequence[str | int]) -> Tensor:
         """World positions of bodies' centres of mass, [N, len(bodies), 3] m."""
         ids = [self.mj_model.body(body).id for body in bodies]
-        return _Points.apply(self, qpos, [(i, "com") for i in ids])
+        return _Points(self, [(i, "com") for i in ids])(qpos)[0]
 
     def site_xpos(self, qpos: Tensor, sites: Sequence[str | int]) -> Tensor:
         """World positions of sites, [N, len(sites), 3] m."""
-        return _Points.apply(self, qpos, [(self.mj_model.site(site).id, "site") for site in sites])
+        return _Points(self, [(self.mj_model.site(site).id, "site") for site in sites])(qpos)[0]
 
     def cinert(self, qpos: Tensor) -> Tensor:
         """Bodies' inertias about their tree's centre of mass, without gradient: [N, nbody, 10]."""
@@ -98,58 +94,87 @@ class BlackBoxSimulator:
         return torch.as_tensor(np.array(rows)).to(like)
 
 
-class _Step(torch.autograd.Function):
-    """`BlackBoxSimulator.advance`."""
+class _BlackBoxCall(Differentiable):
+    """A function that C MuJoCo computes, with central differences as gradient."""
 
-    @staticmethod
-    def forward(ctx: Any, sim: BlackBoxSimulator, num_steps: int, *inputs: Tensor) -> tuple[Tensor, ...]:  # noqa: D102
-        points = [Point(*row) for row in zip(*map(_numpy, inputs), strict=True)]
-        outcomes = sim.pool.map("advance", points, [num_steps] * len(points))
-        results = tuple(sim._tensor(column, inputs[0]) for column in zip(*outcomes, strict=True))
-        ctx.sim, ctx.num_steps, ctx.points = sim, num_steps, points
-        ctx.save_for_backward(*results[:2])
-        ctx.mark_non_differentiable(*results[5:])
-        return results
+    refusal = (
+        "second derivatives and forward-mode derivatives of C MuJoCo's steps are not supported, because the first "
+        "derivatives are differences; a Simulator has them"
+    )
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # noqa: D102
-        sim: BlackBoxSimulator = ctx.sim
-        nq, (next_state, qpos) = sim.mj_model.nq, map(_numpy, ctx.saved_tensors)
-        bars = [_numpy(grad) for grad in grads[:5]]
-        bars[0] = np.hstack([_to_tangent(sim.mj_model, next_state[:, :nq], bars[0][:, :nq]), bars[0][:, nq:]])
-        bars[1] = _to_tangent(sim.mj_model, qpos, bars[1])
-        wanted = tuple(ctx.needs_input_grad[2:])
-        rows = [ctx.points, [ctx.num_steps] * len(qpos), list(zip(*bars, strict=True)), [wanted] * len(qpos)]
-        state, ctrl, force = (np.array(column) for column in zip(*sim.pool.map("gradient", *rows), strict=True))
-        start, nv = np.array([point.state[:nq] for point in ctx.points]), sim.mj_model.nv
-        raw = np.hstack([_from_tangent(sim.mj_model, start, state[:, :nv]), state[:, nv:]])
-        return None, None, *(sim._tensor(bar, grads[0]) for bar in (raw, ctrl, force))
+    def __init__(self, sim: BlackBoxSimulator) -> None:
+        self.sim = sim
 
 
-class _Points(torch.autograd.Function):
-    """`BlackBoxSimulator.xpos`, `xipos` and `site_xpos`, with MuJoCo's own Jacobians."""
+class _Step(_BlackBoxCall):
+    """`BlackBoxSimulator.advance`: state, ctrl, force -> next state and the last evaluation."""
 
-    @staticmethod
-    def forward(ctx: Any, sim: BlackBoxSimulator, qpos: Tensor, points: list[tuple[int, str]]) -> Tensor:  # noqa: D102
-        jacobian = {"body": mujoco.mj_jacBody, "com": mujoco.mj_jacBodyCom, "site": mujoco.mj_jacSite}
+    num_outputs = 5
+    kept = (0, 1)
+
+    def __init__(self, sim: BlackBoxSimulator, num_steps: int) -> None:
+        super().__init__(sim)
+        self.num_steps = num_steps
+
+    def results(self, *inputs: Tensor) -> tuple[Tensor, ...]:  # noqa: D102
+        for name, value in zip(("state", "ctrl", "qfrc_applied"), inputs, strict=True):
+            check_finite(name, value)
+        points = _points(inputs)
+        outcomes = self.sim.pool.map("advance", points, [self.num_steps] * len(points))
+        return tuple(self.sim._tensor(column, inputs[0]) for column in zip(*outcomes, strict=True))
+
+    def gradient(  # noqa: D102
+        self, inputs: Sequence[Tensor], kept: Sequence[Tensor], bars: Sequence[Tensor | None], wanted: Sequence[bool]
+    ) -> tuple[Tensor, ...]:
+        mj_model, points, (next_state, qpos) = self.sim.mj_model, _points(inputs), map(_numpy, kept)
+        nq, nv = mj_model.nq, mj_model.nv
+        sizes = (nq + nv, nq, nv, nv, nv)
+        rows = zip(bars, sizes, strict=True)
+        columns = [np.zeros((len(points), n)) if bar is None else _numpy(bar) for bar, n in rows]
+        columns[0] = np.hstack([_to_tangent(mj_model, next_state[:, :nq], columns[0][:, :nq]), columns[0][:, nq:]])
+        columns[1] = _to_tangent(mj_model, qpos, columns[1])
+        counts, wishes = [self.num_steps] * len(points), [tuple(wanted)] * len(points)
+        results = self.sim.pool.map("gradient", points, counts, list(zip(*columns, strict=True)), wishes)
+        state, ctrl, force = (np.array(column) for column in zip(*results, strict=True))
+        start = np.array([point.state[:nq] for point in points])
+        raw = np.hstack([_from_tangent(mj_model, start, state[:, :nv]), state[:, nv:]])
+        return tuple(self.sim._tensor(bar, inputs[0]) for bar in (raw, ctrl, force))
+
+
+class _Points(_BlackBoxCall):
+    """`BlackBoxSimulator.xpos`, `xipos` and `site_xpos`: qpos -> positions, with MuJoCo's own Jacobians."""
+
+    num_outputs = 1
+
+    def __init__(self, sim: BlackBoxSimulator, points: list[tuple[int, str]]) -> None:
+        super().__init__(sim)
+        self.points = points
+
+    def results(self, qpos: Tensor) -> tuple[Tensor, ...]:  # noqa: D102
         position = {"body": "xpos", "com": "xipos", "site": "site_xpos"}
-        positions = np.zeros((len(qpos), len(points), 3))
-        ctx.jacobians = np.zeros((len(qpos), len(points), 3, sim.mj_model.nv))
-        ctx.sim, ctx.qpos = sim, _numpy(qpos)
-        for world, q in enumerate(ctx.qpos):
-            data = sim._at(q)
-            for k, (index, kind) in enumerate(points):
-                positions[world, k] = getattr(data, position[kind])[index]
-                if ctx.needs_input_grad[1]:
-                    jacobian[kind](sim.mj_model, data, ctx.jacobians[world, k], None, index)
-        return sim._tensor(positions, qpos)
+        rows = [[getattr(data, position[kind])[i].copy() for i, kind in self.points] for data in self._each(qpos)]
+        return (self.sim._tensor(np.array(rows).reshape(len(qpos), len(self.points), 3), qpos),)
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, None]:  # noqa: D102
-        bar = np.einsum("npi,npid->nd", _numpy(grad), ctx.jacobians)
-        return None, ctx.sim._tensor(_from_tangent(ctx.sim.mj_model, ctx.qpos, bar), grad), None
+    def gradient(  # noqa: D102
+        self, inputs: Sequence[Tensor], kept: Sequence[Tensor], bars: Sequence[Any], wanted: Sequence[bool]
+    ) -> tuple[Tensor]:
+        jacobian = {"body": mujoco.mj_jacBody, "com": mujoco.mj_jacBodyCom, "site": mujoco.mj_jacSite}
+        mj_model, qpos = self.sim.mj_model, inputs[0]
+        jacobians = np.zeros((len(qpos), len(self.points), 3, mj_model.nv))
+        for world, data in enumerate(self._each(qpos)):
+            for k, (index, kind) in enumerate(self.points):
+                jacobian[kind](mj_model, data, jacobians[world, k], None, index)
+        bar = np.einsum("npi,npid->nd", _numpy(bars[0]), jacobians)
+        return (self.sim._tensor(_from_tangent(mj_model, _numpy(qpos), bar), qpos),)
+
+    def _each(self, qpos: Tensor) -> Iterator[mujoco.MjData]:
+        """The worlds' MjData, one after another."""
+        return (self.sim._at(row) for row in _numpy(qpos))
+
+
+def _points(inputs: Sequence[Tensor]) -> list[Point]:
+    """One point per world."""
+    return [Point(*row) for row in zip(*map(_numpy, inputs), strict=True)]
 
 
 def _numpy(value: Tensor) -> np.ndarray:

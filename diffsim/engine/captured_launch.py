@@ -23,7 +23,6 @@ class CapturedLaunch:
         launches: each launches a kernel on a share of `inputs` and `outputs`.
         inputs: memory that the launches read.
         outputs: memory that they write.
-        types: types of the results, one per output.
         device: the device of this memory.
     """
 
@@ -32,22 +31,21 @@ class CapturedLaunch:
         launches: Sequence[Callable[[], None]],
         inputs: list[Tensor],
         outputs: list[Tensor],
-        types: list[torch.dtype],
         device: torch.device,
     ) -> None:
-        self.inputs, self.outputs, self.types = inputs, outputs, types
+        self.inputs, self.outputs = inputs, outputs
         self.device = device
         self.graphs = [self._capture(launch) for launch in launches]
 
-    def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """Results for other inputs of the same shapes and any precision, in new tensors."""
+    def __call__(self, inputs: Sequence[Tensor], types: Sequence[torch.dtype]) -> list[Tensor]:
+        """Results of some types for other inputs of the same shapes and any precision, in new tensors."""
         for memory, value in zip(self.inputs, inputs, strict=True):
             memory.copy_(value)
         if len(self.graphs) > 1:
             list(_pool(len(self.graphs), os.getpid()).map(wp.capture_launch, self.graphs))
         else:
             wp.capture_launch(self.graphs[0], stream=torch_stream(self.device))
-        return [output.to(kind, copy=True) for output, kind in zip(self.outputs, self.types, strict=True)]
+        return [output.to(kind, copy=True) for output, kind in zip(self.outputs, types, strict=True)]
 
     def _capture(self, launch: Callable[[], None]) -> Any:  # noqa: ANN401  (Warp's graph)
         """Launches once, which compiles and loads the kernel, and once more to capture it."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from copy import copy
 from typing import Any, NamedTuple
 
 import torch
@@ -54,6 +55,9 @@ class Launch:
         vector: parameters (see `Model.arrays`); None for the model's own.
         gradient: whether the adjoints compute the gradient of the parameters.
         scratches: working memory, one per thread, to share with another instance; None to allocate it.
+
+    Attributes:
+        exact: whether results are in the kernels' precision, not in `dtype`.
     """
 
     def __init__(
@@ -74,12 +78,21 @@ class Launch:
         self.gradient = gradient
         self.scratches = scratches or [make_scratch(model.sizes, num_worlds, str(device))]
         self.captured: dict[tuple[Any, ...], CapturedLaunch] | None = {} if vector is None else None
+        self.exact = False
 
     def with_parameters(self, vector: Tensor | None, gradient: bool = False) -> Launch:
         """Launches for the same worlds, in the same working memory, with other parameters (None: the model's own)."""
         if vector is None:
             return self
-        return Launch(self.model, self.num_worlds, self.device, vector, gradient, self.scratches)
+        launch = Launch(self.model, self.num_worlds, self.device, vector, gradient, self.scratches)
+        launch.exact = self.exact
+        return launch
+
+    def in_kernel_precision(self) -> Launch:
+        """The same launches, with results in the kernels' precision."""
+        launch = copy(self)
+        launch.exact = True
+        return launch
 
     def run(
         self, kernel: wp.Kernel, inputs: Sequence[Tensor | int], outputs: dict[str, tuple[int, ...]]
@@ -92,7 +105,7 @@ class Launch:
             inputs: in the kernel's order; tensors may have any strides.
             outputs: names of the kernel's last arguments, and the shape of each for one world.
 
-        Returns: the outputs, in `dtype` but for those in `EXACT`.
+        Returns: the outputs, in `dtype` but for those in `EXACT`; all in the kernels' precision if `exact`.
         """
         values = [value.detach() if isinstance(value, Tensor) else value for value in inputs]
         if self.captured is None:
@@ -100,12 +113,13 @@ class Launch:
             worlds = slice(0, self.num_worlds)
             arguments = [*map(in_kernel_precision, values), *results]
             self._launch(kernel, arguments, self.scratches[0], worlds, torch_stream(self.device))
-            return [result.to(_result_type(name, result)) for name, result in zip(outputs, results, strict=True)]
+            return [result.to(kind) for result, kind in zip(results, self._types(outputs, results), strict=True)]
         threads = self._threads()
         key = (kernel, threads, *(value.shape if isinstance(value, Tensor) else value for value in values))
         if key not in self.captured:
             self.captured[key] = self._capture(kernel, values, outputs, threads)
-        return self.captured[key]([value for value in values if isinstance(value, Tensor)])
+        launch = self.captured[key]
+        return launch([value for value in values if isinstance(value, Tensor)], self._types(outputs, launch.outputs))
 
     def step(self, state: Tensor, ctrl: Tensor, qfrc_applied: Tensor, num_steps: int) -> tuple[Tensor, Tensor, Forces]:
         """Next state, evaluation points [N, slots, nq + 2 nv] in `kernel_dtype`, and the last evaluation's forces."""
@@ -233,9 +247,15 @@ class Launch:
             lambda worlds=slice(*ends), scratch=scratch: self._launch(kernel, arguments, scratch, worlds)
             for ends, scratch in zip(zip(bounds[:-1], bounds[1:], strict=True), self.scratches, strict=False)
         ]
-        types = [_result_type(name, output) for name, output in zip(shapes, outputs, strict=True)]
         memory = [value for value in copies if isinstance(value, Tensor)]
-        return CapturedLaunch(launches, memory, outputs, types, self.device)
+        return CapturedLaunch(launches, memory, outputs, self.device)
+
+    def _types(self, names: Iterable[str], outputs: Sequence[Tensor]) -> list[torch.dtype]:
+        """Types in which `run` returns a kernel's outputs."""
+        return [
+            output.dtype if self.exact or name in EXACT or not output.is_floating_point() else dtype
+            for name, output in zip(names, outputs, strict=True)
+        ]
 
     def _launch(
         self,
@@ -293,11 +313,6 @@ def in_kernel_precision(value: Any, copy: bool = False) -> Any:  # noqa: ANN401
     if not isinstance(value, Tensor):
         return value
     return value.to(kernel_dtype if value.is_floating_point() else value.dtype, copy=copy)
-
-
-def _result_type(name: str, output: Tensor) -> torch.dtype:
-    """Type in which `run` returns a kernel's output."""
-    return dtype if output.is_floating_point() and name not in EXACT else output.dtype
 
 
 def as_warp(value: Tensor, kind: wp.array) -> wp.array:

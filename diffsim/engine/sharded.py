@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed
-from torch.autograd.function import once_differentiable
 
 from diffsim.engine.simulator import DynamicsPoint, Simulator
 from diffsim.tasks.task import Task
@@ -117,12 +116,12 @@ class _OwnWorlds(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, whole: Tensor, rank: int, count: int) -> Tensor:  # noqa: ANN401, D102
+        ctx.rank = rank
         return whole[rank * count : (rank + 1) * count].clone()
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401, D102
-        return _gather(grad), None, None
+        return _AllWorlds.apply(grad, ctx.rank), None, None
 
 
 class _AllWorlds(torch.autograd.Function):
@@ -134,9 +133,8 @@ class _AllWorlds(torch.autograd.Function):
         return _gather(own)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401, D102
-        return grad[ctx.rank * ctx.count : (ctx.rank + 1) * ctx.count].contiguous(), None
+        return _OwnWorlds.apply(grad, ctx.rank, ctx.count), None
 
 
 def _gather(own: Tensor) -> Tensor:

@@ -1,17 +1,15 @@
-"""MuJoCo physics in torch autograd. This is the only file that uses both autograd and Warp."""
+"""MuJoCo physics on torch tensors, differentiable."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import mujoco
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from diffsim.compile.model import Model
-from diffsim.engine.launch import Launch, check_finite
-from diffsim.physics.derived import body_quantities_kernel
-from diffsim.physics.points import points_adjoint_kernel, points_kernel
+from diffsim.engine.launch import Launch
+from diffsim.engine.physics_calls import BodyQuantitiesCall, EvaluateCall, PointsCall, StepCall
 from diffsim.types import dtype
 
 
@@ -48,6 +46,10 @@ class Simulator:
     A state is `[qpos, qvel]`, one row per world, in `diffsim.dtype`; the kernels compute in float64 (see
     `diffsim.types`). Calls keep no state: the same inputs give the same bits. Quaternions are normalized first, as in
     MuJoCo, and their gradient includes the normalization.
+
+    Second derivatives with respect to states, controls and forces, forward mode and `torch.func` are supported. Second
+    derivatives and forward-mode derivatives are central differences of gradients and steps (see
+    `diffsim.engine.differentiable`).
 
     Args:
         model: the model.
@@ -111,7 +113,8 @@ class Simulator:
         """As `step`; also returns the last evaluation."""
         self._check_inputs(state, ctrl, num_steps)
         force = self._force(qfrc_applied)
-        next_state, *evaluation = _Step.apply(self, state, ctrl, force, num_steps, self._vector(parameters))
+        step = StepCall(self.launch, num_steps)
+        next_state, *evaluation, _ = step(state, ctrl, force, self._vector(parameters))
         return next_state, DynamicsPoint(*evaluation)
 
     def forward(
@@ -125,7 +128,8 @@ class Simulator:
         """Evaluates the dynamics without a step (`mj_forward`). Arguments and errors are those of `step`."""
         self._check_inputs(state, ctrl)
         nq = self.model.nq
-        results = _Evaluate.apply(self, state, ctrl, self._force(qfrc_applied), self._vector(parameters))
+        force = self._force(qfrc_applied)
+        *results, _ = EvaluateCall(self.launch)(state, ctrl, force, self._vector(parameters))
         return DynamicsPoint(state[:, :nq], state[:, nq:], *results)
 
     def linearize(
@@ -193,11 +197,7 @@ class Simulator:
     def _body_quantities(self, qpos: Tensor, qvel: Tensor) -> tuple[Tensor, Tensor]:
         self._check("qpos", qpos, self.model.nq)
         self._check("qvel", qvel, self.model.nv)
-        check_finite("qpos", qpos)
-        check_finite("qvel", qvel)
-        nbody = self.model.mj_model.nbody
-        outputs = {"cinert_out": (nbody, 10), "cvel_out": (nbody, 6)}
-        cinert, cvel = self.launch.run(body_quantities_kernel, [qpos, qvel], outputs)
+        cinert, cvel = BodyQuantitiesCall(self.launch)(qpos, qvel)
         return cinert, cvel
 
     def site_xpos(self, qpos: Tensor, sites: Sequence[str | int]) -> Tensor:
@@ -210,8 +210,7 @@ class Simulator:
 
     def _points(self, qpos: Tensor, bodies: list[int], offsets: list[tuple[float, ...]]) -> Tensor:
         self._check("qpos", qpos, self.model.nq)
-        check_finite("qpos", qpos)
-        return _Points.apply(self, qpos, tuple(bodies), tuple(offsets))
+        return PointsCall(self.launch, bodies, offsets)(qpos)[0]
 
     def _element(self, kind: mujoco.mjtObj, name: str | int) -> int:
         mj_model = self.model.mj_model
@@ -265,109 +264,3 @@ def _checked_device(device: str | torch.device) -> torch.device:
     if checked.type != "cuda" or not torch.cuda.is_available():
         raise ValueError(f"device must be 'cpu' or a CUDA device that is present, got {str(device)!r}")
     return torch.device("cuda", checked.index if checked.index is not None else torch.cuda.current_device())
-
-
-class _Step(torch.autograd.Function):
-    """`Simulator.advance`."""
-
-    @staticmethod
-    def forward(  # noqa: D102
-        ctx: Any,  # noqa: ANN401
-        sim: Simulator,
-        state: Tensor,
-        ctrl: Tensor,
-        force: Tensor,
-        num_steps: int,
-        vector: Tensor | None,
-    ) -> tuple[Tensor, ...]:
-        ctx.set_materialize_grads(False)
-        next_state, trajectory, forces = sim.launch.with_parameters(vector).step(state, ctrl, force, num_steps)
-        ctx.sim, ctx.num_steps = sim, num_steps
-        ctx.save_for_backward(state, ctrl, vector, next_state, trajectory)
-        ctx.mark_non_differentiable(forces.qfrc_actuator, forces.cfrc_ext, forces.solver_iterations)
-        nq, nv = sim.model.nq, sim.model.nv
-        last = trajectory[:, -1]
-        point = (part.to(dtype, copy=True) for part in last.split([nq, nv, nv], dim=1))
-        return next_state, *point, *forces
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:  # noqa: ANN401, D102
-        state, ctrl, vector, next_state, trajectory = ctx.saved_tensors
-        launch = ctx.sim.launch.with_parameters(vector, ctx.needs_input_grad[5])
-        next_grad, *evaluation_grads = grads[:5]
-        if next_grad is None:
-            next_bar = state.new_zeros(launch.num_worlds, 2 * launch.model.nv)
-        else:
-            next_bar = launch.to_tangent(next_state, next_grad)
-        bars = launch.step_adjoint(ctrl, ctx.num_steps, trajectory, next_bar, evaluation_grads)
-        state_bar, ctrl_bar, force_bar, vector_bar = bars
-        vector_grad = _vector_grad(ctx, vector, vector_bar, 5)
-        return None, launch.from_tangent(state, state_bar), ctrl_bar, force_bar, None, vector_grad
-
-
-class _Evaluate(torch.autograd.Function):
-    """`Simulator.forward`."""
-
-    @staticmethod
-    def forward(  # noqa: D102
-        ctx: Any,  # noqa: ANN401
-        sim: Simulator,
-        state: Tensor,
-        ctrl: Tensor,
-        force: Tensor,
-        vector: Tensor | None,
-    ) -> tuple[Tensor, ...]:
-        qacc, forces = sim.launch.with_parameters(vector).evaluate(state, ctrl, force)
-        ctx.sim = sim
-        ctx.save_for_backward(state, ctrl, vector, qacc)
-        ctx.mark_non_differentiable(forces.qfrc_actuator, forces.cfrc_ext, forces.solver_iterations)
-        return qacc.to(dtype, copy=True), *forces
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401, D102
-        state, ctrl, vector, qacc = ctx.saved_tensors
-        launch = ctx.sim.launch.with_parameters(vector, ctx.needs_input_grad[4])
-        bars = launch.evaluate_adjoint(state, ctrl, qacc, grads[:2])
-        state_bar, ctrl_bar, force_bar, vector_bar = bars
-        return (
-            None,
-            launch.from_tangent(state, state_bar),
-            ctrl_bar,
-            force_bar,
-            _vector_grad(ctx, vector, vector_bar, 4),
-        )
-
-
-def _vector_grad(ctx: Any, vector: Tensor | None, bar: Tensor, index: int) -> Tensor | None:  # noqa: ANN401
-    """Gradient of the parameters: per world, or summed over the worlds that share them."""
-    if vector is None or not ctx.needs_input_grad[index]:
-        return None
-    return bar if vector.dim() == 2 else bar.sum(0)
-
-
-class _Points(torch.autograd.Function):
-    """`Simulator.xpos`, `Simulator.xipos` and `Simulator.site_xpos`."""
-
-    @staticmethod
-    def forward(  # noqa: D102
-        ctx: Any,  # noqa: ANN401
-        sim: Simulator,
-        qpos: Tensor,
-        bodies: tuple[int, ...],
-        offsets: tuple[tuple[float, ...], ...],
-    ) -> Tensor:
-        ctx.sim = sim
-        ctx.body = torch.tensor(bodies, dtype=torch.int32, device=sim.device)
-        ctx.offset = torch.tensor(offsets, dtype=dtype, device=sim.device)
-        ctx.save_for_backward(qpos)
-        return sim.launch.run(points_kernel, [qpos, ctx.body, ctx.offset], {"position_out": (len(bodies), 3)})[0]
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, None, None]:  # noqa: ANN401, D102
-        sim: Simulator = ctx.sim
-        (qpos,) = ctx.saved_tensors
-        inputs = [qpos, ctx.body, ctx.offset, grad]
-        return None, sim.launch.run(points_adjoint_kernel, inputs, {"qpos_bar_out": (sim.model.nq,)})[0], None, None

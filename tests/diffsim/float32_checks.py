@@ -33,6 +33,13 @@ def test_precision():
     assert diffsim.make("Swimmer-v5").dtype == torch.float32
 
 
+def test_second_derivatives_are_refused():
+    sim = simulator(load("tree"), 1)
+    state, ctrl = torch.zeros(1, sim.model.nq + sim.model.nv), torch.zeros(1, sim.model.nu)
+    with pytest.raises(NotImplementedError, match="need kernels in float64: unset DIFFSIM_KERNELS"):
+        torch.autograd.functional.hessian(lambda x: (sim.step(x, ctrl) ** 2).sum(), state)
+
+
 @every_integrator
 @every_model
 def test_step(name, integrator):

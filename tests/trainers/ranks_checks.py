@@ -40,6 +40,18 @@ def test_shared_worlds_have_the_same_states_and_gradients_as_one_process(name):
         assert found.abs().sum() > 0
 
 
+def test_shared_worlds_have_the_same_second_derivatives_as_one_process():
+    products = []
+    for task in (diffsim.shard(diffsim.make("Hopper-v5", num_envs=3)), diffsim.make("Hopper-v5", num_envs=6)):
+        state = task.initial(torch.Generator().manual_seed(0))
+        ctrl = torch.linspace(-0.4, 0.4, 18, dtype=task.dtype).view(6, 3)
+        direction = torch.linspace(-1, 1, state.numel(), dtype=task.dtype).view_as(state)
+        loss = lambda x, task=task, ctrl=ctrl: (task.simulator.step(x, ctrl, 4) ** 2).sum()  # noqa: E731
+        products.append(torch.autograd.functional.vhp(loss, state, direction)[1])
+    torch.testing.assert_close(*products)
+    assert products[0].abs().sum(1).min() > 0
+
+
 def test_shared_worlds_have_the_same_process_noise_as_one_process():
     noise = torch.randn(6, 6, generator=torch.Generator().manual_seed(1)).to(diffsim.dtype)
     found = []

@@ -49,7 +49,7 @@ def trained(folder):
 
 def test_two_processes_share_worlds():
     checks = str(Path(__file__).with_name("ranks_checks.py"))
-    assert torchrun("pytest", ["-q", "-p", "no:cacheprovider", "-n", "0", checks]).count("9 passed") == 2
+    assert torchrun("pytest", ["-q", "-p", "no:cacheprovider", "-n", "0", checks]).count("10 passed") == 2
 
 
 def test_sharing_needs_a_process_group():

@@ -1,0 +1,151 @@
+"""The kernels' functions and their gradients, in the form that `differentiable.py` brings into torch autograd."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+
+import torch
+from torch import Tensor
+
+from diffsim.engine.differentiable import Differentiable
+from diffsim.engine.launch import Launch, check_finite
+from diffsim.physics.derived import body_quantities_kernel
+from diffsim.physics.points import points_adjoint_kernel, points_kernel
+from diffsim.types import dtype, kernel_dtype
+
+VECTOR = 3
+"""Index of the parameters among the inputs of `StepCall` and `EvaluateCall`."""
+
+
+class PhysicsCall(Differentiable):
+    """A function that the kernels compute.
+
+    Args:
+        launch: launches of the worlds, with the model's own parameters.
+    """
+
+    fixed = (VECTOR,)
+    fixed_refusal = "second derivatives and forward-mode derivatives with respect to parameters are not supported"
+    refusal = (
+        None
+        if kernel_dtype == torch.float64
+        else "second derivatives and forward-mode derivatives need kernels in float64: unset DIFFSIM_KERNELS"
+    )
+
+    def __init__(self, launch: Launch) -> None:
+        self.launch = launch
+
+    def exact(self) -> PhysicsCall:  # noqa: D102
+        exact = copy(self)
+        exact.launch = self.launch.in_kernel_precision()
+        return exact
+
+
+class StepCall(PhysicsCall):
+    """`Simulator.advance`: state, ctrl, force, parameters -> next state, the last evaluation, and the trajectory."""
+
+    num_outputs = 5
+    kept = (0, 8)
+
+    def __init__(self, launch: Launch, num_steps: int) -> None:
+        super().__init__(launch)
+        self.num_steps = num_steps
+
+    def results(self, state: Tensor, ctrl: Tensor, force: Tensor, vector: Tensor | None) -> tuple[Tensor, ...]:  # noqa: D102
+        launch = self.launch.with_parameters(vector)
+        next_state, trajectory, forces = launch.step(state, ctrl, force, self.num_steps)
+        nq, nv = launch.model.nq, launch.model.nv
+        parts = trajectory[:, -1].split([nq, nv, nv], dim=1)
+        return next_state, *(part.to(next_state.dtype, copy=True) for part in parts), *forces, trajectory
+
+    def gradient(  # noqa: D102
+        self, inputs: Sequence[Tensor], kept: Sequence[Tensor], bars: Sequence[Tensor | None], wanted: Sequence[bool]
+    ) -> tuple[Tensor | None, ...]:
+        (state, ctrl, _, vector), (next_state, trajectory) = inputs, kept
+        launch = self.launch.with_parameters(vector, wanted[VECTOR])
+        next_bar, *evaluation_bars = bars
+        if next_bar is None:
+            next_bar = state.new_zeros(launch.num_worlds, 2 * launch.model.nv)
+        else:
+            next_bar = launch.to_tangent(next_state, next_bar)
+        cotangents = launch.step_adjoint(ctrl, self.num_steps, trajectory, next_bar, evaluation_bars)
+        return _of_inputs(launch, state, vector, cotangents, wanted)
+
+
+class EvaluateCall(PhysicsCall):
+    """`Simulator.forward`: state, ctrl, force, parameters -> qacc, forces, and qacc in the kernels' precision."""
+
+    num_outputs = 2
+    kept = (5,)
+
+    def results(self, state: Tensor, ctrl: Tensor, force: Tensor, vector: Tensor | None) -> tuple[Tensor, ...]:  # noqa: D102
+        qacc, forces = self.launch.with_parameters(vector).evaluate(state, ctrl, force)
+        return qacc.to(forces.qfrc_constraint.dtype, copy=True), *forces, qacc
+
+    def gradient(  # noqa: D102
+        self, inputs: Sequence[Tensor], kept: Sequence[Tensor], bars: Sequence[Tensor | None], wanted: Sequence[bool]
+    ) -> tuple[Tensor | None, ...]:
+        (state, ctrl, _, vector), (qacc,) = inputs, kept
+        launch = self.launch.with_parameters(vector, wanted[VECTOR])
+        zeros = torch.zeros_like(qacc)
+        cotangents = launch.evaluate_adjoint(state, ctrl, qacc, [zeros if bar is None else bar for bar in bars])
+        return _of_inputs(launch, state, vector, cotangents, wanted)
+
+
+def _of_inputs(
+    launch: Launch, state: Tensor, vector: Tensor | None, cotangents: Sequence[Tensor], wanted: Sequence[bool]
+) -> tuple[Tensor | None, ...]:
+    """Gradients of state, ctrl, force and parameters; worlds that share parameters share their gradient."""
+    state_bar, ctrl_bar, force_bar, vector_bar = cotangents
+    if vector is None or not wanted[VECTOR]:
+        vector_bar = None
+    elif vector.dim() == 1:
+        vector_bar = vector_bar.sum(0)
+    return launch.from_tangent(state, state_bar), ctrl_bar, force_bar, vector_bar
+
+
+class PointsCall(PhysicsCall):
+    """`Simulator.xpos`, `xipos` and `site_xpos`: qpos -> positions of points that are fixed to bodies.
+
+    Args:
+        launch: as for all.
+        bodies: ids of the points' bodies.
+        offsets: the points in the bodies' axes, m.
+    """
+
+    num_outputs = 1
+    fixed = ()
+
+    def __init__(self, launch: Launch, bodies: Sequence[int], offsets: Sequence[tuple[float, ...]]) -> None:
+        super().__init__(launch)
+        self.body = torch.tensor(bodies, dtype=torch.int32, device=launch.device)
+        self.offset = torch.tensor(offsets, dtype=dtype, device=launch.device)
+
+    def results(self, qpos: Tensor) -> tuple[Tensor, ...]:  # noqa: D102
+        check_finite("qpos", qpos)
+        outputs = {"position_out": (len(self.body), 3)}
+        return tuple(self.launch.run(points_kernel, [qpos, self.body, self.offset], outputs))
+
+    def gradient(  # noqa: D102
+        self, inputs: Sequence[Tensor], kept: Sequence[Tensor], bars: Sequence[Tensor | None], wanted: Sequence[bool]
+    ) -> tuple[Tensor | None, ...]:
+        arguments = [*inputs, self.body, self.offset, bars[0]]
+        return tuple(self.launch.run(points_adjoint_kernel, arguments, {"qpos_bar_out": (self.launch.model.nq,)}))
+
+
+class BodyQuantitiesCall(PhysicsCall):
+    """`Simulator.cinert` and `cvel`: qpos, qvel -> both, without gradient."""
+
+    num_outputs = 0
+    fixed = ()
+
+    def results(self, qpos: Tensor, qvel: Tensor) -> tuple[Tensor, ...]:  # noqa: D102
+        check_finite("qpos", qpos)
+        check_finite("qvel", qvel)
+        nbody = self.launch.model.mj_model.nbody
+        outputs = {"cinert_out": (nbody, 10), "cvel_out": (nbody, 6)}
+        return tuple(self.launch.run(body_quantities_kernel, [qpos, qvel], outputs))
+
+    def gradient(self, *_: object) -> tuple[None, None]:  # noqa: D102
+        return None, None
