@@ -27,7 +27,7 @@ class UnsupportedModelError(ValueError):
 
 def unsupported_features(m: mujoco.MjModel) -> list[str]:
     """One line per unsupported feature of the model; empty if it can be simulated and differentiated exactly."""
-    checks = (options, contacts, equalities, bodies, joints, tendons, actuators, others)
+    checks = (options, contacts, noslip, equalities, bodies, joints, tendons, actuators, others)
     return [feature for check in checks for feature in check(m)]
 
 
@@ -67,7 +67,7 @@ def contacts(m: mujoco.MjModel) -> Iterator[str]:
     without_collider = COUNTS[kinds[:, 0], kinds[:, 1], 0] == 0
     convex = (kinds == CONVEX_PAIR).all(axis=1) & bool(m.opt.disableflags & CONVEX_FLAGS)
     special = (m.geom_adhesion != 0) | m.geom_surfacevel.any(axis=1)
-    for pair in np.flatnonzero(without_collider | convex | special[pairs].any(axis=1)):
+    for pair in np.flatnonzero(without_collider | convex):
         first, second = pairs[pair]
         if without_collider[pair]:
             kinds = [mujoco.mjtGeom(m.geom_type[g]).name.removeprefix("mjGEOM_").lower() for g in (first, second)]
@@ -78,17 +78,22 @@ def contacts(m: mujoco.MjModel) -> Iterator[str]:
                 f"option flag multiccd or nativeccd=disable, contact between capsule geom "
                 f"{name_of(m, OBJ.mjOBJ_GEOM, first)} and cylinder geom {name_of(m, OBJ.mjOBJ_GEOM, second)}"
             )
-        for geom in (first, second):
-            if special[geom]:
-                yield f"geom adhesion or surfacevel, geom {name_of(m, OBJ.mjOBJ_GEOM, geom)}"
+    for geom in np.unique(pairs[special[pairs]]):
+        yield f"geom adhesion or surfacevel, geom {name_of(m, OBJ.mjOBJ_GEOM, geom)}"
     if m.opt.cone == mujoco.mjtCone.mjCONE_ELLIPTIC and len(pairs):
         yield "option cone=elliptic (supported: pyramidal)"
-    if m.opt.noslip_iterations > 0 and (len(pairs) or np.any(m.dof_frictionloss > 0)):
-        yield f"option noslip_iterations={m.opt.noslip_iterations}"
     if m.opt.enableflags & ENABLE.mjENBL_OVERRIDE:
         yield "option flag override=enable"
-    for flex in range(m.nflex):
-        yield f"flex {name_of(m, OBJ.mjOBJ_FLEX, flex)}"
+
+
+def noslip(m: mujoco.MjModel) -> Iterator[str]:
+    """The solver of <option noslip_iterations>, which changes friction of contacts, joints and tendons."""
+    off = m.opt.disableflags
+    if m.opt.noslip_iterations <= 0 or off & DISABLE.mjDSBL_CONSTRAINT:
+        return
+    dry = not off & DISABLE.mjDSBL_FRICTIONLOSS and (m.dof_frictionloss.any() or m.tendon_frictionloss.any())
+    if dry or (not off & DISABLE.mjDSBL_CONTACT and len(touching_pairs(m))):
+        yield f"option noslip_iterations={m.opt.noslip_iterations}"
 
 
 def equalities(m: mujoco.MjModel) -> Iterator[str]:
@@ -145,13 +150,12 @@ def joints(m: mujoco.MjModel) -> Iterator[str]:
 
 
 def tendons(m: mujoco.MjModel) -> Iterator[str]:
-    """Spatial tendons, and polynomial springs and dampers, plasticity and limits of actuator force of fixed tendons."""
+    """Spatial tendons, and polynomial springs and dampers, plasticity and limits of actuator force of all tendons."""
     for i in range(m.ntendon):
         name = name_of(m, OBJ.mjOBJ_TENDON, i)
         wraps = m.wrap_type[m.tendon_adr[i] : m.tendon_adr[i] + m.tendon_num[i]]
         if np.any(wraps != int(mujoco.mjtWrap.mjWRAP_JOINT)):
             yield f"spatial tendon {name}"
-            continue
         for attribute, present in (
             ("stiffness polynomial", np.any(m.tendon_stiffnesspoly[i])),
             ("damping polynomial", np.any(m.tendon_dampingpoly[i])),
@@ -159,27 +163,21 @@ def tendons(m: mujoco.MjModel) -> Iterator[str]:
             ("spring yield", m.tendon_plasticadr[i] >= 0),
         ):
             if present:
-                yield f"fixed tendon {attribute}, tendon {name}"
+                yield f"tendon {attribute}, tendon {name}"
 
 
 def actuators(m: mujoco.MjModel) -> Iterator[str]:
     """All actuators except stateless affine ones on joints and fixed tendons."""
-    trn, dyn, gain, bias, jnt = mujoco.mjtTrn, mujoco.mjtDyn, mujoco.mjtGain, mujoco.mjtBias, mujoco.mjtJoint
+    trn, jnt = mujoco.mjtTrn, mujoco.mjtJoint
     for i in range(m.nactuator):
         name = f"actuator {name_of(m, OBJ.mjOBJ_ACTUATOR, i)}"
-        dyntype, gaintype = dyn(m.actuator_dyntype[i]), gain(m.actuator_gaintype[i])
-        if dyntype == dyn.mjDYN_MUSCLE or gaintype == gain.mjGAIN_MUSCLE:
-            yield f"muscle {name}"
-            continue
         transmission = trn(m.actuator_trntype[i])
         in_parent = transmission == trn.mjTRN_JOINTINPARENT
         one_dof = in_parent and jnt(m.jnt_type[m.actuator_trnid[i, 0]]) in (jnt.mjJNT_SLIDE, jnt.mjJNT_HINGE)
         if transmission not in (trn.mjTRN_JOINT, trn.mjTRN_TENDON) and not one_dof:
             yield f"actuator transmission {transmission.name.removeprefix('mjTRN_').lower()}, {name}"
+        yield from actuator_types(m, i, name)
         for attribute, present in (
-            ("dyntype", dyntype != dyn.mjDYN_NONE or m.actuator_actnum[i] > 0),
-            ("gaintype", gaintype not in (gain.mjGAIN_FIXED, gain.mjGAIN_AFFINE)),
-            ("biastype", bias(m.actuator_biastype[i]) not in (bias.mjBIAS_NONE, bias.mjBIAS_AFFINE)),
             ("with several controls", m.actuator_ctrlnum[i] != 1),
             ("delay", m.actuator_delay[i] != 0 or m.actuator_history[i].any()),
             ("plugin", m.actuator_plugin[i] >= 0),
@@ -190,7 +188,27 @@ def actuators(m: mujoco.MjModel) -> Iterator[str]:
                 yield f"actuator {attribute}, {name}"
 
 
+def actuator_types(m: mujoco.MjModel, i: int, name: str) -> Iterator[str]:
+    """Dynamics, gain and bias of one actuator; those of a muscle are one feature."""
+    dyn, gain, bias = mujoco.mjtDyn, mujoco.mjtGain, mujoco.mjtBias
+    kinds = {
+        "dyntype": (dyn(m.actuator_dyntype[i]), (dyn.mjDYN_NONE,)),
+        "gaintype": (gain(m.actuator_gaintype[i]), (gain.mjGAIN_FIXED, gain.mjGAIN_AFFINE)),
+        "biastype": (bias(m.actuator_biastype[i]), (bias.mjBIAS_NONE, bias.mjBIAS_AFFINE)),
+    }
+    words = {attribute: kind.name.split("_")[-1].lower() for attribute, (kind, _) in kinds.items()}
+    if "muscle" in words.values():
+        yield f"muscle {name}"
+    for attribute, (kind, supported) in kinds.items():
+        if kind not in supported and words[attribute] != "muscle":
+            yield f"actuator {attribute}={words[attribute]}, {name}"
+    if m.actuator_actnum[i] > 0 and kinds["dyntype"][0] == dyn.mjDYN_NONE:
+        yield f"actuator with states, {name}"
+
+
 def others(m: mujoco.MjModel) -> Iterator[str]:
-    """Plugins."""
+    """Flexes and plugins."""
+    for flex in range(m.nflex):
+        yield f"flex {name_of(m, OBJ.mjOBJ_FLEX, flex)}"
     for i in range(m.nplugin):
         yield f"plugin {name_of(m, OBJ.mjOBJ_PLUGIN, i)}"

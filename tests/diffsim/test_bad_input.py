@@ -42,6 +42,90 @@ def test_all_unsupported_features_are_listed():
     assert isinstance(error.value, ValueError)
 
 
+MANY_ON_ONE_ELEMENT = """
+<mujoco>
+  <option noslip_iterations="3"><flag contact="disable"/></option>
+  <worldbody>
+    <site name="anchor" pos="0 0 1"/>
+    <body name="arm"><joint name="elbow" axis="0 1 0"/><geom size="0.1"/><site name="wrist" pos="0.3 0 0"/></body>
+  </worldbody>
+  <tendon>
+    <spatial name="cable" stiffness="1 2 3" damping="1 0.2 0.3" frictionloss="0.1" actuatorfrcrange="-1 1">
+      <site site="anchor"/><site site="wrist"/>
+    </spatial>
+  </tendon>
+  <actuator>
+    <general name="biceps" site="wrist" gear="1 0 0 0 0 0" dyntype="muscle" gaintype="muscle" biastype="muscle"
+      gainprm="0.75 1.05 -1 200 0.5 1.6 1.5 1.3 1.2" biasprm="0.75 1.05 -1 200 0.5 1.6 1.5 1.3 1.2"
+      lengthrange="-1 1" delay="0.01" nsample="4"/>
+    <general name="pump" joint="elbow" dyntype="integrator" gaintype="muscle" biastype="none" lengthrange="-1 1"
+      gainprm="0.75 1.05 -1 200 0.5 1.6 1.5 1.3 1.2" armature="0.1"/>
+  </actuator>
+</mujoco>
+"""
+
+
+def test_all_features_of_one_element_are_listed():
+    with pytest.raises(diffsim.UnsupportedModelError) as error:
+        diffsim.Model.from_mjcf(MANY_ON_ONE_ELEMENT)
+    assert error.value.features == [
+        "option noslip_iterations=3",
+        "spatial tendon 'cable'",
+        "tendon stiffness polynomial, tendon 'cable'",
+        "tendon damping polynomial, tendon 'cable'",
+        "tendon actuatorfrclimited, tendon 'cable'",
+        "actuator transmission site, actuator 'biceps'",
+        "muscle actuator 'biceps'",
+        "actuator delay, actuator 'biceps'",
+        "muscle actuator 'pump'",
+        "actuator dyntype=integrator, actuator 'pump'",
+        "actuator armature, actuator 'pump'",
+    ]
+
+
+def test_each_feature_is_listed_once():
+    text = """
+        <mujoco>
+          <worldbody>
+            <geom name="belt" type="plane" size="1 1 1" surfacevel="1 0 0 0 0 0"/>
+            <body pos="0 0 1"><freejoint/><geom size="0.1"/></body>
+            <body pos="1 0 1"><freejoint/><geom size="0.1"/></body>
+          </worldbody>
+        </mujoco>"""
+    with pytest.raises(diffsim.UnsupportedModelError) as error:
+        diffsim.Model.from_mjcf(text)
+    assert error.value.features == ["geom adhesion or surfacevel, geom 'belt'"]
+
+
+@pytest.mark.parametrize("element", ["joint", "tendon"])
+def test_noslip_without_contacts_is_refused_if_it_changes_friction(element):
+    text = body(joint='frictionloss="500"') if element == "joint" else tendon('frictionloss="500"')
+    option = '<option noslip_iterations="30"><flag contact="disable"/></option>'
+    text = text.replace("<worldbody>", option + "<worldbody>")
+    mj_model = mujoco.MjModel.from_xml_string(text)
+    state, ctrl = moving_states(mj_model, 20)
+    state[:, mj_model.nq :] *= 1e-3  # friction stops the motion
+    with_noslip = Stepper(mj_model).step_batch(state, ctrl)
+    mj_model.opt.noslip_iterations = 0
+    assert relative_error(Stepper(mj_model).step_batch(state, ctrl), with_noslip) > 1e-6
+    with pytest.raises(diffsim.UnsupportedModelError, match="noslip_iterations=30"):
+        diffsim.Model.from_mjcf(text)
+
+
+def test_flexes_are_refused_also_without_contacts():
+    text = """
+        <mujoco>
+          <option><flag contact="disable"/></option>
+          <worldbody>
+            <flexcomp name="cloth" type="grid" count="3 3 1" spacing=".1 .1 .1" dim="2" radius=".01" mass="1">
+              <elasticity young="100" poisson="0.1" thickness="0.01"/>
+            </flexcomp>
+          </worldbody>
+        </mujoco>"""
+    with pytest.raises(diffsim.UnsupportedModelError, match="flex 'cloth'"):
+        diffsim.Model.from_mjcf(text)
+
+
 BODY = """
 <mujoco>
   {head}
