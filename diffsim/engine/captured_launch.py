@@ -22,7 +22,7 @@ class CapturedLaunch:
     Args:
         launches: each launches a kernel on a share of `inputs` and `outputs`.
         inputs: memory that the launches read.
-        outputs: memory that they write.
+        outputs: memory that they write; the results are first.
         device: the device of this memory.
     """
 
@@ -45,7 +45,7 @@ class CapturedLaunch:
             list(_pool(len(self.graphs), os.getpid()).map(wp.capture_launch, self.graphs))
         else:
             wp.capture_launch(self.graphs[0], stream=torch_stream(self.device))
-        return [output.to(kind, copy=True) for output, kind in zip(self.outputs, types, strict=True)]
+        return [output.to(kind, copy=True) for output, kind in zip(self.outputs, types, strict=False)]
 
     def _capture(self, launch: Callable[[], None]) -> Any:  # noqa: ANN401  (Warp's graph)
         """Launches once, which compiles and loads the kernel, and once more to capture it."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from diffsim.compile.model import Model
 from diffsim.engine.captured_launch import CapturedLaunch, torch_stream
 from diffsim.physics.adjoint import from_tangent_kernel, step_adjoint_kernel, to_tangent_kernel
+from diffsim.physics.linearize import jacobian_shape, linearize_kernel
 from diffsim.physics.scratch import make_scratch
 from diffsim.physics.step import EvaluationPoints, evaluate_kernel, step_kernel
 from diffsim.types import dtype, kernel_dtype
@@ -95,29 +96,35 @@ class Launch:
         return launch
 
     def run(
-        self, kernel: wp.Kernel, inputs: Sequence[Tensor | int], outputs: dict[str, tuple[int, ...]]
+        self,
+        kernel: wp.Kernel,
+        inputs: Sequence[Tensor | int],
+        outputs: dict[str, tuple[int, ...]],
+        memory: dict[str, tuple[int, ...]] | None = None,
     ) -> list[Tensor]:
         """Launches a kernel over all worlds.
 
         Args:
-            kernel: its arguments are the model, optionally the working memory, the inputs and the outputs. Arguments
-                whose names end in _in or _out have one row per world.
+            kernel: its arguments are the model, optionally the working memory, the inputs, the outputs and memory of
+                its own. Arguments whose names end in _in or _out have one row per world.
             inputs: in the kernel's order; tensors may have any strides.
-            outputs: names of the kernel's last arguments, and the shape of each for one world.
+            outputs: names of the kernel's next arguments, and the shape of each for one world.
+            memory: likewise, of its last arguments, which are not returned.
 
         Returns: the outputs, in `dtype` but for those in `EXACT`; all in the kernels' precision if `exact`.
         """
         values = [value.detach() if isinstance(value, Tensor) else value for value in inputs]
+        shapes = outputs | (memory or {})
         if self.captured is None:
-            results = self._new_outputs(kernel, outputs)
+            results = self._new_outputs(kernel, shapes)
             worlds = slice(0, self.num_worlds)
             arguments = [*map(in_kernel_precision, values), *results]
             self._launch(kernel, arguments, self.scratches[0], worlds, torch_stream(self.device))
-            return [result.to(kind) for result, kind in zip(results, self._types(outputs, results), strict=True)]
+            return [result.to(kind) for result, kind in zip(results, self._types(outputs, results), strict=False)]
         threads = self._threads()
         key = (kernel, threads, *(value.shape if isinstance(value, Tensor) else value for value in values))
         if key not in self.captured:
-            self.captured[key] = self._capture(kernel, values, outputs, threads)
+            self.captured[key] = self._capture(kernel, values, shapes, threads)
         launch = self.captured[key]
         return launch([value for value in values if isinstance(value, Tensor)], self._types(outputs, launch.outputs))
 
@@ -164,6 +171,13 @@ class Launch:
         pairs = zip(evaluation_bar, sizes, strict=True)
         bars = [zero.expand(self.num_worlds, size) if bar is None else bar for bar, size in pairs]
         return self.run(step_adjoint_kernel, [ctrl, num_steps, trajectory, next_bar, *bars], self._cotangents)
+
+    def linearize(self, ctrl: Tensor, num_steps: int, trajectory: Tensor) -> list[Tensor]:
+        """Jacobians of the next state by state [N, 2 nv, 2 nv] and ctrl [N, 2 nv, nu]. Arguments as `step_adjoint`."""
+        nv, nu = self.model.nv, self.model.nu
+        outputs = {"state_jacobian_out": (2 * nv, 2 * nv), "ctrl_jacobian_out": (2 * nv, nu)}
+        memory = {"evaluation_jacobian_out": jacobian_shape(self.stages, nv, nu)}
+        return self.run(linearize_kernel, [ctrl, num_steps, trajectory], outputs, memory)
 
     def evaluate_adjoint(self, state: Tensor, ctrl: Tensor, qacc: Tensor, bars: Sequence[Tensor]) -> list[Tensor]:
         """Cotangents as in `step_adjoint`, given those of qacc and qfrc_constraint."""
@@ -254,7 +268,7 @@ class Launch:
         """Types in which `run` returns a kernel's outputs."""
         return [
             output.dtype if self.exact or name in EXACT or not output.is_floating_point() else dtype
-            for name, output in zip(names, outputs, strict=True)
+            for name, output in zip(names, outputs, strict=False)
         ]
 
     def _launch(
@@ -287,14 +301,14 @@ class Launch:
         return struct
 
     def _new_outputs(self, kernel: wp.Kernel, shapes: dict[str, tuple[int, ...]]) -> list[Tensor]:
-        """Memory for a kernel's outputs. On CUDA the world index of trajectories varies fastest."""
+        """Memory for a kernel's outputs. On CUDA the world index of arrays with many numbers varies fastest."""
         types = {parameter.label: parameter.type for parameter in kernel.adj.args}
         outputs = []
         for name, shape in shapes.items():
             kind = getattr(types[name], "dtype", None)
             options = {"dtype": torch.int32 if kind is wp.int32 else kernel_dtype, "device": self.device}
-            if types[name] is EvaluationPoints and self.device.type == "cuda":
-                outputs.append(torch.empty((*shape, self.num_worlds), **options).permute(2, 0, 1))
+            if self.device.type == "cuda" and (types[name] is EvaluationPoints or len(shape) == 3):
+                outputs.append(torch.empty((*shape, self.num_worlds), **options).movedim(-1, 0))
             else:
                 outputs.append(torch.empty((self.num_worlds, *shape), **options))
         return outputs

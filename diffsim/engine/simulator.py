@@ -142,15 +142,9 @@ class Simulator:
         """
         self._check_inputs(state, ctrl, num_steps)
         state, ctrl = state.detach(), ctrl.detach()
-        size = 2 * self.model.nv
         launch = self.launch.with_parameters(self._vector(parameters))
         trajectory = launch.step(state, ctrl, self._no_force, num_steps)[1]
-        a = state.new_zeros(self.num_worlds, size, size)
-        b = state.new_zeros(self.num_worlds, size, self.model.nu)
-        for row in range(size):
-            unit = state.new_zeros(self.num_worlds, size)
-            unit[:, row] = 1
-            a[:, row], b[:, row], *_ = launch.step_adjoint(ctrl, num_steps, trajectory, unit, [None] * 4)
+        a, b = launch.linearize(ctrl, num_steps, trajectory)
         return a, b
 
     def xpos(self, qpos: Tensor, bodies: Sequence[str | int]) -> Tensor:

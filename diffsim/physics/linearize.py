@@ -1,0 +1,256 @@
+"""Kernel of the Jacobian of steps: the adjoint of every component of the next state, in one pass over the steps.
+
+The rows of an evaluation's Jacobian share frames, mass matrix, contacts, constraint rows and the factor of H. So each
+evaluation of a step is loaded once, and differentiated for the nv components of the acceleration w that the velocity
+step uses. The adjoint of the step, for each of the 2 nv components of the next state, multiplies by these Jacobians.
+"""
+
+import warp as wp
+
+from diffsim.collision.gradient_call import calls_gradient
+from diffsim.physics.adjoint import (
+    clear,
+    load_point,
+    load_stage_adjoint,
+    load_stage_cotangents,
+    runge_kutta_step_adjoint,
+)
+from diffsim.physics.implicit import implicit_acceleration, implicit_adjoint
+from diffsim.physics.inertia import factor_solve
+from diffsim.physics.integrate import integrate_position_adjoint
+from diffsim.physics.model_arrays import ModelArrays
+from diffsim.physics.newton import factor_hessian
+from diffsim.physics.scratch import Scratch
+from diffsim.physics.step import EvaluationPoints, copy, stage_count
+from diffsim.physics.virtual_power import virtual_power_gradient
+from diffsim.types import RK4, ZERO, real
+
+wp.set_module_options({"enable_backward": False})
+
+GROUP = wp.constant(8)  # columns summed together
+group_vector = wp.types.vector(GROUP, real)
+
+
+def jacobian_shape(stages: int, nv: int, nu: int) -> tuple[int, int, int]:
+    """Shape of the Jacobians of a step's evaluations: a row per dof and one more, and a whole number of groups."""
+    return stages, nv + 1, -(-(3 * nv + nu) // GROUP) * GROUP
+
+
+@wp.func
+def clear_cotangents(m: ModelArrays, s: Scratch, world: int):
+    """Clears the cotangents of an evaluation's point, controls and acceleration."""
+    for dof in range(m.nv):
+        s.qpos_bar[world, dof] = ZERO
+        s.qvel_bar[world, dof] = ZERO
+        s.qacc_bar[world, dof] = ZERO
+        s.implicit_qacc_bar[world, dof] = ZERO
+    for i in range(m.nu):
+        s.ctrl_bar[world, i] = ZERO
+
+
+@wp.func
+def store_row(m: ModelArrays, s: Scratch, world: int, row: wp.array(dtype=real)):
+    """Writes the cotangents of q, v, u and a to a row of an evaluation's Jacobian."""
+    for dof in range(m.nv):
+        row[dof] = s.qpos_bar[world, dof]
+        row[m.nv + dof] = s.qvel_bar[world, dof]
+        row[2 * m.nv + m.nu + dof] = s.qacc_bar[world, dof]
+    for i in range(m.nu):
+        row[2 * m.nv + i] = s.ctrl_bar[world, i]
+
+
+@wp.func
+def load_row(m: ModelArrays, s: Scratch, world: int, row: wp.array(dtype=real)):
+    """Reads the cotangents of q, v, u and a from a row of an evaluation's Jacobian."""
+    for dof in range(m.nv):
+        s.qpos_bar[world, dof] = row[dof]
+        s.qvel_bar[world, dof] = row[m.nv + dof]
+        s.qacc_bar[world, dof] = row[2 * m.nv + m.nu + dof]
+    for i in range(m.nu):
+        s.ctrl_bar[world, i] = row[2 * m.nv + i]
+
+
+@wp.func
+def velocity_step_rows(m: ModelArrays, s: Scratch, world: int, jacobian: wp.array2d(dtype=real)):
+    """Fills implicit_qacc, w, and the rows of its derivatives at fixed dynamics: by q, v, u and qacc.
+
+    These use the factor of M - h D, so all of them are made before the factor of H replaces it.
+    """
+    if m.implicit == 1:
+        implicit_acceleration(m, s, world)
+    else:
+        copy(m.nv, s.qacc[world], s.implicit_qacc[world])
+    for row in range(m.nv):
+        clear_cotangents(m, s, world)
+        if m.implicit == 1:
+            s.implicit_qacc_bar[world, row] = real(1.0)
+            implicit_adjoint(m, s, world)
+        else:
+            s.qacc_bar[world, row] = real(1.0)
+        store_row(m, s, world, jacobian[row])
+
+
+@calls_gradient
+def evaluation_jacobian(
+    m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int, jacobian: wp.array2d(dtype=real)
+):
+    """Fills the derivatives of w by q, v and u: nv rows, 2 nv + nu columns. The nv columns after them are overwritten.
+
+    As in `evaluations_adjoint`, the functions that it calls in each evaluation are inlined.
+    """
+    load_point(m, s, t, world, slot)
+    velocity_step_rows(m, s, world, jacobian)
+    factor_hessian(m, s, world)
+    for row in range(m.nv):
+        load_row(m, s, world, jacobian[row])
+        copy(m.nv, s.qacc_bar[world], s.virtual_velocity[world])
+        factor_solve(m.nv, s.hessian[world], s.virtual_velocity[world])
+        copy(m.nv, s.virtual_velocity[world], s.constraint_velocity[world])
+        virtual_power_gradient(m, s, world)
+        store_row(m, s, world, jacobian[row])
+
+
+@wp.func
+def combine_rows(rows: int, cols: int, x: wp.array(dtype=real), a: wp.array2d(dtype=real), total: wp.array(dtype=real)):
+    """Total = a' x, of the first columns: `cols`, rounded up to whole groups.
+
+    The sums of a group stay in registers, which takes a sixth of the time of a loop over rows that adds to memory.
+    """
+    for group in range((cols + GROUP - 1) / GROUP):
+        first = GROUP * group
+        sums = group_vector()
+        for row in range(rows):
+            value = x[row]
+            if value != ZERO:
+                for i in range(GROUP):
+                    sums[i] += value * a[row, first + i]
+        for i in range(GROUP):
+            total[first + i] = sums[i]
+
+
+@wp.func
+def multiply_jacobian(m: ModelArrays, s: Scratch, world: int, jacobian: wp.array2d(dtype=real)):
+    """Adjoint of an evaluation: from the cotangent of w, qacc_bar, adds to qpos_bar, qvel_bar and ctrl_bar."""
+    total = jacobian[m.nv]
+    combine_rows(m.nv, 2 * m.nv + m.nu, s.qacc_bar[world], jacobian, total)
+    for dof in range(m.nv):
+        s.qpos_bar[world, dof] = s.qpos_bar[world, dof] + total[dof]
+        s.qvel_bar[world, dof] = s.qvel_bar[world, dof] + total[m.nv + dof]
+    for i in range(m.nu):
+        s.ctrl_bar[world, i] = s.ctrl_bar[world, i] + total[2 * m.nv + i]
+
+
+@wp.func
+def euler_row(m: ModelArrays, s: Scratch, world: int, jacobian: wp.array3d(dtype=real)):
+    """Adjoint of an Euler step: from next_*_bar to state_*_bar, adds to ctrl_bar. Needs `evaluation_jacobian`."""
+    next_qvel = s.work[world]
+    clear(m.nv, s.qpos_bar[world])
+    for dof in range(m.nv):
+        next_qvel[dof] = s.qvel[world, dof] + m.timestep * s.implicit_qacc[world, dof]
+    integrate_position_adjoint(m, next_qvel, m.timestep, s.next_qpos_bar[world], s.qpos_bar[world], s.step_bar[world])
+    for dof in range(m.nv):
+        s.qvel_bar[world, dof] = s.next_qvel_bar[world, dof] + s.step_bar[world, dof]
+        s.qacc_bar[world, dof] = m.timestep * s.qvel_bar[world, dof]
+    multiply_jacobian(m, s, world, jacobian[0])
+    copy(m.nv, s.qpos_bar[world], s.state_qpos_bar[world])
+    copy(m.nv, s.qvel_bar[world], s.state_qvel_bar[world])
+
+
+@wp.func
+def runge_kutta_row(
+    m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int, jacobian: wp.array3d(dtype=real)
+):
+    """As `euler_row`, of the Runge-Kutta step that starts at `slot`."""
+    runge_kutta_step_adjoint(m, s, t, world, slot)
+    for r in range(stage_count(m)):
+        stage = stage_count(m) - 1 - r
+        clear(m.nv, s.qpos_bar[world])
+        clear(m.nv, s.qvel_bar[world])
+        clear(m.nv, s.qacc_bar[world])
+        copy(m.nv, t.qvel[world, slot + stage], s.qvel[world])
+        load_stage_cotangents(m, s, world, stage)
+        multiply_jacobian(m, s, world, jacobian[stage])
+        load_stage_adjoint(m, s, world, stage)
+
+
+@wp.func
+def step_row(
+    m: ModelArrays,
+    s: Scratch,
+    t: EvaluationPoints,
+    world: int,
+    slot: int,
+    jacobian: wp.array3d(dtype=real),
+    by_state: wp.array(dtype=real),
+    by_ctrl: wp.array(dtype=real),
+):
+    """Continues a row of the result through the step that starts at `slot`."""
+    for dof in range(m.nv):
+        s.next_qpos_bar[world, dof] = by_state[dof]
+        s.next_qvel_bar[world, dof] = by_state[m.nv + dof]
+    copy(m.nu, by_ctrl, s.ctrl_bar[world])
+    if m.integrator == RK4:
+        runge_kutta_row(m, s, t, world, slot, jacobian)
+    else:
+        euler_row(m, s, world, jacobian)
+    for dof in range(m.nv):
+        by_state[dof] = s.state_qpos_bar[world, dof]
+        by_state[m.nv + dof] = s.state_qvel_bar[world, dof]
+    copy(m.nu, s.ctrl_bar[world], by_ctrl)
+
+
+@calls_gradient
+def step_jacobians(
+    m: ModelArrays,
+    s: Scratch,
+    t: EvaluationPoints,
+    world: int,
+    num_steps: int,
+    jacobian: wp.array3d(dtype=real),
+    by_state: wp.array2d(dtype=real),
+    by_ctrl: wp.array2d(dtype=real),
+):
+    """Fills the Jacobian of `num_steps` steps, from the last step to the first."""
+    for row in range(2 * m.nv):
+        clear(2 * m.nv, by_state[row])
+        clear(m.nu, by_ctrl[row])
+        by_state[row, row] = real(1.0)
+    stages = stage_count(m)
+    for r in range(num_steps * stages):
+        slot = num_steps * stages - 1 - r
+        evaluation_jacobian(m, s, t, world, slot, jacobian[slot % stages])
+        if slot % stages == 0:
+            for row in range(2 * m.nv):
+                step_row(m, s, t, world, slot, jacobian, by_state[row], by_ctrl[row])
+
+
+@wp.kernel
+def linearize_kernel(
+    # model and working memory
+    m: ModelArrays,
+    s: Scratch,
+    # in
+    ctrl_in: wp.array2d(dtype=real),
+    num_steps: int,
+    trajectory_in: EvaluationPoints,
+    # out: by state in the tangent space [world, 2 nv, 2 nv], by ctrl [world, 2 nv, nu]
+    state_jacobian_out: wp.array3d(dtype=real),
+    ctrl_jacobian_out: wp.array3d(dtype=real),
+    # working memory: Jacobians of a step's evaluations, of `jacobian_shape`
+    evaluation_jacobian_out: wp.array4d(dtype=real),
+):
+    """The Jacobian of `step_kernel`, from its trajectory."""
+    world = wp.tid()
+    copy(m.nu, ctrl_in[world], s.ctrl[world])
+    clear(m.nv, s.constraint_bar[world])
+    clear(m.nv, s.applied_bar[world])
+    step_jacobians(
+        m,
+        s,
+        trajectory_in,
+        world,
+        num_steps,
+        evaluation_jacobian_out[world],
+        state_jacobian_out[world],
+        ctrl_jacobian_out[world],
+    )
