@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from diffsim.registration import register
 
 if TYPE_CHECKING:
+    from diffsim.compile.few_iterations import SolverIterationsWarning as SolverIterationsWarning
     from diffsim.compile.model import Model as Model
     from diffsim.compile.unsupported import UnsupportedModelError as UnsupportedModelError
     from diffsim.engine.finite_difference import FiniteDifferenceMDP as FiniteDifferenceMDP
@@ -32,6 +33,7 @@ _MODULES = {
     "NoisyReward": "diffsim.wrappers",
     "Scenarios": "diffsim.mdp",
     "Simulator": "diffsim.engine.simulator",
+    "SolverIterationsWarning": "diffsim.compile.few_iterations",
     "UnsupportedModelError": "diffsim.compile.unsupported",
     "check_task": "diffsim.tasks",
     "dtype": "diffsim.types",

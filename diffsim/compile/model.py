@@ -9,6 +9,7 @@ import torch
 import warp as wp
 from torch import Tensor
 
+from diffsim.compile.few_iterations import warn_of_few_iterations
 from diffsim.compile.fields import active_actuators, damps_implicitly, host_arrays
 from diffsim.compile.parameters import Parameters
 from diffsim.compile.unsupported import UnsupportedModelError, unsupported_features
@@ -20,6 +21,9 @@ INTEGRATORS = {EULER: "Euler", RK4: "RK4", IMPLICITFAST: "implicitfast"}
 
 class Model:
     """A MuJoCo model that the simulator reproduces and differentiates.
+
+    The simulator always solves the constraints to convergence. C MuJoCo with few solver iterations does not; then a
+    `SolverIterationsWarning` says by how much a step differs.
 
     Args:
         mj_model: the compiled model. The constructor reads its options (time step, integrator, gravity, flags).
@@ -38,6 +42,7 @@ class Model:
         features = unsupported_features(mj_model)
         if features:
             raise UnsupportedModelError(features)
+        warn_of_few_iterations(mj_model)
         self.mj_model = mj_model
         self.nq: int = mj_model.nq
         self.nv: int = mj_model.nv
