@@ -21,7 +21,7 @@ from diffsim.physics.constraint import (
 from diffsim.physics.limit import constant_row_gradient
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
-from diffsim.types import ONE, ZERO, real
+from diffsim.types import HALF, ONE, ZERO, real
 
 
 @wp.func
@@ -58,6 +58,19 @@ def stretch(m: ModelArrays, s: Scratch, world: int, tendon: int) -> real:
 
 
 @wp.func
+def stretch_slope(m: ModelArrays, s: Scratch, world: int, tendon: int) -> real:
+    """Derivative of `stretch` by the length: 0 in the slack range, 1 outside, their mean at an end of the range."""
+    low = m.tendon_lengthspring[tendon, 0]
+    high = m.tendon_lengthspring[tendon, 1]
+    length = tendon_length(m, s, world, tendon)
+    if low == high or length < low or length > high:
+        return real(1.0)
+    if length == low or length == high:
+        return HALF
+    return ZERO
+
+
+@wp.func
 def tendon_passive(m: ModelArrays, s: Scratch, world: int):
     """Adds the forces of tendons' springs and dampers to qfrc_smooth."""
     for tendon in range(m.ntendon):
@@ -72,8 +85,9 @@ def tendon_passive_gradient(m: ModelArrays, s: Scratch, world: int):
     for tendon in range(m.ntendon):
         power = tendon_dot(m, tendon, s.virtual_velocity[world])
         add_along_tendon(m, tendon, -m.tendon_damping[tendon] * power, s.qvel_bar[world])
-        if stretch(m, s, world, tendon) != ZERO:
-            add_along_tendon(m, tendon, -m.tendon_stiffness[tendon] * power, s.qpos_bar[world])
+        slope = m.tendon_stiffness[tendon] * stretch_slope(m, s, world, tendon)
+        if slope != ZERO:
+            add_along_tendon(m, tendon, -slope * power, s.qpos_bar[world])
 
 
 @wp.func
