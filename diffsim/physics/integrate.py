@@ -1,13 +1,13 @@
 """Positions q (+) dq for an increment dq in the tangent space, as in `mj_integratePos`, and the adjoint.
 
-A quaternion becomes q exp(dq), normalized; every other coordinate becomes q + dq.
+A quaternion q is normalized and becomes q exp(dq); every other coordinate becomes q + dq.
 """
 
 import warp as wp
 
 from diffsim.physics.model_arrays import ModelArrays
-from diffsim.physics.rotation import quat_exp, quat_mul, quat_normalize, right_jacobian, rotate
-from diffsim.types import BALL, FREE, HALF, TWO, quat, real, vec3
+from diffsim.physics.rotation import SHORTEST, quat_exp, quat_mul, quat_normalize, right_jacobian, rotate
+from diffsim.types import BALL, FREE, HALF, TWO, ZERO, quat, real, vec3
 
 
 @wp.func
@@ -48,7 +48,8 @@ def integrate_position(
                 store3(qpos_out, adr, load3(qpos_in, adr) + scale * load3(step, dof))
                 adr = adr + 3
                 dof = dof + 3
-            turned = quat_normalize(quat_mul(load_quat(qpos_in, adr), quat_exp(scale * load3(step, dof))))
+            start = quat_normalize(load_quat(qpos_in, adr))
+            turned = quat_normalize(quat_mul(start, quat_exp(scale * load3(step, dof))))
             for i in range(4):
                 qpos_out[adr + i] = turned[i]
         else:
@@ -120,6 +121,7 @@ def raw_from_tangent(
     """Writes the cotangent of qpos's coordinates to `raw`, given one in the tangent space of the normalized qpos.
 
     A change dq of a quaternion rotates q by delta = 2 vec(q* dq) / |q|^2, hence q_bar = 2 q (0, delta_bar) / |q|^2.
+    A quaternion shorter than SHORTEST stands for the identity, whatever its coordinates, so its cotangent is zero.
     """
     for joint in range(m.njnt):
         adr = m.jnt_qposadr[joint]
@@ -132,9 +134,12 @@ def raw_from_tangent(
                 adr = adr + 3
                 dof = dof + 3
             q = load_quat(qpos, adr)
+            length = wp.length(q)
             bar = load3(tangent, dof)
-            product = quat_mul(q, quat(real(0.0), bar[0], bar[1], bar[2]))
+            product = quat_mul(quat_normalize(q), quat(real(0.0), bar[0], bar[1], bar[2]))
             for i in range(4):
-                raw[adr + i] = TWO * product[i] / wp.dot(q, q)
+                raw[adr + i] = ZERO
+                if length >= SHORTEST:
+                    raw[adr + i] = TWO * product[i] / length
         else:
             raw[adr] = tangent[dof]

@@ -12,6 +12,7 @@ from diffsim.types import HALF, ONE, PI, TWO, ZERO, mat33, quat, real, vec2, vec
 # Taylor series replace closed forms below two angles, in radians. SMALL is for sin(x) / x, inexact only near 0.
 # ONE is for differences of nearly equal terms, which lose half of float32's digits at 0.1; truncation is below 1e-12.
 SMALL = wp.constant(real(1.0e-3))
+SHORTEST = wp.constant(real(1.0e-15))  # length below which MuJoCo takes a quaternion for the identity
 
 
 @wp.func
@@ -33,9 +34,9 @@ def quat_conj(q: quat) -> quat:
 
 @wp.func
 def quat_normalize(q: quat) -> quat:
-    """Q / |q|; the identity where |q| is below MuJoCo's 1e-15."""
+    """Q / |q|; the identity where |q| is below SHORTEST."""
     norm = wp.length(q)
-    if norm < real(1.0e-15):
+    if norm < SHORTEST:
         return quat(ONE, ZERO, ZERO, ZERO)
     return q / norm
 
@@ -95,7 +96,7 @@ def quat_log(q: quat) -> vec3:
     angle = TWO * wp.atan2(sine, q[0])
     if angle > PI:
         angle = angle - TWO * PI
-    return (angle / sine) * u
+    return angle * ((ONE / sine) * u)
 
 
 @wp.func
