@@ -2,7 +2,8 @@
 
     p_i = clamp(gain_i(l, l') clamp(u_i) + bias_i(l, l')),    qfrc_actuator = sum_i moment_i p_i, clamped per joint
 
-The derivative of a clamp is 1 inside its range, ends included, and 0 outside.
+The derivative of a clamp is 1 inside its range and 0 outside. At an end of its range it is 1 for a control, the
+derivative towards feasible controls; and 1/2, the mean of both sides, for a force, since forces add up.
 Source: MuJoCo documentation, Computation, actuation model.
 """
 
@@ -12,7 +13,7 @@ from diffsim.physics.kinematics import joint_quat
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import quat_log
 from diffsim.physics.scratch import Scratch
-from diffsim.types import ZERO, real, vec3
+from diffsim.types import HALF, ZERO, real, vec3
 
 
 @wp.func
@@ -114,3 +115,17 @@ def inside(x: real, low: real, high: real) -> real:
     if x < low or x > high:
         return ZERO
     return real(1.0)
+
+
+@wp.func
+def strictly_inside(x: real, low: real, high: real) -> real:
+    """1 within the range, ends excluded, else 0."""
+    if x <= low or x >= high:
+        return ZERO
+    return real(1.0)
+
+
+@wp.func
+def force_slope(x: real, low: real, high: real) -> real:
+    """Derivative of the clamp of a force: 1 within the range, 1/2 at its ends, else 0."""
+    return HALF * (inside(x, low, high) + strictly_inside(x, low, high))

@@ -12,6 +12,7 @@ from diffsim.physics.actuation import (
     clamped_ctrl,
     inside,
     moment_dot,
+    strictly_inside,
     sum_actuator_forces,
     unclamped_force,
 )
@@ -47,7 +48,7 @@ def factor_implicit(m: ModelArrays, s: Scratch, world: int):
 
 @wp.func
 def velocity_slope(m: ModelArrays, s: Scratch, world: int, actuator: int) -> real:
-    """dp_i / dl'_i of an actuator; zero where a clamp of its or its joint's force is active.
+    """dp_i / dl'_i of an actuator; zero where its or its joint's force is outside its range or at an end, as in MuJoCo.
 
     Needs qfrc_actuator before the clamp.
     """
@@ -56,11 +57,11 @@ def velocity_slope(m: ModelArrays, s: Scratch, world: int, actuator: int) -> rea
     if slope != ZERO and m.actuator_forcelimited[actuator] == 1:
         length = actuator_length(m, s, world, actuator)
         force = unclamped_force(m, world, actuator, u, length, moment_dot(m, actuator, s.qvel[world]))
-        slope *= inside(force, m.actuator_forcerange[actuator, 0], m.actuator_forcerange[actuator, 1])
+        slope *= strictly_inside(force, m.actuator_forcerange[actuator, 0], m.actuator_forcerange[actuator, 1])
     joint = m.actuator_joint[actuator]
     if joint >= 0:
         total = s.qfrc_actuator[world, m.jnt_dofadr[joint]]
-        slope *= inside(total, m.jnt_actfrcrange[joint, 0], m.jnt_actfrcrange[joint, 1])
+        slope *= strictly_inside(total, m.jnt_actfrcrange[joint, 0], m.jnt_actfrcrange[joint, 1])
     return slope
 
 

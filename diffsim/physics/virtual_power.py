@@ -20,6 +20,7 @@ from diffsim.collision.gradient_call import calls_gradient
 from diffsim.physics.actuation import (
     actuator_length,
     clamped_ctrl,
+    force_slope,
     inside,
     moment_dot,
     quat_moment,
@@ -180,7 +181,7 @@ def joint_clamp_gradient(m: ModelArrays, s: Scratch, world: int):
     for joint in range(m.njnt):
         if m.jnt_actfrclimited[joint] == 1:
             dof = m.jnt_dofadr[joint]
-            s.work[world, dof] = s.work[world, dof] * inside(
+            s.work[world, dof] = s.work[world, dof] * force_slope(
                 s.qfrc_actuator[world, dof], m.jnt_actfrcrange[joint, 0], m.jnt_actfrcrange[joint, 1]
             )
 
@@ -198,7 +199,7 @@ def actuation_gradient(m: ModelArrays, s: Scratch, world: int):
         force_bar = moment_dot(m, actuator, s.work[world])
         if m.actuator_forcelimited[actuator] == 1:
             force = unclamped_force(m, world, actuator, u, length, velocity)
-            force_bar *= inside(force, m.actuator_forcerange[actuator, 0], m.actuator_forcerange[actuator, 1])
+            force_bar *= force_slope(force, m.actuator_forcerange[actuator, 0], m.actuator_forcerange[actuator, 1])
         gain = m.actuator_gain[world, actuator]
         bias = m.actuator_bias[world, actuator]
         u_bar = force_bar * (gain[0] + gain[1] * length + gain[2] * velocity)
