@@ -198,6 +198,6 @@ def position_slope(m: ModelArrays, s: Scratch, world: int, row: int) -> real:
     params = s.row_params[world, row]
     r = s.row_position[world, row]
     d = impedance(m, params, wp.abs(r))
-    slope = wp.sign(r) * d[1]
+    slope = r / wp.max(TINY, wp.abs(r)) * d[1]  # the mean of both sides at r = 0
     through_stiffness = slope / (d[0] * (ONE - d[0])) * s.row_force[world, row]
     return through_stiffness - s.row_stiffness[world, row] * m.solver_reference[params, 0] * (d[0] + r * slope)

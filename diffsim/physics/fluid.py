@@ -9,6 +9,7 @@ Source: MuJoCo documentation, Computation, passive forces, inertia-based model.
 
 import warp as wp
 
+from diffsim.physics.constraint import TINY
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import quat_conj, quat_mul, rotate
 from diffsim.physics.scratch import Scratch
@@ -76,7 +77,7 @@ def drag_derivative(m: ModelArrays, s: Scratch, world: int, body: int, velocity:
 
 @wp.func
 def drag_second_derivative(m: ModelArrays, s: Scratch, world: int, body: int, velocity: vec6, y: vec6, z: vec6) -> vec6:
-    """Gradient of y . (d drag / d V) z by V."""
+    """Gradient of y . (d drag / d V) z by V; where a component of V is zero, the mean of the two sides."""
     axes = inertia_axes(m, s, world, body)
     arm = com_arm(m, s, world, body)
     x = to_box(axes, arm, velocity - wind_twist(m))
@@ -84,5 +85,6 @@ def drag_second_derivative(m: ModelArrays, s: Scratch, world: int, body: int, ve
     local_z = to_box(axes, arm, z)
     box = vec6()
     for k in range(6):
-        box[k] = -TWO * m.fluid_quadratic[world, body][k] * wp.sign(x[k]) * local_y[k] * local_z[k]
+        sign = x[k] / wp.max(TINY, wp.abs(x[k]))
+        box[k] = -TWO * m.fluid_quadratic[world, body][k] * sign * local_y[k] * local_z[k]
     return from_box(axes, arm, box)
