@@ -9,8 +9,8 @@ Source: MuJoCo, `mjraw_CapsuleBox`.
 
 import warp as wp
 
-from diffsim.collision.collide_box import clamped, sphere_in_box_frame
-from diffsim.collision.contact_frame import ContactGeometry, Geom, axis_of, no_contact
+from diffsim.collision.collide_box import NEAR, clamped, sphere_in_box_frame
+from diffsim.collision.contact_frame import KINK, ContactGeometry, Geom, axis_of, between, no_contact
 from diffsim.collision.gradient_call import differentiable, no_gradient
 from diffsim.types import ONE, TWO, X64, ZERO, real, vec3
 
@@ -132,9 +132,13 @@ def nearest_features(pos: vec3, half: vec3, size: vec3) -> Nearest:
 
 @differentiable
 def at_most(x: real, numerator: real, denominator: real) -> real:
-    """The smaller of x and |numerator / denominator|; divides only if the quotient is smaller."""
-    if wp.abs(numerator) < x * wp.abs(denominator):
-        return wp.abs(numerator / denominator)
+    """The smaller of x and |numerator / denominator|, or their mean where they are equal; divides only if needed."""
+    room = x * wp.abs(denominator) - wp.abs(numerator)
+    near = wp.abs(room) <= KINK * wp.abs(numerator)
+    if room > ZERO:
+        return between(near, wp.abs(numerator / denominator), x)
+    if near and numerator != ZERO:
+        return between(near, x, wp.abs(numerator / denominator))
     return x
 
 
@@ -147,6 +151,29 @@ def until_side(x: real, tip: real, step: real, limit: real) -> real:
     if (-limit - tip) * step <= ZERO:
         return leaves
     return at_most(leaves, -limit - tip, step)
+
+
+@differentiable
+def at_rim(place: real, pos: real, half: real, limit: real) -> real:
+    """The place of an end; where the end is about to leave [-limit, limit], the mean with the place that is on it."""
+    tip = pos + place * half
+    if wp.abs(wp.abs(tip) - limit) > KINK * limit or tip * place * half <= NEAR * limit * limit:
+        return place
+    if tip > ZERO:
+        return between(True, place, (limit - pos) / half)
+    return between(True, place, (-limit - pos) / half)
+
+
+@differentiable
+def end_place(pos: vec3, half: vec3, size: vec3, nearest: Nearest) -> real:
+    """Place of the nearest end. An end above a face touches it up to its rim, where the contact then stays."""
+    place = real(nearest.end)
+    if nearest.face == NONE:
+        return place
+    for k in range(3):
+        if k != nearest.face:
+            place = at_rim(place, pos[k], half[k], size[k])
+    return place
 
 
 @wp.func
@@ -220,14 +247,14 @@ def capsule_box(capsule: Geom, box: Geom, candidate: int, margin: real) -> Conta
     if nearest.end != 0:
         place = real(nearest.end)
         if candidate == 0:
-            return sphere_in_box_frame(pos + place * half, radius, box)
+            return sphere_in_box_frame(pos + end_place(pos, half, size, nearest) * half, radius, box, 1)
         if nearest.face == NONE:
             return no_contact()
         step = along_face(pos, half, size, nearest)
-        return sphere_in_box_frame(pos + (place + step) * half, radius, box)
+        return sphere_in_box_frame(pos + (place + step) * half, radius, box, 1)
     p = edge_points(pos, half, size, nearest.corner, nearest.edge)
     if candidate == 0:
-        return sphere_in_box_frame(pos + p.on_segment * half, radius, box)
+        return sphere_in_box_frame(pos + p.on_segment * half, radius, box, 0)
     corner = nearest.corner
     if p.side == 1:
         corner = corner + (1 << nearest.edge)
@@ -236,9 +263,9 @@ def capsule_box(capsule: Geom, box: Geom, candidate: int, margin: real) -> Conta
         if differs == 0 or differs == 7:
             return no_contact()
         step = along_corner(half, size, p.on_segment, differs)
-        return sphere_in_box_frame(pos + (p.on_segment + step) * half, radius, box)
+        return sphere_in_box_frame(pos + (p.on_segment + step) * half, radius, box, 0)
     differs = differs & (7 - (1 << nearest.edge))
     if differs != 1 and differs != 2 and differs != 4:
         return no_contact()
     step = along_edge(half, size, p, nearest.edge, differs)
-    return sphere_in_box_frame(pos + (p.on_segment + step) * half, radius, box)
+    return sphere_in_box_frame(pos + (p.on_segment + step) * half, radius, box, 0)

@@ -8,8 +8,18 @@ Detection, section 5.1.9.
 import warp as wp
 
 from diffsim.collision.collide_box import clamped
-from diffsim.collision.contact_frame import MINVAL, ContactGeometry, Geom, axis_of, contact, direction, no_contact
-from diffsim.collision.gradient_call import differentiable, no_gradient
+from diffsim.collision.contact_frame import (
+    KINK,
+    MINVAL,
+    ContactGeometry,
+    Geom,
+    axis_of,
+    between,
+    contact,
+    direction,
+    no_contact,
+)
+from diffsim.collision.gradient_call import differentiable
 from diffsim.types import HALF, ONE, TWO, ZERO, real, vec2, vec3
 
 POINT = wp.constant(real(1.0e-15))  # squared length, in m^2, of a segment that is a point
@@ -17,9 +27,9 @@ POINT = wp.constant(real(1.0e-15))  # squared length, in m^2, of a segment that 
 PARALLEL = wp.constant(real(1.0e-8))
 
 
-@no_gradient
+@differentiable
 def coincident_normal(axis1: vec3, axis2: vec3) -> vec3:
-    """Normal of spheres with the same centre: across the third axes of both geoms, held fixed by the gradient."""
+    """Normal of spheres with the same centre: across the third axes of both geoms."""
     return direction(wp.cross(axis1, axis2))
 
 
@@ -55,17 +65,44 @@ def sphere_capsule(sphere: Geom, capsule: Geom, candidate: int, margin: real) ->
 
 @differentiable
 def unit_clamp(x: real) -> real:
-    """X clipped to [0, 1]; zero gradient outside."""
+    """X clipped to [0, 1]. The gradient is that of x inside, zero outside, their mean between."""
     if x < ZERO:
-        return real(0.0)
+        return between(x >= -KINK, real(0.0), x)
     if x > ONE:
+        return between(x <= ONE + KINK, real(1.0), x)
+    if x < HALF:
+        return between(x <= KINK, x, real(0.0))
+    return between(x >= ONE - KINK, x, real(1.0))
+
+
+@differentiable
+def loose_clamp(x: real) -> real:
+    """As `unit_clamp`, but with the gradient of x up to the kinks, inclusive."""
+    if x < -KINK:
+        return real(0.0)
+    if x > ONE + KINK:
         return real(1.0)
     return x
 
 
 @differentiable
+def between2(inside: bool, x: vec2, y: vec2) -> vec2:
+    """X inside, else y, with the mean of the gradients of both."""
+    if inside:
+        return vec2(between(True, x[0], y[0]), between(True, x[1], y[1]))
+    return vec2(between(True, y[0], x[0]), between(True, y[1], x[1]))
+
+
+@differentiable
 def clamp_second(first: real, second: real, first_at_0: real, first_at_1: real) -> vec2:
-    """Weights (first, second) with the second clipped to [0, 1], and the first then optimal for that end."""
+    """Weights (first, second) with the second clipped to [0, 1], and the first then optimal for that end.
+
+    Between both choices the gradient is their mean. There the first weight moves inwards if the second is clipped.
+    """
+    if wp.abs(second) <= KINK:
+        return between2(second >= ZERO, vec2(first, second), vec2(loose_clamp(first_at_0), ZERO))
+    if wp.abs(second - ONE) <= KINK:
+        return between2(second <= ONE, vec2(first, second), vec2(loose_clamp(first_at_1), ONE))
     if second < ZERO:
         return vec2(unit_clamp(first_at_0), ZERO)
     if second > ONE:
@@ -116,7 +153,7 @@ def capsule_capsule(capsule1: Geom, capsule2: Geom, candidate: int, margin: real
     segment1 = TWO * half_length1 * axis1
     segment2 = TWO * half_length2 * axis2
     weights = segment_weights(segment1, segment2, start1 - start2, candidate)
-    if weights[0] < ZERO:
+    if weights[0] < -HALF:
         return no_contact()
     center1 = start1 + weights[0] * segment1
     center2 = start2 + weights[1] * segment2

@@ -4,15 +4,45 @@ The rows of the frame are the normal, from the first geom to the second, and two
 and, where the geometry suggests one, the direction of the first tangent.
 """
 
+import torch
 import warp as wp
 
-from diffsim.collision.gradient_call import differentiable
-from diffsim.types import HALF, ONE, X64, ZERO, mat33, real, vec3
+from diffsim.collision.gradient_call import differentiable, no_gradient
+from diffsim.types import HALF, ONE, X64, ZERO, dtype, mat33, real, vec3
 
 NO_CONTACT = wp.constant(real(1.0e10))  # distance of an unused candidate, in m
 
 # Below this length a direction is undefined. With MuJoCo's 1e-15, float32 would use rounding errors as a direction.
 MINVAL = wp.constant(real(1.0e-15 if X64 else 1.0e-6))
+# Distance from a kink, relative to the geometry, below which the gradient is the mean of both sides. Rounding errors
+# of the state would select a side for each contact on its own, even where the sum over contacts has a derivative.
+KINK = wp.constant(real(1.0e-13 if dtype == torch.float64 else 1.0e-6))
+
+
+@no_gradient
+def held(x: real) -> real:
+    """X without its gradient."""
+    return x
+
+
+@no_gradient
+def held3(x: vec3) -> vec3:
+    """X without its gradient."""
+    return x
+
+
+@differentiable
+def between(near: bool, x: real, y: real) -> real:
+    """X; near a kink, where x and y are equal up to rounding, with the mean of their gradients."""
+    if near:
+        return x + HALF * ((y - held(y)) - (x - held(x)))
+    return x
+
+
+@differentiable
+def between3(near: bool, x: vec3, y: vec3) -> vec3:
+    """As `between`, for each component."""
+    return vec3(between(near, x[0], y[0]), between(near, x[1], y[1]), between(near, x[2], y[2]))
 
 
 @wp.struct
