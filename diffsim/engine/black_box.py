@@ -11,7 +11,8 @@ from typing import NamedTuple
 import mujoco
 import numpy as np
 
-BAD = (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL, mujoco.mjtWarning.mjWARN_BADQACC)
+BAD = ("QPOS", "QVEL", "QACC", "CTRL")
+"""Arrays in which MuJoCo finds bad numbers; it then resets the simulation, or sets the controls to zero."""
 
 
 class Point(NamedTuple):
@@ -66,8 +67,9 @@ class BlackBox:
             mujoco.mj_step(self.mj_model, self.data, nstep=num_steps)
         else:
             mujoco.mj_forward(self.mj_model, self.data)
-        if any(self.data.warning[kind].number for kind in BAD):
-            raise FloatingPointError("physics diverged: C MuJoCo reports bad qpos, qvel or qacc")
+        for name in BAD:
+            if self.data.warning[getattr(mujoco.mjtWarning, f"mjWARN_BAD{name}")].number:
+                raise FloatingPointError(f"physics diverged: C MuJoCo reports bad {name.lower()}")
 
     def run(self, num_steps: int) -> Outcome:
         """`move`, and its outcome."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from copy import copy
 from typing import Any, NamedTuple
 
+import mujoco
 import torch
 import warp as wp
 from torch import Tensor
@@ -224,22 +226,47 @@ class Launch:
         if fault:
             for name, value in zip(("state", "ctrl", "qfrc_applied"), inputs, strict=True):
                 check_finite(name, value)
+            self._check_bounds(*inputs[:2])
         if contacts > self.model.max_contacts:
             raise ContactOverflowError(contacts, self.model.max_contacts)
-        if fault and trajectory is not None:
-            self._raise_diverged(report[:, 2], trajectory)
+        if fault:
+            self._raise_diverged(int(torch.nonzero(report[:, 2])[0]), trajectory)
 
-    def _raise_diverged(self, fault: Tensor, trajectory: Tensor) -> None:
-        world = int(torch.nonzero(fault)[0])
+    def _check_bounds(self, state: Tensor, ctrl: Tensor) -> None:
+        """Raises ValueError if the state, or a control without range, is larger than C MuJoCo accepts."""
+        mj_model = self.model.mj_model
+        clamped = mj_model.actuator_ctrllimited * (
+            not mj_model.opt.disableflags & mujoco.mjtDisableBit.mjDSBL_CLAMPCTRL
+        )
+        unclamped = torch.as_tensor(clamped == 0, device=ctrl.device)
+        for name, value, does in (
+            ("state", state, "resets the simulation"),
+            ("ctrl", ctrl.where(unclamped, 0.0), "sets all controls to zero"),
+        ):
+            faults = torch.nonzero(value.abs() > mujoco.mjMAXVAL)
+            if len(faults):
+                world, index = faults[0].tolist()
+                raise ValueError(
+                    f"{name} must be at most {mujoco.mjMAXVAL:g} in size, beyond which MuJoCo {does}, "
+                    f"got {value[world, index].item():g} at world {world}, index {index}"
+                )
+
+    def _raise_diverged(self, world: int, trajectory: Tensor | None) -> None:
+        """Raises the error of a world, which names the first array that MuJoCo would not accept."""
+        if trajectory is None:
+            raise FloatingPointError(f"physics diverged: qacc is not finite in world {world}")
         sizes = [self.model.nq, self.model.nv, self.model.nv]
         for slot, point in enumerate(trajectory[world]):
+            limit = mujoco.mjMAXVAL if slot % self.stages == 0 else math.inf  # MuJoCo checks the first stage
             for name, value in zip(("qpos", "qvel", "qacc"), point.split(sizes), strict=True):
-                if not value.isfinite().all():
-                    step = slot // self.stages
+                if not (value.isfinite() & (value.abs() <= limit)).all():
                     raise FloatingPointError(
-                        f"physics diverged: {name} is not finite in world {world} at time step {step}"
+                        f"physics diverged: {name} {_fault(value)} in world {world} at time step {slot // self.stages}"
                     )
-        raise FloatingPointError(f"physics diverged: the next state is not finite in world {world}")
+        raise FloatingPointError(
+            f"physics diverged: the next state is not finite, or larger than {mujoco.mjMAXVAL:g}, in world {world} at "
+            f"time step {len(trajectory[world]) // self.stages - 1}"
+        )
 
     def _threads(self) -> int:
         """Number of threads that share the worlds."""
@@ -312,6 +339,14 @@ class Launch:
             else:
                 outputs.append(torch.empty((self.num_worlds, *shape), **options))
         return outputs
+
+
+def _fault(value: Tensor) -> str:
+    """What is wrong with an array."""
+    if not value.isfinite().all():
+        return "is not finite"
+    largest = value[value.abs().argmax()].item()
+    return f"has {largest:g}, beyond {mujoco.mjMAXVAL:g}, where MuJoCo resets the simulation,"
 
 
 def check_finite(name: str, value: Tensor) -> None:

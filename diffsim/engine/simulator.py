@@ -95,9 +95,11 @@ class Simulator:
         Returns: next state, [N, nq + nv].
 
         Raises:
-            TypeError, ValueError: an argument has a wrong type, shape, dtype or device, or is not finite.
+            TypeError, ValueError: an argument has a wrong type, shape, dtype or device, or is not finite; the state,
+                or a control without range, is larger than 1e10 (MuJoCo's mjMAXVAL).
             ContactOverflowError: there were more contacts than the model's `max_contacts`.
-            FloatingPointError: the physics diverged; the message names world, time step and array.
+            FloatingPointError: the physics diverged: a number of qpos, qvel or qacc is not finite, or larger than 1e10,
+                where MuJoCo would reset the simulation; the message names world, time step and array.
         """
         return self.advance(state, ctrl, num_steps, qfrc_applied=qfrc_applied, parameters=parameters)[0]
 

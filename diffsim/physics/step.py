@@ -3,6 +3,7 @@
 Each evaluation writes (q, v, a) to its slot of a trajectory; the adjoint needs nothing else.
 """
 
+import mujoco
 import warp as wp
 
 from diffsim.physics.derived import contact_wrenches
@@ -15,6 +16,8 @@ from diffsim.physics.scratch import Scratch
 from diffsim.types import BALL, FREE, RK4, real, vec6
 
 wp.set_module_options({"enable_backward": False})
+
+MAXVAL = wp.constant(real(mujoco.mjMAXVAL))  # MuJoCo resets a simulation with larger numbers
 
 
 @wp.struct
@@ -139,8 +142,30 @@ def evaluation_count(m: ModelArrays, num_steps: int) -> int:
 
 
 @wp.func
-def evaluations(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, num_steps: int):
+def all_finite(n: int, values: wp.array(dtype=real)) -> bool:
+    """Whether the first n numbers are finite."""
+    for i in range(n):
+        if not wp.isfinite(values[i]):
+            return False
+    return True
+
+
+@wp.func
+def all_bounded(n: int, values: wp.array(dtype=real)) -> bool:
+    """Whether the first n numbers are at most MAXVAL in size."""
+    for i in range(n):
+        if not (wp.abs(values[i]) <= MAXVAL):
+            return False
+    return True
+
+
+@wp.func
+def evaluations(
+    m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, num_steps: int, report: wp.array(dtype=wp.int32)
+):
     """Runs physics steps and stores their evaluation points. With `num_steps` 0, evaluates once and stores nothing.
+
+    Reports a fault if a number at the start of a step is not bounded (mj_checkPos, mj_checkVel, mj_checkAcc).
 
     Only this function calls `evaluate`, which is inlined. On the CPU each call copies the structs in its arguments (10
     kB, about a tenth of the time of a small model's evaluation). This function is too large for the compiler to inline,
@@ -153,19 +178,14 @@ def evaluations(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, num
         evaluate(m, s, world, wp.min(stage, 1))
         if num_steps > 0:
             store_point(m, s, t, world, slot)
+            if stage == 0:
+                bounded = all_bounded(m.nq, s.qpos[world]) and all_bounded(m.nv, s.qvel[world])
+                if not (bounded and all_bounded(m.nv, s.qacc[world])):
+                    report[2] = 1
             if m.integrator != RK4:
                 euler_step(m, s, t, world, slot)
             elif stage == 3:
                 runge_kutta_step(m, s, t, world, slot - stage)
-
-
-@wp.func
-def all_finite(n: int, values: wp.array(dtype=real)) -> bool:
-    """Whether the first n numbers are finite."""
-    for i in range(n):
-        if not wp.isfinite(values[i]):
-            return False
-    return True
 
 
 @wp.func
@@ -177,7 +197,10 @@ def load_state(
     ctrl: wp.array(dtype=real),
     qfrc_applied: wp.array(dtype=real),
 ) -> bool:
-    """Sets the evaluation point to a state, controls and applied forces. Returns whether all numbers are finite."""
+    """Sets the evaluation point to a state, controls and applied forces.
+
+    Returns: whether all numbers are finite, and those of the state and of controls without range at most MAXVAL.
+    """
     copy(m.nq, state, s.qpos[world])
     for i in range(m.nv):
         s.qvel[world, i] = state[m.nq + i]
@@ -185,7 +208,10 @@ def load_state(
     copy(m.nv, qfrc_applied, s.qfrc_applied[world])
     s.contact_peak[world] = 0
     s.iteration_peak[world] = 0
-    return all_finite(m.nq + m.nv, state) and all_finite(m.nu, ctrl) and all_finite(m.nv, qfrc_applied)
+    for actuator in range(m.nactuator):
+        if m.actuator_ctrllimited[actuator] == 0 and not (wp.abs(ctrl[m.actuator_ctrl[actuator]]) <= MAXVAL):
+            return False
+    return all_bounded(m.nq + m.nv, state) and all_finite(m.nu, ctrl) and all_finite(m.nv, qfrc_applied)
 
 
 @wp.func
@@ -230,16 +256,18 @@ def run(
     report[2] = 1
     if not load_state(m, s, world, state, ctrl, qfrc_applied):
         return
-    evaluations(m, s, trajectory, world, num_steps)
-    store_forces(m, s, world, qfrc_constraint, qfrc_actuator, cfrc_ext, report)
     report[2] = 0
+    evaluations(m, s, trajectory, world, num_steps, report)
+    store_forces(m, s, world, qfrc_constraint, qfrc_actuator, cfrc_ext, report)
     if num_steps == 0:
         copy(m.nv, s.qacc[world], result)
+        if not all_finite(m.nv, result):
+            report[2] = 1
         return
     copy(m.nq, s.qpos[world], result)
     for i in range(m.nv):
         result[m.nq + i] = s.qvel[world, i]
-    if not all_finite(m.nq + m.nv, result):
+    if not all_bounded(m.nq + m.nv, result):
         report[2] = 1
 
 
@@ -263,8 +291,8 @@ def step_kernel(
 ):
     """Advances each world by `num_steps` physics steps; the forces are those of the last evaluation.
 
-    The report holds the largest number of contacts and of solver iterations in any evaluation, and 1 if an input or the
-    next state is not finite. If an input is not finite, the kernel writes nothing else.
+    The report holds the largest number of contacts and of solver iterations in any evaluation, and 1 if an input or a
+    result is not finite, or larger than MAXVAL. If it is an input, the kernel writes nothing else.
     """
     world = wp.tid()
     run(
