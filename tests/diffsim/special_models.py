@@ -11,6 +11,7 @@ LINK = '<geom type="capsule" fromto="0 0 0 .3 0 .1" size=".03"/>'
 BOX = '<geom type="box" size=".1 .2 .3"/>'
 PLANE = '<geom type="plane" size="1 1 1"/>'
 ALL = ("Euler", "implicitfast", "RK4")
+FIXED = '<joint joint1="{}" solimp=".5 .95 .001 .5 1"/>'
 TURNED = (0.0, 1.0, 0.0, 0.0)  # by pi
 
 
@@ -97,8 +98,13 @@ MODELS: dict[str, Special] = {
         actuator('motor joint="a" forcerange="-1 1"', 'position joint="b" kp="20" kv="1" forcerange="0 1"'),
         ctrl=(1, 0),
     ),
+    # As one force without limits, since no control moves them apart.
     "forces against each other": Special(
-        two(), actuator('position joint="a" kp="90" forcerange="0 1"', 'position joint="a" kp="90" forcerange="-1 0"')
+        two(),
+        actuator(
+            'general joint="a" gainprm="0" biastype="affine" biasprm="0 -900 0" forcerange="0 1"',
+            'general joint="a" gainprm="0" biastype="affine" biasprm="0 -900 0" forcerange="-1 0"',
+        ),
     ),
     "joint's force at its limit": Special(
         two('actuatorfrcrange="-2 2"'), actuator('motor joint="a"', 'position joint="a" kp="20" kv="1"'), ctrl=(2, 0)
@@ -116,6 +122,10 @@ MODELS: dict[str, Special] = {
     ),
     "servo of a ball joint at zero": Special(ball(), actuator('position joint="a" gear="1 2 3" kp="5" kv=".3"')),
     "servo of a ball joint at pi": Special(ball(), actuator('position joint="a" gear="1 0 0" kp="5"'), qpos=TURNED),
+    "tilted body at rest in water": Special(
+        free(), option='density="1000"', qpos=(0, 0, 0, 0.8, 0.2, -0.4, 0.4), integrators=("implicitfast",)
+    ),
+    "two joint constraints satisfied": Special(two(), f"<equality>{FIXED.format('a')}{FIXED.format('b')}</equality>"),
     "moving with the wind": Special(free(), option='density="1000" wind="1 0 -2"', qvel=(1, 0, -2, 0, 0, 0)),
 }
 for g in GRAVITY:

@@ -66,6 +66,27 @@ def test_special_states(name):
         check(*MODELS[name].load(integrator))
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tendon's spring at its lower end",
+        "tendon's spring at its upper end",
+        "tilted body at rest in water",
+        "two joint constraints satisfied",
+    ],
+)
+def test_mean_of_both_sides(name):
+    mj_model, state, ctrl = MODELS[name].load("implicitfast")
+    along = directions(mj_model)
+    reference = sides(mj_model, state, ctrl, along)
+    mean = (reference.ahead + reference.behind) / 2
+    kinks = np.abs(reference.ahead - reference.behind) / reference.scale
+    assert kinks.max() > 0.1
+    x, u = tensors(state[None], ctrl[None])
+    slopes = torch.cat(simulator(mj_model, 1).linearize(x, u), dim=2).numpy()[0] @ along
+    assert (np.abs(slopes - mean) / reference.scale).max() <= SAME
+
+
 @pytest.mark.parametrize("name", SPECIAL)
 def test_special_contacts(name):
     case, poses, _ = SPECIAL[name]
