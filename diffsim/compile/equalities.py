@@ -64,7 +64,9 @@ def tendon_fields(m: mujoco.MjModel) -> dict[str, Any]:
     limited = m.tendon_limited * bool(enabled and not off & DISABLE.mjDSBL_LIMIT)
     frictionloss = m.tendon_frictionloss * bool(enabled and not off & DISABLE.mjDSBL_FRICTIONLOSS)
     damping = m.tendon_damping * (not off & DISABLE.mjDSBL_DAMPER)
-    joints = m.wrap_objid
+    tendon = np.repeat(np.arange(m.ntendon), m.tendon_num)
+    order = np.lexsort((-m.jnt_dofadr[m.wrap_objid], tendon))  # entries of a tendon in descending order of dofs
+    joints = m.wrap_objid[order]
     return dict(
         rows=int(2 * limited.sum() + np.count_nonzero(frictionloss)),
         solver=(
@@ -76,7 +78,7 @@ def tendon_fields(m: mujoco.MjModel) -> dict[str, Any]:
         tendon_num=m.tendon_num,
         tendon_dof=m.jnt_dofadr[joints],
         tendon_qpos=m.jnt_qposadr[joints],
-        tendon_coef=m.wrap_prm,
+        tendon_coef=m.wrap_prm[order],
         tendon_stiffness=m.tendon_stiffness * (not off & DISABLE.mjDSBL_SPRING),
         tendon_lengthspring=m.tendon_lengthspring,
         tendon_damping=damping,

@@ -6,6 +6,7 @@ import mujoco
 import numpy as np
 
 from diffsim.compile.constraints import constraint_fields
+from diffsim.compile.sparsity import sparsity_fields
 from diffsim.types import BALL, EULER, FREE, HINGE, IMPLICITFAST, SLIDE, numpy_dtype, vec3
 
 
@@ -51,7 +52,13 @@ def host_arrays(mj_model: mujoco.MjModel, max_contacts: int | None) -> dict[str,
         dof_body=m.dof_bodyid,
         dof_parent=m.dof_parentid,
     )
-    fields.update(dof_blocks(m), **gyroscopic_bodies(m), **actuators(m), **constraint_fields(m, max_contacts))
+    fields.update(
+        dof_blocks(m),
+        **sparsity_fields(m),
+        **gyroscopic_bodies(m),
+        **actuators(m),
+        **constraint_fields(m, max_contacts),
+    )
     return {name: _packed(value) for name, value in fields.items()}
 
 

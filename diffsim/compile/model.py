@@ -12,6 +12,7 @@ from torch import Tensor
 from diffsim.compile.few_iterations import warn_of_few_iterations
 from diffsim.compile.fields import active_actuators, damps_implicitly, host_arrays
 from diffsim.compile.parameters import Parameters
+from diffsim.compile.sparsity import sparsity_sizes
 from diffsim.compile.unsupported import UnsupportedModelError, unsupported_features
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.types import EULER, IMPLICITFAST, RK4
@@ -55,11 +56,13 @@ class Model:
         gyroscopic = bool(self._host["ngyro"])
         self.parameters = Parameters(mj_model, active_actuators(mj_model), pairs, gyroscopic)
         counts = {name: getattr(mj_model, name) for name in ("nq", "nv", "nu", "nbody", "njnt", "ngeom")}
+        max_rows = self._host.pop("max_rows")
         # Sizes of the working memory, by the names in `diffsim.physics.scratch.FIELDS`.
         self.sizes: dict[str, int] = counts | {
             "contact": self.max_contacts,
-            "row": self._host.pop("max_rows"),
+            "row": max_rows,
             "parameter": self.parameters.size,
+            **sparsity_sizes(mj_model, self._host, max_rows),
         }
         self._host.update({f"at_{name}": offset for name, offset in self.parameters.offsets.items()})
         self._on_device: dict[str, dict[str, Any]] = {}

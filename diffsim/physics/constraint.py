@@ -3,6 +3,7 @@
     f_i = -D_i (J_i a - aref_i) where the row is active, else 0 (or a constant for dry friction)
     aref_i = -b J_i v - k d_i r_i,    D_i = d_i / ((1 - d_i) A_i),    d_i = d(|r_i|)
 
+The Jacobian of a row is nonzero on its runs (see `sparse`), which its constraint builds before it appends the row.
 Connect and weld constraints also subtract dJ_i/dt v from aref_i, and share the |r| of all their rows.
 A row has a kind, which selects the force law, a state on that law, and a source with an index: the element of the model
 that the row belongs to. Only gradients need the source and the index.
@@ -14,6 +15,7 @@ import warp as wp
 
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
+from diffsim.physics.sparse import add_scaled, dot
 from diffsim.types import HALF, ONE, ZERO, real, vec2
 
 # Kinds of rows.
@@ -68,10 +70,22 @@ def impedance(m: ModelArrays, params: int, size: real) -> vec2:
 
 
 @wp.func
+def single_run(
+    run: wp.array2d(dtype=wp.int32), count: wp.array(dtype=wp.int32), world: int, dof: int, size: int
+) -> int:
+    """Appends a run of `size` dofs for the next row; returns its index. `count` is `run_count`."""
+    first = count[world]
+    run[first, 0] = dof
+    run[first, 1] = dof + size
+    count[world] = first + 1
+    return first
+
+
+@wp.func
 def add_row(
-    m: ModelArrays,
     s: Scratch,
     world: int,
+    first_run: int,
     kind: int,
     source: int,
     index: int,
@@ -80,43 +94,61 @@ def add_row(
     size: real,
     invweight: real,
 ) -> int:
-    """Appends a row with a Jacobian of zeros; returns its index.
+    """Appends a row whose Jacobian is nonzero on the runs from `first_run` to the last one; returns its index.
 
     `position` is r of this row; `size` is |r| of the whole constraint it is part of, which sets its impedance.
+    `finish_rows` completes the row. It is apart, and this function short, because this one has many callers.
     """
     row = s.row_count[world]
     s.row_count[world] = row + 1
-    d = impedance(m, params, size)
+    s.row_first_run[world, row] = first_run
+    s.row_last_run[world, row] = s.run_count[world]
     s.row_kind[world, row] = kind
     s.row_source[world, row] = source
     s.row_index[world, row] = index
     s.row_params[world, row] = params
     s.row_position[world, row] = position
     s.row_size[world, row] = size
-    s.row_stiffness[world, row] = ONE / wp.max(TINY, (ONE - d[0]) / d[0] * invweight)
-    s.row_aref[world, row] = -m.solver_reference[params, 0] * d[0] * position
+    s.row_invweight[world, row] = invweight
+    s.row_aref[world, row] = ZERO
     s.row_limit[world, row] = ZERO
-    s.row_extent[world, row] = m.nv
-    for dof in range(m.nv):
-        s.row_jacobian[world, row, dof] = ZERO
     return row
 
 
 @wp.func
-def damp_rows(m: ModelArrays, s: Scratch, world: int):
-    """Adds -b J v to the reference accelerations. Needs the Jacobians."""
-    for row in range(s.row_count[world]):
-        rate = row_dot(m, s, world, row, s.qvel[world])
-        s.row_aref[world, row] = s.row_aref[world, row] - row_damping(m, s, world, row) * rate
+def clear_row(s: Scratch, world: int, row: int):
+    """Sets the Jacobian of a row to zero."""
+    for block in range(s.row_first_run[world, row], s.row_last_run[world, row]):
+        for dof in range(s.run[world, block, 0], s.run[world, block, 1]):
+            s.row_jacobian[world, row, dof] = ZERO
 
 
 @wp.func
-def row_dot(m: ModelArrays, s: Scratch, world: int, row: int, x: wp.array(dtype=real)) -> real:
+def finish_rows(m: ModelArrays, s: Scratch, world: int):
+    """Fills the stiffness of the rows, and adds to their reference accelerations. Needs the Jacobians."""
+    for row in range(s.row_count[world]):
+        params = s.row_params[world, row]
+        d = impedance(m, params, s.row_size[world, row])
+        s.row_stiffness[world, row] = ONE / wp.max(TINY, (ONE - d[0]) / d[0] * s.row_invweight[world, row])
+        stretch = m.solver_reference[params, 0] * d[0] * s.row_position[world, row]
+        rate = m.solver_reference[params, 1] * row_dot(s, world, row, s.qvel[world])
+        s.row_aref[world, row] = s.row_aref[world, row] - stretch - rate
+
+
+@wp.func
+def row_dot(s: Scratch, world: int, row: int, x: wp.array(dtype=real)) -> real:
     """J_i x."""
     total = real(0.0)
-    for dof in range(s.row_extent[world, row]):
-        total += s.row_jacobian[world, row, dof] * x[dof]
+    for block in range(s.row_first_run[world, row], s.row_last_run[world, row]):
+        total += dot(s.run[world, block, 0], s.run[world, block, 1], s.row_jacobian[world, row], x)
     return total
+
+
+@wp.func
+def add_row_scaled(s: Scratch, world: int, row: int, scale: real, x: wp.array(dtype=real)):
+    """X += scale J_i."""
+    for block in range(s.row_first_run[world, row], s.row_last_run[world, row]):
+        add_scaled(s.run[world, block, 0], s.run[world, block, 1], scale, s.row_jacobian[world, row], x)
 
 
 @wp.func
@@ -159,7 +191,7 @@ def row_forces(m: ModelArrays, s: Scratch, world: int, qacc: wp.array(dtype=real
     """Fills each row's residual, state and force at an acceleration. Returns 1 if any row exerts a force."""
     any_force = int(0)
     for row in range(s.row_count[world]):
-        residual = row_dot(m, s, world, row, qacc) - s.row_aref[world, row]
+        residual = row_dot(s, world, row, qacc) - s.row_aref[world, row]
         state = row_state(s, world, row, residual)
         s.row_residual[world, row] = residual
         s.row_state[world, row] = state
@@ -188,8 +220,7 @@ def constraint_force(m: ModelArrays, s: Scratch, world: int):
     for row in range(s.row_count[world]):
         force = s.row_force[world, row]
         if force != ZERO:
-            for dof in range(s.row_extent[world, row]):
-                s.qfrc_constraint[world, dof] = s.qfrc_constraint[world, dof] + s.row_jacobian[world, row, dof] * force
+            add_row_scaled(s, world, row, force, s.qfrc_constraint[world])
 
 
 @wp.func

@@ -16,6 +16,7 @@ from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import quat_mul, quat_to_mat, rotate
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import angular, linear, twist
+from diffsim.physics.structure import chain_runs
 from diffsim.types import ONE, TWO, mat33, real, vec3, vec6
 
 
@@ -115,13 +116,13 @@ def add_contact(m: ModelArrays, s: Scratch, world: int, contact: int):
     s.contact_row[world, contact] = s.row_count[world]
     body1 = m.geom_body[m.pair_geom1[pair]]
     body2 = m.geom_body[m.pair_geom2[pair]]
-    extent = 1 + wp.max(m.body_lastdof[body1], m.body_lastdof[body2])
+    run = s.run_count[world]
+    dof1 = m.body_lastdof[body1]
+    dof2 = m.body_lastdof[body2]
+    s.run_count[world] = chain_runs(m.dof_parent, dof1, dof2, 0, s.run[world], run, s.coupled, world)
     for _ in range(rows):
-        row = add_row(m, s, world, UNILATERAL, CONTACT, contact, params, r, wp.abs(r), weight)
-        s.row_extent[world, row] = extent
-    first = s.contact_row[world, contact]
-    add_contact_jacobian(m, s, world, contact, first, condim, body2, ONE)
-    add_contact_jacobian(m, s, world, contact, first, condim, body1, -ONE)
+        add_row(s, world, run, UNILATERAL, CONTACT, contact, params, r, wp.abs(r), weight)
+    fill_contact_jacobian(m, s, world, contact, s.contact_row[world, contact], condim, body1, body2)
 
 
 @wp.func
@@ -139,23 +140,31 @@ def twist_at(x: vec6, arm: vec3) -> vec6:
 
 
 @wp.func
-def add_contact_jacobian(
-    m: ModelArrays, s: Scratch, world: int, contact: int, row: int, condim: int, body: int, sign: real
+def fill_contact_jacobian(
+    m: ModelArrays, s: Scratch, world: int, contact: int, row: int, condim: int, body1: int, body2: int
 ):
-    """Adds one body's part of a contact's Jacobian."""
-    arm = s.contact_point[world, contact] - s.xpos[world, m.body_root[body]]
+    """Fills a contact's Jacobian on its runs. The dofs that move both bodies do not move one against the other."""
+    arm1 = s.contact_point[world, contact] - s.xpos[world, m.body_root[body1]]
+    arm2 = s.contact_point[world, contact] - s.xpos[world, m.body_root[body2]]
     frame = s.contact_frame[world, contact]
     pair = s.contact_pair[world, contact]
-    dof = m.body_lastdof[body]
-    while dof >= 0:
-        at = twist_at(s.motion[world, dof], arm)
-        u = components(frame, at)
-        normal = sign * u[0]
+    dof1 = m.body_lastdof[body1]
+    dof2 = m.body_lastdof[body2]
+    while dof1 != dof2:
+        dof = wp.max(dof1, dof2)
+        sign = real(1.0)
+        arm = arm2
+        if dof1 > dof2:
+            sign = real(-1.0)
+            arm = arm1
+            dof1 = m.dof_parent[dof1]
+        else:
+            dof2 = m.dof_parent[dof2]
+        u = sign * components(frame, twist_at(s.motion[world, dof], arm))
         if condim == 1:
-            s.row_jacobian[world, row, dof] = s.row_jacobian[world, row, dof] + normal
+            s.row_jacobian[world, row, dof] = u[0]
         for j in range(1, condim):
-            side = sign * m.pair_friction[world, pair, j - 1] * u[j]
+            side = m.pair_friction[world, pair, j - 1] * u[j]
             plus = row + 2 * (j - 1)
-            s.row_jacobian[world, plus, dof] = s.row_jacobian[world, plus, dof] + normal + side
-            s.row_jacobian[world, plus + 1, dof] = s.row_jacobian[world, plus + 1, dof] + normal - side
-        dof = m.dof_parent[dof]
+            s.row_jacobian[world, plus, dof] = u[0] + side
+            s.row_jacobian[world, plus + 1, dof] = u[0] - side

@@ -37,7 +37,7 @@ def contact_gradient(m: ModelArrays, s: Scratch, world: int, x: wp.array(dtype=r
             row = first + i
             if s.row_state[world, row] == QUADRATIC:
                 active = 1
-                power = row_dot(m, s, world, row, x)
+                power = row_dot(s, world, row, x)
                 force = s.row_force[world, row]
                 pull = -s.row_stiffness[world, row] * power
                 alpha[0] = alpha[0] + force

@@ -18,13 +18,14 @@ Source: MuJoCo documentation, Computation, equality constraints and dual problem
 
 import warp as wp
 
-from diffsim.physics.constraint import CONNECT_OR_WELD, EQUALITY, add_row
+from diffsim.physics.constraint import CONNECT_OR_WELD, EQUALITY, add_row, clear_row
 from diffsim.physics.contact import twist_at
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.points import point_position
 from diffsim.physics.rotation import quat_conj, quat_mul, quat_to_mat
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import angular, cross_motion, linear
+from diffsim.physics.structure import chain_runs
 from diffsim.physics.tree import block_twist, zero_twist
 from diffsim.types import HALF, ONE, mat33, real, vec3
 
@@ -86,10 +87,16 @@ def equality_rows(m: ModelArrays, s: Scratch, world: int):
         turned = j.frame * ((j.scale + j.scale) * j.turn)
         size = wp.sqrt(wp.dot(apart, apart) + wp.dot(turned, turned))
         params = m.params_eq + eq
+        run = s.run_count[world]
+        dof1 = m.body_lastdof[j.body1]
+        dof2 = m.body_lastdof[j.body2]
+        s.run_count[world] = chain_runs(m.dof_parent, dof1, dof2, 1, s.run[world], run, s.coupled, world)
         for i in range(3):
-            add_row(m, s, world, EQUALITY, CONNECT_OR_WELD, eq, params, apart[i], size, m.eq_invweight[eq, 0])
+            add_row(s, world, run, EQUALITY, CONNECT_OR_WELD, eq, params, apart[i], size, m.eq_invweight[eq, 0])
         for i in range(m.eq_rows[eq] - 3):
-            add_row(m, s, world, EQUALITY, CONNECT_OR_WELD, eq, params, turned[i], size, m.eq_invweight[eq, 1])
+            add_row(s, world, run, EQUALITY, CONNECT_OR_WELD, eq, params, turned[i], size, m.eq_invweight[eq, 1])
+        for i in range(m.eq_rows[eq]):
+            clear_row(s, world, m.eq_row[eq] + i)
         add_joined_jacobian(m, s, world, eq, j, j.body1, j.point1, ONE)
         add_joined_jacobian(m, s, world, eq, j, j.body2, j.point2, -ONE)
         subtract_drift(m, s, world, eq, j)

@@ -4,7 +4,7 @@ import warp as wp
 
 from diffsim.physics.actuation import actuation
 from diffsim.physics.bias import moving_frames, smooth_bias
-from diffsim.physics.constraint import damp_rows
+from diffsim.physics.constraint import finish_rows
 from diffsim.physics.contact import contact_rows, detect_contacts
 from diffsim.physics.equality import equality_rows
 from diffsim.physics.inertia import mass_matrix
@@ -14,13 +14,16 @@ from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.newton import solve_acceleration
 from diffsim.physics.passive import passive
 from diffsim.physics.scratch import Scratch
+from diffsim.physics.structure import hessian_structure
 from diffsim.physics.tendon import tendon_friction_rows, tendon_limit_rows, tendon_passive
 
 
-@wp.func
+@wp.func(inline=True)
 def constraint_rows(m: ModelArrays, s: Scratch, world: int):
-    """Fills the rows of all constraints. Needs the moving frames and the contacts."""
+    """Fills the rows of all constraints, and the sparsity of the Hessian. Needs the moving frames and the contacts."""
     s.row_count[world] = 0
+    s.run_count[world] = 0
+    s.coupled[world] = 0
     equality_rows(m, s, world)
     joint_equality_rows(m, s, world)
     if m.has_frictionloss == 1:
@@ -30,7 +33,8 @@ def constraint_rows(m: ModelArrays, s: Scratch, world: int):
         limit_rows(m, s, world)
     tendon_limit_rows(m, s, world)
     contact_rows(m, s, world)
-    damp_rows(m, s, world)
+    finish_rows(m, s, world)
+    hessian_structure(m, s, world)
 
 
 @wp.func(inline=True)

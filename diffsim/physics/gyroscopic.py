@@ -12,11 +12,11 @@ Source: MuJoCo documentation, Computation, gyroscopic derivatives for free bodie
 
 import warp as wp
 
-from diffsim.physics.inertia import factor_solve
 from diffsim.physics.integrate import load3, store3
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import quat_conj, rotate
 from diffsim.physics.scratch import Scratch
+from diffsim.physics.sparse import factor_solve
 from diffsim.types import ONE, ZERO, mat33, real, vec3
 
 
@@ -49,7 +49,7 @@ def solve_columns(m: ModelArrays, s: Scratch, world: int, body: int, dof: int) -
         column = s.gyro_columns[world, j]
         store3(column, dof - 3, m.timestep * force_derivative(moment, omega, x))
         store3(column, dof, m.timestep * rotate(quat_conj(axes), torque_derivative(rotary, omega, x)))
-        factor_solve(m.nv, s.hessian[world], column)
+        factor_solve(m.nv, m.dof_address, m.dof_run, s.hessian[world], column)
         for i in range(3):
             coupling[i, j] = column[dof + i]
         coupling[j, j] = coupling[j, j] + ONE

@@ -18,11 +18,13 @@ from diffsim.physics.actuation import (
 )
 from diffsim.physics.fluid import drag_derivative, drag_second_derivative, wind_twist
 from diffsim.physics.gyroscopic import gyroscopic_gradient, gyroscopic_solve, gyroscopic_solve_transposed
-from diffsim.physics.inertia import factor, factor_solve, multiply_mass
+from diffsim.physics.inertia import multiply_mass
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.parameter_gradient import add_to, drag_parameter_gradient, implicit_parameter_gradient
 from diffsim.physics.scratch import Scratch
+from diffsim.physics.sparse import copy_lower, factor, factor_solve
 from diffsim.physics.spatial import apply_inertia, cross_force
+from diffsim.physics.structure import is_ancestor
 from diffsim.physics.tendon import add_tendon_damping
 from diffsim.physics.tree import gather, gather_motion, spread, zero_twist
 from diffsim.types import IMPLICITFAST, ZERO, real
@@ -31,10 +33,9 @@ from diffsim.types import IMPLICITFAST, ZERO, real
 @wp.func
 def factor_implicit(m: ModelArrays, s: Scratch, world: int):
     """Fills `hessian` with the factor of M - h D. Needs the mass matrix and the moving frames."""
+    copy_lower(m.nv, m.dof_address, m.dof_run, s.mass_matrix[world], s.hessian[world])
     for i in range(m.nv):
-        for j in range(i):
-            s.hessian[world, i, j] = s.mass_matrix[world, i, j]
-        s.hessian[world, i, i] = s.mass_matrix[world, i, i] + m.timestep * m.dof_damping[world, i]
+        s.hessian[world, i, i] = s.hessian[world, i, i] + m.timestep * m.dof_damping[world, i]
     if m.integrator == IMPLICITFAST:
         if m.has_actfrcrange == 1:
             sum_actuator_forces(m, s, world)
@@ -43,7 +44,7 @@ def factor_implicit(m: ModelArrays, s: Scratch, world: int):
         if m.fluid == 1:
             for body in range(1, m.nbody):
                 subtract_drag_derivative(m, s, world, body)
-    factor(m.nv, s.hessian[world])
+    factor(m.nv, m.dof_address, m.dof_run, s.hessian[world])
 
 
 @wp.func
@@ -77,21 +78,10 @@ def subtract_actuator_derivative(m: ModelArrays, s: Scratch, world: int):
                 i = m.moment_dof[row]
                 for col in range(first, last):
                     j = m.moment_dof[col]
-                    if is_ancestor(m, j, i) == 1:
+                    if is_ancestor(m.dof_parent, j, i) == 1:
                         s.hessian[world, i, j] = (
                             s.hessian[world, i, j] - slope * m.moment_value[row] * m.moment_value[col]
                         )
-
-
-@wp.func
-def is_ancestor(m: ModelArrays, ancestor: int, dof: int) -> int:
-    """1 if M has an entry at (dof, ancestor), in its lower triangle."""
-    d = dof
-    while d > ancestor:
-        d = m.dof_parent[d]
-    if d == ancestor:
-        return 1
-    return 0
 
 
 @wp.func
@@ -112,7 +102,7 @@ def implicit_acceleration(m: ModelArrays, s: Scratch, world: int):
     """Fills implicit_qacc, w: the acceleration for the velocity step. Needs qacc and the mass matrix."""
     factor_implicit(m, s, world)
     multiply_mass(m, s, world, s.qacc[world], s.implicit_qacc[world])
-    factor_solve(m.nv, s.hessian[world], s.implicit_qacc[world])
+    factor_solve(m.nv, m.dof_address, m.dof_run, s.hessian[world], s.implicit_qacc[world])
     gyroscopic_solve(m, s, world, s.implicit_qacc[world])
 
 
@@ -130,7 +120,7 @@ def implicit_adjoint(m: ModelArrays, s: Scratch, world: int):
         s.multiplier[world, dof] = s.implicit_qacc_bar[world, dof]
         s.qacc_change[world, dof] = s.qacc[world, dof] - s.implicit_qacc[world, dof]
     gyroscopic_solve_transposed(m, s, world, s.multiplier[world])
-    factor_solve(m.nv, s.hessian[world], s.multiplier[world])
+    factor_solve(m.nv, m.dof_address, m.dof_run, s.hessian[world], s.multiplier[world])
     multiply_mass(m, s, world, s.multiplier[world], s.work[world])
     for dof in range(m.nv):
         s.qacc_bar[world, dof] = s.qacc_bar[world, dof] + s.work[world, dof]
@@ -172,7 +162,7 @@ def actuator_derivative_gradient(m: ModelArrays, s: Scratch, world: int):
                 i = m.moment_dof[row]
                 for col in range(first, last):
                     j = m.moment_dof[col]
-                    if is_ancestor(m, wp.min(i, j), wp.max(i, j)) == 1:
+                    if is_ancestor(m.dof_parent, wp.min(i, j), wp.max(i, j)) == 1:
                         power += (
                             m.moment_value[row]
                             * s.multiplier[world, i]

@@ -1,4 +1,4 @@
-"""Spatial inertias, the joint-space mass matrix (composite rigid bodies) and its factor.
+"""Spatial inertias and the joint-space mass matrix (composite rigid bodies).
 
 Source: Featherstone (2008), sections 2.13 and 6.2.
 """
@@ -8,9 +8,10 @@ import warp as wp
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import quat_to_mat
 from diffsim.physics.scratch import Scratch
+from diffsim.physics.sparse import multiply
 from diffsim.physics.spatial import apply_inertia
 from diffsim.physics.tendon import add_tendon_armature
-from diffsim.types import ZERO, mat33, real
+from diffsim.types import mat33, real
 
 
 @wp.func
@@ -49,11 +50,9 @@ def subtree_inertias(m: ModelArrays, s: Scratch, world: int):
 
 @wp.func
 def mass_matrix(m: ModelArrays, s: Scratch, world: int):
-    """Fills the lower triangle of M, armature included, from the bodies' inertias."""
+    """Fills the lower triangle of M, armature included, from the bodies' inertias; skips what is always zero."""
     subtree_inertias(m, s, world)
     for row in range(m.nv):
-        for col in range(row):
-            s.mass_matrix[world, row, col] = ZERO
         body = m.dof_body[row]
         momentum = apply_inertia(
             s.subtree_mass[world, body],
@@ -70,48 +69,6 @@ def mass_matrix(m: ModelArrays, s: Scratch, world: int):
 
 
 @wp.func
-def factor(n: int, a: wp.array2d(dtype=real)):
-    """Replaces the lower triangle of a positive definite A by its factor L, A = L' D L, with 1 / D on the diagonal.
-
-    Eliminates rows from the last to the first, from the leaves of the tree to its root. Where neither the tree nor a
-    constraint couples two dofs, the entry stays zero and is skipped. Source: Featherstone (2008), section 6.5.
-    """
-    for r in range(n):
-        k = n - 1 - r
-        inverse = real(1.0) / a[k, k]
-        a[k, k] = inverse
-        for c in range(k):
-            i = k - 1 - c
-            entry = a[k, i]
-            if entry != ZERO:
-                scaled = entry * inverse
-                for j in range(i + 1):
-                    a[i, j] = a[i, j] - scaled * a[k, j]
-                a[k, i] = scaled
-
-
-@wp.func
-def factor_solve(n: int, a: wp.array2d(dtype=real), x: wp.array(dtype=real)):
-    """Solves A x = b in place, given the factor of A."""
-    for r in range(n):
-        k = n - 1 - r
-        value = x[k]
-        if value != ZERO:
-            for i in range(k):
-                x[i] = x[i] - a[k, i] * value
-    for k in range(n):
-        total = x[k] * a[k, k]
-        for i in range(k):
-            total -= a[k, i] * x[i]
-        x[k] = total
-
-
-@wp.func
 def multiply_mass(m: ModelArrays, s: Scratch, world: int, x: wp.array(dtype=real), result: wp.array(dtype=real)):
-    """Result = M x, from the lower triangle."""
-    for i in range(m.nv):
-        acc = s.mass_matrix[world, i, i] * x[i]
-        for j in range(i):
-            acc += s.mass_matrix[world, i, j] * x[j]
-            result[j] = result[j] + s.mass_matrix[world, i, j] * x[i]
-        result[i] = acc
+    """Result = M x."""
+    multiply(m.nv, m.dof_address, m.dof_run, s.mass_matrix[world], x, result)

@@ -8,10 +8,19 @@ Source: MuJoCo documentation, XML reference, equality/joint.
 
 import warp as wp
 
-from diffsim.physics.constraint import EQUALITY, JOINT_EQUALITY, add_row, position_slope, row_damping, row_dot
+from diffsim.physics.constraint import (
+    EQUALITY,
+    JOINT_EQUALITY,
+    add_row,
+    position_slope,
+    row_damping,
+    row_dot,
+    single_run,
+)
 from diffsim.physics.limit import constant_row_gradient
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
+from diffsim.physics.structure import extend_runs, is_ancestor
 from diffsim.types import ONE, ZERO, real, vec3
 
 
@@ -38,6 +47,19 @@ def polynomial(c: wp.array(dtype=real), z: real) -> vec3:
 
 
 @wp.func
+def joint_runs(m: ModelArrays, s: Scratch, world: int, dof: int, leader: int) -> int:
+    """Appends the runs of a joint constraint's dofs; returns the index of the first one."""
+    if leader < 0:
+        return single_run(s.run[world], s.run_count, world, dof, 1)
+    other = m.jnt_dofadr[leader]
+    first = single_run(s.run[world], s.run_count, world, wp.max(dof, other), 1)
+    s.run_count[world] = extend_runs(s.run[world], first, first + 1, wp.min(dof, other))
+    if is_ancestor(m.dof_parent, wp.min(dof, other), wp.max(dof, other)) == 0:
+        s.coupled[world] = 1
+    return first
+
+
+@wp.func
 def joint_equality_rows(m: ModelArrays, s: Scratch, world: int):
     """Appends a row for each joint constraint."""
     for eq in range(m.njoint_eq):
@@ -45,7 +67,8 @@ def joint_equality_rows(m: ModelArrays, s: Scratch, world: int):
         p = polynomial(m.joint_eq_polynomial[eq], displacement(m, s, world, leader))
         r = displacement(m, s, world, m.joint_eq[eq, 0]) - p[0]
         params = m.params_joint_eq + eq
-        row = add_row(m, s, world, EQUALITY, JOINT_EQUALITY, eq, params, r, wp.abs(r), m.joint_eq_invweight[eq])
+        run = joint_runs(m, s, world, m.jnt_dofadr[m.joint_eq[eq, 0]], leader)
+        row = add_row(s, world, run, EQUALITY, JOINT_EQUALITY, eq, params, r, wp.abs(r), m.joint_eq_invweight[eq])
         s.row_jacobian[world, row, m.jnt_dofadr[m.joint_eq[eq, 0]]] = ONE
         if leader >= 0:
             s.row_jacobian[world, row, m.jnt_dofadr[leader]] = -p[1]
@@ -54,7 +77,7 @@ def joint_equality_rows(m: ModelArrays, s: Scratch, world: int):
 @wp.func
 def joint_equality_gradient(m: ModelArrays, s: Scratch, world: int, row: int, x: wp.array(dtype=real)):
     """Adds the gradient of (J_i x) f_i at fixed a and x to qpos_bar and qvel_bar."""
-    power = row_dot(m, s, world, row, x)
+    power = row_dot(s, world, row, x)
     constant_row_gradient(m, s, world, row, power)
     eq = s.row_index[world, row]
     dof = m.jnt_dofadr[m.joint_eq[eq, 0]]

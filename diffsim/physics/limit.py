@@ -14,9 +14,11 @@ from diffsim.physics.constraint import (
     TINY,
     UNILATERAL,
     add_row,
+    add_row_scaled,
     position_slope,
     row_damping,
     row_dot,
+    single_run,
 )
 from diffsim.physics.integrate import load3
 from diffsim.physics.kinematics import joint_quat
@@ -32,10 +34,10 @@ def friction_rows(m: ModelArrays, s: Scratch, world: int):
     for dof in range(m.nv):
         if m.dof_frictionloss[dof] > ZERO:
             params = m.params_dof + dof
-            row = add_row(m, s, world, FRICTION, DOF_FRICTION, dof, params, ZERO, ZERO, m.dof_invweight[dof])
+            run = single_run(s.run[world], s.run_count, world, dof, 1)
+            row = add_row(s, world, run, FRICTION, DOF_FRICTION, dof, params, ZERO, ZERO, m.dof_invweight[dof])
             s.row_limit[world, row] = m.dof_frictionloss[dof]
             s.row_jacobian[world, row, dof] = ONE
-            s.row_extent[world, row] = dof + 1
 
 
 @wp.func
@@ -52,7 +54,8 @@ def limit_rows(m: ModelArrays, s: Scratch, world: int):
                 angle = wp.length(theta)
                 r = wp.max(m.jnt_range[joint, 0], m.jnt_range[joint, 1]) - angle - margin
                 if r < ZERO:
-                    row = add_row(m, s, world, UNILATERAL, BALL_LIMIT, joint, joint, r, wp.abs(r), weight)
+                    run = single_run(s.run[world], s.run_count, world, dof, 3)
+                    row = add_row(s, world, run, UNILATERAL, BALL_LIMIT, joint, joint, r, wp.abs(r), weight)
                     for i in range(3):
                         s.row_jacobian[world, row, dof + i] = -theta[i] / wp.max(TINY, angle)
             else:
@@ -60,23 +63,22 @@ def limit_rows(m: ModelArrays, s: Scratch, world: int):
                     sign = ONE - real(2 * side)
                     r = sign * (s.qpos[world, adr] - m.jnt_range[joint, side]) - margin
                     if r < ZERO:
-                        row = add_row(m, s, world, UNILATERAL, JOINT_LIMIT, joint, joint, r, wp.abs(r), weight)
+                        run = single_run(s.run[world], s.run_count, world, dof, 1)
+                        row = add_row(s, world, run, UNILATERAL, JOINT_LIMIT, joint, joint, r, wp.abs(r), weight)
                         s.row_jacobian[world, row, dof] = sign
-                        s.row_extent[world, row] = dof + 1
 
 
 @wp.func
 def constant_row_gradient(m: ModelArrays, s: Scratch, world: int, row: int, power: real):
     """Adds the gradient of power * f_i to qvel_bar, for a row with constant Jacobian; `power` is J_i x."""
     pull = power * s.row_stiffness[world, row] * row_damping(m, s, world, row)
-    for dof in range(m.nv):
-        s.qvel_bar[world, dof] = s.qvel_bar[world, dof] - pull * s.row_jacobian[world, row, dof]
+    add_row_scaled(s, world, row, -pull, s.qvel_bar[world])
 
 
 @wp.func
 def joint_row_gradient(m: ModelArrays, s: Scratch, world: int, row: int, x: wp.array(dtype=real)):
     """Adds the gradient of (J_i x) f_i at fixed a and x, of a limit or dry friction, to qpos_bar and qvel_bar."""
-    power = row_dot(m, s, world, row, x)
+    power = row_dot(s, world, row, x)
     constant_row_gradient(m, s, world, row, power)
     source = s.row_source[world, row]
     joint = s.row_index[world, row]

@@ -92,6 +92,8 @@ class ModelArrays:
     qpos_spring: wp.array(dtype=real)
     dof_body: wp.array(dtype=wp.int32)
     dof_parent: wp.array(dtype=wp.int32)
+    dof_address: wp.array(dtype=wp.int32)  # [nv + 1] address in dof_run of the runs of each dof's ancestors
+    dof_run: wp.array2d(dtype=wp.int32)  # [n, 2] see `sparse`
     dof_invweight: wp.array(dtype=real)
     dof_frictionloss: wp.array(dtype=real)
     # solver parameters of constraints

@@ -10,7 +10,6 @@ import warp as wp
 
 from diffsim.physics.constraint import (
     QUADRATIC,
-    SATISFIED,
     constraint_force,
     move_rows,
     row_dot,
@@ -18,9 +17,10 @@ from diffsim.physics.constraint import (
     row_law,
     row_state,
 )
-from diffsim.physics.inertia import factor, factor_solve, multiply_mass
+from diffsim.physics.inertia import multiply_mass
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
+from diffsim.physics.sparse import add_outer, add_scaled, copy_lower, copy_range, dot, factor, factor_solve
 from diffsim.types import EPSILON, ZERO, real, vec2
 
 MAX_ITERATIONS = wp.constant(50)
@@ -28,19 +28,41 @@ MAX_LINE_SEARCH = wp.constant(50)
 
 
 @wp.func
-def factor_hessian(m: ModelArrays, s: Scratch, world: int):
-    """Fills `hessian` with the factor of H = M + sum over rows in the quadratic state of D_i J_i' J_i."""
-    for i in range(m.nv):
-        for j in range(i + 1):
-            s.hessian[world, i, j] = s.mass_matrix[world, i, j]
+def add_active_rows(s: Scratch, world: int):
+    """Adds D_i J_i' J_i of each row in the quadratic state to `hessian`."""
     for row in range(s.row_count[world]):
         if s.row_state[world, row] == QUADRATIC:
-            for i in range(s.row_extent[world, row]):
-                left = s.row_stiffness[world, row] * s.row_jacobian[world, row, i]
-                if left != ZERO:
-                    for j in range(i + 1):
-                        s.hessian[world, i, j] = s.hessian[world, i, j] + left * s.row_jacobian[world, row, j]
-    factor(m.nv, s.hessian[world])
+            first = s.row_first_run[world, row]
+            last = s.row_last_run[world, row]
+            stiffness = s.row_stiffness[world, row]
+            add_outer(first, last, s.run[world], stiffness, s.row_jacobian[world, row], s.hessian[world])
+
+
+@wp.func
+def factor_hessian(m: ModelArrays, s: Scratch, world: int):
+    """Fills `hessian` with the factor of H = M + sum over rows in the quadratic state of D_i J_i' J_i.
+
+    Needs the sparsity from `hessian_structure`.
+    """
+    mass = s.mass_matrix[world]
+    hessian = s.hessian[world]
+    if s.coupled[world] == 0:
+        copy_lower(m.nv, m.dof_address, m.dof_run, mass, hessian)
+        add_active_rows(s, world)
+        factor(m.nv, m.dof_address, m.dof_run, hessian)
+    else:
+        copy_lower(m.nv, s.hessian_address[world], s.hessian_run[world], mass, hessian)
+        add_active_rows(s, world)
+        factor(m.nv, s.hessian_address[world], s.hessian_run[world], hessian)
+
+
+@wp.func
+def solve_hessian(m: ModelArrays, s: Scratch, world: int, x: wp.array(dtype=real)):
+    """Solves H x = b in place. Needs `factor_hessian`."""
+    if s.coupled[world] == 0:
+        factor_solve(m.nv, m.dof_address, m.dof_run, s.hessian[world], x)
+    else:
+        factor_solve(m.nv, s.hessian_address[world], s.hessian_run[world], s.hessian[world], x)
 
 
 @wp.func
@@ -63,15 +85,16 @@ def line_derivatives(s: Scratch, world: int, slope: real, curvature: real, alpha
 
 @wp.func
 def line_search(m: ModelArrays, s: Scratch, world: int) -> real:
-    """Step length that minimizes the cost along the search direction: safeguarded Newton on its derivative."""
-    multiply_mass(m, s, world, s.search[world], s.work[world])
+    """Step length that minimizes the cost along the search direction: safeguarded Newton on its derivative.
+
+    Fills search_momentum.
+    """
+    multiply_mass(m, s, world, s.search[world], s.search_momentum[world])
     curvature = real(0.0)
-    for dof in range(m.nv):
-        curvature += s.search[world, dof] * s.work[world, dof]
-    multiply_mass(m, s, world, s.qacc[world], s.work[world])
     slope = real(0.0)
     for dof in range(m.nv):
-        slope += s.search[world, dof] * (s.work[world, dof] - s.qfrc_smooth[world, dof])
+        curvature += s.search[world, dof] * s.search_momentum[world, dof]
+        slope += s.search[world, dof] * (s.momentum[world, dof] - s.qfrc_smooth[world, dof])
     low = real(0.0)
     high = real(-1.0)  # no upper bracket yet
     alpha = real(1.0)
@@ -93,17 +116,13 @@ def line_search(m: ModelArrays, s: Scratch, world: int) -> real:
 @wp.func
 def search_direction(m: ModelArrays, s: Scratch, world: int) -> real:
     """Fills `search` with -H^-1 g, g = M a - qfrc_smooth - J' f; returns g' H^-1 g. Refactors H."""
-    multiply_mass(m, s, world, s.qacc[world], s.work[world])
     constraint_force(m, s, world)
     for dof in range(m.nv):
-        s.work[world, dof] = s.qfrc_smooth[world, dof] + s.qfrc_constraint[world, dof] - s.work[world, dof]
+        s.work[world, dof] = s.qfrc_smooth[world, dof] + s.qfrc_constraint[world, dof] - s.momentum[world, dof]
         s.search[world, dof] = s.work[world, dof]
     factor_hessian(m, s, world)
-    factor_solve(m.nv, s.hessian[world], s.search[world])
-    decrement = real(0.0)
-    for dof in range(m.nv):
-        decrement += s.search[world, dof] * s.work[world, dof]
-    return decrement
+    solve_hessian(m, s, world, s.search[world])
+    return dot(0, m.nv, s.search[world], s.work[world])
 
 
 @wp.func
@@ -111,7 +130,7 @@ def full_step_keeps_states(m: ModelArrays, s: Scratch, world: int) -> int:
     """Fills row_along with J search. Returns 1 if a full step changes no row's state; that step is then exact."""
     same = int(1)
     for row in range(s.row_count[world]):
-        along = row_dot(m, s, world, row, s.search[world])
+        along = row_dot(s, world, row, s.search[world])
         s.row_along[world, row] = along
         if row_state(s, world, row, s.row_residual[world, row] + along) != s.row_state[world, row]:
             same = 0
@@ -136,12 +155,13 @@ def tolerance(s: Scratch, world: int, nv: int) -> real:
 def solve_acceleration(m: ModelArrays, s: Scratch, world: int, warm: int):
     """Fills qacc and qfrc_constraint; starts from qacc if `warm` is 1. Needs mass_matrix, qfrc_smooth and the rows."""
     if warm == 0:
-        for row in range(s.row_count[world]):
-            s.row_state[world, row] = SATISFIED
-        factor_hessian(m, s, world)
-        for dof in range(m.nv):
-            s.qacc[world, dof] = s.qfrc_smooth[world, dof]
-        factor_solve(m.nv, s.hessian[world], s.qacc[world])
+        copy_lower(m.nv, m.dof_address, m.dof_run, s.mass_matrix[world], s.hessian[world])
+        factor(m.nv, m.dof_address, m.dof_run, s.hessian[world])
+        copy_range(0, m.nv, s.qfrc_smooth[world], s.momentum[world])
+        copy_range(0, m.nv, s.qfrc_smooth[world], s.qacc[world])
+        factor_solve(m.nv, m.dof_address, m.dof_run, s.hessian[world], s.qacc[world])
+    else:
+        multiply_mass(m, s, world, s.qacc[world], s.momentum[world])
     forced = row_forces(m, s, world, s.qacc[world])
     if warm == 0 and forced == 0:
         constraint_force(m, s, world)
@@ -154,8 +174,8 @@ def solve_acceleration(m: ModelArrays, s: Scratch, world: int, warm: int):
         exact = full_step_keeps_states(m, s, world)
         if exact == 0:
             alpha = line_search(m, s, world)
-        for dof in range(m.nv):
-            s.qacc[world, dof] = s.qacc[world, dof] + alpha * s.search[world, dof]
+            add_scaled(0, m.nv, alpha, s.search_momentum[world], s.momentum[world])
+        add_scaled(0, m.nv, alpha, s.search[world], s.qacc[world])
         move_rows(s, world, alpha)
         if exact == 1 or decrement <= tolerance(s, world, m.nv):
             break

@@ -32,8 +32,8 @@ FIELDS = {
     "subtree_mass": (real, ("nbody",)),  # kg
     "subtree_moment": (vec3, ("nbody",)),  # kg m
     "subtree_rotary": (mat33, ("nbody",)),  # kg m^2
-    "mass_matrix": (real, ("nv", "nv")),  # lower triangle
-    "hessian": (real, ("nv", "nv")),  # lower triangle, then its factor
+    "mass_matrix": (real, ("nv", "nv")),  # lower triangle; zero where no dof of the row's chain is
+    "hessian": (real, ("nv", "nv")),  # lower triangle, then its factor; undefined outside its runs
     # velocities and forces
     "velocity": (vec6, ("nbody",)),  # twist
     "acceleration": (vec6, ("nbody",)),  # rate of the twist, gravity included
@@ -48,10 +48,12 @@ FIELDS = {
     "row_source": (wp.int32, ("row",)),
     "row_index": (wp.int32, ("row",)),  # index of the source
     "row_params": (wp.int32, ("row",)),  # index of the solver parameters
-    "row_jacobian": (real, ("row", "nv")),  # J
-    "row_extent": (wp.int32, ("row",)),  # J is zero from this dof on
+    "row_jacobian": (real, ("row", "nv")),  # J, zero and undefined outside its runs
+    "row_first_run": (wp.int32, ("row",)),  # its runs in `run`: see `sparse`
+    "row_last_run": (wp.int32, ("row",)),
     "row_position": (real, ("row",)),  # r: distance minus margin, m or rad
     "row_size": (real, ("row",)),  # |r| of the whole constraint
+    "row_invweight": (real, ("row",)),  # A
     "row_stiffness": (real, ("row",)),  # D
     "row_aref": (real, ("row",)),  # reference acceleration
     "row_limit": (real, ("row",)),  # largest friction
@@ -59,6 +61,13 @@ FIELDS = {
     "row_along": (real, ("row",)),  # J search
     "row_state": (wp.int32, ("row",)),
     "row_force": (real, ("row",)),  # f
+    # sparsity of the rows and, if rows couple several branches of the tree, of the Hessian
+    "run_count": (wp.int32, ()),
+    "run": (wp.int32, ("run", 2)),
+    "coupled": (wp.int32, ()),
+    "hessian_mask": (wp.int32, ("nv", "word")),  # bits of the nonzero columns
+    "hessian_address": (wp.int32, ("row_end",)),
+    "hessian_run": (wp.int32, ("hessian_run", 2)),
     # contacts
     "geom_pos": (vec3, ("ngeom",)),  # m
     "geom_mat": (mat33, ("ngeom",)),
@@ -73,6 +82,8 @@ FIELDS = {
     "contact_frame": (mat33, ("contact",)),  # rows: normal, two tangents
     # solver
     "search": (real, ("nv",)),  # search direction
+    "momentum": (real, ("nv",)),  # M qacc
+    "search_momentum": (real, ("nv",)),  # M search
     "work": (real, ("nv",)),  # temporary values
     # integrators
     "implicit_qacc": (real, ("nv",)),  # w, the acceleration for the velocity step; qacc where that is explicit

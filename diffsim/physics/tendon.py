@@ -15,12 +15,15 @@ from diffsim.physics.constraint import (
     TENDON_LIMIT,
     UNILATERAL,
     add_row,
+    add_row_scaled,
+    clear_row,
     position_slope,
     row_dot,
 )
 from diffsim.physics.limit import constant_row_gradient
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
+from diffsim.physics.structure import extend_runs, is_ancestor
 from diffsim.types import HALF, ONE, ZERO, real
 
 
@@ -109,14 +112,31 @@ def add_tendon_damping(m: ModelArrays, s: Scratch, world: int):
 
 
 @wp.func
+def tendon_runs(m: ModelArrays, s: Scratch, world: int, tendon: int) -> int:
+    """Appends the runs of a tendon's dofs; returns the index of the first one."""
+    first = s.run_count[world]
+    last = first
+    adr = m.tendon_adr[tendon]
+    for entry in range(adr, adr + m.tendon_num[tendon]):
+        dof = m.tendon_dof[entry]
+        last = extend_runs(s.run[world], first, last, dof)
+        if entry > adr and is_ancestor(m.dof_parent, dof, m.tendon_dof[entry - 1]) == 0:
+            s.coupled[world] = 1
+    s.run_count[world] = last
+    return first
+
+
+@wp.func
 def tendon_friction_rows(m: ModelArrays, s: Scratch, world: int):
     """Appends a row for each tendon with friction loss."""
     for tendon in range(m.ntendon):
         if m.tendon_frictionloss[tendon] > ZERO:
             params = m.params_tendon_friction + tendon
             weight = m.tendon_invweight[tendon]
-            row = add_row(m, s, world, FRICTION, TENDON_FRICTION, tendon, params, ZERO, ZERO, weight)
+            run = tendon_runs(m, s, world, tendon)
+            row = add_row(s, world, run, FRICTION, TENDON_FRICTION, tendon, params, ZERO, ZERO, weight)
             s.row_limit[world, row] = m.tendon_frictionloss[tendon]
+            clear_row(s, world, row)
             add_along_tendon(m, tendon, ONE, s.row_jacobian[world, row])
 
 
@@ -132,16 +152,17 @@ def tendon_limit_rows(m: ModelArrays, s: Scratch, world: int):
                 sign = ONE - real(2 * side)
                 r = sign * (length - m.tendon_range[tendon, side]) - m.tendon_margin[tendon]
                 if r < ZERO:
-                    row = add_row(m, s, world, UNILATERAL, TENDON_LIMIT, tendon, params, r, wp.abs(r), weight)
+                    run = tendon_runs(m, s, world, tendon)
+                    row = add_row(s, world, run, UNILATERAL, TENDON_LIMIT, tendon, params, r, wp.abs(r), weight)
+                    clear_row(s, world, row)
                     add_along_tendon(m, tendon, sign, s.row_jacobian[world, row])
 
 
 @wp.func
 def tendon_row_gradient(m: ModelArrays, s: Scratch, world: int, row: int, x: wp.array(dtype=real)):
     """Adds the gradient of (J_i x) f_i at fixed a and x, of a limit or dry friction, to qpos_bar and qvel_bar."""
-    power = row_dot(m, s, world, row, x)
+    power = row_dot(s, world, row, x)
     constant_row_gradient(m, s, world, row, power)
     if s.row_source[world, row] == TENDON_LIMIT:
         r_bar = power * position_slope(m, s, world, row)
-        for dof in range(m.nv):
-            s.qpos_bar[world, dof] = s.qpos_bar[world, dof] + r_bar * s.row_jacobian[world, row, dof]
+        add_row_scaled(s, world, row, r_bar, s.qpos_bar[world])

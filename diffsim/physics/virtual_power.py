@@ -37,17 +37,17 @@ from diffsim.physics.constraint import (
     QUADRATIC,
     TENDON_FRICTION,
     TENDON_LIMIT,
+    add_row_scaled,
     row_dot,
 )
 from diffsim.physics.contact_gradient import contact_gradient
 from diffsim.physics.equality_gradient import equality_gradient
 from diffsim.physics.fluid import drag_derivative, wind_twist
-from diffsim.physics.inertia import factor_solve
 from diffsim.physics.joint_equality import joint_equality_gradient
 from diffsim.physics.kinematics import joint_quat
 from diffsim.physics.limit import joint_row_gradient
 from diffsim.physics.model_arrays import ModelArrays
-from diffsim.physics.newton import factor_hessian
+from diffsim.physics.newton import factor_hessian, solve_hessian
 from diffsim.physics.parameter_gradient import (
     actuator_parameter_gradient,
     body_parameter_gradient,
@@ -72,11 +72,10 @@ def solve_virtual_velocity(m: ModelArrays, s: Scratch, world: int):
         s.virtual_velocity[world, dof] = s.qacc_bar[world, dof]
     for row in range(s.row_count[world]):
         if s.row_state[world, row] == QUADRATIC:
-            pull = s.row_stiffness[world, row] * row_dot(m, s, world, row, s.constraint_bar[world])
-            for dof in range(m.nv):
-                s.virtual_velocity[world, dof] = s.virtual_velocity[world, dof] - pull * s.row_jacobian[world, row, dof]
+            pull = s.row_stiffness[world, row] * row_dot(s, world, row, s.constraint_bar[world])
+            add_row_scaled(s, world, row, -pull, s.virtual_velocity[world])
     factor_hessian(m, s, world)
-    factor_solve(m.nv, s.hessian[world], s.virtual_velocity[world])
+    solve_hessian(m, s, world, s.virtual_velocity[world])
     for dof in range(m.nv):
         s.constraint_velocity[world, dof] = s.constraint_bar[world, dof] + s.virtual_velocity[world, dof]
 
