@@ -307,17 +307,23 @@ class Launch:
         stream: wp.Stream | None = None,
     ) -> None:
         """Launches a kernel on some of the worlds. With `stream` None, uses Warp's own stream."""
-        parameters = kernel.adj.args
-        inputs = [self.arrays, scratch][: len(parameters) - len(values)]
-        for parameter, value in zip(parameters[len(inputs) :], values, strict=True):
+        count = worlds.stop - worlds.start
+        # The CPU runs one thread, in which these kernels loop over the worlds.
+        per_thread = count if self.device.type == "cpu" else 1
+        given = {"m": self.arrays, "s": scratch, "worlds_per_thread": per_thread}
+        parameters = [parameter for parameter in kernel.adj.args if parameter.label not in given]
+        rest = {}
+        for parameter, value in zip(parameters, values, strict=True):
             if isinstance(value, Tensor):
                 rows = value[worlds] if parameter.label.endswith(("_in", "_out")) else value
-                inputs.append(
-                    self._points(rows) if parameter.type is EvaluationPoints else as_warp(rows, parameter.type)
-                )
+                points = parameter.type is EvaluationPoints
+                rest[parameter.label] = self._points(rows) if points else as_warp(rows, parameter.type)
             else:
-                inputs.append(value)
-        wp.launch(kernel, dim=worlds.stop - worlds.start, inputs=inputs, device=str(self.device), stream=stream)
+                rest[parameter.label] = value
+        inputs = [(given | rest)[parameter.label] for parameter in kernel.adj.args]
+        looping = "worlds_per_thread" in {parameter.label for parameter in kernel.adj.args}
+        threads = count // per_thread if looping else count
+        wp.launch(kernel, dim=threads, inputs=inputs, device=str(self.device), stream=stream)
 
     def _points(self, trajectory: Tensor) -> Any:  # noqa: ANN401  (a Warp struct instance)
         """Converts evaluation points [N, slots, nq + 2 nv] to the kernels' struct."""

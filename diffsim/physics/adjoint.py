@@ -4,6 +4,8 @@ They hold cotangents of positions in the tangent space (`mj_integratePos`). `to_
 `from_tangent_kernel` convert from and to cotangents of the coordinates of qpos.
 """
 
+from functools import partial
+
 import warp as wp
 
 from diffsim.collision.gradient_call import calls_gradient
@@ -178,12 +180,9 @@ def load_stage_adjoint(m: ModelArrays, s: Scratch, world: int, stage: int):
     add(m.nv, s.qvel_bar[world], s.state_qvel_bar[world])
 
 
-@calls_gradient
+@partial(calls_gradient, inline=True)
 def evaluations_adjoint(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, num_steps: int):
-    """Adjoint of `evaluations`: given next_*_bar and the last evaluation's cotangents, fills state_*_bar.
-
-    As there, the functions that it calls in each evaluation are inlined.
-    """
+    """Adjoint of `evaluations`: given next_*_bar and the last evaluation's cotangents, fills state_*_bar."""
     count = evaluation_count(m, num_steps)
     for r in range(count):
         slot = count - 1 - r
@@ -241,11 +240,49 @@ def load_controls(m: ModelArrays, s: Scratch, world: int, ctrl: wp.array(dtype=r
         clear(s.parameter_bar.shape[1], s.parameter_bar[world])
 
 
+@calls_gradient
+def run_adjoint(
+    m: ModelArrays,
+    s: Scratch,
+    first: int,
+    count: int,
+    ctrl: wp.array2d(dtype=real),
+    num_steps: int,
+    trajectory: EvaluationPoints,
+    next_bar: wp.array2d(dtype=real),
+    qpos_bar: wp.array2d(dtype=real),
+    qvel_bar: wp.array2d(dtype=real),
+    qacc_bar: wp.array2d(dtype=real),
+    constraint_bar: wp.array2d(dtype=real),
+    state_bar: wp.array2d(dtype=real),
+    ctrl_bar: wp.array2d(dtype=real),
+    qfrc_applied_bar: wp.array2d(dtype=real),
+    parameter_bar: wp.array2d(dtype=real),
+):
+    """Body of the kernel, for `count` worlds; a loop for the reason given in `step.run`."""
+    for world in range(first, first + count):
+        load_controls(m, s, world, ctrl[world])
+        for dof in range(m.nv):
+            s.next_qpos_bar[world, dof] = next_bar[world, dof]
+            s.next_qvel_bar[world, dof] = next_bar[world, m.nv + dof]
+        last = trajectory.qpos[world, evaluation_count(m, num_steps) - 1]
+        load_evaluation_cotangents(m, s, world, last, qpos_bar, qvel_bar, qacc_bar, constraint_bar)
+        evaluations_adjoint(m, s, trajectory, world, num_steps)
+        for dof in range(m.nv):
+            state_bar[world, dof] = s.state_qpos_bar[world, dof]
+            state_bar[world, m.nv + dof] = s.state_qvel_bar[world, dof]
+        copy(m.nu, s.ctrl_bar[world], ctrl_bar[world])
+        copy(m.nv, s.applied_bar[world], qfrc_applied_bar[world])
+        if m.parameter_gradient == 1:
+            copy(parameter_bar.shape[1], s.parameter_bar[world], parameter_bar[world])
+
+
 @wp.kernel
 def step_adjoint_kernel(
     # model and working memory
     m: ModelArrays,
     s: Scratch,
+    worlds_per_thread: int,
     # in
     ctrl_in: wp.array2d(dtype=real),
     num_steps: int,
@@ -263,21 +300,24 @@ def step_adjoint_kernel(
     parameter_bar_out: wp.array2d(dtype=real),
 ):
     """The adjoint of `step_kernel`; with `num_steps` 0, that of `evaluate_kernel`, and next_bar is ignored."""
-    world = wp.tid()
-    load_controls(m, s, world, ctrl_in[world])
-    for dof in range(m.nv):
-        s.next_qpos_bar[world, dof] = next_bar_in[world, dof]
-        s.next_qvel_bar[world, dof] = next_bar_in[world, m.nv + dof]
-    last = trajectory_in.qpos[world, evaluation_count(m, num_steps) - 1]
-    load_evaluation_cotangents(m, s, world, last, qpos_bar_in, qvel_bar_in, qacc_bar_in, constraint_bar_in)
-    evaluations_adjoint(m, s, trajectory_in, world, num_steps)
-    for dof in range(m.nv):
-        state_bar_out[world, dof] = s.state_qpos_bar[world, dof]
-        state_bar_out[world, m.nv + dof] = s.state_qvel_bar[world, dof]
-    copy(m.nu, s.ctrl_bar[world], ctrl_bar_out[world])
-    copy(m.nv, s.applied_bar[world], qfrc_applied_bar_out[world])
-    if m.parameter_gradient == 1:
-        copy(parameter_bar_out.shape[1], s.parameter_bar[world], parameter_bar_out[world])
+    run_adjoint(
+        m,
+        s,
+        wp.tid() * worlds_per_thread,
+        worlds_per_thread,
+        ctrl_in,
+        num_steps,
+        trajectory_in,
+        next_bar_in,
+        qpos_bar_in,
+        qvel_bar_in,
+        qacc_bar_in,
+        constraint_bar_in,
+        state_bar_out,
+        ctrl_bar_out,
+        qfrc_applied_bar_out,
+        parameter_bar_out,
+    )
 
 
 @wp.kernel

@@ -154,7 +154,7 @@ def tolerance(s: Scratch, world: int, nv: int) -> real:
 @wp.func
 def solve_acceleration(m: ModelArrays, s: Scratch, world: int, warm: int):
     """Fills qacc and qfrc_constraint; starts from qacc if `warm` is 1. Needs mass_matrix, qfrc_smooth and the rows."""
-    if warm == 0:
+    if warm == 0 or s.row_count[world] == 0:
         copy_lower(m.nv, m.dof_address, m.dof_run, s.mass_matrix[world], s.hessian[world])
         factor(m.nv, m.dof_address, m.dof_run, s.hessian[world])
         copy_range(0, m.nv, s.qfrc_smooth[world], s.momentum[world])
@@ -163,7 +163,7 @@ def solve_acceleration(m: ModelArrays, s: Scratch, world: int, warm: int):
     else:
         multiply_mass(m, s, world, s.qacc[world], s.momentum[world])
     forced = row_forces(m, s, world, s.qacc[world])
-    if warm == 0 and forced == 0:
+    if forced == 0 and (warm == 0 or s.row_count[world] == 0):
         constraint_force(m, s, world)
         return
     iterations = int(0)

@@ -159,17 +159,13 @@ def all_bounded(n: int, values: wp.array(dtype=real)) -> bool:
     return True
 
 
-@wp.func
+@wp.func(inline=True)
 def evaluations(
     m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, num_steps: int, report: wp.array(dtype=wp.int32)
 ):
     """Runs physics steps and stores their evaluation points. With `num_steps` 0, evaluates once and stores nothing.
 
     Reports a fault if a number at the start of a step is not bounded (mj_checkPos, mj_checkVel, mj_checkAcc).
-
-    Only this function calls `evaluate`, which is inlined. On the CPU each call copies the structs in its arguments (10
-    kB, about a tenth of the time of a small model's evaluation). This function is too large for the compiler to inline,
-    so a launch makes that copy once a world.
     """
     for slot in range(evaluation_count(m, num_steps)):
         stage = slot % stage_count(m)
@@ -237,38 +233,41 @@ def store_forces(
 def run(
     m: ModelArrays,
     s: Scratch,
-    world: int,
-    state: wp.array(dtype=real),
-    ctrl: wp.array(dtype=real),
-    qfrc_applied: wp.array(dtype=real),
+    first: int,
+    count: int,
+    state: wp.array2d(dtype=real),
+    ctrl: wp.array2d(dtype=real),
+    qfrc_applied: wp.array2d(dtype=real),
     num_steps: int,
     trajectory: EvaluationPoints,
-    result: wp.array(dtype=real),
-    qfrc_constraint: wp.array(dtype=real),
-    qfrc_actuator: wp.array(dtype=real),
-    cfrc_ext: wp.array(dtype=vec6),
-    report: wp.array(dtype=wp.int32),
+    result: wp.array2d(dtype=real),
+    qfrc_constraint: wp.array2d(dtype=real),
+    qfrc_actuator: wp.array2d(dtype=real),
+    cfrc_ext: wp.array2d(dtype=vec6),
+    report: wp.array2d(dtype=wp.int32),
 ):
-    """Body of both kernels. The result is the next state, or qacc if `num_steps` is 0.
+    """Body of both kernels, for `count` worlds. The result is the next state, or qacc if `num_steps` is 0.
 
-    With this code in the kernels, the compiler copies the structs a second time for each world.
+    On the CPU each call of a function that is not inlined copies the structs in its arguments (10 kB, a tenth of the
+    time of a small model's step). So the functions of an evaluation are inlined, and this function, which is not,
+    loops over the worlds.
     """
-    report[2] = 1
-    if not load_state(m, s, world, state, ctrl, qfrc_applied):
-        return
-    report[2] = 0
-    evaluations(m, s, trajectory, world, num_steps, report)
-    store_forces(m, s, world, qfrc_constraint, qfrc_actuator, cfrc_ext, report)
-    if num_steps == 0:
-        copy(m.nv, s.qacc[world], result)
-        if not all_finite(m.nv, result):
-            report[2] = 1
-        return
-    copy(m.nq, s.qpos[world], result)
-    for i in range(m.nv):
-        result[m.nq + i] = s.qvel[world, i]
-    if not all_bounded(m.nq + m.nv, result):
-        report[2] = 1
+    for world in range(first, first + count):
+        report[world, 2] = 1
+        if load_state(m, s, world, state[world], ctrl[world], qfrc_applied[world]):
+            report[world, 2] = 0
+            evaluations(m, s, trajectory, world, num_steps, report[world])
+            store_forces(m, s, world, qfrc_constraint[world], qfrc_actuator[world], cfrc_ext[world], report[world])
+            if num_steps == 0:
+                copy(m.nv, s.qacc[world], result[world])
+                if not all_finite(m.nv, result[world]):
+                    report[world, 2] = 1
+            else:
+                copy(m.nq, s.qpos[world], result[world])
+                for i in range(m.nv):
+                    result[world, m.nq + i] = s.qvel[world, i]
+                if not all_bounded(m.nq + m.nv, result[world]):
+                    report[world, 2] = 1
 
 
 @wp.kernel
@@ -276,6 +275,7 @@ def step_kernel(
     # model and working memory
     m: ModelArrays,
     s: Scratch,
+    worlds_per_thread: int,
     # in
     state_in: wp.array2d(dtype=real),
     ctrl_in: wp.array2d(dtype=real),
@@ -294,21 +294,21 @@ def step_kernel(
     The report holds the largest number of contacts and of solver iterations in any evaluation, and 1 if an input or a
     result is not finite, or larger than MAXVAL. If it is an input, the kernel writes nothing else.
     """
-    world = wp.tid()
     run(
         m,
         s,
-        world,
-        state_in[world],
-        ctrl_in[world],
-        qfrc_applied_in[world],
+        wp.tid() * worlds_per_thread,
+        worlds_per_thread,
+        state_in,
+        ctrl_in,
+        qfrc_applied_in,
         num_steps,
         trajectory_out,
-        state_out[world],
-        qfrc_constraint_out[world],
-        qfrc_actuator_out[world],
-        cfrc_ext_out[world],
-        report_out[world],
+        state_out,
+        qfrc_constraint_out,
+        qfrc_actuator_out,
+        cfrc_ext_out,
+        report_out,
     )
 
 
@@ -317,6 +317,7 @@ def evaluate_kernel(
     # model and working memory
     m: ModelArrays,
     s: Scratch,
+    worlds_per_thread: int,
     # in
     state_in: wp.array2d(dtype=real),
     ctrl_in: wp.array2d(dtype=real),
@@ -329,19 +330,19 @@ def evaluate_kernel(
     report_out: wp.array2d(dtype=wp.int32),
 ):
     """Evaluates each world's dynamics once. The report is as in `step_kernel`."""
-    world = wp.tid()
     run(
         m,
         s,
-        world,
-        state_in[world],
-        ctrl_in[world],
-        qfrc_applied_in[world],
+        wp.tid() * worlds_per_thread,
+        worlds_per_thread,
+        state_in,
+        ctrl_in,
+        qfrc_applied_in,
         0,
         EvaluationPoints(),
-        qacc_out[world],
-        qfrc_constraint_out[world],
-        qfrc_actuator_out[world],
-        cfrc_ext_out[world],
-        report_out[world],
+        qacc_out,
+        qfrc_constraint_out,
+        qfrc_actuator_out,
+        cfrc_ext_out,
+        report_out,
     )
