@@ -311,18 +311,17 @@ class Launch:
         # The CPU runs one thread, in which these kernels loop over the worlds.
         per_thread = count if self.device.type == "cpu" else 1
         given = {"m": self.arrays, "s": scratch, "worlds_per_thread": per_thread}
-        parameters = [parameter for parameter in kernel.adj.args if parameter.label not in given]
-        rest = {}
-        for parameter, value in zip(parameters, values, strict=True):
+        remaining = iter(values)
+        inputs = []
+        for parameter in kernel.adj.args:
+            value = given[parameter.label] if parameter.label in given else next(remaining)
             if isinstance(value, Tensor):
                 rows = value[worlds] if parameter.label.endswith(("_in", "_out")) else value
                 points = parameter.type is EvaluationPoints
-                rest[parameter.label] = self._points(rows) if points else as_warp(rows, parameter.type)
-            else:
-                rest[parameter.label] = value
-        inputs = [(given | rest)[parameter.label] for parameter in kernel.adj.args]
-        looping = "worlds_per_thread" in {parameter.label for parameter in kernel.adj.args}
-        threads = count // per_thread if looping else count
+                value = self._points(rows) if points else as_warp(rows, parameter.type)
+            inputs.append(value)
+        loops = any(parameter.label == "worlds_per_thread" for parameter in kernel.adj.args)
+        threads = count // per_thread if loops else count
         wp.launch(kernel, dim=threads, inputs=inputs, device=str(self.device), stream=stream)
 
     def _points(self, trajectory: Tensor) -> Any:  # noqa: ANN401  (a Warp struct instance)

@@ -16,10 +16,9 @@ from diffsim.physics.adjoint import (
     runge_kutta_step_adjoint,
 )
 from diffsim.physics.implicit import implicit_acceleration, implicit_adjoint
-from diffsim.physics.inertia import factor_solve
 from diffsim.physics.integrate import integrate_position_adjoint
 from diffsim.physics.model_arrays import ModelArrays
-from diffsim.physics.newton import factor_hessian
+from diffsim.physics.newton import factor_hessian, solve_hessian
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.step import EvaluationPoints, copy, stage_count
 from diffsim.physics.virtual_power import virtual_power_gradient
@@ -104,7 +103,7 @@ def evaluation_jacobian(
     for row in range(m.nv):
         load_row(m, s, world, jacobian[row])
         copy(m.nv, s.qacc_bar[world], s.virtual_velocity[world])
-        factor_solve(m.nv, s.hessian[world], s.virtual_velocity[world])
+        solve_hessian(m, s, world, s.virtual_velocity[world])
         copy(m.nv, s.virtual_velocity[world], s.constraint_velocity[world])
         virtual_power_gradient(m, s, world)
         store_row(m, s, world, jacobian[row])
