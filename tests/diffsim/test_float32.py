@@ -10,9 +10,38 @@ import numpy as np
 from .contact_reference import TASKS, load_task, task_states
 from .engine import simulator, tensors
 from .reference import Stepper
+from .stiff_models import STIFF, stiff_model
 
 FILES = ["float32_checks.py", "test_degenerate.py"]
 FILES += ["test_tasks.py::test_observation_after_reset", "test_tasks.py::test_transitions"]
+
+
+def test_float32_tensors(tmp_path):
+    reference = tmp_path / "reference.npz"
+    np.savez(reference, allow_pickle=False, **stiff_reference())
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    command.append(str(Path(__file__).with_name("float32_tensor_checks.py")))
+    environment = os.environ | {"DIFFSIM_X64": "0", "DIFFSIM_FLOAT32_REFERENCE": str(reference)}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout[-6000:]
+
+
+def stiff_reference() -> dict[str, np.ndarray]:
+    """States of each stiff model, rounded to float32, and from there C MuJoCo's next state and our Jacobian."""
+    arrays, rng = {}, np.random.default_rng(0)
+    for name in STIFF:
+        mj_model = stiff_model(name)
+        stepper, none = Stepper(mj_model), np.zeros(0)
+        state = np.concatenate([mj_model.qpos0, 0.2 * rng.standard_normal(mj_model.nv)])
+        states = np.array([state := stepper.step(state, none, 15) for _ in range(8)])
+        states = states.astype(np.float32).astype(np.float64)
+        ctrl = np.zeros((len(states), 0))
+        arrays |= {
+            f"{name}/state": states,
+            f"{name}/next": stepper.step_batch(states, ctrl),
+            f"{name}/jacobian": simulator(mj_model, len(states)).linearize(*tensors(states, ctrl))[0].numpy(),
+        }
+    return arrays
 
 
 def test_float32(tmp_path):
