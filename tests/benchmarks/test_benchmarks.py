@@ -52,13 +52,31 @@ def cells(line: str) -> list[str]:
     "module",
     [
         *("ensemble", "goals", "gradients", "laboratory", "model_free", "off_policy", "onset"),
-        *("pathwise", "pegasus", "physics", "pong", "relaxed", "simulated"),
+        *("pathwise", "pegasus", "physics", "pong", "relaxed", "robots", "simulated"),
     ],
 )
 def test_help(module, capsys):
     with pytest.raises(SystemExit, match="0"):
         importlib.import_module(f"benchmarks.{module}").main(["--help"])
     assert f"python -m benchmarks.{module}" in capsys.readouterr().out
+
+
+def test_robots(tmp_path):
+    model = (
+        '<mujoco><option integrator="{}"/><worldbody><body><joint name="joint" axis="0 1 0"/>'
+        '<geom size=".1" pos=".3 0 0"/></body></worldbody><actuator><motor joint="joint"/></actuator></mujoco>'
+    )
+    (tmp_path / "hinge.xml").write_text(model.format("Euler"))
+    (tmp_path / "refused.xml").write_text(model.format("implicit"))
+    sizes = ["--steps", 30, "--worlds", 2, "--speed-worlds", 2, "--seconds", 0.001]
+    run("robots", tmp_path, *sizes, "--tasks", "--output", tmp_path)
+    (row,) = records(tmp_path / "accuracy.csv")
+    assert row["model"] == "hinge" and not row["failed"]
+    assert 0 < float(row["worst"]) <= 1e-6 and float(row["cosine_worst"]) > 1 - 1e-9
+    assert float(row["float64_step"]) <= 1e-13 and float(row["float64_jacobian"]) <= 1e-7
+    (row,) = records(tmp_path / "speed.csv")
+    assert float(row["forward"]) > 0 and float(row["both"]) > 0
+    assert "accepts 1 of 2 models" in (tmp_path / "robots.md").read_text()
 
 
 def test_physics(tmp_path):
