@@ -26,9 +26,9 @@ def test_stiff_model(name):
         state, expected, jacobian = (arrays[f"{name}/{part}"] for part in ("state", "next", "jacobian"))
     mj_model = stiff_model(name)
     sim = simulator(mj_model, len(state))
-    inputs = tensors(state, np.zeros((len(state), 0)))
+    inputs = tensors(state, np.zeros((len(state), mj_model.nu)))
     error = np.abs(sim.step(*inputs).numpy() - expected).max(1)
     assert (error / (1 + np.abs(expected).max(1))).max() <= 1e-6
-    actual = sim.linearize(*inputs)[0].numpy()
+    actual = np.concatenate([x.numpy() for x in sim.linearize(*inputs)], axis=2)
     scale = np.linalg.norm(jacobian, axis=(1, 2))
     assert (np.linalg.norm(actual - jacobian, axis=(1, 2)) / scale).max() <= 1e-6

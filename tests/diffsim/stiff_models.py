@@ -1,6 +1,10 @@
-"""Models that are hard for float32: the mass matrix or the Hessian of most has a condition number of 1e5 to 6e8."""
+"""Models that are hard for float32: the mass matrix or the Hessian of many has a condition number of 1e5 to 6e8."""
+
+from pathlib import Path
 
 import mujoco
+
+import diffsim
 
 from .reference import converge
 
@@ -44,9 +48,17 @@ def quadruped() -> str:
 
 STIFF = {
     **{f"chain of {links}": chain(links) for links in (20, 50, 100)},
-    **{f"boxes, friction {friction}": boxes(friction) for friction in (1.0, 0.1, 0.01, 0.001)},
+    **{f"boxes, friction {friction}": boxes(friction) for friction in (1.0, 0.1, 0.01, 0.001, 0.0001)},
     "quadruped": quadruped(),
 }
+
+
+for path in sorted((Path(__file__).parent / "reports").glob("*.xml")):  # public reports of faults of simulators
+    try:
+        diffsim.Model.from_mjcf(path)
+    except diffsim.UnsupportedModelError:
+        continue
+    STIFF[path.stem] = path.read_text()
 
 
 def stiff_model(name: str) -> mujoco.MjModel:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from .contact_reference import TASKS, load_task, task_states
 from .engine import simulator, tensors
@@ -31,15 +32,17 @@ def stiff_reference() -> dict[str, np.ndarray]:
     arrays, rng = {}, np.random.default_rng(0)
     for name in STIFF:
         mj_model = stiff_model(name)
-        stepper, none = Stepper(mj_model), np.zeros(0)
+        stepper, zero = Stepper(mj_model), np.zeros(mj_model.nu)
+        rest = np.concatenate([mj_model.qpos0, np.zeros(mj_model.nv)])
         state = np.concatenate([mj_model.qpos0, 0.2 * rng.standard_normal(mj_model.nv)])
-        states = np.array([state := stepper.step(state, none, 15) for _ in range(8)])
+        states = np.array([rest, *(state := stepper.step(state, zero, 15) for _ in range(8))])
         states = states.astype(np.float32).astype(np.float64)
-        ctrl = np.zeros((len(states), 0))
+        ctrl = np.zeros((len(states), mj_model.nu))
+        sim = simulator(mj_model, len(states))
         arrays |= {
             f"{name}/state": states,
             f"{name}/next": stepper.step_batch(states, ctrl),
-            f"{name}/jacobian": simulator(mj_model, len(states)).linearize(*tensors(states, ctrl))[0].numpy(),
+            f"{name}/jacobian": torch.cat(sim.linearize(*tensors(states, ctrl)), dim=2).numpy(),
         }
     return arrays
 
