@@ -27,7 +27,6 @@ import diffsim  # noqa: E402
 from benchmarks.command import arguments_of, make_parser, page, parse, positive, table  # noqa: E402
 from benchmarks.pictures import draw_gradients  # noqa: E402
 from benchmarks.runs import write_rows  # noqa: E402
-from diffsim.tasks import TASKS  # noqa: E402
 from tests.diffsim import contact_reference as reference  # noqa: E402
 from tests.diffsim.reference import Stepper, block_error  # noqa: E402
 
@@ -176,7 +175,7 @@ def save(results: list[tuple[list[Error], float, list[Growth]]], options: argpar
 def main(arguments: list[str] | None = None) -> None:
     """Measures, prints, draws and saves."""
     parser = make_parser("gradients", __doc__)
-    tasks = list(TASKS)
+    tasks = list(reference.TASKS)  # those of Gymnasium
     parser.add_argument("--tasks", nargs="+", choices=tasks, default=tasks, metavar="ID", help="default: all")
     parser.add_argument("--states", type=positive(int), default=200, help="visited states, default 200")
     parser.add_argument("--rollouts", type=positive(int), default=32, help="for the growth, default 32")
