@@ -48,8 +48,7 @@ class Launch:
     """Kernel launches for N worlds of a model.
 
     Tensors are converted to the kernels' precision and back. On the CPU, `torch.get_num_threads()` threads share the
-    worlds. With the model's own parameters, the first launch of
-    a kernel is captured and later ones replay it.
+    worlds. With the model's own parameters, the first launch of a kernel is captured and later ones replay it.
 
     Args:
         model: the model.

@@ -12,7 +12,7 @@ from diffsim.engine.differentiable import Differentiable
 from diffsim.engine.launch import Launch, check_finite
 from diffsim.physics.derived import body_quantities_kernel
 from diffsim.physics.points import points_adjoint_kernel, points_kernel
-from diffsim.types import dtype, kernel_dtype
+from diffsim.types import kernel_dtype
 
 VECTOR = 3
 """Index of the parameters among the inputs of `StepCall` and `EvaluateCall`."""
@@ -120,7 +120,7 @@ class PointsCall(PhysicsCall):
     def __init__(self, launch: Launch, bodies: Sequence[int], offsets: Sequence[tuple[float, ...]]) -> None:
         super().__init__(launch)
         self.body = torch.tensor(bodies, dtype=torch.int32, device=launch.device)
-        self.offset = torch.tensor(offsets, dtype=dtype, device=launch.device)
+        self.offset = torch.tensor(offsets, dtype=kernel_dtype, device=launch.device)
 
     def results(self, qpos: Tensor) -> tuple[Tensor, ...]:  # noqa: D102
         check_finite("qpos", qpos)

@@ -26,11 +26,11 @@ _REORDER = """
 
 
 def _native(body: str, pointers: str) -> str:
-    """Code of a native function: its body for unit strides, and again for others.
+    """Code of a native function: its body for rows with unit stride, and again for any stride.
 
     Args:
-        body: code in which @C is the stride of a row's entries.
-        pointers: declarations of pointers and strides; one is `step`, the stride of a row's entries.
+        body: C++ code. `px[i@C]` is entry i of a row; `@VECTOR` before a loop lets the compiler use vectors of four.
+        pointers: declarations of the pointers and strides in it; one is `step`, the stride of a row's entries.
     """
     unit, other = (body.replace("@C", stride).replace("@VECTOR", _VECTOR) for stride in ("", " * step"))
     return f"{_REORDER} {pointers} if (step == 1) {{ {unit} }} else {{ {other} }}"
