@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from diffsim.compile.few_iterations import SolverIterationsWarning as SolverIterationsWarning
     from diffsim.compile.model import Model as Model
     from diffsim.compile.unsupported import UnsupportedModelError as UnsupportedModelError
+    from diffsim.engine.checks import ContactOverflowError as ContactOverflowError
     from diffsim.engine.finite_difference import FiniteDifferenceMDP as FiniteDifferenceMDP
-    from diffsim.engine.launch import ContactOverflowError as ContactOverflowError
     from diffsim.engine.sharded import shard as shard
     from diffsim.engine.simulator import DynamicsPoint as DynamicsPoint
     from diffsim.engine.simulator import Simulator as Simulator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from diffsim.wrappers import NoisyReward as NoisyReward
 
 _MODULES = {
-    "ContactOverflowError": "diffsim.engine.launch",
+    "ContactOverflowError": "diffsim.engine.checks",
     "DynamicsPoint": "diffsim.engine.simulator",
     "FiniteDifferenceMDP": "diffsim.engine.finite_difference",
     "MDP": "diffsim.mdp",

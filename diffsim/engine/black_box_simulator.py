@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from diffsim.engine.black_box import Point, Pool
+from diffsim.engine.checks import check_finite
 from diffsim.engine.differentiable import Differentiable
-from diffsim.engine.launch import check_finite
 from diffsim.engine.simulator import DynamicsPoint
 
 FREE, BALL = int(mujoco.mjtJoint.mjJNT_FREE), int(mujoco.mjtJoint.mjJNT_BALL)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from copy import copy
+from functools import partial
 from typing import Any, NamedTuple
 
-import mujoco
 import torch
 import warp as wp
 from torch import Tensor
 
 from diffsim.compile.model import Model
 from diffsim.engine.captured_launch import CapturedLaunch, torch_stream
+from diffsim.engine.checks import ContactOverflowError as ContactOverflowError  # its place in earlier versions
+from diffsim.engine.checks import ReportChecks
 from diffsim.physics.adjoint import from_tangent_kernel, step_adjoint_kernel, to_tangent_kernel
 from diffsim.physics.linearize import jacobian_shape, linearize_kernel
 from diffsim.physics.scratch import make_scratch
@@ -24,15 +25,6 @@ WORLDS_PER_THREAD = 8  # minimum; with fewer worlds, starting a thread costs mor
 # Outputs that stay in the kernels' precision. The adjoint computes constraint forces from stored accelerations; rounded
 # to float32 these would lose the forces of stiff contacts.
 EXACT = ("trajectory_out", "qacc_out", "parameter_bar_out")
-
-
-class ContactOverflowError(RuntimeError):
-    """There were more contacts than `max_contacts`."""
-
-    def __init__(self, needed: int, limit: int) -> None:
-        super().__init__(
-            f"a world had {needed} contacts, but max_contacts is {limit}: pass max_contacts={needed} or more to Model"
-        )
 
 
 class Forces(NamedTuple):
@@ -80,6 +72,7 @@ class Launch:
         self.gradient = gradient
         self.scratches = scratches or [make_scratch(model.sizes, num_worlds, str(device))]
         self.captured: dict[tuple[Any, ...], CapturedLaunch] | None = {} if vector is None else None
+        self.checks = ReportChecks(model, self.stages, device)
         self.exact = False
 
     def with_parameters(self, vector: Tensor | None, gradient: bool = False) -> Launch:
@@ -137,17 +130,18 @@ class Launch:
             "state_out": (self.model.nq + nv,),
             **self._forces,
         }
-        inputs = [state, ctrl, qfrc_applied]
+        inputs = [value.detach() for value in (state, ctrl, qfrc_applied)]
         trajectory, next_state, *forces, report = self.run(step_kernel, [*inputs, num_steps], outputs)
-        self._check(report, inputs, trajectory)
+        repeat = partial(self.step, *inputs, num_steps)
+        self.checks.check(report, inputs, trajectory, [next_state, *forces], repeat)
         return next_state, trajectory, Forces(*forces, solver_iterations=report[:, 1])
 
     def evaluate(self, state: Tensor, ctrl: Tensor, qfrc_applied: Tensor) -> tuple[Tensor, Forces]:
         """Accelerations in `kernel_dtype`, and forces."""
         outputs = {"qacc_out": (self.model.nv,), **self._forces}
-        inputs = [state, ctrl, qfrc_applied]
+        inputs = [value.detach() for value in (state, ctrl, qfrc_applied)]
         qacc, *forces, report = self.run(evaluate_kernel, inputs, outputs)
-        self._check(report, inputs, None)
+        self.checks.check(report, inputs, None, [qacc, *forces], partial(self.evaluate, *inputs))
         return qacc, Forces(*forces, solver_iterations=report[:, 1])
 
     def step_adjoint(
@@ -218,54 +212,6 @@ class Launch:
             "qfrc_applied_bar_out": (self.model.nv,),
             "parameter_bar_out": (self.model.parameters.size if self.gradient else 1,),
         }
-
-    def _check(self, report: Tensor, inputs: Sequence[Tensor], trajectory: Tensor | None) -> None:
-        """Raises the error that a forward kernel reports, if any."""
-        contacts, _, fault = report.amax(0).tolist()
-        if fault:
-            for name, value in zip(("state", "ctrl", "qfrc_applied"), inputs, strict=True):
-                check_finite(name, value)
-            self._check_bounds(*inputs[:2])
-        if contacts > self.model.max_contacts:
-            raise ContactOverflowError(contacts, self.model.max_contacts)
-        if fault:
-            self._raise_diverged(int(torch.nonzero(report[:, 2])[0]), trajectory)
-
-    def _check_bounds(self, state: Tensor, ctrl: Tensor) -> None:
-        """Raises ValueError if the state, or a control without range, is larger than C MuJoCo accepts."""
-        mj_model = self.model.mj_model
-        clamped = mj_model.actuator_ctrllimited * (
-            not mj_model.opt.disableflags & mujoco.mjtDisableBit.mjDSBL_CLAMPCTRL
-        )
-        unclamped = torch.as_tensor(clamped == 0, device=ctrl.device)
-        for name, value, does in (
-            ("state", state, "resets the simulation"),
-            ("ctrl", ctrl.where(unclamped, 0.0), "sets all controls to zero"),
-        ):
-            faults = torch.nonzero(value.abs() > mujoco.mjMAXVAL)
-            if len(faults):
-                world, index = faults[0].tolist()
-                raise ValueError(
-                    f"{name} must be at most {mujoco.mjMAXVAL:g} in size, beyond which MuJoCo {does}, "
-                    f"got {value[world, index].item():g} at world {world}, index {index}"
-                )
-
-    def _raise_diverged(self, world: int, trajectory: Tensor | None) -> None:
-        """Raises the error of a world, which names the first array that MuJoCo would not accept."""
-        if trajectory is None:
-            raise FloatingPointError(f"physics diverged: qacc is not finite in world {world}")
-        sizes = [self.model.nq, self.model.nv, self.model.nv]
-        for slot, point in enumerate(trajectory[world]):
-            limit = mujoco.mjMAXVAL if slot % self.stages == 0 else math.inf  # MuJoCo checks the first stage
-            for name, value in zip(("qpos", "qvel", "qacc"), point.split(sizes), strict=True):
-                if not (value.isfinite() & (value.abs() <= limit)).all():
-                    raise FloatingPointError(
-                        f"physics diverged: {name} {_fault(value)} in world {world} at time step {slot // self.stages}"
-                    )
-        raise FloatingPointError(
-            f"physics diverged: the next state is not finite, or larger than {mujoco.mjMAXVAL:g}, in world {world} at "
-            f"time step {len(trajectory[world]) // self.stages - 1}"
-        )
 
     def _threads(self) -> int:
         """Number of threads that share the worlds."""
@@ -343,22 +289,6 @@ class Launch:
             else:
                 outputs.append(torch.empty((self.num_worlds, *shape), **options))
         return outputs
-
-
-def _fault(value: Tensor) -> str:
-    """What is wrong with an array."""
-    if not value.isfinite().all():
-        return "is not finite"
-    largest = value[value.abs().argmax()].item()
-    return f"has {largest:g}, beyond {mujoco.mjMAXVAL:g}, where MuJoCo resets the simulation,"
-
-
-def check_finite(name: str, value: Tensor) -> None:
-    """Raises ValueError if an entry of `value` [N, size] is not finite."""
-    faults = torch.nonzero(~torch.isfinite(value.detach()))
-    if len(faults):
-        world, index = faults[0].tolist()
-        raise ValueError(f"{name} must be finite, got {value[world, index].item()} at world {world}, index {index}")
 
 
 def in_kernel_precision(value: Any, copy: bool = False) -> Any:  # noqa: ANN401

@@ -8,8 +8,9 @@ from copy import copy
 import torch
 from torch import Tensor
 
+from diffsim.engine.checks import check_finite
 from diffsim.engine.differentiable import Differentiable
-from diffsim.engine.launch import Launch, check_finite
+from diffsim.engine.launch import Launch
 from diffsim.physics.derived import body_quantities_kernel
 from diffsim.physics.points import points_adjoint_kernel, points_kernel
 from diffsim.types import kernel_dtype
@@ -123,7 +124,7 @@ class PointsCall(PhysicsCall):
         self.offset = torch.tensor(offsets, dtype=kernel_dtype, device=launch.device)
 
     def results(self, qpos: Tensor) -> tuple[Tensor, ...]:  # noqa: D102
-        check_finite("qpos", qpos)
+        check_finite("qpos", qpos, deferrable=True)
         outputs = {"position_out": (len(self.body), 3)}
         return tuple(self.launch.run(points_kernel, [qpos, self.body, self.offset], outputs))
 
@@ -141,8 +142,8 @@ class BodyQuantitiesCall(PhysicsCall):
     fixed = ()
 
     def results(self, qpos: Tensor, qvel: Tensor) -> tuple[Tensor, ...]:  # noqa: D102
-        check_finite("qpos", qpos)
-        check_finite("qvel", qvel)
+        check_finite("qpos", qpos, deferrable=True)
+        check_finite("qvel", qvel, deferrable=True)
         nbody = self.launch.model.mj_model.nbody
         outputs = {"cinert_out": (nbody, 10), "cvel_out": (nbody, 6)}
         return tuple(self.launch.run(body_quantities_kernel, [qpos, qvel], outputs))

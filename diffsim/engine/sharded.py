@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
+from diffsim.engine.checks import error_suffix
 from diffsim.engine.simulator import DynamicsPoint, Simulator
 from diffsim.tasks.task import Task
 
@@ -102,10 +103,8 @@ class ShardedSimulator:
             if argument is not None and len(argument) != self.num_worlds:
                 raise ValueError(f"arguments must have {self.num_worlds} rows, got {len(argument)}")
         count, rank = self.simulator.num_worlds, distributed.get_rank()
-        try:
+        with error_suffix(f", counted from world {rank * count}"):
             own = call(*(None if whole is None else _OwnWorlds.apply(whole, rank, count) for whole in arguments))
-        except (ValueError, FloatingPointError) as error:
-            raise type(error)(f"{error}, counted from world {rank * count}") from error
         packed = torch.cat([part.flatten(1) for part in own], dim=1)
         parts = _AllWorlds.apply(packed, rank).split([part[0].numel() for part in own], dim=1)
         return [part.view(self.num_worlds, *like.shape[1:]) for part, like in zip(parts, own, strict=True)]

@@ -6,7 +6,8 @@ Both return a `Trajectory`. In both, a copy whose episode ends is reset, and `ne
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from torch import Tensor
 
 from diffsim.checks import check_value
+from diffsim.engine.checks import DeferredChecks, NonFiniteArgumentError, deferred_checks
 from diffsim.mdp import MDP, Scenarios
 from diffsim.policies import Policy, is_image
 from diffsim.trainers.errors import NonFiniteError
@@ -98,30 +100,53 @@ def rollout(
     num_resets = torch.zeros_like(copies)
     state, obs = scenarios.initial, mdp.observation(scenarios.initial)
     steps = []
-    for time in range(scenarios.horizon):
-        noise, action_noise = scenarios.process_noise[time], scenarios.action_noise[time]
-        action = policy(obs, action_noise if action_noise.shape[-1] else None)
-        try:
-            reached = mdp.transition(state, action, noise if mdp.noise_size else None)
-        except (ValueError, FloatingPointError) as error:
-            finite = state.isfinite().all() and action.isfinite().all()
-            if isinstance(error, ValueError) and finite:
-                raise
-            raise NonFiniteError(f"at time step {time} of the window, {error}") from error
-        reward, next_obs = mdp.reward(state, action, reached), mdp.observation(reached)
-        with torch.no_grad():
-            terminated, truncated = mdp.terminal(reached), age + 1 >= max_age
-            ended = terminated | truncated
-        steps.append((obs, action, reward, next_obs, terminated, truncated))
+    with window_checks() as checks:
+        for time in range(scenarios.horizon):
+            checks.place = time
+            noise, action_noise = scenarios.process_noise[time], scenarios.action_noise[time]
+            action = policy(obs, action_noise if action_noise.shape[-1] else None)
+            reached = _transition(mdp, state, action, noise, time)
+            reward, next_obs = mdp.reward(state, action, reached), mdp.observation(reached)
+            with torch.no_grad():
+                terminated, truncated = mdp.terminal(reached), age + 1 >= max_age
+                ended = terminated | truncated
+            steps.append((obs, action, reward, next_obs, terminated, truncated))
 
-        state, obs = reached, next_obs
-        age = torch.where(ended, 0, age + 1)
-        if ended.any():
-            fresh = scenarios.resets[num_resets % scenarios.resets.shape[0], copies]
-            num_resets = num_resets + ended
-            state = torch.where(ended[:, None], fresh, reached)
-            obs = torch.where(ended[:, None], mdp.observation(fresh), next_obs)
+            state, obs = reached, next_obs
+            age = torch.where(ended, 0, age + 1)
+            if ended.is_cuda or ended.any():  # to ask a GPU costs more than to reset nothing
+                fresh = scenarios.resets[num_resets % scenarios.resets.shape[0], copies]
+                num_resets = num_resets + ended
+                state = torch.where(ended[:, None], fresh, reached)
+                obs = torch.where(ended[:, None], mdp.observation(fresh), next_obs)
     return Trajectory(*map(torch.stack, zip(*steps, strict=True))), Worlds(state.detach(), age)
+
+
+@contextmanager
+def window_checks() -> Iterator[DeferredChecks]:
+    """Reads the simulator's checks once, at the end of a block. `place` counts the time steps of a window.
+
+    Raises: the error of the first check that failed; NonFiniteError with the time step, if a number is not finite.
+    """
+    checks = None
+    try:
+        with deferred_checks() as checks:
+            yield checks
+    except (FloatingPointError, NonFiniteArgumentError) as error:
+        if isinstance(error, NonFiniteError) or checks is None or checks.failed_at is None:
+            raise
+        raise NonFiniteError(f"at time step {checks.failed_at} of the window, {error}") from error
+
+
+def _transition(mdp: MDP, state: Tensor, action: Tensor, noise: Tensor | None, time: int) -> Tensor:
+    """The MDP's transition. Raises NonFiniteError with the time step for errors that numbers beyond range cause."""
+    try:
+        return mdp.transition(state, action, noise if mdp.noise_size else None)
+    except (ValueError, FloatingPointError) as error:
+        finite = state.isfinite().all() and action.isfinite().all()
+        if isinstance(error, ValueError) and finite:
+            raise
+        raise NonFiniteError(f"at time step {time} of the window, {error}") from error
 
 
 @torch.no_grad()

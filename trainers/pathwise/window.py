@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from diffsim.mdp import MDP, Scenarios
 from diffsim.trainers.errors import NonFiniteError
 from diffsim.trainers.experience.mdp_wrappers import RecordedMDP
-from diffsim.trainers.experience.rollout import Actor, Trajectory, Worlds, rollout
+from diffsim.trainers.experience.rollout import Actor, Trajectory, Worlds, rollout, window_checks
 
 
 class DifferentiatedWindow(NamedTuple):
@@ -60,13 +60,17 @@ def differentiate_window(
     Returns: the window.
     Raises: NonFiniteError that names world and time step, if the gradient of an action is not finite.
     """
-    recorded = RecordedMDP(mdp)
-    probe, trajectory, worlds = probed_rollout(recorded, policy, scenarios, age, max_age)
-    gradient, *state_gradient = torch.autograd.grad(
-        objective(trajectory), [probe, *recorded.reached], materialize_grads=True
-    )
-    if not gradient.isfinite().all():
+
+    def explain() -> None:
         raise NonFiniteError(explain_nonfinite(mdp, policy, scenarios, objective, age=age, max_age=max_age))
+
+    recorded = RecordedMDP(mdp)
+    with window_checks() as checks:
+        probe, trajectory, worlds = probed_rollout(recorded, policy, scenarios, age, max_age)
+        gradient, *state_gradient = torch.autograd.grad(
+            objective(trajectory), [probe, *recorded.reached], materialize_grads=True
+        )
+        checks.add(~gradient.isfinite().all(), explain)
     trajectory = Trajectory(*(part.detach() for part in trajectory))
     left, reached = torch.stack(recorded.left).detach(), torch.stack(recorded.reached).detach()
     return DifferentiatedWindow(trajectory, worlds, gradient, left, reached, torch.stack(state_gradient))

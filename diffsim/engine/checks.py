@@ -1,0 +1,245 @@
+"""Checks of the simulator's arguments and results: after each call, or once for all calls of a block.
+
+A check reads a number from the device, and so waits for all work that the device was given. `deferred_checks` keeps
+the reports of a block of calls on the device, and reads them once, at its end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NamedTuple
+
+import mujoco
+import torch
+from torch import Tensor
+
+from diffsim.compile.model import Model
+
+
+class ContactOverflowError(RuntimeError):
+    """There were more contacts than `max_contacts`."""
+
+    def __init__(self, needed: int, limit: int) -> None:
+        super().__init__(
+            f"a world had {needed} contacts, but max_contacts is {limit}: pass max_contacts={needed} or more to Model"
+        )
+
+
+class NonFiniteArgumentError(ValueError):
+    """An argument of the simulator is not finite."""
+
+
+class _Pending(NamedTuple):
+    """A check whose result is still on the device."""
+
+    failed: Tensor  # bool []
+    explain: Callable[[], object]
+    place: object
+    suffix: str
+
+
+class DeferredChecks:
+    """Checks of a block of calls.
+
+    Attributes:
+        place: what the user of the block counts, such as the time step of a window.
+        failed_at: its value at the check that failed; None as long as none has.
+    """
+
+    def __init__(self) -> None:
+        self.place: object = None
+        self.failed_at: object = None
+        self._pending: list[_Pending] = []
+
+    def add(self, failed: Tensor, explain: Callable[[], object]) -> None:
+        """Adds a check that failed if `failed`, a bool on any device, is true; `explain` then raises its error."""
+        self._pending.append(_Pending(failed, explain, self.place, _SUFFIX.get()))
+
+    def finish(self) -> None:
+        """Reads the checks, with one wait per device. The first that failed raises its error."""
+        pending, self._pending = self._pending, []
+        devices = {check.failed.device for check in pending}
+        if not any(torch.stack([c.failed for c in pending if c.failed.device == d]).any().item() for d in devices):
+            return
+        first = next(check for check in pending if check.failed.item())
+        self.failed_at = first.place
+        with _set(_ACTIVE, None), error_suffix(first.suffix):
+            first.explain()
+        raise AssertionError("a check failed, but its repetition did not")
+
+    @contextmanager
+    def resumed(self) -> Iterator[None]:
+        """Adds the checks of a block in any thread to these. They are not read at its end."""
+        with _set(_ACTIVE, self):
+            yield
+
+
+_ACTIVE: ContextVar[DeferredChecks | None] = ContextVar("diffsim_deferred_checks", default=None)
+_SUFFIX: ContextVar[str] = ContextVar("diffsim_error_suffix", default="")
+
+
+@contextmanager
+def _set(variable: ContextVar, value: object) -> Iterator[None]:
+    """Gives a context variable a value in a block."""
+    token = variable.set(value)
+    try:
+        yield
+    finally:
+        variable.reset(token)
+
+
+@contextmanager
+def deferred_checks() -> Iterator[DeferredChecks]:
+    """Defers the checks of all calls of a simulator in this block, and of blocks within it, to the block's end.
+
+        with deferred_checks() as checks:
+            for checks.place in range(horizon):
+                state = simulator.step(state, ctrl)
+
+    If a world has a fault, the results of its call are NaN. The end of the block raises the error of the first such
+    call, as the call would have done outside of a block; an exception that leaves the block comes from later calls,
+    and this error replaces it. To find the words, the call is repeated: its arguments must not be changed in place.
+    """
+    outer = _ACTIVE.get()
+    if outer is not None:
+        yield outer
+        return
+    checks = DeferredChecks()
+    with _set(_ACTIVE, checks):
+        try:
+            yield checks
+        except Exception:
+            checks.finish()
+            raise
+    checks.finish()
+
+
+@contextmanager
+def error_suffix(suffix: str) -> Iterator[None]:
+    """Adds words to the messages of all checks of a block, also of those that are read after it."""
+    with _set(_SUFFIX, suffix):
+        yield
+
+
+def check_finite(name: str, value: Tensor, deferrable: bool = False) -> None:
+    """Raises NonFiniteArgumentError if an entry of `value` [N, size] is not finite.
+
+    Args:
+        name: of the argument.
+        value: of the argument.
+        deferrable: whether `deferred_checks` may defer it, because the call accepts such numbers.
+    """
+    value = value.detach()
+    deferred = _ACTIVE.get()
+    if deferrable and deferred is not None:
+        deferred.add(~value.isfinite().all(), lambda: check_finite(name, value))
+        return
+    faults = torch.nonzero(~torch.isfinite(value))
+    if len(faults):
+        world, index = faults[0].tolist()
+        number = value[world, index].item()
+        raise NonFiniteArgumentError(
+            f"{name} must be finite, got {number} at world {world}, index {index}{_SUFFIX.get()}"
+        )
+
+
+class ReportChecks:
+    """Checks of what the forward kernels report: contacts, solver iterations and whether there was a fault, [N, 3].
+
+    Args:
+        model: the kernels' model.
+        stages: evaluations per time step.
+        device: of the reports.
+    """
+
+    def __init__(self, model: Model, stages: int, device: torch.device) -> None:
+        self.model, self.stages = model, stages
+        iterations = torch.iinfo(torch.int32).max
+        self.limits = torch.tensor([model.max_contacts, iterations, 0], dtype=torch.int32, device=device)
+
+    def check(
+        self,
+        report: Tensor,
+        inputs: Sequence[Tensor],
+        trajectory: Tensor | None,
+        results: Sequence[Tensor],
+        repeat: Callable[[], object],
+    ) -> None:
+        """Raises the error that a forward kernel reports, if any; or defers it, and sets results of faults to NaN.
+
+        Args:
+            report: [N, 3].
+            inputs: state, ctrl and qfrc_applied.
+            trajectory: evaluation points; None for an evaluation without a step.
+            results: other results of the kernel, one row per world.
+            repeat: makes the same call again, and so raises the error.
+        """
+        deferred = _ACTIVE.get()
+        if deferred is None:
+            self._raise(report, inputs, trajectory)
+            return
+        failed = (report > self.limits).any(1)
+        for result in results if trajectory is None else (trajectory, *results):
+            result.masked_fill_(failed.view(-1, *[1] * (result.dim() - 1)), math.nan)
+        deferred.add(failed.any(), repeat)
+
+    def _raise(self, report: Tensor, inputs: Sequence[Tensor], trajectory: Tensor | None) -> None:
+        """Raises the error that a forward kernel reports, if any."""
+        contacts, _, fault = report.amax(0).tolist()
+        if fault:
+            for name, value in zip(("state", "ctrl", "qfrc_applied"), inputs, strict=True):
+                check_finite(name, value)
+            self._check_bounds(*inputs[:2])
+        if contacts > self.model.max_contacts:
+            raise ContactOverflowError(contacts, self.model.max_contacts)
+        if fault:
+            self._raise_diverged(int(torch.nonzero(report[:, 2])[0]), trajectory)
+
+    def _check_bounds(self, state: Tensor, ctrl: Tensor) -> None:
+        """Raises ValueError if the state, or a control without range, is larger than C MuJoCo accepts."""
+        mj_model = self.model.mj_model
+        clamped = mj_model.actuator_ctrllimited * (
+            not mj_model.opt.disableflags & mujoco.mjtDisableBit.mjDSBL_CLAMPCTRL
+        )
+        unclamped = torch.as_tensor(clamped == 0, device=ctrl.device)
+        for name, value, does in (
+            ("state", state, "resets the simulation"),
+            ("ctrl", ctrl.where(unclamped, 0.0), "sets all controls to zero"),
+        ):
+            faults = torch.nonzero(value.abs() > mujoco.mjMAXVAL)
+            if len(faults):
+                world, index = faults[0].tolist()
+                raise ValueError(
+                    f"{name} must be at most {mujoco.mjMAXVAL:g} in size, beyond which MuJoCo {does}, "
+                    f"got {value[world, index].item():g} at world {world}, index {index}{_SUFFIX.get()}"
+                )
+
+    def _raise_diverged(self, world: int, trajectory: Tensor | None) -> None:
+        """Raises the error of a world, which names the first array that MuJoCo would not accept."""
+        suffix = _SUFFIX.get()
+        if trajectory is None:
+            raise FloatingPointError(f"physics diverged: qacc is not finite in world {world}{suffix}")
+        sizes = [self.model.nq, self.model.nv, self.model.nv]
+        for slot, point in enumerate(trajectory[world]):
+            limit = mujoco.mjMAXVAL if slot % self.stages == 0 else math.inf  # MuJoCo checks the first stage
+            for name, value in zip(("qpos", "qvel", "qacc"), point.split(sizes), strict=True):
+                if not (value.isfinite() & (value.abs() <= limit)).all():
+                    raise FloatingPointError(
+                        f"physics diverged: {name} {_fault(value)} in world {world} at time step "
+                        f"{slot // self.stages}{suffix}"
+                    )
+        raise FloatingPointError(
+            f"physics diverged: the next state is not finite, or larger than {mujoco.mjMAXVAL:g}, in world {world} at "
+            f"time step {len(trajectory[world]) // self.stages - 1}{suffix}"
+        )
+
+
+def _fault(value: Tensor) -> str:
+    """What is wrong with an array."""
+    if not value.isfinite().all():
+        return "is not finite"
+    largest = value[value.abs().argmax()].item()
+    return f"has {largest:g}, beyond {mujoco.mjMAXVAL:g}, where MuJoCo resets the simulation,"
