@@ -29,9 +29,14 @@ OFFICIAL_ENVS = {
 }
 """Environments on C MuJoCo of the tasks that are not Gymnasium's."""
 
+TETRIS = "Tetris-v0"
+"""The only environment that is no MDP of tensors."""
+TETRIS_STEPS = 10_000
+"""Its time limit in placements; max_episode_steps=-1 removes it."""
+
 
 def register() -> None:
-    """Registers every task as `diffsim/<id>`, and the tasks that are not Gymnasium's also as `<id>`."""
+    """Registers every task as `diffsim/<id>`, those that are not Gymnasium's also as `<id>`, and Tetris as both."""
     for id, steps in EPISODE_STEPS.items():
         if f"diffsim/{id}" not in gymnasium.registry:
             gymnasium.register(
@@ -43,3 +48,11 @@ def register() -> None:
             )
         if id in OFFICIAL_ENVS and id not in gymnasium.registry:
             gymnasium.register(id, entry_point=OFFICIAL_ENVS[id], max_episode_steps=steps)
+    for id in (TETRIS, f"diffsim/{TETRIS}"):
+        if id not in gymnasium.registry:
+            gymnasium.register(
+                id,
+                entry_point="diffsim.tetris:TetrisEnv",
+                vector_entry_point="diffsim.tetris:TetrisVectorEnv",
+                max_episode_steps=TETRIS_STEPS,
+            )

@@ -7,6 +7,7 @@ from diffsim.policies.discrete_q import DiscreteQMLP
 from diffsim.policies.distributions import Categoricals, DiagonalGaussian, Distribution, FullGaussian
 from diffsim.policies.encoder import ImageEncoder, is_image
 from diffsim.policies.gaussian import FullGaussianMLP, GaussianMLP
+from diffsim.policies.linear_choice import LinearChoice
 from diffsim.policies.mlp_policy import MLPPolicy
 from diffsim.policies.network import mlp
 from diffsim.policies.normalizer import ObservationNormalizer
@@ -28,6 +29,7 @@ __all__ = [
     "FullGaussianMLP",
     "GaussianMLP",
     "ImageEncoder",
+    "LinearChoice",
     "MLPPolicy",
     "ObservationNormalizer",
     "Policy",

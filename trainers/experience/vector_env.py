@@ -14,7 +14,9 @@ from gymnasium.vector import AutoresetMode, VectorWrapper
 from gymnasium.vector.utils import batch_space
 
 import diffsim.gym
+from diffsim.registration import TETRIS, TETRIS_STEPS
 from diffsim.tasks import official_env
+from diffsim.tetris import TetrisVectorEnv
 from diffsim.trainers.errors import CheckpointError, OptionError
 from diffsim.trainers.experience.goals import flat, flat_space, register_extras
 from diffsim.trainers.experience.sync_vector_env import FastSyncVectorEnv
@@ -151,14 +153,14 @@ class ReplayedEnv(ResumableEnv):
 
 
 class SimulatedEnv(ResumableEnv):
-    """The vector environment of our simulator, which saves and restores its own state.
+    """The vector environment of our simulator, or of Tetris, which saves and restores its own state.
 
     Args:
-        env: `gymnasium.make_vec("diffsim/<id>")`.
+        env: `gymnasium.make_vec("diffsim/<id>")`, unwrapped.
         seed: of initial states and process noise, at least 0.
     """
 
-    def __init__(self, env: diffsim.gym.VectorEnv, seed: int) -> None:
+    def __init__(self, env: diffsim.gym.VectorEnv | TetrisVectorEnv, seed: int) -> None:
         super().__init__(env)
         self.simulated = env
         self.reset(seed=seed)
@@ -179,7 +181,9 @@ def resumable(env: gymnasium.vector.VectorEnv, seed: int) -> ResumableEnv:
     """
     if isinstance(env, ResumableEnv):
         return env
-    return SimulatedEnv(env, seed) if isinstance(env, diffsim.gym.VectorEnv) else ReplayedEnv(env, seed)
+    return (
+        SimulatedEnv(env, seed) if isinstance(env, diffsim.gym.VectorEnv | TetrisVectorEnv) else ReplayedEnv(env, seed)
+    )
 
 
 def make_env(
@@ -196,7 +200,7 @@ def make_env(
 
     Args:
         task: any Gymnasium id, or a task of your own on C MuJoCo (`official_env`), whose copies are stepped one after
-            the other on the CPU; or diffsim/<id>, simulated in parallel by our simulator.
+            the other on the CPU; or diffsim/<id>, simulated in parallel by our simulator, and diffsim/Tetris-v0.
         num_envs: N, at least 1.
         seed: of all randomness, at least 0.
         device: of the simulation of diffsim/<id>.
@@ -207,7 +211,7 @@ def make_env(
     Raises: OptionError if there is no such task, or it takes no noise.
     """
     noises = {"process_noise": process_noise, "reward_noise": reward_noise}
-    if task.startswith(SIMULATED):
+    if task.startswith(SIMULATED) and task != f"{SIMULATED}{TETRIS}":
         return SimulatedEnv(
             diffsim.gym.make_vector_env(task.removeprefix(SIMULATED), num_envs, device=device, **noises, **kwargs), seed
         )
@@ -216,6 +220,10 @@ def make_env(
             raise OptionError(
                 f"{name} must be 0 for an environment of Gymnasium, got {value}; {SIMULATED}<id> takes it"
             )
+    if task.startswith(SIMULATED):
+        return SimulatedEnv(
+            TetrisVectorEnv(num_envs, device=device, **{"max_episode_steps": TETRIS_STEPS, **kwargs}), seed
+        )
     register_extras(task)
     make = partial(official_env, task, disable_env_checker=True, **kwargs)
     try:

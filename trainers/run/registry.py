@@ -36,6 +36,7 @@ POLICIES: dict[str, str] = dict.fromkeys(
     (
         *("DeterministicMLP", "GaussianMLP", "FullGaussianMLP"),
         *("CategoricalMLP", "RelaxedCategoricalMLP", "BernoulliMLP", "DiscreteQMLP"),
+        "LinearChoice",
     ),
     "diffsim.policies",
 )
