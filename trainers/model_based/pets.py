@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
 
 import diffsim
+from diffsim.trainers.metrics import Metric
 from diffsim.trainers.model_based.model_learning import CollectAndFit, accepted
 from diffsim.trainers.model_based.planner import CEMPlanner
-from diffsim.trainers.options import option
+from diffsim.trainers.options import given, option
 
 
 class PETS(CollectAndFit):
@@ -27,10 +27,12 @@ class PETS(CollectAndFit):
 
     planner_kwargs: Mapping[str, Any] | None = option("options of the planner, see `CEMPlanner`.", default=None)
 
+    model_device: str | torch.device = given("device of the model and the planner.", default="cpu", kw_only=True)
+
     @property
     def device(self) -> torch.device:
-        """The CPU."""
-        return torch.device("cpu")
+        """The model's device."""
+        return torch.device(self.model_device)
 
     def setup(self) -> None:
         """Builds the model and the planner."""
@@ -45,7 +47,7 @@ class PETS(CollectAndFit):
         assert isinstance(self.policy, CEMPlanner)
         return self.policy
 
-    def iterate(self) -> dict[str, Tensor | float]:
+    def iterate(self) -> dict[str, Metric]:
         """Collects and fits once."""
         return self.collect_and_fit()
 
@@ -60,4 +62,5 @@ class PETS(CollectAndFit):
     def load_training_state(self, saved: Mapping[str, Any]) -> None:
         """Restores what `training_state` returned."""
         super().load_training_state(saved)
-        self.planner.last_plan = saved["plan"]
+        plan = saved["plan"]
+        self.planner.last_plan = None if plan is None else plan.to(self.device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,7 @@ def untrained_policy(folder: RunFolder) -> Policy:
         raise OptionError(f"policy must be given for a run made from Python, got none for {str(folder.path)!r}")
     options = RunOptions(**pick(values, RunOptions))
     if not takes_policy(choose("algorithm", options.algorithm, ALGORITHMS)):
-        return build(options, values).policy
+        return build(replace(options, device="cpu"), values).policy
     env = make_official(official_evaluation(options, 1).task, **options.task_kwargs)
     policy = build_policy(env.observation_space, env.action_space, options, values)
     env.close()

@@ -82,7 +82,8 @@ def build(options: RunOptions, values: dict[str, Any]) -> Algorithm:
         return cls(mdp, policy, **arguments)
     env = build_env(options)
     if not takes_policy(cls):
-        return cls(env, **arguments)
+        own = {"model_device": options.device} if "model_device" in cls.options else {}
+        return cls(env, **own, **arguments)
     spaces = env.single_observation_space, env.single_action_space
     policy = build_policy(*spaces, options, values).to(options.device, diffsim.dtype)
     return cls(env, policy, **hindsight_replay(env, cls, options, values), **arguments)
