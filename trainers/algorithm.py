@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, dataclass_transform
 
@@ -14,6 +15,7 @@ from torch.optim import Optimizer
 from diffsim.mdp import MDP
 from diffsim.policies import Policy
 from diffsim.trainers.errors import NonFiniteError
+from diffsim.trainers.metrics import Metric, check_late, measured
 from diffsim.trainers.options import Option, bound, buffer, declare, given, option
 from diffsim.trainers.run.ranks import average_gradients
 
@@ -55,7 +57,7 @@ class Training(nn.Module, ABC):
         self.finished = False
 
     @abstractmethod
-    def iterate(self) -> dict[str, Tensor | float]:
+    def iterate(self) -> Mapping[str, Metric]:
         """Does one iteration, counts its `env_steps`, and returns what to log."""
 
     def make_optimizers(self) -> list[Optimizer]:
@@ -65,7 +67,7 @@ class Training(nn.Module, ABC):
     def train_iteration(self) -> dict[str, float]:
         """Runs `iterate`. Returns its metrics as numbers."""
         self.env_steps_before = self.env_steps
-        self.metrics = {name: float(value) for name, value in self.iterate().items()}
+        self.metrics = measured(self.iterate, self.device)
         self.iteration += 1
         return self.metrics
 
@@ -91,7 +93,11 @@ class Training(nn.Module, ABC):
         return self.env_steps // every > self.env_steps_before // every
 
     def gradient_step(
-        self, loss: Callable[[], Tensor], optimizer: Optimizer, max_norm: float = float("inf")
+        self,
+        loss: Callable[[], Tensor],
+        optimizer: Optimizer,
+        max_norm: float = float("inf"),
+        check: Callable[[Tensor, Callable[[], object]], object] = check_late,
     ) -> tuple[Tensor, Tensor]:
         """Takes one optimizer step that reduces a loss. The gradient is scaled down to at most `max_norm`.
 
@@ -99,25 +105,26 @@ class Training(nn.Module, ABC):
             loss: computes the number to minimise, with its graph. A line search calls it several times.
             optimizer: of the parameters to change.
             max_norm: largest 2-norm of the gradient over all of them.
+            check: what is called, before the step, with whether the gradient is not finite, and what then raises.
 
         Returns: loss and gradient norm, both before the step.
-        Raises: NonFiniteError, before any step, if the gradient is not finite.
+        Raises: NonFiniteError if the gradient is not finite: before any step, or by `check_late` on a GPU at the end
+        of the iteration.
         """
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         first: list[tuple[Tensor, Tensor]] = []
 
-        def closure() -> float:
+        def closure() -> Tensor:
             optimizer.zero_grad()
             value = loss()
             value.backward()
             average_gradients(parameters)
             norm = torch.nn.utils.clip_grad_norm_(parameters, max_norm)
-            if not norm.isfinite():
-                raise NonFiniteError(f"gradient norm must be finite, got {norm.item()}")
+            check(~norm.isfinite(), partial(_refuse_norm, norm))
             first.append((value.detach(), norm))
-            return float(value.detach())
+            return value.detach()
 
-        optimizer.step(closure)
+        optimizer.step(closure)  # pyright: ignore[reportCallIssue, reportArgumentType]  (annotated as float)
         return first[0]
 
     def training_state(self) -> dict[str, Any]:
@@ -133,6 +140,11 @@ class Training(nn.Module, ABC):
         """Restores what `training_state` returned."""
         self.iteration, self.env_steps = saved["iteration"], saved["env_steps"]
         self.generator.set_state(saved["generator"].cpu())
+
+
+def _refuse_norm(norm: Tensor) -> None:
+    """Raises the error of a gradient that is not finite."""
+    raise NonFiniteError(f"gradient norm must be finite, got {norm.item()}")
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(option, given, buffer))

@@ -13,8 +13,9 @@ from diffsim.policies import Policy
 from diffsim.trainers.algorithm import Algorithm, Evaluator
 from diffsim.trainers.experience.rollout import Actor, Trajectory, collect
 from diffsim.trainers.experience.vector_env import ResumableEnv, resumable
-from diffsim.trainers.maths.returns import episode_returns
+from diffsim.trainers.maths.returns import running_returns
 from diffsim.trainers.maths.reward_normalizer import RewardNormalizer
+from diffsim.trainers.metrics import Metric, Selected
 from diffsim.trainers.options import buffer, given, option
 
 
@@ -46,7 +47,7 @@ class ModelFree(Algorithm):
         self.register_buffer("running_return", weight.new_zeros(self.env.num_envs))
         scaled = getattr(self, "normalize_reward", False)
         self.reward_normalizer = RewardNormalizer(self.env.num_envs, self.gamma).to(weight) if scaled else None
-        self.finished_returns: list[Tensor] = []
+        self.returns_seen: list[Selected] = []
 
     @property
     def envs(self) -> ResumableEnv:
@@ -57,8 +58,8 @@ class ModelFree(Algorithm):
     def collect(self, actor: Actor, noise: Tensor) -> Trajectory:
         """Takes H steps with `actor` from the current states of the environments, with `noise` [H, N, Z]."""
         trajectory, _ = collect(self.envs, actor, self.envs.obs, noise)
-        finished, self.running_return = episode_returns(trajectory.reward, trajectory.ended, self.running_return)
-        self.finished_returns.append(finished)
+        total, self.running_return = running_returns(trajectory.reward, trajectory.ended, self.running_return)
+        self.returns_seen.append(Selected(total, trajectory.ended))
         self.env_steps += trajectory.reward.numel()
         return trajectory
 
@@ -78,10 +79,10 @@ class ModelFree(Algorithm):
         if self.policy.normalizer is not None:
             self.policy.normalizer.update(obs)
 
-    def episode_metrics(self) -> dict[str, Tensor]:
+    def episode_metrics(self) -> dict[str, Metric]:
         """Mean return of the episodes that ended since the last call, if any did."""
-        finished, self.finished_returns = torch.cat(self.finished_returns), []
-        return {"return": finished.mean()} if len(finished) else {}
+        seen, self.returns_seen = self.returns_seen, []
+        return {"return": Selected(*map(torch.cat, zip(*seen, strict=True)))} if seen else {}
 
     def training_state(self) -> dict[str, Any]:
         """Adds the states of the environments."""

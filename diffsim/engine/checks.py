@@ -41,8 +41,19 @@ class _Pending(NamedTuple):
     suffix: str
 
 
+class Reading:
+    """Numbers on the device that are read with the checks of a block.
+
+    Attributes:
+        numbers: once read, in the order of the tensor's elements; bools are 0 and 1.
+    """
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor, self.numbers = tensor, list[float]()
+
+
 class DeferredChecks:
-    """Checks of a block of calls.
+    """Checks of a block of calls, and numbers to read with them.
 
     Attributes:
         place: what the user of the block counts, such as the time step of a window.
@@ -53,21 +64,33 @@ class DeferredChecks:
         self.place: object = None
         self.failed_at: object = None
         self._pending: list[_Pending] = []
+        self._readings: list[Reading] = []
 
     def add(self, failed: Tensor, explain: Callable[[], object]) -> None:
         """Adds a check that failed if `failed`, a bool on any device, is true; `explain` then raises its error."""
         self._pending.append(_Pending(failed, explain, self.place, _SUFFIX.get()))
 
+    def read(self, tensor: Tensor) -> Reading:
+        """The numbers of a tensor, which `finish` reads."""
+        self._readings.append(Reading(tensor))
+        return self._readings[-1]
+
     def finish(self) -> None:
-        """Reads the checks, with one wait per device. The first that failed raises its error."""
-        pending, self._pending = self._pending, []
-        devices = {check.failed.device for check in pending}
-        if not any(torch.stack([c.failed for c in pending if c.failed.device == d]).any().item() for d in devices):
-            return
-        first = next(check for check in pending if check.failed.item())
-        self.failed_at = first.place
-        with _set(_ACTIVE, None), error_suffix(first.suffix):
-            first.explain()
+        """Reads everything, with one wait per device. The first check that failed raises its error."""
+        pending, readings = self._pending, self._readings
+        self._pending, self._readings = [], []
+        values = read_numbers([*(check.failed for check in pending), *(reading.tensor for reading in readings)])
+        for check, (failed,) in zip(pending, values, strict=False):
+            if failed:
+                self._raise(check)
+        for reading, numbers in zip(readings, values[len(pending) :], strict=True):
+            reading.numbers = numbers
+
+    def _raise(self, check: _Pending) -> None:
+        """Raises the error of a check."""
+        self.failed_at = check.place
+        with _set(_ACTIVE, None), error_suffix(check.suffix):
+            check.explain()
         raise AssertionError("a check failed, but its repetition did not")
 
     @contextmanager
@@ -75,6 +98,17 @@ class DeferredChecks:
         """Adds the checks of a block in any thread to these. They are not read at its end."""
         with _set(_ACTIVE, self):
             yield
+
+
+def read_numbers(tensors: Sequence[Tensor]) -> list[list[float]]:
+    """The numbers of each tensor, with one wait per device."""
+    found: list[list[float]] = [[] for _ in tensors]
+    for device in {tensor.device for tensor in tensors}:
+        own = [i for i, tensor in enumerate(tensors) if tensor.device == device]
+        flat = torch.cat([tensors[i].detach().reshape(-1).double() for i in own]).tolist()
+        for i in own:
+            found[i], flat = flat[: tensors[i].numel()], flat[tensors[i].numel() :]
+    return found
 
 
 _ACTIVE: ContextVar[DeferredChecks | None] = ContextVar("diffsim_deferred_checks", default=None)

@@ -1,7 +1,7 @@
 """MuJoCo physics on torch tensors, differentiable."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import mujoco
 import torch
@@ -69,6 +69,7 @@ class Simulator:
         self.num_worlds = num_worlds
         self.device = _checked_device(device)
         self.launch = Launch(model, num_worlds, self.device)
+        self._points_calls: dict[Any, PointsCall] = {}
         self._no_force = torch.zeros(num_worlds, model.nv, dtype=dtype, device=self.device)
 
     def step(
@@ -206,7 +207,10 @@ class Simulator:
 
     def _points(self, qpos: Tensor, bodies: list[int], offsets: list[tuple[float, ...]]) -> Tensor:
         self._check("qpos", qpos, self.model.nq)
-        return PointsCall(self.launch, bodies, offsets)(qpos)[0]
+        key = tuple(bodies), tuple(offsets)
+        if key not in self._points_calls:
+            self._points_calls[key] = PointsCall(self.launch, bodies, offsets)  # to make it waits for the device
+        return self._points_calls[key](qpos)[0]
 
     def _element(self, kind: mujoco.mjtObj, name: str | int) -> int:
         mj_model = self.model.mj_model

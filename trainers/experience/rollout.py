@@ -98,9 +98,9 @@ def rollout(
     copies = torch.arange(mdp.num_envs, device=scenarios.initial.device)
     age = torch.zeros_like(copies) if age is None else age
     num_resets = torch.zeros_like(copies)
-    state, obs = scenarios.initial, mdp.observation(scenarios.initial)
     steps = []
     with window_checks() as checks:
+        state, obs = scenarios.initial, mdp.observation(scenarios.initial)
         for time in range(scenarios.horizon):
             checks.place = time
             noise, action_noise = scenarios.process_noise[time], scenarios.action_noise[time]

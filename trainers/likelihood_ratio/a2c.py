@@ -11,6 +11,7 @@ from torch.optim import Optimizer, RMSprop
 from diffsim.trainers.experience.rollout import Trajectory
 from diffsim.trainers.likelihood_ratio.on_policy import POLICY_DEFAULTS, explained_variance, standardized
 from diffsim.trainers.likelihood_ratio.on_policy_actor_critic import WindowActorCritic
+from diffsim.trainers.metrics import Metric
 from diffsim.trainers.options import option
 
 RMSPROP: dict[str, Any] = {"alpha": 0.99, "eps": 1e-5}
@@ -36,7 +37,7 @@ class AdvantageActorCritic(WindowActorCritic):
         """One RMSprop for policy and value."""
         return [RMSprop(self.trained_parameters(), lr=self.learning_rate, **RMSPROP)]
 
-    def train_windows(self) -> dict[str, Tensor | float]:
+    def train_windows(self) -> dict[str, Metric]:
         """Collects `updates` windows, with an update after each. Returns what to log."""
         (optimizer,) = self.optimizers
         predictions, norms = [], []
@@ -86,6 +87,6 @@ class A2C(AdvantageActorCritic):
     Source: Mnih et al. (2016), "Asynchronous Methods for Deep Reinforcement Learning".
     """
 
-    def iterate(self) -> dict[str, Tensor | float]:
+    def iterate(self) -> dict[str, Metric]:
         """Collects `updates` windows, with an update after each."""
         return self.train_windows()

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium.vector import SyncVectorEnv
-from torch import Tensor
 
 from diffsim.checks import require
 from diffsim.trainers.experience.vector_env import ReplayedEnv
 from diffsim.trainers.likelihood_ratio.a2c import AdvantageActorCritic
 from diffsim.trainers.likelihood_ratio.a3c_pool import LearnerPool
 from diffsim.trainers.likelihood_ratio.a3c_worker import Shared
+from diffsim.trainers.metrics import Metric
 from diffsim.trainers.options import option
 
 
@@ -63,7 +63,7 @@ class A3C(AdvantageActorCritic):
         self.learner_states: list[dict[str, Any]] = []
         self.pool: LearnerPool | None = None
 
-    def iterate(self) -> dict[str, Tensor | float]:
+    def iterate(self) -> dict[str, Metric]:
         """Runs all learners for `updates` windows each, and updates the observation statistics."""
         if self.pool is None:
             shared, states = self.share_memory_with_learners(), self.learner_states

@@ -21,6 +21,7 @@ from diffsim.trainers.experience.sync_vector_env import FastSyncVectorEnv
 from diffsim.trainers.experience.vector_env import ReplayedEnv
 from diffsim.trainers.likelihood_ratio.a2c import RMSPROP, AdvantageActorCritic
 from diffsim.trainers.likelihood_ratio.on_policy import NORMALIZER_WARM_UP_STEPS
+from diffsim.trainers.metrics import Metric
 from diffsim.trainers.options import given, option
 
 
@@ -129,7 +130,7 @@ class Learner(AdvantageActorCritic):
         own, shared, squares = self.trained_parameters(), self.shared.parameters(), self.shared.squares
         return [SharedRMSprop(own, shared, squares, lr=self.learning_rate, **RMSPROP)]
 
-    def iterate(self) -> dict[str, Tensor | float]:
+    def iterate(self) -> dict[str, Metric]:
         """Copies the shared parameters and statistics, and trains on its windows."""
         self.actor.load_state_dict(self.shared.actor.state_dict())
         self.value.load_state_dict(self.shared.value.state_dict())

@@ -11,6 +11,7 @@ from torch.optim import Adam, Optimizer
 from diffsim.trainers.experience.on_policy_batch import OnPolicyBatch
 from diffsim.trainers.likelihood_ratio.on_policy import POLICY_DEFAULTS, explained_variance
 from diffsim.trainers.likelihood_ratio.on_policy_actor_critic import OnPolicyActorCritic
+from diffsim.trainers.metrics import Metric
 from diffsim.trainers.options import option
 
 
@@ -38,7 +39,7 @@ class ActorCritic(OnPolicyActorCritic):
         rates = ((self.actor, self.learning_rate), (self.value, self.value_learning_rate))
         return [Adam(net.parameters(), lr=rate, fused=True) for net, rate in rates]
 
-    def iterate(self) -> dict[str, Tensor | float]:
+    def iterate(self) -> dict[str, Metric]:
         """Acts for `steps` steps, with an update after each."""
         actor_optimizer, value_optimizer = self.optimizers
         batches: list[OnPolicyBatch] = []

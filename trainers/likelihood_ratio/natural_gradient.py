@@ -11,6 +11,7 @@ from diffsim.trainers.experience.on_policy_batch import OnPolicyBatch
 from diffsim.trainers.likelihood_ratio.fitted_value import FittedValue
 from diffsim.trainers.likelihood_ratio.on_policy import POLICY_DEFAULTS, explained_variance, standardized
 from diffsim.trainers.maths.natural_step import flat, move, natural_direction, trainable, trust_region_step
+from diffsim.trainers.metrics import Metric
 from diffsim.trainers.options import option
 
 
@@ -29,7 +30,7 @@ class NaturalPolicyGradient(FittedValue):
     cg_iterations: int = option("iterations of conjugate gradient, one Fisher-vector product each.", ">= 1", default=15)
     normalize_advantage: bool = option("shift and scale advantages to mean 0 and standard deviation 1.", default=True)
 
-    def iterate(self) -> dict[str, Tensor | float]:
+    def iterate(self) -> dict[str, Metric]:
         """Collects a window, updates the policy, and fits the value."""
         trajectory, raw = self.collect_window(self.horizon)
         batch = self.advantage_batch(trajectory, raw, self.lam, self.value_lam).flatten()
@@ -52,9 +53,7 @@ class NaturalPolicyGradient(FittedValue):
         }
 
     @abstractmethod
-    def update_policy(
-        self, batch: OnPolicyBatch, direction: Tensor, fisher_direction: Tensor
-    ) -> dict[str, Tensor | float]:
+    def update_policy(self, batch: OnPolicyBatch, direction: Tensor, fisher_direction: Tensor) -> dict[str, Metric]:
         """Moves the policy's parameters along the natural gradient.
 
         Args:
@@ -85,9 +84,7 @@ class NaturalGradient(NaturalPolicyGradient):
     learning_rate: float | None = option("fixed rate; None for a step of length max_kl.", "> 0", default=None)
 
     @torch.no_grad()
-    def update_policy(
-        self, batch: OnPolicyBatch, direction: Tensor, fisher_direction: Tensor
-    ) -> dict[str, Tensor | float]:
+    def update_policy(self, batch: OnPolicyBatch, direction: Tensor, fisher_direction: Tensor) -> dict[str, Metric]:
         """Takes the step, without a check."""
         if self.learning_rate is None:
             step = trust_region_step(direction, fisher_direction, self.max_kl)

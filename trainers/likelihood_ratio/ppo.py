@@ -35,6 +35,7 @@ from torch.optim import Adam, Optimizer
 from diffsim.trainers.experience.on_policy_batch import OnPolicyBatch
 from diffsim.trainers.likelihood_ratio.on_policy import POLICY_DEFAULTS, explained_variance, standardized
 from diffsim.trainers.likelihood_ratio.on_policy_actor_critic import WindowActorCritic
+from diffsim.trainers.metrics import Metric
 from diffsim.trainers.options import option
 
 
@@ -66,7 +67,7 @@ class PPO(WindowActorCritic):
         """One Adam for policy and value."""
         return [Adam(self.trained_parameters(), lr=self.learning_rate, eps=1e-5, fused=True)]
 
-    def iterate(self) -> dict[str, Tensor | float]:
+    def iterate(self) -> dict[str, Metric]:
         """Collects a window, and takes up to `epochs` passes over it."""
         (optimizer,) = self.optimizers
         learning_rate = self.decay_learning_rate(optimizer, self.learning_rate, self.decay_env_steps)

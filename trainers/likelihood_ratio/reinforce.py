@@ -26,6 +26,7 @@ from diffsim.trainers.maths.estimators import (
 from diffsim.trainers.maths.natural_step import trainable
 from diffsim.trainers.maths.returns import first_episode, reward_to_go
 from diffsim.trainers.maths.schedule import Decay, check_decay
+from diffsim.trainers.metrics import Metric
 from diffsim.trainers.options import option
 
 STRIDE = 16  # steps between checks whether all episodes have ended
@@ -94,7 +95,7 @@ class Reinforce(FittedValue):
             return [RMSprop(parameters, lr=rate, alpha=0.99, eps=1e-5), *super().make_optimizers()]
         return [Adam(parameters, lr=rate, fused=True), *super().make_optimizers()]
 
-    def iterate(self) -> dict[str, Tensor | float]:
+    def iterate(self) -> dict[str, Metric]:
         """Runs an episode in every copy, updates the policy, and fits the value if it is the baseline."""
         optimizer, max_norm = self.optimizers[0], float("inf") if self.max_norm is None else self.max_norm
         learning_rate = self.decay_learning_rate(optimizer, self.learning_rate, self.decay_env_steps)
@@ -128,7 +129,7 @@ class Reinforce(FittedValue):
         parts = [self.collect_window(STRIDE)]
         while not torch.cat([trajectory.ended for trajectory, _ in parts]).any(0).all():
             parts.append(self.collect_window(STRIDE))
-        self.finished_returns = []  # `iterate` logs the return of the first episodes instead
+        self.returns_seen = []  # `iterate` logs the return of the first episodes instead
         trajectories, raws = zip(*parts, strict=True)
         return Trajectory(*map(torch.cat, zip(*trajectories, strict=True))), torch.cat(raws)
 

@@ -7,6 +7,7 @@ from torch import Tensor
 from diffsim.trainers.experience.on_policy_batch import OnPolicyBatch
 from diffsim.trainers.likelihood_ratio.natural_gradient import NaturalPolicyGradient
 from diffsim.trainers.maths.natural_step import line_search, trust_region_step
+from diffsim.trainers.metrics import Metric
 from diffsim.trainers.options import option
 
 
@@ -29,9 +30,7 @@ class TRPO(NaturalPolicyGradient):
     backtracks: int = option("step lengths that the line search tries.", ">= 1", default=10)
     shrink: float = option("ratio of successive step lengths of the line search.", "in (0, 1)", default=0.8)
 
-    def update_policy(
-        self, batch: OnPolicyBatch, direction: Tensor, fisher_direction: Tensor
-    ) -> dict[str, Tensor | float]:
+    def update_policy(self, batch: OnPolicyBatch, direction: Tensor, fisher_direction: Tensor) -> dict[str, Metric]:
         """Takes the longest step of the line search that raises the surrogate and satisfies the constraint."""
         step = trust_region_step(direction, fisher_direction, self.max_kl)
         taken, gain, kl = line_search(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from diffsim.policies import StochasticPolicy
 from diffsim.trainers.errors import NonFiniteError
 from diffsim.trainers.experience.on_policy_batch import OnPolicyBatch
 from diffsim.trainers.maths.estimators import surrogate_objective
+from diffsim.trainers.metrics import check_late
 
 Product = Callable[[Tensor], Tensor]
 
@@ -40,9 +42,13 @@ def surrogate_gradient(policy: StochasticPolicy, batch: OnPolicyBatch) -> Tensor
     Raises: NonFiniteError if it is not finite.
     """
     gradient = flat(torch.autograd.grad(surrogate(policy, batch), trainable(policy)))
-    if not gradient.isfinite().all():
-        raise NonFiniteError(f"gradient must be finite, got norm {gradient.norm().item()}")
+    check_late(~gradient.isfinite().all(), partial(_refuse, gradient))
     return gradient
+
+
+def _refuse(gradient: Tensor) -> None:
+    """Raises the error of a gradient that is not finite."""
+    raise NonFiniteError(f"gradient must be finite, got norm {gradient.norm().item()}")
 
 
 def fisher_vector_product(policy: StochasticPolicy, obs: Tensor, damping: float = 0.0) -> Product:

@@ -84,12 +84,20 @@ def episode_returns(reward: Tensor, ended: Tensor, running: Tensor) -> tuple[Ten
             "reward and ended must be [H, N] and running [N], "
             f"got {tuple(reward.shape)}, {tuple(ended.shape)} and {tuple(running.shape)}"
         )
-    finished = []
+    total, running = running_returns(reward, ended, running)
+    return total[ended], running
+
+
+def running_returns(reward: Tensor, ended: Tensor, running: Tensor) -> tuple[Tensor, Tensor]:
+    """Undiscounted return of each copy's episode so far, after each step of a window, as `episode_returns`.
+
+    Returns: [H, N]; and the running sums [N] after the window, 0 where an episode ended with it.
+    """
+    totals = []
     for reward_t, ended_t in zip(reward, ended, strict=True):
-        running = running + reward_t
-        finished.append(running[ended_t])
-        running = torch.where(ended_t, 0.0, running)
-    return torch.cat(finished), running
+        totals.append(running + reward_t)
+        running = torch.where(ended_t, 0.0, totals[-1])
+    return torch.stack(totals), running
 
 
 def reward_to_go(reward: Tensor, ended: Tensor, gamma: float) -> Tensor:

@@ -16,6 +16,7 @@ from diffsim.models import Data, from_windows
 from diffsim.policies import Policy
 from diffsim.trainers.experience.replay_buffer import ReplayBuffer
 from diffsim.trainers.experience.rollout import rollout
+from diffsim.trainers.metrics import Metric
 from diffsim.trainers.model_based.imagined_replay import ImaginedReplay
 from diffsim.trainers.model_based.model_learning import ModelLearning, accepted, one_of
 from diffsim.trainers.options import given, option
@@ -120,7 +121,7 @@ class MBPO(ModelLearning):
         super().set_folder(folder)
         self.learner.set_folder(folder)
 
-    def iterate(self) -> dict[str, Tensor | float]:
+    def iterate(self) -> dict[str, Metric]:
         """Fits once, then imagines and learns in turn. The first iteration only takes random actions."""
         if not self.env_steps:
             return self.learn(self.initial_steps)
@@ -131,7 +132,7 @@ class MBPO(ModelLearning):
             rows.append(self.learn(min(self.interval, end - self.env_steps)))
         return {**metrics, **mean_or_last(rows)}
 
-    def learn(self, steps: int) -> dict[str, Tensor | float]:
+    def learn(self, steps: int) -> dict[str, Metric]:
         """Runs the learner for `steps` env steps. Returns its metrics."""
         metrics = self.learner.collect_and_learn(steps)
         self.learner.iteration += 1
@@ -176,7 +177,7 @@ def replayed(replay: ReplayBuffer) -> Data:
     return from_windows(parts["obs"], parts["action"], parts["reward"], parts["next_obs"], **ends)
 
 
-def mean_or_last(rows: Sequence[Mapping[str, Tensor | float]]) -> dict[str, Tensor | float]:
+def mean_or_last(rows: Sequence[Mapping[str, Tensor | float]]) -> dict[str, Metric]:
     """Combines several rows of metrics: the mean of each tensor over the rows that have it, and the last count."""
     counts = {name: value for row in rows for name, value in row.items() if not isinstance(value, Tensor)}
     tensors = [{name: value for name, value in row.items() if isinstance(value, Tensor)} for row in rows]

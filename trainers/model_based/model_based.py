@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from torch import Tensor
 from torch.optim import Optimizer
 
 from diffsim.policies import Policy
 from diffsim.trainers.algorithm import MDPAlgorithm
+from diffsim.trainers.metrics import Metric
 from diffsim.trainers.model_based.model_learning import CollectAndFit, accepted, one_of
 from diffsim.trainers.model_based.svg import SVG, VARIANTS
 from diffsim.trainers.options import given, option
@@ -76,15 +76,15 @@ class ModelBased(CollectAndFit):
         """The improver's optimizers."""
         return self.improver.optimizers
 
-    def iterate(self) -> dict[str, Tensor | float]:
+    def iterate(self) -> dict[str, Metric]:
         """Collects, fits and improves once."""
         metrics = self.collect_and_fit()
         return {**metrics, **{f"improver/{name}": value for name, value in self.improve().items()}}
 
-    def improve(self) -> dict[str, Tensor | float]:
+    def improve(self) -> dict[str, Metric]:
         """Runs the improver on the current model. Returns the metrics of its last iteration."""
         self.improver.mdp_changed()
-        metrics: dict[str, Tensor | float] = {}
+        metrics: dict[str, Metric] = {}
         for _ in range(self.updates_per_iteration):
             metrics = self.improver.iterate()
             self.improver.iteration += 1

@@ -19,7 +19,8 @@ from diffsim.policies import Policy
 from diffsim.trainers.algorithm import Algorithm, Evaluator
 from diffsim.trainers.errors import UsageError
 from diffsim.trainers.experience.vector_env import ResumableEnv, resumable
-from diffsim.trainers.maths.returns import episode_returns
+from diffsim.trainers.maths.returns import running_returns
+from diffsim.trainers.metrics import Metric, Selected
 from diffsim.trainers.model_based.collection import UniformActor, collect_data
 from diffsim.trainers.options import RENAMED, buffer, given, option
 from diffsim.trainers.run.registry import choose
@@ -92,7 +93,7 @@ class ModelLearning(Algorithm):
         self.model = cls(observation_space.shape[0], action_space.shape[0], **options).to(like)
         self.mdp = LearnedMDP(self.model, None, observation_space, action_space, **kwargs)
 
-    def fit_model(self, data: Data) -> dict[str, Tensor | float]:
+    def fit_model(self, data: Data) -> dict[str, Metric]:
         """Fits the model to `data` without the validation episodes; roll-outs then start from all of `data`.
 
         Returns: the losses, to log.
@@ -127,7 +128,7 @@ class CollectAndFit(ModelLearning):
         zeros = torch.zeros(self.env.num_envs, device=self.mdp.device, dtype=self.mdp.dtype)
         self.register_buffer("running_return", zeros)
 
-    def collect_and_fit(self) -> dict[str, Tensor | float]:
+    def collect_and_fit(self) -> dict[str, Metric]:
         """Collects and fits once. Returns the mean return of the episodes that ended, if any, and the losses."""
         if self.data is None:
             random = UniformActor(self.env.single_action_space, self.running_return)
@@ -137,13 +138,13 @@ class CollectAndFit(ModelLearning):
         assert self.data is not None
         return {**metrics, **self.fit_model(self.data)}
 
-    def collect(self, actor: UniformActor | Policy, steps: int) -> dict[str, Tensor | float]:
+    def collect(self, actor: UniformActor | Policy, steps: int) -> dict[str, Metric]:
         """Adds `steps` real transitions to the data. Returns the mean return of the episodes that ended, if any."""
         data, trajectory = collect_data(self.envs, actor, steps, self.generator, self.running_return)
         self.env_steps += len(data)
         self.data = data if self.data is None else self.data.extended(data)
-        finished, self.running_return = episode_returns(trajectory.reward, trajectory.ended, self.running_return)
-        return {"return": finished.mean()} if len(finished) else {}
+        total, self.running_return = running_returns(trajectory.reward, trajectory.ended, self.running_return)
+        return {"return": Selected(total, trajectory.ended)}
 
     def transitions(self) -> Data | None:
         """All transitions so far."""

@@ -18,6 +18,7 @@ from diffsim.trainers.algorithm import MDPAlgorithm
 from diffsim.trainers.experience.mdp_wrappers import MDPWrapper
 from diffsim.trainers.experience.rollout import rollout
 from diffsim.trainers.maths.polyak import polyak_update, target_network
+from diffsim.trainers.metrics import Metric
 from diffsim.trainers.options import option
 
 
@@ -107,7 +108,7 @@ class SVG(MDPAlgorithm):
             optimizers.append(Adam(self.value.network.parameters(), lr=self.value_learning_rate))
         return optimizers
 
-    def iterate(self) -> dict[str, Tensor | float]:
+    def iterate(self) -> dict[str, Metric]:
         """Fits V, then updates the policy by one batch of windows."""
         policy_optimizer, *rest = self.optimizers
         metrics = self.fit_value(rest[0]) if rest else {}
@@ -166,7 +167,7 @@ class SVG(MDPAlgorithm):
             counted = counted + self.gamma ** (time + 1) * bootstrapped * self.target_value(trajectory.next_obs)
         return (experience.weight * counted.sum(0)).mean()
 
-    def fit_value(self, optimizer: Optimizer) -> dict[str, Tensor | float]:
+    def fit_value(self, optimizer: Optimizer) -> dict[str, Metric]:
         """Fits V to r + gamma V' at the steps of new windows, with importance weights. V' is the target network."""
         assert self.value is not None and self.target_value is not None
         value, last = self.value, torch.zeros(())

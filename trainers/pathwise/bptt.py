@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -11,8 +12,9 @@ from torch.optim import Adam, Optimizer
 from diffsim.mdp import Scenarios
 from diffsim.trainers.algorithm import MDPAlgorithm
 from diffsim.trainers.errors import NonFiniteError, UsageError
-from diffsim.trainers.experience.rollout import Trajectory, rollout
-from diffsim.trainers.maths.returns import discount_weights, episode_returns, first_episode
+from diffsim.trainers.experience.rollout import Trajectory, rollout, window_checks
+from diffsim.trainers.maths.returns import discount_weights, first_episode, running_returns
+from diffsim.trainers.metrics import Metric, Selected
 from diffsim.trainers.options import buffer, option
 from diffsim.trainers.pathwise.reward_gradient import NO_GRADIENT, require_reward_gradient
 from diffsim.trainers.pathwise.window import explain_nonfinite, register_worlds
@@ -66,9 +68,8 @@ class BPTT(MDPAlgorithm):
         """Adam for the policy."""
         return [Adam(self.policy.parameters(), lr=self.learning_rate)]
 
-    def iterate(self) -> dict[str, Tensor | float]:
+    def iterate(self) -> dict[str, Metric]:
         """Rolls out one window, back-propagates its return, and updates the policy."""
-        scenarios, age = self.next_scenarios()
         max_age = self.mdp.max_episode_steps if self.max_age is None else self.max_age
         (optimizer,) = self.optimizers
         decayed = 0.0 if self.decay_iterations is None else self.iteration / self.decay_iterations
@@ -76,15 +77,19 @@ class BPTT(MDPAlgorithm):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate
 
-        trajectory, worlds = rollout(self.mdp, self.policy, scenarios, age=age, max_age=max_age)
-        self.env_steps += trajectory.reward.numel()
-        if not trajectory.reward.requires_grad:
-            raise UsageError(NO_GRADIENT)
-        try:
-            loss, grad_norm = self.gradient_step(lambda: -self.objective(trajectory), optimizer, self.max_norm)
-        except NonFiniteError as error:
-            where = explain_nonfinite(self.mdp, self.policy, scenarios, self.objective, age=age, max_age=max_age)
-            raise NonFiniteError(f"{error}; {where}") from None
+        def explain(failed: Tensor, refuse: Callable[[], object]) -> None:
+            checks.add(failed, lambda: self.explain(refuse, scenarios, age, max_age))
+            checks.finish()
+
+        with window_checks() as checks:
+            scenarios, age = self.next_scenarios()
+            trajectory, worlds = rollout(self.mdp, self.policy, scenarios, age=age, max_age=max_age)
+            self.env_steps += trajectory.reward.numel()
+            if not trajectory.reward.requires_grad:
+                raise UsageError(NO_GRADIENT)
+            loss, grad_norm = self.gradient_step(
+                lambda: -self.objective(trajectory), optimizer, self.max_norm, check=explain
+            )
 
         # Continue where the window ended. The statistics of the normaliser change only after the update.
         self.state, self.age = worlds
@@ -96,6 +101,14 @@ class BPTT(MDPAlgorithm):
             "grad_norm": grad_norm,
             "learning_rate": learning_rate,
         }
+
+    def explain(self, refuse: Callable[[], object], scenarios: Scenarios, age: Tensor, max_age: int) -> None:
+        """Raises what `refuse` raises, with world and time step of a gradient that is not finite."""
+        try:
+            refuse()
+        except NonFiniteError as error:
+            where = explain_nonfinite(self.mdp, self.policy, scenarios, self.objective, age=age, max_age=max_age)
+            raise NonFiniteError(f"{error}; {where}") from None
 
     def objective(self, trajectory: Trajectory) -> Tensor:
         """J: the window's discounted rewards, averaged over steps and worlds."""
@@ -117,9 +130,9 @@ class BPTT(MDPAlgorithm):
         return Scenarios.draw(self.mdp, self.horizon, generator, action_noise_size=noise_size)
 
     @torch.no_grad()
-    def episode_return(self, trajectory: Trajectory) -> dict[str, Tensor]:
+    def episode_return(self, trajectory: Trajectory) -> dict[str, Metric]:
         """Mean undiscounted return of the episodes that ended, or with fresh starts of each world's first episode."""
         if self.start != "carried":
             return {"return": (trajectory.reward * first_episode(trajectory.ended)).sum(0).mean()}
-        finished, self.running_return = episode_returns(trajectory.reward, trajectory.ended, self.running_return)
-        return {"return": finished.mean()} if len(finished) else {}
+        total, self.running_return = running_returns(trajectory.reward, trajectory.ended, self.running_return)
+        return {"return": Selected(total, trajectory.ended)}

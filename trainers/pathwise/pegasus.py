@@ -14,6 +14,7 @@ from diffsim.trainers.algorithm import MDPAlgorithm
 from diffsim.trainers.errors import NonFiniteError, UsageError
 from diffsim.trainers.experience.rollout import Trajectory, rollout
 from diffsim.trainers.maths.returns import discount_weights, first_episode
+from diffsim.trainers.metrics import Metric
 from diffsim.trainers.options import buffer, option
 from diffsim.trainers.pathwise.derivative_free import central_differences, coordinate_sweep, with_gradient
 from diffsim.trainers.pathwise.reward_gradient import NO_GRADIENT, require_reward_gradient
@@ -110,14 +111,14 @@ class Pegasus(MDPAlgorithm):
             return [LBFGS(self.trained, lr=self.rate, **options)]
         return []
 
-    def iterate(self) -> dict[str, Tensor | float]:
+    def iterate(self) -> dict[str, Metric]:
         """Increases J by one step of Adam, a line search, or a sweep over the coordinates. Then measures the gap."""
         own = self.own_scenarios()
         self.fit_normalizer_once(own)
         self.returns_seen = []
         if self.optimizer == "coordinate":
             value = coordinate_sweep(self.value, self.trained, self.coordinate_steps)
-            metrics: dict[str, Tensor | float] = {"objective": value}
+            metrics: dict[str, Metric] = {"objective": value}
         else:
             loss, norm = self.gradient_step(self.loss, self.optimizers[0])
             metrics = {"objective": -loss, "grad_norm": norm}
@@ -186,7 +187,7 @@ class Pegasus(MDPAlgorithm):
                 self.policy.normalizer.update(obs)
 
     @torch.no_grad()
-    def measure_gap(self) -> dict[str, Tensor | float]:
+    def measure_gap(self) -> dict[str, Metric]:
         """Mean returns on own and on fresh scenarios, their gap and its standard error. Also calls `grow`."""
         batches = -(-self.num_fresh // self.mdp.num_envs)
         own, fresh = self.own_scenarios(), (self.draw(self.generator) for _ in range(batches))

@@ -15,10 +15,11 @@ from diffsim.mdp import Scenarios
 from diffsim.policies import GaussianMLP, ValueMLP
 from diffsim.trainers.algorithm import MDPAlgorithm
 from diffsim.trainers.experience.mdp_wrappers import BoundedMDP
-from diffsim.trainers.experience.rollout import Trajectory
+from diffsim.trainers.experience.rollout import Trajectory, window_checks
 from diffsim.trainers.maths.polyak import polyak_update
-from diffsim.trainers.maths.returns import discount_weights, episode_returns, lambda_returns
+from diffsim.trainers.maths.returns import discount_weights, lambda_returns, running_returns
 from diffsim.trainers.maths.schedule import Decay, check_decay, part_left
+from diffsim.trainers.metrics import Metric, Selected
 from diffsim.trainers.options import buffer, option
 from diffsim.trainers.pathwise.critic import Critic
 from diffsim.trainers.pathwise.window import (
@@ -167,7 +168,7 @@ class SHAC(MDPAlgorithm):
             for net, rate in ((self.actor, self.learning_rate), (self.critic.value, self.value_learning_rate))
         ]
 
-    def iterate(self) -> dict[str, Tensor | float]:
+    def iterate(self) -> dict[str, Metric]:
         """Rolls out one window, and updates first the actor, then the critic."""
         actor_optimizer, value_optimizer = self.optimizers
         rate = max(part_left(self.decay_env_steps, self.env_steps), LEAST_RATE)
@@ -175,8 +176,9 @@ class SHAC(MDPAlgorithm):
         value_optimizer.param_groups[0]["lr"] = rate * self.value_learning_rate
 
         # Back-propagate through time to the actions; then, in one batch, to the actor's parameters.
-        scenarios, age = self.next_scenarios()
-        window = self.differentiate(scenarios, age)
+        with window_checks():
+            scenarios, age = self.next_scenarios()
+            window = self.differentiate(scenarios, age)
         trajectory = window.trajectory
         ascent = self.ascent(window)
         gradient, scale = clip_samples(ascent, float("inf") if self.clip_ratio is None else self.clip_ratio)
@@ -192,9 +194,9 @@ class SHAC(MDPAlgorithm):
         self.env_steps += trajectory.reward.numel()
         if self.policy.normalizer is not None:
             self.policy.normalizer.update(trajectory.obs)
-        finished, self.running_return = episode_returns(trajectory.reward, trajectory.ended, self.running_return)
+        total, self.running_return = running_returns(trajectory.reward, trajectory.ended, self.running_return)
         return {
-            **({"return": finished.mean()} if len(finished) else {}),
+            "return": Selected(total, trajectory.ended),
             "reward": trajectory.reward.mean(),
             "value_loss": value_losses[-1],
             "grad_norm": norms[0],
@@ -242,7 +244,7 @@ class SHAC(MDPAlgorithm):
         """Sum of the lambda-returns of every episode's first step in the window."""
         value = self.critic.after(trajectory)
         returns = lambda_returns(trajectory.reward, value, trajectory.ended, self.gamma, self.actor_lam)
-        return returns[0].sum() + returns[1:][trajectory.ended[:-1]].sum()
+        return returns[0].sum() + torch.where(trajectory.ended[:-1], returns[1:], 0.0).sum()
 
     def actor_loss(self, trajectory: Trajectory, noise: Tensor, gradient: Tensor) -> Tensor:
         """The actor's loss. Before the first update its gradient is minus that of the objective, averaged over samples.

@@ -40,8 +40,9 @@ class ValueData(NamedTuple):
 
     def with_terminal(self, window: DifferentiatedWindow) -> ValueData:
         """Adds the window's terminal states, with value 0."""
-        dead = window.trajectory.terminated
-        state, obs = window.next_state[dead], window.trajectory.next_obs[dead]
+        (count,) = window.num_terminated.numbers
+        dead = window.trajectory.terminated.flatten().argsort(stable=True, descending=True)[: int(count)]
+        state, obs = (part.flatten(0, 1)[dead] for part in (window.next_state, window.trajectory.next_obs))
         goal, known = self.goal.new_zeros(len(obs)), self.known.new_zeros(len(obs))
         added = (state, obs, goal, torch.zeros_like(state), known)
         return ValueData(*(torch.cat(pair) for pair in zip(self[:-1], added, strict=True)), scale=self.scale)
@@ -86,9 +87,8 @@ def add_slopes(data: ValueData, mdp: MDP, window: DifferentiatedWindow, gamma: f
     known = torch.zeros_like(ended)
     known[1:] = ~ended[:-1]
     slope, known = slope.roll(1, dims=0).flatten(0, 1), known.flatten()
-    slopes = torch.zeros_like(data.slope)
-    slopes[known], _ = clip_samples(slope[known] * data.scale, SLOPE_CLIP)
-    return data._replace(slope=slopes, known=known)
+    slopes, _ = clip_samples(slope * data.scale, SLOPE_CLIP, known)
+    return data._replace(slope=torch.where(known.unsqueeze(-1), slopes, 0.0), known=known)
 
 
 def value_loss(value: nn.Module, mdp: MDP, data: ValueData, slope_weight: float) -> Tensor:

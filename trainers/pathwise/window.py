@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from diffsim.engine.checks import Reading
 from diffsim.mdp import MDP, Scenarios
 from diffsim.trainers.errors import NonFiniteError
 from diffsim.trainers.experience.mdp_wrappers import RecordedMDP
@@ -28,6 +29,7 @@ class DifferentiatedWindow(NamedTuple):
         state: s_t, after any reset: [H, N, S].
         next_state: s_{t+1}, before any reset: [H, N, S].
         state_gradient: dJ / ds_{t+1}, including the reward r_t for reaching it: [H, N, S].
+        num_terminated: number of steps that ended in a terminal state; read with the window's checks.
     """
 
     trajectory: Trajectory
@@ -36,6 +38,7 @@ class DifferentiatedWindow(NamedTuple):
     state: Tensor
     next_state: Tensor
     state_gradient: Tensor
+    num_terminated: Reading
 
 
 def differentiate_window(
@@ -71,9 +74,10 @@ def differentiate_window(
             objective(trajectory), [probe, *recorded.reached], materialize_grads=True
         )
         checks.add(~gradient.isfinite().all(), explain)
+        terminated = checks.read(trajectory.terminated.sum())
     trajectory = Trajectory(*(part.detach() for part in trajectory))
     left, reached = torch.stack(recorded.left).detach(), torch.stack(recorded.reached).detach()
-    return DifferentiatedWindow(trajectory, worlds, gradient, left, reached, torch.stack(state_gradient))
+    return DifferentiatedWindow(trajectory, worlds, gradient, left, reached, torch.stack(state_gradient), terminated)
 
 
 def probed_rollout(
@@ -128,7 +132,7 @@ def explain_nonfinite(
     return "the gradients of all actions are finite, but not those of the policy's parameters"
 
 
-def clip_samples(gradient: Tensor, ratio: float) -> tuple[Tensor, Tensor]:
+def clip_samples(gradient: Tensor, ratio: float, counted: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Scales down each sample's gradient to at most `ratio` times the median norm of the batch.
 
         g_i <- g_i * min(1, ratio * median_j |g_j| / |g_i|)
@@ -139,11 +143,13 @@ def clip_samples(gradient: Tensor, ratio: float) -> tuple[Tensor, Tensor]:
     Args:
         gradient: [..., A].
         ratio: above 0; infinity for no clipping.
+        counted: bool [...], the samples of the median; None for all.
 
     Returns: the scaled gradients, and the factor of each, [...].
     """
     norm = gradient.norm(dim=-1)
-    scale = (ratio * norm.median() / norm).clamp(max=1.0).nan_to_num(1.0)  # 0 / 0: nothing to scale
+    median = norm.median() if counted is None else torch.where(counted, norm, torch.nan).nanmedian()
+    scale = (ratio * median / norm).clamp(max=1.0).nan_to_num(1.0)  # 0 / 0: nothing to scale
     return scale.unsqueeze(-1) * gradient, scale
 
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from torch import Tensor
 
 import diffsim
 from diffsim.models import ModelFit, StoredData, WorldModel, load_data
 from diffsim.trainers.algorithm import Training
 from diffsim.trainers.errors import OptionError, option_errors
+from diffsim.trainers.metrics import Metric
 from diffsim.trainers.options import check_fields
 from diffsim.trainers.run.arguments import make_parser, parse, pick, resolved
 from diffsim.trainers.run.checkpoint import read_checkpoint
@@ -76,9 +76,9 @@ class ModelFitting(Training):
         self.model = model
         self.fit = ModelFit(model, *data.split(), self.generator, **fit_kwargs)
 
-    def iterate(self) -> dict[str, Tensor | float]:
+    def iterate(self) -> dict[str, Metric]:
         """One epoch; after the last, every member gets its best weights."""
-        losses: dict[str, Tensor | float] = dict(self.fit.epoch())
+        losses: dict[str, Metric] = dict(self.fit.epoch())
         if self.fit.finished:
             self.fit.finish()
             self.finished = True

@@ -16,6 +16,7 @@ from diffsim.policies.squash import BoundedBox
 from diffsim.trainers.experience.replay_batch import ReplayBatch
 from diffsim.trainers.experience.replay_buffer import ReplayBuffer
 from diffsim.trainers.maths.schedule import Decay, check_decay, part_left
+from diffsim.trainers.metrics import Metric
 from diffsim.trainers.model_free import ModelFree
 from diffsim.trainers.options import given, option
 from diffsim.trainers.value_gradient.compile_updates import compiled, require_compiler
@@ -142,11 +143,11 @@ class OffPolicy(ModelFree):
         """Inputs of `learn` that a graph cannot compute: noise, and what depends on the number of updates."""
         return ()
 
-    def iterate(self) -> dict[str, Tensor | float]:
+    def iterate(self) -> dict[str, Metric]:
         """Takes `steps` env steps, with the updates that are due."""
         return self.collect_and_learn(self.steps)
 
-    def collect_and_learn(self, steps: int) -> dict[str, Tensor | float]:
+    def collect_and_learn(self, steps: int) -> dict[str, Metric]:
         """Alternates between one step of all copies and the updates that are then due, for `steps` env steps."""
         rows: list[dict[str, Tensor]] = []
         for _ in range(-(-steps // self.env.num_envs)):

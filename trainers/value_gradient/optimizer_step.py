@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from diffsim.trainers.errors import NonFiniteError
+from diffsim.trainers.metrics import check_late
 
 
 class OptimizerStep:
@@ -101,6 +103,10 @@ def mean_metrics(rows: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     names = dict.fromkeys(name for row in rows for name in row)
     means = {name: torch.stack([row[name] for row in rows if name in row]).mean() for name in names}
     for name, mean in means.items():
-        if not mean.isfinite():
-            raise NonFiniteError(f"{name} must be finite, got {mean.item()}")
+        check_late(~mean.isfinite(), partial(_refuse, name, mean))
     return means
+
+
+def _refuse(name: str, mean: Tensor) -> None:
+    """Raises the error of a metric that is not finite."""
+    raise NonFiniteError(f"{name} must be finite, got {mean.item()}")

@@ -12,6 +12,7 @@ from torch.optim import Adam, Optimizer
 
 from diffsim.policies import QMLP
 from diffsim.trainers.maths.returns import lambda_returns
+from diffsim.trainers.metrics import Metric
 from diffsim.trainers.model_free import ModelFree
 from diffsim.trainers.options import given, option
 from diffsim.trainers.value_gradient.optimizer_step import OptimizerStep, mean_metrics
@@ -99,7 +100,7 @@ class SVG0(ModelFree):
         rates = ((self.policy, self.learning_rate), (self.critic, self.critic_learning_rate))
         return [Adam(net.parameters(), lr=rate, fused=True) for net, rate in rates]
 
-    def iterate(self) -> dict[str, Tensor | float]:
+    def iterate(self) -> dict[str, Metric]:
         """Collects one window, and updates first the critic with it, then the actor."""
         policy_step, critic_step = map(OptimizerStep, self.optimizers)
         window, rows = self.next_window(), []
