@@ -7,6 +7,7 @@ from diffsim.policies.discrete_q import DiscreteQMLP
 from diffsim.policies.distributions import Categoricals, DiagonalGaussian, Distribution, FullGaussian
 from diffsim.policies.encoder import ImageEncoder, is_image
 from diffsim.policies.gaussian import FullGaussianMLP, GaussianMLP
+from diffsim.policies.linear import FeaturePolicy, LinearPolicy, RBFPolicy
 from diffsim.policies.linear_choice import LinearChoice
 from diffsim.policies.mlp_policy import MLPPolicy
 from diffsim.policies.network import mlp
@@ -25,15 +26,18 @@ __all__ = [
     "DiagonalGaussian",
     "DiscreteQMLP",
     "Distribution",
+    "FeaturePolicy",
     "FullGaussian",
     "FullGaussianMLP",
     "GaussianMLP",
     "ImageEncoder",
+    "LinearPolicy",
     "LinearChoice",
     "MLPPolicy",
     "ObservationNormalizer",
     "Policy",
     "QMLP",
+    "RBFPolicy",
     "RelaxedCategoricalMLP",
     "StochasticPolicy",
     "TanhBox",

@@ -46,19 +46,26 @@ class ObservationNormalizer(nn.Module):
 
     @torch.no_grad()
     def update(self, obs: Tensor) -> None:
-        """Merges a batch `obs` [..., O] into the running mean and (population) variance.
+        """Merges a batch `obs` [..., O] into the running mean and (population) variance."""
+        batch = obs.detach().reshape(-1, obs.shape[-1]).to(torch.float64)
+        if len(batch):
+            self.merge(batch.mean(0), batch.var(0, correction=0), len(batch))
+
+    @torch.no_grad()
+    def merge(self, mean: Tensor, variance: Tensor, count: int) -> None:
+        """Merges the statistics of another batch into the running ones.
+
+        Args:
+            mean: [O], float64.
+            variance: [O], float64, population variance.
+            count: observations in the batch, at least 1.
 
         Source: Chan, Golub & LeVeque (1983), "Algorithms for computing the sample variance", equation 2.1.
         """
-        batch = obs.detach().reshape(-1, obs.shape[-1]).to(torch.float64)
-        added = batch.shape[0]
-        if added == 0:
-            return
-        total = self.count + added
-        mean, variance = self.mean.to(torch.float64), self.variance.to(torch.float64)
-        delta = batch.mean(0) - mean
-        squares = variance * self.count + batch.var(0, correction=0) * added
-        squares = squares + delta.square() * self.count * added / total
-        self.mean.copy_(mean + delta * added / total)
+        total = self.count + count
+        delta = mean - self.mean
+        squares = self.variance.to(torch.float64) * self.count + variance * count
+        squares = squares + delta.square() * self.count * count / total
+        self.mean.copy_(self.mean + delta * count / total)
         self.variance.copy_(squares / total)
         self.count.copy_(total)
