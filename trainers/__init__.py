@@ -8,6 +8,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from diffsim.trainers.algorithm import Algorithm as Algorithm
     from diffsim.trainers.algorithm import MDPAlgorithm as MDPAlgorithm
+    from diffsim.trainers.black_box.cem import CEM as CEM
+    from diffsim.trainers.black_box.cma_es import CMAES as CMAES
+    from diffsim.trainers.black_box.evolution_strategies import EvolutionStrategies as EvolutionStrategies
+    from diffsim.trainers.black_box.finite_differences import FiniteDifferences as FiniteDifferences
+    from diffsim.trainers.black_box.mu_lambda_es import MuLambdaES as MuLambdaES
+    from diffsim.trainers.black_box.pi2 import PI2 as PI2
+    from diffsim.trainers.black_box.power import PoWER as PoWER
+    from diffsim.trainers.black_box.reps import REPS as REPS
+    from diffsim.trainers.black_box.rwr import RWR as RWR
+    from diffsim.trainers.black_box.step_reps import StepREPS as StepREPS
+    from diffsim.trainers.black_box.step_rwr import StepRWR as StepRWR
     from diffsim.trainers.likelihood_ratio.a2c import A2C as A2C
     from diffsim.trainers.likelihood_ratio.a3c import A3C as A3C
     from diffsim.trainers.likelihood_ratio.actor_critic import ActorCritic as ActorCritic

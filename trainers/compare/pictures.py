@@ -16,7 +16,7 @@ from diffsim.trainers.compare.results import FAMILIES, Results
 COLORS = ("#2a6f97", "#e07a1f", "#2f8f5b", "#b01e2e", "#7a4fa3", "#8a6d00", "#d2569b", "#3f3f3f", "#39b5b0", "#7f7f7f")
 MARKERS = "osD^vPX*<>"
 OTHER_COLOR = "#7f7f7f"
-FAMILY_COLORS: dict[str, str] = dict(zip(FAMILIES, (*COLORS[:4], OTHER_COLOR), strict=True))
+FAMILY_COLORS: dict[str, str] = dict(zip(FAMILIES, (*COLORS[:5], OTHER_COLOR), strict=True))
 PANEL, DPI = (5.0, 3.7), 140
 LEVELS = np.linspace(0.0, 1.0, 101)
 POINTS = 200  # of the mean curve of seeds that were evaluated at different times

@@ -12,7 +12,7 @@ import numpy as np
 from diffsim.trainers.compare.comparison import Comparison, Run
 from diffsim.trainers.run.registry import ALGORITHMS, choose
 
-FAMILIES = ("Pathwise", "Likelihood ratio", "Value gradient", "Learned model", "Other")
+FAMILIES = ("Pathwise", "Likelihood ratio", "Value gradient", "Learned model", "Gradient-free", "Other")
 """Headings of the families of algorithms, in the order of the report; other families follow."""
 
 

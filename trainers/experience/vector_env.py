@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -30,9 +30,11 @@ class ResumableEnv(VectorWrapper):
 
     Attributes:
         obs: [N, O], present observations.
+        remake: makes the same environment again, in another process; None if that is unknown.
     """
 
     obs: np.ndarray
+    remake: Callable[[], ResumableEnv] | None = None
 
     def __init__(self, env: gymnasium.vector.VectorEnv) -> None:
         super().__init__(env)
@@ -211,6 +213,15 @@ def make_env(
     Raises: OptionError if there is no such task, or it takes no noise.
     """
     noises = {"process_noise": process_noise, "reward_noise": reward_noise}
+    env = _make(task, num_envs, seed, device, noises, kwargs)
+    env.remake = partial(make_env, task, num_envs, seed=seed, device=device, **noises, **kwargs)
+    return env
+
+
+def _make(
+    task: str, num_envs: int, seed: int, device: str, noises: dict[str, Any], kwargs: dict[str, Any]
+) -> ResumableEnv:
+    """What `make_env` returns, for the same arguments."""
     if task.startswith(SIMULATED) and task != f"{SIMULATED}{TETRIS}":
         return SimulatedEnv(
             diffsim.gym.make_vector_env(task.removeprefix(SIMULATED), num_envs, device=device, **noises, **kwargs), seed

@@ -29,6 +29,17 @@ ALGORITHMS = {
     "ModelBased": "diffsim.trainers.model_based.model_based",
     "MBPO": "diffsim.trainers.model_based.mbpo",
     "PETS": "diffsim.trainers.model_based.pets",
+    "CEM": "diffsim.trainers.black_box.cem",
+    "CMAES": "diffsim.trainers.black_box.cma_es",
+    "RWR": "diffsim.trainers.black_box.rwr",
+    "StepRWR": "diffsim.trainers.black_box.step_rwr",
+    "PoWER": "diffsim.trainers.black_box.power",
+    "PI2": "diffsim.trainers.black_box.pi2",
+    "REPS": "diffsim.trainers.black_box.reps",
+    "StepREPS": "diffsim.trainers.black_box.step_reps",
+    "EvolutionStrategies": "diffsim.trainers.black_box.evolution_strategies",
+    "MuLambdaES": "diffsim.trainers.black_box.mu_lambda_es",
+    "FiniteDifferences": "diffsim.trainers.black_box.finite_differences",
 }
 """Module of each of our algorithms, imported only when it is used."""
 
@@ -36,7 +47,7 @@ POLICIES: dict[str, str] = dict.fromkeys(
     (
         *("DeterministicMLP", "GaussianMLP", "FullGaussianMLP"),
         *("CategoricalMLP", "RelaxedCategoricalMLP", "BernoulliMLP", "DiscreteQMLP"),
-        "LinearChoice",
+        *("LinearPolicy", "RBFPolicy", "LinearChoice"),
     ),
     "diffsim.policies",
 )

@@ -1,0 +1,1 @@
+"""Search over the parameters of a policy without gradients: ask for members, roll them out together, tell returns."""

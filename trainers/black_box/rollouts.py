@@ -1,0 +1,170 @@
+"""Rolls out a share of a population: in environments of Gymnasium, or in one batch of a differentiable MDP."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.vector import SyncVectorEnv
+from torch import Tensor
+
+from diffsim.checks import require
+from diffsim.gym import VectorEnv
+from diffsim.policies import Policy
+from diffsim.trainers.black_box.population_policy import PopulationPolicy
+from diffsim.trainers.black_box.shares import Answer, EpisodeOptions, Recorder, Share, derived_seed
+from diffsim.trainers.errors import NonFiniteError
+from diffsim.trainers.experience.vector_env import ResumableEnv, episode_seed
+
+
+class Rollouts(ABC):
+    """Evaluates shares of at most K = N / M members, with M episodes each, in N copies of an environment.
+
+    Args:
+        env: N copies.
+        policy: class and sizes of the members.
+        options: how members are evaluated.
+
+    Raises: ValueError if N is not a multiple of M.
+    """
+
+    def __init__(self, env: ResumableEnv, policy: Policy, options: EpisodeOptions) -> None:
+        count, episodes = env.num_envs, options.episodes
+        require(count % episodes == 0, "num_envs", f"a multiple of episodes = {episodes}", count)
+        self.options, self.size = options, count // episodes
+        self.policy = PopulationPolicy(policy, self.size)
+        self.noise_size = policy.noise_size if options.sampled else 0
+        self.normalized = policy.normalizer is not None
+
+    @torch.no_grad()
+    def __call__(self, share: Share) -> Answer:
+        """Runs all episodes of a share.
+
+        Raises: NonFiniteError if a simulation diverges.
+        """
+        self.policy.load(share.members.vectors(), share.buffers)
+        mean = share.buffers["normalizer.mean"] if self.normalized else None
+        recorder = Recorder(share.members.count, self.options, mean)
+        scenario = self.options.scenario(share.generation, share.first)
+        seed = derived_seed(self.options.seed, *scenario)
+        self.run(share.members.count, scenario, seed, recorder)
+        return recorder.answer()
+
+    @abstractmethod
+    def run(self, count: int, scenario: tuple[int, int], seed: int, recorder: Recorder) -> None:
+        """Runs the episodes of `count` members, and records every step.
+
+        Args:
+            count: members in the share, at most K.
+            scenario: of the first member's first episode.
+            seed: of noises that all copies draw together.
+            recorder: takes the steps of count * M episodes.
+        """
+
+    def episode_seeds(self, scenario: tuple[int, int]) -> list[int]:
+        """Seeds of the episodes of all N copies, in [0, 2^32), if the first one has this scenario."""
+        period = self.options.episodes if self.options.common_numbers != "none" else self.size * self.options.episodes
+        generation, first = scenario
+        count = self.size * self.options.episodes
+        return [episode_seed(self.options.seed, generation, first + n % period) for n in range(count)]
+
+    def act(self, obs: Tensor, generator: torch.Generator) -> Tensor:
+        """Actions of all copies, [N, ...], for their observations [N, O]."""
+        weight = self.policy.searched[0]
+        noise = self.draw(self.noise_size, generator, weight) if self.noise_size else None
+        actions = self.policy(self.grouped(obs), None if noise is None else self.grouped(noise))
+        return actions.flatten(0, 1)
+
+    def draw(self, size: int, generator: torch.Generator, like: Tensor) -> Tensor:
+        """Standard normal numbers of all copies, [N, size]; the same for every member if numbers are common."""
+        common = self.options.common_numbers != "none"
+        members = 1 if common else self.size
+        shape = (members, self.options.episodes, size)
+        noise = torch.randn(shape, generator=generator, device=like.device, dtype=like.dtype)
+        return noise.expand(self.size, -1, -1).flatten(0, 1)
+
+    def grouped(self, rows: Tensor) -> Tensor:
+        """Rows of all copies by member: [N, X] to [K, M, X]."""
+        return rows.unflatten(0, (self.size, self.options.episodes))
+
+
+class GymRollouts(Rollouts):
+    """Episodes in environments of Gymnasium, which are stepped one after the other; ended ones are not stepped.
+
+    Args:
+        env: N copies in a SyncVectorEnv.
+        policy: as for `Rollouts`.
+        options: as for `Rollouts`.
+    """
+
+    def __init__(self, env: ResumableEnv, policy: Policy, options: EpisodeOptions) -> None:
+        super().__init__(env, policy, options)
+        assert isinstance(env.env, SyncVectorEnv)
+        self.env, self.copies = env, env.env.envs
+        self.weight, self.images = next(policy.parameters()), policy.encoder is not None
+
+    def run(self, count: int, scenario: tuple[int, int], seed: int, recorder: Recorder) -> None:
+        """Runs the episodes; each is reset with the seed of its scenario."""
+        total = count * self.options.episodes
+        generator = torch.Generator(self.weight.device).manual_seed(seed)
+        seeds = self.episode_seeds(scenario)[:total]
+        obs = np.stack([self.flat(copy.reset(seed=s)[0]) for copy, s in zip(self.copies, seeds, strict=False)])
+        obs = np.concatenate([obs, np.repeat(obs[-1:], self.env.num_envs - total, 0)])
+        reward, running, time = np.zeros(total), np.ones(total, dtype=bool), 0
+        while running.any() and time != self.options.horizon:
+            seen = torch.tensor(obs, device=self.weight.device, dtype=None if self.images else self.weight.dtype)
+            actions, alive = self.act(seen, generator).cpu().numpy(), running.copy()
+            for n in np.flatnonzero(alive):
+                next_obs, reward[n], terminated, truncated, _ = self.copies[n].step(actions[n])
+                obs[n] = self.flat(next_obs)
+                running[n] = not (terminated or truncated)
+            recorder.add(seen[:total].cpu(), torch.as_tensor(reward), torch.as_tensor(alive))
+            time += 1
+
+    def flat(self, obs: Any) -> np.ndarray:
+        """One copy's observation as a vector."""
+        return obs if isinstance(obs, np.ndarray) else np.concatenate([np.ravel(part) for part in obs.values()])
+
+
+class MDPRollouts(Rollouts):
+    """Episodes in one batch of an MDP, such as our simulator. A copy that has ended stays where its episode began.
+
+    Args:
+        env: N copies of an MDP.
+        policy: as for `Rollouts`.
+        options: as for `Rollouts`.
+    """
+
+    def __init__(self, env: ResumableEnv, policy: Policy, options: EpisodeOptions) -> None:
+        super().__init__(env, policy, options)
+        assert isinstance(env.env, VectorEnv)
+        self.mdp, limit = env.env.mdp, env.env.max_episode_steps
+        # On a GPU this check waits for all steps before it; the steps beyond the end of all episodes do not count.
+        self.check_every = 1 if self.mdp.device.type == "cpu" else 16
+        self.horizon = limit if options.horizon is None else min(limit, options.horizon)
+
+    def run(self, count: int, scenario: tuple[int, int], seed: int, recorder: Recorder) -> None:
+        """Runs the episodes; initial states and noises come from one generator."""
+        mdp, total = self.mdp, count * self.options.episodes
+        generator = torch.Generator(mdp.device).manual_seed(seed)
+        state = mdp.initial(generator)
+        if self.options.common_numbers != "none":
+            state = state[: self.options.episodes].repeat(self.size, 1)
+        initial, running = state, torch.arange(mdp.num_envs, device=mdp.device) < total
+        for time in range(self.horizon):
+            obs = mdp.observation(state)
+            action = self.act(obs, generator)
+            noise = self.draw(mdp.noise_size, generator, state) if mdp.noise_size else None
+            try:
+                reached = mdp.transition(state, action, noise)
+            except (ValueError, FloatingPointError) as error:
+                if isinstance(error, ValueError) and action.isfinite().all() and state.isfinite().all():
+                    raise
+                raise NonFiniteError(f"while members {scenario} were evaluated, {error}") from error
+            recorder.add(obs[:total], mdp.reward(state, action, reached)[:total], running[:total])
+            running = running & ~mdp.terminal(reached)
+            if time % self.check_every == 0 and not running.any():
+                return
+            state = torch.where(running[:, None], reached, initial)
