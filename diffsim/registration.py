@@ -8,6 +8,7 @@ EPISODE_STEPS = {
     "Ant-v5": 1000,
     "CartPoleSwingUp-v0": 250,
     "HalfCheetah-v5": 1000,
+    "HelicopterHover-v0": 6000,
     "Hopper-v5": 1000,
     "Humanoid-v5": 1000,
     "HumanoidStandup-v5": 1000,
@@ -24,10 +25,11 @@ EPISODE_STEPS = {
 
 OFFICIAL_ENVS = {
     "CartPoleSwingUp-v0": "diffsim.cart_pole_env:CartPoleSwingUpEnv",
+    "HelicopterHover-v0": "diffsim.helicopter_env:HelicopterHoverEnv",
     "PointPush-v0": "diffsim.goal_envs:PointPushEnv",
     "ReacherGoal-v0": "diffsim.goal_envs:ReacherGoalEnv",
 }
-"""Environments on C MuJoCo of the tasks that are not Gymnasium's."""
+"""Environments, on C MuJoCo or in NumPy, of the tasks that are not Gymnasium's."""
 
 TETRIS = "Tetris-v0"
 """The only environment that is no MDP of tensors."""

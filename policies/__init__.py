@@ -7,6 +7,7 @@ from diffsim.policies.discrete_q import DiscreteQMLP
 from diffsim.policies.distributions import Categoricals, DiagonalGaussian, Distribution, FullGaussian
 from diffsim.policies.encoder import ImageEncoder, is_image
 from diffsim.policies.gaussian import FullGaussianMLP, GaussianMLP
+from diffsim.policies.helicopter import HelicopterPolicy
 from diffsim.policies.linear import FeaturePolicy, LinearPolicy, RBFPolicy
 from diffsim.policies.linear_choice import LinearChoice
 from diffsim.policies.mlp_policy import MLPPolicy
@@ -30,6 +31,7 @@ __all__ = [
     "FullGaussian",
     "FullGaussianMLP",
     "GaussianMLP",
+    "HelicopterPolicy",
     "ImageEncoder",
     "LinearPolicy",
     "LinearChoice",

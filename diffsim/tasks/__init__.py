@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 import torch
 
-from diffsim.checks import check_std
+from diffsim.checks import check_std, require
 from diffsim.mdp import MDP
 from diffsim.tasks.ant import Ant
 from diffsim.tasks.cart_pole_swing_up import CartPoleSwingUp
 from diffsim.tasks.check import TaskReport, check_task
-from diffsim.tasks.find import TASKS, check_options, find_task, task_class, task_ids
+from diffsim.tasks.configurable import ConfigurableMDP
+from diffsim.tasks.find import EQUATION_TASKS, TASKS, check_options, find_task, mdp_class, task_ids
 from diffsim.tasks.goal_task import GoalTask
 from diffsim.tasks.half_cheetah import HalfCheetah
+from diffsim.tasks.helicopter_hover import HelicopterHover
 from diffsim.tasks.hopper import Hopper
 from diffsim.tasks.humanoid import Humanoid
 from diffsim.tasks.humanoid_standup import HumanoidStandup
@@ -31,11 +33,14 @@ from diffsim.tasks.walker2d import Walker2d
 from diffsim.wrappers import NoisyReward
 
 __all__ = [
+    "EQUATION_TASKS",
     "TASKS",
     "Ant",
     "CartPoleSwingUp",
+    "ConfigurableMDP",
     "GoalTask",
     "HalfCheetah",
+    "HelicopterHover",
     "Hopper",
     "Humanoid",
     "HumanoidStandup",
@@ -56,6 +61,15 @@ __all__ = [
     "official_env",
     "task_ids",
 ]
+
+
+@overload
+def make(
+    id: Literal["HelicopterHover-v0"] | type[HelicopterHover],
+    num_envs: int = 1,
+    device: str | torch.device = "cpu",
+    **kwargs: Any,
+) -> HelicopterHover: ...
 
 
 @overload
@@ -82,7 +96,7 @@ def make(
 
 
 def make(
-    id: str | type[Task],
+    id: str | type[ConfigurableMDP],
     num_envs: int = 1,
     device: str | torch.device = "cpu",
     *,
@@ -93,26 +107,29 @@ def make(
     """Makes N differentiable copies of a task.
 
     Args:
-        id: Gymnasium's id, one of `TASKS`; `module:MyTask-v0`, the subclass `MyTask` of `Task` in an importable module;
-            the id of a task that an installed package offers; or the class itself.
+        id: Gymnasium's id, one of `TASKS` or `EQUATION_TASKS`; `module:MyTask-v0`, the subclass `MyTask` of `Task` in
+            an importable module; the id of a task that an installed package offers; or the class itself.
         num_envs: number of copies, N >= 1.
         device: where to simulate, such as "cpu" or "cuda".
         process_noise: standard deviation of a random generalized force on each dof, held for a step; one
-            number, or nv of them, N and N m, >= 0 (`Task.set_process_noise`).
+            number, or nv of them, N and N m, >= 0 (`Task.set_process_noise`). It must be 0 for `EQUATION_TASKS`.
         reward_noise: standard deviation of noise on each step's reward, >= 0 (`NoisyReward`).
         **kwargs: options of the task: those of Gymnasium's environment of that id, except rendering; for a task of
             your own, those of its constructor.
 
-    Returns: a `Task`, inside a `NoisyReward` if rewards are noisy. With Gymnasium's id it has the observations,
-    rewards, termination and reset distribution of Gymnasium's environment.
+    Returns: a `Task`, or the class of `EQUATION_TASKS`, inside a `NoisyReward` if rewards are noisy. With Gymnasium's
+    id it has the observations, rewards, termination and reset distribution of Gymnasium's environment.
 
     Raises:
         ValueError: id is unknown, or an argument is out of range.
         TypeError: an option is unknown.
     """
-    cls = task_class(id)
+    cls = mdp_class(id)
     check_options(id, cls, kwargs)
     check_std("reward_noise", reward_noise)
     task = cls(num_envs=num_envs, device=device, **kwargs)
-    task.set_process_noise(process_noise)
+    if isinstance(task, Task):
+        task.set_process_noise(process_noise)
+    else:
+        require(process_noise == 0.0, "process_noise", f"0 for {cls.__name__}, which is no MuJoCo model", process_noise)
     return NoisyReward(task, reward_noise) if reward_noise else task

@@ -15,7 +15,9 @@ import gymnasium
 from diffsim.checks import did_you_mean
 from diffsim.tasks.ant import Ant
 from diffsim.tasks.cart_pole_swing_up import CartPoleSwingUp
+from diffsim.tasks.configurable import ConfigurableMDP
 from diffsim.tasks.half_cheetah import HalfCheetah
+from diffsim.tasks.helicopter_hover import HelicopterHover
 from diffsim.tasks.hopper import Hopper
 from diffsim.tasks.humanoid import Humanoid
 from diffsim.tasks.humanoid_standup import HumanoidStandup
@@ -48,15 +50,18 @@ TASKS: dict[str, type[Task]] = {
     "Swimmer-v5": Swimmer,
     "Walker2d-v5": Walker2d,
 }
-"""Every task of this package by its Gymnasium id."""
+"""The tasks of this package with a MuJoCo model, by their Gymnasium ids."""
+
+EQUATION_TASKS: dict[str, type[ConfigurableMDP]] = {"HelicopterHover-v0": HelicopterHover}
+"""Those whose dynamics are equations in torch."""
 
 
-def find_task(id: str) -> type[Task] | None:
+def find_task(id: str) -> type[ConfigurableMDP] | None:
     """The task class of an id.
 
     Args:
-        id: one of `TASKS`; or `module:MyTask-v0`, the class `MyTask` of an importable module (the version is optional);
-            or the name of an entry point of an installed package, in the group `diffsim.tasks`.
+        id: one of `TASKS` or `EQUATION_TASKS`; or `module:MyTask-v0`, the class `MyTask` of an importable module (the
+            version is optional); or the name of an entry point of an installed package, in the group `diffsim.tasks`.
 
     Returns: the class; None for any other id, which may be Gymnasium's: also for `module:Env-v0` where the module
     registers `Env-v0` with Gymnasium.
@@ -66,6 +71,8 @@ def find_task(id: str) -> type[Task] | None:
     """
     if id in TASKS:
         return TASKS[id]
+    if id in EQUATION_TASKS:
+        return EQUATION_TASKS[id]
     if ":" in id:
         return _in_module(id)
     for entry_point in entry_points(group=GROUP, name=id):
@@ -77,12 +84,23 @@ def find_task(id: str) -> type[Task] | None:
 
 
 def task_class(id: str | type[Task]) -> type[Task]:
-    """The task class of an id, or the class itself.
+    """The task class of an id, or the class itself, for tasks with a MuJoCo model.
+
+    Raises: ValueError if there is no such task of that id.
+    """
+    found = mdp_class(id)
+    if not is_task(found):
+        raise ValueError(f"id must be a task with a MuJoCo model, got {id!r}")
+    return found
+
+
+def mdp_class(id: str | type[ConfigurableMDP]) -> type[ConfigurableMDP]:
+    """The class of any task's id, or the class itself.
 
     Raises: ValueError if there is no task of that id.
     """
-    if is_task(id):
-        return id
+    if is_task(id) or id in EQUATION_TASKS.values():
+        return id  # pyright: ignore[reportReturnType]
     if not isinstance(id, str):
         raise TypeError(f"id must be a task's id or a subclass of Task, got {id!r}")
     found = find_task(id)
@@ -95,15 +113,15 @@ def task_class(id: str | type[Task]) -> type[Task]:
 
 def task_ids() -> list[str]:
     """Ids of the tasks of this package and of installed packages."""
-    return sorted({*TASKS, *(entry_point.name for entry_point in entry_points(group=GROUP))})
+    return sorted({*TASKS, *EQUATION_TASKS, *(entry_point.name for entry_point in entry_points(group=GROUP))})
 
 
-def task_options(cls: type[Task]) -> list[str]:
+def task_options(cls: type[ConfigurableMDP]) -> list[str]:
     """Names of the options of a task's constructor."""
     return [name for name in inspect.signature(cls).parameters if name not in ("num_envs", "device")]
 
 
-def check_options(id: object, cls: type[Task], options: Iterable[str]) -> None:
+def check_options(id: object, cls: type[ConfigurableMDP], options: Iterable[str]) -> None:
     """Raises TypeError for an option that the task's constructor does not have."""
     valid = task_options(cls)
     unknown = [name for name in options if name not in valid]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from diffsim.engine.black_box import BlackBox
 from diffsim.engine.simulator import DynamicsPoint
-from diffsim.tasks.find import TASKS, check_options, find_task, task_class
+from diffsim.tasks.find import EQUATION_TASKS, TASKS, check_options, find_task, task_class
 from diffsim.tasks.goal_task import GoalTask
 from diffsim.tasks.task import Task
 
@@ -29,9 +29,9 @@ def official_env(id: str | type[Task], **kwargs: Any) -> gymnasium.Env:
 
     Returns: for Gymnasium's ids `gymnasium.make(id)`, for others an `OfficialEnv` with the task's time limit.
     """
-    cls = find_task(id) if isinstance(id, str) else task_class(id)
-    if cls is None or id in TASKS:
-        return gymnasium.make(id, **kwargs)  # pyright: ignore[reportArgumentType]
+    if isinstance(id, str) and (id in TASKS or id in EQUATION_TASKS or find_task(id) is None):
+        return gymnasium.make(id, **kwargs)
+    cls = task_class(id)
     steps = cls.max_episode_steps
     entry_point = OfficialGoalEnv if issubclass(cls, GoalTask) else OfficialEnv
     name = id if isinstance(id, str) else f"{id.__module__}:{id.__name__}"

@@ -9,7 +9,7 @@ from functools import cached_property
 from numbers import Real
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -23,23 +23,11 @@ from diffsim.compile.model import Model
 from diffsim.compile.unsupported import UnsupportedModelError
 from diffsim.engine.black_box_simulator import BlackBoxSimulator
 from diffsim.engine.simulator import DynamicsPoint, Simulator
-from diffsim.mdp import MDP
-from diffsim.options import Option, bound, declare, given, option
+from diffsim.options import given, option
+from diffsim.tasks.configurable import ConfigurableMDP
 
 
-class _Configurable(MDP):
-    """An MDP whose constructor is made from declared options: see `diffsim.options`."""
-
-    options: ClassVar[dict[str, Option]] = {}
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        declare(cls)
-        for name, declaration in cls.options.items():
-            setattr(cls, name, declaration.default)
-
-
-class Task(_Configurable):
+class Task(ConfigurableMDP):
     """N copies of a MuJoCo model, each action held for `frame_skip` physics steps.
 
     A task of your own is a subclass with `xml_file`, `reset_model`, `observation` and `reward`, and where they are
@@ -80,10 +68,7 @@ class Task(_Configurable):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Takes the declared options, loads the model, and calls `setup`."""
-        for name, value in bound(type(self), args, kwargs).items():
-            setattr(self, name, value)
-        check_count("num_envs", self.num_envs)
-        self.device = torch.device(self.device)
+        super().__init__(*args, **kwargs)
         self.mj_model = _load(self.xml_file)
         self.simulator = self._make_simulator(self.device)
         self.action_space = Box(*self.mj_model.actuator_ctrlrange.T.astype(np.float32), dtype=np.float32)

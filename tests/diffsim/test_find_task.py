@@ -14,7 +14,7 @@ import diffsim
 import diffsim.gym
 from diffsim.options import option
 from diffsim.registration import EPISODE_STEPS
-from diffsim.tasks import TASKS, Hopper, find, find_task, official_env, task_ids
+from diffsim.tasks import EQUATION_TASKS, TASKS, HelicopterHover, Hopper, find, find_task, official_env, task_ids
 
 from . import own_tasks
 
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_registration_agrees_with_the_classes():
-    assert EPISODE_STEPS == {id: cls.max_episode_steps for id, cls in TASKS.items()}
+    assert EPISODE_STEPS == {id: cls.max_episode_steps for id, cls in {**TASKS, **EQUATION_TASKS}.items()}
 
 
 def test_ids_of_tasks():
@@ -31,9 +31,19 @@ def test_ids_of_tasks():
     for id in (f"{HERE}:Pendulum-v0", f"{HERE}:Pendulum-v12", f"{HERE}:Pendulum"):
         assert find_task(id) is own_tasks.Pendulum
     assert find_task("CartPole-v1") is None
+    assert find_task("HelicopterHover-v0") is HelicopterHover
     assert isinstance(diffsim.make(f"{HERE}:Pendulum-v0", num_envs=2), own_tasks.Pendulum)
     assert diffsim.make(own_tasks.Pendulum, frame_skip=3).frame_skip == 3
     assert diffsim.make(own_tasks.Pendulum, reward_noise=0.1).observation_space.shape == (4,)
+
+
+def test_a_task_of_equations_has_no_mujoco_model():
+    with pytest.raises(ValueError, match="id must be a task with a MuJoCo model, got 'HelicopterHover-v0'"):
+        diffsim.check_task("HelicopterHover-v0")
+    with pytest.raises(ValueError, match="process_noise must be 0 for HelicopterHover, which is no MuJoCo"):
+        diffsim.make("HelicopterHover-v0", process_noise=1.0)
+    with pytest.raises(TypeError, match="options of HelicopterHover-v0 must be among noise_scale, wind, .*; got gust"):
+        diffsim.make("HelicopterHover-v0", gust=1.0)
 
 
 def test_a_module_that_registers_an_environment(tmp_path, monkeypatch):

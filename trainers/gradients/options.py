@@ -13,7 +13,7 @@ import torch
 import diffsim
 from diffsim.mdp import MDP
 from diffsim.policies import DeterministicMLP, GaussianMLP
-from diffsim.tasks.find import task_class
+from diffsim.tasks.find import mdp_class
 from diffsim.trainers.errors import OptionError, option_errors
 from diffsim.trainers.options import check_fields
 from diffsim.trainers.run.arguments import RunOptions, pick
@@ -66,7 +66,7 @@ class GradientOptions:
 
     def __post_init__(self) -> None:
         try:
-            longest = task_class(self.task).max_episode_steps
+            longest = mdp_class(self.task).max_episode_steps
         except (ValueError, TypeError) as error:
             raise OptionError(f"task: {error}") from None
         check_fields(self, {"num_envs": ">= 4", "window": ">= 1", "threads": ">= 1", "gamma": "in (0, 1]"})
@@ -85,7 +85,7 @@ class GradientOptions:
     def horizon_list(self) -> list[int]:
         """The horizons as numbers."""
         if self.horizons is None:
-            return [2**k for k in range(7) if 2**k <= task_class(self.task).max_episode_steps]
+            return [2**k for k in range(7) if 2**k <= mdp_class(self.task).max_episode_steps]
         return _numbers("horizons", self.horizons)
 
     @property

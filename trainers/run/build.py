@@ -49,12 +49,12 @@ def build_mdp(options: RunOptions) -> MDP:
         process_noise=options.process_noise,
         **{**options.task_kwargs, **options.training_kwargs},
     )
-    if not isinstance(task, Task):
+    if isinstance(task, NoisyReward):
         raise OptionError("reward_noise is an option of the run; remove it from task_kwargs and training_kwargs")
-    if num_ranks() > 1:
-        mdp = shard(task)
-    elif options.dynamics == "finite_differences":
-        mdp = FiniteDifferenceMDP(task, num_workers=options.num_workers)
+    if num_ranks() > 1 or options.dynamics == "finite_differences":
+        if not isinstance(task, Task):
+            raise OptionError(f"ranks and finite differences need a MuJoCo model, got task {options.task!r}")
+        mdp = shard(task) if num_ranks() > 1 else FiniteDifferenceMDP(task, num_workers=options.num_workers)
     return NoisyReward(mdp, options.reward_noise) if options.reward_noise else mdp
 
 

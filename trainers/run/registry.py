@@ -47,7 +47,7 @@ POLICIES: dict[str, str] = dict.fromkeys(
     (
         *("DeterministicMLP", "GaussianMLP", "FullGaussianMLP"),
         *("CategoricalMLP", "RelaxedCategoricalMLP", "BernoulliMLP", "DiscreteQMLP"),
-        *("LinearPolicy", "RBFPolicy", "LinearChoice"),
+        *("LinearPolicy", "RBFPolicy", "LinearChoice", "HelicopterPolicy"),
     ),
     "diffsim.policies",
 )

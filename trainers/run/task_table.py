@@ -12,18 +12,23 @@ from rich.console import Console
 from rich.table import Table
 
 import diffsim
-from diffsim.tasks import official_env, task_ids
+from diffsim.registration import TETRIS
+from diffsim.tasks import EQUATION_TASKS, official_env, task_ids
 from diffsim.trainers.run.arguments import CONFIGS, make_parser, parse
 
 SIZES = ("nq", "nv", "obs", "act", "steps")
 INTEGRATORS = ("Euler", "RK4", "implicit", "implicitfast")  # in the order of mjtIntegrator
 CAPTION = "yes: simulation and exact gradients. no: unsupported MuJoCo features, with their number"
+OTHERS = {TETRIS: "none; diffsim/Tetris-v0 plays many games at once", **dict.fromkeys(EQUATION_TASKS, "yes, in torch")}
+"""Gradients of the tasks without a MuJoCo model."""
 
 
 def print_tasks(argv: Sequence[str], console: Console) -> None:
     """Prints the table of environments."""
     parse(make_parser("tasks", "List the environments and which of their features are supported."), argv)
-    Console(file=console.file, width=max(console.width, 100)).print(task_table())  # narrower, columns would be cut
+    wide = Console(file=console.file, width=max(console.width, 100))  # narrower, columns would be cut
+    wide.print(task_table())
+    wide.print(other_table())
 
 
 def print_configs(argv: Sequence[str], console: Console) -> None:
@@ -46,11 +51,25 @@ def task_table() -> Table:
     return table
 
 
+def other_table() -> Table:
+    """One row per task without a MuJoCo model: sizes, and whether it has gradients."""
+    table = Table(title="Other environments", box=SIMPLE, padding=(0, 1, 0, 0))
+    for heading in ("id", "obs", "actions", "steps", "gradients"):
+        table.add_column(heading, justify="right" if heading in ("obs", "actions", "steps") else "left")
+    for id, gradients in sorted(OTHERS.items()):
+        env = official_env(id)
+        steps = env.spec.max_episode_steps if env.spec else None
+        sizes = [*map(gymnasium.spaces.flatdim, (env.observation_space, env.action_space)), steps]
+        table.add_row(id, *map(str, sizes), gradients)
+        env.close()
+    return table
+
+
 def official_ids() -> list[str]:
-    """Ids of Gymnasium's MuJoCo environments, newest version, and of the tasks of this and of installed packages."""
+    """Ids of Gymnasium's MuJoCo environments, newest version, and of such tasks of this and of installed packages."""
     specs = gymnasium.registry.items()
     official = {id for id, spec in specs if "envs.mujoco" in str(spec.entry_point) and id.endswith("-v5")}
-    return sorted(official | set(task_ids()))
+    return sorted(official | (set(task_ids()) - set(EQUATION_TASKS)))
 
 
 def _describe(id: str) -> list[str]:
