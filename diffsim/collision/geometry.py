@@ -27,6 +27,7 @@ from diffsim.types import mat33, real, vec3
 
 __all__ = [
     "CANDIDATES",
+    "COLLIDERS",
     "NO_CONTACT",
     "ContactGeometry",
     "Geom",
@@ -59,6 +60,24 @@ CANDIDATES: dict[tuple[int, int], tuple[int, int]] = {
     (CAPSULE, BOX): (2, 2),
     (BOX, BOX): (8, 8),
 }
+
+
+COLLIDERS: dict[tuple[int, int], wp.Function] = {
+    (PLANE, SPHERE): plane_sphere,
+    (PLANE, CAPSULE): plane_capsule,
+    (PLANE, ELLIPSOID): plane_ellipsoid,
+    (PLANE, CYLINDER): plane_cylinder,
+    (PLANE, BOX): plane_box,
+    (SPHERE, SPHERE): sphere_sphere,
+    (SPHERE, CAPSULE): sphere_capsule,
+    (SPHERE, CYLINDER): sphere_cylinder,
+    (SPHERE, BOX): sphere_box,
+    (CAPSULE, CAPSULE): capsule_capsule,
+    (CAPSULE, CYLINDER): capsule_cylinder,
+    (CAPSULE, BOX): capsule_box,
+    (BOX, BOX): box_box,
+}
+"""By the kinds of the two geoms: the function (geom1, geom2, candidate, margin) of a candidate."""
 
 
 @wp.struct

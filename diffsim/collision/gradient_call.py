@@ -6,6 +6,8 @@ decorators some gradients are silently zero, and some functions are called befor
 """
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import warp as wp
 
@@ -17,9 +19,14 @@ def _mark(owner: object, name: str, value: bool) -> None:
     setattr(owner, name, value)
 
 
-def differentiable(function: Callable) -> wp.Function:
-    """Makes a Warp function whose adjoint is always emitted, so that `wp.grad` can differentiate it."""
-    marked = wp.func(function)
+def differentiable(function: Callable | None = None, *, module: wp.Module | None = None) -> Any:  # noqa: ANN401
+    """Makes a Warp function whose adjoint is always emitted, so that `wp.grad` can differentiate it.
+
+    `module` is as in `wp.func`.
+    """
+    if function is None:
+        return partial(differentiable, module=module)
+    marked = wp.func(module=module)(function)
     _mark(marked.adj, "force_adjoint_codegen", True)
     return marked
 
@@ -36,11 +43,15 @@ def no_gradient(function: Callable) -> wp.Function:
     return marked
 
 
-def calls_gradient(function: Callable, *, inline: bool | None = None) -> wp.Function:
+def calls_gradient(
+    function: Callable | None = None, *, inline: bool | None = None, module: wp.Module | None = None
+) -> Any:  # noqa: ANN401
     """Makes a Warp function that calls `wp.grad`, directly or not. All its callers must have this decorator too.
 
-    `inline` is as in `wp.func`.
+    `inline` and `module` are as in `wp.func`.
     """
-    marked = wp.func(inline=inline)(function)
+    if function is None:
+        return partial(calls_gradient, inline=inline, module=module)
+    marked = wp.func(inline=inline, module=module)(function)
     _mark(marked.adj, "uses_grad_call", True)
     return marked

@@ -54,6 +54,7 @@ def host_arrays(mj_model: mujoco.MjModel, max_contacts: int | None) -> dict[str,
     )
     fields.update(
         dof_blocks(m),
+        **tree_levels(m),
         **sparsity_fields(m),
         **gyroscopic_bodies(m),
         **actuators(m),
@@ -95,6 +96,24 @@ def dof_blocks(m: mujoco.MjModel) -> dict[str, np.ndarray]:
         body_blocknum=np.array(count),
         block_dofadr=np.array(dofadr, int),
         block_dofnum=np.array(dofnum, int),
+    )
+
+
+def tree_levels(m: mujoco.MjModel) -> dict[str, Any]:
+    """Bodies by their depth in the tree, and the children of each body (see `ModelArrays`)."""
+    depth = np.zeros(m.nbody, int)
+    for body in range(1, m.nbody):
+        depth[body] = depth[m.body_parentid[body]] + 1
+    order = np.argsort(depth, kind="stable")[1:]
+    above = np.zeros(m.nbody + 1, int)
+    np.add.at(above, m.body_parentid[1:] + 1, 1)
+    children = np.arange(m.nbody - 1, 0, -1)
+    return dict(
+        nlevel=int(depth.max()),
+        level_adr=np.searchsorted(depth[order], np.arange(1, depth.max() + 2)),
+        level_body=order,
+        body_childadr=np.cumsum(above),
+        body_child=children[np.argsort(m.body_parentid[children], kind="stable")],
     )
 
 

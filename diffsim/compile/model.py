@@ -59,12 +59,16 @@ class Model:
         max_rows = self._host.pop("max_rows")
         # Sizes of the working memory, by the names in `diffsim.physics.scratch.FIELDS`.
         self.sizes: dict[str, int] = counts | {
+            "actuator": self._host["nactuator"],
+            "pair": len(pairs),
+            "candidate": int(self._host["pair_candidates"][: len(pairs)].sum()),
             "contact": self.max_contacts,
             "row": max_rows,
             "parameter": self.parameters.size,
             **sparsity_sizes(mj_model, self._host, max_rows),
         }
         self._host.update({f"at_{name}": offset for name, offset in self.parameters.offsets.items()})
+        self._pairs: dict[str, dict[tuple[int, int], wp.array]] = {}
         self._on_device: dict[str, dict[str, Any]] = {}
 
     @classmethod
@@ -85,6 +89,29 @@ class Model:
         if not Path(text).is_file():
             raise FileNotFoundError(f"source must be MJCF text or the path of an MJCF file, got {text!r}")
         return cls(mujoco.MjModel.from_xml_path(text))
+
+    def field(self, name: str) -> Any:  # noqa: ANN401
+        """A field of `ModelArrays` on the host."""
+        return self._host[name]
+
+    @property
+    def kinds(self) -> dict[tuple[int, int], np.ndarray]:
+        """Indices of the pairs of geoms that can touch, by their two kinds (`mjtGeom`)."""
+        pairs = np.stack([self._host["pair_geom1"], self._host["pair_geom2"]], axis=1)[: self._host["npair"]]
+        kinds = self.mj_model.geom_type[pairs].reshape(-1, 2)
+        return {
+            (int(first), int(second)): np.flatnonzero((kinds == (first, second)).all(1))
+            for first, second in np.unique(kinds, axis=0)
+        }
+
+    def pairs_by_kinds(self, device: str) -> dict[tuple[int, int], wp.array]:
+        """`kinds`, on a device."""
+        if device not in self._pairs:
+            self._pairs[device] = {
+                kinds: wp.from_torch(torch.as_tensor(pairs, dtype=torch.int32, device=device))
+                for kinds, pairs in self.kinds.items()
+            }
+        return self._pairs[device]
 
     def arrays(self, num_worlds: int, device: str, vector: Tensor | None = None) -> Any:  # noqa: ANN401  (a struct)
         """Makes the `ModelArrays` of the worlds on a device.

@@ -85,6 +85,7 @@ def pair_fields(m: mujoco.MjModel) -> dict[str, Any]:
         pair_geom1=geom1,
         pair_geom2=geom2,
         pair_candidates=counts[:, 0],
+        pair_candidateadr=np.cumsum(counts[:, 0]) - counts[:, 0],
         pair_cap=counts[:, 1],
         pair_condim=parameters["dim"],
         pair_margin=parameters["margin"],

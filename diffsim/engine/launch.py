@@ -15,12 +15,18 @@ from diffsim.compile.model import Model
 from diffsim.engine.captured_launch import CapturedLaunch, torch_stream
 from diffsim.engine.checks import ContactOverflowError as ContactOverflowError  # its place in earlier versions
 from diffsim.engine.checks import ReportChecks
-from diffsim.physics.adjoint import from_tangent_kernel, step_adjoint_kernel, to_tangent_kernel
+from diffsim.engine.compilation import prepare
+from diffsim.engine.stages import Stages
+from diffsim.physics.adjoint import step_adjoint_kernel
+from diffsim.physics.lanes import EMULATED
 from diffsim.physics.linearize import jacobian_shape, linearize_kernel
 from diffsim.physics.scratch import make_scratch
 from diffsim.physics.step import EvaluationPoints, evaluate_kernel, step_kernel
+from diffsim.physics.tangent import from_tangent_kernel, to_tangent_kernel
 from diffsim.types import dtype, kernel_dtype
 
+ADJOINT_WORLDS = 8192
+"""Number of worlds of the adjoint launches that make Jacobians on CUDA."""
 WORLDS_PER_THREAD = 8  # minimum; with fewer worlds, starting a thread costs more than it saves
 # Outputs that stay in the kernels' precision. The adjoint computes constraint forces from stored accelerations; rounded
 # to float32 these would lose the forces of stiff contacts.
@@ -67,13 +73,23 @@ class Launch:
         self.num_worlds = num_worlds
         self.device = device
         self.stages = 4 if model.integrator == "RK4" else 1
+        self.vector = vector
         self.arrays = model.arrays(num_worlds, str(device), vector)
         self.arrays.parameter_gradient = int(gradient)
         self.gradient = gradient
-        self.scratches = scratches or [make_scratch(model.sizes, num_worlds, str(device))]
-        self.captured: dict[tuple[Any, ...], CapturedLaunch] | None = {} if vector is None else None
+        self.staged = device.type == "cuda" or EMULATED > 0
+        self.scratches = scratches or [self._make_scratch()]
+        captures = vector is None and not EMULATED
+        self.captured: dict[tuple[Any, ...], CapturedLaunch] | None = {} if captures else None
+        self.parts: dict[int, Launch] = {}
+        self.prepared: set[wp.Kernel] = set()
         self.checks = ReportChecks(model, self.stages, device)
         self.exact = False
+
+    def _make_scratch(self) -> Any:  # noqa: ANN401  (a Warp struct instance)
+        """Working memory for one thread on the CPU, for all worlds if the launches are `Stages`."""
+        sizes = self.model.sizes if self.staged else self.model.sizes | {"pair": 1, "candidate": 1}
+        return make_scratch(sizes, self.num_worlds, str(self.device), shared=not self.staged)
 
     def with_parameters(self, vector: Tensor | None, gradient: bool = False) -> Launch:
         """Launches for the same worlds, in the same working memory, with other parameters (None: the model's own)."""
@@ -170,9 +186,34 @@ class Launch:
     def linearize(self, ctrl: Tensor, num_steps: int, trajectory: Tensor) -> list[Tensor]:
         """Jacobians of the next state by state [N, 2 nv, 2 nv] and ctrl [N, 2 nv, nu]. Arguments as `step_adjoint`."""
         nv, nu = self.model.nv, self.model.nu
+        if self.staged:
+            return self._linearize_by_adjoint(ctrl, num_steps, trajectory)
         outputs = {"state_jacobian_out": (2 * nv, 2 * nv), "ctrl_jacobian_out": (2 * nv, nu)}
         memory = {"evaluation_jacobian_out": jacobian_shape(self.stages, nv, nu)}
         return self.run(linearize_kernel, [ctrl, num_steps, trajectory], outputs, memory)
+
+    def _linearize_by_adjoint(self, ctrl: Tensor, num_steps: int, trajectory: Tensor) -> list[Tensor]:
+        """`linearize`, by the adjoint of every component of the next state, each in worlds of its own."""
+        nv, count = self.model.nv, max(1, ADJOINT_WORLDS // self.num_worlds)
+        units = torch.eye(2 * nv, dtype=kernel_dtype, device=self.device)
+        parts = []
+        for unit in units.split(count):
+            rows, worlds = len(unit), len(unit) * self.num_worlds
+            if worlds not in self.parts:
+                vector = None if self.vector is None else self._repeat(self.vector.expand(self.num_worlds, -1), rows)
+                self.parts[worlds] = Launch(self.model, worlds, self.device, vector)
+                self.parts[worlds].exact = self.exact
+            inputs = self._repeat(ctrl, rows), num_steps, self._repeat(trajectory, rows)
+            state_bar, ctrl_bar, *_ = self.parts[worlds].step_adjoint(
+                *inputs, unit.repeat(self.num_worlds, 1), [None] * 4
+            )
+            parts.append([bar.unflatten(0, (self.num_worlds, rows)) for bar in (state_bar, ctrl_bar)])
+        return [torch.cat(bars, dim=1) for bars in zip(*parts, strict=True)]
+
+    @staticmethod
+    def _repeat(value: Tensor, times: int) -> Tensor:
+        """Repeats each world."""
+        return value.repeat_interleave(times, dim=0)
 
     def evaluate_adjoint(self, state: Tensor, ctrl: Tensor, qacc: Tensor, bars: Sequence[Tensor]) -> list[Tensor]:
         """Cotangents as in `step_adjoint`, given those of qacc and qfrc_constraint."""
@@ -215,7 +256,7 @@ class Launch:
 
     def _threads(self) -> int:
         """Number of threads that share the worlds."""
-        if self.device.type == "cuda":
+        if self.staged:
             return 1
         return max(1, min(torch.get_num_threads(), self.num_worlds // WORLDS_PER_THREAD))
 
@@ -224,7 +265,7 @@ class Launch:
     ) -> CapturedLaunch:
         """Captures a kernel's launch on copies of the inputs, with a share of the worlds per thread."""
         while len(self.scratches) < threads:
-            self.scratches.append(make_scratch(self.model.sizes, self.num_worlds, str(self.device)))
+            self.scratches.append(self._make_scratch())
         outputs = self._new_outputs(kernel, shapes)
         copies = [in_kernel_precision(value, copy=True) for value in inputs]
         arguments = [*copies, *outputs]
@@ -265,9 +306,40 @@ class Launch:
                 points = parameter.type is EvaluationPoints
                 value = self._points(rows) if points else as_warp(rows, parameter.type)
             inputs.append(value)
+        if self.staged:
+            self._launch_stages(kernel, inputs, scratch, stream)
+            return
         loops = any(parameter.label == "worlds_per_thread" for parameter in kernel.adj.args)
         threads = count // per_thread if loops else count
         wp.launch(kernel, dim=threads, inputs=inputs, device=str(self.device), stream=stream)
+
+    def _launch_stages(
+        self,
+        kernel: wp.Kernel,
+        inputs: Sequence[Any],
+        scratch: Any,  # noqa: ANN401  (a Warp struct instance)
+        stream: wp.Stream | None,
+    ) -> None:
+        """Launches the stages of a kernel; a kernel without stages, with the lanes of all worlds."""
+        stages = Stages(self.model, self.arrays, scratch, self.num_worlds, str(self.device), stream)
+        programs = {
+            step_kernel: stages.step,
+            evaluate_kernel: stages.evaluate,
+            step_adjoint_kernel: stages.step_adjoint,
+        }
+        if kernel in programs:
+            self._prepare(kernel)
+            own = ("m", "s", "worlds_per_thread")
+            named = zip(kernel.adj.args, inputs, strict=True)
+            programs[kernel](*(value for parameter, value in named if parameter.label not in own))
+        else:
+            stages.launch(kernel, inputs)
+
+    def _prepare(self, kernel: wp.Kernel) -> None:
+        """Compiles the stages of a kernel for a CUDA device, before its first launch."""
+        if self.device.type == "cuda" and kernel not in self.prepared:
+            prepare(self.model, str(self.device), kernel is step_adjoint_kernel, self.gradient)
+            self.prepared.add(kernel)
 
     def _points(self, trajectory: Tensor) -> Any:  # noqa: ANN401  (a Warp struct instance)
         """Converts evaluation points [N, slots, nq + 2 nv] to the kernels' struct."""
@@ -278,16 +350,13 @@ class Launch:
         return struct
 
     def _new_outputs(self, kernel: wp.Kernel, shapes: dict[str, tuple[int, ...]]) -> list[Tensor]:
-        """Memory for a kernel's outputs. On CUDA the world index of arrays with many numbers varies fastest."""
+        """Memory for a kernel's outputs."""
         types = {parameter.label: parameter.type for parameter in kernel.adj.args}
         outputs = []
         for name, shape in shapes.items():
             kind = getattr(types[name], "dtype", None)
             options = {"dtype": torch.int32 if kind is wp.int32 else kernel_dtype, "device": self.device}
-            if self.device.type == "cuda" and (types[name] is EvaluationPoints or len(shape) == 3):
-                outputs.append(torch.empty((*shape, self.num_worlds), **options).movedim(-1, 0))
-            else:
-                outputs.append(torch.empty((self.num_worlds, *shape), **options))
+            outputs.append(torch.empty((self.num_worlds, *shape), **options))
         return outputs
 
 

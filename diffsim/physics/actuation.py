@@ -10,6 +10,7 @@ Source: MuJoCo documentation, Computation, actuation model.
 import warp as wp
 
 from diffsim.physics.kinematics import joint_quat
+from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import quat_log
 from diffsim.physics.scratch import Scratch
@@ -85,13 +86,18 @@ def actuator_force(m: ModelArrays, s: Scratch, world: int, actuator: int) -> rea
 @wp.func
 def sum_actuator_forces(m: ModelArrays, s: Scratch, world: int):
     """Fills qfrc_actuator with sum_i moment_i p_i, before the clamp per joint."""
-    for dof in range(m.nv):
+    for dof in range(lane(), m.nv, lanes()):
         s.qfrc_actuator[world, dof] = ZERO
-    for actuator in range(m.nactuator):
-        force = actuator_force(m, s, world, actuator)
-        for entry in range(m.moment_adr[actuator], m.moment_adr[actuator] + m.moment_num[actuator]):
-            dof = m.moment_dof[entry]
-            s.qfrc_actuator[world, dof] = s.qfrc_actuator[world, dof] + m.moment_value[entry] * force
+    for actuator in range(lane(), m.nactuator, lanes()):
+        s.actuator_force[world, actuator] = actuator_force(m, s, world, actuator)
+    sync()
+    if lane() == 0:
+        for actuator in range(m.nactuator):
+            force = s.actuator_force[world, actuator]
+            for entry in range(m.moment_adr[actuator], m.moment_adr[actuator] + m.moment_num[actuator]):
+                dof = m.moment_dof[entry]
+                s.qfrc_actuator[world, dof] = s.qfrc_actuator[world, dof] + m.moment_value[entry] * force
+    sync()
 
 
 @wp.func
@@ -99,14 +105,16 @@ def actuation(m: ModelArrays, s: Scratch, world: int):
     """Adds the actuators' forces, clamped per joint, and the applied forces to qfrc_smooth."""
     sum_actuator_forces(m, s, world)
     if m.has_actfrcrange == 1:
-        for joint in range(m.njnt):
+        for joint in range(lane(), m.njnt, lanes()):
             if m.jnt_actfrclimited[joint] == 1:
                 dof = m.jnt_dofadr[joint]
                 s.qfrc_actuator[world, dof] = wp.clamp(
                     s.qfrc_actuator[world, dof], m.jnt_actfrcrange[joint, 0], m.jnt_actfrcrange[joint, 1]
                 )
-    for dof in range(m.nv):
+        sync()
+    for dof in range(lane(), m.nv, lanes()):
         s.qfrc_smooth[world, dof] = s.qfrc_smooth[world, dof] + s.qfrc_actuator[world, dof] + s.qfrc_applied[world, dof]
+    sync()
 
 
 @wp.func

@@ -1,7 +1,6 @@
 """Adjoint kernels of the step and of one evaluation: cotangents of inputs from cotangents of outputs.
 
-They hold cotangents of positions in the tangent space (`mj_integratePos`). `to_tangent_kernel` and
-`from_tangent_kernel` convert from and to cotangents of the coordinates of qpos.
+They hold cotangents of positions in the tangent space (`mj_integratePos`); see `tangent`.
 """
 
 from functools import partial
@@ -18,10 +17,10 @@ from diffsim.physics.inertia import mass_matrix
 from diffsim.physics.integrate import (
     integrate_position_adjoint,
     load3,
-    raw_from_tangent,
     store3,
     tangent_from_raw,
 )
+from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import inverse_right_jacobian, inverse_right_jacobian_gradient
 from diffsim.physics.scratch import Scratch
@@ -43,23 +42,30 @@ wp.set_module_options({"enable_backward": False})
 @wp.func
 def clear(n: int, x: wp.array(dtype=real)):
     """X = 0."""
-    for i in range(n):
+    for i in range(lane(), n, lanes()):
         x[i] = real(0.0)
 
 
 @wp.func
 def add(n: int, x: wp.array(dtype=real), y: wp.array(dtype=real)):
     """Y += x."""
-    for i in range(n):
+    for i in range(lane(), n, lanes()):
         y[i] = y[i] + x[i]
+
+
+@wp.func(inline=True)
+def set_point(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int):
+    """Sets the evaluation point to a slot."""
+    copy(m.nq, t.qpos[world, slot], s.qpos[world])
+    copy(m.nv, t.qvel[world, slot], s.qvel[world])
+    copy(m.nv, t.qacc[world, slot], s.qacc[world])
+    sync()
 
 
 @wp.func(inline=True)
 def load_point(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int):
     """Sets the evaluation point to a slot, and fills what its gradient needs: frames, mass matrix, contacts, rows."""
-    copy(m.nq, t.qpos[world, slot], s.qpos[world])
-    copy(m.nv, t.qvel[world, slot], s.qvel[world])
-    copy(m.nv, t.qacc[world, slot], s.qacc[world])
+    set_point(m, s, t, world, slot)
     moving_frames(m, s, world, 1)
     mass_matrix(m, s, world)
     detect_contacts(m, s, world)
@@ -74,18 +80,27 @@ def euler_step_adjoint(m: ModelArrays, s: Scratch, world: int):
         implicit_acceleration(m, s, world)
     else:
         copy(m.nv, s.qacc[world], s.implicit_qacc[world])
-    next_qvel = s.work[world]
-    for dof in range(m.nv):
-        next_qvel[dof] = s.qvel[world, dof] + m.timestep * s.implicit_qacc[world, dof]
-    integrate_position_adjoint(m, next_qvel, m.timestep, s.next_qpos_bar[world], s.qpos_bar[world], s.step_bar[world])
-    for dof in range(m.nv):
-        velocity_bar = s.next_qvel_bar[world, dof] + s.step_bar[world, dof]
-        s.qvel_bar[world, dof] = s.qvel_bar[world, dof] + velocity_bar
-        s.implicit_qacc_bar[world, dof] = m.timestep * velocity_bar
+    velocity_step_adjoint(m, s, world)
     if m.implicit == 1:
         implicit_adjoint(m, s, world)
     else:
         add(m.nv, s.implicit_qacc_bar[world], s.qacc_bar[world])
+    sync()
+
+
+@wp.func(inline=True)
+def velocity_step_adjoint(m: ModelArrays, s: Scratch, world: int):
+    """Adjoint of v' = v + h w, q' = q (+) h v': adds to qpos_bar and qvel_bar, fills implicit_qacc_bar."""
+    next_qvel = s.work[world]
+    for dof in range(lane(), m.nv, lanes()):
+        next_qvel[dof] = s.qvel[world, dof] + m.timestep * s.implicit_qacc[world, dof]
+    sync()
+    integrate_position_adjoint(m, next_qvel, m.timestep, s.next_qpos_bar[world], s.qpos_bar[world], s.step_bar[world])
+    sync()
+    for dof in range(lane(), m.nv, lanes()):
+        velocity_bar = s.next_qvel_bar[world, dof] + s.step_bar[world, dof]
+        s.qvel_bar[world, dof] = s.qvel_bar[world, dof] + velocity_bar
+        s.implicit_qacc_bar[world, dof] = m.timestep * velocity_bar
 
 
 @wp.func
@@ -94,15 +109,18 @@ def stage_rates(
 ):
     """Fills stage_rate with the rates of `runge_kutta_step`, and step_rate with their weighted sum."""
     copy(m.nv, t.qvel[world, slot], s.stage_rate[world, 0])
+    sync()
     stages = int(4)  # a variable, so that Warp does not unroll the loop
     for stage in range(1, stages):
         scale = m.timestep * stage_fraction(stage)
         tangent_rate(m, s.stage_rate[world, stage - 1], scale, t.qvel[world, slot + stage], s.stage_rate[world, stage])
-    for dof in range(m.nv):
+        sync()
+    for dof in range(lane(), m.nv, lanes()):
         rate = real(0.0)
         for stage in range(4):
             rate += stage_weight(stage) * s.stage_rate[world, stage, dof]
         step_rate[dof] = rate
+    sync()
 
 
 @wp.func
@@ -116,7 +134,7 @@ def tangent_rate_adjoint(
     qvel_bar: wp.array(dtype=real),
 ):
     """Adjoint of `tangent_rate`: adds to step_bar and qvel_bar, given rate_bar."""
-    for joint in range(m.njnt):
+    for joint in range(lane(), m.njnt, lanes()):
         dof = m.jnt_dofadr[joint]
         kind = m.jnt_type[joint]
         if kind == FREE or kind == BALL:
@@ -144,17 +162,19 @@ def runge_kutta_step_adjoint(m: ModelArrays, s: Scratch, t: EvaluationPoints, wo
     stage_rates(m, s, t, world, slot, step_rate)
     copy(m.nv, s.next_qvel_bar[world], s.state_qvel_bar[world])
     clear(m.nv, s.state_qpos_bar[world])
+    sync()
     integrate_position_adjoint(
         m, step_rate, m.timestep, s.next_qpos_bar[world], s.state_qpos_bar[world], s.step_rate_bar[world]
     )
     clear(m.nv, s.step_bar[world])
     clear(m.nv, s.acceleration_step_bar[world])
+    sync()
 
 
 @wp.func
 def load_stage_cotangents(m: ModelArrays, s: Scratch, world: int, stage: int):
     """Sets rate_bar, and adds to qacc_bar what the next state and the next stage contribute."""
-    for dof in range(m.nv):
+    for dof in range(lane(), m.nv, lanes()):
         weight = stage_weight(stage)
         s.rate_bar[world, dof] = weight * s.step_rate_bar[world, dof] + s.step_bar[world, dof]
         s.qacc_bar[world, dof] = (
@@ -162,6 +182,7 @@ def load_stage_cotangents(m: ModelArrays, s: Scratch, world: int, stage: int):
             + m.timestep * weight * s.next_qvel_bar[world, dof]
             + s.acceleration_step_bar[world, dof]
         )
+    sync()
 
 
 @wp.func
@@ -172,12 +193,44 @@ def load_stage_adjoint(m: ModelArrays, s: Scratch, world: int, stage: int):
         rate = s.stage_rate[world, stage - 1]
         integrate_position_adjoint(m, rate, scale, s.qpos_bar[world], s.state_qpos_bar[world], s.step_bar[world])
         tangent_rate_adjoint(m, rate, scale, s.qvel[world], s.rate_bar[world], s.step_bar[world], s.qvel_bar[world])
-        for dof in range(m.nv):
+        sync()
+        for dof in range(lane(), m.nv, lanes()):
             s.acceleration_step_bar[world, dof] = scale * s.qvel_bar[world, dof]
     else:
         add(m.nv, s.rate_bar[world], s.qvel_bar[world])
         add(m.nv, s.qpos_bar[world], s.state_qpos_bar[world])
     add(m.nv, s.qvel_bar[world], s.state_qvel_bar[world])
+    sync()
+
+
+@wp.func(inline=True)
+def begin_slot(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int, num_steps: int):
+    """Sets the cotangents of a slot's evaluation to what the next state and the next Runge-Kutta stage contribute."""
+    if slot < evaluation_count(m, num_steps) - 1:
+        clear(m.nv, s.qpos_bar[world])
+        clear(m.nv, s.qvel_bar[world])
+        clear(m.nv, s.qacc_bar[world])
+        clear(m.nv, s.constraint_bar[world])
+    if m.integrator == RK4 and num_steps > 0:
+        stage = slot % stage_count(m)
+        if stage == 3:
+            runge_kutta_step_adjoint(m, s, t, world, slot - stage)
+        load_stage_cotangents(m, s, world, stage)
+
+
+@wp.func(inline=True)
+def end_slot(m: ModelArrays, s: Scratch, world: int, slot: int, num_steps: int):
+    """Adds the cotangents of a slot's evaluation point to those of the state; at a step's start, to the last state."""
+    stage = slot % stage_count(m)
+    if m.integrator == RK4 and num_steps > 0:
+        load_stage_adjoint(m, s, world, stage)
+    else:
+        copy(m.nv, s.qpos_bar[world], s.state_qpos_bar[world])
+        copy(m.nv, s.qvel_bar[world], s.state_qvel_bar[world])
+    if stage == 0:
+        sync()
+        copy(m.nv, s.state_qpos_bar[world], s.next_qpos_bar[world])
+        copy(m.nv, s.state_qvel_bar[world], s.next_qvel_bar[world])
 
 
 @partial(calls_gradient, inline=True)
@@ -186,29 +239,13 @@ def evaluations_adjoint(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: 
     count = evaluation_count(m, num_steps)
     for r in range(count):
         slot = count - 1 - r
-        stage = slot % stage_count(m)
-        if r > 0:
-            clear(m.nv, s.qpos_bar[world])
-            clear(m.nv, s.qvel_bar[world])
-            clear(m.nv, s.qacc_bar[world])
-            clear(m.nv, s.constraint_bar[world])
-        if m.integrator == RK4 and num_steps > 0:
-            if stage == 3:
-                runge_kutta_step_adjoint(m, s, t, world, slot - stage)
-            load_stage_cotangents(m, s, world, stage)
+        begin_slot(m, s, t, world, slot, num_steps)
         load_point(m, s, t, world, slot)
         if m.integrator != RK4 and num_steps > 0:
             euler_step_adjoint(m, s, world)
         solve_virtual_velocity(m, s, world)
         virtual_power_gradient(m, s, world)
-        if m.integrator == RK4 and num_steps > 0:
-            load_stage_adjoint(m, s, world, stage)
-        else:
-            copy(m.nv, s.qpos_bar[world], s.state_qpos_bar[world])
-            copy(m.nv, s.qvel_bar[world], s.state_qvel_bar[world])
-        if stage == 0:
-            copy(m.nv, s.state_qpos_bar[world], s.next_qpos_bar[world])
-            copy(m.nv, s.state_qvel_bar[world], s.next_qvel_bar[world])
+        end_slot(m, s, world, slot, num_steps)
 
 
 @wp.func
@@ -224,6 +261,7 @@ def load_evaluation_cotangents(
 ):
     """Sets the evaluation's cotangents to those of its outputs."""
     clear(m.nv, s.qpos_bar[world])
+    sync()
     tangent_from_raw(m, qpos, qpos_bar[world], s.qpos_bar[world])
     copy(m.nv, qvel_bar[world], s.qvel_bar[world])
     copy(m.nv, qacc_bar[world], s.qacc_bar[world])
@@ -262,13 +300,14 @@ def run_adjoint(
     """Body of the kernel, for `count` worlds; a loop for the reason given in `step.run`."""
     for world in range(first, first + count):
         load_controls(m, s, world, ctrl[world])
-        for dof in range(m.nv):
+        for dof in range(lane(), m.nv, lanes()):
             s.next_qpos_bar[world, dof] = next_bar[world, dof]
             s.next_qvel_bar[world, dof] = next_bar[world, m.nv + dof]
         last = trajectory.qpos[world, evaluation_count(m, num_steps) - 1]
         load_evaluation_cotangents(m, s, world, last, qpos_bar, qvel_bar, qacc_bar, constraint_bar)
+        sync()
         evaluations_adjoint(m, s, trajectory, world, num_steps)
-        for dof in range(m.nv):
+        for dof in range(lane(), m.nv, lanes()):
             state_bar[world, dof] = s.state_qpos_bar[world, dof]
             state_bar[world, m.nv + dof] = s.state_qvel_bar[world, dof]
         copy(m.nu, s.ctrl_bar[world], ctrl_bar[world])
@@ -318,36 +357,3 @@ def step_adjoint_kernel(
         qfrc_applied_bar_out,
         parameter_bar_out,
     )
-
-
-@wp.kernel
-def to_tangent_kernel(
-    # in
-    m: ModelArrays,
-    state_in: wp.array2d(dtype=real),
-    raw_bar_in: wp.array2d(dtype=real),
-    # out
-    tangent_bar_out: wp.array2d(dtype=real),
-):
-    """Converts cotangents of a state's coordinates [world, nq + nv] to the tangent space [world, 2 nv]."""
-    world = wp.tid()
-    clear(m.nv, tangent_bar_out[world])
-    tangent_from_raw(m, state_in[world], raw_bar_in[world], tangent_bar_out[world])
-    for dof in range(m.nv):
-        tangent_bar_out[world, m.nv + dof] = raw_bar_in[world, m.nq + dof]
-
-
-@wp.kernel
-def from_tangent_kernel(
-    # in
-    m: ModelArrays,
-    state_in: wp.array2d(dtype=real),
-    tangent_bar_in: wp.array2d(dtype=real),
-    # out
-    raw_bar_out: wp.array2d(dtype=real),
-):
-    """Converts cotangents in the tangent space [world, 2 nv] to a state's coordinates [world, nq + nv]."""
-    world = wp.tid()
-    raw_from_tangent(m, state_in[world], tangent_bar_in[world], raw_bar_out[world])
-    for dof in range(m.nv):
-        raw_bar_out[world, m.nq + dof] = tangent_bar_in[world, m.nv + dof]

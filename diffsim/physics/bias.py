@@ -12,35 +12,48 @@ import warp as wp
 from diffsim.physics.fluid import drag
 from diffsim.physics.inertia import body_inertia
 from diffsim.physics.kinematics import kinematics, motion_subspaces
+from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import apply_inertia, cross_force, cross_motion
-from diffsim.physics.tree import block_twist, zero_twist
+from diffsim.physics.tree import block_twist, sum_subtrees, zero_twist
 from diffsim.types import ZERO, vec6
 
 
 @wp.func
 def moving_frames(m: ModelArrays, s: Scratch, world: int, with_qacc: int):
     """Fills poses, motion subspaces, inertias, velocities V and accelerations A; if with_qacc is 0, A omits S a."""
+    if lane() == 0:
+        g = m.gravity[world]
+        s.velocity[world, 0] = zero_twist()
+        s.acceleration[world, 0] = vec6(ZERO, ZERO, ZERO, -g[0], -g[1], -g[2])
     kinematics(m, s, world)
-    s.velocity[world, 0] = zero_twist()
-    g = m.gravity[world]
-    s.acceleration[world, 0] = vec6(ZERO, ZERO, ZERO, -g[0], -g[1], -g[2])
-    for body in range(1, m.nbody):
+    for body in range(1 + lane(), m.nbody, lanes()):
         motion_subspaces(m, s, world, body)
         body_inertia(m, s, world, body)
-        velocity = s.velocity[world, m.body_parent[body]]
-        acceleration = s.acceleration[world, m.body_parent[body]]
-        for block in range(m.body_blockadr[body], m.body_blockadr[body] + m.body_blocknum[body]):
-            dofadr = m.block_dofadr[block]
-            dofnum = m.block_dofnum[block]
-            joint_twist = block_twist(s, world, dofadr, dofnum, s.qvel[world])
-            acceleration += cross_motion(velocity, joint_twist)
-            if with_qacc == 1:
-                acceleration += block_twist(s, world, dofadr, dofnum, s.qacc[world])
-            velocity += joint_twist
-        s.velocity[world, body] = velocity
-        s.acceleration[world, body] = acceleration
+    sync()
+    for level in range(m.nlevel):
+        for i in range(m.level_adr[level] + lane(), m.level_adr[level + 1], lanes()):
+            body = m.level_body[i]
+            body_motion(m, s, world, body, with_qacc)
+        sync()
+
+
+@wp.func(inline=True)
+def body_motion(m: ModelArrays, s: Scratch, world: int, body: int, with_qacc: int):
+    """Fills a body's V and A from its parent's."""
+    velocity = s.velocity[world, m.body_parent[body]]
+    acceleration = s.acceleration[world, m.body_parent[body]]
+    for block in range(m.body_blockadr[body], m.body_blockadr[body] + m.body_blocknum[body]):
+        dofadr = m.block_dofadr[block]
+        dofnum = m.block_dofnum[block]
+        joint_twist = block_twist(s, world, dofadr, dofnum, s.qvel[world])
+        acceleration += cross_motion(velocity, joint_twist)
+        if with_qacc == 1:
+            acceleration += block_twist(s, world, dofadr, dofnum, s.qacc[world])
+        velocity += joint_twist
+    s.velocity[world, body] = velocity
+    s.acceleration[world, body] = acceleration
 
 
 @wp.func
@@ -59,13 +72,10 @@ def body_wrench(m: ModelArrays, s: Scratch, world: int, body: int) -> vec6:
 @wp.func
 def smooth_bias(m: ModelArrays, s: Scratch, world: int):
     """Writes -c, which includes drag, to qfrc_smooth. Needs the moving frames without qacc."""
-    for body in range(1, m.nbody):
+    for body in range(1 + lane(), m.nbody, lanes()):
         s.wrench[world, body] = body_wrench(m, s, world, body)
-    for r in range(m.nbody - 1):
-        body = m.nbody - 1 - r
-        wrench = s.wrench[world, body]
-        for block in range(m.body_blockadr[body], m.body_blockadr[body] + m.body_blocknum[body]):
-            for dof in range(m.block_dofadr[block], m.block_dofadr[block] + m.block_dofnum[block]):
-                s.qfrc_smooth[world, dof] = -wp.dot(s.motion[world, dof], wrench)
-        parent = m.body_parent[body]
-        s.wrench[world, parent] = s.wrench[world, parent] + wrench
+    sync()
+    sum_subtrees(m, s.wrench[world])
+    for dof in range(lane(), m.nv, lanes()):
+        s.qfrc_smooth[world, dof] = -wp.dot(s.motion[world, dof], s.wrench[world, m.dof_body[dof]])
+    sync()

@@ -13,6 +13,7 @@ Source: MuJoCo documentation, Computation, constraint model; Modeling, solver pa
 import mujoco
 import warp as wp
 
+from diffsim.physics.lanes import all_lanes, lane, lanes, sync
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.sparse import add_scaled, dot
@@ -96,13 +97,36 @@ def add_row(
 ) -> int:
     """Appends a row whose Jacobian is nonzero on the runs from `first_run` to the last one; returns its index.
 
+    One lane appends the rows of a world.
+
     `position` is r of this row; `size` is |r| of the whole constraint it is part of, which sets its impedance.
     `finish_rows` completes the row. It is apart, and this function short, because this one has many callers.
     """
     row = s.row_count[world]
     s.row_count[world] = row + 1
+    last_run = s.run_count[world]
+    fill_row(s, world, row, first_run, last_run, kind, source, index, params, position, size, invweight)
+    return row
+
+
+@wp.func(inline=True)
+def fill_row(
+    s: Scratch,
+    world: int,
+    row: int,
+    first_run: int,
+    last_run: int,
+    kind: int,
+    source: int,
+    index: int,
+    params: int,
+    position: real,
+    size: real,
+    invweight: real,
+):
+    """Fills what `add_row` gives a row."""
     s.row_first_run[world, row] = first_run
-    s.row_last_run[world, row] = s.run_count[world]
+    s.row_last_run[world, row] = last_run
     s.row_kind[world, row] = kind
     s.row_source[world, row] = source
     s.row_index[world, row] = index
@@ -112,7 +136,6 @@ def add_row(
     s.row_invweight[world, row] = invweight
     s.row_aref[world, row] = ZERO
     s.row_limit[world, row] = ZERO
-    return row
 
 
 @wp.func
@@ -126,18 +149,19 @@ def clear_row(s: Scratch, world: int, row: int):
 @wp.func
 def finish_rows(m: ModelArrays, s: Scratch, world: int):
     """Fills the stiffness of the rows, and adds to their reference accelerations. Needs the Jacobians."""
-    for row in range(s.row_count[world]):
+    for row in range(lane(), s.row_count[world], lanes()):
         params = s.row_params[world, row]
         d = impedance(m, params, s.row_size[world, row])
         s.row_stiffness[world, row] = ONE / wp.max(TINY, (ONE - d[0]) / d[0] * s.row_invweight[world, row])
         stretch = m.solver_reference[params, 0] * d[0] * s.row_position[world, row]
         rate = m.solver_reference[params, 1] * row_dot(s, world, row, s.qvel[world])
         s.row_aref[world, row] = s.row_aref[world, row] - stretch - rate
+    sync()
 
 
 @wp.func
 def row_dot(s: Scratch, world: int, row: int, x: wp.array(dtype=real)) -> real:
-    """J_i x."""
+    """J_i x, by the lane that calls it."""
     total = real(0.0)
     for block in range(s.row_first_run[world, row], s.row_last_run[world, row]):
         total += dot(s.run[world, block, 0], s.run[world, block, 1], s.row_jacobian[world, row], x)
@@ -146,7 +170,7 @@ def row_dot(s: Scratch, world: int, row: int, x: wp.array(dtype=real)) -> real:
 
 @wp.func
 def add_row_scaled(s: Scratch, world: int, row: int, scale: real, x: wp.array(dtype=real)):
-    """X += scale J_i."""
+    """X += scale J_i. All lanes call it: a lane adds to its own entries of x."""
     for block in range(s.row_first_run[world, row], s.row_last_run[world, row]):
         add_scaled(s.run[world, block, 0], s.run[world, block, 1], scale, s.row_jacobian[world, row], x)
 
@@ -187,40 +211,42 @@ def row_law(s: Scratch, world: int, row: int, state: int, residual: real) -> rea
 
 
 @wp.func
-def row_forces(m: ModelArrays, s: Scratch, world: int, qacc: wp.array(dtype=real)) -> int:
-    """Fills each row's residual, state and force at an acceleration. Returns 1 if any row exerts a force."""
-    any_force = int(0)
-    for row in range(s.row_count[world]):
+def row_forces(m: ModelArrays, s: Scratch, world: int, qacc: wp.array(dtype=real)) -> bool:
+    """Fills each row's residual, state and force at an acceleration. Returns whether no row exerts a force."""
+    idle = bool(True)
+    for row in range(lane(), s.row_count[world], lanes()):
         residual = row_dot(s, world, row, qacc) - s.row_aref[world, row]
         state = row_state(s, world, row, residual)
         s.row_residual[world, row] = residual
         s.row_state[world, row] = state
         s.row_force[world, row] = row_law(s, world, row, state, residual)
         if state != SATISFIED:
-            any_force = 1
-    return any_force
+            idle = False
+    return all_lanes(idle)
 
 
 @wp.func
 def move_rows(s: Scratch, world: int, alpha: real):
     """Updates `row_forces` after a step of qacc by alpha along the search direction. Needs row_along."""
-    for row in range(s.row_count[world]):
+    for row in range(lane(), s.row_count[world], lanes()):
         residual = s.row_residual[world, row] + alpha * s.row_along[world, row]
         state = row_state(s, world, row, residual)
         s.row_residual[world, row] = residual
         s.row_state[world, row] = state
         s.row_force[world, row] = row_law(s, world, row, state, residual)
+    sync()
 
 
 @wp.func
 def constraint_force(m: ModelArrays, s: Scratch, world: int):
     """Fills qfrc_constraint = J' f from the rows' forces."""
-    for dof in range(m.nv):
+    for dof in range(lane(), m.nv, lanes()):
         s.qfrc_constraint[world, dof] = ZERO
     for row in range(s.row_count[world]):
         force = s.row_force[world, row]
         if force != ZERO:
             add_row_scaled(s, world, row, force, s.qfrc_constraint[world])
+    sync()
 
 
 @wp.func

@@ -11,7 +11,8 @@ Source: MuJoCo documentation, Computation, contact and friction cones (pyramidal
 import warp as wp
 
 from diffsim.collision.geometry import PLANE, Geom, contact_frame, contact_geometry
-from diffsim.physics.constraint import CONTACT, UNILATERAL, add_row
+from diffsim.physics.constraint import CONTACT, UNILATERAL, fill_row
+from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import quat_mul, quat_to_mat, rotate
 from diffsim.physics.scratch import Scratch
@@ -23,12 +24,13 @@ from diffsim.types import ONE, TWO, mat33, real, vec3, vec6
 @wp.func
 def geom_poses(m: ModelArrays, s: Scratch, world: int):
     """Fills the poses of all geoms that can touch. Needs the kinematics."""
-    for i in range(m.ncollider):
+    for i in range(lane(), m.ncollider, lanes()):
         geom = m.collider_geom[i]
         body = m.geom_body[geom]
         body_quat = s.xquat[world, body]
         s.geom_pos[world, geom] = s.xpos[world, body] + rotate(body_quat, m.geom_pos[geom])
         s.geom_mat[world, geom] = quat_to_mat(quat_mul(body_quat, m.geom_quat[geom]))
+    sync()
 
 
 @wp.func
@@ -95,14 +97,36 @@ def pair_contacts(m: ModelArrays, s: Scratch, world: int, pair: int):
 
 @wp.func
 def contact_rows(m: ModelArrays, s: Scratch, world: int):
-    """Appends the rows of all contacts. Needs the contacts."""
+    """Fills the rows of all contacts. Needs `place_contacts`."""
+    for contact in range(lane(), s.contact_count[world], lanes()):
+        fill_contact(m, s, world, contact)
+
+
+@wp.func(inline=True)
+def place_contacts(m: ModelArrays, s: Scratch, world: int):
+    """Appends rows for all contacts, and room for their runs; `contact_rows` fills both. Needs the contacts."""
     for contact in range(s.contact_count[world]):
-        add_contact(m, s, world, contact)
+        pair = s.contact_pair[world, contact]
+        body1 = m.geom_body[m.pair_geom1[pair]]
+        body2 = m.geom_body[m.pair_geom2[pair]]
+        s.contact_row[world, contact] = s.row_count[world]
+        s.contact_run[world, contact] = s.run_count[world]
+        s.row_count[world] = s.row_count[world] + wp.max(1, 2 * (m.pair_condim[pair] - 1))
+        s.run_count[world] = s.run_count[world] + chain_room(m, body1) + chain_room(m, body2)
 
 
 @wp.func
-def add_contact(m: ModelArrays, s: Scratch, world: int, contact: int):
-    """Appends a contact's rows with their Jacobians."""
+def chain_room(m: ModelArrays, body: int) -> int:
+    """Largest number of runs of the dofs that move a body."""
+    dof = m.body_lastdof[body]
+    if dof < 0:
+        return 0
+    return 1 + m.dof_address[dof + 1] - m.dof_address[dof]
+
+
+@wp.func(inline=True)
+def fill_contact(m: ModelArrays, s: Scratch, world: int, contact: int):
+    """Fills a contact's runs, and its rows with their Jacobians."""
     pair = s.contact_pair[world, contact]
     r = s.contact_distance[world, contact] - m.pair_margin[pair]
     condim = m.pair_condim[pair]
@@ -113,16 +137,16 @@ def add_contact(m: ModelArrays, s: Scratch, world: int, contact: int):
     if condim > 1:
         # all rows of a pyramid share the regularization with which its stiffness along the normal is that of one row
         weight = TWO * mu * mu / m.impratio * weight * (ONE + mu * mu)
-    s.contact_row[world, contact] = s.row_count[world]
     body1 = m.geom_body[m.pair_geom1[pair]]
     body2 = m.geom_body[m.pair_geom2[pair]]
-    run = s.run_count[world]
+    first = s.contact_run[world, contact]
     dof1 = m.body_lastdof[body1]
     dof2 = m.body_lastdof[body2]
-    s.run_count[world] = chain_runs(m.dof_parent, dof1, dof2, 0, s.run[world], run, s.coupled, world)
-    for _ in range(rows):
-        add_row(s, world, run, UNILATERAL, CONTACT, contact, params, r, wp.abs(r), weight)
-    fill_contact_jacobian(m, s, world, contact, s.contact_row[world, contact], condim, body1, body2)
+    last = chain_runs(m.dof_parent, dof1, dof2, 0, s.run[world], first, s.coupled, world)
+    start = s.contact_row[world, contact]
+    for i in range(rows):
+        fill_row(s, world, start + i, first, last, UNILATERAL, CONTACT, contact, params, r, wp.abs(r), weight)
+    fill_contact_jacobian(m, s, world, contact, start, condim, body1, body2)
 
 
 @wp.func

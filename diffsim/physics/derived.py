@@ -9,6 +9,7 @@ from diffsim.physics.bias import moving_frames
 from diffsim.physics.equality import joined, turning_torque
 from diffsim.physics.inertia import subtree_inertias
 from diffsim.physics.integrate import load3
+from diffsim.physics.lanes import lane, lanes, sync, world_of
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import quat_to_mat
 from diffsim.physics.scratch import Scratch
@@ -29,7 +30,7 @@ def tree_com(m: ModelArrays, s: Scratch, world: int, body: int) -> vec3:
 def contact_wrenches(m: ModelArrays, s: Scratch, world: int, wrench: wp.array(dtype=vec6)):
     """Fills the sum of contact, connect and weld forces on each body, `cfrc_ext`: (torque, force); zero for the world.
 
-    Needs the rows' forces and the subtrees' inertias.
+    One lane does it. Needs the rows' forces and the subtrees' inertias.
     """
     for body in range(m.nbody):
         wrench[body] = vec6(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
@@ -102,14 +103,15 @@ def body_quantities_kernel(
     cvel_out: wp.array2d(dtype=vec6),
 ):
     """Bodies' inertias (xx, yy, zz, xy, xz, yz, mass * com, mass) and twists, as MuJoCo's `cinert` and `cvel`."""
-    world = wp.tid()
-    for i in range(m.nq):
+    world = world_of(wp.tid())
+    for i in range(lane(), m.nq, lanes()):
         s.qpos[world, i] = qpos_in[world, i]
-    for i in range(m.nv):
+    for i in range(lane(), m.nv, lanes()):
         s.qvel[world, i] = qvel_in[world, i]
+    sync()
     moving_frames(m, s, world, 0)
     subtree_inertias(m, s, world)
-    for body in range(m.nbody):
+    for body in range(lane(), m.nbody, lanes()):
         for i in range(10):
             cinert_out[world, body, i] = ZERO
         cvel_out[world, body] = vec6(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)

@@ -5,10 +5,11 @@ import warp as wp
 from diffsim.physics.actuation import actuation
 from diffsim.physics.bias import moving_frames, smooth_bias
 from diffsim.physics.constraint import finish_rows
-from diffsim.physics.contact import contact_rows, detect_contacts
+from diffsim.physics.contact import contact_rows, detect_contacts, place_contacts
 from diffsim.physics.equality import equality_rows
 from diffsim.physics.inertia import mass_matrix
 from diffsim.physics.joint_equality import joint_equality_rows
+from diffsim.physics.lanes import lane, sync
 from diffsim.physics.limit import friction_rows, limit_rows
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.newton import solve_acceleration
@@ -21,18 +22,22 @@ from diffsim.physics.tendon import tendon_friction_rows, tendon_limit_rows, tend
 @wp.func(inline=True)
 def constraint_rows(m: ModelArrays, s: Scratch, world: int):
     """Fills the rows of all constraints, and the sparsity of the Hessian. Needs the moving frames and the contacts."""
-    s.row_count[world] = 0
-    s.run_count[world] = 0
-    s.coupled[world] = 0
-    equality_rows(m, s, world)
-    joint_equality_rows(m, s, world)
-    if m.has_frictionloss == 1:
-        friction_rows(m, s, world)
-    tendon_friction_rows(m, s, world)
-    if m.has_limits == 1:
-        limit_rows(m, s, world)
-    tendon_limit_rows(m, s, world)
+    if lane() == 0:
+        s.row_count[world] = 0
+        s.run_count[world] = 0
+        s.coupled[world] = 0
+        equality_rows(m, s, world)
+        joint_equality_rows(m, s, world)
+        if m.has_frictionloss == 1:
+            friction_rows(m, s, world)
+        tendon_friction_rows(m, s, world)
+        if m.has_limits == 1:
+            limit_rows(m, s, world)
+        tendon_limit_rows(m, s, world)
+        place_contacts(m, s, world)
+    sync()
     contact_rows(m, s, world)
+    sync()
     finish_rows(m, s, world)
     hessian_structure(m, s, world)
 
@@ -44,7 +49,9 @@ def evaluate(m: ModelArrays, s: Scratch, world: int, warm: int):
     mass_matrix(m, s, world)
     smooth_bias(m, s, world)
     passive(m, s, world)
-    tendon_passive(m, s, world)
+    if m.ntendon > 0:
+        tendon_passive(m, s, world)
+        sync()
     actuation(m, s, world)
     detect_contacts(m, s, world)
     constraint_rows(m, s, world)

@@ -13,6 +13,7 @@ Source: MuJoCo documentation, Computation, gyroscopic derivatives for free bodie
 import warp as wp
 
 from diffsim.physics.integrate import load3, store3
+from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import quat_conj, rotate
 from diffsim.physics.scratch import Scratch
@@ -44,11 +45,14 @@ def solve_columns(m: ModelArrays, s: Scratch, world: int, body: int, dof: int) -
         unit = vec3(ZERO, ZERO, ZERO)
         unit[j] = ONE
         x = rotate(axes, unit)
-        for i in range(m.nv):
+        for i in range(lane(), m.nv, lanes()):
             s.gyro_columns[world, j, i] = real(0.0)
         column = s.gyro_columns[world, j]
-        store3(column, dof - 3, m.timestep * force_derivative(moment, omega, x))
-        store3(column, dof, m.timestep * rotate(quat_conj(axes), torque_derivative(rotary, omega, x)))
+        sync()
+        if lane() == 0:
+            store3(column, dof - 3, m.timestep * force_derivative(moment, omega, x))
+            store3(column, dof, m.timestep * rotate(quat_conj(axes), torque_derivative(rotary, omega, x)))
+        sync()
         factor_solve(m.nv, m.dof_address, m.dof_run, s.hessian[world], column)
         for i in range(3):
             coupling[i, j] = column[dof + i]
@@ -63,9 +67,12 @@ def gyroscopic_solve(m: ModelArrays, s: Scratch, world: int, w: wp.array(dtype=r
         dof = m.gyro_dof[g] + 3
         inverse = solve_columns(m, s, world, m.gyro_body[g], dof)
         correction = inverse * load3(w, dof)
-        for i in range(dof - 3, dof + 3):
-            for j in range(3):
-                w[i] = w[i] - s.gyro_columns[world, j, i] * correction[j]
+        sync()
+        if lane() == 0:
+            for i in range(dof - 3, dof + 3):
+                for j in range(3):
+                    w[i] = w[i] - s.gyro_columns[world, j, i] * correction[j]
+        sync()
 
 
 @wp.func
@@ -78,7 +85,10 @@ def gyroscopic_solve_transposed(m: ModelArrays, s: Scratch, world: int, b: wp.ar
         for j in range(3):
             for i in range(dof - 3, dof + 3):
                 along[j] = along[j] + s.gyro_columns[world, j, i] * b[i]
-        store3(b, dof, load3(b, dof) - wp.transpose(inverse) * along)
+        sync()
+        if lane() == 0:
+            store3(b, dof, load3(b, dof) - wp.transpose(inverse) * along)
+        sync()
 
 
 @wp.func

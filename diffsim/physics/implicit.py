@@ -19,6 +19,7 @@ from diffsim.physics.actuation import (
 from diffsim.physics.fluid import drag_derivative, drag_second_derivative, wind_twist
 from diffsim.physics.gyroscopic import gyroscopic_gradient, gyroscopic_solve, gyroscopic_solve_transposed
 from diffsim.physics.inertia import multiply_mass
+from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.parameter_gradient import add_to, drag_parameter_gradient, implicit_parameter_gradient
 from diffsim.physics.scratch import Scratch
@@ -34,16 +35,21 @@ from diffsim.types import IMPLICITFAST, ZERO, real
 def factor_implicit(m: ModelArrays, s: Scratch, world: int):
     """Fills `hessian` with the factor of M - h D. Needs the mass matrix and the moving frames."""
     copy_lower(m.nv, m.dof_address, m.dof_run, s.mass_matrix[world], s.hessian[world])
-    for i in range(m.nv):
+    for i in range(lane(), m.nv, lanes()):
         s.hessian[world, i, i] = s.hessian[world, i, i] + m.timestep * m.dof_damping[world, i]
     if m.integrator == IMPLICITFAST:
         if m.has_actfrcrange == 1:
             sum_actuator_forces(m, s, world)
-        subtract_actuator_derivative(m, s, world)
+        sync()
+        if lane() == 0:
+            subtract_actuator_derivative(m, s, world)
+        sync()
         add_tendon_damping(m, s, world)
-        if m.fluid == 1:
+        sync()
+        if m.fluid == 1 and lane() == 0:
             for body in range(1, m.nbody):
                 subtract_drag_derivative(m, s, world, body)
+    sync()
     factor(m.nv, m.dof_address, m.dof_run, s.hessian[world])
 
 
@@ -102,6 +108,7 @@ def implicit_acceleration(m: ModelArrays, s: Scratch, world: int):
     """Fills implicit_qacc, w: the acceleration for the velocity step. Needs qacc and the mass matrix."""
     factor_implicit(m, s, world)
     multiply_mass(m, s, world, s.qacc[world], s.implicit_qacc[world])
+    sync()
     factor_solve(m.nv, m.dof_address, m.dof_run, s.hessian[world], s.implicit_qacc[world])
     gyroscopic_solve(m, s, world, s.implicit_qacc[world])
 
@@ -116,20 +123,23 @@ def implicit_adjoint(m: ModelArrays, s: Scratch, world: int):
 
     and the other cotangents are the gradient of mu' M(q) (a - w) + h mu' D(q, v, u) w at fixed mu, a and w.
     """
-    for dof in range(m.nv):
+    for dof in range(lane(), m.nv, lanes()):
         s.multiplier[world, dof] = s.implicit_qacc_bar[world, dof]
         s.qacc_change[world, dof] = s.qacc[world, dof] - s.implicit_qacc[world, dof]
+    sync()
     gyroscopic_solve_transposed(m, s, world, s.multiplier[world])
     factor_solve(m.nv, m.dof_address, m.dof_run, s.hessian[world], s.multiplier[world])
     multiply_mass(m, s, world, s.multiplier[world], s.work[world])
-    for dof in range(m.nv):
+    for dof in range(lane(), m.nv, lanes()):
         s.qacc_bar[world, dof] = s.qacc_bar[world, dof] + s.work[world, dof]
     inertia_gradient(m, s, world)
     if m.parameter_gradient == 1:
         implicit_parameter_gradient(m, s, world)
     if m.integrator == IMPLICITFAST:
-        gyroscopic_gradient(m, s, world, s.multiplier[world], s.implicit_qacc[world])
-        actuator_derivative_gradient(m, s, world)
+        if lane() == 0:
+            gyroscopic_gradient(m, s, world, s.multiplier[world], s.implicit_qacc[world])
+            actuator_derivative_gradient(m, s, world)
+        sync()
         if m.fluid == 1:
             drag_derivative_gradient(m, s, world)
 
@@ -139,12 +149,13 @@ def inertia_gradient(m: ModelArrays, s: Scratch, world: int):
     """Adds the gradient of mu' M(q) (a - w) = sum_b Y . I X to qpos_bar, with the twists Y of mu and X of a - w."""
     spread(m, s, world, s.multiplier[world], s.virtual_twist[world])
     spread(m, s, world, s.qacc_change[world], s.qacc_twist[world])
-    for body in range(1, m.nbody):
+    for body in range(1 + lane(), m.nbody, lanes()):
         mass = m.body_mass[world, body]
         moment = s.body_moment[world, body]
         rotary = s.body_rotary[world, body]
         s.virtual_twist_bar[world, body] = apply_inertia(mass, moment, rotary, s.qacc_twist[world, body])
         s.qacc_twist_bar[world, body] = apply_inertia(mass, moment, rotary, s.virtual_twist[world, body])
+    sync()
     gather(m, s, world, s.multiplier[world], s.virtual_twist[world], s.virtual_twist_bar[world])
     gather(m, s, world, s.qacc_change[world], s.qacc_twist[world], s.qacc_twist_bar[world])
 
@@ -189,7 +200,7 @@ def drag_derivative_gradient(m: ModelArrays, s: Scratch, world: int):
     Needs the twists Y of mu from `inertia_gradient`.
     """
     spread(m, s, world, s.implicit_qacc[world], s.qacc_twist[world])
-    for body in range(1, m.nbody):
+    for body in range(1 + lane(), m.nbody, lanes()):
         v = s.velocity[world, body]
         y = s.virtual_twist[world, body]
         z = s.qacc_twist[world, body]
@@ -201,6 +212,7 @@ def drag_derivative_gradient(m: ModelArrays, s: Scratch, world: int):
         s.pose_bar[world, body] = cross_force(wind_twist(m), v_bar)
         if m.parameter_gradient == 1:
             drag_parameter_gradient(m, s, world, body, y, z)
+    sync()
     gather(m, s, world, s.multiplier[world], s.virtual_twist[world], s.virtual_twist_bar[world])
     gather(m, s, world, s.implicit_qacc[world], s.qacc_twist[world], s.qacc_twist_bar[world])
     gather_motion(m, s, world)

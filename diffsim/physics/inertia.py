@@ -5,6 +5,7 @@ Source: Featherstone (2008), sections 2.13 and 6.2.
 
 import warp as wp
 
+from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import quat_to_mat
 from diffsim.physics.scratch import Scratch
@@ -39,20 +40,23 @@ def body_inertia(m: ModelArrays, s: Scratch, world: int, body: int):
 @wp.func
 def subtree_inertias(m: ModelArrays, s: Scratch, world: int):
     """Adds each body's inertia to those of its ancestors. Needs the initial values from `body_inertia`."""
-    for r in range(m.nbody - 1):
-        body = m.nbody - 1 - r
-        parent = m.body_parent[body]
-        if parent > 0:
-            s.subtree_mass[world, parent] = s.subtree_mass[world, parent] + s.subtree_mass[world, body]
-            s.subtree_moment[world, parent] = s.subtree_moment[world, parent] + s.subtree_moment[world, body]
-            s.subtree_rotary[world, parent] = s.subtree_rotary[world, parent] + s.subtree_rotary[world, body]
+    for r in range(m.nlevel):
+        level = m.nlevel - 1 - r
+        for i in range(m.level_adr[level] + lane(), m.level_adr[level + 1], lanes()):
+            body = m.level_body[i]
+            for c in range(m.body_childadr[body], m.body_childadr[body + 1]):
+                child = m.body_child[c]
+                s.subtree_mass[world, body] = s.subtree_mass[world, body] + s.subtree_mass[world, child]
+                s.subtree_moment[world, body] = s.subtree_moment[world, body] + s.subtree_moment[world, child]
+                s.subtree_rotary[world, body] = s.subtree_rotary[world, body] + s.subtree_rotary[world, child]
+        sync()
 
 
 @wp.func
 def mass_matrix(m: ModelArrays, s: Scratch, world: int):
     """Fills the lower triangle of M, armature included, from the bodies' inertias; skips what is always zero."""
     subtree_inertias(m, s, world)
-    for row in range(m.nv):
+    for row in range(lane(), m.nv, lanes()):
         body = m.dof_body[row]
         momentum = apply_inertia(
             s.subtree_mass[world, body],
@@ -65,7 +69,10 @@ def mass_matrix(m: ModelArrays, s: Scratch, world: int):
         while col >= 0:
             s.mass_matrix[world, row, col] = wp.dot(s.motion[world, col], momentum)
             col = m.dof_parent[col]
-    add_tendon_armature(m, s, world)
+    if m.ntendon_pair > 0:
+        sync()
+        add_tendon_armature(m, s, world)
+    sync()
 
 
 @wp.func

@@ -5,6 +5,7 @@ A quaternion q is normalized and becomes q exp(dq); every other coordinate becom
 
 import warp as wp
 
+from diffsim.physics.lanes import lane, lanes
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import SHORTEST, quat_exp, quat_mul, quat_normalize, right_jacobian, rotate
 from diffsim.types import BALL, FREE, HALF, TWO, ZERO, quat, real, vec3
@@ -39,7 +40,7 @@ def integrate_position(
     qpos_out: wp.array(dtype=real),
 ):
     """qpos_out = qpos_in (+) scale * step."""
-    for joint in range(m.njnt):
+    for joint in range(lane(), m.njnt, lanes()):
         adr = m.jnt_qposadr[joint]
         dof = m.jnt_dofadr[joint]
         kind = m.jnt_type[joint]
@@ -70,7 +71,7 @@ def integrate_position_adjoint(
     With theta = scale * step: a rotation delta of q rotates q exp(theta) by exp(theta)' delta, and a change of theta
     rotates it by J_r(theta) dtheta.
     """
-    for joint in range(m.njnt):
+    for joint in range(lane(), m.njnt, lanes()):
         dof = m.jnt_dofadr[joint]
         kind = m.jnt_type[joint]
         if kind == FREE or kind == BALL:
@@ -96,7 +97,7 @@ def tangent_from_raw(
 
     dq = q (0, delta) / 2, hence delta_bar = vec(q* q_bar) / 2.
     """
-    for joint in range(m.njnt):
+    for joint in range(lane(), m.njnt, lanes()):
         adr = m.jnt_qposadr[joint]
         dof = m.jnt_dofadr[joint]
         kind = m.jnt_type[joint]
@@ -123,7 +124,7 @@ def raw_from_tangent(
     A change dq of a quaternion rotates q by delta = 2 vec(q* dq) / |q|^2, hence q_bar = 2 q (0, delta_bar) / |q|^2.
     A quaternion shorter than SHORTEST stands for the identity, whatever its coordinates, so its cotangent is zero.
     """
-    for joint in range(m.njnt):
+    for joint in range(lane(), m.njnt, lanes()):
         adr = m.jnt_qposadr[joint]
         dof = m.jnt_dofadr[joint]
         kind = m.jnt_type[joint]

@@ -17,6 +17,7 @@ from diffsim.physics.constraint import (
     row_dot,
     single_run,
 )
+from diffsim.physics.lanes import owns
 from diffsim.physics.limit import constant_row_gradient
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
@@ -83,11 +84,13 @@ def joint_equality_gradient(m: ModelArrays, s: Scratch, world: int, row: int, x:
     dof = m.jnt_dofadr[m.joint_eq[eq, 0]]
     leader = m.joint_eq[eq, 1]
     r_bar = power * position_slope(m, s, world, row)
-    s.qpos_bar[world, dof] = s.qpos_bar[world, dof] + r_bar
+    if owns(dof):
+        s.qpos_bar[world, dof] = s.qpos_bar[world, dof] + r_bar
     if leader >= 0:
         dof = m.jnt_dofadr[leader]
         p = polynomial(m.joint_eq_polynomial[eq], displacement(m, s, world, leader))
         # the cotangent of J = -p' through J x, J a and J v
         swept = s.qacc[world, dof] + row_damping(m, s, world, row) * s.qvel[world, dof]
         slope_bar = (power * s.row_stiffness[world, row]) * swept - s.row_force[world, row] * x[dof]
-        s.qpos_bar[world, dof] = s.qpos_bar[world, dof] + slope_bar * p[2] - r_bar * p[1]
+        if owns(dof):
+            s.qpos_bar[world, dof] = s.qpos_bar[world, dof] + slope_bar * p[2] - r_bar * p[1]

@@ -5,6 +5,7 @@ Source: MuJoCo documentation, Computation, kinematics and Modeling, joints.
 
 import warp as wp
 
+from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import quat_from_axis_angle, quat_mul, quat_normalize, rotate
 from diffsim.physics.scratch import Scratch
@@ -23,36 +24,47 @@ def joint_quat(s: Scratch, world: int, adr: int) -> quat:
 @wp.func
 def kinematics(m: ModelArrays, s: Scratch, world: int):
     """Fills xpos, xquat and each joint's anchor and axis, from qpos."""
-    s.xpos[world, 0] = vec3(ZERO, ZERO, ZERO)
-    s.xquat[world, 0] = quat(ONE, ZERO, ZERO, ZERO)
-    for body in range(1, m.nbody):
-        parent = m.body_parent[body]
-        parent_quat = s.xquat[world, parent]
-        pos = s.xpos[world, parent] + rotate(parent_quat, m.body_pos[body])
-        orientation = quat_mul(parent_quat, m.body_quat[body])
-        for joint in range(m.body_jntadr[body], m.body_jntadr[body] + m.body_jntnum[body]):
-            adr = m.jnt_qposadr[joint]
-            kind = m.jnt_type[joint]
-            if kind == FREE:
-                pos = vec3(s.qpos[world, adr], s.qpos[world, adr + 1], s.qpos[world, adr + 2])
-                orientation = joint_quat(s, world, adr + 3)
-                s.joint_anchor[world, joint] = pos
+    if lane() == 0:
+        s.xpos[world, 0] = vec3(ZERO, ZERO, ZERO)
+        s.xquat[world, 0] = quat(ONE, ZERO, ZERO, ZERO)
+    sync()
+    for level in range(m.nlevel):
+        for i in range(m.level_adr[level] + lane(), m.level_adr[level + 1], lanes()):
+            body = m.level_body[i]
+            body_pose(m, s, world, body)
+        sync()
+
+
+@wp.func(inline=True)
+def body_pose(m: ModelArrays, s: Scratch, world: int, body: int):
+    """Fills a body's pose, and its joints' anchors and axes, from its parent's pose."""
+    parent = m.body_parent[body]
+    parent_quat = s.xquat[world, parent]
+    pos = s.xpos[world, parent] + rotate(parent_quat, m.body_pos[body])
+    orientation = quat_mul(parent_quat, m.body_quat[body])
+    for joint in range(m.body_jntadr[body], m.body_jntadr[body] + m.body_jntnum[body]):
+        adr = m.jnt_qposadr[joint]
+        kind = m.jnt_type[joint]
+        if kind == FREE:
+            pos = vec3(s.qpos[world, adr], s.qpos[world, adr + 1], s.qpos[world, adr + 2])
+            orientation = joint_quat(s, world, adr + 3)
+            s.joint_anchor[world, joint] = pos
+        else:
+            anchor = pos + rotate(orientation, m.jnt_pos[joint])
+            axis = rotate(orientation, m.jnt_axis[joint])
+            s.joint_anchor[world, joint] = anchor
+            s.joint_axis[world, joint] = axis
+            if kind == SLIDE:
+                pos = pos + (s.qpos[world, adr] - m.qpos0[adr]) * axis
             else:
-                anchor = pos + rotate(orientation, m.jnt_pos[joint])
-                axis = rotate(orientation, m.jnt_axis[joint])
-                s.joint_anchor[world, joint] = anchor
-                s.joint_axis[world, joint] = axis
-                if kind == SLIDE:
-                    pos = pos + (s.qpos[world, adr] - m.qpos0[adr]) * axis
+                if kind == HINGE:
+                    turn = quat_from_axis_angle(m.jnt_axis[joint], s.qpos[world, adr] - m.qpos0[adr])
+                    orientation = quat_mul(orientation, turn)
                 else:
-                    if kind == HINGE:
-                        turn = quat_from_axis_angle(m.jnt_axis[joint], s.qpos[world, adr] - m.qpos0[adr])
-                        orientation = quat_mul(orientation, turn)
-                    else:
-                        orientation = quat_mul(orientation, joint_quat(s, world, adr))
-                    pos = anchor - rotate(orientation, m.jnt_pos[joint])
-        s.xpos[world, body] = pos
-        s.xquat[world, body] = quat_normalize(orientation)
+                    orientation = quat_mul(orientation, joint_quat(s, world, adr))
+                pos = anchor - rotate(orientation, m.jnt_pos[joint])
+    s.xpos[world, body] = pos
+    s.xquat[world, body] = quat_normalize(orientation)
 
 
 @wp.func

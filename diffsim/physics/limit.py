@@ -22,6 +22,7 @@ from diffsim.physics.constraint import (
 )
 from diffsim.physics.integrate import load3
 from diffsim.physics.kinematics import joint_quat
+from diffsim.physics.lanes import owns
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import inverse_right_jacobian, quat_log
 from diffsim.physics.scratch import Scratch
@@ -85,7 +86,8 @@ def joint_row_gradient(m: ModelArrays, s: Scratch, world: int, row: int, x: wp.a
     if source == JOINT_LIMIT:
         dof = m.jnt_dofadr[joint]
         r_bar = power * position_slope(m, s, world, row)
-        s.qpos_bar[world, dof] = s.qpos_bar[world, dof] + r_bar * s.row_jacobian[world, row, dof]
+        if owns(dof):
+            s.qpos_bar[world, dof] = s.qpos_bar[world, dof] + r_bar * s.row_jacobian[world, row, dof]
     if source == BALL_LIMIT:
         dof = m.jnt_dofadr[joint]
         axis = -load3(s.row_jacobian[world, row], dof)
@@ -97,4 +99,5 @@ def joint_row_gradient(m: ModelArrays, s: Scratch, world: int, row: int, x: wp.a
         theta_bar = theta_bar - (power * position_slope(m, s, world, row)) * axis
         turn_bar = inverse_right_jacobian(-theta, theta_bar)
         for i in range(3):
-            s.qpos_bar[world, dof + i] = s.qpos_bar[world, dof + i] + turn_bar[i]
+            if owns(dof + i):
+                s.qpos_bar[world, dof + i] = s.qpos_bar[world, dof + i] + turn_bar[i]

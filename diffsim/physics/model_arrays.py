@@ -58,6 +58,10 @@ class ModelArrays:
     actuator_bias: wp.array2d(dtype=vec3)  # force: constant, per length, per velocity
     pair_friction: wp.array3d(dtype=real)  # [world, npair, 5]
     gravity: wp.array(dtype=vec3)  # [world] m/s^2
+    # bodies but the world by depth: those of level l are level_body[level_adr[l] : level_adr[l + 1]]
+    nlevel: wp.int32
+    level_adr: wp.array(dtype=wp.int32)
+    level_body: wp.array(dtype=wp.int32)
     # bodies [nbody]
     body_parent: wp.array(dtype=wp.int32)
     body_root: wp.array(dtype=wp.int32)
@@ -66,6 +70,8 @@ class ModelArrays:
     body_blockadr: wp.array(dtype=wp.int32)
     body_blocknum: wp.array(dtype=wp.int32)
     body_lastdof: wp.array(dtype=wp.int32)  # last dof that moves the body, -1 for none
+    body_childadr: wp.array(dtype=wp.int32)  # [nbody + 1] address in body_child of each body's children
+    body_child: wp.array(dtype=wp.int32)  # in descending order
     body_pos: wp.array(dtype=vec3)
     body_quat: wp.array(dtype=quat)
     body_ipos: wp.array(dtype=vec3)
@@ -150,6 +156,7 @@ class ModelArrays:
     pair_geom1: wp.array(dtype=wp.int32)
     pair_geom2: wp.array(dtype=wp.int32)
     pair_candidates: wp.array(dtype=wp.int32)  # number of candidates
+    pair_candidateadr: wp.array(dtype=wp.int32)  # index of the first candidate among those of all pairs
     pair_cap: wp.array(dtype=wp.int32)  # maximum number of contacts
     pair_condim: wp.array(dtype=wp.int32)
     pair_margin: wp.array(dtype=real)  # distance below which a contact exerts a force

@@ -18,6 +18,7 @@ from diffsim.physics.constraint import (
     row_state,
 )
 from diffsim.physics.inertia import multiply_mass
+from diffsim.physics.lanes import all_lanes, lane, lanes, sync
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.sparse import add_outer, add_scaled, copy_lower, copy_range, dot, factor, factor_solve
@@ -49,10 +50,12 @@ def factor_hessian(m: ModelArrays, s: Scratch, world: int):
     if s.coupled[world] == 0:
         copy_lower(m.nv, m.dof_address, m.dof_run, mass, hessian)
         add_active_rows(s, world)
+        sync()
         factor(m.nv, m.dof_address, m.dof_run, hessian)
     else:
         copy_lower(m.nv, s.hessian_address[world], s.hessian_run[world], mass, hessian)
         add_active_rows(s, world)
+        sync()
         factor(m.nv, s.hessian_address[world], s.hessian_run[world], hessian)
 
 
@@ -90,6 +93,7 @@ def line_search(m: ModelArrays, s: Scratch, world: int) -> real:
     Fills search_momentum.
     """
     multiply_mass(m, s, world, s.search[world], s.search_momentum[world])
+    sync()
     curvature = real(0.0)
     slope = real(0.0)
     for dof in range(m.nv):
@@ -110,6 +114,7 @@ def line_search(m: ModelArrays, s: Scratch, world: int) -> real:
         alpha = alpha - value[0] / value[1]
         if alpha <= low or (high > ZERO and alpha >= high):
             alpha = real(0.5) * (low + high)
+    sync()
     return alpha
 
 
@@ -117,24 +122,25 @@ def line_search(m: ModelArrays, s: Scratch, world: int) -> real:
 def search_direction(m: ModelArrays, s: Scratch, world: int) -> real:
     """Fills `search` with -H^-1 g, g = M a - qfrc_smooth - J' f; returns g' H^-1 g. Refactors H."""
     constraint_force(m, s, world)
-    for dof in range(m.nv):
+    for dof in range(lane(), m.nv, lanes()):
         s.work[world, dof] = s.qfrc_smooth[world, dof] + s.qfrc_constraint[world, dof] - s.momentum[world, dof]
         s.search[world, dof] = s.work[world, dof]
+    sync()
     factor_hessian(m, s, world)
     solve_hessian(m, s, world, s.search[world])
     return dot(0, m.nv, s.search[world], s.work[world])
 
 
 @wp.func
-def full_step_keeps_states(m: ModelArrays, s: Scratch, world: int) -> int:
-    """Fills row_along with J search. Returns 1 if a full step changes no row's state; that step is then exact."""
-    same = int(1)
-    for row in range(s.row_count[world]):
+def full_step_keeps_states(m: ModelArrays, s: Scratch, world: int) -> bool:
+    """Fills row_along with J search. Returns whether a full step changes no row's state; that step is then exact."""
+    same = bool(True)
+    for row in range(lane(), s.row_count[world], lanes()):
         along = row_dot(s, world, row, s.search[world])
         s.row_along[world, row] = along
         if row_state(s, world, row, s.row_residual[world, row] + along) != s.row_state[world, row]:
-            same = 0
-    return same
+            same = False
+    return all_lanes(same)
 
 
 @wp.func
@@ -156,14 +162,15 @@ def solve_acceleration(m: ModelArrays, s: Scratch, world: int, warm: int):
     """Fills qacc and qfrc_constraint; starts from qacc if `warm` is 1. Needs mass_matrix, qfrc_smooth and the rows."""
     if warm == 0 or s.row_count[world] == 0:
         copy_lower(m.nv, m.dof_address, m.dof_run, s.mass_matrix[world], s.hessian[world])
-        factor(m.nv, m.dof_address, m.dof_run, s.hessian[world])
         copy_range(0, m.nv, s.qfrc_smooth[world], s.momentum[world])
         copy_range(0, m.nv, s.qfrc_smooth[world], s.qacc[world])
+        sync()
+        factor(m.nv, m.dof_address, m.dof_run, s.hessian[world])
         factor_solve(m.nv, m.dof_address, m.dof_run, s.hessian[world], s.qacc[world])
     else:
         multiply_mass(m, s, world, s.qacc[world], s.momentum[world])
-    forced = row_forces(m, s, world, s.qacc[world])
-    if forced == 0 and (warm == 0 or s.row_count[world] == 0):
+    idle = row_forces(m, s, world, s.qacc[world])
+    if idle and (warm == 0 or s.row_count[world] == 0):
         constraint_force(m, s, world)
         return
     iterations = int(0)
@@ -172,12 +179,13 @@ def solve_acceleration(m: ModelArrays, s: Scratch, world: int, warm: int):
         decrement = search_direction(m, s, world)
         alpha = real(1.0)
         exact = full_step_keeps_states(m, s, world)
-        if exact == 0:
+        if not exact:
             alpha = line_search(m, s, world)
             add_scaled(0, m.nv, alpha, s.search_momentum[world], s.momentum[world])
         add_scaled(0, m.nv, alpha, s.search[world], s.qacc[world])
-        move_rows(s, world, alpha)
-        if exact == 1 or decrement <= tolerance(s, world, m.nv):
+        move_rows(s, world, alpha)  # ends with a sync
+        if exact or decrement <= tolerance(s, world, m.nv):
             break
-    s.iteration_peak[world] = wp.max(s.iteration_peak[world], iterations)
+    if lane() == 0:
+        s.iteration_peak[world] = wp.max(s.iteration_peak[world], iterations)
     constraint_force(m, s, world)

@@ -8,6 +8,7 @@ import warp as wp
 
 from diffsim.physics.fluid import com_arm, inertia_axes, to_box, wind_twist
 from diffsim.physics.integrate import load3
+from diffsim.physics.lanes import lane, lanes
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.passive import spring_rotation
 from diffsim.physics.rotation import quat_conj, rotate
@@ -57,11 +58,11 @@ def body_parameter_gradient(m: ModelArrays, s: Scratch, world: int, body: int):
 @wp.func
 def joint_parameter_gradient(m: ModelArrays, s: Scratch, world: int):
     """Adds the parts of armature, damping and stiffness."""
-    for dof in range(m.nv):
+    for dof in range(lane(), m.nv, lanes()):
         push = s.virtual_velocity[world, dof]
         add_to(s, world, m.at_dof_armature + dof, -push * s.qacc[world, dof])
         add_to(s, world, m.at_dof_damping + dof, -push * s.qvel[world, dof])
-    for joint in range(m.njnt):
+    for joint in range(lane(), m.njnt, lanes()):
         adr = m.jnt_qposadr[joint]
         dof = m.jnt_dofadr[joint]
         kind = m.jnt_type[joint]
@@ -106,10 +107,10 @@ def friction_gradient(m: ModelArrays, s: Scratch, world: int, pair: int, alpha: 
 @wp.func
 def implicit_parameter_gradient(m: ModelArrays, s: Scratch, world: int):
     """Adds the parts of mu' M (a - w) - h mu' B w, B the joint damping. Needs the twists of `inertia_gradient`."""
-    for body in range(1, m.nbody):
+    for body in range(1 + lane(), m.nbody, lanes()):
         y = s.virtual_twist[world, body]
         add_inertia_product(m, s, world, body, y, s.qacc_twist[world, body], real(1.0))
-    for dof in range(m.nv):
+    for dof in range(lane(), m.nv, lanes()):
         mu = s.multiplier[world, dof]
         add_to(s, world, m.at_dof_armature + dof, mu * s.qacc_change[world, dof])
         add_to(s, world, m.at_dof_damping + dof, -m.timestep * mu * s.implicit_qacc[world, dof])

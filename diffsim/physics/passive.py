@@ -3,6 +3,7 @@
 import warp as wp
 
 from diffsim.physics.kinematics import joint_quat
+from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import quat_conj, quat_log, quat_mul, quat_normalize
 from diffsim.physics.scratch import Scratch
@@ -19,9 +20,10 @@ def spring_rotation(m: ModelArrays, s: Scratch, world: int, adr: int) -> vec3:
 @wp.func
 def passive(m: ModelArrays, s: Scratch, world: int):
     """Adds spring and damper forces to qfrc_smooth."""
-    for dof in range(m.nv):
+    for dof in range(lane(), m.nv, lanes()):
         s.qfrc_smooth[world, dof] = s.qfrc_smooth[world, dof] - m.dof_damping[world, dof] * s.qvel[world, dof]
-    for joint in range(m.njnt):
+    sync()
+    for joint in range(lane(), m.njnt, lanes()):
         stiffness = m.jnt_stiffness[world, joint]
         if stiffness != ZERO:
             adr = m.jnt_qposadr[joint]
@@ -40,3 +42,4 @@ def passive(m: ModelArrays, s: Scratch, world: int):
             else:
                 stretch = s.qpos[world, adr] - m.qpos_spring[adr]
                 s.qfrc_smooth[world, dof] = s.qfrc_smooth[world, dof] - stiffness * stretch
+    sync()

@@ -4,11 +4,12 @@ import warp as wp
 
 from diffsim.physics.integrate import raw_from_tangent
 from diffsim.physics.kinematics import kinematics, motion_subspaces
+from diffsim.physics.lanes import lane, lanes, sync, world_of
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import rotate
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import twist
-from diffsim.physics.tree import zero_twist
+from diffsim.physics.tree import sum_subtrees, zero_twist
 from diffsim.types import real, vec3
 
 wp.set_module_options({"enable_backward": False})
@@ -23,8 +24,9 @@ def point_position(s: Scratch, world: int, body: int, offset: vec3) -> vec3:
 @wp.func
 def load_kinematics(m: ModelArrays, s: Scratch, world: int, qpos: wp.array(dtype=real)):
     """Fills the poses of all bodies at a qpos."""
-    for i in range(m.nq):
+    for i in range(lane(), m.nq, lanes()):
         s.qpos[world, i] = qpos[i]
+    sync()
     kinematics(m, s, world)
 
 
@@ -41,9 +43,9 @@ def points_kernel(
     position_out: wp.array2d(dtype=vec3),
 ):
     """Positions of points in each world."""
-    world = wp.tid()
+    world = world_of(wp.tid())
     load_kinematics(m, s, world, qpos_in[world])
-    for point in range(point_body.shape[0]):
+    for point in range(lane(), point_body.shape[0], lanes()):
         position_out[world, point] = point_position(s, world, point_body[point], point_offset[point])
 
 
@@ -61,22 +63,21 @@ def points_adjoint_kernel(
     qpos_bar_out: wp.array2d(dtype=real),
 ):
     """The adjoint of `points_kernel`: the cotangents are forces at the points, which act on the bodies as wrenches."""
-    world = wp.tid()
+    world = world_of(wp.tid())
     load_kinematics(m, s, world, qpos_in[world])
-    for body in range(1, m.nbody):
+    for body in range(lane(), m.nbody, lanes()):
         motion_subspaces(m, s, world, body)
         s.pose_bar[world, body] = zero_twist()
-    for point in range(point_body.shape[0]):
-        body = point_body[point]
-        arm = point_position(s, world, body, point_offset[point]) - s.xpos[world, m.body_root[body]]
-        force = position_bar_in[world, point]
-        s.pose_bar[world, body] = s.pose_bar[world, body] + twist(wp.cross(arm, force), force)
-    for r in range(m.nbody - 1):
-        body = m.nbody - 1 - r
-        wrench = s.pose_bar[world, body]
-        for block in range(m.body_blockadr[body], m.body_blockadr[body] + m.body_blocknum[body]):
-            for dof in range(m.block_dofadr[block], m.block_dofadr[block] + m.block_dofnum[block]):
-                s.qpos_bar[world, dof] = wp.dot(s.motion[world, dof], wrench)
-        parent = m.body_parent[body]
-        s.pose_bar[world, parent] = s.pose_bar[world, parent] + wrench
+    sync()
+    if lane() == 0:
+        for point in range(point_body.shape[0]):
+            body = point_body[point]
+            arm = point_position(s, world, body, point_offset[point]) - s.xpos[world, m.body_root[body]]
+            force = position_bar_in[world, point]
+            s.pose_bar[world, body] = s.pose_bar[world, body] + twist(wp.cross(arm, force), force)
+    sync()
+    sum_subtrees(m, s.pose_bar[world])
+    for dof in range(lane(), m.nv, lanes()):
+        s.qpos_bar[world, dof] = wp.dot(s.motion[world, dof], s.pose_bar[world, m.dof_body[dof]])
+    sync()
     raw_from_tangent(m, qpos_in[world], s.qpos_bar[world], qpos_bar_out[world])

@@ -1,7 +1,7 @@
 """Working memory of the simulator: one struct of arrays indexed [world, ...].
 
 On the CPU, Warp runs one world after the other, so all worlds share one row (stride zero), which stays in the cache. On
-CUDA the world index varies fastest in memory, so that neighbouring threads read neighbouring addresses.
+CUDA each world has its row, whose neighbouring numbers the world's lanes read together.
 """
 
 from collections.abc import Mapping
@@ -39,6 +39,7 @@ FIELDS = {
     "acceleration": (vec6, ("nbody",)),  # rate of the twist, gravity included
     "wrench": (vec6, ("nbody",)),  # wrench
     "drift": (vec6, ("nbody",)),  # rate of the twist at qacc = 0, without gravity
+    "actuator_force": (real, ("actuator",)),
     "qfrc_actuator": (real, ("nv",)),
     "qfrc_smooth": (real, ("nv",)),  # all but constraint forces
     "qfrc_constraint": (real, ("nv",)),
@@ -71,6 +72,10 @@ FIELDS = {
     # contacts
     "geom_pos": (vec3, ("ngeom",)),  # m
     "geom_mat": (mat33, ("ngeom",)),
+    "pair_detected": (wp.int32, ("pair",)),  # number of candidates within the detection distance; see `diffsim.stages`
+    "candidate_distance": (real, ("candidate",)),  # m
+    "candidate_point": (vec3, ("candidate",)),  # m
+    "candidate_frame": (mat33, ("candidate",)),
     "contact_count": (wp.int32, ()),
     "contact_peak": (wp.int32, ()),  # largest number of contacts, also beyond the room for them
     "iteration_peak": (wp.int32, ()),  # largest number of solver iterations
@@ -78,6 +83,7 @@ FIELDS = {
     "contact_candidate": (wp.int32, ("contact",)),
     "contact_distance": (real, ("contact",)),  # m
     "contact_row": (wp.int32, ("contact",)),  # its first row
+    "contact_run": (wp.int32, ("contact",)),  # the first of the runs of its rows
     "contact_point": (vec3, ("contact",)),  # m
     "contact_frame": (mat33, ("contact",)),  # rows: normal, two tangents
     # solver
@@ -96,6 +102,7 @@ FIELDS = {
     "ctrl_bar": (real, ("nu",)),
     "applied_bar": (real, ("nv",)),  # cotangent of qfrc_applied
     "constraint_bar": (real, ("nv",)),  # kappa, cotangent of qfrc_constraint
+    "actuator_bar": (vec3, ("actuator",)),  # cotangents of control, length and velocity
     # adjoint: the virtual velocity and its twists, and the cotangents of the bodies' twists
     "virtual_velocity": (real, ("nv",)),  # lambda
     "virtual_twist": (vec6, ("nbody",)),  # of lambda; in `implicit`, of mu
@@ -109,6 +116,12 @@ FIELDS = {
     "constraint_twist_bar": (vec6, ("nbody",)),
     "qacc_twist": (vec6, ("nbody",)),  # of qacc; in `implicit`, of a - w or w
     "qacc_twist_bar": (vec6, ("nbody",)),
+    # adjoint: each contact's cotangents of its two bodies; see `contact_gradient`
+    "contact_active": (wp.int32, ("contact",)),
+    "contact_damping": (real, ("contact",)),
+    "contact_push": (vec6, ("contact", 2)),
+    "contact_pull": (vec6, ("contact", 2)),
+    "contact_pose": (vec6, ("contact", 2)),
     "parameter_bar": (real, ("parameter",)),  # in the order of `diffsim.compile.parameters`
     # adjoint: implicit velocity step
     "implicit_qacc_bar": (real, ("nv",)),
@@ -144,24 +157,23 @@ def world_array(num_worlds: int, shape: tuple[int, ...], kind: type, device: str
         shape: for one world. A size of zero becomes one, because a kernel argument needs an address.
         kind: a scalar, vector or matrix type of `diffsim.types`, or int32.
         device: torch device.
-        shared: whether all worlds use the same memory on the CPU; for values that are used within one launch only.
+        shared: whether all worlds use the same memory; for values that are used while one world is worked on.
     """
     shape = tuple(max(1, size) for size in shape)
     inner = tuple(getattr(kind, "_shape_", ()))
     torch_type = torch.int32 if kind is wp.int32 else kernel_dtype
-    if wp.get_device(device).is_cuda:
-        memory = torch.zeros((*shape, num_worlds, *inner), dtype=torch_type, device=device).movedim(len(shape), 0)
-    elif shared:
-        memory = torch.zeros((1, *shape, *inner), dtype=torch_type).expand(num_worlds, *shape, *inner)
-    else:
-        memory = torch.zeros((num_worlds, *shape, *inner), dtype=torch_type)
+    rows = 1 if shared else num_worlds
+    memory = torch.zeros((rows, *shape, *inner), dtype=torch_type, device=device).expand(num_worlds, *shape, *inner)
     return wp.from_torch(memory, dtype=kind, requires_grad=False)
 
 
-def make_scratch(sizes: Mapping[str, int], num_worlds: int, device: str) -> Any:  # noqa: ANN401  (a Warp struct)
-    """Working memory on a device; `sizes` gives the model's value of each name in the shapes of `FIELDS`."""
+def make_scratch(sizes: Mapping[str, int], num_worlds: int, device: str, shared: bool) -> Any:  # noqa: ANN401
+    """Working memory, a Warp struct, on a device.
+
+    `sizes` gives the model's value of each name in the shapes of `FIELDS`; `shared` is as in `world_array`.
+    """
     scratch = Scratch()
     for name, (kind, shape) in FIELDS.items():
         shape = tuple(sizes[size] if isinstance(size, str) else size for size in shape)
-        setattr(scratch, name, world_array(num_worlds, shape, kind, device, shared=True))
+        setattr(scratch, name, world_array(num_worlds, shape, kind, device, shared))
     return scratch

@@ -1,15 +1,19 @@
 """Sparse linear algebra over runs: ranges of consecutive dofs, [start, stop), where a row can be nonzero.
 
-Rows are stored densely. Lists of runs are in descending order of dofs, as a walk from a body to the root of its tree
-visits them. `address[k]` and `address[k + 1]` bound the runs of row k of a lower triangle, which do not include the
-diagonal.
+Rows are stored densely, with unit stride. Lists of runs are in descending order of dofs, as a walk from a body to the
+root of its tree visits them. `address[k]` and `address[k + 1]` bound the runs of row k of a lower triangle, which do
+not include the diagonal.
 
-This is native code. On the CPU the entries of a row have unit stride, for which the compiler uses vector instructions;
-on CUDA the world varies fastest in memory.
+This is native code, for which the CPU's compiler uses vector instructions. A world's lanes share the columns: a lane
+computes every entry of a vector or matrix whose column is its own, in the serial order. So these functions need no
+`sync` between each other, unless the comment says which; only `dot` is computed by one lane alone.
 """
+
+import re
 
 import warp as wp
 
+from diffsim.physics.lanes import LANES, RESTRICT, SYNC
 from diffsim.types import real
 
 # A run of a robot has about six dofs: with vectors of more than four numbers, most of it would be left to scalar code.
@@ -26,63 +30,53 @@ _REORDER = """
 
 
 def _native(body: str, pointers: str) -> str:
-    """Code of a native function: its body for rows with unit stride, and again for any stride.
+    """Code of a native function.
 
     Args:
-        body: C++ code. `px[i@C]` is entry i of a row; `@VECTOR` before a loop lets the compiler use vectors of four.
-        pointers: declarations of the pointers and strides in it; one is `step`, the stride of a row's entries.
+        body: C++ code. `@FROM(j, start, stop)` is a loop over a lane's own columns in [start, stop); `@VECTOR` before a
+            loop lets the compiler use vectors of four.
+        pointers: declarations of the pointers in it.
     """
-    unit, other = (body.replace("@C", stride).replace("@VECTOR", _VECTOR) for stride in ("", " * step"))
-    return f"{_REORDER} {pointers} if (step == 1) {{ {unit} }} else {{ {other} }}"
+    own = r"@VECTOR for (int \1 = \2 + ((lane - \2) & (lanes - 1)); \1 < \3; \1 += lanes)"
+    body = re.sub(r"@FROM\((\w+), ([^,]+), ([^)]+)\)", own, body).replace("@VECTOR", _VECTOR)
+    code = f"{pointers} {body}".replace("@SYNC", SYNC).replace("__restrict__", RESTRICT)
+    return f"{_REORDER} {LANES} {code}"
 
 
-def _stride(array: str, dimension: int) -> str:
-    """A stride of an array in numbers."""
-    return f"{array}.strides[{dimension}] / (int)sizeof(*{array}.data)"
-
-
-_VECTORS = f"""
+_VECTORS = """
     const auto* __restrict__ px = x.data;
     auto* __restrict__ py = y.data;
-    const int step = {_stride("x", 0)};
 """
-_RUNS = f"""
-    const int* __restrict__ runs = run.data;
-    const int next = {_stride("run", 0)};
-    const int side = {_stride("run", 1)};
-"""
-_MATRIX = f"""
+_MATRIX = """
     auto* __restrict__ pa = a.data;
-    const int row = {_stride("a", 0)};
-    const int step = {_stride("a", 1)};
+    const int row = a.strides[0] / (int)sizeof(*a.data);
     const int* __restrict__ bound = address.data;
-    const int skip = {_stride("address", 0)};
-    {_RUNS}
+    const int* __restrict__ runs = run.data;
 """
-_EACH_RUN = """for (int b = bound[k * skip]; b < bound[(k + 1) * skip]; ++b) {
-            const int start = runs[b * next], stop = runs[b * next + side];"""
+_EACH_RUN = """for (int b = bound[k]; b < bound[k + 1]; ++b) {
+            const int start = runs[2 * b], stop = runs[2 * b + 1];"""
 
 
-@wp.func_native(_native("@VECTOR for (int j = start; j < stop; ++j) py[j@C] += scale * px[j@C];", _VECTORS))
+@wp.func_native(_native("@FROM(j, start, stop) py[j] += scale * px[j];", _VECTORS))
 def add_scaled(start: int, stop: int, scale: real, x: wp.array(dtype=real), y: wp.array(dtype=real)):
-    """Y += scale x over [start, stop), with equal strides; x and y do not overlap."""
+    """Y += scale x over [start, stop); x and y do not overlap."""
     ...
 
 
 @wp.func_native(
     _native(
-        "@VECTOR for (int j = start; j < stop; ++j) total += px[j@C] * py[j@C];", _VECTORS + "auto total = *px * 0;"
+        "@VECTOR for (int j = start; j < stop; ++j) total += px[j] * py[j]; return total;",
+        _VECTORS + "auto total = *px * 0;",
     )
-    + "return total;"
 )
 def dot(start: int, stop: int, x: wp.array(dtype=real), y: wp.array(dtype=real)) -> real:
-    """X . y over [start, stop), with equal strides."""
+    """X . y over [start, stop), by the lane that calls it."""
     ...
 
 
-@wp.func_native(_native("for (int j = start; j < stop; ++j) py[j@C] = px[j@C];", _VECTORS))
+@wp.func_native(_native("@FROM(j, start, stop) py[j] = px[j];", _VECTORS))
 def copy_range(start: int, stop: int, x: wp.array(dtype=real), y: wp.array(dtype=real)):
-    """Y = x over [start, stop), with equal strides."""
+    """Y = x over [start, stop)."""
     ...
 
 
@@ -92,9 +86,9 @@ def copy_range(start: int, stop: int, x: wp.array(dtype=real), y: wp.array(dtype
     for (int k = 0; k < n; ++k) {{
         const auto* __restrict__ from = ps + k * row;
         auto* __restrict__ to = pa + k * row;
-        to[k@C] = from[k@C];
+        if ((k & (lanes - 1)) == lane) to[k] = from[k];
         {_EACH_RUN}
-            for (int j = start; j < stop; ++j) to[j@C] = from[j@C];
+            @FROM(j, start, stop) to[j] = from[j];
         }}
     }}""",
         _MATRIX + "const auto* __restrict__ ps = source.data;",
@@ -115,23 +109,22 @@ def copy_lower(
     _native(
         """
     for (int b = first; b < last; ++b) {
-        const int begin = runs[b * next];
-        for (int i = begin; i < runs[b * next + side]; ++i) {
-            const auto entry = scale * px[i@C];
+        const int begin = runs[2 * b];
+        for (int i = begin; i < runs[2 * b + 1]; ++i) {
+            const auto entry = scale * px[i];
             auto* __restrict__ to = pa + i * row;
-            @VECTOR for (int j = begin; j <= i; ++j) to[j@C] += entry * px[j@C];
+            @FROM(j, begin, i + 1) to[j] += entry * px[j];
             for (int l = b + 1; l < last; ++l) {
-                const int start = runs[l * next], stop = runs[l * next + side];
-                @VECTOR for (int j = start; j < stop; ++j) to[j@C] += entry * px[j@C];
+                const int start = runs[2 * l], stop = runs[2 * l + 1];
+                @FROM(j, start, stop) to[j] += entry * px[j];
             }
         }
     }""",
-        f"""
+        """
     const auto* __restrict__ px = x.data;
     auto* __restrict__ pa = a.data;
-    const int row = {_stride("a", 0)};
-    const int step = {_stride("a", 1)};
-    {_RUNS}""",
+    const int row = a.strides[0] / (int)sizeof(*a.data);
+    const int* __restrict__ runs = run.data;""",
     )
 )
 def add_outer(
@@ -151,26 +144,31 @@ def add_outer(
         """
     for (int k = n - 1; k >= 0; --k) {
         auto* __restrict__ from = pa + k * row;
-        const auto inverse = 1 / from[k@C];
-        from[k@C] = inverse;
-        const int end = bound[(k + 1) * skip];
-        for (int b = bound[k * skip]; b < end; ++b) {
-            const int begin = runs[b * next];
-            for (int i = runs[b * next + side] - 1; i >= begin; --i) {
-                const auto entry = from[i@C];
+        const auto inverse = 1 / from[k];
+        const int end = bound[k + 1];
+        for (int b = bound[k]; b < end; ++b) {
+            const int begin = runs[2 * b];
+            for (int i = runs[2 * b + 1] - 1; i >= begin; --i) {
+                const auto entry = from[i];
                 if (entry != 0) {
                     const auto scale = entry * inverse;
                     auto* __restrict__ to = pa + i * row;
-                    @VECTOR for (int j = begin; j <= i; ++j) to[j@C] -= scale * from[j@C];
+                    @FROM(j, begin, i + 1) to[j] -= scale * from[j];
                     for (int l = b + 1; l < end; ++l) {
-                        const int start = runs[l * next], stop = runs[l * next + side];
-                        @VECTOR for (int j = start; j < stop; ++j) to[j@C] -= scale * from[j@C];
+                        const int start = runs[2 * l], stop = runs[2 * l + 1];
+                        @FROM(j, start, stop) to[j] -= scale * from[j];
                     }
-                    from[i@C] = scale;
+                    if (lanes == 1) from[i] = scale;
                 }
             }
         }
-    }""",
+        @SYNC
+        if ((k & (lanes - 1)) == lane) from[k] = inverse;
+        if (lanes > 1) for (int b = bound[k]; b < end; ++b) {
+            @FROM(j, runs[2 * b], runs[2 * b + 1]) from[j] *= inverse;
+        }
+    }
+    @SYNC""",
         _MATRIX,
     )
 )
@@ -178,6 +176,7 @@ def factor(n: int, address: wp.array(dtype=wp.int32), run: wp.array2d(dtype=wp.i
     """Replaces the lower triangle of a positive definite A by its factor L, A = L' D L, with 1 / D on the diagonal.
 
     Eliminates rows from the last to the first, from the leaves of the tree to its root, so that a tree has no fill-in.
+    Needs a `sync` after A was filled, and ends with one.
     Source: Featherstone (2008), section 6.5.
     """
     ...
@@ -188,18 +187,22 @@ def factor(n: int, address: wp.array(dtype=wp.int32), run: wp.array2d(dtype=wp.i
         f"""
     for (int k = n - 1; k >= 0; --k) {{
         const auto* __restrict__ from = pa + k * row;
-        const auto value = px[k@C];
+        const auto value = px[k];
         {_EACH_RUN}
-            @VECTOR for (int j = start; j < stop; ++j) px[j@C] -= value * from[j@C];
+            @FROM(j, start, stop) px[j] -= value * from[j];
         }}
+        @SYNC
     }}
     for (int k = 0; k < n; ++k) {{
-        const auto* __restrict__ from = pa + k * row;
-        auto total = px[k@C] * from[k@C];
-        {_EACH_RUN}
-            @VECTOR for (int j = start; j < stop; ++j) total -= from[j@C] * px[j@C];
+        if ((k & (lanes - 1)) == lane) {{
+            const auto* __restrict__ from = pa + k * row;
+            auto total = px[k] * from[k];
+            {_EACH_RUN}
+                @VECTOR for (int j = start; j < stop; ++j) total -= from[j] * px[j];
+            }}
+            px[k] = total;
         }}
-        px[k@C] = total;
+        @SYNC
     }}""",
         _MATRIX + "auto* __restrict__ px = x.data;",
     )
@@ -211,7 +214,7 @@ def factor_solve(
     a: wp.array2d(dtype=real),
     x: wp.array(dtype=real),
 ):
-    """Solves A x = b in place, given the factor of A; x has the stride of A's rows."""
+    """Solves A x = b in place, given the factor of A. Needs a `sync` after b was filled, and ends with one."""
     ...
 
 
@@ -220,13 +223,16 @@ def factor_solve(
         f"""
     for (int k = 0; k < n; ++k) {{
         const auto* __restrict__ from = pa + k * row;
-        const auto value = px[k@C];
-        auto total = from[k@C] * value;
+        const auto value = px[k];
+        const bool mine = (k & (lanes - 1)) == lane;
+        auto total = from[k] * value;
         {_EACH_RUN}
-            @VECTOR for (int j = start; j < stop; ++j) total += from[j@C] * px[j@C];
-            @VECTOR for (int j = start; j < stop; ++j) py[j@C] += value * from[j@C];
+            if (mine) {{
+                @VECTOR for (int j = start; j < stop; ++j) total += from[j] * px[j];
+            }}
+            @FROM(j, start, stop) py[j] += value * from[j];
         }}
-        py[k@C] = total;
+        if (mine) py[k] = total;
     }}""",
         _MATRIX + "const auto* __restrict__ px = x.data; auto* __restrict__ py = y.data;",
     )
@@ -239,5 +245,5 @@ def multiply(
     x: wp.array(dtype=real),
     y: wp.array(dtype=real),
 ):
-    """Y = A x for a symmetric A, from its lower triangle, with equal strides."""
+    """Y = A x for a symmetric A, from its lower triangle. Needs a `sync` after x and A were filled."""
     ...

@@ -10,6 +10,7 @@ from diffsim.physics.derived import contact_wrenches
 from diffsim.physics.forward import evaluate
 from diffsim.physics.implicit import implicit_acceleration
 from diffsim.physics.integrate import integrate_position, load3, store3
+from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import inverse_right_jacobian
 from diffsim.physics.scratch import Scratch
@@ -50,7 +51,7 @@ def stage_weight(stage: int) -> real:
 @wp.func
 def copy(n: int, source: wp.array(dtype=real), target: wp.array(dtype=real)):
     """Target = source."""
-    for i in range(n):
+    for i in range(lane(), n, lanes()):
         target[i] = source[i]
 
 
@@ -71,7 +72,7 @@ def tangent_rate(
     J_r(theta)^-1 omega for rotations, else qvel. Source: Munthe-Kaas (1999), High order Runge-Kutta methods on
     manifolds; MuJoCo 4.0 integrates free and ball joints this way.
     """
-    for joint in range(m.njnt):
+    for joint in range(lane(), m.njnt, lanes()):
         dof = m.jnt_dofadr[joint]
         kind = m.jnt_type[joint]
         if kind == FREE or kind == BALL:
@@ -88,12 +89,19 @@ def euler_step(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot
     """V' = v + h w, q' = q (+) h v', where w is qacc or the acceleration of `implicit`. Follows the evaluation."""
     if m.implicit == 1:
         implicit_acceleration(m, s, world)
-        for dof in range(m.nv):
-            s.qvel[world, dof] = s.qvel[world, dof] + m.timestep * s.implicit_qacc[world, dof]
+        velocity_step(m, s, t, world, slot, s.implicit_qacc[world])
     else:
-        for dof in range(m.nv):
-            s.qvel[world, dof] = s.qvel[world, dof] + m.timestep * s.qacc[world, dof]
+        velocity_step(m, s, t, world, slot, s.qacc[world])
+
+
+@wp.func(inline=True)
+def velocity_step(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int, w: wp.array(dtype=real)):
+    """V' = v + h w, q' = q (+) h v'."""
+    for dof in range(lane(), m.nv, lanes()):
+        s.qvel[world, dof] = s.qvel[world, dof] + m.timestep * w[dof]
+    sync()
     integrate_position(m, t.qpos[world, slot], s.qvel[world], m.timestep, s.qpos[world])
+    sync()
 
 
 @wp.func
@@ -105,18 +113,20 @@ def load_stage(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot
     if stage > 0:
         scale = m.timestep * stage_fraction(stage)
         integrate_position(m, t.qpos[world, slot], s.stage_rate[world, stage - 1], scale, s.qpos[world])
-        for dof in range(m.nv):
+        for dof in range(lane(), m.nv, lanes()):
             s.qvel[world, dof] = t.qvel[world, slot, dof] + scale * t.qacc[world, slot + stage - 1, dof]
+        sync()
         tangent_rate(m, s.stage_rate[world, stage - 1], scale, s.qvel[world], s.stage_rate[world, stage])
     else:
         copy(m.nv, s.qvel[world], s.stage_rate[world, stage])
+    sync()
 
 
 @wp.func
 def runge_kutta_step(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int):
     """Next state from the four evaluations of the step that starts at `slot`."""
     step_rate = s.work[world]
-    for dof in range(m.nv):
+    for dof in range(lane(), m.nv, lanes()):
         rate = real(0.0)
         acceleration = real(0.0)
         for stage in range(4):
@@ -124,7 +134,9 @@ def runge_kutta_step(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int
             acceleration += stage_weight(stage) * t.qacc[world, slot + stage, dof]
         step_rate[dof] = rate
         s.qvel[world, dof] = t.qvel[world, slot, dof] + m.timestep * acceleration
+    sync()
     integrate_position(m, t.qpos[world, slot], step_rate, m.timestep, s.qpos[world])
+    sync()
 
 
 @wp.func
@@ -143,8 +155,8 @@ def evaluation_count(m: ModelArrays, num_steps: int) -> int:
 
 @wp.func
 def all_finite(n: int, values: wp.array(dtype=real)) -> bool:
-    """Whether the first n numbers are finite."""
-    for i in range(n):
+    """Whether this lane's entries of the first n numbers are finite."""
+    for i in range(lane(), n, lanes()):
         if not wp.isfinite(values[i]):
             return False
     return True
@@ -152,8 +164,8 @@ def all_finite(n: int, values: wp.array(dtype=real)) -> bool:
 
 @wp.func
 def all_bounded(n: int, values: wp.array(dtype=real)) -> bool:
-    """Whether the first n numbers are at most MAXVAL in size."""
-    for i in range(n):
+    """Whether this lane's entries of the first n numbers are at most MAXVAL in size."""
+    for i in range(lane(), n, lanes()):
         if not (wp.abs(values[i]) <= MAXVAL):
             return False
     return True
@@ -195,16 +207,18 @@ def load_state(
 ) -> bool:
     """Sets the evaluation point to a state, controls and applied forces.
 
-    Returns: whether all numbers are finite, and those of the state and of controls without range at most MAXVAL.
+    Returns: whether all numbers of this lane are finite, and those of the state and of controls without range at most
+        MAXVAL.
     """
     copy(m.nq, state, s.qpos[world])
-    for i in range(m.nv):
+    for i in range(lane(), m.nv, lanes()):
         s.qvel[world, i] = state[m.nq + i]
     copy(m.nu, ctrl, s.ctrl[world])
     copy(m.nv, qfrc_applied, s.qfrc_applied[world])
-    s.contact_peak[world] = 0
-    s.iteration_peak[world] = 0
-    for actuator in range(m.nactuator):
+    if lane() == 0:
+        s.contact_peak[world] = 0
+        s.iteration_peak[world] = 0
+    for actuator in range(lane(), m.nactuator, lanes()):
         if m.actuator_ctrllimited[actuator] == 0 and not (wp.abs(ctrl[m.actuator_ctrl[actuator]]) <= MAXVAL):
             return False
     return all_bounded(m.nq + m.nv, state) and all_finite(m.nu, ctrl) and all_finite(m.nv, qfrc_applied)
@@ -223,9 +237,10 @@ def store_forces(
     """Writes the forces of the last evaluation, and the peaks over all evaluations."""
     copy(m.nv, s.qfrc_constraint[world], qfrc_constraint)
     copy(m.nv, s.qfrc_actuator[world], qfrc_actuator)
-    report[0] = s.contact_peak[world]
-    report[1] = s.iteration_peak[world]
-    if s.contact_peak[world] <= m.max_contacts:
+    if lane() == 0:
+        report[0] = s.contact_peak[world]
+        report[1] = s.iteration_peak[world]
+    if lane() == 0 and s.contact_peak[world] <= m.max_contacts:
         contact_wrenches(m, s, world, cfrc_ext)
 
 

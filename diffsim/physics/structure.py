@@ -6,6 +6,7 @@ H has the same zeros. A row that couples several branches of the tree adds entri
 
 import warp as wp
 
+from diffsim.physics.lanes import lane, lanes, owns, sync
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
 
@@ -112,7 +113,7 @@ def merge_below(source: wp.array(dtype=wp.int32), target: wp.array(dtype=wp.int3
 def mask_hessian(m: ModelArrays, s: Scratch, world: int):
     """Fills `hessian_mask`: the columns, left of the diagonal, of M, of the rows and of the fill-in of the factor."""
     words = (m.nv + WORD - 1) / WORD
-    for dof in range(m.nv):
+    for dof in range(lane(), m.nv, lanes()):
         for word in range(words):
             s.hessian_mask[world, dof, word] = 0
         for block in range(m.dof_address[dof], m.dof_address[dof + 1]):
@@ -124,10 +125,19 @@ def mask_hessian(m: ModelArrays, s: Scratch, world: int):
             for block in range(first, s.row_last_run[world, row]):
                 start = s.run[world, block, 0]
                 for dof in range(start, s.run[world, block, 1]):
-                    add_bits(s.hessian_mask[world, dof], start, dof)
-                    for lower in range(block + 1, s.row_last_run[world, row]):
-                        add_bits(s.hessian_mask[world, dof], s.run[world, lower, 0], s.run[world, lower, 1])
+                    if owns(dof):
+                        add_bits(s.hessian_mask[world, dof], start, dof)
+                        for lower in range(block + 1, s.row_last_run[world, row]):
+                            add_bits(s.hessian_mask[world, dof], s.run[world, lower, 0], s.run[world, lower, 1])
         previous = first
+    sync()
+    if lane() == 0:
+        fill_in(m, s, world, words)
+
+
+@wp.func(inline=True)
+def fill_in(m: ModelArrays, s: Scratch, world: int, words: int):
+    """Adds to `hessian_mask` what the elimination fills in."""
     for r in range(m.nv):
         dof = m.nv - 1 - r
         parent = last_column(s.hessian_mask[world, dof], words)
@@ -152,6 +162,14 @@ def hessian_structure(m: ModelArrays, s: Scratch, world: int):
     if s.coupled[world] == 0:
         return
     mask_hessian(m, s, world)
+    if lane() == 0:
+        list_runs(m, s, world)
+    sync()
+
+
+@wp.func(inline=True)
+def list_runs(m: ModelArrays, s: Scratch, world: int):
+    """Fills the runs of the Hessian's rows from `hessian_mask`."""
     words = (m.nv + WORD - 1) / WORD
     count = int(0)
     for dof in range(m.nv):

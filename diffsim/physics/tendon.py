@@ -20,6 +20,7 @@ from diffsim.physics.constraint import (
     position_slope,
     row_dot,
 )
+from diffsim.physics.lanes import lane, lanes
 from diffsim.physics.limit import constant_row_gradient
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
@@ -75,7 +76,9 @@ def stretch_slope(m: ModelArrays, s: Scratch, world: int, tendon: int) -> real:
 
 @wp.func
 def tendon_passive(m: ModelArrays, s: Scratch, world: int):
-    """Adds the forces of tendons' springs and dampers to qfrc_smooth."""
+    """Adds the forces of tendons' springs and dampers to qfrc_smooth. One lane does it; needs a `sync` around."""
+    if lane() > 0:
+        return
     for tendon in range(m.ntendon):
         force = -m.tendon_damping[tendon] * tendon_dot(m, tendon, s.qvel[world])
         force -= m.tendon_stiffness[tendon] * stretch(m, s, world, tendon)
@@ -84,7 +87,12 @@ def tendon_passive(m: ModelArrays, s: Scratch, world: int):
 
 @wp.func
 def tendon_passive_gradient(m: ModelArrays, s: Scratch, world: int):
-    """Adds the gradient of the virtual power of tendons' springs and dampers to qpos_bar and qvel_bar."""
+    """Adds the gradient of the virtual power of tendons' springs and dampers to qpos_bar and qvel_bar.
+
+    One lane does it; needs a `sync` around.
+    """
+    if lane() > 0:
+        return
     for tendon in range(m.ntendon):
         power = tendon_dot(m, tendon, s.virtual_velocity[world])
         add_along_tendon(m, tendon, -m.tendon_damping[tendon] * power, s.qvel_bar[world])
@@ -96,7 +104,7 @@ def tendon_passive_gradient(m: ModelArrays, s: Scratch, world: int):
 @wp.func
 def add_tendon_armature(m: ModelArrays, s: Scratch, world: int):
     """Adds the tendons' armature to the mass matrix."""
-    for pair in range(m.ntendon_pair):
+    for pair in range(lane(), m.ntendon_pair, lanes()):
         row = m.tendon_pair_dof[pair, 0]
         col = m.tendon_pair_dof[pair, 1]
         s.mass_matrix[world, row, col] = s.mass_matrix[world, row, col] + m.tendon_pair_armature[pair]
@@ -105,7 +113,7 @@ def add_tendon_armature(m: ModelArrays, s: Scratch, world: int):
 @wp.func
 def add_tendon_damping(m: ModelArrays, s: Scratch, world: int):
     """Adds the tendons' damping, times the time step, to `hessian`."""
-    for pair in range(m.ntendon_pair):
+    for pair in range(lane(), m.ntendon_pair, lanes()):
         row = m.tendon_pair_dof[pair, 0]
         col = m.tendon_pair_dof[pair, 1]
         s.hessian[world, row, col] = s.hessian[world, row, col] + m.timestep * m.tendon_pair_damping[pair]

@@ -11,6 +11,7 @@ the subtree: dP/dq_d = -S_d . (X x* F).
 
 import warp as wp
 
+from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.parameter_gradient import add_to
 from diffsim.physics.scratch import Scratch
@@ -36,12 +37,31 @@ def block_twist(s: Scratch, world: int, dofadr: int, dofnum: int, x: wp.array(dt
 @wp.func
 def spread(m: ModelArrays, s: Scratch, world: int, x: wp.array(dtype=real), twist: wp.array(dtype=vec6)):
     """Fills the bodies' twists X of joint velocities x. Needs the moving frames."""
-    twist[0] = zero_twist()
-    for body in range(1, m.nbody):
-        total = twist[m.body_parent[body]]
-        for block in range(m.body_blockadr[body], m.body_blockadr[body] + m.body_blocknum[body]):
-            total += block_twist(s, world, m.block_dofadr[block], m.block_dofnum[block], x)
-        twist[body] = total
+    if lane() == 0:
+        twist[0] = zero_twist()
+    sync()
+    for level in range(m.nlevel):
+        for i in range(m.level_adr[level] + lane(), m.level_adr[level + 1], lanes()):
+            body = m.level_body[i]
+            total = twist[m.body_parent[body]]
+            for block in range(m.body_blockadr[body], m.body_blockadr[body] + m.body_blocknum[body]):
+                total += block_twist(s, world, m.block_dofadr[block], m.block_dofnum[block], x)
+            twist[body] = total
+        sync()
+
+
+@wp.func
+def sum_subtrees(m: ModelArrays, value: wp.array(dtype=vec6)):
+    """Adds each body's value to those of its ancestors, but for the world."""
+    for r in range(m.nlevel):
+        level = m.nlevel - 1 - r
+        for i in range(m.level_adr[level] + lane(), m.level_adr[level + 1], lanes()):
+            body = m.level_body[i]
+            total = value[body]
+            for c in range(m.body_childadr[body], m.body_childadr[body + 1]):
+                total += value[m.body_child[c]]
+            value[body] = total
+        sync()
 
 
 @wp.func
@@ -54,19 +74,22 @@ def gather(
     twist_bar: wp.array(dtype=vec6),
 ):
     """Adjoint of `spread` by q: adds -S_d . (X x* F) to qpos_bar; sums the cotangents over each subtree in place."""
-    for r in range(m.nbody - 1):
-        body = m.nbody - 1 - r
-        parent = m.body_parent[body]
-        after = twist[parent]
-        total = twist_bar[body]
-        for block in range(m.body_blockadr[body], m.body_blockadr[body] + m.body_blocknum[body]):
-            turn_bar = cross_force(after, total)
-            for dof in range(m.block_dofadr[block], m.block_dofadr[block] + m.block_dofnum[block]):
-                motion = s.motion[world, dof]
-                s.qpos_bar[world, dof] = s.qpos_bar[world, dof] - wp.dot(motion, turn_bar)
-                after += motion * x[dof]
-        if parent > 0:
-            twist_bar[parent] = twist_bar[parent] + total
+    for r in range(m.nlevel):
+        level = m.nlevel - 1 - r
+        for i in range(m.level_adr[level] + lane(), m.level_adr[level + 1], lanes()):
+            body = m.level_body[i]
+            after = twist[m.body_parent[body]]
+            total = twist_bar[body]
+            for c in range(m.body_childadr[body], m.body_childadr[body + 1]):
+                total += twist_bar[m.body_child[c]]
+            twist_bar[body] = total
+            for block in range(m.body_blockadr[body], m.body_blockadr[body] + m.body_blocknum[body]):
+                turn_bar = cross_force(after, total)
+                for dof in range(m.block_dofadr[block], m.block_dofadr[block] + m.block_dofnum[block]):
+                    motion = s.motion[world, dof]
+                    s.qpos_bar[world, dof] = s.qpos_bar[world, dof] - wp.dot(motion, turn_bar)
+                    after += motion * x[dof]
+        sync()
 
 
 @wp.func
@@ -78,32 +101,46 @@ def gather_motion(m: ModelArrays, s: Scratch, world: int):
 
         dP/dq_d = -S_d . (V x* F_V + A x* F_A - G),    dP/dv_d = S_d . (F_V - V x* F_A)
     """
-    for r in range(m.nbody - 1):
-        body = m.nbody - 1 - r
-        v = s.velocity[world, body]
-        a = s.acceleration[world, body]
-        v_bar = s.velocity_bar[world, body]
-        a_bar = s.acceleration_bar[world, body]
-        pose_bar = s.pose_bar[world, body]
-        blocks = m.body_blocknum[body]
-        for b in range(blocks):
-            block = m.body_blockadr[body] + blocks - 1 - b
-            dofadr = m.block_dofadr[block]
-            dofnum = m.block_dofnum[block]
-            joint_twist = block_twist(s, world, dofadr, dofnum, s.qvel[world])
-            v = v - joint_twist
-            a = a - block_twist(s, world, dofadr, dofnum, s.qacc[world]) - cross_motion(v, joint_twist)
-            rate_bar = v_bar - cross_force(v, a_bar)
-            v_bar = v_bar + cross_force(joint_twist, a_bar)
-            turn_bar = pose_bar - cross_force(v, v_bar) - cross_force(a, a_bar)
-            for dof in range(dofadr, dofadr + dofnum):
-                s.qvel_bar[world, dof] = s.qvel_bar[world, dof] + wp.dot(s.motion[world, dof], rate_bar)
-                s.qpos_bar[world, dof] = s.qpos_bar[world, dof] + wp.dot(s.motion[world, dof], turn_bar)
-        parent = m.body_parent[body]
-        if parent == 0 and m.parameter_gradient == 1:
+    for r in range(m.nlevel):
+        level = m.nlevel - 1 - r
+        for i in range(m.level_adr[level] + lane(), m.level_adr[level + 1], lanes()):
+            body = m.level_body[i]
+            gather_body_motion(m, s, world, body)
+        sync()
+    if m.parameter_gradient == 1 and lane() == 0:
+        for c in range(m.body_childadr[0], m.body_childadr[1]):
+            a_bar = s.acceleration_bar[world, m.body_child[c]]
             for i in range(3):
                 add_to(s, world, m.at_gravity + i, -a_bar[3 + i])
-        if parent > 0:
-            s.velocity_bar[world, parent] = s.velocity_bar[world, parent] + v_bar
-            s.acceleration_bar[world, parent] = s.acceleration_bar[world, parent] + a_bar
-            s.pose_bar[world, parent] = s.pose_bar[world, parent] + pose_bar
+
+
+@wp.func(inline=True)
+def gather_body_motion(m: ModelArrays, s: Scratch, world: int, body: int):
+    """Part of a body: adds to qpos_bar and qvel_bar, and replaces the body's cotangents by what its parent adds."""
+    v = s.velocity[world, body]
+    a = s.acceleration[world, body]
+    v_bar = s.velocity_bar[world, body]
+    a_bar = s.acceleration_bar[world, body]
+    pose_bar = s.pose_bar[world, body]
+    for c in range(m.body_childadr[body], m.body_childadr[body + 1]):
+        child = m.body_child[c]
+        v_bar += s.velocity_bar[world, child]
+        a_bar += s.acceleration_bar[world, child]
+        pose_bar += s.pose_bar[world, child]
+    blocks = m.body_blocknum[body]
+    for b in range(blocks):
+        block = m.body_blockadr[body] + blocks - 1 - b
+        dofadr = m.block_dofadr[block]
+        dofnum = m.block_dofnum[block]
+        joint_twist = block_twist(s, world, dofadr, dofnum, s.qvel[world])
+        v = v - joint_twist
+        a = a - block_twist(s, world, dofadr, dofnum, s.qacc[world]) - cross_motion(v, joint_twist)
+        rate_bar = v_bar - cross_force(v, a_bar)
+        v_bar = v_bar + cross_force(joint_twist, a_bar)
+        turn_bar = pose_bar - cross_force(v, v_bar) - cross_force(a, a_bar)
+        for dof in range(dofadr, dofadr + dofnum):
+            s.qvel_bar[world, dof] = s.qvel_bar[world, dof] + wp.dot(s.motion[world, dof], rate_bar)
+            s.qpos_bar[world, dof] = s.qpos_bar[world, dof] + wp.dot(s.motion[world, dof], turn_bar)
+    s.velocity_bar[world, body] = v_bar
+    s.acceleration_bar[world, body] = a_bar
+    s.pose_bar[world, body] = pose_bar

@@ -40,11 +40,12 @@ from diffsim.physics.constraint import (
     add_row_scaled,
     row_dot,
 )
-from diffsim.physics.contact_gradient import contact_gradient
+from diffsim.physics.contact_gradient import contact_friction_gradient, contact_gradient
 from diffsim.physics.equality_gradient import equality_gradient
 from diffsim.physics.fluid import drag_derivative, wind_twist
 from diffsim.physics.joint_equality import joint_equality_gradient
 from diffsim.physics.kinematics import joint_quat
+from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.limit import joint_row_gradient
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.newton import factor_hessian, solve_hessian
@@ -68,42 +69,79 @@ def solve_virtual_velocity(m: ModelArrays, s: Scratch, world: int):
 
     Needs the mass matrix and the rows with their states. Fills `hessian` with the factor of H.
     """
-    for dof in range(m.nv):
+    for dof in range(lane(), m.nv, lanes()):
         s.virtual_velocity[world, dof] = s.qacc_bar[world, dof]
     for row in range(s.row_count[world]):
         if s.row_state[world, row] == QUADRATIC:
             pull = s.row_stiffness[world, row] * row_dot(s, world, row, s.constraint_bar[world])
             add_row_scaled(s, world, row, -pull, s.virtual_velocity[world])
+    sync()
     factor_hessian(m, s, world)
     solve_hessian(m, s, world, s.virtual_velocity[world])
-    for dof in range(m.nv):
+    for dof in range(lane(), m.nv, lanes()):
         s.constraint_velocity[world, dof] = s.constraint_bar[world, dof] + s.virtual_velocity[world, dof]
+    sync()
 
 
 @partial(calls_gradient, inline=True)
 def virtual_power_gradient(m: ModelArrays, s: Scratch, world: int):
     """Adds the gradient of P to qpos_bar, qvel_bar, ctrl_bar and applied_bar. Needs the moving frames with qacc."""
+    twist_cotangents(m, s, world)
+    if s.contact_count[world] + m.neq > 0:
+        contact_gradient(m, s, world, s.constraint_velocity[world])
+    joined_gradient(m, s, world)
+    gather_cotangents(m, s, world)
+    element_gradients(m, s, world)
+
+
+@wp.func(inline=True)
+def twist_cotangents(m: ModelArrays, s: Scratch, world: int):
+    """Fills the twists of lambda, of lambda + kappa and of a, and the bodies' cotangents without constraints."""
     spread(m, s, world, s.virtual_velocity[world], s.virtual_twist[world])
-    for body in range(1, m.nbody):
+    for body in range(1 + lane(), m.nbody, lanes()):
         body_twist_cotangents(m, s, world, body)
     if s.contact_count[world] + m.neq > 0:
         spread(m, s, world, s.constraint_velocity[world], s.constraint_twist[world])
         spread(m, s, world, s.qacc[world], s.qacc_twist[world])
-        for body in range(1, m.nbody):
+        for body in range(1 + lane(), m.nbody, lanes()):
             s.constraint_twist_bar[world, body] = zero_twist()
             s.qacc_twist_bar[world, body] = zero_twist()
-        contact_gradient(m, s, world, s.constraint_velocity[world])
-        equality_gradient(m, s, world, s.constraint_velocity[world])
+    sync()
+
+
+@wp.func(inline=True)
+def joined_gradient(m: ModelArrays, s: Scratch, world: int):
+    """Adds what constraints give, but for the cotangents of contacts: their friction, and connect and weld."""
+    if m.parameter_gradient == 1 and lane() == 0:
+        contact_friction_gradient(m, s, world, s.constraint_velocity[world])
+    if m.neq > 0:
+        sync()
+        if lane() == 0:
+            equality_gradient(m, s, world, s.constraint_velocity[world])
+    sync()
+
+
+@wp.func(inline=True)
+def gather_cotangents(m: ModelArrays, s: Scratch, world: int):
+    """Adds the gradients of the bodies' twists and poses."""
+    if s.contact_count[world] + m.neq > 0:
         gather(m, s, world, s.constraint_velocity[world], s.constraint_twist[world], s.constraint_twist_bar[world])
         gather(m, s, world, s.qacc[world], s.qacc_twist[world], s.qacc_twist_bar[world])
     gather(m, s, world, s.virtual_velocity[world], s.virtual_twist[world], s.virtual_twist_bar[world])
-    gather_motion(m, s, world)
     if m.parameter_gradient == 1:
-        for body in range(1, m.nbody):
+        for body in range(1 + lane(), m.nbody, lanes()):
             body_parameter_gradient(m, s, world, body)
         joint_parameter_gradient(m, s, world)
+    gather_motion(m, s, world)
+
+
+@wp.func(inline=True)
+def element_gradients(m: ModelArrays, s: Scratch, world: int):
+    """Adds the gradients of springs, dampers, actuators, and of the rows of joints and tendons."""
     passive_gradient(m, s, world)
-    tendon_passive_gradient(m, s, world)
+    if m.ntendon > 0:
+        tendon_passive_gradient(m, s, world)
+        sync()
     actuation_gradient(m, s, world)
     for row in range(s.row_count[world]):
         if s.row_state[world, row] == QUADRATIC:
@@ -114,6 +152,7 @@ def virtual_power_gradient(m: ModelArrays, s: Scratch, world: int):
                 joint_equality_gradient(m, s, world, row, s.constraint_velocity[world])
             elif source == TENDON_LIMIT or source == TENDON_FRICTION:
                 tendon_row_gradient(m, s, world, row, s.constraint_velocity[world])
+    sync()
 
 
 @wp.func
@@ -140,9 +179,9 @@ def body_twist_cotangents(m: ModelArrays, s: Scratch, world: int, body: int):
 @wp.func
 def passive_gradient(m: ModelArrays, s: Scratch, world: int):
     """Adds the gradient of the virtual power of joint springs and dampers."""
-    for dof in range(m.nv):
+    for dof in range(lane(), m.nv, lanes()):
         s.qvel_bar[world, dof] = s.qvel_bar[world, dof] - m.dof_damping[world, dof] * s.virtual_velocity[world, dof]
-    for joint in range(m.njnt):
+    for joint in range(lane(), m.njnt, lanes()):
         stiffness = m.jnt_stiffness[world, joint]
         if stiffness != ZERO:
             adr = m.jnt_qposadr[joint]
@@ -167,17 +206,18 @@ def passive_gradient(m: ModelArrays, s: Scratch, world: int):
                     s.qpos_bar[world, dof + i] = s.qpos_bar[world, dof + i] + turn_bar[i]
             else:
                 s.qpos_bar[world, dof] = s.qpos_bar[world, dof] - stiffness * s.virtual_velocity[world, dof]
+    sync()
 
 
 @wp.func
 def joint_clamp_gradient(m: ModelArrays, s: Scratch, world: int):
     """Fills `work` with lambda, but zero where the clamp of a joint's actuator force is active."""
-    for dof in range(m.nv):
+    for dof in range(lane(), m.nv, lanes()):
         s.work[world, dof] = s.virtual_velocity[world, dof]
     if m.has_actfrcrange == 0:
         return
     sum_actuator_forces(m, s, world)
-    for joint in range(m.njnt):
+    for joint in range(lane(), m.njnt, lanes()):
         if m.jnt_actfrclimited[joint] == 1:
             dof = m.jnt_dofadr[joint]
             s.work[world, dof] = s.work[world, dof] * force_slope(
@@ -189,9 +229,10 @@ def joint_clamp_gradient(m: ModelArrays, s: Scratch, world: int):
 def actuation_gradient(m: ModelArrays, s: Scratch, world: int):
     """Adds the gradient of the virtual power of actuators and applied forces."""
     joint_clamp_gradient(m, s, world)
-    for dof in range(m.nv):
+    for dof in range(lane(), m.nv, lanes()):
         s.applied_bar[world, dof] = s.applied_bar[world, dof] + s.virtual_velocity[world, dof]
-    for actuator in range(m.nactuator):
+    sync()
+    for actuator in range(lane(), m.nactuator, lanes()):
         length = actuator_length(m, s, world, actuator)
         velocity = moment_dot(m, actuator, s.qvel[world])
         u = clamped_ctrl(m, s, world, actuator)
@@ -207,18 +248,31 @@ def actuation_gradient(m: ModelArrays, s: Scratch, world: int):
         ctrl = m.actuator_ctrl[actuator]
         if m.actuator_ctrllimited[actuator] == 1:
             u_bar *= inside(s.ctrl[world, ctrl], m.actuator_ctrlrange[actuator, 0], m.actuator_ctrlrange[actuator, 1])
-        s.ctrl_bar[world, ctrl] = s.ctrl_bar[world, ctrl] + u_bar
+        s.actuator_bar[world, actuator] = vec3(u_bar, length_bar, velocity_bar)
         if m.parameter_gradient == 1:
             tracked = tracked_ctrl(m, actuator, u, length)
             actuator_parameter_gradient(m, s, world, actuator, force_bar, tracked, length, velocity)
+    sync()
+    if lane() == 0:
+        spread_actuator_cotangents(m, s, world)
+    sync()
+
+
+@wp.func(inline=True)
+def spread_actuator_cotangents(m: ModelArrays, s: Scratch, world: int):
+    """Adds the cotangents of the actuators' controls, lengths and velocities to ctrl_bar, qpos_bar and qvel_bar."""
+    for actuator in range(m.nactuator):
+        bar = s.actuator_bar[world, actuator]
+        ctrl = m.actuator_ctrl[actuator]
+        s.ctrl_bar[world, ctrl] = s.ctrl_bar[world, ctrl] + bar[0]
         for entry in range(m.moment_adr[actuator], m.moment_adr[actuator] + m.moment_num[actuator]):
             dof = m.moment_dof[entry]
-            s.qvel_bar[world, dof] = s.qvel_bar[world, dof] + velocity_bar * m.moment_value[entry]
+            s.qvel_bar[world, dof] = s.qvel_bar[world, dof] + bar[2] * m.moment_value[entry]
             if m.moment_qpos[entry] >= 0:
-                s.qpos_bar[world, dof] = s.qpos_bar[world, dof] + length_bar * m.moment_value[entry]
+                s.qpos_bar[world, dof] = s.qpos_bar[world, dof] + bar[1] * m.moment_value[entry]
         if m.actuator_quat[actuator] >= 0:
             theta = quat_log(joint_quat(s, world, m.actuator_quat[actuator]))
-            turn_bar = length_bar * inverse_right_jacobian(-theta, quat_moment(m, actuator))
+            turn_bar = bar[1] * inverse_right_jacobian(-theta, quat_moment(m, actuator))
             for i in range(3):
                 dof = m.moment_dof[m.moment_adr[actuator]] + i
                 s.qpos_bar[world, dof] = s.qpos_bar[world, dof] + turn_bar[i]

@@ -1,0 +1,248 @@
+"""Compiles the stage kernels of a model for CUDA: several modules side by side, once per machine.
+
+Warp compiles a module at its first launch, one after the other. `compile_modules` does it before, in processes, and
+needs no GPU. Warp finds the results in its kernel cache.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import warp as wp
+
+from diffsim.collision.geometry import COLLIDERS
+from diffsim.compile.model import Model
+from diffsim.engine.stages import Stages, lanes_of
+from diffsim.physics.derived import body_quantities_kernel
+from diffsim.physics.lanes import WORLDS_PER_BLOCK
+from diffsim.physics.points import points_kernel
+from diffsim.physics.tangent import to_tangent_kernel
+from diffsim.stages.collide import detection_kernel, gradient_kernel
+
+WORKER_MEMORY = 0.9
+"""Memory of a compiling process, GB."""
+
+
+class Module(NamedTuple):
+    """A Warp module, and the size of the blocks that it is launched with."""
+
+    name: str
+    block_dim: int
+
+
+class CompilationError(RuntimeError):
+    """A module could not be compiled."""
+
+
+class _Recorder(Stages):
+    """Records the modules that a model's launches need, and launches nothing."""
+
+    def __init__(self, model: Model, parameters: bool) -> None:
+        fields = {name: model.field(name) for name in ("implicit", "neq")}
+        super().__init__(model, SimpleNamespace(**fields, parameter_gradient=int(parameters)), None, 1, "none")
+        self.modules: dict[Module, None] = {}
+
+    def _pairs(self) -> dict[tuple[int, int], Any]:
+        return self.model.kinds
+
+    def _each(self, kernel: wp.Kernel, *arguments: Any) -> None:  # noqa: ANN401, ARG002
+        self.modules[Module(kernel.module.name, WORLDS_PER_BLOCK * self.lanes)] = None
+
+    def _threads(self, kernel: wp.Kernel, threads: int, *arguments: Any) -> None:  # noqa: ANN401, ARG002
+        self.modules[Module(kernel.module.name, 256)] = None
+
+
+def modules_of(model: Model, forward: bool = True, adjoint: bool = True, parameters: bool = False) -> list[Module]:
+    """The modules of a model's launches on CUDA.
+
+    Args:
+        model: the model.
+        forward: whether to include steps and evaluations, and what tasks observe.
+        adjoint: whether to include gradients.
+        parameters: whether to include the gradient by physical parameters.
+    """
+    recorder = _Recorder(model, parameters)
+    small = []
+    if forward:
+        recorder.step(None, None, None, 1, None, None, None)
+        recorder.evaluate(None, None, None, None, None)
+        small += [points_kernel, body_quantities_kernel]
+    if adjoint:
+        recorder.step_adjoint(None, 1, None, *[None] * 9)
+        small.append(to_tangent_kernel)
+    block_dim = WORLDS_PER_BLOCK * lanes_of(model)
+    return [*recorder.modules, *(Module(kernel.module.name, block_dim) for kernel in small)]
+
+
+def prepare(model: Model, device: str, adjoint: bool, parameters: bool) -> None:
+    """Compiles what forward launches, or those of the adjoint, need on a CUDA device, unless it is in the cache."""
+    compile_modules(modules_of(model, not adjoint, adjoint, parameters), wp.get_device(device).arch)
+
+
+def find_module(name: str) -> wp.Module:
+    """The Warp module of a name, with its kernels."""
+    for prefix, maker in (("collide", detection_kernel), ("collide_gradient", gradient_kernel)):
+        for kinds, collide in COLLIDERS.items():
+            if name == f"diffsim.stages.{prefix}.{collide.key}":
+                return maker(*kinds).module
+    return wp.get_module(name)
+
+
+def is_compiled(module: Module, arch: int, folder: Path | None = None) -> bool:
+    """Whether a module's code for an architecture is in the cache, or in a folder of `compile_modules`."""
+    identifier = find_module(module.name).get_module_identifier(module.block_dim)
+    place = Path(folder or wp.config.kernel_cache_dir)
+    return any(any((place / sub).glob(f"{identifier}.sm{arch}*")) for sub in (identifier, "."))
+
+
+def compile_module(module: Module, arch: int, folder: Path | None = None) -> None:
+    """Compiles a module in this process."""
+    compiled = find_module(module.name)
+    before = compiled.options["block_dim"]
+    compiled.options["block_dim"] = module.block_dim
+    try:
+        target = None if folder is None else str(folder / compiled.get_module_identifier(module.block_dim))
+        wp.compile_aot_module(compiled, arch=arch, use_ptx=False, module_dir=target)
+    finally:
+        compiled.options["block_dim"] = before
+
+
+def compile_modules(
+    modules: Iterable[Module],
+    arch: int,
+    folder: Path | None = None,
+    processes: int | None = None,
+    report: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
+) -> float:
+    """Compiles modules that are not in the cache.
+
+    Args:
+        modules: see `modules_of`.
+        arch: compute capability, 90 for sm_90.
+        folder: where to write; None for Warp's kernel cache.
+        processes: number of compiling processes; None for one per core, as far as memory allows.
+        report: called with a line of progress when a module is done.
+
+    Returns: seconds.
+
+    Raises:
+        CompilationError: has the compiler's message.
+    """
+    start = time.monotonic()
+    missing = [module for module in modules if not is_compiled(module, arch, folder)]
+    if not missing:
+        return 0.0
+    processes = min(len(missing), processes or default_processes())
+    place = folder or wp.config.kernel_cache_dir
+    report(f"diffsim: compiling {len(missing)} modules for sm_{arch}, once for this machine (kept in {place})")
+    queue = list(reversed(_longest_first(missing)))
+    failures: list[str] = []
+    done: list[str] = []
+    lock = threading.Lock()
+
+    def work() -> None:
+        with _Worker(arch, folder) as worker:
+            while not failures:
+                with lock:
+                    if not queue:
+                        return
+                    module = queue.pop()
+                seconds, message = worker.compile(module)
+                with lock:
+                    if message:
+                        failures.append(f"{module.name} for sm_{arch}: {message}")
+                    else:
+                        done.append(module.name)
+                        short = module.name.removeprefix("diffsim.").removeprefix("stages.")
+                        report(f"  [{len(done)}/{len(missing)}] {short} {seconds:.1f} s")
+
+    threads = [threading.Thread(target=work) for _ in range(processes)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise CompilationError(failures[0])
+    seconds = time.monotonic() - start
+    report(f"diffsim: compiled in {seconds:.0f} s")
+    return seconds
+
+
+def default_processes() -> int:
+    """One process per core, as far as the free memory allows."""
+    pages = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
+    return max(1, min(len(os.sched_getaffinity(0)), int(pages / WORKER_MEMORY)))
+
+
+SLOW = (
+    "box_box",
+    "capsule_cylinder",
+    "implicit_adjoint",
+    "elements",
+    "rows",
+    "capsule_box",
+    "joined",
+    "virtual",
+    "gather",
+)
+"""Parts of the names of modules that compile for long; they start first, so that none is left for the end."""
+
+
+def _longest_first(modules: Sequence[Module]) -> list[Module]:
+    """Modules that compile for long first."""
+
+    def rank(module: Module) -> int:
+        return next((i for i, name in enumerate(SLOW) if name in module.name), len(SLOW))
+
+    return sorted(modules, key=rank)
+
+
+class _Worker:
+    """A process that compiles modules whose names it reads."""
+
+    def __init__(self, arch: int, folder: Path | None) -> None:
+        command = [sys.executable, "-m", "diffsim.engine.compilation", str(arch), str(folder or "")]
+        environment = os.environ | {"WARP_CACHE_PATH": str(wp.config.kernel_cache_dir)}
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment)
+
+    def compile(self, module: Module) -> tuple[float, str]:
+        """Compiles a module; returns the seconds, and what went wrong."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        start = time.monotonic()
+        self.process.stdin.write(f"{module.name} {module.block_dim}\n")
+        self.process.stdin.flush()
+        for line in self.process.stdout:
+            if line.startswith("done"):
+                return time.monotonic() - start, ""
+        return time.monotonic() - start, self.process.stderr.read()[-2000:] or "the compiler stopped"
+
+    def __enter__(self) -> _Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+def _worker_main() -> None:
+    """Compiles modules that standard input names."""
+    arch, folder = int(sys.argv[1]), Path(sys.argv[2]) if sys.argv[2] else None
+    for line in sys.stdin:
+        name, block_dim = line.split()
+        compile_module(Module(name, int(block_dim)), arch, folder)
+        print("done", flush=True)
+
+
+if __name__ == "__main__":
+    _worker_main()

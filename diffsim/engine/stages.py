@@ -1,0 +1,178 @@
+"""Launches as a sequence of stage kernels, with several lanes per world.
+
+The CPU runs a world's whole launch in one kernel (`step`, `adjoint`), which keeps its working memory in the cache. CUDA
+runs the same functions as a sequence of small kernels, captured as one graph:
+
+    forward, for each evaluation:   frames, forces, collide (per kinds of geoms), rows, solve, advance
+    adjoint, for each evaluation:   frames, collide, rows, virtual, collide_gradient, gather, elements
+
+A model launches, and so compiles, only the stages that it needs: `modules` lists them. They compile in seconds each,
+side by side; one kernel of everything takes minutes, and needs 255 registers. Between the stages the working memory is
+in global memory: about 10 kB per world, of which a multiprocessor's cache keeps that of the worlds in flight.
+`docs/cuda.md` has the measured figures and the expected times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import warp as wp
+
+from diffsim.compile.model import Model
+from diffsim.engine.lane_emulation import emulation
+from diffsim.physics.lanes import EMULATED, WORLDS_PER_BLOCK
+from diffsim.physics.step import EvaluationPoints
+from diffsim.stages.advance import advance_kernel
+from diffsim.stages.bounds import LARGEST_BLOCK
+from diffsim.stages.collide import detection_kernel, gradient_kernel
+from diffsim.stages.cotangents import (
+    begin_adjoint_kernel,
+    begin_slot_kernel,
+    end_adjoint_kernel,
+    end_slot_kernel,
+    velocity_adjoint_kernel,
+)
+from diffsim.stages.elements import elements_kernel
+from diffsim.stages.forces import forces_kernel
+from diffsim.stages.frames import frames_kernel
+from diffsim.stages.gather import add_contacts_kernel, gather_kernel
+from diffsim.stages.implicit import implicit_kernel
+from diffsim.stages.implicit_adjoint import implicit_adjoint_kernel
+from diffsim.stages.joined import joined_kernel
+from diffsim.stages.rows import rows_kernel
+from diffsim.stages.solve import solve_kernel
+from diffsim.stages.state import begin_kernel, end_kernel
+from diffsim.stages.virtual import virtual_kernel
+
+FEW_DOFS = 10
+"""Models with more dofs have 32 lanes per world, the others 8."""
+
+
+def lanes_of(model: Model) -> int:
+    """Number of lanes of a world on CUDA: a warp, or a quarter of one for small models, whose loops are short."""
+    return EMULATED or (8 if model.nv <= FEW_DOFS else 32)
+
+
+class Stages:
+    """The launches of one model's worlds.
+
+    Args:
+        model: the model.
+        arrays: its `ModelArrays`.
+        scratch: working memory, with a row per world.
+        num_worlds: N.
+        device: Warp's name of the device.
+        stream: a CUDA stream; None for Warp's own.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        arrays: Any,  # noqa: ANN401  (a Warp struct instance)
+        scratch: Any,  # noqa: ANN401
+        num_worlds: int,
+        device: str,
+        stream: wp.Stream | None = None,
+    ) -> None:
+        self.model, self.arrays, self.scratch = model, arrays, scratch
+        self.num_worlds, self.device, self.stream = num_worlds, device, stream
+        self.lanes = lanes_of(model)
+
+    def step(self, state: Any, ctrl: Any, force: Any, num_steps: int, points: Any, result: Any, *forces: Any) -> None:  # noqa: ANN401
+        """As `step.step_kernel`; the last of `forces` is the report."""
+        report = forces[-1]
+        self._each(begin_kernel, state, ctrl, force, report)
+        rk4 = self.model.integrator == "RK4"
+        for slot in range(num_steps * (4 if rk4 else 1)):
+            self._evaluate(points, slot, num_steps, int(rk4 and slot % 4 > 0))
+            if self.arrays.implicit:
+                self._each(implicit_kernel)
+            self._each(advance_kernel, points, slot, report)
+        self._each(end_kernel, num_steps, result, *forces)
+
+    def evaluate(self, state: Any, ctrl: Any, force: Any, qacc: Any, *forces: Any) -> None:  # noqa: ANN401
+        """As `step.evaluate_kernel`."""
+        self._each(begin_kernel, state, ctrl, force, forces[-1])
+        self._evaluate(EvaluationPoints(), 0, 0, 0)
+        self._each(end_kernel, 0, qacc, *forces)
+
+    def step_adjoint(self, ctrl: Any, num_steps: int, points: Any, *bars: Any) -> None:  # noqa: ANN401
+        """As `adjoint.step_adjoint_kernel`."""
+        inputs, outputs = bars[:-4], bars[-4:]
+        self._each(begin_adjoint_kernel, ctrl, num_steps, points, *inputs)
+        rk4 = self.model.integrator == "RK4"
+        for slot in reversed(range(max(1, num_steps * (4 if rk4 else 1)))):
+            self._each(begin_slot_kernel, points, slot, num_steps)
+            self._each(frames_kernel, points, slot, num_steps, 1)
+            self._constraints()
+            if num_steps and not rk4:
+                self._velocity_step_adjoint()
+            self._gradient()
+            self._each(end_slot_kernel, slot, num_steps)
+        self._each(end_adjoint_kernel, *outputs)
+
+    def _evaluate(self, points: Any, slot: int, num_steps: int, warm: int) -> None:  # noqa: ANN401
+        """One evaluation; as `forward.evaluate`."""
+        self._each(frames_kernel, points, slot, num_steps, 0)
+        self._each(forces_kernel)
+        self._constraints()
+        self._each(solve_kernel, warm)
+
+    def _constraints(self) -> None:
+        """Contacts and rows."""
+        for kinds, pairs in self._pairs().items():
+            self._threads(detection_kernel(*kinds), self.num_worlds * len(pairs), pairs)
+        self._each(rows_kernel)
+
+    def _velocity_step_adjoint(self) -> None:
+        """As `adjoint.euler_step_adjoint`."""
+        if self.arrays.implicit:
+            self._each(implicit_kernel)
+        self._each(velocity_adjoint_kernel)
+        if self.arrays.implicit:
+            self._each(implicit_adjoint_kernel)
+
+    def _gradient(self) -> None:
+        """Gradient of the virtual power; as `virtual_power.virtual_power_gradient`."""
+        self._each(virtual_kernel)
+        kinds = list(self._pairs())
+        for pair in kinds:
+            self._threads(gradient_kernel(*pair), self.num_worlds * self.model.max_contacts)
+        if kinds:
+            self._each(add_contacts_kernel)
+        if self.arrays.neq or self.arrays.parameter_gradient:
+            self._each(joined_kernel)
+        self._each(gather_kernel)
+        self._each(elements_kernel)
+
+    def _pairs(self) -> Mapping[tuple[int, int], Any]:
+        """The pairs of geoms, by kinds."""
+        return self.model.pairs_by_kinds(self.device)
+
+    def launch(self, kernel: wp.Kernel, inputs: Sequence[Any]) -> None:
+        """Launches a kernel that is no stage, with all lanes of all worlds and all its arguments."""
+        self._launch(kernel, self.num_worlds * self.lanes, WORLDS_PER_BLOCK * self.lanes, inputs)
+
+    def _each(self, kernel: wp.Kernel, *arguments: Any) -> None:  # noqa: ANN401
+        """Launches a kernel with all lanes of all worlds."""
+        block = WORLDS_PER_BLOCK * self.lanes
+        self._launch(kernel, self.num_worlds * self.lanes, block, [self.arrays, self.scratch, *arguments])
+
+    def _threads(self, kernel: wp.Kernel, threads: int, *arguments: Any) -> None:  # noqa: ANN401
+        """Launches a kernel that has no lanes."""
+        inputs = [self.arrays, self.scratch, *arguments]
+        wp.launch(kernel, dim=threads, inputs=inputs, device=self.device, stream=self.stream, block_dim=LARGEST_BLOCK)
+
+    def _launch(self, kernel: wp.Kernel, threads: int, block: int, inputs: Sequence[Any]) -> None:
+        """Launches a kernel with lanes."""
+        if self.device == "cpu":
+            self._launch_on_cpu(kernel, inputs)
+        else:
+            wp.launch(kernel, dim=threads, inputs=inputs, device=self.device, stream=self.stream, block_dim=block)
+
+    def _launch_on_cpu(self, kernel: wp.Kernel, inputs: Sequence[Any]) -> None:
+        """Emulates lanes."""
+        if not kernel.module.execs:
+            wp.load_module(kernel.module, device="cpu")
+        emulation().run(lambda: wp.launch(kernel, dim=self.num_worlds, inputs=list(inputs), device="cpu"), self.lanes)

@@ -1,0 +1,107 @@
+"""Stages: the narrow phase and its gradient, a kernel of each for every pair of kinds of geoms.
+
+A thread has one pair of geoms, or one contact, of one world; there are no lanes.
+"""
+
+from functools import cache
+
+import warp as wp
+
+from diffsim.collision.contact_frame import Geom, contact_frame
+from diffsim.collision.geometry import COLLIDERS, GeometryCotangents, turning
+from diffsim.collision.gradient_call import calls_gradient, differentiable
+from diffsim.physics.contact import load_geom, may_touch
+from diffsim.physics.contact_gradient import body_cotangents, contact_forces, shape_cotangents
+from diffsim.physics.model_arrays import ModelArrays
+from diffsim.physics.scratch import Scratch
+from diffsim.stages.bounds import OPTIONS, stage_module
+from diffsim.types import mat33, real, vec3
+
+
+@cache
+def detection_kernel(kind1: int, kind2: int) -> wp.Kernel:
+    """The kernel that fills the candidates of all pairs of two kinds, numbered by `pairs`. Needs the frames."""
+    collide = COLLIDERS[kind1, kind2]
+    module = stage_module(f"collide.{collide.key}")
+
+    @wp.func(module=module)
+    def detect(m: ModelArrays, s: Scratch, world: int, pair: int):
+        geom1 = load_geom(m, s, world, m.pair_geom1[pair])
+        geom2 = load_geom(m, s, world, m.pair_geom2[pair])
+        detected = int(0)
+        for candidate in range(m.pair_candidates[pair]):
+            g = collide(geom1, geom2, candidate, m.pair_detection[pair])
+            place = m.pair_candidateadr[pair] + candidate
+            s.candidate_distance[world, place] = g.distance
+            if g.distance <= m.pair_detection[pair]:
+                detected += 1
+                s.candidate_point[world, place] = g.position
+                s.candidate_frame[world, place] = contact_frame(g.normal, g.tangent)
+        s.pair_detected[world, pair] = detected
+
+    @wp.kernel(module=module, **OPTIONS)
+    def detect_kernel(m: ModelArrays, s: Scratch, pairs: wp.array(dtype=wp.int32)):
+        world = wp.tid() / pairs.shape[0]
+        pair = pairs[wp.tid() % pairs.shape[0]]
+        if may_touch(m, s, world, pair) == 1:
+            detect(m, s, world, pair)
+        else:
+            s.pair_detected[world, pair] = 0
+
+    return detect_kernel
+
+
+@cache
+def gradient_kernel(kind1: int, kind2: int) -> wp.Kernel:
+    """The kernel that fills the cotangents of the two bodies of all contacts of two kinds. Needs `virtual`."""
+    collide = COLLIDERS[kind1, kind2]
+    module = stage_module(f"collide_gradient.{collide.key}")
+
+    @differentiable(module=module)
+    def contraction(
+        geom1: Geom,
+        geom2: Geom,
+        candidate: int,
+        margin: real,
+        distance_bar: real,
+        position_bar: vec3,
+        frame_bar: mat33,
+    ) -> real:
+        g = collide(geom1, geom2, candidate, margin)
+        frame = contact_frame(g.normal, g.tangent)
+        return g.distance * distance_bar + wp.dot(g.position, position_bar) + wp.ddot(frame, frame_bar)
+
+    @calls_gradient(module=module)
+    def contact_cotangents(m: ModelArrays, s: Scratch, world: int, contact: int, pair: int):
+        f = contact_forces(m, s, world, contact, s.constraint_velocity[world])
+        s.contact_active[world, contact] = f.active
+        s.contact_damping[world, contact] = f.damping
+        if f.active == 1:
+            geom1 = load_geom(m, s, world, m.pair_geom1[pair])
+            geom2 = load_geom(m, s, world, m.pair_geom2[pair])
+            shape = shape_cotangents(m, s, world, contact, f)
+            candidate = s.contact_candidate[world, contact]
+            margin = m.pair_detection[pair]
+            bar = wp.grad(contraction)(geom1, geom2, candidate, margin, f.r_bar, shape.point, shape.frame)
+            geom1_bar = bar[0]
+            geom2_bar = bar[1]
+            g = GeometryCotangents(
+                geom1_bar.pos, turning(geom1.mat, geom1_bar.mat), geom2_bar.pos, turning(geom2.mat, geom2_bar.mat)
+            )
+            for side in range(2):
+                body = body_cotangents(m, s, world, contact, f, g, side)
+                s.contact_push[world, contact, side] = body.push
+                s.contact_pull[world, contact, side] = body.pull
+                s.contact_pose[world, contact, side] = body.pose
+
+    @wp.kernel(module=module, **OPTIONS)
+    def contact_gradient_kernel(m: ModelArrays, s: Scratch):
+        world = wp.tid() / m.max_contacts
+        contact = wp.tid() % m.max_contacts
+        if contact < s.contact_count[world]:
+            pair = s.contact_pair[world, contact]
+            kinds = wp.vec2i(m.geom_kind[m.pair_geom1[pair]], m.geom_kind[m.pair_geom2[pair]])
+            if kinds[0] == kind1 and kinds[1] == kind2:
+                contact_cotangents(m, s, world, contact, pair)
+
+    return contact_gradient_kernel

@@ -1,0 +1,26 @@
+"""Stage: all forces but those of constraints."""
+
+import warp as wp
+
+from diffsim.physics.actuation import actuation
+from diffsim.physics.bias import smooth_bias
+from diffsim.physics.lanes import sync, world_of
+from diffsim.physics.model_arrays import ModelArrays
+from diffsim.physics.passive import passive
+from diffsim.physics.scratch import Scratch
+from diffsim.physics.tendon import tendon_passive
+from diffsim.stages.bounds import OPTIONS
+
+wp.set_module_options({"enable_backward": False})
+
+
+@wp.kernel(**OPTIONS)
+def forces_kernel(m: ModelArrays, s: Scratch):
+    """Fills qfrc_smooth and qfrc_actuator. Needs the frames."""
+    world = world_of(wp.tid())
+    smooth_bias(m, s, world)
+    passive(m, s, world)
+    if m.ntendon > 0:
+        tendon_passive(m, s, world)
+        sync()
+    actuation(m, s, world)

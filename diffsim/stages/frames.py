@@ -1,0 +1,30 @@
+"""Stage: poses, velocities, accelerations, inertias and mass matrix at an evaluation point."""
+
+import warp as wp
+
+from diffsim.physics.adjoint import set_point
+from diffsim.physics.bias import moving_frames
+from diffsim.physics.contact import geom_poses
+from diffsim.physics.inertia import mass_matrix
+from diffsim.physics.lanes import world_of
+from diffsim.physics.model_arrays import ModelArrays
+from diffsim.physics.scratch import Scratch
+from diffsim.physics.step import EvaluationPoints, load_stage, stage_count
+from diffsim.stages.bounds import OPTIONS
+from diffsim.types import RK4
+
+wp.set_module_options({"enable_backward": False})
+
+
+@wp.kernel(**OPTIONS)
+def frames_kernel(m: ModelArrays, s: Scratch, t: EvaluationPoints, slot: int, num_steps: int, adjoint: int):
+    """Forward, moves on to a Runge-Kutta stage first; in the adjoint, loads the slot's point."""
+    world = world_of(wp.tid())
+    if adjoint == 1:
+        set_point(m, s, t, world, slot)
+    elif m.integrator == RK4 and num_steps > 0:
+        stage = slot % stage_count(m)
+        load_stage(m, s, t, world, slot - stage, stage)
+    moving_frames(m, s, world, adjoint)
+    mass_matrix(m, s, world)
+    geom_poses(m, s, world)

@@ -1,0 +1,73 @@
+"""Several lanes per world, emulated on the CPU: the same bits as one lane, and a forgotten sync is found."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import warp as wp
+
+from diffsim.compile.model import Model
+from diffsim.engine.compilation import Module, compile_modules, is_compiled, modules_of
+from diffsim.stages.collide import detection_kernel
+
+from .lane_checks import ASSETS, FILES, MODELS
+
+
+def run(output: Path, lanes: int, *arguments: str) -> dict[str, np.ndarray]:
+    """Results of `lane_checks`; with 0 lanes, of the kernels that run a world's whole launch."""
+    command = [sys.executable, "-m", "tests.diffsim.lane_checks", str(output), *arguments]
+    environment = os.environ | {"DIFFSIM_LANES": str(lanes)}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-4000:]
+    return dict(np.load(output))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
+    return run(tmp_path_factory.mktemp("lanes") / "whole.npz", 0)
+
+
+@pytest.mark.parametrize("lanes", [1, 4, 32])
+def test_lanes_give_the_same_bits(whole, tmp_path, lanes):
+    results = run(tmp_path / "lanes.npz", lanes)
+    assert {name.split()[0] for name in results} == {path.stem for path in FILES}
+    different = [name for name, value in whole.items() if not np.array_equal(results[name], value)]
+    assert not [name for name in different if name[-1] not in "AB"]
+    for name in different:  # the Jacobian comes from the adjoint of each row, not from a kernel of its own
+        np.testing.assert_allclose(results[name], whole[name], rtol=1e-9, atol=1e-9)
+
+
+def test_a_forgotten_sync_is_found(whole, tmp_path):
+    results = run(tmp_path / "lanes.npz", 4, "without")
+    assert any(not np.array_equal(value, whole[name]) for name, value in results.items())
+
+
+def names(file: Path, **options: bool) -> set[str]:
+    """Short names of a model's modules."""
+    return {module.name.removeprefix("diffsim.stages.") for module in modules_of(Model.from_mjcf(file), **options)}
+
+
+def test_a_model_compiles_what_it_needs():
+    hopper = names(ASSETS / "hopper.xml")
+    assert {"frames", "rows", "solve", "gather", "collide.plane_capsule", "collide.capsule_capsule"} <= hopper
+    assert not {"implicit", "joined", "collide.box_box"} & hopper
+    assert "collide_gradient.plane_capsule" not in names(ASSETS / "hopper.xml", adjoint=False)
+    assert {"joined", "implicit_adjoint"} - names(MODELS / "contact_weld.xml") == set()
+    assert {"collide.box_box", "collide.plane_box"} <= names(MODELS / "contact_boxes.xml")
+    assert "joined" in names(ASSETS / "hopper.xml", parameters=True)
+
+
+def test_modules_compile_for_cuda_without_a_gpu(tmp_path):
+    name = detection_kernel(0, 2).module.name
+    module, lines = Module(name, 256), []
+    assert not is_compiled(module, 90, tmp_path)
+    assert compile_modules([module], 90, tmp_path, processes=1, report=lines.append) > 0
+    assert is_compiled(module, 90, tmp_path)
+    assert list(tmp_path.rglob("*.sm90.cubin"))
+    assert "1 modules for sm_90" in lines[0]
+    assert "[1/1] collide.plane_sphere" in lines[1]
+    assert compile_modules([module], 90, tmp_path, report=lines.append) == 0.0
+    assert wp.get_module(name).options["block_dim"] == 256
