@@ -25,6 +25,10 @@ COMMANDS = {
     ),
     "tasks": ("run.task_table:print_tasks", "list the environments and which of their features are supported"),
     "configs": ("run.task_table:print_configs", "list the configurations that are shipped"),
+    "compile": (
+        "run.compile_command:compile_command",
+        "compile the kernels of a task or a model for GPUs, ahead of time",
+    ),
     "collect": ("run.collect_command:collect_command", "record experience, as data for a model"),
     "fit-model": ("run.fit_model:fit_model", "fit a model of an environment to data"),
     "model-report": (
