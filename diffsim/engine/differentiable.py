@@ -111,7 +111,8 @@ class _Call(Function):
 
     @staticmethod
     def backward(ctx: Any, *bars: MaybeTensor) -> tuple[MaybeTensor, ...]:  # noqa: ANN401, D102
-        inputs, kept = ctx.saved_tensors[: ctx.num_inputs], ctx.saved_tensors[ctx.num_inputs :]
+        saved = ctx.saved_tensors  # once: torch's checkpoints allow no more
+        inputs, kept = saved[: ctx.num_inputs], saved[ctx.num_inputs :]
         wanted = tuple(ctx.needs_input_grad[1:])
         return None, *_gradient(ctx.call, wanted, inputs, kept, bars[: ctx.call.num_outputs])
 
@@ -202,7 +203,8 @@ class _Along(Function):
     @staticmethod
     def backward(ctx: Any, *bars: MaybeTensor) -> tuple[MaybeTensor, ...]:  # noqa: ANN401, D102
         call, count = ctx.call, len(ctx.wanted)
-        tensors, directions = ctx.saved_tensors[:-count], ctx.saved_tensors[-count:]
+        saved = ctx.saved_tensors
+        tensors, directions = saved[:-count], saved[-count:]
         inputs, kept, own_bars = _split(call, ctx.wanted, tensors)
         output_bars, gradient_bars = bars[: call.num_outputs], bars[call.num_outputs :]
         wanted = tuple(direction is not None for direction in directions)

@@ -57,23 +57,3 @@ class ObservedReward(MDPWrapper):
     def reward(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
         """Reward by `function`: [N]."""
         return self.function(self.observation(state), action, self.observation(next_state))
-
-
-class RecordedMDP(MDPWrapper):
-    """An MDP that records the states of its transitions, with their graph.
-
-    Attributes:
-        left: states [N, S] before each call to `transition`.
-        reached: states [N, S] after each call.
-    """
-
-    def __init__(self, mdp: MDP) -> None:
-        super().__init__(mdp)
-        self.left: list[Tensor] = []
-        self.reached: list[Tensor] = []
-
-    def transition(self, state: Tensor, action: Tensor, noise: Tensor | None = None) -> Tensor:
-        """The MDP's transition, recorded."""
-        self.left.append(state)
-        self.reached.append(self.mdp.transition(state, action, noise))
-        return self.reached[-1]

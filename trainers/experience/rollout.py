@@ -7,13 +7,15 @@ Both return a `Trajectory`. In both, a copy whose episode ends is reset, and `ne
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from diffsim.checks import check_value
 from diffsim.engine.checks import DeferredChecks, NonFiniteArgumentError, deferred_checks
@@ -68,6 +70,9 @@ def rollout(
     *,
     age: Tensor | None = None,
     max_age: int | None = None,
+    added: Tensor | None = None,
+    visited: list[tuple[Tensor, Tensor]] | None = None,
+    remat: bool = False,
 ) -> tuple[Trajectory, Worlds]:
     """Rolls out `policy` over the horizon of `scenarios`, keeping the graph through the dynamics.
 
@@ -81,6 +86,10 @@ def rollout(
         scenarios: initial states, reset states and all noise.
         age: int64 [N], steps since each copy's episode began; zeros if None.
         max_age: age at which an episode is truncated; `mdp.max_episode_steps` if None.
+        added: [H, N, A], added to the policy's actions.
+        visited: a list to which the states [N, S] before and after each step, before any reset, are appended.
+        remat: the graph keeps only the state and the observation before each step, and back-propagation computes the
+            rest again, with the same bits. `policy` must then be a function, and MDP and policy draw no numbers.
 
     Returns: the trajectory, and the states and ages of the copies after it (after resets).
 
@@ -98,15 +107,24 @@ def rollout(
     copies = torch.arange(mdp.num_envs, device=scenarios.initial.device)
     age = torch.zeros_like(copies) if age is None else age
     num_resets = torch.zeros_like(copies)
+    additions = [None] * scenarios.horizon if added is None else added.unbind()
+
+    def step(time: int, state: Tensor, obs: Tensor, addition: Tensor | None) -> tuple[Tensor, ...]:
+        noise, action_noise = scenarios.process_noise[time], scenarios.action_noise[time]
+        action = policy(obs, action_noise if action_noise.shape[-1] else None)
+        action = action if addition is None else action + addition
+        reached = _transition(mdp, state, action, noise, time)
+        return action, reached, mdp.reward(state, action, reached), mdp.observation(reached)
+
+    run = partial(checkpoint, step, **REMAT) if remat else step
     steps = []
     with window_checks() as checks:
         state, obs = scenarios.initial, mdp.observation(scenarios.initial)
         for time in range(scenarios.horizon):
             checks.place = time
-            noise, action_noise = scenarios.process_noise[time], scenarios.action_noise[time]
-            action = policy(obs, action_noise if action_noise.shape[-1] else None)
-            reached = _transition(mdp, state, action, noise, time)
-            reward, next_obs = mdp.reward(state, action, reached), mdp.observation(reached)
+            action, reached, reward, next_obs = run(time, state, obs, additions[time])
+            if visited is not None:
+                visited.append((state, reached))
             with torch.no_grad():
                 terminated, truncated = mdp.terminal(reached), age + 1 >= max_age
                 ended = terminated | truncated
@@ -120,6 +138,15 @@ def rollout(
                 state = torch.where(ended[:, None], fresh, reached)
                 obs = torch.where(ended[:, None], mdp.observation(fresh), next_obs)
     return Trajectory(*map(torch.stack, zip(*steps, strict=True))), Worlds(state.detach(), age)
+
+
+def _recomputation() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """Contexts of a step and of its recomputation, whose checks have been made, and may run in another thread."""
+    return nullcontext(), DeferredChecks().resumed()
+
+
+REMAT: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False, "context_fn": _recomputation}
+"""Options of torch's checkpoints for `rollout`."""
 
 
 @contextmanager
@@ -172,28 +199,31 @@ def collect(env: VectorEnv, policy: Actor, obs: Any, action_noise: Tensor) -> tu
             'make it with vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP}'
         )
 
-    def tensor(array: Any) -> Tensor:
-        values = torch.as_tensor(np.asarray(array))
-        return values.to(action_noise.device) if images else values.to(action_noise)
-
     images = is_image(env.single_observation_space)
 
-    steps, obs = [], tensor(obs)
+    def tensor(arrays: Any) -> Tensor:
+        values = torch.as_tensor(np.asarray(arrays))
+        return values.to(action_noise.device) if images else values.to(action_noise)
+
+    steps, outcomes, obs = [], [], tensor(obs)
     for noise in action_noise:
         action = policy(obs, noise if noise.shape[-1] else None)
         taken = policy.decode(action) if isinstance(policy, Policy) else action
         reached, reward, terminated, truncated, info = env.step(taken.cpu().numpy())
         ended = np.asarray(terminated) | np.asarray(truncated)
-        next_obs = following = tensor(reached)
+        next_obs = following = np.asarray(reached)
         if ended.any() and isinstance(policy, Policy):
             policy.reset(torch.as_tensor(ended))
         if ended.any() and mode == AutoresetMode.SAME_STEP:
-            next_obs = next_obs.clone()
-            next_obs[torch.as_tensor(ended)] = tensor(np.stack(list(info["final_obs"][ended])))
+            next_obs = next_obs.copy()
+            next_obs[ended] = np.stack(list(info["final_obs"][ended]))
         elif ended.any():
-            following = tensor(env.reset(options={"reset_mask": ended})[0])
-        ends = (torch.as_tensor(np.asarray(flag)).to(noise.device) for flag in (terminated, truncated))
-        paid = torch.as_tensor(np.asarray(reward)).to(action_noise)
-        steps.append((obs, action, paid, next_obs, *ends))
-        obs = following
-    return Trajectory(*map(torch.stack, zip(*steps, strict=True))), obs
+            following = np.asarray(env.reset(options={"reset_mask": ended})[0])
+        steps.append((obs, action))
+        outcomes.append(tuple(np.array(part) for part in (next_obs, reward, terminated, truncated)))
+        obs = tensor(following)
+    next_obs, *rest = map(np.stack, zip(*outcomes, strict=True))
+    outcome = torch.as_tensor(np.stack(rest).astype(np.float64)).to(action_noise.device)
+    reward, terminated, truncated = outcome[0].to(action_noise), *(outcome[1:] > 0)
+    seen, action = map(torch.stack, zip(*steps, strict=True))
+    return Trajectory(seen, action, reward, tensor(next_obs), terminated, truncated), obs

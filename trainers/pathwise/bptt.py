@@ -51,6 +51,11 @@ class BPTT(MDPAlgorithm):
         "iterations over which the learning rate falls linearly to zero; constant if None.", ">= 1", default=None
     )
     max_norm: float = option("gradients are scaled down to this norm.", "> 0", default=1.0)
+    remat: bool = option(
+        "compute the forward data of each step again in the backward pass, rather than keep them: a fraction of the "
+        "memory, same gradients, more time.",
+        default=False,
+    )
 
     state: Tensor = buffer()
     age: Tensor = buffer()
@@ -83,7 +88,7 @@ class BPTT(MDPAlgorithm):
 
         with window_checks() as checks:
             scenarios, age = self.next_scenarios()
-            trajectory, worlds = rollout(self.mdp, self.policy, scenarios, age=age, max_age=max_age)
+            trajectory, worlds = rollout(self.mdp, self.policy, scenarios, age=age, max_age=max_age, remat=self.remat)
             self.env_steps += trajectory.reward.numel()
             if not trajectory.reward.requires_grad:
                 raise UsageError(NO_GRADIENT)

@@ -132,6 +132,11 @@ class SHAC(MDPAlgorithm):
         ">= 0",
         default=0.0,
     )
+    remat: bool = option(
+        "compute the forward data of each step again in the backward pass, rather than keep them: a fraction of the "
+        "memory, same gradients, more time.",
+        default=False,
+    )
 
     state: Tensor = buffer()
     age: Tensor = buffer()
@@ -230,7 +235,7 @@ class SHAC(MDPAlgorithm):
 
         Raises: NonFiniteError that names world and time step, if a gradient is not finite.
         """
-        return differentiate_window(self.mdp, self.actor, scenarios, self.objective, age=age)
+        return differentiate_window(self.mdp, self.actor, scenarios, self.objective, age=age, remat=self.remat)
 
     def ascent(self, window: DifferentiatedWindow) -> Tensor:
         """dG_t / du_t, or without `undiscount` dG_0 / du_t: [H, N, A]."""

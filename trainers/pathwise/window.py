@@ -7,7 +7,7 @@ is the same as in one pass. In between, the gradient of each sample can be measu
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from diffsim.engine.checks import Reading
 from diffsim.mdp import MDP, Scenarios
 from diffsim.trainers.errors import NonFiniteError
-from diffsim.trainers.experience.mdp_wrappers import RecordedMDP
 from diffsim.trainers.experience.rollout import Actor, Trajectory, Worlds, rollout, window_checks
 
 
@@ -49,6 +48,7 @@ def differentiate_window(
     *,
     age: Tensor | None = None,
     max_age: int | None = None,
+    remat: bool = False,
 ) -> DifferentiatedWindow:
     """Rolls out, and differentiates `objective` with respect to every action and every state that a step reached.
 
@@ -59,6 +59,7 @@ def differentiate_window(
         objective: J, maps the trajectory to a number with a graph.
         age: as for `rollout`.
         max_age: as for `rollout`.
+        remat: as for `rollout`.
 
     Returns: the window.
     Raises: NonFiniteError that names world and time step, if the gradient of an action is not finite.
@@ -67,28 +68,26 @@ def differentiate_window(
     def explain() -> None:
         raise NonFiniteError(explain_nonfinite(mdp, policy, scenarios, objective, age=age, max_age=max_age))
 
-    recorded = RecordedMDP(mdp)
+    visited: list[tuple[Tensor, Tensor]] = []
+    options: dict[str, Any] = {"age": age, "max_age": max_age, "visited": visited, "remat": remat}
     with window_checks() as checks:
-        probe, trajectory, worlds = probed_rollout(recorded, policy, scenarios, age, max_age)
+        probe = zero_actions(mdp, scenarios)
+        trajectory, worlds = rollout(mdp, policy, scenarios, added=probe, **options)
+        states, next_states = zip(*visited, strict=True)
         gradient, *state_gradient = torch.autograd.grad(
-            objective(trajectory), [probe, *recorded.reached], materialize_grads=True
+            objective(trajectory), [probe, *next_states], materialize_grads=True
         )
         checks.add(~gradient.isfinite().all(), explain)
         terminated = checks.read(trajectory.terminated.sum())
     trajectory = Trajectory(*(part.detach() for part in trajectory))
-    left, reached = torch.stack(recorded.left).detach(), torch.stack(recorded.reached).detach()
+    left, reached = torch.stack(states).detach(), torch.stack(next_states).detach()
     return DifferentiatedWindow(trajectory, worlds, gradient, left, reached, torch.stack(state_gradient), terminated)
 
 
-def probed_rollout(
-    mdp: MDP, policy: Actor, scenarios: Scenarios, age: Tensor | None, max_age: int | None
-) -> tuple[Tensor, Trajectory, Worlds]:
-    """A roll-out with zeros added to the actions. Returns these zeros [H, N, A], and what `rollout` returns."""
+def zero_actions(mdp: MDP, scenarios: Scenarios) -> Tensor:
+    """Zeros to add to the actions of a roll-out, for the derivatives with respect to these: [H, N, A]."""
     shape = (*scenarios.action_noise.shape[:2], *mdp.action_space.shape)
-    probe = torch.zeros(shape, device=mdp.device, dtype=mdp.dtype, requires_grad=True)
-    pending = iter(probe.unbind())
-    result = rollout(mdp, lambda obs, noise: policy(obs, noise) + next(pending), scenarios, age=age, max_age=max_age)
-    return probe, *result
+    return torch.zeros(shape, device=mdp.device, dtype=mdp.dtype, requires_grad=True)
 
 
 def explain_nonfinite(
@@ -114,7 +113,8 @@ def explain_nonfinite(
 
     Returns: one sentence.
     """
-    probe, trajectory, _ = probed_rollout(mdp, policy, scenarios, age, max_age)
+    probe = zero_actions(mdp, scenarios)
+    trajectory, _ = rollout(mdp, policy, scenarios, added=probe, age=age, max_age=max_age)
     bad = ~trajectory.reward.isfinite()
     if bad.any():
         time, world = (int(i) for i in bad.nonzero()[0])
