@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from diffsim.mdp import MDP
 from diffsim.policies import Policy
+from diffsim.random_state import restore
 from diffsim.trainers.errors import NonFiniteError
 from diffsim.trainers.metrics import Metric, check_late, measured
 from diffsim.trainers.options import Option, bound, buffer, declare, given, option
@@ -139,7 +140,7 @@ class Training(nn.Module, ABC):
     def load_training_state(self, saved: Mapping[str, Any]) -> None:
         """Restores what `training_state` returned."""
         self.iteration, self.env_steps = saved["iteration"], saved["env_steps"]
-        self.generator.set_state(saved["generator"].cpu())
+        restore(self.generator, saved["generator"])
 
 
 def _refuse_norm(norm: Tensor) -> None:

@@ -31,3 +31,5 @@ class ConfigurableMDP(MDP):
             setattr(self, name, value)
         check_count("num_envs", self.num_envs)
         self.device = torch.device(self.device)
+        if self.device.type == "cuda" and self.device.index is None and torch.cuda.is_available():
+            self.device = torch.device("cuda", torch.cuda.current_device())

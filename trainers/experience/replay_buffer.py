@@ -22,13 +22,17 @@ from diffsim.trainers.experience.row_log import RowLog
 MEMORY_LIMIT = 4 * 2**30
 """Bytes above which a buffer on the CPU is stored in a file that is mapped into memory: 4 GiB."""
 
+GPU_SHARE = 0.5
+"""Part of a GPU's free memory above which a buffer is on the CPU, although the GPU learns from it."""
+
 
 class ReplayBuffer:
     """The last steps of N copies; a batch samples them uniformly, with replacement.
 
     A step is a row of numbers, made of named fields. All rows are in one tensor, allocated once on the learning device
-    and used as a ring: the newest steps overwrite the oldest. Above `memory_limit`, on the CPU, this tensor is a file
-    without a name, mapped into memory. An `EpisodeIndex` finds the first and last step of every episode.
+    and used as a ring: the newest steps overwrite the oldest. If it does not fit on a GPU (`GPU_SHARE`), it is on the
+    CPU, and each batch is uploaded. Above `memory_limit`, on the CPU, this tensor is a file without a name, mapped into
+    memory. An `EpisodeIndex` finds the first and last step of every episode.
 
     With a `folder`, a checkpoint does not hold the rows: each row is appended once to a `RowLog` in the folder, and the
     checkpoint holds the number of the last row. Saving then costs only the new rows, and a checkpoint stays readable
@@ -46,7 +50,7 @@ class ReplayBuffer:
             stored, in addition.
         gamma: discount of n-step returns, in (0, 1].
         num_steps: n of n-step returns, at least 1; fewer rewards are summed where the episode or the stored steps end.
-        device: of the rows.
+        device: where batches are made.
         dtype: of every number.
         memory_limit: bytes above which the rows are in a file.
         folder: folder of the log and of that file; see above.
@@ -102,8 +106,11 @@ class ReplayBuffer:
     def rows(self) -> Tensor:
         """All rows, as a ring over time: [length, N, W]."""
         shape = (self.length, self.num_envs, self.width)
-        if self.device.type != "cpu" or math.prod(shape) * self.dtype.itemsize <= self.memory_limit:
+        bytes = math.prod(shape) * self.dtype.itemsize
+        if self.device.type == "cuda" and bytes <= GPU_SHARE * torch.cuda.mem_get_info(self.device)[0]:
             return torch.zeros(shape, dtype=self.dtype, device=self.device)
+        if bytes <= self.memory_limit:
+            return torch.zeros(shape, dtype=self.dtype)
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
         # The name is deleted at once, so that the file disappears however this process ends.
@@ -139,7 +146,11 @@ class ReplayBuffer:
             if fields[name].shape != (self.num_envs, *shape):
                 raise ValueError(f"{name} must be {[self.num_envs, *shape]}, got {list(fields[name].shape)}")
         columns = [fields[name].reshape(self.num_envs, -1).to(self.dtype) for name in self.shapes]
-        torch.cat(columns, dim=1, out=self.rows[self.count % self.length])
+        row = self.rows[self.count % self.length]
+        if row.device == columns[0].device:
+            torch.cat(columns, dim=1, out=row)
+        else:
+            row.copy_(torch.cat(columns, dim=1))
         self.episodes.add(self.count, (fields["terminated"].bool() | fields["truncated"].bool()).to(self.device))
         self.count += 1
 
@@ -175,7 +186,8 @@ class ReplayBuffer:
 
     def read_index(self, index: Tensor) -> dict[str, Tensor]:
         """Every field of the rows `index` [B] of the ring, by name: [B, *shape]."""
-        return self._split(self.rows.view(-1, self.width).index_select(0, index))
+        rows = self.rows.view(-1, self.width)
+        return self._split(rows.index_select(0, index.to(rows.device)).to(self.device))
 
     def field(self, name: str) -> Tensor:
         """One field of all rows, in the order of the ring: a view [length, N, *shape]."""
@@ -183,7 +195,7 @@ class ReplayBuffer:
 
     def in_order(self) -> dict[str, Tensor]:
         """Every field of all stored steps, from the oldest to the newest: [kept, N, *shape] by name."""
-        return self._split(self._in_order(self.oldest))
+        return self._split(self._in_order(self.oldest).to(self.device))
 
     def sample(self, batch_size: int, generator: torch.Generator) -> ReplayBatch:
         """Samples a batch: see `batch`."""
@@ -199,7 +211,8 @@ class ReplayBuffer:
         ahead = (self.bounds(steps)[1] - steps.time).clamp_max(self.num_steps - 1)
         there = self.read(StepIndex(steps.time + ahead, steps.copy))
         k = torch.arange(self.num_steps, device=self.device).clamp_max(self.length - 1)
-        rewards = self.field("reward")[(steps.time[:, None] + k) % self.length, steps.copy[:, None]]
+        slots, copies = (part.to(self.rows.device) for part in ((steps.time[:, None] + k) % self.length, steps.copy))
+        rewards = self.field("reward")[slots, copies[:, None]].to(self.device)
         return n_step_batch(here, there, rewards, ahead, self.gamma)
 
     def one_step(self, rows: Mapping[str, Tensor]) -> ReplayBatch:
@@ -235,12 +248,14 @@ class ReplayBuffer:
             raise CheckpointError(f"replay's rows must be {list(shape)}, got {list(rows.shape)}")
         times = torch.arange(self.oldest, self.count, device=self.device)
         slots = times % self.length
-        self.rows[slots] = rows.view(shape).to(self.rows)
-        self.episodes.rebuild(times, self.field("terminated")[slots] + self.field("truncated")[slots] > 0)
+        held = slots.to(self.rows.device)
+        self.rows[held] = rows.view(shape).to(self.rows)
+        ended = self.field("terminated")[held] + self.field("truncated")[held] > 0
+        self.episodes.rebuild(times, ended.to(self.device))
 
     def _in_order(self, first: int) -> Tensor:
         """Rows from time `first` on: [count - first, N, W]."""
-        return self.rows[torch.arange(first, self.count, device=self.device) % self.length]
+        return self.rows[torch.arange(first, self.count, device=self.rows.device) % self.length]
 
     def _split(self, rows: Tensor) -> dict[str, Tensor]:
         """Fields by name of `rows` [..., W]."""

@@ -22,6 +22,7 @@ from diffsim.trainers.run.run_folder import RunFolder, existing_folder, write_ta
 from diffsim.trainers.run.summary import described, print_table, record_video
 from diffsim.trainers.run.train import Budget, train
 
+CHANGEABLE = ("iterations", "env_steps", "device")  # by `--resume`
 FINAL_SEED = 1_000_000  # far from the seeds of evaluations during training
 
 
@@ -76,7 +77,9 @@ def train_other_rank(algorithm: Algorithm, options: RunOptions, checkpoint: Path
     return folder
 
 
-def resumed_folder(argv: Sequence[str], changeable: Sequence[str] = ("iterations", "env_steps")) -> RunFolder | None:
+def resumed_folder(
+    argv: Sequence[str], changeable: Sequence[str] = ("iterations", "env_steps", "device")
+) -> RunFolder | None:
     """The folder after --resume, or None. Only the options `changeable` may be given too.
 
     Raises: OptionError if it is not a run folder, or if `argv` has options that would change the run.
@@ -87,7 +90,8 @@ def resumed_folder(argv: Sequence[str], changeable: Sequence[str] = ("iterations
     allowed = [f"--{name}" for name in changeable]
     extra = [name for name in names if name not in ("--resume", *allowed)]
     if extra:
-        only = f"only {' and '.join(allowed)} may differ" if allowed else "none may differ"
+        *first, last = allowed or [""]
+        only = f"only {', '.join(first)} and {last} may differ" if allowed else "none may differ"
         raise OptionError(f"--resume keeps the options of its run; {only}, got {', '.join(extra)}")
     word = next(i for i, word in enumerate(argv) if word.split("=")[0] == "--resume")
     value = argv[word].partition("=")[2] or (argv[word + 1] if word + 1 < len(argv) else "")

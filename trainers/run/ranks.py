@@ -27,8 +27,12 @@ def rank() -> int:
 
 
 def own_device(device: str) -> str:
-    """Device of this rank: for "cuda" without an index, each rank of a machine has its own GPU."""
-    return f"cuda:{os.environ['LOCAL_RANK']}" if num_ranks() > 1 and device == "cuda" else device
+    """Device of this rank, with its index: for "cuda" alone, each rank of a machine has its own GPU."""
+    if device != "cuda":
+        return device
+    if num_ranks() > 1:
+        return f"cuda:{os.environ['LOCAL_RANK']}"
+    return f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else device
 
 
 @contextmanager
@@ -38,6 +42,8 @@ def joined(device: str) -> Iterator[None]:
         yield
         return
     gpu = torch.device(device) if device.startswith("cuda") and torch.cuda.is_available() else None
+    if gpu is not None:
+        torch.cuda.set_device(gpu)  # where tensors on "cuda" go, as those of `any_rank`
     distributed.init_process_group("gloo" if gpu is None else "nccl", device_id=gpu)
     try:
         yield

@@ -42,9 +42,11 @@ def make_trainer(
     device: torch.device, iterations: int, evaluate_every: int, folder: RunFolder, callbacks: Sequence[Callback]
 ) -> Trainer:
     """Lightning's trainer, for one epoch per iteration; -1 for any number of iterations."""
+    cuda = device.type == "cuda"
+    index = torch.cuda.current_device() if cuda and device.index is None else device.index
     return Trainer(
-        accelerator="gpu" if device.type == "cuda" else "cpu",
-        devices=[device.index or 0] if device.type == "cuda" else 1,
+        accelerator="gpu" if cuda else "cpu",
+        devices=[index] if cuda else 1,
         max_epochs=iterations,
         check_val_every_n_epoch=evaluate_every,
         num_sanity_val_steps=0,
