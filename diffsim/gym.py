@@ -12,7 +12,9 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from diffsim.checks import require
+from diffsim.engine.checks import deferred_checks
 from diffsim.mdp import MDP
+from diffsim.random_state import restore
 from diffsim.tasks import GoalTask, Task, make
 from diffsim.wrappers import MDPWrapper
 
@@ -47,6 +49,7 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         self._state = torch.full((mdp.num_envs, mdp.state_size), torch.nan, dtype=mdp.dtype, device=mdp.device)
         self._age = np.zeros(mdp.num_envs, dtype=np.int64)
         self._ended = np.ones(mdp.num_envs, dtype=bool)
+        self._moved: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -64,10 +67,12 @@ class VectorEnv(gymnasium.vector.VectorEnv):
             generator = torch.Generator(self.mdp.device)
             self._generator = generator.manual_seed(int(self.np_random.integers(2**63)))
         mask = self._reset_mask(options)
-        with torch.no_grad():
+        self._settle()
+        with torch.no_grad(), deferred_checks() as checks:
             self._state = self._renewed(mask)
-            self._age[mask], self._ended[mask] = 0, False
-            return self._observation(), {}
+            obs = checks.read(self.mdp.observation(self._state))
+        self._age[mask], self._ended[mask] = 0, False
+        return self._seen(obs.array), {}
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Advances every copy that has not ended, and resets the others.
@@ -83,21 +88,55 @@ class VectorEnv(gymnasium.vector.VectorEnv):
             raise gymnasium.error.ResetNeeded("reset must be called before step")
         if np.shape(actions) != self.action_space.shape:
             raise ValueError(f"actions must have shape {self.action_space.shape}, got {np.shape(actions)}")
-        with torch.no_grad():
+        self._settle()
+        renewed = self._ended.copy()
+        with torch.no_grad(), deferred_checks() as checks:  # one read for all
             action = torch.as_tensor(np.asarray(actions), dtype=self.mdp.dtype, device=self.mdp.device)
-            renewed = self._ended.copy()
             # Reset copies are stepped with the others, which costs nothing in a batch; their step is discarded.
             state = self._renewed(renewed)
             next_state = self.mdp.transition(state, action, self._noise())
-            rewards = self.mdp.reward(state, action, next_state).double().cpu().numpy()
-            terminated = self.mdp.terminal(next_state).cpu().numpy()
-            self._state = torch.where(self._column(renewed), state, next_state)
-            self._age = np.where(renewed, 0, self._age + 1)
-            terminated = terminated & ~renewed
-            truncated = self._age >= self.max_episode_steps
-            self._ended = terminated | truncated
-            rewards = np.where(renewed, 0.0, rewards)
-            return self._observation(), rewards, terminated, truncated, self._info()
+            reward = checks.read(self.mdp.reward(state, action, next_state))
+            terminal = checks.read(self.mdp.terminal(next_state))
+            state = torch.where(self._column(renewed), state, next_state)
+            obs = checks.read(self.mdp.observation(state))
+            info = {name: checks.read(value) for name, value in self._info(state).items()}
+        self._state = state
+        self._age = np.where(renewed, 0, self._age + 1)
+        terminated = (terminal.array > 0) & ~renewed
+        truncated = self._age >= self.max_episode_steps
+        self._ended = terminated | truncated
+        rewards = np.where(renewed, 0.0, reward.array)
+        arrays = {name: reading.array.astype(_numpy_type(reading.tensor)) for name, reading in info.items()}
+        return self._seen(obs.array), rewards, terminated, truncated, arrays
+
+    def worlds(self) -> tuple[torch.Tensor, torch.Tensor, torch.Generator]:
+        """States [N, S] from which the next step continues, ages int64 [N], and the generator, all on the device.
+
+        Raises: ResetNeeded before the first `reset`.
+        """
+        if self._generator is None:
+            raise gymnasium.error.ResetNeeded("reset must be called before worlds")
+        if self._moved is not None:
+            return *self._moved, self._generator
+        state, age = self._renewed(self._ended), np.where(self._ended, 0, self._age)
+        return state, torch.as_tensor(age, device=self.mdp.device), self._generator
+
+    def move_to(self, state: torch.Tensor, age: torch.Tensor) -> None:
+        """Sets the states [N, S] and ages int64 [N] of all copies, none of which has ended. It reads nothing."""
+        self._moved = state, age
+
+    def _settle(self) -> None:
+        """Reads the states and ages that `move_to` set."""
+        if self._moved is not None:
+            self._state, age = self._moved
+            self._age, self._ended = age.cpu().numpy().copy(), np.zeros(self.num_envs, dtype=bool)
+            self._moved = None
+
+    def observe(self) -> Any:
+        """Observations of the present states, [N, O], as `step` returns them."""
+        self._settle()
+        with torch.no_grad():
+            return self._seen(self.mdp.observation(self._state).cpu().numpy())
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Everything that the next steps depend on, as plain tensors.
@@ -106,6 +145,7 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         """
         if self._generator is None:
             raise gymnasium.error.ResetNeeded("reset must be called before state_dict")
+        self._settle()
         parts = {"age": torch.as_tensor(self._age), "ended": torch.as_tensor(self._ended)}
         parts |= {"state": self._state, "generator": self._generator.get_state()}
         return {name: value.cpu().clone() for name, value in parts.items()}
@@ -113,10 +153,11 @@ class VectorEnv(gymnasium.vector.VectorEnv):
     def load_state_dict(self, saved: Mapping[str, torch.Tensor]) -> np.ndarray:
         """Restores what `state_dict` returned. Returns the observations there, [N, O]."""
         self._generator = torch.Generator(self.mdp.device)
-        self._generator.set_state(saved["generator"].clone())
+        restore(self._generator, saved["generator"])
         self._state = saved["state"].to(self._state)
         self._age, self._ended = saved["age"].numpy().copy(), saved["ended"].numpy().copy()
-        return self._observation()
+        self._moved = None
+        return self.observe()
 
     def _reset_mask(self, options: dict[str, Any] | None) -> np.ndarray:
         """Which copies `reset` resets: bool [N]."""
@@ -145,12 +186,12 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         """A mask [N] as a tensor [N, 1] on the MDP's device."""
         return torch.as_tensor(mask, device=self.mdp.device)[:, None]
 
-    def _observation(self) -> Any:
-        """Observation of the present state, [N, O]."""
-        return self.mdp.observation(self._state).cpu().numpy().astype(self.mdp.observation_space.dtype)
+    def _seen(self, obs: np.ndarray) -> Any:
+        """Observations [N, O] as the observation space has them."""
+        return obs.astype(self.mdp.observation_space.dtype)
 
-    def _info(self) -> dict[str, Any]:
-        """Info of a step: empty."""
+    def _info(self, state: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Info of a step that reached `state` [N, S]: empty."""
         return {}
 
 
@@ -173,12 +214,11 @@ class GoalVectorEnv(VectorEnv):
         """Reward [...] of a step that reached `achieved_goal` [..., G] when the goal was `desired_goal` [..., G]."""
         return self.task.reward_of_arrays(achieved_goal, desired_goal, info)
 
-    def _observation(self) -> dict[str, np.ndarray]:
-        return self.task.split_goals(super()._observation())
+    def _seen(self, obs: np.ndarray) -> dict[str, np.ndarray]:
+        return self.task.split_goals(super()._seen(obs))
 
-    def _info(self) -> dict[str, Any]:
-        state = self._state[:, : self.task.state_size]  # without the noise of a noisy reward
-        return {name: value.cpu().numpy() for name, value in self.task.info(state).items()}
+    def _info(self, state: torch.Tensor) -> dict[str, torch.Tensor]:
+        return self.task.info(state[:, : self.task.state_size])  # without the noise of a noisy reward
 
 
 class Env(gymnasium.Env):
@@ -230,6 +270,11 @@ def goal_task(mdp: MDP) -> GoalTask | None:
 def vector_env(mdp: MDP, max_episode_steps: int | None = None) -> VectorEnv:
     """The vector environment of an MDP; observations of a goal task are dictionaries."""
     return (VectorEnv if goal_task(mdp) is None else GoalVectorEnv)(mdp, max_episode_steps)
+
+
+def _numpy_type(tensor: torch.Tensor) -> np.dtype:
+    """NumPy's type of a tensor's numbers."""
+    return torch.empty(0, dtype=tensor.dtype).numpy().dtype
 
 
 def make_env(task: str | type[Task], **kwargs: Any) -> Env:

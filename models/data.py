@@ -44,10 +44,6 @@ class Data:
             if value.dim() != dims or len(value) != count:
                 rule = f"[{count}, {'O' if 'obs' in name else 'A'}]" if dims == 2 else f"[{count}]"
                 raise ValueError(f"{name} must have shape {rule}, got {list(value.shape)}")
-            if not value.isfinite().all():
-                row = int((~value.isfinite()).reshape(count, -1).any(1).nonzero()[0])
-                where = f"in transition {row}, in episode {int(self.episode[row])}"
-                raise ValueError(f"{name} must be finite, got {value[row].tolist()} {where}")
         if self.next_obs.shape != self.obs.shape:
             raise ValueError(
                 f"next_obs must have the shape of obs, {list(self.obs.shape)}, got {list(self.next_obs.shape)}"
@@ -55,14 +51,28 @@ class Data:
         for name in ("terminated", "episode", "log_prob"):
             if getattr(self, name).shape != (count,):
                 raise ValueError(f"{name} must have shape [{count}], got {list(getattr(self, name).shape)}")
-        if (self.episode.diff() < 0).any():
-            raise ValueError("episode must be non-decreasing: transitions of one episode are contiguous")
+        numbers = [self.obs, self.action, self.next_obs, self.reward]
+        valid = [*(value.isfinite().all() for value in numbers), (self.episode.diff() >= 0).all()]
+        if not torch.stack(valid).all():  # one read, which waits for the device
+            self._refuse()
+
+    def _refuse(self) -> None:
+        """Raises the error of a number that is not finite, or of episodes that are not contiguous."""
+        for name in ("obs", "action", "next_obs", "reward"):
+            value = getattr(self, name)
+            if not value.isfinite().all():
+                row = int((~value.isfinite()).reshape(len(value), -1).any(1).nonzero()[0])
+                where = f"in transition {row}, in episode {int(self.episode[row])}"
+                raise ValueError(f"{name} must be finite, got {value[row].tolist()} {where}")
+        raise ValueError("episode must be non-decreasing: transitions of one episode are contiguous")
 
     def __len__(self) -> int:
         return len(self.reward)
 
-    def __getitem__(self, index: Tensor) -> Data:
-        """The transitions at `index`: increasing positions, or a mask, bool [M]."""
+    def __getitem__(self, index: Tensor | slice) -> Data:
+        """The transitions at `index`: increasing positions, a slice, or a mask, bool [M]."""
+        if isinstance(index, Tensor) and index.dtype == torch.bool:
+            index = index.nonzero()[:, 0]  # once for all fields
         return Data(**{name: value[index] for name, value in self.tensors().items()})
 
     def tensors(self) -> dict[str, Tensor]:
@@ -71,6 +81,8 @@ class Data:
 
     def to(self, like: Tensor) -> Data:
         """Moves the data to the device and the floating type of `like`."""
+        if self.obs.device == like.device and self.obs.dtype == like.dtype:
+            return self
         cast = {name: value.to(like) for name, value in self.tensors().items() if value.is_floating_point()}
         whole = {name: getattr(self, name).to(like.device) for name in ("terminated", "episode")}
         return Data(**cast, **whole)
@@ -101,7 +113,7 @@ class Data:
 
     def extended(self, other: Data) -> Data:
         """Appends the transitions of `other`, as separate episodes."""
-        shift = int(self.episode[-1]) + 1 - int(other.episode[0]) if len(self) and len(other) else 0
+        shift = self.episode[-1] + 1 - other.episode[0] if len(self) and len(other) else 0
         other = replace(other, episode=other.episode + shift)
         pairs = zip(self.tensors().items(), other.tensors().values(), strict=True)
         return Data(**{name: torch.cat([mine, theirs]) for (name, mine), theirs in pairs})

@@ -78,6 +78,8 @@ class ModelFit:
         model.set_units(self.train)
         self.optimizer = Adam(model.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
         self.epoch_count, members = 0, model.num_members
+        self.stopped = False
+        self.validation_starts = self.validation.starts(horizon)
         self.best = {name: value.detach().clone() for name, value in model.named_parameters()}
         self.best_loss = torch.full((members,), math.inf, device=like.device, dtype=like.dtype)
         self.waited = torch.zeros(members, dtype=torch.int64, device=like.device)
@@ -90,29 +92,32 @@ class ModelFit:
     @property
     def finished(self) -> bool:
         """Whether all members have stopped improving, or `max_epochs` is reached."""
-        return self.epoch_count >= self.max_epochs or bool((self.waited >= self.patience).all())
+        return self.epoch_count >= self.max_epochs or self.stopped
 
     def epoch(self) -> dict[str, float]:
         """Takes one pass over the training data, then validates. Returns the losses, in nats per step."""
         order = torch.rand(self.starts.shape, generator=self.generator, device=self.starts.device).argsort(1)
-        losses = []
+        losses, totals = [], []
         for index in self.starts.gather(1, order).split(self.batch_size, dim=1):
             loss = self.model.loss(*self.train.sequences(index, self.horizon))
             total = loss.sum() + self.model.penalty()
             self.optimizer.zero_grad()
             total.backward()
-            if not total.isfinite():
-                raise FloatingPointError(f"loss of the model must be finite, got {loss.tolist()} for its members")
             self.optimizer.step()
-            losses.append(loss.detach().mean())
-        validation = validation_loss(self.model, self.validation, self.horizon)
+            losses.append(loss.detach())
+            totals.append(total.detach())
+        validation = validation_loss(self.model, self.validation, self.horizon, starts=self.validation_starts)
         self._track_best(validation)
         self.epoch_count += 1
-        return {
-            "train_loss": float(torch.stack(losses).mean()),
-            "validation_loss": float(validation.mean()),
-            "best_validation_loss": float(self.best_loss.mean()),
-        }
+        means = [torch.stack([loss.mean() for loss in losses]).mean(), validation.mean(), self.best_loss.mean()]
+        flags = [torch.stack(totals).isfinite().all(), (self.waited >= self.patience).all()]
+        # One read per epoch, which waits for the device.
+        train, validated, best, finite, stopped = torch.stack([x.double() for x in (*means, *flags)]).tolist()
+        if not finite:
+            loss = next(loss for loss, total in zip(losses, totals, strict=True) if not total.isfinite())
+            raise FloatingPointError(f"loss of the model must be finite, got {loss.tolist()} for its members")
+        self.stopped = bool(stopped)
+        return {"train_loss": train, "validation_loss": validated, "best_validation_loss": best}
 
     def run(self) -> dict[str, float]:
         """Runs epochs until finished. Returns the losses of the last epoch and the number of epochs."""
@@ -137,7 +142,8 @@ class ModelFit:
         self.waited = torch.where(improved, 0, self.waited + 1)
         self.best_loss = torch.where(better, loss, self.best_loss)
         for name, value in self.model.named_parameters():
-            self.best[name][better] = value[better]
+            chosen = better.view(-1, *[1] * (value.dim() - 1))
+            self.best[name] = torch.where(chosen, value, self.best[name])
 
     def state_dict(self) -> dict[str, Any]:
         """The state of the fit, except for the model's weights and the generator."""
@@ -147,19 +153,26 @@ class ModelFit:
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Restores what `state_dict` returned."""
         self.optimizer.load_state_dict(saved["optimizer"])
-        self.best = {name: value.clone() for name, value in saved["best"].items()}
-        self.best_loss, self.waited = saved["best_loss"].clone(), saved["waited"].clone()
-        self.epoch_count, self.starts = saved["epoch_count"], saved["starts"].clone()
+        device = self.starts.device
+        self.best = {name: value.to(device, copy=True) for name, value in saved["best"].items()}
+        self.best_loss, self.waited, self.starts = (
+            saved[name].to(device, copy=True) for name in ("best_loss", "waited", "starts")
+        )
+        self.epoch_count = saved["epoch_count"]
+        self.stopped = bool((self.waited >= self.patience).all())
 
 
 @torch.no_grad()
-def validation_loss(model: WorldModel, data: Data, horizon: int, chunk: int = 4096) -> Tensor:
+def validation_loss(
+    model: WorldModel, data: Data, horizon: int, chunk: int = 4096, starts: Tensor | None = None
+) -> Tensor:
     """Mean negative log-likelihood of all windows of `data`, in nats per step, of each member: [E].
 
-    Dynamics without noise are evaluated with the best constant standard deviation, the rms of their errors.
+    Dynamics without noise are evaluated with the best constant standard deviation, the rms of their errors. `starts`
+    are those of the windows, if they are known.
     """
     total, count, squares = 0.0, 0, 0.0
-    for start in data.starts(horizon).split(chunk):
+    for start in (data.starts(horizon) if starts is None else starts).split(chunk):
         batch, valid = data.sequences(start.expand(model.num_members, -1), horizon)
         total = total + model.loss(batch, valid) * len(start)
         count += len(start)

@@ -42,11 +42,11 @@ def measured(iterate: Callable[[], Mapping[str, Metric]], device: torch.device) 
     numbers: dict[str, float] = {}
     for name, value in metrics.items():
         if isinstance(value, Selected):
-            of_value, of_chosen = (torch.tensor(reading.numbers, dtype=torch.float64) for reading in readings[name])
+            of_value, of_chosen = (torch.as_tensor(reading.array) for reading in readings[name])
             if of_chosen.any():
                 numbers[name] = float(of_value.to(value.value.dtype)[of_chosen > 0].mean())
         else:
-            numbers[name] = readings[name][0].numbers[0] if isinstance(value, Tensor) else float(value)
+            numbers[name] = readings[name][0].array.item() if isinstance(value, Tensor) else float(value)
     return numbers
 
 

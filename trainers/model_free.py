@@ -11,6 +11,7 @@ from torch import Tensor
 
 from diffsim.policies import Policy
 from diffsim.trainers.algorithm import Algorithm, Evaluator
+from diffsim.trainers.experience.device_collection import collect_on_device, stays_on_device
 from diffsim.trainers.experience.rollout import Actor, Trajectory, collect
 from diffsim.trainers.experience.vector_env import ResumableEnv, resumable
 from diffsim.trainers.maths.returns import running_returns
@@ -57,7 +58,10 @@ class ModelFree(Algorithm):
 
     def collect(self, actor: Actor, noise: Tensor) -> Trajectory:
         """Takes H steps with `actor` from the current states of the environments, with `noise` [H, N, Z]."""
-        trajectory, _ = collect(self.envs, actor, self.envs.obs, noise)
+        if stays_on_device(self.envs, actor):
+            trajectory = collect_on_device(self.envs, actor, noise)
+        else:
+            trajectory, _ = collect(self.envs, actor, self.envs.obs, noise)
         total, self.running_return = running_returns(trajectory.reward, trajectory.ended, self.running_return)
         self.returns_seen.append(Selected(total, trajectory.ended))
         self.env_steps += trajectory.reward.numel()

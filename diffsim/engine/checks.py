@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from typing import NamedTuple
 
 import mujoco
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -42,14 +43,15 @@ class _Pending(NamedTuple):
 
 
 class Reading:
-    """Numbers on the device that are read with the checks of a block.
+    """A tensor on the device that is read with the checks of a block.
 
     Attributes:
-        numbers: once read, in the order of the tensor's elements; bools are 0 and 1.
+        array: once read, its numbers in float64, in its shape; bools are 0 and 1.
     """
 
     def __init__(self, tensor: Tensor) -> None:
-        self.tensor, self.numbers = tensor, list[float]()
+        self.tensor = tensor
+        self.array = np.empty(0)
 
 
 class DeferredChecks:
@@ -80,11 +82,11 @@ class DeferredChecks:
         pending, readings = self._pending, self._readings
         self._pending, self._readings = [], []
         values = read_numbers([*(check.failed for check in pending), *(reading.tensor for reading in readings)])
-        for check, (failed,) in zip(pending, values, strict=False):
+        for check, failed in zip(pending, values, strict=False):
             if failed:
                 self._raise(check)
-        for reading, numbers in zip(readings, values[len(pending) :], strict=True):
-            reading.numbers = numbers
+        for reading, array in zip(readings, values[len(pending) :], strict=True):
+            reading.array = array
 
     def _raise(self, check: _Pending) -> None:
         """Raises the error of a check."""
@@ -100,14 +102,15 @@ class DeferredChecks:
             yield
 
 
-def read_numbers(tensors: Sequence[Tensor]) -> list[list[float]]:
-    """The numbers of each tensor, with one wait per device."""
-    found: list[list[float]] = [[] for _ in tensors]
+def read_numbers(tensors: Sequence[Tensor]) -> list[np.ndarray]:
+    """The numbers of each tensor in float64, with one wait per device."""
+    found: list[np.ndarray] = [np.empty(0)] * len(tensors)
     for device in {tensor.device for tensor in tensors}:
         own = [i for i, tensor in enumerate(tensors) if tensor.device == device]
-        flat = torch.cat([tensors[i].detach().reshape(-1).double() for i in own]).tolist()
-        for i in own:
-            found[i], flat = flat[: tensors[i].numel()], flat[tensors[i].numel() :]
+        flat = torch.cat([tensors[i].detach().reshape(-1).double() for i in own]).cpu().numpy()
+        ends = np.cumsum([tensors[i].numel() for i in own])
+        for i, part in zip(own, np.split(flat, ends[:-1]), strict=True):
+            found[i] = part.reshape(tensors[i].shape)
     return found
 
 

@@ -167,6 +167,24 @@ class SimulatedEnv(ResumableEnv):
         self.simulated = env
         self.reset(seed=seed)
 
+    @property
+    def obs(self) -> np.ndarray:
+        """Present observations, [N, O]; read from the device after `moved_to`."""
+        if self._obs is None:
+            assert isinstance(self.simulated, diffsim.gym.VectorEnv)
+            self._obs = self.flat(self.simulated.observe())
+        return self._obs
+
+    @obs.setter
+    def obs(self, obs: np.ndarray) -> None:
+        self._obs: np.ndarray | None = obs
+
+    def moved_to(self, state: torch.Tensor, age: torch.Tensor) -> None:
+        """Sets states [N, S] and ages int64 [N] of copies of our simulator, on the device."""
+        assert isinstance(self.simulated, diffsim.gym.VectorEnv)
+        self.simulated.move_to(state, age)
+        self._obs = None
+
     def state_dict(self) -> dict[str, torch.Tensor]:
         """State of the wrapped environment."""
         return self.simulated.state_dict()

@@ -95,13 +95,14 @@ def conjugate_gradient(product: Product, target: Tensor, iterations: int, tolera
     direction, squared = residual, residual @ residual
     threshold = tolerance * squared
     for _ in range(iterations):
-        if squared <= threshold:
+        going = squared > threshold
+        if not (going.is_cuda or going):  # to ask a GPU costs more than the other products
             break
         product_direction = product(direction)
         length = squared / (direction @ product_direction)
-        x = x + length * direction
+        x = torch.where(going, x + length * direction, x)
         residual = residual - length * product_direction
-        before, squared = squared, residual @ residual
+        before, squared = squared, torch.where(going, residual @ residual, squared)
         direction = residual + squared / before * direction
     return x
 
@@ -173,7 +174,7 @@ def line_search(
         move(parameters, start, shrink**k * step)
         gain = surrogate(policy, batch) - before
         kl = old.kl(policy.raw_distribution(batch.obs)).mean()
-        if gain > 0 and kl <= max_kl:
+        if (gain > 0) & (kl <= max_kl):
             return shrink**k, gain, kl
     move(parameters, start, torch.zeros_like(step))
     return 0.0, torch.zeros_like(before), torch.zeros_like(before)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from diffsim.checks import require
 from diffsim.mdp import Scenarios
 from diffsim.trainers.algorithm import MDPAlgorithm
 from diffsim.trainers.errors import NonFiniteError, UsageError
-from diffsim.trainers.experience.rollout import Trajectory, rollout
+from diffsim.trainers.experience.rollout import Trajectory, rollout, window_checks
 from diffsim.trainers.maths.returns import discount_weights, first_episode
 from diffsim.trainers.metrics import Metric
 from diffsim.trainers.options import buffer, option
@@ -84,7 +85,9 @@ class Pegasus(MDPAlgorithm):
         self.scenario_seed = int(torch.randint(2**31, (), generator=self.generator, device=mdp.device))
         self.scenarios: list[Scenarios] = []
         self.returns_seen: list[Tensor] = []
-        self.register_buffer("num_batches", torch.tensor(count // mdp.num_envs))
+        self.batches = count // mdp.num_envs
+        self.register_buffer("num_batches", torch.tensor(self.batches))
+        self.register_load_state_dict_post_hook(_read_batches)
         numbers = sum(p.numel() for p in self.trained)
         self.register_buffer("coordinate_steps", torch.full((numbers,), self.rate, device=mdp.device))
 
@@ -136,22 +139,29 @@ class Pegasus(MDPAlgorithm):
             return -with_gradient(value, self.trained, slope)
         total, gradient = [], [torch.zeros_like(p) for p in self.trained]
         for scenarios in self.own_scenarios():  # one graph at a time
-            value = self.objective(self.roll_out(scenarios))
-            if not value.requires_grad:
-                raise UsageError(NO_GRADIENT)
-            slope = torch.autograd.grad(value, self.trained, materialize_grads=True)
-            if not all(g.isfinite().all() for g in slope):
-                where = explain_nonfinite(self.mdp, self.policy, scenarios, self.objective)
-                raise NonFiniteError(f"the gradient must be finite; {where}")
+            with window_checks() as checks:
+                value = self.objective(self.roll_out(scenarios))
+                if not value.requires_grad:
+                    raise UsageError(NO_GRADIENT)
+                slope = torch.autograd.grad(value, self.trained, materialize_grads=True)
+                finite = torch.stack([g.isfinite().all() for g in slope]).all()
+                checks.add(~finite, partial(self.refuse, scenarios))
             total.append(value.detach())
             gradient = [g + s for g, s in zip(gradient, slope, strict=True)]
         mean = [g / len(total) for g in gradient]
         return -with_gradient(torch.stack(total).mean(), self.trained, mean)
 
+    def refuse(self, scenarios: Scenarios) -> None:
+        """Raises the error of a gradient that is not finite."""
+        where = explain_nonfinite(self.mdp, self.policy, scenarios, self.objective)
+        raise NonFiniteError(f"the gradient must be finite; {where}")
+
     @torch.no_grad()
     def value(self) -> Tensor:
         """J."""
-        return torch.stack([self.objective(self.roll_out(scenarios)) for scenarios in self.own_scenarios()]).mean()
+        with window_checks():
+            own = self.own_scenarios()
+            return torch.stack([self.objective(self.roll_out(scenarios)) for scenarios in own]).mean()
 
     def objective(self, trajectory: Trajectory) -> Tensor:
         """Discounted return of the first episodes, averaged over a batch of scenarios."""
@@ -167,9 +177,10 @@ class Pegasus(MDPAlgorithm):
 
     def own_scenarios(self) -> list[Scenarios]:
         """The m scenarios, in batches of N. The seed determines them; a larger m only adds scenarios."""
-        if len(self.scenarios) != self.num_batches:
+        if len(self.scenarios) != self.batches:
             generator = torch.Generator(self.mdp.device).manual_seed(self.scenario_seed)
-            self.scenarios = [self.draw(generator) for _ in range(int(self.num_batches))]
+            with window_checks():
+                self.scenarios = [self.draw(generator) for _ in range(self.batches)]
         return self.scenarios
 
     def draw(self, generator: torch.Generator) -> Scenarios:
@@ -192,8 +203,9 @@ class Pegasus(MDPAlgorithm):
         batches = -(-self.num_fresh // self.mdp.num_envs)
         own, fresh = self.own_scenarios(), (self.draw(self.generator) for _ in range(batches))
         self.returns_seen = []
-        for scenarios in (*own, *fresh):
-            self.roll_out(scenarios)
+        with window_checks():
+            for scenarios in (*own, *fresh):
+                self.roll_out(scenarios)
         own_return = torch.cat(self.returns_seen[: len(own)])
         fresh_return = torch.cat(self.returns_seen[len(own) :])
         gap = own_return.mean() - fresh_return.mean()
@@ -206,8 +218,14 @@ class Pegasus(MDPAlgorithm):
     def grow(self, gap: Tensor) -> None:
         """Doubles m, up to its largest value, if the gap is too large. L-BFGS then restarts, because J has changed."""
         largest = self.max_scenarios // self.mdp.num_envs
-        if self.max_gap is None or gap <= self.max_gap or self.num_batches >= largest:
+        if self.max_gap is None or gap <= self.max_gap or self.batches >= largest:
             return
-        self.num_batches.copy_(torch.clamp(2 * self.num_batches, max=largest))
+        self.batches = min(2 * self.batches, largest)
+        self.num_batches.fill_(self.batches)
         if self.optimizer == "lbfgs":
             self.optimizers[0].state.clear()
+
+
+def _read_batches(algorithm: Any, _: object) -> None:
+    """Keeps the number of batches on the host too: to read it from a GPU would wait for it."""
+    algorithm.batches = int(algorithm.num_batches)

@@ -40,7 +40,7 @@ class ValueData(NamedTuple):
 
     def with_terminal(self, window: DifferentiatedWindow) -> ValueData:
         """Adds the window's terminal states, with value 0."""
-        (count,) = window.num_terminated.numbers
+        count = window.num_terminated.array.item()
         dead = window.trajectory.terminated.flatten().argsort(stable=True, descending=True)[: int(count)]
         state, obs = (part.flatten(0, 1)[dead] for part in (window.next_state, window.trajectory.next_obs))
         goal, known = self.goal.new_zeros(len(obs)), self.known.new_zeros(len(obs))

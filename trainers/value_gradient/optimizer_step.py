@@ -74,7 +74,9 @@ class CompiledAdam(OptimizerStep):
             self.count += 1
             first, second = (1.0 - beta**self.count for beta in self.betas)
             like = self.parameters[0]
-            self.scales = torch.tensor([self.group["lr"] / first, second**-0.5], dtype=like.dtype, device=like.device)
+            scales = self.group["lr"] / first, second**-0.5
+            # Filled on the device: an upload would wait for it.
+            self.scales = torch.stack([like.new_full((), scale) for scale in scales])
         self.stepped = False
 
     @torch.no_grad()
