@@ -1,0 +1,133 @@
+"""What the tests run on the pretended device."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from diffsim.trainers.algorithm import Training
+from diffsim.trainers.experience.replay_buffer import ReplayBuffer
+from diffsim.trainers.run.fit_command import fit_command
+from diffsim.trainers.run.run_folder import RunFolder
+from tests.pretend_cuda.runs import RUNS, SMALL
+from tests.pretend_cuda.waits import WAITS
+
+
+def train(name: str, device: str = "cuda", **changes: Any) -> dict[str, Any]:
+    """Two iterations of a run, and a third after a resume. Returns the waits of each iteration, by line."""
+    with tempfile.TemporaryDirectory() as folder, Iterations() as found:
+        fit(name, Path(folder) / "run", device=device, **changes)
+        resume(Path(folder) / "run", 3)
+    return {"waits": found.waits}
+
+
+def fit(name: str, folder: Path, iterations: int = 2, **changes: Any) -> None:
+    """Runs `diffsim fit` with small options."""
+    tiny = {"evaluate_every": 2, "evaluate_episodes": 1, "final_episodes": 1, "iterations": iterations, "run": folder}
+    options = {"algorithm": name.split("-")[0], **SMALL, **tiny, **RUNS[name], **changes}
+    words = [f"--{key}={value}" for key, value in options.items() if value is not None]
+    fit_command(words, Console(quiet=True))
+
+
+def resume(folder: Path, iterations: int, **changes: Any) -> None:
+    """Continues a run."""
+    words = [f"--{key}={value}" for key, value in {"iterations": iterations, **changes}.items()]
+    fit_command(["--resume", str(folder), *words], Console(quiet=True))
+
+
+class Iterations:
+    """Counts the waits of each iteration: of the algorithm alone, not of evaluations, checkpoints and Lightning."""
+
+    def __enter__(self) -> Iterations:
+        self.waits: list[dict[str, int]] = []
+        self.original = original = Training.train_iteration
+        waits = self.waits
+
+        def counted(training: Training) -> dict[str, float]:
+            before = Counter(WAITS)
+            metrics = original(training)
+            waits.append(dict(WAITS - before))
+            return metrics
+
+        Training.train_iteration = counted
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        Training.train_iteration = self.original
+
+
+def move_checkpoint(name: str) -> list[str]:
+    """A run on a GPU, continued on the CPU, and again on a GPU. Returns the devices of its checkpoints' tensors."""
+    with tempfile.TemporaryDirectory() as folder:
+        path, devices = Path(folder) / "run", []
+        fit(name, path, iterations=1, device="cuda")
+        for iterations, device in ((2, "cpu"), (3, "cuda:1")):
+            resume(path, iterations, device=device)
+            checkpoint = torch.load(RunFolder(path).checkpoint, weights_only=True)
+            devices += [str(value.device) for value in checkpoint["state_dict"].values()]
+        rows = RunFolder(path).read_metrics()
+    assert [row["iteration"] for row in rows] == [1, 2, 3]
+    return sorted(set(devices))
+
+
+def replay_elsewhere(name: str) -> dict[str, Any]:
+    """A run whose replay buffer does not fit on the GPU. Returns the devices of its rows and of its batches."""
+    seen: dict[str, Any] = {}
+    original, free = ReplayBuffer.read_index, torch.cuda.mem_get_info
+
+    def read_index(buffer: ReplayBuffer, index: torch.Tensor) -> dict[str, torch.Tensor]:
+        batch = original(buffer, index)
+        seen.update(rows=buffer.rows.device.type, batch=batch["obs"].device.type)
+        return batch
+
+    ReplayBuffer.read_index, torch.cuda.mem_get_info = read_index, lambda device=None: (1000, 1000)
+    try:
+        train(name)
+    finally:
+        ReplayBuffer.read_index, torch.cuda.mem_get_info = original, free
+    return seen
+
+
+def uncompiled_updates(name: str) -> dict[str, Any]:
+    """A run with `compile_updates`, whose compiler only returns the function: nothing compiles for this device."""
+    original, torch.compile = torch.compile, lambda function, **options: function
+    try:
+        return train(name, compile_updates="true")
+    finally:
+        torch.compile = original
+
+
+def host_and_device() -> str:
+    """The error of a sum of tensors on two devices."""
+    try:
+        torch.ones(2, device="cuda:0") + torch.ones(2, device="cuda:1")
+    except RuntimeError as error:
+        return str(error)
+    return "none"
+
+
+def count_waits() -> dict[str, int]:
+    """Waits of some operations, by name."""
+    x = torch.arange(4.0, device="cuda")
+    operations = {
+        "sum": x.sum,
+        "item": lambda: x.sum().item(),
+        "bool": lambda: bool(x.any()),
+        "cpu": x.cpu,
+        "mask": lambda: x[x > 1],
+        "filled": lambda: x.masked_fill(x > 1, 0.0),
+        "where": lambda: torch.where(x > 1, x, 0.0),
+        "upload": lambda: torch.tensor([1.0]).to("cuda"),
+        "synchronize": torch.cuda.synchronize,
+    }
+    found = {}
+    for name, operation in operations.items():
+        before = sum(WAITS.values())
+        operation()
+        found[name] = sum(WAITS.values()) - before
+    return found

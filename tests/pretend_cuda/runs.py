@@ -1,0 +1,87 @@
+"""Small runs of every algorithm, and how often they may wait for the device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+OURS, POLE, DOUBLE = "diffsim/InvertedPendulum-v5", "InvertedPendulum-v5", "InvertedDoublePendulum-v5"
+SMALL = {"hidden_sizes": "[8]"}
+WINDOW = {"task": DOUBLE, "num_envs": 3, "horizon": 3}
+ON_POLICY = {"task": OURS, "num_envs": 2, "horizon": 4, "normalize": "false"}
+FEW_EPOCHS = {"epochs": 2, "minibatches": 2}
+OFF_POLICY = {
+    "task": OURS,
+    "num_envs": 2,
+    "warmup_steps": 6,
+    "steps": 8,
+    "batch_size": 8,
+    "critic_hidden_sizes": "[8]",
+}
+MODEL = {
+    "initial_steps": 40,
+    "fit_kwargs": "{batch_size: 32, max_epochs: 2}",
+    "model_kwargs": "{hidden_sizes: [8], num_members: 2, num_elites: 2}",
+}
+PLANNER = "{horizon: 3, num_plans: 6, num_best: 2, num_particles: 2, rounds: 1}"
+
+RUNS: dict[str, dict[str, Any]] = {
+    "BPTT": WINDOW,
+    "BPTT-differences": {**WINDOW, "dynamics": "finite_differences", "num_workers": 0},
+    "SHAC": {**WINDOW, "value_slope_weight": 0.1, "value_epochs": 2},
+    "SHAC-remat": {**WINDOW, "remat": "true", "value_epochs": 2},
+    "SHAC-noise": {
+        **WINDOW,
+        "policy": "GaussianMLP",
+        "entropy_weight": 0.1,
+        "process_noise": 0.1,
+        "reward_noise": 0.1,
+        "value_epochs": 2,
+    },
+    "Pegasus": WINDOW,
+    "Pegasus-coordinate": {"task": POLE, "num_envs": 2, "horizon": 2, "optimizer": "coordinate", "hidden_sizes": "[1]"},
+    "Reinforce": {**ON_POLICY, "horizon": None},
+    "ActorCritic": {**ON_POLICY, "horizon": None, "steps": 8},
+    "A2C": {**ON_POLICY, "updates": 2},
+    "PPO": {**ON_POLICY, **FEW_EPOCHS},
+    "PPO-discrete": {**ON_POLICY, **FEW_EPOCHS, "task": "CartPole-v1"},
+    "NaturalGradient": {**ON_POLICY, "value_epochs": 1},
+    "TRPO": {**ON_POLICY, "value_epochs": 1},
+    "DPG": OFF_POLICY,
+    "DDPG": OFF_POLICY,
+    "DDPG-hindsight": {**OFF_POLICY, "task": "diffsim/ReacherGoal-v0", "goal_strategy": "future"},
+    "SVG0": ON_POLICY,
+    "TD3": {**OFF_POLICY, "num_steps": 3},
+    "SAC": OFF_POLICY,
+    "SAC-gymnasium": {**OFF_POLICY, "task": POLE},
+    "DQN": {**OFF_POLICY, "task": "CartPole-v1", "critic_hidden_sizes": None},
+    "ModelBased": {
+        "task": POLE,
+        **MODEL,
+        "steps_per_iteration": 8,
+        "updates_per_iteration": 1,
+        "improver_kwargs": "{horizon: 3}",
+    },
+    "MBPO": {"task": POLE, **MODEL, "fit_every": 8, "updates_per_step": 0.5},
+    "PETS": {"task": POLE, **MODEL, "steps_per_iteration": 2, "planner_kwargs": PLANNER},
+}
+"""Runs by the name of their algorithm, and their options."""
+
+
+WAITS_PER_ITERATION = {
+    "BPTT": 2,  # a window's checks and gradient; metrics
+    "SHAC": 2,
+    "SHAC-noise": 2,
+    "SHAC-remat": 2,
+    "Pegasus": 4,  # and two of L-BFGS, for its line search
+    "ActorCritic": 9,  # a window, and an update, per step; metrics
+    "A2C": 3,  # two windows; metrics
+    "PPO": 2,
+    "NaturalGradient": 3,  # and one for the length of the step
+    "TRPO": 4,  # and the line search
+    "SVG0": 2,
+    "DPG": 5,  # four steps of two copies; metrics
+    "DDPG": 5,
+    "TD3": 5,
+    "SAC": 5,
+}
+"""Largest number of waits in an iteration after the first, for algorithms whose experience is on the device."""
