@@ -39,10 +39,14 @@ class CartPoleSwingUp(Task):
     frame_skip = 4
     reset_noise_scale: float = option("standard deviation of the normal noise on qpos and qvel at reset.", default=0.01)
 
+    def setup(self) -> None:
+        """Makes the position at reset."""
+        super().setup()
+        self.hanging = torch.tensor([0.0, torch.pi], dtype=self.dtype, device=self.device)
+
     def reset_model(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The cart in the middle, the pole hanging, both nearly at rest."""
-        hanging = torch.tensor([0.0, torch.pi], dtype=self.dtype, device=self.device)
-        qpos = hanging + self.normal(2, self.reset_noise_scale, generator)
+        qpos = self.hanging + self.normal(2, self.reset_noise_scale, generator)
         return qpos, self.normal(2, self.reset_noise_scale, generator)
 
     def observation(self, state: Tensor) -> Tensor:
