@@ -63,6 +63,11 @@ def torch_stream(device: torch.device) -> wp.Stream | None:
     return wp.stream_from_torch(torch.cuda.current_stream(device)) if device.type == "cuda" else None
 
 
+def capturing(device: torch.device) -> bool:
+    """Whether torch captures its current stream: a captured launch cannot be replayed there, and is not needed."""
+    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+
+
 @cache
 def _pool(threads: int, process: int) -> ThreadPoolExecutor:  # noqa: ARG001  (a forked process has no threads)
     """Thread pool of this process."""

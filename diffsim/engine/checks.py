@@ -77,6 +77,11 @@ class DeferredChecks:
         self._readings.append(Reading(tensor))
         return self._readings[-1]
 
+    def any_failed(self) -> Tensor:
+        """Whether a check failed, as a bool on the device. It forgets the checks."""
+        pending, self._pending = self._pending, []
+        return torch.stack([check.failed for check in pending]).any()
+
     def finish(self) -> None:
         """Reads everything, with one wait per device. The first check that failed raises its error."""
         pending, readings = self._pending, self._readings

@@ -12,7 +12,7 @@ import warp as wp
 from torch import Tensor
 
 from diffsim.compile.model import Model
-from diffsim.engine.captured_launch import CapturedLaunch, torch_stream
+from diffsim.engine.captured_launch import CapturedLaunch, capturing, torch_stream
 from diffsim.engine.checks import ContactOverflowError as ContactOverflowError  # its place in earlier versions
 from diffsim.engine.checks import ReportChecks
 from diffsim.engine.compilation import prepare
@@ -125,7 +125,7 @@ class Launch:
         """
         values = [value.detach() if isinstance(value, Tensor) else value for value in inputs]
         shapes = outputs | (memory or {})
-        if self.captured is None:
+        if self.captured is None or capturing(self.device):
             results = self._new_outputs(kernel, shapes)
             worlds = slice(0, self.num_worlds)
             arguments = [*map(in_kernel_precision, values), *results]

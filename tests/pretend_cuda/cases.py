@@ -10,12 +10,18 @@ from typing import Any
 import torch
 from rich.console import Console
 
+import diffsim
+from diffsim.policies import DeterministicMLP, GaussianMLP
+from diffsim.tasks import TASKS
+from diffsim.trainers import SHAC
 from diffsim.trainers.algorithm import Training
+from diffsim.trainers.errors import NonFiniteError
 from diffsim.trainers.experience.replay_buffer import ReplayBuffer
+from diffsim.trainers.experience.rollout import rollout, window_checks
 from diffsim.trainers.run.fit_command import fit_command
 from diffsim.trainers.run.run_folder import RunFolder
-from tests.pretend_cuda.runs import RUNS, SMALL
-from tests.pretend_cuda.waits import WAITS
+from tests.pretend_cuda.runs import DOUBLE, RUNS, SMALL
+from tests.pretend_cuda.waits import COUNTS, WAITS
 
 
 def train(name: str, device: str = "cuda", **changes: Any) -> dict[str, Any]:
@@ -100,6 +106,67 @@ def uncompiled_updates(name: str) -> dict[str, Any]:
         return train(name, compile_updates="true")
     finally:
         torch.compile = original
+
+
+def captured_windows(options: dict[str, Any]) -> dict[str, Any]:
+    """Whether SHAC with a graph per window trains to the same bits, and how often it replayed the graph."""
+    found = []
+    for graph in (False, True):
+        mdp = diffsim.make("Hopper-v5", num_envs=3, device="cuda", process_noise=0.1)
+        mdp.max_episode_steps = 5
+        torch.manual_seed(0)
+        policy = GaussianMLP(mdp.observation_space, mdp.action_space, hidden_sizes=(8,)).to(mdp.device, mdp.dtype)
+        shac = SHAC(mdp, policy, horizon=4, value_epochs=1, cuda_graph=graph, value_windows=2, **options)
+        before = COUNTS["graphs"]
+        metrics = [shac.train_iteration() for _ in range(4)]
+        found.append(([value.elem for value in shac.state_dict().values()], metrics))
+    (plain, metrics), (captured, same) = found
+    equal = all(torch.equal(a, b) for a, b in zip(plain, captured, strict=True))
+    return {"equal": equal and metrics == same, "replays": COUNTS["graphs"] - before}
+
+
+def captured_divergence() -> str:
+    """The error of a captured window in which a world's control is not finite."""
+    mdp = diffsim.make(DOUBLE, num_envs=3, device="cuda")
+    policy = DeterministicMLP(mdp.observation_space, mdp.action_space, hidden_sizes=(8,)).to(mdp.device, mdp.dtype)
+    shac = SHAC(mdp, policy, horizon=4, cuda_graph=True)
+    shac.train_iteration()
+    with torch.no_grad():
+        next(shac.actor.parameters()).fill_(torch.nan)
+    try:
+        shac.train_iteration()
+    except NonFiniteError as error:
+        return str(error)
+    return "none"
+
+
+def read_in_a_capture() -> str:
+    """The error of a read during a capture."""
+    x = torch.ones(2, device="cuda")
+    try:
+        with torch.cuda.graph(torch.cuda.CUDAGraph()):
+            float(x.sum())
+    except RuntimeError as error:
+        return str(error)
+    return "none"
+
+
+def waits_of_tasks() -> dict[str, int]:
+    """Waits of the second window and its gradient, for every task on the simulator."""
+    found = {}
+    for name in TASKS:
+        mdp = diffsim.make(name, num_envs=2, device="cuda")
+        policy = DeterministicMLP(mdp.observation_space, mdp.action_space, hidden_sizes=(4,)).to(mdp.device, mdp.dtype)
+        generator = torch.Generator(mdp.device).manual_seed(0)
+        for _ in range(2):
+            before = sum(WAITS.values())
+            with window_checks():
+                scenarios = diffsim.Scenarios.draw(mdp, 2, generator, num_resets=1)
+                trajectory, _ = rollout(mdp, policy, scenarios)
+                if trajectory.reward.requires_grad:
+                    trajectory.reward.sum().backward()
+            found[name] = sum(WAITS.values()) - before
+    return found
 
 
 def host_and_device() -> str:

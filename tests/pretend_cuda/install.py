@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +15,7 @@ import warp as wp
 
 from tests.pretend_cuda.libraries import UnavailableError
 from tests.pretend_cuda.tensors import CURRENT, NUM_DEVICES, Cuda, Generator, Mode, full_device
-from tests.pretend_cuda.waits import COUNTS, wait
+from tests.pretend_cuda.waits import COUNTS, RECORDING, wait
 
 
 def install() -> None:
@@ -23,6 +26,7 @@ def install() -> None:
     try:
         _install_torch()
         _install_warp()
+        _install_engine()
         _install_lightning()
         Mode().__enter__()
         _try_out()
@@ -50,6 +54,28 @@ class _Stream:
         pass
 
 
+class _Graph:
+    """A CUDA graph: the operations of a capture, done again with the present numbers in the same memory."""
+
+    def __init__(self) -> None:
+        self.operations: list[Callable[[], None]] = []
+
+    def replay(self) -> None:
+        COUNTS["graphs"] += 1
+        for operation in self.operations:
+            operation()
+
+
+@contextmanager
+def _capture(graph: _Graph) -> Iterator[None]:
+    """Captures what the device does; it runs, too, which it would not on a GPU."""
+    RECORDING.append(graph.operations)
+    try:
+        yield
+    finally:
+        RECORDING.pop()
+
+
 def _install_torch() -> None:
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     torch.Generator = Generator
@@ -72,11 +98,15 @@ def _install_torch() -> None:
         "get_device_capability": lambda device=None: (9, 0),
         "synchronize": lambda device=None: wait("synchronize"),
         "current_stream": _Stream,
+        "Stream": _Stream,
+        "stream": nullcontext,
+        "CUDAGraph": _Graph,
+        "graph": _capture,
         "memory_allocated": lambda device=None: 0,
         "max_memory_allocated": lambda device=None: 0,
         "mem_get_info": lambda device=None: (2**30, 2**30),
         "empty_cache": lambda: None,
-        "is_current_stream_capturing": lambda: False,
+        "is_current_stream_capturing": lambda: bool(RECORDING),
         "manual_seed": lambda seed: None,
         "manual_seed_all": lambda seed: None,
         "get_rng_state_all": list,
@@ -121,10 +151,14 @@ def _install_warp() -> None:
         cuda = str(kwargs.get("device")).startswith("cuda")
         arrays = [value for value in kwargs.get("inputs", ()) if isinstance(value, wp.array)]
         assert all(getattr(array, "pretended", cuda) == cuda for array in arrays), f"{kernel.key}: array elsewhere"
-        return launch(kernel, *args, **{**kwargs, "stream": None})
+        again = partial(launch, kernel, *args, **{**kwargs, "stream": None})
+        if RECORDING:
+            RECORDING[0].append(again)
+        return again()
 
     def pretended_replay(graph: Any, stream: Any = None) -> None:
         COUNTS["replays"] += 1
+        assert not RECORDING, "a graph cannot be launched in a capture"
         replay(graph)
 
     def pretended_device(device: Any = None) -> Any:
@@ -135,6 +169,15 @@ def _install_warp() -> None:
     wp.get_device = pretended_device
     wp.synchronize_device = lambda device=None: wait("synchronize")
     wp.stream_from_torch = lambda stream=None: None
+
+
+def _install_engine() -> None:
+    """Runs the kernels for CUDA with one lane per world, without a compiler for CUDA."""
+    import diffsim.engine.launch
+    import diffsim.engine.stages
+
+    diffsim.engine.stages.lanes_of = lambda model: 1
+    diffsim.engine.launch.prepare = lambda *arguments: None
 
 
 def _install_lightning() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 
-from tests.pretend_cuda.waits import COUNTS, caller, wait
+from tests.pretend_cuda.waits import COUNTS, RECORDING, caller, wait
 
 NUM_DEVICES = 2
 CURRENT = [0]  # index of the current device
@@ -159,12 +160,22 @@ def dispatch(function: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     if name == "aten._pin_memory.default":
         return plain_args[0]
     out = function(*plain_args, **plain_kwargs)
-    if not cuda:
-        return out
-    assert device is not None
     if name == "aten._to_copy.default" and out.numel() and out.data_ptr() == plain_args[0].data_ptr():
         out = out.clone()
+    if not cuda:
+        return out
+    if RECORDING:
+        RECORDING[0].append(partial(_again, function, plain_args, plain_kwargs, out))
+    assert device is not None
     return _wrapped(function, args, kwargs, out, device, tensors)
+
+
+def _again(function: Any, args: tuple, kwargs: dict[str, Any], out: Any) -> None:
+    """Repeats an operation of a captured graph: with the present numbers of its arguments, into the same memory."""
+    again = function(*args, **kwargs)
+    for old, new in zip(pytree.tree_leaves(out), pytree.tree_leaves(again), strict=True):
+        if isinstance(old, torch.Tensor) and old.numel() and old.data_ptr() != new.data_ptr():
+            old.copy_(new)
 
 
 def _check_devices(name: str, args: tuple, tensors: list[torch.Tensor], own: set[torch.device]) -> None:

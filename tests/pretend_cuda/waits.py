@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = str(Path(__file__).parents[2]) + "/"
@@ -16,8 +17,17 @@ COUNTS: Counter[str] = Counter()
 """Operations of the device, launches of kernels, and replays of graphs."""
 
 
+RECORDING: list[list[Callable[[], None]]] = []
+"""The graphs that are being captured, at most one: what they do again when they are replayed."""
+
+
 def wait(kind: str) -> None:
-    """Counts a wait of the host for the device."""
+    """Counts a wait of the host for the device.
+
+    Raises: RuntimeError in a capture, as CUDA does.
+    """
+    if RECORDING:
+        raise RuntimeError(f"CUDA error: operation not permitted when stream is capturing: {kind} at {caller()}")
     WAITS[f"{kind} at {caller()}"] += 1
 
 

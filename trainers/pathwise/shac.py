@@ -21,6 +21,7 @@ from diffsim.trainers.maths.returns import discount_weights, lambda_returns, run
 from diffsim.trainers.maths.schedule import Decay, check_decay, part_left
 from diffsim.trainers.metrics import Metric, Selected
 from diffsim.trainers.options import buffer, option
+from diffsim.trainers.pathwise.captured_window import CapturedWindow
 from diffsim.trainers.pathwise.critic import Critic
 from diffsim.trainers.pathwise.window import (
     DifferentiatedWindow,
@@ -137,6 +138,10 @@ class SHAC(MDPAlgorithm):
         "memory, same gradients, more time.",
         default=False,
     )
+    cuda_graph: bool = option(
+        "replay each window, forward and backward, as one CUDA graph; on a GPU only. Not yet run on one.",
+        default=False,
+    )
 
     state: Tensor = buffer()
     age: Tensor = buffer()
@@ -165,6 +170,7 @@ class SHAC(MDPAlgorithm):
             slope_weight=self.value_slope_weight,
         )
         register_worlds(self, mdp)
+        self.captured = CapturedWindow(self.differentiate) if self.cuda_graph and mdp.device.type == "cuda" else None
 
     def make_optimizers(self) -> list[Optimizer]:
         """Adam for the actor and the critic; betas below the defaults adapt faster to a changing objective."""
@@ -183,7 +189,7 @@ class SHAC(MDPAlgorithm):
         # Back-propagate through time to the actions; then, in one batch, to the actor's parameters.
         with window_checks():
             scenarios, age = self.next_scenarios()
-            window = self.differentiate(scenarios, age)
+            window = (self.captured or self.differentiate)(scenarios, age)
         trajectory = window.trajectory
         ascent = self.ascent(window)
         gradient, scale = clip_samples(ascent, float("inf") if self.clip_ratio is None else self.clip_ratio)
