@@ -12,6 +12,14 @@ from diffsim.checks import check_value, require
 from diffsim.policies.policy import Policy
 from diffsim.policies.squash import ClipBox
 
+# Terms of all controls, in the order of `forward`: x, y, z, x', y', z', p, q, r, n_x, n_y, n_z.
+WIDTHS = [1, 2, 0, 3, 4]
+"""Index of f_i for the first five of them."""
+THETAS = [2, 6, 0, 3, 7, 1, 8, 4, 10, 9, 5, 11]
+"""Index of theta."""
+CONTROLS = [1, 0, 3, 1, 0, 3, 0, 1, 2, 0, 1, 2]
+"""Index of the control: aileron, elevator, rudder, collective."""
+
 
 class HelicopterPolicy(Policy):
     """Hovers a helicopter with a controller per axis, 21 parameters in all.
@@ -42,6 +50,9 @@ class HelicopterPolicy(Policy):
     "Learning to hover".
     """
 
+    widths: Tensor
+    order: Tensor
+    controls: Tensor
     noise_size = 0
 
     def __init__(
@@ -62,29 +73,20 @@ class HelicopterPolicy(Policy):
         self.theta = nn.Parameter(torch.tensor([0.0] * 12 if theta is None else list(theta)))
         self.log_width = nn.Parameter(torch.full((5,), width).log())
         self.trim = nn.Parameter(torch.tensor(list(trim)))
+        tables = {"widths": torch.tensor(WIDTHS), "order": torch.tensor(THETAS), "controls": torch.eye(4)[CONTROLS]}
+        for name, value in tables.items():
+            self.register_buffer(name, value, persistent=False)
 
     def forward(self, obs: Tensor, noise: Tensor | None = None) -> Tensor:
         """Maps `obs` [..., 12] to actions [..., 4]; `noise` must be None or empty."""
         if noise is not None and noise.shape[-1] != 0:
             raise ValueError(f"noise must be None for a deterministic policy, got shape {tuple(noise.shape)}")
         velocity, position, rate, vector = self.features(obs).split(3, dim=-1)
-        p, q, r = rate.unbind(-1)
-        n_x, n_y, n_z = back_to_level(vector).unbind(-1)
-        width = self.log_width.exp()
-        z, x, y, forward, sideways = (
-            (c * torch.tanh(e / c)) for c, e in zip(width, self._errors(velocity, position), strict=True)
-        )
-        t = self.theta
-        elevator = t[2] * x + t[3] * forward + t[4] * q + t[5] * n_y
-        aileron = t[6] * y + t[7] * sideways + t[8] * p + t[9] * n_x
-        rudder = t[10] * r + t[11] * n_z
-        collective = t[0] * z + t[1] * velocity[..., 2]
-        return self.squash(self.trim + torch.stack([aileron, elevator, rudder, collective], dim=-1))
-
-    @staticmethod
-    def _errors(velocity: Tensor, position: Tensor) -> list[Tensor]:
-        """Arguments of f_1 to f_5: position errors down, forward and right; velocities forward and right."""
-        return [-position[..., 2], -position[..., 0], -position[..., 1], velocity[..., 0], velocity[..., 1]]
+        errors = torch.cat([-position, velocity[..., :2]], dim=-1)  # x, y, z, x', y'
+        width = self.log_width.exp()[self.widths]
+        saturated = width * torch.tanh(errors / width)
+        terms = torch.cat([saturated, velocity[..., 2:], rate, back_to_level(vector)], dim=-1)
+        return self.squash(self.trim + (terms * self.theta[self.order]) @ self.controls)
 
 
 def back_to_level(vector: Tensor) -> Tensor:

@@ -132,13 +132,16 @@ class HelicopterHover(ConfigurableMDP):
         action = action.clamp(-1.0, 1.0)
         gust = model.NOISE_MEMORY * now.gust + self.noise_scale * c.noise_std * noise
         rates = c.rate_powers * now.rate + c.rate_sums * (c.rate_gain * action[:, :3] + gust[:, 3:])
-        quaternions = _orientations(now.quaternion, _rotations(rates[:-1]))
+        turns = (_rotations(rates[:-1]) @ c.product).unflatten(-1, (4, 4))
+        quaternions = _through(now.quaternion, turns)
         lift = torch.cat([torch.zeros_like(action[:, :2]), model.LIFT * action[:, 3:]], dim=1)
         force = gust[:, :3] + c.side_thrust + lift
         velocities = self._velocities(now, _matrices(quaternions[:-1], c.matrix), force)
         positions = now.position + model.DT * velocities[:-1].cumsum(0)
         with torch.no_grad():
-            crashed = torch.maximum(now.crashed, _beyond(velocities[1:], positions, rates[1:], quaternions[1:]))
+            crashed = torch.maximum(
+                now.crashed, _beyond(velocities[1:], positions, rates[1:], quaternions[1:], c.bounds)
+            )
         parts = velocities[-1], positions[-1], rates[-1], quaternions[-1], gust
         return torch.cat([*parts, now.wind, now.phase, now.time + 1, crashed], dim=1)
 
@@ -175,12 +178,9 @@ class HelicopterHover(ConfigurableMDP):
         push = force[:, :, None] - c.wind_drag * (turned @ wind)
         constant = model.DT * (rotation @ push + c.gravity)
         decay = c.identity - model.DT * (rotation * c.velocity_drag) @ turned
-        velocity = now.velocity[:, :, None]
-        found = [velocity]
-        for a, b in zip(decay, constant, strict=True):
-            velocity = torch.baddbmm(b, a, velocity)
-            found.append(velocity)
-        return torch.stack(found)[..., 0]
+        # As products with 4 x 4 matrices, of velocities with a 1 appended.
+        matrices = torch.cat([torch.cat([decay, constant], dim=3), c.last_row.expand(*decay.shape[:2], 1, 4)], dim=2)
+        return _through(torch.cat([now.velocity, torch.ones_like(now.time)], dim=1), matrices)[..., :3]
 
 
 class _Constants(NamedTuple):
@@ -199,7 +199,10 @@ class _Constants(NamedTuple):
     wind_drag: Tensor
     gravity: Tensor
     identity: Tensor
+    last_row: Tensor
     matrix: Tensor
+    product: Tensor
+    bounds: Tensor
 
     @classmethod
     def on(cls, device: torch.device, dtype: torch.dtype) -> _Constants:
@@ -220,7 +223,10 @@ class _Constants(NamedTuple):
             column(*model.WIND_DRAG),
             column(0.0, 0.0, model.GRAVITY),
             torch.eye(3),
+            torch.tensor([[0.0, 0.0, 0.0, 1.0]]),
             _rotation_terms(),
+            _product_terms(),
+            column(*[model.MAX_VELOCITY] * 3, *[model.MAX_POSITION] * 3, *[model.MAX_RATE] * 3).mT,
         )
         return cls(*(number.to(device, dtype) for number in numbers))
 
@@ -240,6 +246,13 @@ def _rotation_terms() -> Tensor:
     return matrix
 
 
+def _product_terms() -> Tensor:
+    """The matrix M with M q = q p, the product of quaternions x, y, z, w, as a linear function of p: [4, 16]."""
+    x, y, z, w = torch.eye(4).unbind(1)
+    rows = (w, z, -y, x), (-z, w, x, y), (y, -x, w, z), (-x, -y, -z, w)
+    return torch.stack([entry for row in rows for entry in row], dim=1)
+
+
 def _matrices(quaternion: Tensor, terms: Tensor) -> Tensor:
     """Rotation matrices from the body's to the world's axes, [..., 3, 3], of quaternions [..., 4]."""
     products = quaternion[..., :, None] * quaternion[..., None, :]
@@ -253,21 +266,20 @@ def _rotations(rate: Tensor) -> Tensor:
     return torch.cat([half * (angle.sin() / angle), angle.cos()], dim=-1)
 
 
-def _orientations(quaternion: Tensor, turns: Tensor) -> Tensor:
-    """`quaternion` [N, 4], and after each of `turns` [K, N, 4] about the body's axes: [K + 1, N, 4]."""
-    x, y, z, w = turns.unbind(-1)
-    rows = (w, z, -y, x), (-z, w, x, y), (y, -x, w, z), (-x, -y, -z, w)
-    product = torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
-    present = quaternion[:, :, None]
-    found = [present]
-    for matrix in product:
-        present = matrix @ present
-        found.append(present)
-    return torch.stack(found)[..., 0]
+def _through(start: Tensor, matrices: Tensor) -> Tensor:
+    """`start` [N, 4], and its products with the first 1, 2, ..., K of `matrices` [K, N, 4, 4]: [K + 1, N, 4].
+
+    The products of the first 2^j matrices are computed for all at once, in log2(K) steps.
+    """
+    count, done = len(matrices), 1
+    while done < count:
+        matrices = torch.cat([matrices[:done], matrices[done:] @ matrices[:-done]])
+        done *= 2
+    return torch.cat([start[None], (matrices @ start[:, :, None])[..., 0]])
 
 
-def _beyond(velocity: Tensor, position: Tensor, rate: Tensor, quaternion: Tensor) -> Tensor:
+def _beyond(velocity: Tensor, position: Tensor, rate: Tensor, quaternion: Tensor, bounds: Tensor) -> Tensor:
     """Whether any of K states [K, N, ...] is outside the bounds: 0 or 1, [N, 1]."""
-    outside = (velocity.abs() > model.MAX_VELOCITY) | (position.abs() > model.MAX_POSITION)
-    outside = outside | (rate.abs() > model.MAX_RATE) | (quaternion[..., 3:] < model.MIN_QW)
-    return outside.any(-1).any(0)[:, None].to(velocity)
+    size = torch.cat([velocity, position, rate], dim=2).abs()
+    outside = (size > bounds).any(2) | (quaternion[..., 3] < model.MIN_QW)
+    return outside.any(0)[:, None].to(velocity)
