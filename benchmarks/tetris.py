@@ -1,7 +1,7 @@
-"""Tetris by the cross-entropy method with and without noise, beside weights found by hand; placements per second.
+"""Tetris by the cross-entropy method with and without noise, and by reward-weighted regression.
 
-The score of a weight vector is the number of lines of one game, played to its end. After each iteration the mean of
-the distribution plays 30 games.
+The return of a weight vector is the number of lines of one game, played to its end. After each iteration the mean of
+the distribution plays 30 games. Beside them: weights found by hand, and placements per second.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -22,29 +24,35 @@ from benchmarks.runs import grouped, read_rows, write_rows
 from diffsim.policies import LinearChoice
 from diffsim.tetris import DELLACHERIE_WEIGHTS, TetrisGames, TetrisVectorEnv, greedy_lines
 from diffsim.tetris.env import spaces
+from diffsim.trainers.black_box.cem import CEM
+from diffsim.trainers.black_box.rwr import RWR
+from diffsim.trainers.black_box.search import PopulationSearch
+from diffsim.trainers.experience.vector_env import make_env
 
-VECTORS, KEPT, GAMES = 100, 10, 30
-INITIAL_STD = 10.0
-NOISES: dict[str, Callable[[int], float]] = {
-    "none": lambda iteration: 0.0,
-    "constant": lambda iteration: 4.0,
-    "linear": lambda iteration: max(5.0 - iteration / 10, 0.0),
+VECTORS, GAMES = 100, 30
+SEARCHES: dict[str, Callable[..., PopulationSearch]] = {
+    "CEM, no noise": partial(CEM, elite_fraction=0.1),
+    "CEM, constant noise": partial(CEM, elite_fraction=0.1, extra_std=2.0),
+    "CEM, linear noise": partial(CEM, elite_fraction=0.1, extra_std=5**0.5, extra_decay=50),
+    "RWR": partial(RWR),
 }
-"""Variance that is added to each weight's, by iteration from 0: Szita & Lorincz (2006)."""
-COLORS = {"none": GREY, "constant": BLUE, "linear": ORANGE}
+"""Noise is a variance added to that of each weight, 4 or max(5 - t / 10, 0): Szita & Lorincz (2006)."""
+NAMES = {"none": "CEM, no noise", "constant": "CEM, constant noise", "linear": "CEM, linear noise", "rwr": "RWR"}
+COLORS = dict(zip(SEARCHES, (GREY, BLUE, ORANGE, "#7a4fa3"), strict=True))
 PUBLISHED = {
-    "none": {10: 214, 20: 700, 80: 577},
-    "constant": {10: 666, 20: 7_628, 40: 56_470, 80: 102_870},
-    "linear": {10: 410, 20: 5_085, 40: 40_420, 80: 73_400},
+    "CEM, no noise": {10: 214, 20: 700, 80: 577},
+    "CEM, constant noise": {10: 666, 20: 7_628, 40: 56_470, 80: 102_870},
+    "CEM, linear noise": {10: 410, 20: 5_085, 40: 40_420, 80: 73_400},
+    "RWR": {},
 }
 """Lines by iteration, means of 10 runs: reproduction of Thiery & Scherrer (mdptetris)."""
 
 
 @dataclass
 class Row:
-    """An iteration: lines of the 30 games of the mean, and of the vectors; placements; seconds of a core."""
+    """An iteration: lines of the 30 games of the mean, and of the vectors; placements so far; seconds of a core."""
 
-    noise: str
+    method: str
     seed: int
     iteration: int
     mean: float
@@ -55,37 +63,34 @@ class Row:
     seconds: float
 
 
-def search(noise: str, seed: int, iterations: int, add: Callable[[Row], None]) -> None:
-    """The cross-entropy method on the 21 weights of Bertsekas' features; `add` takes each iteration."""
+def search(method: str, seed: int, iterations: int, add: Callable[[Row], None]) -> None:
+    """Searches the 21 weights of Bertsekas' features; `add` takes each iteration."""
+    env = make_env("diffsim/Tetris-v0", VECTORS, seed=seed, max_episode_steps=-1)
+    policy = LinearChoice(*spaces("bertsekas"))
+    algorithm = SEARCHES[method](env, policy, population=VECTORS, init_std=10.0, seed=seed)
     generator = torch.Generator().manual_seed(seed)
-    mean, std = torch.zeros(21), torch.full((21,), INITIAL_STD)
-    for iteration in range(iterations):
+    for _ in range(iterations):
         start = time.process_time()
-        vectors = mean + std * torch.randn(VECTORS, 21, generator=generator)
-        lines, placed = scores(vectors, generator)
-        best = vectors[lines.argsort(descending=True)[:KEPT]]
-        mean = best.mean(0)
-        std = (best.var(0, correction=0) + NOISES[noise](iteration)).sqrt()
-        games, more = scores(mean.expand(GAMES, -1), generator)
-        played = {"mean": games.mean(), "std": games.std(correction=0), "vectors": lines.mean(), "best": lines.max()}
-        numbers = {name: float(value) for name, value in played.items()}
+        algorithm.train_iteration()
+        lines = greedy_lines(
+            policy.weights.detach().expand(GAMES, -1), torch.randint(2**31 - 1, (GAMES,), generator=generator)
+        ).double()
+        found = {"vectors": algorithm.metrics["return"], "best": algorithm.metrics["best_return"]}
+        played = {"mean": float(lines.mean()), "std": float(lines.std(correction=0)), **found}
         seconds = time.process_time() - start
-        add(Row(noise, seed, iteration + 1, **numbers, placements=placed + more, seconds=seconds))
+        add(Row(method, seed, algorithm.iteration, **played, placements=algorithm.env_steps, seconds=seconds))
 
 
-def scores(weights: Tensor, generator: torch.Generator) -> tuple[Tensor, int]:
-    """Lines of a game of each row of weights [N, 21], float [N], and the number of placements."""
-    games = TetrisGames(len(weights))
-    games.start(torch.randint(2**31 - 1, (len(weights),), generator=generator))
-    games.play(weights, 2**31 - 1)
-    return games.lines.double(), int(games.time.sum(dtype=torch.int64))
+class Speed(NamedTuple):
+    """Placements per second of a core: whole games in a kernel; steps of the vector environment with a policy."""
+
+    features: str
+    kernel: float
+    steps: float
 
 
-def speed(features: str, seconds: float) -> tuple[float, float]:
-    """Placements per second of a core in 100 games of a good player, begun again at their ends.
-
-    Returns: the speed of whole games in a kernel, and of steps of the vector environment with a policy.
-    """
+def speed(features: str, seconds: float) -> Speed:
+    """Measures 100 games of a good player, which begin again when they end."""
     weights = good_weights(features)
     games, placed = TetrisGames(100, features), 0
     games.start(torch.arange(100))
@@ -108,7 +113,7 @@ def speed(features: str, seconds: float) -> tuple[float, float]:
         placed += int((~ended).sum())
         if ended.any():
             obs, _ = env.reset(options={"reset_mask": ended})
-    return kernel, placed / (time.process_time() - start)
+    return Speed(features, kernel, placed / (time.process_time() - start))
 
 
 def good_weights(features: str) -> Tensor:
@@ -118,42 +123,51 @@ def good_weights(features: str) -> Tensor:
     return torch.tensor([-0.5] * 10 + [-1.0] * 9 + [0.0, -4.0])
 
 
-def by_hand(games: int) -> np.ndarray:
-    """Lines of whole games of Dellacherie's weights."""
+@dataclass
+class HandGame:
+    """A whole game of Dellacherie's weights."""
+
+    seed: int
+    lines: int
+
+
+def by_hand(games: int) -> list[HandGame]:
+    """Plays whole games of Dellacherie's weights."""
     weights = torch.tensor([DELLACHERIE_WEIGHTS] * games)
-    return greedy_lines(weights, torch.arange(games), features="dellacherie").numpy()
+    lines = greedy_lines(weights, torch.arange(games), features="dellacherie")
+    return [HandGame(*pair) for pair in enumerate(lines.tolist())]
 
 
-def report(rows: list[Row], hand: np.ndarray | None, speeds: dict[str, tuple[float, float]], command: str) -> str:
+def report(rows: list[Row], hand: list[HandGame], speeds: list[Speed], command: str) -> str:
     """The Markdown page."""
     lines = []
-    for noise, own in grouped(rows, "noise"):
-        for iteration in (10, 20, 40, 80):
+    for method, own in grouped(rows, "method"):
+        for iteration in (10, 20, 40, 60, 80):
             at = [row.mean for row in own if row.iteration == iteration]
-            known = PUBLISHED[noise].get(iteration)
+            known = PUBLISHED[method].get(iteration)
             if at:
                 values = ", ".join(f"{value:,.0f}" for value in at)
-                lines.append([noise, iteration, spread(at), values, f"{known:,}" if known else ""])
-    last = [
-        f"{noise}, seed {seed}: {max(r.iteration for r in own)} in {sum(r.seconds for r in own) / 60:.1f} minutes"
-        for (noise, seed), own in grouped(rows, "noise", "seed")
+                lines.append([method, iteration, spread(at), values, f"{known:,}" if known else ""])
+    done = [
+        f"{method}, seed {seed}: {max(r.iteration for r in own)} in {sum(r.seconds for r in own) / 60:.1f} minutes"
+        for (method, seed), own in grouped(rows, "method", "seed")
     ]
-    played = "" if hand is None else f"{spread(hand)} lines, {len(hand)} games to their ends."
+    measured = [[row.features, f"{row.kernel:,.0f}", f"{row.steps:,.0f}"] for row in speeds]
+    by_hand = f"Dellacherie's weights, set by hand: {spread(game.lines for game in hand)} lines, {len(hand)} games."
     return page(
         "Tetris",
         command,
-        f"Bertsekas' 21 features. Cross-entropy method: {VECTORS} vectors, the best {KEPT} kept, one game per vector, "
-        f"start N(0, {INITIAL_STD**2:.0f}) per weight; lines of {GAMES} games of the mean. Noise is added to the "
-        "variance: 4, or max(5 - t/10, 0).",
-        table("noise | iteration: | lines: | of each seed | published, mean of 10 runs:", lines),
-        "Iterations done, one core: " + "; ".join(last) + "." if last else "",
-        f"Dellacherie's weights, set by hand: {played}" if played else "",
-        table(
-            "features | placements/s, whole games in a kernel: | placements/s, vector environment and policy:",
-            [[name, *(f"{value:,.0f}" for value in pair)] for name, pair in speeds.items()],
-        )
+        f"Bertsekas' 21 features, {VECTORS} vectors, one game per vector, start N(0, 100) per weight; CEM keeps 10. "
+        f"Lines of {GAMES} games of the mean. Noise is added to the variance: 4, or max(5 - t/10, 0). The published "
+        "means are those of another implementation of Szita and Lorincz's method.",
+        table("method | iteration: | lines: | of each seed | published, mean of 10 runs:", lines) if lines else "",
+        "Iterations done, time of one core: " + "; ".join(done) + "." if done else "",
+        by_hand if hand else "",
+        "Placements per second of one core: whole games in a kernel, and steps of the vector environment of 100 games "
+        "with the policy."
         if speeds
         else "",
+        table("features | kernel: | environment and policy:", measured) if speeds else "",
         "![Lines against iterations](tetris.png)" if rows else "",
     )
 
@@ -162,28 +176,28 @@ def draw(rows: list[Row], path: Path) -> None:
     """Lines of the mean against the iteration; writes a PNG."""
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
-    for noise, own in grouped(rows, "noise"):
+    for method, own in grouped(rows, "method"):
         for k, (_, run) in enumerate(grouped(own, "seed")):
-            label = f"noise: {noise}" if k == 0 else None
-            axes.plot([r.iteration for r in run], [r.mean for r in run], color=COLORS[noise], alpha=0.8, label=label)
-        axes.scatter(*zip(*PUBLISHED[noise].items(), strict=True), color=COLORS[noise], marker="x", zorder=3)
+            points = [r.iteration for r in run], [max(r.mean, 0.1) for r in run]
+            axes.plot(*points, color=COLORS[method], alpha=0.8, label=method if k == 0 else None)
+        axes.scatter(PUBLISHED[method].keys(), PUBLISHED[method].values(), color=COLORS[method], marker="x", zorder=3)
     axes.scatter([], [], color="black", marker="x", label="published, mean of 10 runs")
-    axes.set(title="Tetris, cross-entropy method", xlabel="iteration", ylabel="lines, 30 games", yscale="log")
+    axes.set(title="Tetris, Bertsekas' features", xlabel="iteration", ylabel="lines, 30 games", yscale="log")
     save(figure, path)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Measures, prints, draws and saves; a search that was stopped is begun again."""
+    """Measures, prints, draws and saves. What an earlier call finished is kept."""
     parser = make_parser("tetris", __doc__)
-    parser.add_argument("--noises", nargs="*", choices=NOISES, default=["none", "constant"], help="none constant")
+    parser.add_argument("--methods", nargs="*", choices=NAMES, default=["none", "constant"], help="none constant")
     parser.add_argument("--seeds", type=positive(int), default=3, help="number of seeds, default 3")
     parser.add_argument("--iterations", type=positive(int), default=40, help="of each search, default 40")
     parser.add_argument("--hand_games", type=int, default=20, help="games of Dellacherie's weights, default 20")
     parser.add_argument("--speed_seconds", type=float, default=5.0, help="per measurement of speed; 0 for none")
     options = parse(parser, arguments)
-    command = f"tetris --noises {' '.join(options.noises)} {arguments_of(options, 'seeds', 'iterations', 'hand_games')}"
-    path, speeds, hand = options.output / "tetris.csv", {}, None
-    rows = read_rows(Row, path)
+    command = f"tetris --methods {' '.join(options.methods)} {arguments_of(options, 'seeds', 'iterations')}"
+    path, by_hand_path, speeds = options.output / "tetris.csv", options.output / "by_hand.csv", []
+    rows, hand = read_rows(Row, path), read_rows(HandGame, by_hand_path)
 
     def write() -> None:
         (options.output / "tetris.md").write_text(report(rows, hand, speeds, command))
@@ -197,16 +211,15 @@ def main(arguments: list[str] | None = None) -> None:
         write()
 
     if options.speed_seconds:
-        speeds = {name: speed(name, options.speed_seconds) for name in ("bertsekas", "dellacherie")}
+        speeds = [speed(name, options.speed_seconds) for name in ("bertsekas", "dellacherie")]
         print(speeds, flush=True)
-    for noise in options.noises:
-        for seed in range(options.seeds):
-            if sum(r.noise == noise and r.seed == seed for r in rows) < options.iterations:
-                rows[:] = [r for r in rows if (r.noise, r.seed) != (noise, seed)]
-                search(noise, seed, options.iterations, add)
-    if options.hand_games:
+    for method, seed in product((NAMES[name] for name in options.methods), range(options.seeds)):
+        if sum(r.method == method and r.seed == seed for r in rows) < options.iterations:
+            rows[:] = [r for r in rows if (r.method, r.seed) != (method, seed)]
+            search(method, seed, options.iterations, add)
+    if len(hand) < options.hand_games:
         hand = by_hand(options.hand_games)
-        print(hand, flush=True)
+        write_rows(hand, by_hand_path)
     write()
 
 
