@@ -199,16 +199,15 @@ def main(arguments: list[str] | None = None) -> None:
     path, by_hand_path, speeds = options.output / "tetris.csv", options.output / "by_hand.csv", []
     rows, hand = read_rows(Row, path), read_rows(HandGame, by_hand_path)
 
-    def write() -> None:
-        (options.output / "tetris.md").write_text(report(rows, hand, speeds, command))
-        if rows:
-            write_rows(rows, path)
-            draw(rows, options.output / "tetris.png")
-
     def add(row: Row) -> None:
         rows.append(row)
         print(row, flush=True)
-        write()
+        write_rows(rows, path)
+
+    def write() -> None:
+        (options.output / "tetris.md").write_text(report(rows, hand, speeds, command))
+        if rows:
+            draw(rows, options.output / "tetris.png")
 
     if options.speed_seconds:
         speeds = [speed(name, options.speed_seconds) for name in ("bertsekas", "dellacherie")]
@@ -217,6 +216,7 @@ def main(arguments: list[str] | None = None) -> None:
         if sum(r.method == method and r.seed == seed for r in rows) < options.iterations:
             rows[:] = [r for r in rows if (r.method, r.seed) != (method, seed)]
             search(method, seed, options.iterations, add)
+            write()
     if len(hand) < options.hand_games:
         hand = by_hand(options.hand_games)
         write_rows(hand, by_hand_path)

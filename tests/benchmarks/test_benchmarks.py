@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import diffsim
-from benchmarks import pong
+from benchmarks import helicopter, pong
 from benchmarks.command import RESULTS
 from benchmarks.goals import Result as GoalResult
 from benchmarks.goals import main as goals
@@ -29,6 +29,7 @@ from benchmarks.pathwise import Row as PathwiseRow
 from benchmarks.pathwise import digest
 from benchmarks.physics import Row, verdicts
 from benchmarks.runs import call, fit_arguments, read_rows, train, write_rows
+from benchmarks.tetris import main as tetris
 from diffsim.trainers.run.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
@@ -51,8 +52,8 @@ def cells(line: str) -> list[str]:
 @pytest.mark.parametrize(
     "module",
     [
-        *("ensemble", "goals", "gradients", "laboratory", "model_free", "off_policy", "onset"),
-        *("pathwise", "pegasus", "physics", "pong", "relaxed", "robots", "simulated"),
+        *("ensemble", "goals", "gradients", "helicopter", "laboratory", "model_free", "off_policy", "onset"),
+        *("pathwise", "pegasus", "physics", "pong", "relaxed", "robots", "simulated", "tetris"),
     ],
 )
 def test_help(module, capsys):
@@ -376,3 +377,26 @@ def test_the_ensemble_benchmark_gives_a_ratio_for_every_size(tmp_path):
     run("ensemble", "--members", 2, "--rounds", 1, "--repeats", 1, "--output", tmp_path)
     lines = re.findall(r"^\| \d.*$", (tmp_path / "ensemble.md").read_text(), re.M)
     assert len(lines) == 7 and all(float(cells(line)[2]) > 0 for line in lines)
+
+
+def test_tetris_keeps_what_an_earlier_call_finished(tmp_path):
+    arguments = ["--seeds", "1", "--hand_games", "0", "--speed_seconds", "0.05", "--output", str(tmp_path)]
+    tetris([*arguments, "--methods", "none", "--iterations", "10"])
+    first = records(tmp_path / "tetris.csv")
+    assert [int(row["iteration"]) for row in first] == list(range(1, 11))
+    assert float(first[-1]["mean"]) > 5 * float(first[0]["mean"])
+    tetris([*arguments, "--methods", "none", "rwr", "--iterations", "5"])
+    assert records(tmp_path / "tetris.csv")[:10] == first
+    assert {row["method"] for row in records(tmp_path / "tetris.csv")} == {"CEM, no noise", "RWR"}
+    lines = [cells(line) for line in (tmp_path / "tetris.md").read_text().splitlines()]
+    assert [line[1] for line in lines if line[0] == "CEM, no noise"] == ["10"] and (tmp_path / "tetris.png").exists()
+
+
+def test_helicopter_flies_fresh_scenarios(tmp_path, monkeypatch):
+    monkeypatch.setattr(helicopter, "FRESH", 2)
+    monkeypatch.setattr(helicopter.diffsim.tasks.HelicopterHover, "max_episode_steps", 40)
+    monkeypatch.setitem(helicopter.METHODS, "BPTT", (helicopter.METHODS["BPTT"][0], 1))
+    helicopter.main(["--methods", "BPTT", "--output", str(tmp_path)])
+    rows = read_rows(helicopter.Row, tmp_path / "helicopter.csv")
+    assert [row.method for row in rows] == ["the competition's controller", "BPTT"]
+    assert rows[0].crashes == 0 and -20 < rows[0].mean < 0 and rows[1].env_steps == 30 * 50
