@@ -71,3 +71,7 @@ def test_divergence_in_a_captured_window_is_explained(worker):
 
 def test_a_read_in_a_capture_is_refused(worker):
     assert "not permitted when stream is capturing" in worker("read_in_a_capture")
+
+
+def test_lightning_adds_no_wait(worker):
+    assert worker("waits_of_lightning", "SHAC") == {}

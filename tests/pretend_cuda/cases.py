@@ -198,3 +198,19 @@ def count_waits() -> dict[str, int]:
         operation()
         found[name] = sum(WAITS.values()) - before
     return found
+
+
+def waits_of_lightning(name: str) -> dict[str, int]:
+    """Waits of an iteration under Lightning beyond those of the algorithm, without evaluation or checkpoint."""
+    counts = []
+    for iterations in (2, 4):
+        with tempfile.TemporaryDirectory() as folder, Iterations() as found:
+            before = Counter(WAITS)
+            fit(name, Path(folder) / "run", iterations, device="cuda", evaluate_every=100)
+            total = Counter(WAITS)
+            total.subtract(before)
+            for waits in found.waits:
+                total.subtract(waits)
+            counts.append(total)
+    counts[1].subtract(counts[0])
+    return {line: count // 2 for line, count in counts[1].items() if count > 1}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule
 from torch.optim import Optimizer
 
@@ -74,7 +75,9 @@ class LightningTraining(LightningModule):
     def _log(self) -> None:
         # "step" is the horizontal axis that Lightning passes to its loggers.
         logged = {**self.training_run.metrics, "step": float(self.training_run.env_steps)}
-        self.log_dict(logged, on_step=False, on_epoch=True, batch_size=1)
+        # As tensors on the CPU: Lightning would upload each number to the GPU and read it back, with a wait for each.
+        tensors = {name: torch.tensor(value, dtype=torch.get_default_dtype()) for name, value in logged.items()}
+        self.log_dict(tensors, on_step=False, on_epoch=True, batch_size=1)
 
 
 def training_of(module: LightningModule) -> Training:

@@ -43,8 +43,8 @@ def joined(device: str) -> Iterator[None]:
         return
     gpu = torch.device(device) if device.startswith("cuda") and torch.cuda.is_available() else None
     if gpu is not None:
-        torch.cuda.set_device(gpu)  # where tensors on "cuda" go, as those of `any_rank`
-    distributed.init_process_group("gloo" if gpu is None else "nccl", device_id=gpu)
+        torch.cuda.set_device(gpu)  # where tensors on "cuda" go
+    distributed.init_process_group("gloo" if gpu is None else "cpu:gloo,cuda:nccl", device_id=gpu)
     try:
         yield
     finally:
@@ -69,6 +69,6 @@ def any_rank(flag: bool) -> bool:
     """Whether `flag` is true on any rank, so that all ranks make the same decision about a clock or a signal."""
     if num_ranks() == 1:
         return flag
-    result = torch.tensor(float(flag), device="cuda" if distributed.get_backend() == "nccl" else "cpu")
+    result = torch.tensor(float(flag))  # on the CPU: a GPU need not be waited for
     distributed.all_reduce(result, op=distributed.ReduceOp.MAX)
     return bool(result)
