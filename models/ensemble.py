@@ -62,6 +62,10 @@ def ensemble_mlp(
     return nn.Sequential(*layers, EnsembleLinear(num_members, sizes[-1], out_size))
 
 
+PADDED_ROWS = 2**16
+"""On a GPU, rows of all members up to which each member evaluates as many as all have: less than to ask how many."""
+
+
 def by_member(network: Callable[[Tensor], Tensor], x: Tensor, member: Tensor, num_members: int) -> Tensor:
     """Evaluates each row by one member; each member evaluates its own rows only.
 
@@ -78,7 +82,9 @@ def by_member(network: Callable[[Tensor], Tensor], x: Tensor, member: Tensor, nu
     # The i-th row of a member goes to position i of that member's batch.
     chosen = torch.nn.functional.one_hot(member, num_members)
     place = (chosen.cumsum(0) - 1).gather(1, member.unsqueeze(1)).squeeze(1)
-    batch = x.new_zeros(num_members, int(place.max()) + 1, x.shape[-1]).index_put((member, place), x)
+    small = x.is_cuda and num_members * len(x) <= PADDED_ROWS
+    size = len(x) if small else int(place.max()) + 1
+    batch = x.new_zeros(num_members, size, x.shape[-1]).index_put((member, place), x)
     return network(batch)[member, place]
 
 

@@ -181,7 +181,7 @@ class WorldModel(nn.Module):
         for back in range(steps, 0, -1):
             before = (index - back).clamp_min(0)
             same = (index >= back) & (data.episode[before] == data.episode[index])
-            if same.any():
+            if same.is_cuda or same.any():  # to ask a GPU costs more
                 after = self.next_memory(data.obs[before], data.action[before], member, memory)
                 memory = torch.where(same[:, None], after, memory)
         return memory

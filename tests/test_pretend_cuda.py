@@ -21,7 +21,7 @@ def worker():
 @pytest.mark.parametrize("name", RUNS)
 def test_two_iterations_and_a_resume(worker, name):
     first, second, resumed = worker("train", name)["waits"]
-    assert sum(second.values()) <= WAITS_PER_ITERATION.get(name, 1000), second
+    assert sum(second.values()) <= WAITS_PER_ITERATION.get(name, 200), second
     assert first and resumed
 
 

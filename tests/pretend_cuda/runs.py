@@ -83,5 +83,18 @@ WAITS_PER_ITERATION = {
     "DDPG": 5,
     "TD3": 5,
     "SAC": 5,
+    # With experience of an environment on the CPU, 3 to 5 more per step.
+    "SAC-gymnasium": 21,
+    "DQN": 21,
+    "PPO-discrete": 13,
+    "DDPG-hindsight": 35,
+    "MBPO": 55,  # a fit waits once per epoch, and 10 times
+    "ModelBased": 36,
+    "PETS": 23,
+    # For each change of a parameter, a roll-out and a comparison.
+    "Pegasus-coordinate": 40,
+    # Lengths of episodes are known to the host.
+    "Reinforce": 12,
 }
-"""Largest number of waits in an iteration after the first, for algorithms whose experience is on the device."""
+"""Largest number of waits in an iteration after the first. On the device are the experience of our simulator, without
+goals, and what an algorithm learns from."""

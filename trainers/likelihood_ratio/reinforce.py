@@ -108,12 +108,13 @@ class Reinforce(FittedValue):
             lambda: -(gradient @ parameters_to_vector(trainable(self.actor))), optimizer, max_norm
         )
         metrics = {"return": (trajectory.reward * alive).sum(0).mean(), "length": alive.to(weights).sum(0).mean()}
+        rows = alive.nonzero(as_tuple=True)  # once: it waits for the device
         if batch is not None:
-            steps = OnPolicyBatch(*(part[alive] for part in batch))
+            steps = OnPolicyBatch(*(part[rows] for part in batch))
             metrics["explained_variance"] = explained_variance(steps.value, steps.returns)
             metrics["value_loss"] = self.fit_value(steps)
         entropy = self.entropy(trajectory.obs[::STRIDE])
-        self.update_normalizer(trajectory.obs[alive])
+        self.update_normalizer(trajectory.obs[rows])
         return {**metrics, "grad_norm": grad_norm, "entropy": entropy, "learning_rate": learning_rate}
 
     def episodes(self) -> tuple[Trajectory, Tensor]:
@@ -160,7 +161,8 @@ class Reinforce(FittedValue):
             each = per_sample_gradients(self.actor, raw_objective, obs, raw, weights)
             score = per_sample_gradients(self.actor, raw_objective, obs, raw, alive.to(weights))
             return (each - optimal_baseline(each, score) * score).sum(0) / alive.sum()
-        parts = zip(*(steps[alive].split(CHUNK) for steps in (obs, raw, weights)), strict=True)
+        rows = alive.nonzero(as_tuple=True)
+        parts = zip(*(steps[rows].split(CHUNK) for steps in (obs, raw, weights)), strict=True)
         with torch.enable_grad():
             gradients = [
                 parameters_to_vector(torch.autograd.grad(raw_objective(self.actor, *part), trainable(self.actor)))
