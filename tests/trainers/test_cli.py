@@ -216,7 +216,7 @@ def test_help_imports_no_large_package():
     [
         (
             ["fti"],
-            "command must be one of fit, evaluate, compare, report, gradients, tasks, configs, collect, "
+            "command must be one of fit, evaluate, compare, report, gradients, tasks, configs, compile, collect, "
             "fit-model, model-report, got 'fti'",
         ),
         (["fit"], "option --task is required"),
