@@ -6,18 +6,14 @@ the reports of a block of calls on the device, and reads them once, at its end.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
 
-import mujoco
 import numpy as np
 import torch
 from torch import Tensor
-
-from diffsim.compile.model import Model
 
 
 class ContactOverflowError(RuntimeError):
@@ -133,6 +129,16 @@ def _set(variable: ContextVar, value: object) -> Iterator[None]:
         variable.reset(token)
 
 
+def active_checks() -> DeferredChecks | None:
+    """The checks of the innermost block of `deferred_checks`; None outside."""
+    return _ACTIVE.get()
+
+
+def current_suffix() -> str:
+    """The words of `error_suffix`."""
+    return _SUFFIX.get()
+
+
 @contextmanager
 def deferred_checks() -> Iterator[DeferredChecks]:
     """Defers the checks of all calls of a simulator in this block, and of blocks within it, to the block's end.
@@ -186,102 +192,3 @@ def check_finite(name: str, value: Tensor, deferrable: bool = False) -> None:
         raise NonFiniteArgumentError(
             f"{name} must be finite, got {number} at world {world}, index {index}{_SUFFIX.get()}"
         )
-
-
-class ReportChecks:
-    """Checks of what the forward kernels report: contacts, solver iterations and whether there was a fault, [N, 3].
-
-    Args:
-        model: the kernels' model.
-        stages: evaluations per time step.
-        device: of the reports.
-    """
-
-    def __init__(self, model: Model, stages: int, device: torch.device) -> None:
-        self.model, self.stages = model, stages
-        iterations = torch.iinfo(torch.int32).max
-        self.limits = torch.tensor([model.max_contacts, iterations, 0], dtype=torch.int32, device=device)
-
-    def check(
-        self,
-        report: Tensor,
-        inputs: Sequence[Tensor],
-        trajectory: Tensor | None,
-        results: Sequence[Tensor],
-        repeat: Callable[[], object],
-    ) -> None:
-        """Raises the error that a forward kernel reports, if any; or defers it, and sets results of faults to NaN.
-
-        Args:
-            report: [N, 3].
-            inputs: state, ctrl and qfrc_applied.
-            trajectory: evaluation points; None for an evaluation without a step.
-            results: other results of the kernel, one row per world.
-            repeat: makes the same call again, and so raises the error.
-        """
-        deferred = _ACTIVE.get()
-        if deferred is None:
-            self._raise(report, inputs, trajectory)
-            return
-        failed = (report > self.limits).any(1)
-        for result in results if trajectory is None else (trajectory, *results):
-            result.masked_fill_(failed.view(-1, *[1] * (result.dim() - 1)), math.nan)
-        deferred.add(failed.any(), repeat)
-
-    def _raise(self, report: Tensor, inputs: Sequence[Tensor], trajectory: Tensor | None) -> None:
-        """Raises the error that a forward kernel reports, if any."""
-        contacts, _, fault = report.amax(0).tolist()
-        if fault:
-            for name, value in zip(("state", "ctrl", "qfrc_applied"), inputs, strict=True):
-                check_finite(name, value)
-            self._check_bounds(*inputs[:2])
-        if contacts > self.model.max_contacts:
-            raise ContactOverflowError(contacts, self.model.max_contacts)
-        if fault:
-            self._raise_diverged(int(torch.nonzero(report[:, 2])[0]), trajectory)
-
-    def _check_bounds(self, state: Tensor, ctrl: Tensor) -> None:
-        """Raises ValueError if the state, or a control without range, is larger than C MuJoCo accepts."""
-        mj_model = self.model.mj_model
-        clamped = mj_model.actuator_ctrllimited * (
-            not mj_model.opt.disableflags & mujoco.mjtDisableBit.mjDSBL_CLAMPCTRL
-        )
-        unclamped = torch.as_tensor(clamped == 0, device=ctrl.device)
-        for name, value, does in (
-            ("state", state, "resets the simulation"),
-            ("ctrl", ctrl.where(unclamped, 0.0), "sets all controls to zero"),
-        ):
-            faults = torch.nonzero(value.abs() > mujoco.mjMAXVAL)
-            if len(faults):
-                world, index = faults[0].tolist()
-                raise ValueError(
-                    f"{name} must be at most {mujoco.mjMAXVAL:g} in size, beyond which MuJoCo {does}, "
-                    f"got {value[world, index].item():g} at world {world}, index {index}{_SUFFIX.get()}"
-                )
-
-    def _raise_diverged(self, world: int, trajectory: Tensor | None) -> None:
-        """Raises the error of a world, which names the first array that MuJoCo would not accept."""
-        suffix = _SUFFIX.get()
-        if trajectory is None:
-            raise FloatingPointError(f"physics diverged: qacc is not finite in world {world}{suffix}")
-        sizes = [self.model.nq, self.model.nv, self.model.nv]
-        for slot, point in enumerate(trajectory[world]):
-            limit = mujoco.mjMAXVAL if slot % self.stages == 0 else math.inf  # MuJoCo checks the first stage
-            for name, value in zip(("qpos", "qvel", "qacc"), point.split(sizes), strict=True):
-                if not (value.isfinite() & (value.abs() <= limit)).all():
-                    raise FloatingPointError(
-                        f"physics diverged: {name} {_fault(value)} in world {world} at time step "
-                        f"{slot // self.stages}{suffix}"
-                    )
-        raise FloatingPointError(
-            f"physics diverged: the next state is not finite, or larger than {mujoco.mjMAXVAL:g}, in world {world} at "
-            f"time step {len(trajectory[world]) // self.stages - 1}{suffix}"
-        )
-
-
-def _fault(value: Tensor) -> str:
-    """What is wrong with an array."""
-    if not value.isfinite().all():
-        return "is not finite"
-    largest = value[value.abs().argmax()].item()
-    return f"has {largest:g}, beyond {mujoco.mjMAXVAL:g}, where MuJoCo resets the simulation,"

@@ -14,8 +14,8 @@ from torch import Tensor
 from diffsim.compile.model import Model
 from diffsim.engine.captured_launch import CapturedLaunch, capturing, torch_stream
 from diffsim.engine.checks import ContactOverflowError as ContactOverflowError  # its place in earlier versions
-from diffsim.engine.checks import ReportChecks
 from diffsim.engine.compilation import prepare
+from diffsim.engine.report_checks import ReportChecks
 from diffsim.engine.stages import Stages
 from diffsim.physics.adjoint import step_adjoint_kernel
 from diffsim.physics.lanes import EMULATED

@@ -161,7 +161,7 @@ def waits_of_tasks() -> dict[str, int]:
         for _ in range(2):
             before = sum(WAITS.values())
             with window_checks():
-                scenarios = diffsim.Scenarios.draw(mdp, 2, generator, num_resets=1)
+                scenarios = diffsim.Scenarios.draw(mdp, 1, generator, num_resets=1)
                 trajectory, _ = rollout(mdp, policy, scenarios)
                 if trajectory.reward.requires_grad:
                     trajectory.reward.sum().backward()

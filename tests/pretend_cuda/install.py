@@ -13,8 +13,9 @@ import torch._dynamo
 import torch._inductor  # imported before anything is replaced
 import warp as wp
 
+from tests.pretend_cuda.devices import CURRENT, NUM_DEVICES, Generator, full_device
 from tests.pretend_cuda.libraries import UnavailableError
-from tests.pretend_cuda.tensors import CURRENT, NUM_DEVICES, Cuda, Generator, Mode, full_device
+from tests.pretend_cuda.tensors import Cuda, Mode
 from tests.pretend_cuda.waits import COUNTS, RECORDING, wait
 
 

@@ -10,11 +10,8 @@ import torch
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 
+from tests.pretend_cuda.devices import CPU, GENERATORS, full_device
 from tests.pretend_cuda.waits import COUNTS, RECORDING, caller, wait
-
-NUM_DEVICES = 2
-CURRENT = [0]  # index of the current device
-CPU = torch.device("cpu")
 
 BETWEEN_DEVICES = {
     "aten._to_copy.default",
@@ -124,19 +121,6 @@ def _index(index: Any) -> Any:
         return part
 
     return tuple(map(one, index)) if isinstance(index, tuple) else one(index)
-
-
-def full_device(device: Any) -> torch.device | None:
-    """A device with its index."""
-    if device is None:
-        return None
-    device = torch.device(device)
-    if device.type != "cuda":
-        return device
-    index = CURRENT[0] if device.index is None else device.index
-    if index >= NUM_DEVICES:
-        raise RuntimeError("CUDA error: invalid device ordinal")
-    return torch.device("cuda", index)
 
 
 def dispatch(function: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
@@ -255,40 +239,3 @@ class Mode(TorchDispatchMode):
         ):
             return dispatch(function, args, kwargs)
         return function(*args, **kwargs)
-
-
-GENERATORS: dict[int, torch.device] = {}
-_STATES: list[torch.Tensor] = []
-
-
-class Generator(torch.Generator):
-    """A generator on either device. As on CUDA, a state there is 16 bytes, and those of the CPU do not fit."""
-
-    def __new__(cls, device: Any = "cpu") -> Generator:
-        made = super().__new__(cls, "cpu")
-        made.own_device = full_device(device) or CPU
-        GENERATORS[made._cdata] = made.own_device
-        return made
-
-    @property
-    def device(self) -> torch.device:
-        return self.own_device
-
-    def manual_seed(self, seed: int) -> Generator:
-        super().manual_seed(seed)
-        return self
-
-    def get_state(self) -> torch.Tensor:
-        if self.own_device.type == "cpu":
-            return super().get_state()
-        _STATES.append(super().get_state())
-        return torch.tensor([len(_STATES) - 1, 0], dtype=torch.int64).view(torch.uint8)
-
-    def set_state(self, state: torch.Tensor) -> Any:
-        if isinstance(state, Cuda):
-            raise TypeError("RNG state must be a torch.ByteTensor")
-        if self.own_device.type == "cpu":
-            return super().set_state(state)
-        if state.numel() != 16:
-            raise RuntimeError("RNG state is wrong size")
-        return super().set_state(_STATES[int(state.view(torch.int64)[0])])
