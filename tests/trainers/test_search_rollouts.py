@@ -13,9 +13,11 @@ from diffsim.policies import CategoricalMLP, DeterministicMLP, GaussianMLP, Line
 from diffsim.tetris import DELLACHERIE_WEIGHTS
 from diffsim.trainers.black_box.candidates import Vectors
 from diffsim.trainers.black_box.cem import CEM
+from diffsim.trainers.black_box.finite_differences import FiniteDifferences
 from diffsim.trainers.black_box.make_rollouts import make_rollouts
 from diffsim.trainers.black_box.population_policy import PopulationPolicy
 from diffsim.trainers.black_box.shares import Share, derived_seed
+from diffsim.trainers.experience.goals import make_official
 from diffsim.trainers.experience.vector_env import episode_seed, make_env
 from tests.trainers.linear import LinearQuadratic
 
@@ -144,6 +146,23 @@ def test_common_random_numbers_make_equal_members_equal(make):
         assert not torch.equal(algorithm.evaluate_members(Vectors(vectors)).returns[:, 0], returns[0])
 
 
+def test_finite_differences_under_common_random_numbers_are_the_gradient_of_the_same_episodes():
+    mdp, gain = LinearQuadratic(8), torch.tensor([[-0.2, -0.3]], dtype=torch.float64)
+    starts = mdp.initial(torch.Generator().manual_seed(derived_seed(4, 1, 0)))
+    exact = 2.0 * mdp.gain_gradient(gain, starts, 5)[0]  # u = 2 W x, within its bounds
+    errors = {}
+    for common in ("generation", "none"):
+        env = diffsim.gym.VectorEnv(mdp, max_episode_steps=5)
+        policy = LinearPolicy(mdp.observation_space, mdp.action_space, bias=False).double()
+        options = {"episodes": 8, "perturbation": 1e-4, "seed": 4, "optimizer": "sgd", "learning_rate": 1e-6}
+        algorithm = FiniteDifferences(env, policy, common_numbers=common, **options)
+        algorithm.set_policy(gain[0] / 2.0)
+        algorithm.train_iteration()
+        found = (algorithm.vector() - gain[0] / 2.0) / 1e-6
+        errors[common] = ((found - exact).norm() / exact.norm()).item()
+    assert errors["generation"] < 1e-4 and errors["none"] > 1.0, errors
+
+
 def test_sampled_actions_differ_between_members_unless_numbers_are_common():
     for common, equal in (("none", False), ("generation", True)):
         algorithm = cartpole(8, CategoricalMLP, {"hidden_sizes": ()}, sampled=True, common_numbers=common)
@@ -192,6 +211,26 @@ def test_a_simulated_task_gives_the_returns_of_gymnasiums_environment():
     found = CEM(simulated, policy, population=4, elite_fraction=0.5)
     falling = found.evaluate_members(Vectors(-vector.repeat(4, 1)))
     assert torch.equal(falling.returns, falling.lengths.double() - 1) and falling.lengths.max() < 60
+
+
+def test_tasks_with_goals_are_observed_as_in_evaluation():
+    """Parts of a dictionary have the same order in both kinds of roll-outs and in the official environment."""
+    env = make_env("ReacherGoal-v0", 2)
+    policy = LinearPolicy(env.single_observation_space, env.single_action_space).double()
+    vectors = random_vectors(policy, 2)
+    algorithm = CEM(env, policy, population=4, elite_fraction=0.5, horizon=20)
+    answer = algorithm.evaluate_members(Vectors(vectors))
+    official = make_official("ReacherGoal-v0")
+    for k in range(2):
+        set_vector(policy, vectors[k])
+        obs, total = official.reset(seed=episode_seed(0, 1, k))[0], 0.0
+        for _ in range(20):
+            obs, reward, *_ = official.step(policy(torch.as_tensor(obs).double()).detach().numpy())
+            total += float(reward)
+        assert answer.returns[k, 0].item() == pytest.approx(total, rel=1e-9)
+    simulated = make_env("diffsim/ReacherGoal-v0", 2)
+    state = simulated.state_dict()["state"]
+    np.testing.assert_allclose(simulated.env.mdp.observation(state).numpy(), simulated.obs, rtol=1e-6)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
 
 import numpy as np
 import torch
@@ -107,25 +106,21 @@ class GymRollouts(Rollouts):
 
     def run(self, count: int, scenario: tuple[int, int], seed: int, recorder: Recorder) -> None:
         """Runs the episodes; each is reset with the seed of its scenario."""
-        total = count * self.options.episodes
+        env, total = self.env, count * self.options.episodes
         generator = torch.Generator(self.weight.device).manual_seed(seed)
         seeds = self.episode_seeds(scenario)[:total]
-        obs = np.stack([self.flat(copy.reset(seed=s)[0]) for copy, s in zip(self.copies, seeds, strict=False)])
-        obs = np.concatenate([obs, np.repeat(obs[-1:], self.env.num_envs - total, 0)])
+        obs = np.stack([env.flat(copy.reset(seed=s)[0]) for copy, s in zip(self.copies, seeds, strict=False)])
+        obs = np.concatenate([obs, np.repeat(obs[-1:], env.num_envs - total, 0)])
         reward, running, time = np.zeros(total), np.ones(total, dtype=bool), 0
         while running.any() and time != self.options.horizon:
             seen = torch.tensor(obs, device=self.weight.device, dtype=None if self.images else self.weight.dtype)
             actions, alive = self.act(seen, generator).cpu().numpy(), running.copy()
             for n in np.flatnonzero(alive):
                 next_obs, reward[n], terminated, truncated, _ = self.copies[n].step(actions[n])
-                obs[n] = self.flat(next_obs)
+                obs[n] = env.flat(next_obs)
                 running[n] = not (terminated or truncated)
             recorder.add(seen[:total].cpu(), torch.as_tensor(reward), torch.as_tensor(alive))
             time += 1
-
-    def flat(self, obs: Any) -> np.ndarray:
-        """One copy's observation as a vector."""
-        return obs if isinstance(obs, np.ndarray) else np.concatenate([np.ravel(part) for part in obs.values()])
 
 
 class MDPRollouts(Rollouts):
