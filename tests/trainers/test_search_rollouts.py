@@ -17,6 +17,7 @@ from diffsim.trainers.black_box.finite_differences import FiniteDifferences
 from diffsim.trainers.black_box.make_rollouts import make_rollouts
 from diffsim.trainers.black_box.population_policy import PopulationPolicy
 from diffsim.trainers.black_box.shares import Share, derived_seed
+from diffsim.trainers.errors import NonFiniteError
 from diffsim.trainers.experience.goals import make_official
 from diffsim.trainers.experience.vector_env import episode_seed, make_env
 from tests.trainers.linear import LinearQuadratic
@@ -248,6 +249,20 @@ def test_whole_games_of_tetris_are_those_step_by_step(workers):
     assert torch.equal(found[0].lengths, found[1].lengths) and found[0].lengths[1].max() < 40
     torch.testing.assert_close(found[0].returns, found[1].returns, rtol=1e-9, atol=0.0)
     assert found[0].returns[0].min() > 5
+
+
+def test_a_simulation_that_diverges_is_an_error_with_its_time_step():
+    class Diverging(LinearQuadratic):
+        def transition(self, state, action, noise=None):
+            reached = super().transition(state, action, noise)
+            if (reached.abs() > 3.0).any():
+                raise FloatingPointError("a number is too large")
+            return reached
+
+    env = diffsim.gym.VectorEnv(Diverging(4), max_episode_steps=50)
+    policy = LinearPolicy(env.single_observation_space, env.single_action_space).double()
+    with pytest.raises(NonFiniteError, match=r"at time step \d+ of the window, a number is too large"):
+        CEM(env, policy, population=4, elite_fraction=0.5).train_iteration()
 
 
 def test_images_are_searched_too():

@@ -14,7 +14,7 @@ from diffsim.gym import VectorEnv
 from diffsim.policies import Policy
 from diffsim.trainers.black_box.population_policy import PopulationPolicy
 from diffsim.trainers.black_box.shares import Answer, EpisodeOptions, Recorder, Share, derived_seed
-from diffsim.trainers.errors import NonFiniteError
+from diffsim.trainers.experience.rollout import checked_transition, window_checks
 from diffsim.trainers.experience.vector_env import ResumableEnv, episode_seed
 
 
@@ -148,18 +148,15 @@ class MDPRollouts(Rollouts):
         if self.options.common_numbers != "none":
             state = state[: self.options.episodes].repeat(self.size, 1)
         initial, running = state, torch.arange(mdp.num_envs, device=mdp.device) < total
-        for time in range(self.horizon):
-            obs = mdp.observation(state)
-            action = self.act(obs, generator)
-            noise = self.draw(mdp.noise_size, generator, state) if mdp.noise_size else None
-            try:
-                reached = mdp.transition(state, action, noise)
-            except (ValueError, FloatingPointError) as error:
-                if isinstance(error, ValueError) and action.isfinite().all() and state.isfinite().all():
-                    raise
-                raise NonFiniteError(f"while members {scenario} were evaluated, {error}") from error
-            recorder.add(obs[:total], mdp.reward(state, action, reached)[:total], running[:total])
-            running = running & ~mdp.terminal(reached)
-            if time % self.check_every == 0 and not running.any():
-                return
-            state = torch.where(running[:, None], reached, initial)
+        with window_checks() as checks:
+            for time in range(self.horizon):
+                checks.place = time
+                obs = mdp.observation(state)
+                action = self.act(obs, generator)
+                noise = self.draw(mdp.noise_size, generator, state) if mdp.noise_size else None
+                reached = checked_transition(mdp, state, action, noise, time)
+                recorder.add(obs[:total], mdp.reward(state, action, reached)[:total], running[:total])
+                running = running & ~mdp.terminal(reached)
+                if time % self.check_every == 0 and not running.any():
+                    return
+                state = torch.where(running[:, None], reached, initial)

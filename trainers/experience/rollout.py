@@ -113,7 +113,7 @@ def rollout(
         noise, action_noise = scenarios.process_noise[time], scenarios.action_noise[time]
         action = policy(obs, action_noise if action_noise.shape[-1] else None)
         action = action if addition is None else action + addition
-        reached = _transition(mdp, state, action, noise, time)
+        reached = checked_transition(mdp, state, action, noise, time)
         return action, reached, mdp.reward(state, action, reached), mdp.observation(reached)
 
     run = partial(checkpoint, step, **REMAT) if remat else step
@@ -165,7 +165,7 @@ def window_checks() -> Iterator[DeferredChecks]:
         raise NonFiniteError(f"at time step {checks.failed_at} of the window, {error}") from error
 
 
-def _transition(mdp: MDP, state: Tensor, action: Tensor, noise: Tensor | None, time: int) -> Tensor:
+def checked_transition(mdp: MDP, state: Tensor, action: Tensor, noise: Tensor | None, time: int) -> Tensor:
     """The MDP's transition. Raises NonFiniteError with the time step for errors that numbers beyond range cause."""
     try:
         return mdp.transition(state, action, noise if mdp.noise_size else None)
