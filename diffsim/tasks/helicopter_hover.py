@@ -11,6 +11,7 @@ from torch import Tensor
 import diffsim.tasks.helicopter_model as model
 import diffsim.types
 from diffsim.checks import check_shape
+from diffsim.engine.checks import check_finite
 from diffsim.options import given, option
 from diffsim.tasks.configurable import ConfigurableMDP
 
@@ -125,8 +126,7 @@ class HelicopterHover(ConfigurableMDP):
         """
         for name, value, size in (("state", state, self.state_size), ("action", action, 4), ("noise", noise, 6)):
             check_shape(name, value, (self.num_envs, size))
-        if not action.isfinite().all():
-            raise ValueError(f"action must be finite, got {action[~action.isfinite().all(1)][0].tolist()}")
+        check_finite("action", action, deferrable=True)
         assert noise is not None
         now, c = self.split(state), self._constants
         action = action.clamp(-1.0, 1.0)
