@@ -1,7 +1,8 @@
-"""Tetris by the cross-entropy method with and without noise, and by reward-weighted regression.
+"""Tetris by the cross-entropy method with and without noise, reward-weighted regression and natural gradients.
 
-The return of a weight vector is the number of lines of one game, played to its end. After each iteration the mean of
-the distribution plays 30 games. Beside them: weights found by hand, and placements per second.
+The return of a weight vector is the number of lines of one game, played to its end. After each iteration the policy,
+for searches the mean of the distribution, plays 30 games. Beside them: weights found by hand, and placements per
+second.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from matplotlib.figure import Figure
@@ -24,26 +25,45 @@ from benchmarks.runs import grouped, read_rows, write_rows
 from diffsim.policies import LinearChoice
 from diffsim.tetris import DELLACHERIE_WEIGHTS, TetrisGames, TetrisVectorEnv, greedy_lines
 from diffsim.tetris.env import spaces
+from diffsim.trainers.algorithm import Algorithm
 from diffsim.trainers.black_box.cem import CEM
 from diffsim.trainers.black_box.rwr import RWR
-from diffsim.trainers.black_box.search import PopulationSearch
 from diffsim.trainers.experience.vector_env import make_env
+from diffsim.trainers.likelihood_ratio.natural_gradient import NaturalGradient
 
 VECTORS, GAMES = 100, 30
-SEARCHES: dict[str, Callable[..., PopulationSearch]] = {
-    "CEM, no noise": partial(CEM, elite_fraction=0.1),
-    "CEM, constant noise": partial(CEM, elite_fraction=0.1, extra_std=2.0),
-    "CEM, linear noise": partial(CEM, elite_fraction=0.1, extra_std=5**0.5, extra_decay=50),
-    "RWR": partial(RWR),
+
+
+def population(method: Callable[..., Algorithm], seed: int, **options: Any) -> Algorithm:
+    """A search without gradients: one whole game for each member."""
+    env = make_env("diffsim/Tetris-v0", VECTORS, seed=seed, max_episode_steps=-1)
+    return method(env, LinearChoice(*spaces("bertsekas")), population=VECTORS, init_std=10.0, seed=seed, **options)
+
+
+def natural_gradient(seed: int) -> Algorithm:
+    """Natural policy gradient on windows of 64 placements of 16 games."""
+    env = make_env("diffsim/Tetris-v0", 16, seed=seed)
+    return NaturalGradient(env, LinearChoice(*spaces("bertsekas")), horizon=64, seed=seed)
+
+
+METHODS: dict[str, Callable[[int], Algorithm]] = {
+    "CEM, no noise": partial(population, CEM, elite_fraction=0.1),
+    "CEM, constant noise": partial(population, CEM, elite_fraction=0.1, extra_std=2.0),
+    "CEM, linear noise": partial(population, CEM, elite_fraction=0.1, extra_std=5**0.5, extra_decay=50),
+    "RWR": partial(population, RWR),
+    "natural gradient": natural_gradient,
 }
 """Noise is a variance added to that of each weight, 4 or max(5 - t / 10, 0): Szita & Lorincz (2006)."""
-NAMES = {"none": "CEM, no noise", "constant": "CEM, constant noise", "linear": "CEM, linear noise", "rwr": "RWR"}
-COLORS = dict(zip(SEARCHES, (GREY, BLUE, ORANGE, "#7a4fa3"), strict=True))
+NAMES = dict(zip(("none", "constant", "linear", "rwr", "natural"), METHODS, strict=True))
+UPDATES = {"natural gradient": 10}
+"""Updates that count as one iteration."""
+COLORS = dict(zip(METHODS, (GREY, BLUE, ORANGE, "#7a4fa3", "#3a8f5c"), strict=True))
 PUBLISHED = {
     "CEM, no noise": {10: 214, 20: 700, 80: 577},
     "CEM, constant noise": {10: 666, 20: 7_628, 40: 56_470, 80: 102_870},
     "CEM, linear noise": {10: 410, 20: 5_085, 40: 40_420, 80: 73_400},
     "RWR": {},
+    "natural gradient": {},
 }
 """Lines by iteration, means of 10 runs: reproduction of Thiery & Scherrer (mdptetris)."""
 
@@ -64,21 +84,20 @@ class Row:
 
 
 def search(method: str, seed: int, iterations: int, add: Callable[[Row], None]) -> None:
-    """Searches the 21 weights of Bertsekas' features; `add` takes each iteration."""
-    env = make_env("diffsim/Tetris-v0", VECTORS, seed=seed, max_episode_steps=-1)
-    policy = LinearChoice(*spaces("bertsekas"))
-    algorithm = SEARCHES[method](env, policy, population=VECTORS, init_std=10.0, seed=seed)
-    generator = torch.Generator().manual_seed(seed)
-    for _ in range(iterations):
+    """Learns the 21 weights of Bertsekas' features; `add` takes each iteration."""
+    algorithm = METHODS[method](seed)
+    weights, generator = algorithm.policy.get_parameter("weights"), torch.Generator().manual_seed(seed)
+    for iteration in range(1, iterations + 1):
         start = time.process_time()
-        algorithm.train_iteration()
-        lines = greedy_lines(
-            policy.weights.detach().expand(GAMES, -1), torch.randint(2**31 - 1, (GAMES,), generator=generator)
-        ).double()
-        found = {"vectors": algorithm.metrics["return"], "best": algorithm.metrics["best_return"]}
-        played = {"mean": float(lines.mean()), "std": float(lines.std(correction=0)), **found}
+        for _ in range(UPDATES.get(method, 1)):
+            algorithm.train_iteration()
+        seeds = torch.randint(2**31 - 1, (GAMES,), generator=generator)
+        lines = greedy_lines(weights.detach().expand(GAMES, -1), seeds).double()
+        found = {"vectors": "return", "best": "best_return"}
+        played = {name: algorithm.metrics.get(metric, float("nan")) for name, metric in found.items()}
+        played |= {"mean": float(lines.mean()), "std": float(lines.std(correction=0))}
         seconds = time.process_time() - start
-        add(Row(method, seed, algorithm.iteration, **played, placements=algorithm.env_steps, seconds=seconds))
+        add(Row(method, seed, iteration, **played, placements=algorithm.env_steps, seconds=seconds))
 
 
 class Speed(NamedTuple):
@@ -159,7 +178,8 @@ def report(rows: list[Row], hand: list[HandGame], speeds: list[Speed], command: 
         command,
         f"Bertsekas' 21 features, {VECTORS} vectors, one game per vector, start N(0, 100) per weight; CEM keeps 10. "
         f"Lines of {GAMES} games of the mean. Noise is added to the variance: 4, or max(5 - t/10, 0). The published "
-        "means are those of another implementation of Szita and Lorincz's method.",
+        "means are those of another implementation of Szita and Lorincz's method. An iteration of the natural gradient "
+        "is 10 updates, 10,240 placements of games that end after 10,000.",
         table("method | iteration: | lines: | of each seed | published, mean of 10 runs:", lines) if lines else "",
         "Iterations done, time of one core: " + "; ".join(done) + "." if done else "",
         by_hand if hand else "",
