@@ -99,18 +99,24 @@ def find_module(name: str) -> wp.Module:
 def is_compiled(module: Module, arch: int, folder: Path | None = None) -> bool:
     """Whether a module's code for an architecture is in the cache, or in a folder of `compile_modules`."""
     identifier = find_module(module.name).get_module_identifier(module.block_dim)
-    place = Path(folder or wp.config.kernel_cache_dir)
-    return any(any((place / sub).glob(f"{identifier}.sm{arch}*")) for sub in (identifier, "."))
+    place = (folder or cache_folder()) / identifier
+    return all((place / f"{identifier}.{end}").is_file() for end in (f"sm{arch}.cubin", "meta"))
 
 
-def compile_module(module: Module, arch: int, folder: Path | None = None) -> None:
-    """Compiles a module in this process."""
+def cache_folder() -> Path:
+    """Warp's kernel cache."""
+    wp.init()  # sets it
+    return Path(wp.config.kernel_cache_dir)
+
+
+def compile_module(module: Module, arch: int, folder: Path) -> None:
+    """Compiles a module in this process, to FOLDER/IDENTIFIER/IDENTIFIER.smARCH.cubin, as in Warp's kernel cache."""
     compiled = find_module(module.name)
     before = compiled.options["block_dim"]
     compiled.options["block_dim"] = module.block_dim
     try:
-        target = None if folder is None else str(folder / compiled.get_module_identifier(module.block_dim))
-        wp.compile_aot_module(compiled, arch=arch, use_ptx=False, module_dir=target)
+        target = folder / compiled.get_module_identifier(module.block_dim)
+        wp.compile_aot_module(compiled, arch=arch, use_ptx=False, module_dir=str(target))
     finally:
         compiled.options["block_dim"] = before
 
@@ -141,8 +147,8 @@ def compile_modules(
     if not missing:
         return 0.0
     processes = min(len(missing), processes or default_processes())
-    place = folder or wp.config.kernel_cache_dir
-    report(f"diffsim: compiling {len(missing)} modules for sm_{arch}, once for this machine (kept in {place})")
+    folder = folder or cache_folder()
+    report(f"diffsim: compiling {len(missing)} modules for sm_{arch}, once for this machine (kept in {folder})")
     queue = list(reversed(_longest_first(missing)))
     failures: list[str] = []
     done: list[str] = []
@@ -208,11 +214,10 @@ def _longest_first(modules: Sequence[Module]) -> list[Module]:
 class _Worker:
     """A process that compiles modules whose names it reads."""
 
-    def __init__(self, arch: int, folder: Path | None) -> None:
-        command = [sys.executable, "-m", "diffsim.engine.compilation", str(arch), str(folder or "")]
-        environment = os.environ | {"WARP_CACHE_PATH": str(wp.config.kernel_cache_dir)}
+    def __init__(self, arch: int, folder: Path) -> None:
+        command = [sys.executable, "-m", "diffsim.engine.compilation", str(arch), str(folder)]
         pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment)
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
     def compile(self, module: Module) -> tuple[float, str]:
         """Compiles a module; returns the seconds, and what went wrong."""
@@ -237,7 +242,7 @@ class _Worker:
 
 def _worker_main() -> None:
     """Compiles modules that standard input names."""
-    arch, folder = int(sys.argv[1]), Path(sys.argv[2]) if sys.argv[2] else None
+    arch, folder = int(sys.argv[1]), Path(sys.argv[2])
     for line in sys.stdin:
         name, block_dim = line.split()
         compile_module(Module(name, int(block_dim)), arch, folder)

@@ -7,11 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import warp as wp
 
 from diffsim.compile.model import Model
-from diffsim.engine.compilation import Module, compile_modules, is_compiled, modules_of
-from diffsim.stages.collide import detection_kernel
+from diffsim.engine.compilation import modules_of
 
 from .lane_checks import ASSETS, FILES, MODELS
 
@@ -58,16 +56,3 @@ def test_a_model_compiles_what_it_needs():
     assert {"joined", "implicit_adjoint"} - names(MODELS / "contact_weld.xml") == set()
     assert {"collide.box_box", "collide.plane_box"} <= names(MODELS / "contact_boxes.xml")
     assert "joined" in names(ASSETS / "hopper.xml", parameters=True)
-
-
-def test_modules_compile_for_cuda_without_a_gpu(tmp_path):
-    name = detection_kernel(0, 2).module.name
-    module, lines = Module(name, 256), []
-    assert not is_compiled(module, 90, tmp_path)
-    assert compile_modules([module], 90, tmp_path, processes=1, report=lines.append) > 0
-    assert is_compiled(module, 90, tmp_path)
-    assert list(tmp_path.rglob("*.sm90.cubin"))
-    assert "1 modules for sm_90" in lines[0]
-    assert "[1/1] collide.plane_sphere" in lines[1]
-    assert compile_modules([module], 90, tmp_path, report=lines.append) == 0.0
-    assert wp.get_module(name).options["block_dim"] == 256

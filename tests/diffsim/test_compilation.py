@@ -1,0 +1,82 @@
+"""Compilation for CUDA ahead of time: Warp finds the modules, and compiles nothing again."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import warp as wp
+from warp._src import build, context
+
+from diffsim.engine.compilation import Module, compile_modules, find_module, is_compiled
+from diffsim.stages.collide import detection_kernel
+
+ARCH = 90
+MODULES = [Module(detection_kernel(0, 2).module.name, 256), Module("diffsim.physics.tangent", 64)]
+
+
+class Loaded(Exception):  # noqa: N818
+    """Raised where Warp loads a module's code."""
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A kernel cache that another process has filled."""
+    wp.init()  # sets this process's cache, which the tests then replace
+    folder = tmp_path_factory.mktemp("cache")
+    code = "from diffsim.engine.compilation import *; import sys; " + "; ".join(
+        f"compile_modules([Module({module.name!r}, {module.block_dim})], {ARCH}, processes=1)" for module in MODULES
+    )
+    environment = os.environ | {"WARP_CACHE_PATH": str(folder)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
+    return folder / wp.config.version
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> context.Device:
+    """A CUDA device whose driver is newer than Warp's toolkit: Warp then prefers PTX. It cannot load code."""
+    found = object.__new__(context.Device)
+    versions = SimpleNamespace(driver_version=(99, 0), toolkit_version=(12, 9), get_device=lambda device: device)
+    found.__dict__ |= {"runtime": versions, "arch": ARCH, "alias": "cuda:0", "_context": 1, "ordinal": 0}
+    found.__dict__ |= {"is_cubin_supported": True, "is_primary": True, "name": "none"}
+
+    def load(path: str, device: context.Device) -> None:
+        raise Loaded(path)
+
+    def compile_again(*args: object) -> None:
+        raise AssertionError("Warp compiles the module again")
+
+    monkeypatch.setattr(build, "load_cuda", load)
+    monkeypatch.setattr(context.Module, "_run_codegen", compile_again)
+    return found
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
+def test_warp_loads_what_was_compiled(cache, device, monkeypatch, module):
+    monkeypatch.setattr(wp.config, "kernel_cache_dir", str(cache))
+    assert is_compiled(module, ARCH)
+    with pytest.raises(Loaded, match=r"\.sm90\.cubin$") as loaded:
+        find_module(module.name).load(device, module.block_dim)
+    assert Path(str(loaded.value)).parents[1] == cache
+
+
+def test_a_module_that_was_not_compiled(cache, device, monkeypatch):
+    monkeypatch.setattr(wp.config, "kernel_cache_dir", str(cache))
+    module = MODULES[0]._replace(block_dim=32)
+    assert not is_compiled(module, ARCH)
+    with pytest.raises(AssertionError, match="compiles the module again"):
+        find_module(module.name).load(device, module.block_dim)
+
+
+def test_a_folder_of_its_own(tmp_path):
+    module, lines = MODULES[0], []
+    before = wp.get_module(module.name).options["block_dim"]
+    assert not is_compiled(module, ARCH, tmp_path)
+    assert compile_modules([module], ARCH, tmp_path, processes=1, report=lines.append) > 0
+    assert is_compiled(module, ARCH, tmp_path)
+    assert "1 modules for sm_90" in lines[0]
+    assert "[1/1] collide.plane_sphere" in lines[1]
+    assert compile_modules([module], ARCH, tmp_path, report=lines.append) == 0.0
+    assert wp.get_module(module.name).options["block_dim"] == before
