@@ -66,8 +66,8 @@ def search(seed: int, method: Callable[..., Algorithm], **options: Any) -> Algor
 
 METHODS: dict[str, tuple[Callable[[int], Algorithm], int]] = {
     "PEGASUS, L-BFGS by gradients": (pegasus, 30),
-    "PEGASUS, L-BFGS by finite differences": (partial(pegasus, gradient="finite_differences", perturbation=1e-3), 6),
-    "PEGASUS, coordinate ascent": (partial(pegasus, optimizer="coordinate", learning_rate=0.02), 10),
+    "PEGASUS, L-BFGS by finite differences": (partial(pegasus, gradient="finite_differences", perturbation=1e-3), 3),
+    "PEGASUS, coordinate ascent": (partial(pegasus, optimizer="coordinate", learning_rate=0.02), 5),
     "BPTT": (partial(bptt, perceptron=False), 200),
     "BPTT, perceptron": (partial(bptt, perceptron=True), 300),
     "CEM": (partial(search, method=CEM, init_std=0.03, elite_fraction=0.2), 60),

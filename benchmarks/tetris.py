@@ -161,7 +161,7 @@ def report(rows: list[Row], hand: list[HandGame], speeds: list[Speed], command: 
     """The Markdown page."""
     lines = []
     for method, own in grouped(rows, "method"):
-        for iteration in (10, 20, 40, 60, 80):
+        for iteration in (10, 20, 30, 40, 80):
             at = [row.mean for row in own if row.iteration == iteration]
             known = PUBLISHED[method].get(iteration)
             if at:

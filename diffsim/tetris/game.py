@@ -11,6 +11,7 @@ import warp as wp
 from torch import Tensor
 
 from diffsim.checks import check_choice, check_count, check_shape, require
+from diffsim.engine.captured_launch import torch_stream
 from diffsim.tetris.kernels import NUM_FEATURES, Tables, afterstates_kernel, draw_kernel, place_kernel, play_kernel
 from diffsim.tetris.pieces import HEIGHT, MAX_PLACEMENTS, PIECES, placements
 
@@ -136,7 +137,7 @@ class TetrisGames:
     def _launch(self, kernel: wp.Kernel, *inputs: Any) -> None:
         """Runs a kernel, a game per thread."""
         arrays = [wp.from_torch(value) if isinstance(value, Tensor) else value for value in inputs]
-        wp.launch(kernel, self.num_games, inputs=arrays, device=str(self.device))
+        wp.launch(kernel, self.num_games, arrays, device=str(self.device), stream=torch_stream(self.device))
 
 
 @cache
