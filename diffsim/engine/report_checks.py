@@ -49,6 +49,8 @@ class ReportChecks:
             self._raise(report, inputs, trajectory)
             return
         failed = (report > self.limits).any(1)
+        if not (failed.is_cuda or failed.any()):  # nothing to wait for on the CPU
+            return
         for result in results if trajectory is None else (trajectory, *results):
             result.masked_fill_(failed.view(-1, *[1] * (result.dim() - 1)), math.nan)
         deferred.add(failed.any(), repeat)

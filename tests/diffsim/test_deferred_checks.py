@@ -31,25 +31,6 @@ BALLS = """
 </mujoco>"""
 
 
-@pytest.fixture
-def reads(monkeypatch) -> list[str]:
-    """Names of the methods that copied numbers from a tensor to the host."""
-    found = []
-    for name in ("item", "tolist", "cpu", "__bool__", "__int__", "__float__", "nonzero"):
-        monkeypatch.setattr(torch.Tensor, name, _counted(name, getattr(torch.Tensor, name), found))
-    return found
-
-
-def _counted(name, method, found):
-    """A method that first adds its name to a list."""
-
-    def call(tensor, *args):
-        found.append(name)
-        return method(tensor, *args)
-
-    return call
-
-
 def slider(num_worlds: int = 3) -> diffsim.Simulator:
     return diffsim.Simulator(diffsim.Model(mujoco.MjModel.from_xml_string(SLIDER)), num_worlds)
 
@@ -133,16 +114,6 @@ def test_error_of_a_fault_replaces_one_that_it_caused():
     with pytest.raises(ValueError, match="another reason"), deferred_checks():
         run(sim, [forces(1.0)] * 2)
         raise ValueError("another reason")
-
-
-def test_a_block_reads_one_number_and_a_call_outside_reads_its_own(reads):
-    sim = slider()
-    with deferred_checks(), deferred_checks():
-        run(sim, [forces(1.0)] * 7)
-        sim.xpos(torch.zeros(3, 1, dtype=diffsim.dtype), [1])
-    assert reads == ["cpu"]
-    run(sim, [forces(1.0)] * 7)
-    assert reads == ["cpu"] + ["tolist"] * 7
 
 
 def test_points_of_a_position_that_is_not_finite():
