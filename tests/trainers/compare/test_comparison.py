@@ -171,6 +171,14 @@ def test_large_comparisons_have_every_gradient_for_continuous_actions(name, tmp_
     assert len({run.cell for run in found.runs}) == 3 * len(names)
 
 
+def test_the_comparison_of_searches_has_all_of_them(tmp_path):
+    found = read_comparison(ROOT / "configs" / "compare" / "search.yaml", tmp_path)
+    assert len(found.tasks) == 3
+    names = {name for name, module in ALGORITHMS.items() if ".black_box." in module}
+    assert {run.algorithm for run in found.runs} == names
+    assert len({run.cell for run in found.runs}) == 3 * len(names)
+
+
 @pytest.mark.parametrize("path", READY, ids=lambda path: path.stem)
 def test_shipped_comparisons_are_valid(path, tmp_path):
     """The options of every cell are known and have the right types. `diffsim compare --check true` also builds them."""
