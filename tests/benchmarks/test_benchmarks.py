@@ -52,7 +52,7 @@ def cells(line: str) -> list[str]:
 @pytest.mark.parametrize(
     "module",
     [
-        *("ensemble", "goals", "gradients", "helicopter", "laboratory", "model_free", "off_policy", "onset"),
+        *("ensemble", "goals", "gpu", "gradients", "helicopter", "laboratory", "model_free", "off_policy", "onset"),
         *("pathwise", "pegasus", "physics", "pong", "relaxed", "robots", "simulated", "tetris"),
     ],
 )
