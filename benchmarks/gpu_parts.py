@@ -185,7 +185,7 @@ def check_graphs(setup: Setup) -> None:
         equal = (step if kind == "step" else window)(name)
         return {"what": kind, "case": name, "same bits": equal}, "" if equal else f"{kind} of {name} differs"
 
-    items = [*product(["step"], SPEED), ("window of SHAC", "Hopper-v5")]
+    items = [*product(["step"], SPEED), ("window of SHAC", SPEED[0])]
     setup.each("graphs", items, measure)
 
 
@@ -218,6 +218,8 @@ def measure_speed(setup: Setup) -> None:
         if setup.on_cuda:
             row["forward, MiB"] = (forward_peak - before) / MEBIBYTE
             row["forward + backward, MiB"] = (both_peak - before) / MEBIBYTE
+            free, total = torch.cuda.mem_get_info(setup.device)
+            row["in use, MiB"] = (total - free) / MEBIBYTE
         row["working memory, MiB"] = sum(map(size, simulator.launch.scratches)) / MEBIBYTE
         return row, ""
 
@@ -319,7 +321,7 @@ PARTS: dict[str, tuple[Callable[[Setup], None], float, Heading]] = {
         Heading(
             "Speed and memory",
             "Control steps of all worlds from visited states in contact, with the time of checks. MiB: torch's largest "
-            "allocation, which includes the working memory.",
+            "allocation, which includes the working memory; in use: of the whole GPU, also by graphs and modules.",
         ),
     ),
     "training": (

@@ -75,3 +75,12 @@ def test_a_read_in_a_capture_is_refused(worker):
 
 def test_lightning_adds_no_wait(worker):
     assert worker("waits_of_lightning", "SHAC") == {}
+
+
+def test_the_check_of_a_gpu(worker):
+    """`benchmarks.gpu`: the values of the kernels for GPUs, with one lane, are those in the file."""
+    found = worker("check_gpu")
+    assert found["failed"] == []
+    assert found["skipped"] == []
+    assert list(found["parts"]) == ["modules", "parity", "repeatability", "graphs", "speed"]
+    assert {row["what"] for row in found["parts"]["graphs"]} == {"step", "window of SHAC"}

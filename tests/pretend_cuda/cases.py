@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -20,7 +21,7 @@ from diffsim.trainers.experience.replay_buffer import ReplayBuffer
 from diffsim.trainers.experience.rollout import rollout, window_checks
 from diffsim.trainers.run.fit_command import fit_command
 from diffsim.trainers.run.run_folder import RunFolder
-from tests.pretend_cuda.runs import DOUBLE, RUNS, SMALL
+from tests.pretend_cuda.runs import DOUBLE, POLE, RUNS, SMALL
 from tests.pretend_cuda.waits import COUNTS, WAITS
 
 
@@ -214,3 +215,20 @@ def waits_of_lightning(name: str) -> dict[str, int]:
             counts.append(total)
     counts[1].subtract(counts[0])
     return {line: count // 2 for line, count in counts[1].items() if count > 1}
+
+
+def check_gpu() -> dict[str, Any]:
+    """The results of `python -m benchmarks.gpu --check` for one small task, without a training run."""
+    from benchmarks import gpu, gpu_parts
+
+    cases = gpu.find_cases(None)
+    gpu.find_cases = lambda robots: {POLE: cases[POLE]}
+    gpu_parts.SPEED = (POLE,)
+    with tempfile.TemporaryDirectory() as folder:
+        parts = ["modules", "parity", "repeatability", "graphs", "speed"]
+        sizes = ["--worlds", "4", "--seconds", "200", "--output", folder, "--parts", *parts]
+        try:
+            gpu.main(["--check", "--device", "cuda:0", *sizes])
+        except SystemExit:
+            pass  # a check failed
+        return json.loads((Path(folder) / "pretended.json").read_text())

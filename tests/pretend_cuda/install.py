@@ -105,6 +105,7 @@ def _install_torch() -> None:
         "graph": _capture,
         "memory_allocated": lambda device=None: 0,
         "max_memory_allocated": lambda device=None: 0,
+        "reset_peak_memory_stats": lambda device=None: None,
         "mem_get_info": lambda device=None: (2**30, 2**30),
         "empty_cache": lambda: None,
         "is_current_stream_capturing": lambda: bool(RECORDING),
@@ -164,7 +165,8 @@ def _install_warp() -> None:
 
     def pretended_device(device: Any = None) -> Any:
         cuda = str(device).startswith("cuda")
-        return SimpleNamespace(is_cuda=True, is_cpu=False, alias=str(device)) if cuda else get_device(device)
+        pretended = SimpleNamespace(is_cuda=True, is_cpu=False, alias=str(device), arch=90)
+        return pretended if cuda else get_device(device)
 
     wp.from_torch, wp.launch, wp.capture_launch = pretended_from_torch, pretended_launch, pretended_replay
     wp.get_device = pretended_device
@@ -174,11 +176,13 @@ def _install_warp() -> None:
 
 def _install_engine() -> None:
     """Runs the kernels for CUDA with one lane per world, without a compiler for CUDA."""
+    import diffsim.engine.compilation
     import diffsim.engine.launch
     import diffsim.engine.stages
 
     diffsim.engine.stages.lanes_of = lambda model: 1
     diffsim.engine.launch.prepare = lambda *arguments: None
+    diffsim.engine.compilation.compile_modules = lambda *arguments, **options: 0.0
 
 
 def _install_lightning() -> None:
