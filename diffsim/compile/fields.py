@@ -108,13 +108,20 @@ def tree_levels(m: mujoco.MjModel) -> dict[str, Any]:
     above = np.zeros(m.nbody + 1, int)
     np.add.at(above, m.body_parentid[1:] + 1, 1)
     children = np.arange(m.nbody - 1, 0, -1)
+    address = np.cumsum(above)
     return dict(
         nlevel=int(depth.max()),
         level_adr=np.searchsorted(depth[order], np.arange(1, depth.max() + 2)),
-        level_body=order,
-        body_childadr=np.cumsum(above),
+        tree=np.stack([order, m.body_parentid[order], address[order], address[order + 1]], axis=1),
+        body_childadr=address,
         body_child=children[np.argsort(m.body_parentid[children], kind="stable")],
     )
+
+
+def one_level(tree: np.ndarray) -> dict[str, Any]:
+    """`tree_levels` for one lane: all bodies in one level, each after its parent."""
+    fields = dict(nlevel=1, level_adr=np.array([0, len(tree)]), tree=tree[np.argsort(tree[:, 0])])
+    return {name: _packed(value) for name, value in fields.items()}
 
 
 def last_dofs(m: mujoco.MjModel) -> np.ndarray:

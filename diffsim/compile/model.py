@@ -10,10 +10,11 @@ import warp as wp
 from torch import Tensor
 
 from diffsim.compile.few_iterations import warn_of_few_iterations
-from diffsim.compile.fields import active_actuators, damps_implicitly, host_arrays
+from diffsim.compile.fields import active_actuators, damps_implicitly, host_arrays, one_level
 from diffsim.compile.parameters import Parameters
 from diffsim.compile.sparsity import sparsity_sizes
 from diffsim.compile.unsupported import UnsupportedModelError, unsupported_features
+from diffsim.physics.lanes import EMULATED
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.types import EULER, IMPLICITFAST, RK4
 
@@ -122,7 +123,9 @@ class Model:
             vector: parameters [size] or [N, size] of `Parameters.vector`; None for the model's own.
         """
         if device not in self._on_device:
-            self._on_device[device] = {name: _on_device(name, value, device) for name, value in self._host.items()}
+            one_lane = device == "cpu" and not EMULATED
+            fields = self._host | (one_level(self._host["tree"]) if one_lane else {})
+            self._on_device[device] = {name: _on_device(name, value, device) for name, value in fields.items()}
         own = vector is None
         if vector is None:
             vector = self.parameters.vector({}, torch.device(device))

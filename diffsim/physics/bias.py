@@ -34,7 +34,8 @@ def moving_frames(m: ModelArrays, s: Scratch, world: int, with_qacc: int):
     sync()
     for level in range(m.nlevel):
         for i in range(m.level_adr[level] + lane(), m.level_adr[level + 1], lanes()):
-            body = m.level_body[i]
+            node = m.tree[i]
+            body = node[0]
             body_motion(m, s, world, body, with_qacc)
         sync()
 

@@ -11,7 +11,7 @@ distance by the poses of the two geoms.
 
 import warp as wp
 
-from diffsim.collision.geometry import GeometryCotangents, contact_geometry_adjoint
+from diffsim.collision.geometry import contact_geometry_adjoint
 from diffsim.collision.gradient_call import calls_gradient
 from diffsim.physics.constraint import QUADRATIC, position_slope, row_damping, row_dot
 from diffsim.physics.contact import components, load_geom, twist_at
@@ -19,39 +19,7 @@ from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.parameter_gradient import friction_gradient
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import angular, cross_force, linear, twist
-from diffsim.types import mat33, real, vec3, vec6
-
-
-@wp.struct
-class ContactForces:
-    """A contact's forces alpha and beta, b, and the cotangent of its distance."""
-
-    active: wp.int32  # 1 if a row is in the quadratic state
-    alpha: vec6
-    beta: vec6
-    alpha_force: vec3  # alpha and beta in world axes
-    alpha_torque: vec3
-    beta_force: vec3
-    beta_torque: vec3
-    damping: real
-    r_bar: real
-
-
-@wp.struct
-class ShapeCotangents:
-    """Cotangents of a contact's point and frame."""
-
-    point: vec3
-    frame: mat33
-
-
-@wp.struct
-class BodyCotangents:
-    """Cotangents of a body's twists of x and of a, and (times b) of its velocity; and of its pose."""
-
-    push: vec6
-    pull: vec6
-    pose: vec6
+from diffsim.types import ONE, mat33, real, vec3, vec6
 
 
 @calls_gradient
@@ -61,45 +29,45 @@ def contact_gradient(m: ModelArrays, s: Scratch, world: int, x: wp.array(dtype=r
     For one lane. Several lanes use the stages of `diffsim.stages`, which call the same functions.
     """
     for contact in range(s.contact_count[world]):
-        f = contact_forces(m, s, world, contact, x)
-        if f.active == 1:
+        if contact_forces(m, s, world, contact, x):
             pair = s.contact_pair[world, contact]
-            bar = shape_cotangents(m, s, world, contact, f)
+            geom1 = m.pair_geom1[pair]
+            geom2 = m.pair_geom2[pair]
+            body1 = m.geom_body[geom1]
+            body2 = m.geom_body[geom2]
+            point_bar, frame_bar = shape_cotangents(m, s, world, contact, body1, body2)
             g = contact_geometry_adjoint(
-                m.geom_kind[m.pair_geom1[pair]],
-                m.geom_kind[m.pair_geom2[pair]],
-                load_geom(m, s, world, m.pair_geom1[pair]),
-                load_geom(m, s, world, m.pair_geom2[pair]),
+                m.geom_kind[geom1],
+                m.geom_kind[geom2],
+                load_geom(m, s, world, geom1),
+                load_geom(m, s, world, geom2),
                 s.contact_candidate[world, contact],
                 m.pair_detection[pair],
-                f.r_bar,
-                bar.point,
-                bar.frame,
+                s.contact_r_bar[world, contact],
+                point_bar,
+                frame_bar,
             )
-            for side in range(2):
-                add_body_cotangents(
-                    s,
-                    world,
-                    contact_body(m, s, world, contact, side),
-                    body_cotangents(m, s, world, contact, f, g, side),
-                    f.damping,
-                )
+            damping = s.contact_damping[world, contact]
+            push, pull, pose = body_cotangents(m, s, world, contact, body1, geom1, -ONE, g.torque1, g.force1)
+            add_body_cotangents(s, world, body1, push, pull, damping, pose)
+            push2, pull2, pose2 = body_cotangents(m, s, world, contact, body2, geom2, ONE, g.torque2, g.force2)
+            add_body_cotangents(s, world, body2, push2, pull2, damping, pose2)
 
 
 @wp.func(inline=True)
-def contact_forces(m: ModelArrays, s: Scratch, world: int, contact: int, x: wp.array(dtype=real)) -> ContactForces:
-    """A contact's alpha, beta and r_bar."""
+def contact_forces(m: ModelArrays, s: Scratch, world: int, contact: int, x: wp.array(dtype=real)) -> bool:
+    """Fills a contact's alpha, beta, b and r_bar. Returns whether a row is in the quadratic state."""
     first = s.contact_row[world, contact]
     pair = s.contact_pair[world, contact]
     condim = m.pair_condim[pair]
-    f = ContactForces()
     alpha = vec6()
     beta = vec6()
     r_bar = real(0.0)
+    active = bool(False)
     for i in range(wp.max(1, 2 * (condim - 1))):
         row = first + i
         if s.row_state[world, row] == QUADRATIC:
-            f.active = 1
+            active = True
             power = row_dot(s, world, row, x)
             force = s.row_force[world, row]
             pull = -s.row_stiffness[world, row] * power
@@ -113,25 +81,12 @@ def contact_forces(m: ModelArrays, s: Scratch, world: int, contact: int, x: wp.a
                 alpha[j] = alpha[j] + mu * force
                 beta[j] = beta[j] + mu * pull
             r_bar += power * position_slope(m, s, world, row)
-    axes = wp.transpose(s.contact_frame[world, contact])
-    f.alpha = alpha
-    f.beta = beta
-    f.alpha_force = axes * vec3(alpha[0], alpha[1], alpha[2])
-    f.alpha_torque = axes * vec3(alpha[3], alpha[4], alpha[5])
-    f.beta_force = axes * vec3(beta[0], beta[1], beta[2])
-    f.beta_torque = axes * vec3(beta[3], beta[4], beta[5])
-    f.r_bar = r_bar
-    f.damping = row_damping(m, s, world, first)
-    return f
-
-
-@wp.func(inline=True)
-def contact_body(m: ModelArrays, s: Scratch, world: int, contact: int, side: int) -> int:
-    """One of a contact's two bodies."""
-    pair = s.contact_pair[world, contact]
-    if side == 0:
-        return m.geom_body[m.pair_geom1[pair]]
-    return m.geom_body[m.pair_geom2[pair]]
+    if active:
+        s.contact_alpha[world, contact] = alpha
+        s.contact_beta[world, contact] = beta
+        s.contact_r_bar[world, contact] = r_bar
+        s.contact_damping[world, contact] = row_damping(m, s, world, first)
+    return active
 
 
 @wp.func
@@ -144,26 +99,25 @@ def relative_twist(
 
 
 @wp.func(inline=True)
-def relative_acceleration(
-    m: ModelArrays, s: Scratch, world: int, damping: real, body1: int, body2: int, point: vec3
-) -> vec6:
-    """Difference of two bodies' twists of a + b v at a point."""
+def relative_twists(m: ModelArrays, s: Scratch, world: int, contact: int, body1: int, body2: int):
+    """Differences of two bodies' twists at their contact: those of x, and of a + b v."""
+    point = s.contact_point[world, contact]
+    by_x = relative_twist(m, s, world, s.constraint_twist, body1, body2, point)
     by_a = relative_twist(m, s, world, s.qacc_twist, body1, body2, point)
-    return by_a + damping * relative_twist(m, s, world, s.velocity, body1, body2, point)
+    by_a += s.contact_damping[world, contact] * relative_twist(m, s, world, s.velocity, body1, body2, point)
+    return by_x, by_a
 
 
 @wp.func(inline=True)
-def shape_cotangents(m: ModelArrays, s: Scratch, world: int, contact: int, f: ContactForces) -> ShapeCotangents:
-    """Cotangents of a contact's point and frame."""
-    body1 = contact_body(m, s, world, contact, 0)
-    body2 = contact_body(m, s, world, contact, 1)
-    point = s.contact_point[world, contact]
-    by_x = relative_twist(m, s, world, s.constraint_twist, body1, body2, point)
-    by_a = relative_acceleration(m, s, world, f.damping, body1, body2, point)
-    alpha = f.alpha
-    beta = f.beta
-    bar = ShapeCotangents()
-    bar.point = wp.cross(f.alpha_force, angular(by_x)) + wp.cross(f.beta_force, angular(by_a))
+def shape_cotangents(m: ModelArrays, s: Scratch, world: int, contact: int, body1: int, body2: int):
+    """Cotangents of a contact's point and frame. Needs `contact_forces`."""
+    by_x, by_a = relative_twists(m, s, world, contact, body1, body2)
+    alpha = s.contact_alpha[world, contact]
+    beta = s.contact_beta[world, contact]
+    axes = wp.transpose(s.contact_frame[world, contact])
+    alpha_force = axes * vec3(alpha[0], alpha[1], alpha[2])
+    beta_force = axes * vec3(beta[0], beta[1], beta[2])
+    point_bar = wp.cross(alpha_force, angular(by_x)) + wp.cross(beta_force, angular(by_a))
     frame_bar = mat33()
     for k in range(3):
         row_bar = (
@@ -174,46 +128,54 @@ def shape_cotangents(m: ModelArrays, s: Scratch, world: int, contact: int, f: Co
         )
         for i in range(3):
             frame_bar[k, i] = row_bar[i]
-    bar.frame = frame_bar
-    return bar
+    return point_bar, frame_bar
+
+
+@wp.func(inline=True)
+def body_cotangents(
+    m: ModelArrays,
+    s: Scratch,
+    world: int,
+    contact: int,
+    body: int,
+    geom: int,
+    sign: real,
+    torque: vec3,
+    force: vec3,
+):
+    """A contact's cotangents of one of its bodies: of the first with `sign` -1, of the second with 1.
+
+    `torque` and `force` are those of the narrow phase on the body's geom.
+
+    Returns: cotangents of the body's twists of x and of a, and of its pose. Needs `contact_forces`.
+    """
+    point = s.contact_point[world, contact]
+    axes = sign * wp.transpose(s.contact_frame[world, contact])
+    alpha = s.contact_alpha[world, contact]
+    beta = s.contact_beta[world, contact]
+    alpha_torque = axes * vec3(alpha[3], alpha[4], alpha[5])
+    alpha_force = axes * vec3(alpha[0], alpha[1], alpha[2])
+    beta_torque = axes * vec3(beta[3], beta[4], beta[5])
+    beta_force = axes * vec3(beta[0], beta[1], beta[2])
+    push = wrench_at(m, s, world, body, point, alpha_torque, alpha_force)
+    pull = wrench_at(m, s, world, body, point, beta_torque, beta_force)
+    pose = wrench_at(m, s, world, body, s.geom_pos[world, geom], torque, force)
+    return push, pull, pose
 
 
 @wp.func
 def contact_friction_gradient(m: ModelArrays, s: Scratch, world: int, x: wp.array(dtype=real)):
     """Adds the gradient by the pairs' friction. For one lane, since contacts share pairs."""
     for contact in range(s.contact_count[world]):
-        f = contact_forces(m, s, world, contact, x)
-        if f.active == 1:
-            body1 = contact_body(m, s, world, contact, 0)
-            body2 = contact_body(m, s, world, contact, 1)
-            point = s.contact_point[world, contact]
+        if contact_forces(m, s, world, contact, x):
+            pair = s.contact_pair[world, contact]
+            body1 = m.geom_body[m.pair_geom1[pair]]
+            body2 = m.geom_body[m.pair_geom2[pair]]
+            by_x, by_a = relative_twists(m, s, world, contact, body1, body2)
             frame = s.contact_frame[world, contact]
-            by_x = components(frame, relative_twist(m, s, world, s.constraint_twist, body1, body2, point))
-            by_a = components(frame, relative_acceleration(m, s, world, f.damping, body1, body2, point))
-            friction_gradient(m, s, world, s.contact_pair[world, contact], f.alpha, f.beta, by_x, by_a)
-
-
-@wp.func(inline=True)
-def body_cotangents(
-    m: ModelArrays, s: Scratch, world: int, contact: int, f: ContactForces, g: GeometryCotangents, side: int
-) -> BodyCotangents:
-    """A contact's cotangents of one of its bodies."""
-    body = contact_body(m, s, world, contact, side)
-    point = s.contact_point[world, contact]
-    geom = m.pair_geom1[s.contact_pair[world, contact]]
-    sign = real(-1.0)
-    torque = g.torque1
-    force = g.force1
-    if side == 1:
-        geom = m.pair_geom2[s.contact_pair[world, contact]]
-        sign = real(1.0)
-        torque = g.torque2
-        force = g.force2
-    bar = BodyCotangents()
-    bar.push = wrench_at(m, s, world, body, point, sign * f.alpha_torque, sign * f.alpha_force)
-    bar.pull = wrench_at(m, s, world, body, point, sign * f.beta_torque, sign * f.beta_force)
-    bar.pose = wrench_at(m, s, world, body, s.geom_pos[world, geom], torque, force)
-    return bar
+            alpha = s.contact_alpha[world, contact]
+            beta = s.contact_beta[world, contact]
+            friction_gradient(m, s, world, pair, alpha, beta, components(frame, by_x), components(frame, by_a))
 
 
 @wp.func
@@ -223,16 +185,16 @@ def wrench_at(m: ModelArrays, s: Scratch, world: int, body: int, point: vec3, to
 
 
 @wp.func
-def add_body_cotangents(s: Scratch, world: int, body: int, bar: BodyCotangents, damping: real):
-    """Adds a contact's cotangents of a body.
+def add_body_cotangents(s: Scratch, world: int, body: int, push: vec6, pull: vec6, damping: real, pose: vec6):
+    """Adds a body's cotangents: `push` of the twist of x, `pull` of those of a and (times b) v, `pose` of its pose.
 
     The cotangent of a pose is that of a motion of the body that rotates its twists too, hence the terms X x* F.
     """
     if body == 0:
         return
-    carried = cross_force(s.constraint_twist[world, body], bar.push)
-    carried += cross_force(s.qacc_twist[world, body] + damping * s.velocity[world, body], bar.pull)
-    s.constraint_twist_bar[world, body] = s.constraint_twist_bar[world, body] + bar.push
-    s.qacc_twist_bar[world, body] = s.qacc_twist_bar[world, body] + bar.pull
-    s.velocity_bar[world, body] = s.velocity_bar[world, body] + damping * bar.pull
-    s.pose_bar[world, body] = s.pose_bar[world, body] + bar.pose + carried
+    carried = cross_force(s.constraint_twist[world, body], push)
+    carried += cross_force(s.qacc_twist[world, body] + damping * s.velocity[world, body], pull)
+    s.constraint_twist_bar[world, body] = s.constraint_twist_bar[world, body] + push
+    s.qacc_twist_bar[world, body] = s.qacc_twist_bar[world, body] + pull
+    s.velocity_bar[world, body] = s.velocity_bar[world, body] + damping * pull
+    s.pose_bar[world, body] = s.pose_bar[world, body] + pose + carried

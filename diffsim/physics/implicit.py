@@ -113,7 +113,7 @@ def implicit_acceleration(m: ModelArrays, s: Scratch, world: int):
     gyroscopic_solve(m, s, world, s.implicit_qacc[world])
 
 
-@wp.func
+@wp.func(inline=True)
 def implicit_adjoint(m: ModelArrays, s: Scratch, world: int):
     """Given implicit_qacc_bar, adds to qacc_bar, qpos_bar, qvel_bar and ctrl_bar.
 

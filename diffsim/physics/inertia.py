@@ -42,9 +42,11 @@ def subtree_inertias(m: ModelArrays, s: Scratch, world: int):
     """Adds each body's inertia to those of its ancestors. Needs the initial values from `body_inertia`."""
     for r in range(m.nlevel):
         level = m.nlevel - 1 - r
-        for i in range(m.level_adr[level] + lane(), m.level_adr[level + 1], lanes()):
-            body = m.level_body[i]
-            for c in range(m.body_childadr[body], m.body_childadr[body + 1]):
+        last = m.level_adr[level + 1] - 1
+        for i in range(lane(), m.level_adr[level + 1] - m.level_adr[level], lanes()):
+            node = m.tree[last - i]
+            body = node[0]
+            for c in range(node[2], node[3]):
                 child = m.body_child[c]
                 s.subtree_mass[world, body] = s.subtree_mass[world, body] + s.subtree_mass[world, child]
                 s.subtree_moment[world, body] = s.subtree_moment[world, body] + s.subtree_moment[world, child]

@@ -30,7 +30,8 @@ def kinematics(m: ModelArrays, s: Scratch, world: int):
     sync()
     for level in range(m.nlevel):
         for i in range(m.level_adr[level] + lane(), m.level_adr[level + 1], lanes()):
-            body = m.level_body[i]
+            node = m.tree[i]
+            body = node[0]
             body_pose(m, s, world, body)
         sync()
 

@@ -58,10 +58,11 @@ class ModelArrays:
     actuator_bias: wp.array2d(dtype=vec3)  # force: constant, per length, per velocity
     pair_friction: wp.array3d(dtype=real)  # [world, npair, 5]
     gravity: wp.array(dtype=vec3)  # [world] m/s^2
-    # bodies but the world by depth: those of level l are level_body[level_adr[l] : level_adr[l + 1]]
+    # bodies but the world by depth: those of level l are tree[level_adr[l] : level_adr[l + 1]]; for one lane, which
+    # needs no levels, all are in one
     nlevel: wp.int32
     level_adr: wp.array(dtype=wp.int32)
-    level_body: wp.array(dtype=wp.int32)
+    tree: wp.array(dtype=wp.vec4i)  # body, parent, and the range of its children in body_child
     # bodies [nbody]
     body_parent: wp.array(dtype=wp.int32)
     body_root: wp.array(dtype=wp.int32)

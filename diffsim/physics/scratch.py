@@ -118,6 +118,9 @@ FIELDS = {
     "qacc_twist_bar": (vec6, ("nbody",)),
     # adjoint: each contact's cotangents of its two bodies; see `contact_gradient`
     "contact_active": (wp.int32, ("contact",)),
+    "contact_alpha": (vec6, ("contact",)),
+    "contact_beta": (vec6, ("contact",)),
+    "contact_r_bar": (real, ("contact",)),
     "contact_damping": (real, ("contact",)),
     "contact_push": (vec6, ("contact", 2)),
     "contact_pull": (vec6, ("contact", 2)),

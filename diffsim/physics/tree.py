@@ -42,8 +42,9 @@ def spread(m: ModelArrays, s: Scratch, world: int, x: wp.array(dtype=real), twis
     sync()
     for level in range(m.nlevel):
         for i in range(m.level_adr[level] + lane(), m.level_adr[level + 1], lanes()):
-            body = m.level_body[i]
-            total = twist[m.body_parent[body]]
+            node = m.tree[i]
+            body = node[0]
+            total = twist[node[1]]
             for block in range(m.body_blockadr[body], m.body_blockadr[body] + m.body_blocknum[body]):
                 total += block_twist(s, world, m.block_dofadr[block], m.block_dofnum[block], x)
             twist[body] = total
@@ -55,10 +56,12 @@ def sum_subtrees(m: ModelArrays, value: wp.array(dtype=vec6)):
     """Adds each body's value to those of its ancestors, but for the world."""
     for r in range(m.nlevel):
         level = m.nlevel - 1 - r
-        for i in range(m.level_adr[level] + lane(), m.level_adr[level + 1], lanes()):
-            body = m.level_body[i]
+        last = m.level_adr[level + 1] - 1
+        for i in range(lane(), m.level_adr[level + 1] - m.level_adr[level], lanes()):
+            node = m.tree[last - i]
+            body = node[0]
             total = value[body]
-            for c in range(m.body_childadr[body], m.body_childadr[body + 1]):
+            for c in range(node[2], node[3]):
                 total += value[m.body_child[c]]
             value[body] = total
         sync()
@@ -76,11 +79,13 @@ def gather(
     """Adjoint of `spread` by q: adds -S_d . (X x* F) to qpos_bar; sums the cotangents over each subtree in place."""
     for r in range(m.nlevel):
         level = m.nlevel - 1 - r
-        for i in range(m.level_adr[level] + lane(), m.level_adr[level + 1], lanes()):
-            body = m.level_body[i]
-            after = twist[m.body_parent[body]]
+        last = m.level_adr[level + 1] - 1
+        for i in range(lane(), m.level_adr[level + 1] - m.level_adr[level], lanes()):
+            node = m.tree[last - i]
+            body = node[0]
+            after = twist[node[1]]
             total = twist_bar[body]
-            for c in range(m.body_childadr[body], m.body_childadr[body + 1]):
+            for c in range(node[2], node[3]):
                 total += twist_bar[m.body_child[c]]
             twist_bar[body] = total
             for block in range(m.body_blockadr[body], m.body_blockadr[body] + m.body_blocknum[body]):
@@ -103,9 +108,11 @@ def gather_motion(m: ModelArrays, s: Scratch, world: int):
     """
     for r in range(m.nlevel):
         level = m.nlevel - 1 - r
-        for i in range(m.level_adr[level] + lane(), m.level_adr[level + 1], lanes()):
-            body = m.level_body[i]
-            gather_body_motion(m, s, world, body)
+        last = m.level_adr[level + 1] - 1
+        for i in range(lane(), m.level_adr[level + 1] - m.level_adr[level], lanes()):
+            node = m.tree[last - i]
+            body = node[0]
+            gather_body_motion(m, s, world, body, node[2], node[3])
         sync()
     if m.parameter_gradient == 1 and lane() == 0:
         for c in range(m.body_childadr[0], m.body_childadr[1]):
@@ -115,14 +122,14 @@ def gather_motion(m: ModelArrays, s: Scratch, world: int):
 
 
 @wp.func(inline=True)
-def gather_body_motion(m: ModelArrays, s: Scratch, world: int, body: int):
+def gather_body_motion(m: ModelArrays, s: Scratch, world: int, body: int, first_child: int, last_child: int):
     """Part of a body: adds to qpos_bar and qvel_bar, and replaces the body's cotangents by what its parent adds."""
     v = s.velocity[world, body]
     a = s.acceleration[world, body]
     v_bar = s.velocity_bar[world, body]
     a_bar = s.acceleration_bar[world, body]
     pose_bar = s.pose_bar[world, body]
-    for c in range(m.body_childadr[body], m.body_childadr[body + 1]):
+    for c in range(first_child, last_child):
         child = m.body_child[c]
         v_bar += s.velocity_bar[world, child]
         a_bar += s.acceleration_bar[world, child]

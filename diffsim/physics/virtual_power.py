@@ -45,7 +45,7 @@ from diffsim.physics.equality_gradient import equality_gradient
 from diffsim.physics.fluid import drag_derivative, wind_twist
 from diffsim.physics.joint_equality import joint_equality_gradient
 from diffsim.physics.kinematics import joint_quat
-from diffsim.physics.lanes import lane, lanes, sync
+from diffsim.physics.lanes import all_lanes, lane, lanes, sync
 from diffsim.physics.limit import joint_row_gradient
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.newton import factor_hessian, solve_hessian
@@ -74,7 +74,8 @@ def solve_virtual_velocity(m: ModelArrays, s: Scratch, world: int):
     for row in range(s.row_count[world]):
         if s.row_state[world, row] == QUADRATIC:
             pull = s.row_stiffness[world, row] * row_dot(s, world, row, s.constraint_bar[world])
-            add_row_scaled(s, world, row, -pull, s.virtual_velocity[world])
+            if pull != ZERO:
+                add_row_scaled(s, world, row, -pull, s.virtual_velocity[world])
     sync()
     factor_hessian(m, s, world)
     solve_hessian(m, s, world, s.virtual_velocity[world])
@@ -101,12 +102,29 @@ def twist_cotangents(m: ModelArrays, s: Scratch, world: int):
     for body in range(1 + lane(), m.nbody, lanes()):
         body_twist_cotangents(m, s, world, body)
     if s.contact_count[world] + m.neq > 0:
-        spread(m, s, world, s.constraint_velocity[world], s.constraint_twist[world])
+        if no_kappa(m, s, world):
+            for body in range(lane(), m.nbody, lanes()):
+                s.constraint_twist[world, body] = s.virtual_twist[world, body]
+        else:
+            spread(m, s, world, s.constraint_velocity[world], s.constraint_twist[world])
         spread(m, s, world, s.qacc[world], s.qacc_twist[world])
         for body in range(1 + lane(), m.nbody, lanes()):
             s.constraint_twist_bar[world, body] = zero_twist()
             s.qacc_twist_bar[world, body] = zero_twist()
     sync()
+
+
+@wp.func
+def no_kappa(m: ModelArrays, s: Scratch, world: int) -> bool:
+    """Whether kappa is zero, as in all evaluations but the last. Then the twists of lambda + kappa are those of lambda.
+
+    This saves two of seven walks over the tree.
+    """
+    zero = bool(True)
+    for dof in range(lane(), m.nv, lanes()):
+        if s.constraint_bar[world, dof] != ZERO:
+            zero = False
+    return all_lanes(zero)
 
 
 @wp.func(inline=True)
@@ -125,7 +143,13 @@ def joined_gradient(m: ModelArrays, s: Scratch, world: int):
 def gather_cotangents(m: ModelArrays, s: Scratch, world: int):
     """Adds the gradients of the bodies' twists and poses."""
     if s.contact_count[world] + m.neq > 0:
-        gather(m, s, world, s.constraint_velocity[world], s.constraint_twist[world], s.constraint_twist_bar[world])
+        if no_kappa(m, s, world):
+            for body in range(1 + lane(), m.nbody, lanes()):
+                bar = s.virtual_twist_bar[world, body] + s.constraint_twist_bar[world, body]
+                s.virtual_twist_bar[world, body] = bar
+            sync()
+        else:
+            gather(m, s, world, s.constraint_velocity[world], s.constraint_twist[world], s.constraint_twist_bar[world])
         gather(m, s, world, s.qacc[world], s.qacc_twist[world], s.qacc_twist_bar[world])
     gather(m, s, world, s.virtual_velocity[world], s.virtual_twist[world], s.virtual_twist_bar[world])
     if m.parameter_gradient == 1:

@@ -8,14 +8,14 @@ from functools import cache
 import warp as wp
 
 from diffsim.collision.contact_frame import Geom, contact_frame
-from diffsim.collision.geometry import COLLIDERS, GeometryCotangents, turning
+from diffsim.collision.geometry import COLLIDERS, turning
 from diffsim.collision.gradient_call import calls_gradient, differentiable
 from diffsim.physics.contact import load_geom, may_touch
 from diffsim.physics.contact_gradient import body_cotangents, contact_forces, shape_cotangents
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
 from diffsim.stages.bounds import OPTIONS, stage_module
-from diffsim.types import mat33, real, vec3
+from diffsim.types import ONE, mat33, real, vec3
 
 
 @cache
@@ -73,26 +73,31 @@ def gradient_kernel(kind1: int, kind2: int) -> wp.Kernel:
 
     @calls_gradient(module=module)
     def contact_cotangents(m: ModelArrays, s: Scratch, world: int, contact: int, pair: int):
-        f = contact_forces(m, s, world, contact, s.constraint_velocity[world])
-        s.contact_active[world, contact] = f.active
-        s.contact_damping[world, contact] = f.damping
-        if f.active == 1:
-            geom1 = load_geom(m, s, world, m.pair_geom1[pair])
-            geom2 = load_geom(m, s, world, m.pair_geom2[pair])
-            shape = shape_cotangents(m, s, world, contact, f)
+        s.contact_active[world, contact] = 0
+        if contact_forces(m, s, world, contact, s.constraint_velocity[world]):
+            s.contact_active[world, contact] = 1
+            index1 = m.pair_geom1[pair]
+            index2 = m.pair_geom2[pair]
+            body1 = m.geom_body[index1]
+            body2 = m.geom_body[index2]
+            geom1 = load_geom(m, s, world, index1)
+            geom2 = load_geom(m, s, world, index2)
+            point_bar, frame_bar = shape_cotangents(m, s, world, contact, body1, body2)
             candidate = s.contact_candidate[world, contact]
-            margin = m.pair_detection[pair]
-            bar = wp.grad(contraction)(geom1, geom2, candidate, margin, f.r_bar, shape.point, shape.frame)
-            geom1_bar = bar[0]
-            geom2_bar = bar[1]
-            g = GeometryCotangents(
-                geom1_bar.pos, turning(geom1.mat, geom1_bar.mat), geom2_bar.pos, turning(geom2.mat, geom2_bar.mat)
-            )
-            for side in range(2):
-                body = body_cotangents(m, s, world, contact, f, g, side)
-                s.contact_push[world, contact, side] = body.push
-                s.contact_pull[world, contact, side] = body.pull
-                s.contact_pose[world, contact, side] = body.pose
+            r_bar = s.contact_r_bar[world, contact]
+            bar = wp.grad(contraction)(geom1, geom2, candidate, m.pair_detection[pair], r_bar, point_bar, frame_bar)
+            bar1 = bar[0]
+            bar2 = bar[1]
+            turn1 = turning(geom1.mat, bar1.mat)
+            turn2 = turning(geom2.mat, bar2.mat)
+            push, pull, pose = body_cotangents(m, s, world, contact, body1, index1, -ONE, turn1, bar1.pos)
+            s.contact_push[world, contact, 0] = push
+            s.contact_pull[world, contact, 0] = pull
+            s.contact_pose[world, contact, 0] = pose
+            push2, pull2, pose2 = body_cotangents(m, s, world, contact, body2, index2, ONE, turn2, bar2.pos)
+            s.contact_push[world, contact, 1] = push2
+            s.contact_pull[world, contact, 1] = pull2
+            s.contact_pose[world, contact, 1] = pose2
 
     @wp.kernel(module=module, **OPTIONS)
     def contact_gradient_kernel(m: ModelArrays, s: Scratch):

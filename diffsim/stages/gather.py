@@ -2,7 +2,7 @@
 
 import warp as wp
 
-from diffsim.physics.contact_gradient import BodyCotangents, add_body_cotangents, contact_body
+from diffsim.physics.contact_gradient import add_body_cotangents
 from diffsim.physics.lanes import lane, lanes, world_of
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
@@ -17,13 +17,16 @@ def add_contacts(m: ModelArrays, s: Scratch, world: int, body: int):
     """Adds the contacts' cotangents of a body, in the order of the contacts."""
     for contact in range(s.contact_count[world]):
         if s.contact_active[world, contact] == 1:
+            pair = s.contact_pair[world, contact]
+            damping = s.contact_damping[world, contact]
             for side in range(2):
-                if contact_body(m, s, world, contact, side) == body:
-                    bar = BodyCotangents()
-                    bar.push = s.contact_push[world, contact, side]
-                    bar.pull = s.contact_pull[world, contact, side]
-                    bar.pose = s.contact_pose[world, contact, side]
-                    add_body_cotangents(s, world, body, bar, s.contact_damping[world, contact])
+                geom = m.pair_geom1[pair]
+                if side == 1:
+                    geom = m.pair_geom2[pair]
+                if m.geom_body[geom] == body:
+                    push = s.contact_push[world, contact, side]
+                    pull = s.contact_pull[world, contact, side]
+                    add_body_cotangents(s, world, body, push, pull, damping, s.contact_pose[world, contact, side])
 
 
 @wp.kernel(**OPTIONS)
