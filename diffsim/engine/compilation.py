@@ -7,6 +7,7 @@ needs no GPU. Warp finds the results in its kernel cache.
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -36,6 +37,14 @@ class Module(NamedTuple):
 
     name: str
     block_dim: int
+
+
+class Compiled(NamedTuple):
+    """A module that was compiled, and what it took."""
+
+    module: Module
+    seconds: float  # of the processor
+    memory: float  # GB, the largest of its process so far
 
 
 class CompilationError(RuntimeError):
@@ -127,7 +136,7 @@ def compile_modules(
     folder: Path | None = None,
     processes: int | None = None,
     report: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
-) -> float:
+) -> list[Compiled]:
     """Compiles modules that are not in the cache.
 
     Args:
@@ -137,7 +146,7 @@ def compile_modules(
         processes: number of compiling processes; None for one per core, as far as memory allows.
         report: called with a line of progress when a module is done.
 
-    Returns: seconds.
+    Returns: what was compiled.
 
     Raises:
         CompilationError: has the compiler's message.
@@ -145,13 +154,13 @@ def compile_modules(
     start = time.monotonic()
     missing = [module for module in modules if not is_compiled(module, arch, folder)]
     if not missing:
-        return 0.0
+        return []
     processes = min(len(missing), processes or default_processes())
     folder = folder or cache_folder()
     report(f"diffsim: compiling {len(missing)} modules for sm_{arch}, once for this machine (kept in {folder})")
     queue = list(reversed(_longest_first(missing)))
     failures: list[str] = []
-    done: list[str] = []
+    done: list[Compiled] = []
     lock = threading.Lock()
 
     def work() -> None:
@@ -161,14 +170,14 @@ def compile_modules(
                     if not queue:
                         return
                     module = queue.pop()
-                seconds, message = worker.compile(module)
+                compiled, message = worker.compile(module)
                 with lock:
-                    if message:
+                    if compiled is None:
                         failures.append(f"{module.name} for sm_{arch}: {message}")
                     else:
-                        done.append(module.name)
+                        done.append(compiled)
                         short = module.name.removeprefix("diffsim.").removeprefix("stages.")
-                        report(f"  [{len(done)}/{len(missing)}] {short} {seconds:.1f} s")
+                        report(f"  [{len(done)}/{len(missing)}] {short} {compiled.seconds:.1f} s")
 
     threads = [threading.Thread(target=work) for _ in range(processes)]
     for thread in threads:
@@ -177,9 +186,8 @@ def compile_modules(
         thread.join()
     if failures:
         raise CompilationError(failures[0])
-    seconds = time.monotonic() - start
-    report(f"diffsim: compiled in {seconds:.0f} s")
-    return seconds
+    report(f"diffsim: compiled in {time.monotonic() - start:.0f} s")
+    return done
 
 
 def default_processes() -> int:
@@ -219,18 +227,18 @@ class _Worker:
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
-    def compile(self, module: Module) -> tuple[float, str]:
-        """Compiles a module; returns the seconds, and what went wrong."""
+    def compile(self, module: Module) -> tuple[Compiled | None, str]:
+        """Compiles a module; returns what it took, or what went wrong."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         assert self.process.stderr is not None
-        start = time.monotonic()
         self.process.stdin.write(f"{module.name} {module.block_dim}\n")
         self.process.stdin.flush()
         for line in self.process.stdout:
             if line.startswith("done"):
-                return time.monotonic() - start, ""
-        return time.monotonic() - start, self.process.stderr.read()[-2000:] or "the compiler stopped"
+                seconds, memory = map(float, line.split()[1:])
+                return Compiled(module, seconds, memory), ""
+        return None, self.process.stderr.read()[-2000:] or "the compiler stopped"
 
     def __enter__(self) -> _Worker:
         return self
@@ -245,8 +253,10 @@ def _worker_main() -> None:
     arch, folder = int(sys.argv[1]), Path(sys.argv[2])
     for line in sys.stdin:
         name, block_dim = line.split()
+        start = time.process_time()
         compile_module(Module(name, int(block_dim)), arch, folder)
-        print("done", flush=True)
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        print("done", time.process_time() - start, memory, flush=True)
 
 
 if __name__ == "__main__":

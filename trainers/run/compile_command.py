@@ -70,12 +70,12 @@ def compile_command(argv: Sequence[str], console: Console) -> None:
     folder = None if options.output is None else Path(options.output)
     for arch in architectures:
         try:
-            seconds = compile_modules(
+            compiled = compile_modules(
                 modules, arch, folder, options.processes or None, lambda line: console.print(line, highlight=False)
             )
         except CompilationError as error:
             raise FailedRunsError(str(error)) from None
-        if not seconds:
+        if not compiled:
             console.print(f"all {len(modules)} modules are compiled for sm_{arch}", highlight=False)
 
 
