@@ -26,6 +26,9 @@ from diffsim.tasks import TASKS
 
 STAGES = ("implicit", "implicit_adjoint", "joined")
 TIMED = ("Hopper-v5", "Humanoid-v5", "everything")
+MAIN_ARCH = 90
+ARCHITECTURES = (80, 90, 100)
+"""Those of the page."""
 BEFORE = """One kernel for all of a launch, as before (sm_90, float64, one core): `step` 130 s and 1.5 GB, `adjoint`
 459 s and 4.6 GB; 255 registers and 4 kB of stack, one thread per world."""
 
@@ -117,7 +120,7 @@ def write_page(times: list[TimeRow], kernels: list[KernelRow], command: str, pat
         )
     header = "GPU | kernels | number: | most registers: | largest stack B: | with more than 5 local accesses: | most"
     parts += ["Resources of all kernels:", table(header, most)]
-    first = [row for row in kernels if (row.arch, row.precision) == (90, "float64")]
+    first = [row for row in kernels if (row.arch, row.precision) == (MAIN_ARCH, "float64")]
     if first:
         header = "module | kernel | processor s: | registers: | stack B: | local loads: | local stores: | code kB:"
         rows = (
@@ -128,33 +131,37 @@ def write_page(times: list[TimeRow], kernels: list[KernelRow], command: str, pat
     path.write_text(page("Compilation for GPUs", command, *parts))
 
 
+def measure_part(arch: int, precision: str, output: Path) -> None:
+    """Measures one architecture in this process's precision, and writes the rows."""
+    times, kernels = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for model in TIMED if arch == MAIN_ARCH else TIMED[-1:]:
+            row, kernels = measure(arch, precision, model, Path(folder) / "cache")
+            times.append(row)
+    write_rows(times, output / f"times-{precision}-{arch}.csv")
+    write_rows(kernels, output / f"kernels-{precision}-{arch}.csv")
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Runs the benchmark."""
     parser = make_parser("cuda_compile", __doc__)
-    parser.add_argument("--arch", type=int, nargs="+", default=[80, 90, 100], help="compute capabilities")
+    parser.add_argument("--arch", type=int, nargs="+", default=[90, 80, 100], help="compute capabilities")
     parser.add_argument("--precision", nargs="+", choices=["float64", "float32"], default=["float64", "float32"])
     parser.add_argument("--part", action="store_true", help="measure in this process, and write no page")
     options = parse(parser, arguments)
-    if not options.part:
-        for precision in options.precision:
-            command = [sys.executable, "-m", "benchmarks.cuda_compile", "--part", "--precision", precision]
-            command += ["--arch", *map(str, options.arch), "--output", str(options.output)]
-            subprocess.run(command, check=True, env=os.environ | {"DIFFSIM_KERNELS": precision, "DIFFSIM_X64": "0"})
-        times = [row for p in options.precision for row in read_rows(TimeRow, options.output / f"times-{p}.csv")]
-        kernels = [row for p in options.precision for row in read_rows(KernelRow, options.output / f"kernels-{p}.csv")]
-        text = f"cuda_compile --arch {' '.join(map(str, options.arch))}"
-        write_page(times, kernels, text, options.output / "README.md")
+    pairs = [(precision, arch) for arch in options.arch for precision in options.precision]
+    if options.part:
+        for precision, arch in pairs:
+            measure_part(arch, precision, options.output)
         return
-    (precision,) = options.precision
-    times, kernels = [], []
-    with tempfile.TemporaryDirectory() as folder:
-        for arch in options.arch:
-            for model in TIMED if arch == 90 else TIMED[-1:]:
-                row, rows = measure(arch, precision, model, Path(folder) / "cache")
-                times.append(row)
-                kernels += rows if model == TIMED[-1] else []
-                write_rows(times, options.output / f"times-{precision}.csv")
-                write_rows(kernels, options.output / f"kernels-{precision}.csv")
+    for precision, arch in pairs:
+        command = [sys.executable, "-m", "benchmarks.cuda_compile", "--part", "--precision", precision]
+        command += ["--arch", str(arch), "--output", str(options.output)]
+        subprocess.run(command, check=True, env=os.environ | {"DIFFSIM_KERNELS": precision, "DIFFSIM_X64": "0"})
+    files = [f"{precision}-{arch}.csv" for precision in ("float64", "float32") for arch in ARCHITECTURES]
+    times = [row for file in files for row in read_rows(TimeRow, options.output / f"times-{file}")]
+    kernels = [row for file in files for row in read_rows(KernelRow, options.output / f"kernels-{file}")]
+    write_page(times, kernels, "cuda_compile", options.output / "README.md")
 
 
 if __name__ == "__main__":

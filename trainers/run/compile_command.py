@@ -25,7 +25,7 @@ class CompileOptions:
 
     Args:
         model: id of a task (see `diffsim tasks`), or path of an MJCF file.
-        arch: compute capabilities, for example 90 for an H100 or H200; None for those of this machine's GPUs.
+        arch: compute capability, 90 for an H100 or H200, or a list of several; None for those of this machine's GPUs.
         output: folder of the compiled modules; None for the cache where the simulator looks for them.
         processes: number of compiling processes; 0 for one per core, as far as memory allows.
         forward_only: leave out the gradients.
@@ -33,7 +33,7 @@ class CompileOptions:
     """
 
     model: str
-    arch: list[int] | None = None
+    arch: int | list[int] | None = None
     output: str | None = None
     processes: int = 0
     forward_only: bool = False
@@ -41,18 +41,23 @@ class CompileOptions:
 
     def __post_init__(self) -> None:
         check_fields(self, {"processes": ">= 0"})
-        for arch in self.arch or ():
+        for arch in self.given:
             if arch < 70:
                 raise OptionError(f"arch must be at least 70 (Volta, the oldest with independent threads), got {arch}")
 
     @property
+    def given(self) -> list[int]:
+        """The compute capabilities of the option."""
+        return [self.arch] if isinstance(self.arch, int) else self.arch or []
+
+    @property
     def architectures(self) -> list[int]:
         """The compute capabilities."""
-        if self.arch:
-            return self.arch
+        if self.given:
+            return self.given
         found = {torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())}
         if not found:
-            raise OptionError("arch must be given where there is no GPU, for example --arch [90] for an H100 or H200")
+            raise OptionError("arch must be given where there is no GPU, for example --arch 90 for an H100 or H200")
         return sorted(10 * major + minor for major, minor in found)
 
 
@@ -62,6 +67,7 @@ def compile_command(argv: Sequence[str], console: Console) -> None:
     Raises: OptionError if the model or an option is not valid; FailedRunsError if the compiler fails.
     """
     parser = make_parser("compile", "Compile the kernels of a task or a model for GPUs, ahead of time.")
+    parser.usage = "diffsim compile MODEL [options]"
     parser.add_class_arguments(CompileOptions)
     given = parse(parser, [f"--model={argv[0]}", *argv[1:]] if argv and not argv[0].startswith("-") else argv)
     options = CompileOptions(**given.as_dict())
