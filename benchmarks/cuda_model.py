@@ -113,7 +113,7 @@ class Counter:
         start = ctypes.addressof(self.arguments)
         ctypes.c_uint64.in_dll(self.library, "ignored_start").value = start
         ctypes.c_uint64.in_dll(self.library, "ignored_end").value = start + ARGUMENTS
-        self.counted: set[str] = set()
+        self.counted: set[wp.Kernel] = set()
         self.phases: list[list[int]] = []
         self.totals: dict[tuple[str, int], np.ndarray] = defaultdict(lambda: np.zeros(5))
         self._emulation = emulation()
@@ -129,9 +129,9 @@ class Counter:
 
     def replace(self, kernel: wp.Kernel) -> None:
         """Makes a kernel's launches run its instrumented code."""
-        if kernel.key in self.counted:
+        if kernel in self.counted:
             return
-        self.counted.add(kernel.key)
+        self.counted.add(kernel)
         wp.load_module(kernel.module, device="cpu")
         (executable,) = kernel.module.execs.values()
         hooks = executable.get_kernel_hooks(kernel)
@@ -230,7 +230,8 @@ def seconds(row: StageRow, worlds: int, gpu: Gpu = GPU) -> float:
     """Predicted time of a stage's launches for N worlds."""
     per_warp = 32 // row.lanes if row.lanes > 1 else 32
     resident = gpu.multiprocessors * gpu.warps * per_warp
-    waves = math.ceil(worlds / resident) if row.lanes > 1 else max(1.0, worlds * row.accesses / row.critical / resident)
+    threads = row.accesses / max(1.0, row.critical)
+    waves = math.ceil(worlds / resident) if row.lanes > 1 else max(1.0, worlds * threads / resident)
     footprint = 32 * row.sectors / row.launches
     busy = min(gpu.warps * per_warp, math.ceil(worlds / gpu.multiprocessors))
     cached = min(1.0, gpu.cache / (busy * footprint)) if row.lanes > 1 else 1.0

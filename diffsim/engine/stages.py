@@ -8,8 +8,11 @@ runs the same functions as a sequence of small kernels, captured as one graph:
 
 A model launches, and so compiles, only the stages that it needs: `modules` lists them. They compile in seconds each,
 side by side; one kernel of everything takes minutes, and needs 255 registers. Between the stages the working memory is
-in global memory: about 10 kB per world, of which a multiprocessor's cache keeps that of the worlds in flight.
-`docs/cuda.md` has the measured figures and the expected times.
+in global memory. A stage of Humanoid touches 2 to 15 kB of it, so a multiprocessor's cache keeps the worlds in flight;
+that cache and the shared memory are the same hardware, and local sums stay in registers. Alternatives were one kernel
+per launch, which does not compile in time, and a kernel per element, which needs some thousand launches per step.
+`benchmarks/results/cuda_compile` has the kernels' measured registers and compile times, and
+`benchmarks/results/cuda_model` the counted accesses and the times that they let expect.
 """
 
 from __future__ import annotations
@@ -45,12 +48,16 @@ from diffsim.stages.solve import solve_kernel
 from diffsim.stages.state import begin_kernel, end_kernel
 from diffsim.stages.virtual import virtual_kernel
 
-FEW_DOFS = 10
+FEW_DOFS = 32
 """Models with more dofs have 32 lanes per world, the others 8."""
 
 
 def lanes_of(model: Model) -> int:
-    """Number of lanes of a world on CUDA: a warp, or a quarter of one for small models, whose loops are short."""
+    """Number of lanes of a world on CUDA.
+
+    Counted by `benchmarks.cuda_model`, the chain of dependent accesses of Ant with 8 lanes is a fifth longer than with
+    32, and a GPU holds four times as many worlds at once.
+    """
     return EMULATED or (8 if model.nv <= FEW_DOFS else 32)
 
 

@@ -35,6 +35,7 @@ from diffsim.types import IMPLICITFAST, ZERO, real
 def factor_implicit(m: ModelArrays, s: Scratch, world: int):
     """Fills `hessian` with the factor of M - h D. Needs the mass matrix and the moving frames."""
     copy_lower(m.nv, m.dof_address, m.dof_run, s.mass_matrix[world], s.hessian[world])
+    sync()
     for i in range(lane(), m.nv, lanes()):
         s.hessian[world, i, i] = s.hessian[world, i, i] + m.timestep * m.dof_damping[world, i]
     if m.integrator == IMPLICITFAST:

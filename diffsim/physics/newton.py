@@ -76,13 +76,26 @@ def line_derivatives(s: Scratch, world: int, slope: real, curvature: real, alpha
     """
     first = slope + alpha * curvature
     second = curvature
-    for row in range(s.row_count[world]):
+    for row in range(lane(), s.row_count[world], lanes()):
         along = s.row_along[world, row]
         residual = s.row_residual[world, row] + alpha * along
         state = row_state(s, world, row, residual)
-        first -= row_law(s, world, row, state, residual) * along
+        by_first = row_law(s, world, row, state, residual) * along
+        by_second = real(0.0)
         if state == QUADRATIC:
-            second += s.row_stiffness[world, row] * along * along
+            by_second = s.row_stiffness[world, row] * along * along
+        if lanes() == 1:
+            first -= by_first
+            second += by_second
+        else:
+            s.row_derivatives[world, row] = vec2(by_first, by_second)
+    if lanes() > 1:
+        sync()
+        for row in range(s.row_count[world]):
+            derivatives = s.row_derivatives[world, row]
+            first -= derivatives[0]
+            second += derivatives[1]
+        sync()
     return vec2(first, second)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import warp as wp
 
-from diffsim.types import kernel_dtype, mat33, quat, real, vec3, vec6
+from diffsim.types import kernel_dtype, mat33, quat, real, vec2, vec3, vec6
 
 # Quantities of one evaluation: type, and shape for one world. Twists and wrenches are about the root body's origin.
 FIELDS = {
@@ -60,6 +60,7 @@ FIELDS = {
     "row_limit": (real, ("row",)),  # largest friction
     "row_residual": (real, ("row",)),  # J a - aref
     "row_along": (real, ("row",)),  # J search
+    "row_derivatives": (vec2, ("row",)),  # of the cost along the search direction, negated first and second
     "row_state": (wp.int32, ("row",)),
     "row_force": (real, ("row",)),  # f
     # sparsity of the rows and, if rows couple several branches of the tree, of the Hessian

@@ -4,9 +4,10 @@ Rows are stored densely, with unit stride. Lists of runs are in descending order
 root of its tree visits them. `address[k]` and `address[k + 1]` bound the runs of row k of a lower triangle, which do
 not include the diagonal.
 
-This is native code, for which the CPU's compiler uses vector instructions. A world's lanes share the columns: a lane
-computes every entry of a vector or matrix whose column is its own, in the serial order. So these functions need no
-`sync` between each other, unless the comment says which; only `dot` is computed by one lane alone.
+This is native code, for which the CPU's compiler uses vector instructions. A world's lanes share the entries: those of
+a vector by their index, those of a matrix by row and column, with 4 or 8 lanes along a row. A lane computes an entry
+that is its own in the serial order. So these functions need no `sync` between each other, unless the comment says
+which; only `dot` is computed by one lane alone.
 """
 
 import re
@@ -33,16 +34,28 @@ def _native(body: str, pointers: str) -> str:
     """Code of a native function.
 
     Args:
-        body: C++ code. `@FROM(j, start, stop)` is a loop over a lane's own columns in [start, stop); `@VECTOR` before a
-            loop lets the compiler use vectors of four.
+        body: C++ code. `@FROM(j, start, stop)` is a loop over a lane's own entries of a vector in [start, stop), and
+            `@COLUMNS` over its own columns of a matrix, `@ROWS` over its own rows, `@DOWN` the same from the last to
+            the first; `@VECTOR` before a loop lets the compiler use vectors of four.
         pointers: declarations of the pointers in it.
     """
-    own = r"@VECTOR for (int \1 = \2 + ((lane - \2) & (lanes - 1)); \1 < \3; \1 += lanes)"
-    body = re.sub(r"@FROM\((\w+), ([^,]+), ([^)]+)\)", own, body).replace("@VECTOR", _VECTOR)
+    for name, loop in _LOOPS.items():
+        body = re.sub(rf"@{name}\((\w+), ([^,]+), ([^)]+)\)", loop, body)
+    body = body.replace("@VECTOR", _VECTOR)
     code = f"{pointers} {body}".replace("@SYNC", SYNC).replace("__restrict__", RESTRICT)
     return f"{_REORDER} {LANES} {code}"
 
 
+_LOOPS = {
+    "FROM": r"@VECTOR for (int \1 = \2 + ((lane - \2) & (lanes - 1)); \1 < \3; \1 += lanes)",
+    "COLUMNS": r"@VECTOR for (int \1 = \2 + ((column - \2) & (columns - 1)); \1 < \3; \1 += columns)",
+    "ROWS": r"for (int \1 = \2 + ((line - \2) & (lines - 1)); \1 < \3; \1 += lines)",
+    "DOWN": r"for (int \1 = \3 - 1 - ((\3 - 1 - line) & (lines - 1)); \1 >= \2; \1 -= lines)",
+}
+_GRID = """
+    const int columns = lanes < 4 ? lanes : lanes < 32 ? 4 : 8, lines = lanes / columns;
+    const int column = lane & (columns - 1), line = lane / columns;
+"""
 _VECTORS = """
     const auto* __restrict__ px = x.data;
     auto* __restrict__ py = y.data;
@@ -83,15 +96,15 @@ def copy_range(start: int, stop: int, x: wp.array(dtype=real), y: wp.array(dtype
 @wp.func_native(
     _native(
         f"""
-    for (int k = 0; k < n; ++k) {{
+    @ROWS(k, 0, n) {{
         const auto* __restrict__ from = ps + k * row;
         auto* __restrict__ to = pa + k * row;
-        if ((k & (lanes - 1)) == lane) to[k] = from[k];
+        if ((k & (columns - 1)) == column) to[k] = from[k];
         {_EACH_RUN}
-            @FROM(j, start, stop) to[j] = from[j];
+            @COLUMNS(j, start, stop) to[j] = from[j];
         }}
     }}""",
-        _MATRIX + "const auto* __restrict__ ps = source.data;",
+        _GRID + _MATRIX + "const auto* __restrict__ ps = source.data;",
     )
 )
 def copy_lower(
@@ -110,17 +123,18 @@ def copy_lower(
         """
     for (int b = first; b < last; ++b) {
         const int begin = runs[2 * b];
-        for (int i = begin; i < runs[2 * b + 1]; ++i) {
+        @ROWS(i, begin, runs[2 * b + 1]) {
             const auto entry = scale * px[i];
             auto* __restrict__ to = pa + i * row;
-            @FROM(j, begin, i + 1) to[j] += entry * px[j];
+            @COLUMNS(j, begin, i + 1) to[j] += entry * px[j];
             for (int l = b + 1; l < last; ++l) {
                 const int start = runs[2 * l], stop = runs[2 * l + 1];
-                @FROM(j, start, stop) to[j] += entry * px[j];
+                @COLUMNS(j, start, stop) to[j] += entry * px[j];
             }
         }
     }""",
-        """
+        _GRID
+        + """
     const auto* __restrict__ px = x.data;
     auto* __restrict__ pa = a.data;
     const int row = a.strides[0] / (int)sizeof(*a.data);
@@ -147,16 +161,16 @@ def add_outer(
         const auto inverse = 1 / from[k];
         const int end = bound[k + 1];
         for (int b = bound[k]; b < end; ++b) {
-            const int begin = runs[2 * b];
-            for (int i = runs[2 * b + 1] - 1; i >= begin; --i) {
+            const int begin = runs[2 * b], after = runs[2 * b + 1];
+            @DOWN(i, begin, after) {
                 const auto entry = from[i];
                 if (entry != 0) {
                     const auto scale = entry * inverse;
                     auto* __restrict__ to = pa + i * row;
-                    @FROM(j, begin, i + 1) to[j] -= scale * from[j];
+                    @COLUMNS(j, begin, i + 1) to[j] -= scale * from[j];
                     for (int l = b + 1; l < end; ++l) {
                         const int start = runs[2 * l], stop = runs[2 * l + 1];
-                        @FROM(j, start, stop) to[j] -= scale * from[j];
+                        @COLUMNS(j, start, stop) to[j] -= scale * from[j];
                     }
                     if (lanes == 1) from[i] = scale;
                 }
@@ -169,7 +183,7 @@ def add_outer(
         }
     }
     @SYNC""",
-        _MATRIX,
+        _GRID + _MATRIX,
     )
 )
 def factor(n: int, address: wp.array(dtype=wp.int32), run: wp.array2d(dtype=wp.int32), a: wp.array2d(dtype=real)):
@@ -221,18 +235,25 @@ def factor_solve(
 @wp.func_native(
     _native(
         f"""
+    if (lanes > 1) for (int k = lane; k < n; k += lanes) {{
+        const auto* __restrict__ from = pa + k * row;
+        auto total = from[k] * px[k];
+        {_EACH_RUN}
+            for (int j = start; j < stop; ++j) total += from[j] * px[j];
+        }}
+        py[k] = total;
+    }}
     for (int k = 0; k < n; ++k) {{
         const auto* __restrict__ from = pa + k * row;
         const auto value = px[k];
-        const bool mine = (k & (lanes - 1)) == lane;
         auto total = from[k] * value;
         {_EACH_RUN}
-            if (mine) {{
+            if (lanes == 1) {{
                 @VECTOR for (int j = start; j < stop; ++j) total += from[j] * px[j];
             }}
             @FROM(j, start, stop) py[j] += value * from[j];
         }}
-        if (mine) py[k] = total;
+        if (lanes == 1) py[k] = total;
     }}""",
         _MATRIX + "const auto* __restrict__ px = x.data; auto* __restrict__ py = y.data;",
     )

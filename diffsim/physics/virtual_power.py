@@ -71,10 +71,10 @@ def solve_virtual_velocity(m: ModelArrays, s: Scratch, world: int):
     """
     for dof in range(lane(), m.nv, lanes()):
         s.virtual_velocity[world, dof] = s.qacc_bar[world, dof]
-    for row in range(s.row_count[world]):
-        if s.row_state[world, row] == QUADRATIC:
-            pull = s.row_stiffness[world, row] * row_dot(s, world, row, s.constraint_bar[world])
-            if pull != ZERO:
+    if s.row_count[world] > 0 and not no_kappa(m, s, world):
+        for row in range(s.row_count[world]):
+            if s.row_state[world, row] == QUADRATIC:
+                pull = s.row_stiffness[world, row] * row_dot(s, world, row, s.constraint_bar[world])
                 add_row_scaled(s, world, row, -pull, s.virtual_velocity[world])
     sync()
     factor_hessian(m, s, world)

@@ -1,7 +1,7 @@
-"""Prints results of models with every feature, for `test_lanes`: python -m tests.diffsim.lane_checks OUTPUT [without].
+"""Prints results of models with every feature, for `test_lanes`: python -m tests.diffsim.lane_checks OUTPUT [MODELS [without]].
 
 The environment chooses how they are computed: with DIFFSIM_LANES by stages with that many emulated lanes, else in one
-kernel. `without` leaves out the syncs of the kinematics.
+kernel. MODELS is the number of models; `without` leaves out the syncs of the kinematics.
 """
 
 import sys
@@ -61,8 +61,7 @@ def results(path: Path) -> dict[str, np.ndarray]:
 
 
 if __name__ == "__main__":
-    files = FILES
-    if sys.argv[2:] == ["without"]:
+    files = FILES[: int(sys.argv[2])] if len(sys.argv) > 2 else FILES
+    if "without" in sys.argv:
         bias.sync = kinematics.sync = no_sync
-        files = FILES[:1]
     np.savez(sys.argv[1], allow_pickle=False, **{k: v for path in files for k, v in results(path).items()})

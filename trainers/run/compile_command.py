@@ -13,6 +13,7 @@ from diffsim.checks import did_you_mean
 from diffsim.compile.model import Model
 from diffsim.compile.unsupported import UnsupportedModelError
 from diffsim.engine.compilation import CompilationError, compile_modules, modules_of
+from diffsim.engine.simulator import Simulator
 from diffsim.tasks import find_task, task_ids
 from diffsim.trainers.errors import FailedRunsError, OptionError
 from diffsim.trainers.options import check_fields
@@ -93,7 +94,10 @@ def find_model(name: str) -> Model:
     try:
         task = find_task(name)
         if task is not None:
-            return task(num_envs=1).simulator.model
+            simulator = getattr(task(num_envs=1), "simulator", None)
+            if not isinstance(simulator, Simulator):
+                raise OptionError(f"model must have kernels to compile, got {name!r}, which the simulator does not run")
+            return simulator.model
         if Path(name).is_file():
             return Model.from_mjcf(name)
     except (UnsupportedModelError, ValueError) as error:
