@@ -103,7 +103,9 @@ def check_modules(setup: Setup) -> None:
         needed = {module for case in setup.cases.values() if isinstance(case, Case) for module in modules(case)}
         arch = wp.get_device(setup.device).arch
         ready = sum(is_compiled(module, arch) for module in needed)
-        seconds = compile_modules(needed, arch, report=lambda line: print(line, flush=True))
+        start = time.monotonic()
+        compile_modules(needed, arch, report=lambda line: print(line, flush=True))
+        seconds = time.monotonic() - start
         return {"architecture": arch, "modules": len(needed), "compiled before": ready, "seconds": seconds}, ""
 
     setup.each("modules", ["modules"], measure)

@@ -1,4 +1,4 @@
-"""Prints results of models with every feature, for `test_lanes`: python -m tests.diffsim.lane_checks OUTPUT [MODELS [without]].
+"""Results of models, for `test_lanes`: python -m tests.diffsim.lane_checks OUTPUT [MODELS [without]].
 
 The environment chooses how they are computed: with DIFFSIM_LANES by stages with that many emulated lanes, else in one
 kernel. MODELS is the number of models; `without` leaves out the syncs of the kinematics.
