@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     here = "cuda:0" if torch.cuda.is_available() else "cpu"
     add("--device", default=here, help="default: the first GPU, or else the CPU")
     add("--worlds", nargs="+", type=positive(int), default=[256, 4096, 32768], help="default 256 4096 32768")
-    add("--seconds", type=positive(float), default=480.0, help="time of all parts, default 480")
+    add("--seconds", type=positive(float), default=450.0, help="time of all parts, default 450")
     add("--parts", nargs="+", choices=list(PARTS), default=list(PARTS), help="default: all")
     add("--env-steps", type=positive(int), default=100_000, help="of the training run, default 100000")
     add("--robots", type=Path, help="folder with robots' MJCF files; without it, no robots")

@@ -225,7 +225,7 @@ def check_gpu() -> dict[str, Any]:
     gpu.find_cases = lambda robots: {POLE: cases[POLE]}
     gpu_parts.SPEED = (POLE,)
     with tempfile.TemporaryDirectory() as folder:
-        parts = ["modules", "parity", "repeatability", "graphs", "speed"]
+        parts = ["modules", "parity", "repeatability", "graphs", "speed", "windows"]
         sizes = ["--worlds", "4", "--seconds", "200", "--output", folder, "--parts", *parts]
         try:
             gpu.main(["--check", "--device", "cuda:0", *sizes])
