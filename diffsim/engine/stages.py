@@ -3,8 +3,9 @@
 The CPU runs a world's whole launch in one kernel (`step`, `adjoint`), which keeps its working memory in the cache. CUDA
 runs the same functions as a sequence of small kernels, captured as one graph:
 
-    forward, for each evaluation:   frames, forces, collide (per kinds of geoms), rows, solve, advance
-    adjoint, for each evaluation:   frames, collide, rows, virtual, collide_gradient, gather, elements
+    forward, for each evaluation:   frames, motion, mass, forces, collide (per kinds of geoms), rows, solve, advance
+    adjoint, for each evaluation:   frames, motion, mass, collide, rows, virtual, twists, collide_gradient, gather,
+                                    elements
 
 A model launches, and so compiles, only the stages that it needs: `modules` lists them. They compile in seconds each,
 side by side; one kernel of everything takes minutes, and needs 255 registers. Between the stages the working memory is
@@ -43,9 +44,12 @@ from diffsim.stages.gather import add_contacts_kernel, gather_kernel
 from diffsim.stages.implicit import implicit_kernel
 from diffsim.stages.implicit_adjoint import implicit_adjoint_kernel
 from diffsim.stages.joined import joined_kernel
+from diffsim.stages.mass import mass_kernel
+from diffsim.stages.motion import motion_kernel
 from diffsim.stages.rows import rows_kernel
 from diffsim.stages.solve import solve_kernel
 from diffsim.stages.state import begin_kernel, end_kernel
+from diffsim.stages.twists import twists_kernel
 from diffsim.stages.virtual import virtual_kernel
 
 FEW_DOFS = 32
@@ -111,7 +115,7 @@ class Stages:
         rk4 = self.model.integrator == "RK4"
         for slot in reversed(range(max(1, num_steps * (4 if rk4 else 1)))):
             self._each(begin_slot_kernel, points, slot, num_steps)
-            self._each(frames_kernel, points, slot, num_steps, 1)
+            self._frames(points, slot, num_steps, 1)
             self._constraints()
             if num_steps and not rk4:
                 self._velocity_step_adjoint()
@@ -121,10 +125,16 @@ class Stages:
 
     def _evaluate(self, points: Any, slot: int, num_steps: int, warm: int) -> None:  # noqa: ANN401
         """One evaluation; as `forward.evaluate`."""
-        self._each(frames_kernel, points, slot, num_steps, 0)
+        self._frames(points, slot, num_steps, 0)
         self._each(forces_kernel)
         self._constraints()
         self._each(solve_kernel, warm)
+
+    def _frames(self, points: Any, slot: int, num_steps: int, adjoint: int) -> None:  # noqa: ANN401
+        """Poses, velocities, accelerations and the mass matrix. Three kernels, so that each fits the cache."""
+        self._each(frames_kernel, points, slot, num_steps, adjoint)
+        self._each(motion_kernel, adjoint)
+        self._each(mass_kernel)
 
     def _constraints(self) -> None:
         """Contacts and rows."""
@@ -143,6 +153,7 @@ class Stages:
     def _gradient(self) -> None:
         """Gradient of the virtual power; as `virtual_power.virtual_power_gradient`."""
         self._each(virtual_kernel)
+        self._each(twists_kernel)
         kinds = list(self._pairs())
         for pair in kinds:
             self._threads(gradient_kernel(*pair), self.num_worlds * self.model.max_contacts)

@@ -23,11 +23,17 @@ from diffsim.types import ZERO, vec6
 @wp.func
 def moving_frames(m: ModelArrays, s: Scratch, world: int, with_qacc: int):
     """Fills poses, motion subspaces, inertias, velocities V and accelerations A; if with_qacc is 0, A omits S a."""
+    kinematics(m, s, world)
+    body_motions(m, s, world, with_qacc)
+
+
+@wp.func(inline=True)
+def body_motions(m: ModelArrays, s: Scratch, world: int, with_qacc: int):
+    """Fills what `moving_frames` does but for the poses, which it needs."""
     if lane() == 0:
         g = m.gravity[world]
         s.velocity[world, 0] = zero_twist()
         s.acceleration[world, 0] = vec6(ZERO, ZERO, ZERO, -g[0], -g[1], -g[2])
-    kinematics(m, s, world)
     for body in range(1 + lane(), m.nbody, lanes()):
         motion_subspaces(m, s, world, body)
         body_inertia(m, s, world, body)

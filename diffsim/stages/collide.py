@@ -53,7 +53,7 @@ def detection_kernel(kind1: int, kind2: int) -> wp.Kernel:
 
 @cache
 def gradient_kernel(kind1: int, kind2: int) -> wp.Kernel:
-    """The kernel that fills the cotangents of the two bodies of all contacts of two kinds. Needs `virtual`."""
+    """The kernel that fills the cotangents of the two bodies of all contacts of two kinds. Needs `twists`."""
     collide = COLLIDERS[kind1, kind2]
     module = stage_module(f"collide_gradient.{collide.key}")
 

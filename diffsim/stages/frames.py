@@ -1,11 +1,10 @@
-"""Stage: poses, velocities, accelerations, inertias and mass matrix at an evaluation point."""
+"""Stage: the evaluation point, and the poses of bodies and geoms."""
 
 import warp as wp
 
 from diffsim.physics.adjoint import set_point
-from diffsim.physics.bias import moving_frames
 from diffsim.physics.contact import geom_poses
-from diffsim.physics.inertia import mass_matrix
+from diffsim.physics.kinematics import kinematics
 from diffsim.physics.lanes import world_of
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
@@ -25,6 +24,5 @@ def frames_kernel(m: ModelArrays, s: Scratch, t: EvaluationPoints, slot: int, nu
     elif m.integrator == RK4 and num_steps > 0:
         stage = slot % stage_count(m)
         load_stage(m, s, t, world, slot - stage, stage)
-    moving_frames(m, s, world, adjoint)
-    mass_matrix(m, s, world)
+    kinematics(m, s, world)
     geom_poses(m, s, world)

@@ -1,4 +1,4 @@
-"""Stage: the virtual velocity, and the bodies' cotangents without those of constraints."""
+"""Stage: the virtual velocity."""
 
 import warp as wp
 
@@ -6,7 +6,7 @@ from diffsim.physics.constraint import row_forces
 from diffsim.physics.lanes import world_of
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
-from diffsim.physics.virtual_power import solve_virtual_velocity, twist_cotangents
+from diffsim.physics.virtual_power import solve_virtual_velocity
 from diffsim.stages.bounds import OPTIONS
 
 wp.set_module_options({"enable_backward": False})
@@ -14,8 +14,7 @@ wp.set_module_options({"enable_backward": False})
 
 @wp.kernel(**OPTIONS)
 def virtual_kernel(m: ModelArrays, s: Scratch):
-    """Fills lambda, and the twists and cotangents that `collide_gradient` and `power` need. Needs frames and rows."""
+    """Fills lambda. Needs the mass matrix and the rows."""
     world = world_of(wp.tid())
     row_forces(m, s, world, s.qacc[world])
     solve_virtual_velocity(m, s, world)
-    twist_cotangents(m, s, world)
