@@ -1,6 +1,6 @@
 """Lanes: the threads that share one world.
 
-On the CPU a world has one lane, and these functions are constants that cost nothing. On CUDA a world has 4 to 32 lanes
+On the CPU a world has one lane, and these functions are constants that cost nothing. On CUDA a world has 8 or 32 lanes
 of one warp. Every lane runs the same functions; a loop over independent elements is shared by
 
     for i in range(lane(), n, lanes()):
@@ -23,7 +23,19 @@ import warp as wp
 WORLDS_PER_BLOCK = 8
 """Worlds of a CUDA block; its threads divided by this are the lanes of a world."""
 
-EMULATED = int(os.environ.get("DIFFSIM_LANES", "0"))
+EMULATIONS = ("0", "1", "2", "4", "8", "16", "32")
+
+
+def _emulated_lanes() -> int:
+    """`DIFFSIM_LANES`, checked."""
+    given = os.environ.get("DIFFSIM_LANES", "0")
+    if given not in EMULATIONS:
+        rule = "0 for no emulation, or a power of two up to 32"
+        raise ValueError(f"the environment variable DIFFSIM_LANES must be {rule}, got {given!r}")
+    return int(given)
+
+
+EMULATED = _emulated_lanes()
 """Number of emulated lanes on the CPU; 0 for none."""
 
 STATE = 0x5EED00000000

@@ -56,3 +56,13 @@ def test_a_model_compiles_what_it_needs():
     assert {"joined", "implicit_adjoint"} - names(MODELS / "contact_weld.xml") == set()
     assert {"collide.box_box", "collide.plane_box"} <= names(MODELS / "contact_boxes.xml")
     assert "joined" in names(ASSETS / "hopper.xml", parameters=True)
+
+
+@pytest.mark.parametrize("lanes", ["3", "64", "four"])
+def test_a_number_of_lanes_that_no_world_can_have(lanes):
+    environment = os.environ | {"DIFFSIM_LANES": lanes}
+    result = subprocess.run(
+        [sys.executable, "-c", "import diffsim.physics.lanes"], env=environment, capture_output=True
+    )
+    rule = "DIFFSIM_LANES must be 0 for no emulation, or a power of two up to 32, got"
+    assert f"{rule} {lanes!r}" in result.stderr.decode()
