@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import copy
 
+from diffsim.checks import require
 from diffsim.engine.black_box_simulator import BlackBoxSimulator
 from diffsim.tasks.task import Task
 from diffsim.wrappers import MDPWrapper
@@ -29,7 +30,7 @@ class FiniteDifferenceMDP(MDPWrapper):
             needs `if __name__ == "__main__":`.
         perturbation: h, in m, rad, m/s, rad/s, the actions' units, N and N m, > 0.
 
-    Raises: ValueError if an argument is out of range, or actuators have states.
+    Raises: ValueError if an argument is out of range, actuators have states, or the task has a random model.
     """
 
     def __init__(self, task: Task, *, num_workers: int = 1, perturbation: float = 1e-6) -> None:
@@ -37,6 +38,7 @@ class FiniteDifferenceMDP(MDPWrapper):
             raise ValueError(f"num_workers must be an int >= 0, got {num_workers!r}")
         if not 0 < perturbation < float("inf"):
             raise ValueError(f"perturbation must be finite and > 0, got {perturbation}")
+        require(not getattr(task, "random_model", False), "task.random_model", "False for finite differences", True)
         self.task = copy(task)
         self.simulator = BlackBoxSimulator(task.mj_model, num_workers, perturbation)
         self.task.simulator = self.simulator  # pyright: ignore[reportAttributeAccessIssue]

@@ -28,10 +28,12 @@ def shard(task: Task) -> Task:
     Args:
         task: the worlds of this process, equally many in each process, on the simulator. It is not changed.
 
-    Raises: ValueError if there is no process group, or the simulator does not run the task.
+    Raises: ValueError if there is no process group, the simulator does not run the task, or its model is random.
     """
     if not task.simulated:
         raise ValueError(f"task must run on the simulator, got {type(task).__name__}")
+    if getattr(task, "random_model", False):
+        raise ValueError("task.random_model must be False for worlds that processes share, got True")
     if not distributed.is_initialized():
         raise ValueError("shard needs a process group: see torch.distributed.init_process_group")
     whole = copy(task)

@@ -25,6 +25,7 @@ from diffsim.tasks.inverted_pendulum import InvertedPendulum
 from diffsim.tasks.official import OfficialEnv, official_env
 from diffsim.tasks.point_push import PointPush
 from diffsim.tasks.pusher import Pusher
+from diffsim.tasks.random_model import RandomModelTask
 from diffsim.tasks.reacher import Reacher
 from diffsim.tasks.reacher_goal import ReacherGoal
 from diffsim.tasks.swimmer import Swimmer
@@ -49,6 +50,7 @@ __all__ = [
     "OfficialEnv",
     "PointPush",
     "Pusher",
+    "RandomModelTask",
     "Reacher",
     "ReacherGoal",
     "Swimmer",

@@ -16,6 +16,7 @@ from diffsim.engine.black_box import BlackBox
 from diffsim.engine.simulator import DynamicsPoint
 from diffsim.tasks.find import EQUATION_TASKS, TASKS, check_options, find_task, task_class
 from diffsim.tasks.goal_task import GoalTask
+from diffsim.tasks.random_model import RandomModelTask, write_fields
 from diffsim.tasks.task import Task
 
 
@@ -40,8 +41,9 @@ def official_env(id: str | type[Task], **kwargs: Any) -> gymnasium.Env:
 
 
 def on_c_mujoco(cls: type[Task]) -> type[Task]:
-    """A subclass of a task whose steps C MuJoCo makes, in float64."""
-    return type(cls.__name__, (cls,), {"simulated": False, "dtype": torch.float64, "__module__": cls.__module__})
+    """A subclass of a task whose steps C MuJoCo makes, in float64, with the fields of its own model."""
+    changes = {"simulated": False, "fields_written": True, "dtype": torch.float64, "__module__": cls.__module__}
+    return type(cls.__name__, (cls,), changes)
 
 
 class OfficialEnv(gymnasium.Env):
@@ -95,6 +97,9 @@ class OfficialEnv(gymnasium.Env):
         )
         self._generator: torch.Generator | None = None
         self._state: Tensor | None = None
+        self._lengths: list[Tensor] = []
+        if isinstance(self.task, RandomModelTask) and self.task.random_model:
+            self.set_lengths(_row(np.array(self.task.nominal_lengths)))
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Starts a new episode: observation, and an empty info."""
@@ -103,6 +108,8 @@ class OfficialEnv(gymnasium.Env):
             self._generator = torch.Generator().manual_seed(int(self.np_random.integers(2**63)))
         with torch.inference_mode():
             qpos, qvel = self.task.reset_model(self._generator)
+            if isinstance(self.task, RandomModelTask) and self.task.random_model:
+                self.set_lengths(self.task.random_lengths(self._generator))
             self.set_state(qpos[0].double().numpy(), qvel[0].double().numpy())
             if self.render_mode == "human":
                 self.render()
@@ -113,7 +120,7 @@ class OfficialEnv(gymnasium.Env):
         mujoco.mj_resetData(self.model, self.data)
         self.data.qpos[:], self.data.qvel[:] = qpos, qvel
         mujoco.mj_forward(self.model, self.data)
-        self._state = self.task.state_at(_row(qpos), _row(qvel))
+        self._state = self.task.state_at(_row(qpos), _row(qvel), *self._lengths)
 
     @torch.inference_mode()
     def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -139,9 +146,20 @@ class OfficialEnv(gymnasium.Env):
         """Holds the controls for `frame_skip` physics steps: the state reached, [1, S]."""
         if self.task.num_extras:
             physics, *point = (_row(part) for part in self._physics.run(self.task.frame_skip))
-            return torch.cat([physics, self.task.extras(DynamicsPoint(*point))], dim=1)
+            return torch.cat([physics, self.task.extras(DynamicsPoint(*point)), *self._lengths], dim=1)
         self._physics.move(self.task.frame_skip)
-        return _row(np.concatenate([self.data.qpos, self.data.qvel]))
+        return torch.cat([_row(np.concatenate([self.data.qpos, self.data.qvel])), *self._lengths], dim=1)
+
+    def set_lengths(self, lengths: Tensor) -> None:
+        """Sets the lengths [1, K] of a random model, until the next reset; pictures still show the model's own.
+
+        It writes the fields that they imply into the model, and into the copy of it that evaluates extras.
+        """
+        assert isinstance(self.task, RandomModelTask) and self.task.random_model
+        self._lengths = [lengths]
+        fields = self.task.parameters(lengths)
+        write_fields(self.model, fields)
+        write_fields(self.task.simulator.mj_model, fields)  # pyright: ignore[reportAttributeAccessIssue]
 
     def render(self) -> Any:
         """A picture of the present state, as `render_mode` says."""

@@ -150,17 +150,17 @@ class Task(ConfigurableMDP):
         """Draws a fresh state for every copy, [N, S], as Gymnasium's reset does."""
         return self.state_at(*self.reset_model(generator))
 
-    def state_at(self, qpos: Tensor, qvel: Tensor) -> Tensor:
+    def state_at(self, qpos: Tensor, qvel: Tensor, **arguments: Any) -> Tensor:
         """A full state from qpos [N, nq] and qvel [N, nv], with the extras of a reset to them: [N, S].
 
         Extras come from an evaluation of the dynamics with zero controls. Contact forces on bodies are zero:
-        Gymnasium computes them after steps only.
+        Gymnasium computes them after steps only. `arguments` are further ones of `Simulator.forward`.
         """
         physics = torch.cat([qpos, qvel], dim=1)
         if not self.num_extras:
             return physics
         ctrl = torch.zeros(self.num_envs, self.mj_model.nu, dtype=self.dtype, device=self.device)
-        evaluation = self.simulator.forward(physics, ctrl)
+        evaluation = self.simulator.forward(physics, ctrl, **arguments)
         if "cfrc_ext" in evaluation._fields:
             evaluation = evaluation._replace(cfrc_ext=torch.zeros_like(evaluation.cfrc_ext))
         return torch.cat([physics, self.extras(evaluation)], dim=1)
@@ -176,10 +176,15 @@ class Task(ConfigurableMDP):
         Raises: ValueError if a shape is wrong, an entry is not finite, or a task without process noise gets noise.
         """
         physics, force = self.checked(state, action, noise)
+        arguments = {"qfrc_applied": force, **self.simulator_arguments(state)}
         if not self.num_extras:
-            return self.simulator.step(physics, action, self.frame_skip, qfrc_applied=force)
-        next_physics, evaluation = self.simulator.advance(physics, action, self.frame_skip, qfrc_applied=force)
+            return self.simulator.step(physics, action, self.frame_skip, **arguments)
+        next_physics, evaluation = self.simulator.advance(physics, action, self.frame_skip, **arguments)
         return torch.cat([next_physics, self.extras(evaluation)], dim=1)
+
+    def simulator_arguments(self, state: Tensor) -> dict[str, Any]:
+        """Further arguments of the simulator's steps from `state` [N, S]: none, the model's own fields."""
+        return {}
 
     def checked(self, state: Tensor, action: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Checks the arguments of `transition`; returns [qpos, qvel] [N, nq + nv], and the force [N, nv] or None."""
