@@ -18,6 +18,7 @@ EPISODE_STEPS = {
     "Pusher-v5": 100,
     "Reacher-v5": 50,
     "ReacherGoal-v0": 50,
+    "RllabDoublePendulum-v0": 500,
     "Swimmer-v5": 1000,
     "Walker2d-v5": 1000,
 }
@@ -30,6 +31,9 @@ OFFICIAL_ENVS = {
     "ReacherGoal-v0": "diffsim.goal_envs:ReacherGoalEnv",
 }
 """Environments, on C MuJoCo or in NumPy, of the tasks that are not Gymnasium's."""
+
+TASK_ENV = "diffsim.tasks.official:OfficialEnv"
+"""Environment of rllab's tasks, `Rllab...`, that have none in `OFFICIAL_ENVS`: the task's functions on C MuJoCo."""
 
 TETRIS = "Tetris-v0"
 """The only environment that is no MDP of tensors."""
@@ -48,8 +52,12 @@ def register() -> None:
                 max_episode_steps=steps,
                 kwargs={"task": id},
             )
-        if id in OFFICIAL_ENVS and id not in gymnasium.registry:
+        if id in gymnasium.registry:
+            continue
+        if id in OFFICIAL_ENVS:
             gymnasium.register(id, entry_point=OFFICIAL_ENVS[id], max_episode_steps=steps)
+        elif id.startswith("Rllab"):
+            gymnasium.register(id, entry_point=TASK_ENV, max_episode_steps=steps, kwargs={"task": id})
     for id in (TETRIS, f"diffsim/{TETRIS}"):
         if id not in gymnasium.registry:
             gymnasium.register(

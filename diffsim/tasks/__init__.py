@@ -13,7 +13,7 @@ from diffsim.tasks.ant import Ant
 from diffsim.tasks.cart_pole_swing_up import CartPoleSwingUp
 from diffsim.tasks.check import TaskReport, check_task
 from diffsim.tasks.configurable import ConfigurableMDP
-from diffsim.tasks.find import EQUATION_TASKS, TASKS, check_options, find_task, mdp_class, task_ids
+from diffsim.tasks.find import EQUATION_TASKS, RLLAB_TASKS, TASKS, check_options, find_task, mdp_class, task_ids
 from diffsim.tasks.goal_task import GoalTask
 from diffsim.tasks.half_cheetah import HalfCheetah
 from diffsim.tasks.helicopter_hover import HelicopterHover
@@ -35,6 +35,7 @@ from diffsim.wrappers import NoisyReward
 
 __all__ = [
     "EQUATION_TASKS",
+    "RLLAB_TASKS",
     "TASKS",
     "Ant",
     "CartPoleSwingUp",

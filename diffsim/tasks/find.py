@@ -27,12 +27,18 @@ from diffsim.tasks.point_push import PointPush
 from diffsim.tasks.pusher import Pusher
 from diffsim.tasks.reacher import Reacher
 from diffsim.tasks.reacher_goal import ReacherGoal
+from diffsim.tasks.rllab.double_pendulum import RllabDoublePendulum
 from diffsim.tasks.swimmer import Swimmer
 from diffsim.tasks.task import Task
 from diffsim.tasks.walker2d import Walker2d
 
 GROUP = "diffsim.tasks"
 """Entry points of installed packages: a task's id, and `module:class`."""
+
+RLLAB_TASKS: dict[str, type[Task]] = {
+    "RllabDoublePendulum-v0": RllabDoublePendulum,
+}
+"""The tasks of rllab's benchmark with a MuJoCo model."""
 
 TASKS: dict[str, type[Task]] = {
     "Ant-v5": Ant,
@@ -49,6 +55,7 @@ TASKS: dict[str, type[Task]] = {
     "ReacherGoal-v0": ReacherGoal,
     "Swimmer-v5": Swimmer,
     "Walker2d-v5": Walker2d,
+    **RLLAB_TASKS,
 }
 """The tasks of this package with a MuJoCo model, by their Gymnasium ids."""
 

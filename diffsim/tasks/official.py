@@ -145,7 +145,10 @@ class OfficialEnv(gymnasium.Env):
     def _advance(self) -> Tensor:
         """Holds the controls for `frame_skip` physics steps: the state reached, [1, S]."""
         if self.task.num_extras:
-            physics, *point = (_row(part) for part in self._physics.run(self.task.frame_skip))
+            outcome = self._physics.run(self.task.frame_skip)
+            if self.task.extras_after_step:
+                outcome = self._physics.run(0)
+            physics, *point = (_row(part) for part in outcome)
             return torch.cat([physics, self.task.extras(DynamicsPoint(*point)), *self._lengths], dim=1)
         self._physics.move(self.task.frame_skip)
         return torch.cat([_row(np.concatenate([self.data.qpos, self.data.qvel])), *self._lengths], dim=1)

@@ -43,6 +43,8 @@ class Task(ConfigurableMDP):
     Attributes:
         max_episode_steps: time limit of an episode, in actions.
         num_extras: numbers in `extras`.
+        extras_after_step: extras are of an evaluation at the state that a step reaches (`mj_forward` after the steps),
+            not of the last one within the step. They are then a function of qpos, qvel and the action.
         simulated: False for a model that the simulator does not support. C MuJoCo then makes the steps, and central
             differences their gradients (see `FiniteDifferenceMDP`).
         process_noise: [nv] standard deviation of the random force on each dof, N or N m; None if there is none.
@@ -53,6 +55,7 @@ class Task(ConfigurableMDP):
 
     max_episode_steps = 1000
     num_extras = 0
+    extras_after_step = False
     simulated = True
     process_noise: Tensor | None = None
     dtype = diffsim.types.dtype
@@ -153,15 +156,16 @@ class Task(ConfigurableMDP):
     def state_at(self, qpos: Tensor, qvel: Tensor, **arguments: Any) -> Tensor:
         """A full state from qpos [N, nq] and qvel [N, nv], with the extras of a reset to them: [N, S].
 
-        Extras come from an evaluation of the dynamics with zero controls. Contact forces on bodies are zero:
-        Gymnasium computes them after steps only. `arguments` are further ones of `Simulator.forward`.
+        Extras come from an evaluation of the dynamics with zero controls. Contact forces on bodies are zero, because
+        Gymnasium computes them after steps only; with `extras_after_step` they are those of the evaluation. `arguments`
+        are further ones of `Simulator.forward`.
         """
         physics = torch.cat([qpos, qvel], dim=1)
         if not self.num_extras:
             return physics
         ctrl = torch.zeros(self.num_envs, self.mj_model.nu, dtype=self.dtype, device=self.device)
         evaluation = self.simulator.forward(physics, ctrl, **arguments)
-        if "cfrc_ext" in evaluation._fields:
+        if "cfrc_ext" in evaluation._fields and not self.extras_after_step:
             evaluation = evaluation._replace(cfrc_ext=torch.zeros_like(evaluation.cfrc_ext))
         return torch.cat([physics, self.extras(evaluation)], dim=1)
 
@@ -180,6 +184,8 @@ class Task(ConfigurableMDP):
         if not self.num_extras:
             return self.simulator.step(physics, action, self.frame_skip, **arguments)
         next_physics, evaluation = self.simulator.advance(physics, action, self.frame_skip, **arguments)
+        if self.extras_after_step:
+            evaluation = self.simulator.forward(next_physics, action, **self.simulator_arguments(state))
         return torch.cat([next_physics, self.extras(evaluation)], dim=1)
 
     def simulator_arguments(self, state: Tensor) -> dict[str, Any]:

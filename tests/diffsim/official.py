@@ -8,6 +8,7 @@ import mujoco
 import numpy as np
 from gymnasium.envs.mujoco import MujocoEnv
 
+from diffsim.tasks import OfficialEnv
 from diffsim.types import numpy_dtype
 
 from .contact_reference import pushing_position
@@ -156,7 +157,7 @@ TASKS_WITH_CONTACTS = {
 SETTING_NAMES = [f"{id}-{'-'.join(options) or 'default'}" for id, options in SETTINGS]
 
 
-def official(id: str, **options: Any) -> MujocoEnv:
+def official(id: str, **options: Any) -> MujocoEnv | OfficialEnv:
     """The environment on C MuJoCo, without wrappers.
 
     Its solver is the model's own, except where that does not converge: the humanoids ask for 50 sweeps of projected
@@ -164,7 +165,7 @@ def official(id: str, **options: Any) -> MujocoEnv:
     solved to convergence.
     """
     env = gymnasium.make(id, **options).unwrapped
-    assert isinstance(env, MujocoEnv)
+    assert isinstance(env, MujocoEnv | OfficialEnv)
     if id == "Pusher-v5" or env.model.opt.solver == mujoco.mjtSolver.mjSOL_PGS:
         converge(env.model)
     return env
@@ -183,7 +184,7 @@ class Transitions:
     touching: np.ndarray
 
 
-def random_transitions(env: MujocoEnv, count: int, seed: int = 0) -> Transitions:
+def random_transitions(env: MujocoEnv | OfficialEnv, count: int, seed: int = 0) -> Transitions:
     """Transitions with uniform random actions, some outside the action space, in episodes of 1 to 50 steps. Each
     starts from a state that was set, without warm start, and rounded to the simulator's precision.
 
@@ -200,11 +201,12 @@ def random_transitions(env: MujocoEnv, count: int, seed: int = 0) -> Transitions
     while len(rows) < count:
         if left == 0:
             env.reset(seed=int(rng.integers(2**31)))
-            if "pendulum" in env.fullpath:
+            file = getattr(env, "fullpath", "")
+            if "pendulum" in file:
                 qpos = env.data.qpos.copy()
                 qpos[0] = rng.uniform(-1.02, 1.02)
                 env.set_state(qpos, env.data.qvel * 5)
-            if "cart_pole" in env.fullpath:
+            if "cart_pole" in file:
                 env.set_state(rng.uniform([-1.84, -np.pi], [1.84, np.pi]), rng.uniform([-1, -8], [1, 8]))
             left = int(rng.integers(1, 51))
             if env.spec.id == "Pusher-v5" and rng.random() < 0.5:
@@ -242,13 +244,13 @@ def rounded(values: np.ndarray) -> np.ndarray:
     return values.astype(numpy_dtype).astype(np.float64)
 
 
-def put(env: MujocoEnv, state: np.ndarray) -> None:
+def put(env: MujocoEnv | OfficialEnv, state: np.ndarray) -> None:
     """Sets a state [nq + nv] as after a reset."""
     mujoco.mj_resetData(env.model, env.data)
     env.set_state(*np.split(state, [env.model.nq]))
 
 
-def step_from(env: MujocoEnv, state: np.ndarray, action: np.ndarray) -> np.ndarray:
+def step_from(env: MujocoEnv | OfficialEnv, state: np.ndarray, action: np.ndarray) -> np.ndarray:
     """Observation and reward after one step from a state [nq + nv], as one vector [O + 1]."""
     put(env, state)
     obs, reward, *_ = env.step(action)
