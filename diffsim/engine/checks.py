@@ -140,7 +140,7 @@ def current_suffix() -> str:
 
 
 @contextmanager
-def deferred_checks() -> Iterator[DeferredChecks]:
+def deferred_checks(checks: DeferredChecks | None = None) -> Iterator[DeferredChecks]:
     """Defers the checks of all calls of a simulator in this block, and of blocks within it, to the block's end.
 
         with deferred_checks() as checks:
@@ -150,12 +150,15 @@ def deferred_checks() -> Iterator[DeferredChecks]:
     If a world has a fault, the results of its call are NaN. The end of the block raises the error of the first such
     call, as the call would have done outside of a block; an exception that leaves the block comes from later calls,
     and this error replaces it. To find the words, the call is repeated: its arguments must not be changed in place.
+
+    Args:
+        checks: what the outermost block uses; new ones if None.
     """
     outer = _ACTIVE.get()
     if outer is not None:
         yield outer
         return
-    checks = DeferredChecks()
+    checks = DeferredChecks() if checks is None else checks
     with _set(_ACTIVE, checks):
         try:
             yield checks

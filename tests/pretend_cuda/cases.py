@@ -141,6 +141,26 @@ def captured_divergence() -> str:
     return "none"
 
 
+def divergence(name: str) -> str:
+    """The error of an iteration on our simulator with a policy whose actions are not finite."""
+    original = Training.train_iteration
+
+    def spoiled(training: Any) -> dict[str, float]:
+        with torch.no_grad():
+            next(training.policy.parameters()).fill_(torch.nan)
+        return original(training)
+
+    Training.train_iteration = spoiled
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            fit(name, Path(folder) / "run", device="cuda")
+    except NonFiniteError as error:
+        return str(error)
+    finally:
+        Training.train_iteration = original
+    return "none"
+
+
 def read_in_a_capture() -> str:
     """The error of a read during a capture."""
     x = torch.ones(2, device="cuda")

@@ -73,28 +73,20 @@ WAITS_PER_ITERATION = {
     "SHAC-noise": 2,
     "SHAC-remat": 2,
     "Pegasus": 4,  # and two of L-BFGS, for its line search
-    "ActorCritic": 9,  # a window, and an update, per step; metrics
-    "A2C": 3,  # two windows; metrics
-    "PPO": 2,
-    "NaturalGradient": 3,  # and one for the length of the step
-    "TRPO": 4,  # and the line search
-    "SVG0": 2,
-    "DPG": 5,  # four steps of two copies; metrics
-    "DDPG": 5,
-    "TD3": 5,
-    "SAC": 5,
+    # For each change of a parameter, a roll-out and a comparison.
+    "Pegasus-coordinate": 40,
+    "BPTT-differences": 200,  # its simulator is C MuJoCo on the CPU
+    "NaturalGradient": 2,  # and one for the length of the step
+    "TRPO": 3,  # and the line search
     # With experience of an environment on the CPU, 3 to 5 more per step.
     "SAC-gymnasium": 21,
     "DQN": 21,
     "PPO-discrete": 13,
-    "DDPG-hindsight": 35,
     "MBPO": 55,  # a fit waits once per epoch, and 10 times
     "ModelBased": 36,
     "PETS": 23,
-    # For each change of a parameter, a roll-out and a comparison.
-    "Pegasus-coordinate": 40,
     # Lengths of episodes are known to the host.
     "Reinforce": 12,
 }
-"""Largest number of waits in an iteration after the first. On the device are the experience of our simulator, without
-goals, and what an algorithm learns from."""
+"""Largest number of waits in an iteration after the first, where it is not 1, the read of metrics and checks. On the
+device are the experience of our simulator, and what an algorithm learns from."""

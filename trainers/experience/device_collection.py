@@ -1,4 +1,4 @@
-"""Collection from our simulator on a GPU: a window of steps without a wait for it."""
+"""Collection from our simulator on a GPU: without a wait for it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from diffsim.mdp import MDP, Scenarios
 from diffsim.policies import Policy
 from diffsim.trainers.experience.rollout import Actor, Trajectory, rollout
 from diffsim.trainers.experience.vector_env import ResumableEnv, SimulatedEnv
+from diffsim.trainers.metrics import late_checks
 from diffsim.wrappers import MDPWrapper
 
 MOST_RESETS = 4  # initial states that are drawn per window and copy; a copy that ends more often reuses them
 
 
 def stays_on_device(env: ResumableEnv, actor: Actor) -> TypeGuard[SimulatedEnv]:
-    """Whether `collect_on_device` can be used: our simulator on a GPU, without goals or a policy to tell of resets."""
-    if not isinstance(env, SimulatedEnv) or type(env.simulated) is not diffsim.gym.VectorEnv:
+    """Whether `collect_on_device` can be used: our simulator on a GPU, without a policy to tell of resets."""
+    if not isinstance(env, SimulatedEnv) or not isinstance(env.simulated, diffsim.gym.VectorEnv):
         return False
     stateful = isinstance(actor, Policy) and type(actor).reset is not Policy.reset
     return env.simulated.mdp.device.type == "cuda" and not stateful
@@ -36,7 +37,7 @@ def collect_on_device(env: SimulatedEnv, actor: Actor, action_noise: Tensor) -> 
         action_noise: [H, N, Z] standard normal; Z may be 0.
 
     Returns: the trajectory.
-    Raises: as `rollout.rollout`.
+    Raises: as `rollout.rollout`; within an iteration, at its end.
     """
     simulated = env.simulated
     assert isinstance(simulated, diffsim.gym.VectorEnv)
@@ -51,7 +52,8 @@ def collect_on_device(env: SimulatedEnv, actor: Actor, action_noise: Tensor) -> 
     resets = torch.stack([mdp.initial(generator) for _ in range(min(horizon, MOST_RESETS))])
     scenarios = Scenarios(state, resets, noise(mdp.noise_size), action_noise)
     taken = mdp if decode is None else _Decoded(mdp, decode)
-    trajectory, worlds = rollout(taken, actor, scenarios, age=age, max_age=simulated.max_episode_steps)
+    with late_checks():
+        trajectory, worlds = rollout(taken, actor, scenarios, age=age, max_age=simulated.max_episode_steps)
     env.moved_to(*worlds)
     return trajectory._replace(
         **{name: getattr(trajectory, name).to(action_noise) for name in ("obs", "action", "reward", "next_obs")}

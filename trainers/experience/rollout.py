@@ -18,10 +18,11 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from diffsim.checks import check_value
-from diffsim.engine.checks import DeferredChecks, NonFiniteArgumentError, deferred_checks
+from diffsim.engine.checks import DeferredChecks, active_checks, deferred_checks
 from diffsim.mdp import MDP, Scenarios
 from diffsim.policies import Policy, is_image
 from diffsim.trainers.errors import NonFiniteError
+from diffsim.trainers.metrics import time_of_failure
 
 Actor = Callable[[Tensor, Tensor | None], Tensor]
 
@@ -155,14 +156,9 @@ def window_checks() -> Iterator[DeferredChecks]:
 
     Raises: the error of the first check that failed; NonFiniteError with the time step, if a number is not finite.
     """
-    checks = None
-    try:
-        with deferred_checks() as checks:
-            yield checks
-    except (FloatingPointError, NonFiniteArgumentError) as error:
-        if isinstance(error, NonFiniteError) or checks is None or checks.failed_at is None:
-            raise
-        raise NonFiniteError(f"at time step {checks.failed_at} of the window, {error}") from error
+    checks = active_checks() or DeferredChecks()
+    with time_of_failure(checks), deferred_checks(checks):
+        yield checks
 
 
 def checked_transition(mdp: MDP, state: Tensor, action: Tensor, noise: Tensor | None, time: int) -> Tensor:
