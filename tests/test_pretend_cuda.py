@@ -69,6 +69,12 @@ def test_divergence_in_a_captured_window_is_explained(worker):
     )
 
 
+@pytest.mark.parametrize(("factor", "taken"), [(0.02, 1.0), (0.1, 0.25), (-0.1, 0.0)])
+def test_the_line_search_takes_the_step_that_it_takes_on_the_cpu(worker, factor, taken):
+    on_cpu, on_device = worker("line_searches", factor)
+    assert on_device == on_cpu and on_cpu[0] == taken
+
+
 def test_divergence_is_explained_at_the_end_of_an_iteration(worker):
     assert worker("divergence", "PPO") == (
         "at time step 0 of the window, ctrl must be finite, got nan at world 0, index 0"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gymnasium.spaces import Box
 from rich.console import Console
 
 import diffsim
@@ -17,8 +18,10 @@ from diffsim.tasks import TASKS
 from diffsim.trainers import SHAC
 from diffsim.trainers.algorithm import Training
 from diffsim.trainers.errors import NonFiniteError
+from diffsim.trainers.experience.on_policy_batch import OnPolicyBatch
 from diffsim.trainers.experience.replay_buffer import ReplayBuffer
 from diffsim.trainers.experience.rollout import rollout, window_checks
+from diffsim.trainers.maths.natural_step import flat, line_search, surrogate_gradient, trainable
 from diffsim.trainers.run.fit_command import fit_command
 from diffsim.trainers.run.run_folder import RunFolder
 from tests.pretend_cuda.runs import DOUBLE, POLE, RUNS, SMALL
@@ -139,6 +142,25 @@ def captured_divergence() -> str:
     except NonFiniteError as error:
         return str(error)
     return "none"
+
+
+def line_searches(factor: float) -> list[list[float]]:
+    """What TRPO's line search takes, and the policy's parameters after it, on the CPU and on the device."""
+    found = []
+    for device in ("cpu", "cuda"):
+        generator = torch.Generator().manual_seed(0)
+        obs, raw, advantage = (
+            torch.randn(shape, generator=generator).to(device) for shape in ((50, 3), (50, 2), (50,))
+        )
+        torch.manual_seed(0)
+        policy = GaussianMLP(Box(-1, 1, (3,)), Box(-1, 1, (2,)), hidden_sizes=(8,), normalize=False)
+        policy.to(torch.device(device), torch.float32)
+        old = policy.raw_distribution(obs).log_prob(raw).detach()
+        batch = OnPolicyBatch(obs, raw, old, advantage, advantage, advantage)
+        step = factor * surrogate_gradient(policy, batch)
+        results = line_search(policy, batch, step, max_kl=0.01, backtracks=6, shrink=0.5)
+        found.append([float(x) for x in (*results, *flat(trainable(policy)))])
+    return found
 
 
 def divergence(name: str) -> str:

@@ -76,8 +76,6 @@ WAITS_PER_ITERATION = {
     # For each change of a parameter, a roll-out and a comparison.
     "Pegasus-coordinate": 40,
     "BPTT-differences": 200,  # its simulator is C MuJoCo on the CPU
-    "NaturalGradient": 2,  # and one for the length of the step
-    "TRPO": 3,  # and the line search
     # With experience of an environment on the CPU, 3 to 5 more per step.
     "SAC-gymnasium": 21,
     "DQN": 21,

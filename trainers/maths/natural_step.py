@@ -137,7 +137,7 @@ def trust_region_step(direction: Tensor, fisher_direction: Tensor, max_kl: float
     Returns: s = sqrt(2 max_kl / x' F x) x, [D]; zero if x is zero.
     """
     curvature = direction @ fisher_direction
-    return direction * torch.sqrt(2.0 * max_kl / curvature) if curvature > 0 else torch.zeros_like(direction)
+    return torch.where(curvature > 0, direction * torch.sqrt(2.0 * max_kl / curvature), 0.0)
 
 
 @torch.no_grad()
@@ -151,10 +151,11 @@ def move(parameters: Sequence[Tensor], start: Tensor, step: Tensor) -> None:
 @torch.no_grad()
 def line_search(
     policy: StochasticPolicy, batch: OnPolicyBatch, step: Tensor, *, max_kl: float, backtracks: int, shrink: float
-) -> tuple[float, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Takes the longest of step, shrink * step, shrink^2 * step, ... that raises the surrogate within the trust region.
 
-    Without such a step the policy stays as it is.
+    Without such a step the policy stays as it is. A GPU tries all of them, because to ask it which is the first would
+    wait for it.
 
     Args:
         policy: at theta_old, which sampled the batch.
@@ -170,11 +171,16 @@ def line_search(
     parameters = trainable(policy)
     start, before = flat(parameters), surrogate(policy, batch)
     old = policy.raw_distribution(batch.obs)
+    taken, gain, kl = torch.zeros_like(before, dtype=torch.float64), torch.zeros_like(before), torch.zeros_like(before)
     for k in range(backtracks):
         move(parameters, start, shrink**k * step)
-        gain = surrogate(policy, batch) - before
-        kl = old.kl(policy.raw_distribution(batch.obs)).mean()
-        if (gain > 0) & (kl <= max_kl):
-            return shrink**k, gain, kl
-    move(parameters, start, torch.zeros_like(step))
-    return 0.0, torch.zeros_like(before), torch.zeros_like(before)
+        rise = surrogate(policy, batch) - before
+        divergence = old.kl(policy.raw_distribution(batch.obs)).mean()
+        first = (taken == 0) & (rise > 0) & (divergence <= max_kl)
+        taken, gain, kl = (
+            torch.where(first, new, found) for new, found in ((shrink**k, taken), (rise, gain), (divergence, kl))
+        )
+        if not first.is_cuda and first:
+            break
+    move(parameters, start, torch.where(taken > 0, taken * step, 0.0))
+    return taken, gain, kl
