@@ -22,15 +22,21 @@ if TYPE_CHECKING:
     from diffsim.tasks import check_task as check_task
     from diffsim.tasks import make as make
     from diffsim.types import dtype as dtype
+    from diffsim.wrappers import DelayedActions as DelayedActions
+    from diffsim.wrappers import NoisyObservation as NoisyObservation
     from diffsim.wrappers import NoisyReward as NoisyReward
+    from diffsim.wrappers import PositionsOnly as PositionsOnly
 
 _MODULES = {
     "ContactOverflowError": "diffsim.engine.checks",
+    "DelayedActions": "diffsim.wrappers",
     "DynamicsPoint": "diffsim.engine.simulator",
     "FiniteDifferenceMDP": "diffsim.engine.finite_difference",
     "MDP": "diffsim.mdp",
     "Model": "diffsim.compile.model",
+    "NoisyObservation": "diffsim.wrappers",
     "NoisyReward": "diffsim.wrappers",
+    "PositionsOnly": "diffsim.wrappers",
     "Scenarios": "diffsim.mdp",
     "Simulator": "diffsim.engine.simulator",
     "SolverIterationsWarning": "diffsim.compile.few_iterations",

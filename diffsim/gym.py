@@ -15,8 +15,8 @@ from diffsim.checks import require
 from diffsim.engine.checks import deferred_checks
 from diffsim.mdp import MDP
 from diffsim.random_state import restore
-from diffsim.tasks import GoalTask, Task, make
-from diffsim.wrappers import MDPWrapper
+from diffsim.tasks import Task, make
+from diffsim.tasks.goal_task import goal_task
 
 
 class VectorEnv(gymnasium.vector.VectorEnv):
@@ -258,13 +258,6 @@ class GoalEnv(Env):
         """Reward [...] of a step that reached `achieved_goal` [..., G] when the goal was `desired_goal` [..., G]."""
         assert isinstance(self._vector, GoalVectorEnv)
         return self._vector.compute_reward(achieved_goal, desired_goal, info)
-
-
-def goal_task(mdp: MDP) -> GoalTask | None:
-    """The goal task that an MDP is, or that it wraps; None if there is none."""
-    while isinstance(mdp, MDPWrapper):
-        mdp = mdp.mdp
-    return mdp if isinstance(mdp, GoalTask) else None
 
 
 def vector_env(mdp: MDP, max_episode_steps: int | None = None) -> VectorEnv:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import gymnasium
@@ -32,6 +33,8 @@ class MDP(ABC):
         max_episode_steps: steps after which an episode is truncated (a time-out, not a terminal state).
         observation_space: of one copy, as Gymnasium's environment has it.
         action_space: of one copy. Actions are in its units and bounds, as `env.step` takes them.
+        position_indices: indices of the observed numbers that are positions, not velocities or forces; empty if the
+            MDP does not say.
     """
 
     num_envs: int
@@ -42,6 +45,7 @@ class MDP(ABC):
     max_episode_steps: int
     observation_space: gymnasium.spaces.Box
     action_space: gymnasium.spaces.Box
+    position_indices: Sequence[int] = ()
 
     @abstractmethod
     def initial(self, generator: torch.Generator) -> Tensor:

@@ -52,12 +52,14 @@ def register() -> None:
                 max_episode_steps=steps,
                 kwargs={"task": id},
             )
-        if id in gymnasium.registry:
-            continue
-        if id in OFFICIAL_ENVS:
-            gymnasium.register(id, entry_point=OFFICIAL_ENVS[id], max_episode_steps=steps)
-        elif id.startswith("Rllab"):
-            gymnasium.register(id, entry_point=TASK_ENV, max_episode_steps=steps, kwargs={"task": id})
+        if id not in gymnasium.registry and (id in OFFICIAL_ENVS or id.startswith("Rllab")):
+            own = {} if id in OFFICIAL_ENVS else {"task": id}
+            gymnasium.register(
+                id,
+                entry_point="diffsim.tasks.official:own_env",
+                max_episode_steps=steps,
+                kwargs={"env_id": id, "entry_point": OFFICIAL_ENVS.get(id, TASK_ENV), **own},
+            )
     for id in (TETRIS, f"diffsim/{TETRIS}"):
         if id not in gymnasium.registry:
             gymnasium.register(

@@ -7,7 +7,7 @@ from typing import Any, Literal, overload
 
 import torch
 
-from diffsim.checks import check_std, require
+from diffsim.checks import check_count, check_std, require
 from diffsim.mdp import MDP
 from diffsim.tasks.ant import Ant
 from diffsim.tasks.cart_pole_swing_up import CartPoleSwingUp
@@ -23,6 +23,7 @@ from diffsim.tasks.humanoid_standup import HumanoidStandup
 from diffsim.tasks.inverted_double_pendulum import InvertedDoublePendulum
 from diffsim.tasks.inverted_pendulum import InvertedPendulum
 from diffsim.tasks.official import OfficialEnv, official_env
+from diffsim.tasks.partial_observation import PartialObservation
 from diffsim.tasks.point_push import PointPush
 from diffsim.tasks.pusher import Pusher
 from diffsim.tasks.random_model import RandomModelTask
@@ -49,6 +50,7 @@ __all__ = [
     "InvertedDoublePendulum",
     "InvertedPendulum",
     "OfficialEnv",
+    "PartialObservation",
     "PointPush",
     "Pusher",
     "RandomModelTask",
@@ -82,20 +84,27 @@ def make(
     device: str | torch.device = "cpu",
     *,
     process_noise: float | Sequence[float] = 0.0,
-    reward_noise: float,
+    reward_noise: Literal[0] = 0,
+    positions_only: Literal[False] = False,
+    observation_noise: Literal[0] = 0,
+    action_delay: Literal[0] = 0,
     **kwargs: Any,
-) -> MDP: ...
+) -> Task: ...
 
 
 @overload
 def make(
-    id: str | type[Task],
+    id: str | type[ConfigurableMDP],
     num_envs: int = 1,
     device: str | torch.device = "cpu",
     *,
     process_noise: float | Sequence[float] = 0.0,
+    reward_noise: float = 0.0,
+    positions_only: bool = False,
+    observation_noise: float = 0.0,
+    action_delay: int = 0,
     **kwargs: Any,
-) -> Task: ...
+) -> MDP: ...
 
 
 def make(
@@ -105,6 +114,10 @@ def make(
     *,
     process_noise: float | Sequence[float] = 0.0,
     reward_noise: float = 0.0,
+    positions_only: bool = False,
+    observation_noise: float = 0.0,
+    action_delay: int = 0,
+    max_episode_steps: int | None = None,
     **kwargs: Any,
 ) -> MDP:
     """Makes N differentiable copies of a task.
@@ -117,10 +130,14 @@ def make(
         process_noise: standard deviation of a random generalized force on each dof, held for a step; one
             number, or nv of them, N and N m, >= 0 (`Task.set_process_noise`). It must be 0 for `EQUATION_TASKS`.
         reward_noise: standard deviation of noise on each step's reward, >= 0 (`NoisyReward`).
+        positions_only: observe positions only (`PositionsOnly`), for tasks that name them.
+        observation_noise: standard deviation of noise on each observed number, >= 0 (`NoisyObservation`).
+        action_delay: steps by which actions are delayed, >= 0 and fewer than an episode has (`DelayedActions`).
+        max_episode_steps: time limit of an episode, in actions, >= 1; None for the task's own.
         **kwargs: options of the task: those of Gymnasium's environment of that id, except rendering; for a task of
             your own, those of its constructor.
 
-    Returns: a `Task`, or the class of `EQUATION_TASKS`, inside a `NoisyReward` if rewards are noisy. With Gymnasium's
+    Returns: a `Task`, or the class of `EQUATION_TASKS`, inside the wrappers that the options name. With Gymnasium's
     id it has the observations, rewards, termination and reset distribution of Gymnasium's environment.
 
     Raises:
@@ -130,9 +147,14 @@ def make(
     cls = mdp_class(id)
     check_options(id, cls, kwargs)
     check_std("reward_noise", reward_noise)
+    partial = PartialObservation(positions_only, observation_noise, action_delay)
     task = cls(num_envs=num_envs, device=device, **kwargs)
     if isinstance(task, Task):
         task.set_process_noise(process_noise)
     else:
         require(process_noise == 0.0, "process_noise", f"0 for {cls.__name__}, which is no MuJoCo model", process_noise)
-    return NoisyReward(task, reward_noise) if reward_noise else task
+    if max_episode_steps is not None:
+        check_count("max_episode_steps", max_episode_steps)
+        task.max_episode_steps = max_episode_steps
+    mdp = partial.mdp(task)
+    return NoisyReward(mdp, reward_noise) if reward_noise else mdp

@@ -34,6 +34,7 @@ class CartPoleSwingUp(Task):
     """
 
     max_episode_steps = 250
+    position_indices = (0, 1, 2)
 
     xml_file = Path(__file__).with_name("cart_pole_swing_up.xml")
     frame_skip = 4

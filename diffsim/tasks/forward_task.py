@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import inf
 from typing import ClassVar
 
@@ -52,6 +53,11 @@ class LocomotionTask(NoisyStart):
     def skipped_qpos(self) -> int:
         """Leading positions that the observation leaves out."""
         return self.hidden_positions if self.exclude_current_positions_from_observation else 0
+
+    @property
+    def position_indices(self) -> Sequence[int]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The observed numbers of qpos, which come first."""
+        return range(self.mj_model.nq - self.skipped_qpos)
 
     def observation(self, state: Tensor) -> Tensor:
         """Positions without the skipped ones, and velocities: [N, O]."""

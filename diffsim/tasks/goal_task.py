@@ -14,8 +14,10 @@ from gymnasium.spaces import Box, Dict
 from torch import Tensor
 
 from diffsim.checks import check_choice, check_value
+from diffsim.mdp import MDP
 from diffsim.options import option
 from diffsim.tasks.task import Task, unbounded
+from diffsim.wrappers import MDPWrapper
 
 
 class GoalTask(Task):
@@ -117,6 +119,13 @@ class GoalTask(Task):
 def distance(achieved_goal: Tensor, desired_goal: Tensor) -> Tensor:
     """Distance between goals [..., G]: [...] m."""
     return torch.linalg.vector_norm(achieved_goal - desired_goal, dim=-1)
+
+
+def goal_task(mdp: MDP) -> GoalTask | None:
+    """The goal task that an MDP is, or that it wraps; None if there is none."""
+    while isinstance(mdp, MDPWrapper):
+        mdp = mdp.mdp
+    return mdp if isinstance(mdp, GoalTask) else None
 
 
 def goal_space(goal_size: int, num_features: int) -> Dict:

@@ -70,6 +70,7 @@ class HelicopterHover(ConfigurableMDP):
     max_episode_steps = model.EPISODE_STEPS
     dtype = diffsim.types.dtype
     noise_size = 6
+    position_indices = (3, 4, 5, 9, 10, 11)
     state_size = sum(SIZES.values()) + 1
 
     num_envs: int = given("number of copies, N >= 1.", default=1)
@@ -156,7 +157,7 @@ class HelicopterHover(ConfigurableMDP):
         """The sum above, or that of all steps that a crash leaves out: [N]."""
         parts = self.split(next_state)
         deviation = torch.cat([parts.velocity, parts.position, parts.rate, parts.quaternion[:, :3]], dim=1)
-        lost = model.CRASH_REWARD * (self.max_episode_steps - parts.time[:, 0])
+        lost = model.CRASH_REWARD * (model.EPISODE_STEPS - parts.time[:, 0])
         return torch.where(self.terminal(next_state), lost, -deviation.square().sum(1))
 
     def terminal(self, state: Tensor) -> Tensor:

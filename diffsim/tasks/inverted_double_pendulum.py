@@ -26,6 +26,7 @@ class InvertedDoublePendulum(NoisyStart):
     """
 
     num_extras = 3
+    position_indices = (0, 1, 2, 3, 4)
 
     xml_file = "inverted_double_pendulum.xml"
     frame_skip = 5

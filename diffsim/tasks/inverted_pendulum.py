@@ -21,6 +21,7 @@ class InvertedPendulum(NoisyStart):
     xml_file = "inverted_pendulum.xml"
     frame_skip = 2
     reset_noise_scale = 0.01
+    position_indices = (0, 1)
 
     def observation(self, state: Tensor) -> Tensor:
         """The whole state, [N, 4]."""

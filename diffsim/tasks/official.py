@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium
 import mujoco
 import numpy as np
 import torch
-from gymnasium.envs.registration import EnvSpec
+from gymnasium.envs.registration import EnvSpec, load_env_creator
 from torch import Tensor
 
 from diffsim.engine.black_box import BlackBox
 from diffsim.engine.simulator import DynamicsPoint
-from diffsim.tasks.find import EQUATION_TASKS, TASKS, check_options, find_task, task_class
+from diffsim.tasks.find import EQUATION_TASKS, TASKS, check_options, find_task, task_class, task_options
 from diffsim.tasks.goal_task import GoalTask
+from diffsim.tasks.partial_observation import PartialObservation
 from diffsim.tasks.random_model import RandomModelTask, write_fields
 from diffsim.tasks.task import Task
 
@@ -25,11 +26,49 @@ def official_env(id: str | type[Task], **kwargs: Any) -> gymnasium.Env:
 
     Args:
         id: a task of your own, as for `diffsim.make`, or any Gymnasium id, also `module:Env-v0`.
-        **kwargs: options of the task; `render_mode`, and the options of Gymnasium's MujocoRenderer; and those of
-            `gymnasium.make`, such as `max_episode_steps`.
+        **kwargs: options of the task; `render_mode`, and the options of Gymnasium's MujocoRenderer; those of
+            `gymnasium.make`, such as `max_episode_steps`; and those of `PartialObservation`.
 
-    Returns: for Gymnasium's ids `gymnasium.make(id)`, for others an `OfficialEnv` with the task's time limit.
+    Returns: for Gymnasium's ids `gymnasium.make(id)`, for others an `OfficialEnv` with the task's time limit; partially
+    observed if the options say so.
+
+    Raises: ValueError if an option of `PartialObservation` is out of range, or the environment cannot have it.
     """
+    partial = PartialObservation.pop(kwargs)
+    env = _observed_env(id, kwargs)
+    return partial.env(env, id, position_indices(id, kwargs) if partial.positions_only else ())
+
+
+def own_env(env_id: str, entry_point: str, **kwargs: Any) -> gymnasium.Env:
+    """Entry point of `gymnasium.make(id)` for the tasks that are not Gymnasium's, which may be partially observed.
+
+    Args:
+        env_id: id of the task.
+        entry_point: `module:class` of its environment.
+        **kwargs: options of the environment, and those of `PartialObservation`.
+    """
+    partial = PartialObservation.pop(kwargs)
+    env = load_env_creator(entry_point)(**kwargs)
+    assert isinstance(env, gymnasium.Env)
+    return partial.env(env, env_id, position_indices(env_id, kwargs) if partial.positions_only else ())
+
+
+def position_indices(id: str | type[Task], options: Mapping[str, Any]) -> Sequence[int]:
+    """Indices of the observed numbers that are positions: those of the task of this id, none for other environments.
+
+    Args:
+        id: as for `official_env`.
+        options: of its environment; those that the task does not have are ignored.
+    """
+    cls = find_task(id) if isinstance(id, str) else id
+    if cls is None:
+        return ()
+    own = {name: value for name, value in options.items() if name in task_options(cls)}
+    return (on_c_mujoco(cls) if issubclass(cls, Task) else cls)(num_envs=1, **own).position_indices
+
+
+def _observed_env(id: str | type[Task], kwargs: Mapping[str, Any]) -> gymnasium.Env:
+    """The environment without partial observation."""
     if isinstance(id, str) and (id in TASKS or id in EQUATION_TASKS or find_task(id) is None):
         return gymnasium.make(id, **kwargs)
     cls = task_class(id)

@@ -32,6 +32,7 @@ class Pusher(Task):
 
     max_episode_steps = 100
     num_extras = 9
+    position_indices = (*range(7), *range(14, 23))
 
     xml_file = "pusher_v5.xml"
     frame_skip = 5

@@ -26,6 +26,7 @@ class Reacher(Task):
 
     max_episode_steps = 50
     num_extras = 3
+    position_indices = (0, 1, 2, 3, 4, 5, 8, 9)
 
     xml_file = "reacher.xml"
     frame_skip = 2

@@ -44,6 +44,7 @@ class Wheel(RandomModelTask):
     xml_file = wheel_xml(1.0)
     frame_skip = 2
     max_episode_steps = 20
+    position_indices = (0,)
 
     def random_lengths(self, generator):
         return 1.0 + self.uniform(1, 0.5, generator)
@@ -61,7 +62,7 @@ class Wheel(RandomModelTask):
         return self.uniform(1, 1.0, generator), self.uniform(1, 1.0, generator)
 
     def observation(self, state):
-        return self.split(state)[0]
+        return torch.cat(self.split(state)[:2], dim=1)
 
     def reward(self, state, action, next_state):
         return self.lengths(next_state)[:, 0] * self.split(next_state)[0][:, 0].cos()

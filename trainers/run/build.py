@@ -14,7 +14,7 @@ from diffsim.engine.finite_difference import FiniteDifferenceMDP
 from diffsim.engine.sharded import shard
 from diffsim.mdp import MDP
 from diffsim.policies import Policy
-from diffsim.tasks import Task, find_task, task_ids
+from diffsim.tasks import PartialObservation, Task, find_task, task_ids
 from diffsim.trainers.algorithm import Algorithm
 from diffsim.trainers.errors import OptionError
 from diffsim.trainers.experience.hindsight import HindsightReplay
@@ -42,19 +42,22 @@ def build_mdp(options: RunOptions) -> MDP:
         valid = task_ids()
         hint = did_you_mean(options.task, valid)
         raise OptionError(f"task must be one of {', '.join(valid)}, or my_module:MyTask-v0, got {options.task!r}{hint}")
+    own = {**options.task_kwargs, **options.training_kwargs}
+    if own.get("reward_noise"):
+        raise OptionError("reward_noise is an option of the run; remove it from task_kwargs and training_kwargs")
+    partial = PartialObservation.pop(own)
     mdp = task = diffsim.make(
         options.task,
         num_envs=options.num_envs // num_ranks(),
         device=options.device,
         process_noise=options.process_noise,
-        **{**options.task_kwargs, **options.training_kwargs},
+        **own,
     )
-    if isinstance(task, NoisyReward):
-        raise OptionError("reward_noise is an option of the run; remove it from task_kwargs and training_kwargs")
     if num_ranks() > 1 or options.dynamics == "finite_differences":
         if not isinstance(task, Task):
             raise OptionError(f"ranks and finite differences need a MuJoCo model, got task {options.task!r}")
         mdp = shard(task) if num_ranks() > 1 else FiniteDifferenceMDP(task, num_workers=options.num_workers)
+    mdp = partial.mdp(mdp)
     return NoisyReward(mdp, options.reward_noise) if options.reward_noise else mdp
 
 
