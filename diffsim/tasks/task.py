@@ -72,7 +72,7 @@ class Task(ConfigurableMDP):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Takes the declared options, loads the model, and calls `setup`."""
         super().__init__(*args, **kwargs)
-        self.mj_model = _load(self.xml_file)
+        self.mj_model = self.load_model()
         self.simulator = self._make_simulator(self.device)
         self.action_space = Box(*self.mj_model.actuator_ctrlrange.T.astype(np.float32), dtype=np.float32)
         self.init_qpos = torch.as_tensor(self.mj_model.qpos0, dtype=self.dtype, device=self.device)
@@ -80,6 +80,13 @@ class Task(ConfigurableMDP):
 
     def setup(self) -> None:
         """Called last by the constructor; a task sets here what depends on the model, such as `num_extras`."""
+
+    def load_model(self) -> mujoco.MjModel:
+        """The model of `xml_file`; a task may load it in another way."""
+        source = find_mjcf(self.xml_file)
+        if isinstance(source, Path):
+            return mujoco.MjModel.from_xml_path(str(source))
+        return mujoco.MjModel.from_xml_string(source)
 
     def _make_simulator(self, device: str | torch.device) -> Simulator:
         """The simulator of the model, or C MuJoCo with the same methods."""
@@ -235,13 +242,12 @@ def within(value: Tensor, interval: tuple[float, float]) -> Tensor:
     return (low < value) & (value < high)
 
 
-def _load(xml_file: str | PathLike[str] | None) -> mujoco.MjModel:
-    """The model of an MJCF file or text."""
+def find_mjcf(xml_file: str | PathLike[str] | None) -> Path | str:
+    """The path of an MJCF file, or MJCF text."""
     if xml_file is None:
         raise TypeError("xml_file must be given, as an attribute of the task's class or as an argument")
-    if fspath(xml_file).lstrip().startswith("<"):
-        return mujoco.MjModel.from_xml_string(fspath(xml_file))
-    return mujoco.MjModel.from_xml_path(str(_mjcf_path(xml_file)))
+    text = fspath(xml_file)
+    return text if text.lstrip().startswith("<") else _mjcf_path(xml_file)
 
 
 def _mjcf_path(xml_file: str | PathLike[str]) -> Path:

@@ -27,6 +27,9 @@ class RllabDoublePendulum(RllabTask):
     Terminal: the tip is at or below 1 m. An episode starts at rest; the lower pole's angle is uniform in 20 degrees to
     both sides. An action lasts 0.02 s.
 
+    Uniform random actions reach 150.1 +- 0.2 in 40,000 episodes, and 149.7 in the paper; with capsules as MuJoCo treats
+    them today 155.0.
+
     Extras: x and z of the tip, and the constraint forces, all with their exact gradients.
 
     Source: rllab, envs/mujoco/inverted_double_pendulum_env.py and its model, whose dimensions are those here.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
+import mujoco
 import numpy as np
 import torch
 from torch import Tensor
 
-from diffsim.tasks.task import Task
+from diffsim.tasks.task import Task, find_mjcf
 
 POSITION_NOISE, VELOCITY_NOISE = 0.01, 0.1
 """Standard deviations of the normal noise on qpos and qvel at reset."""
@@ -21,7 +23,8 @@ class RllabTask(Task):
     gears of the model's actuators contain the bounds, and every `ctrlrange` is -1 1, so a control is an action.
 
     An episode starts at the model's reference state with normal noise of standard deviation 0.01 on qpos and 0.1 on
-    qvel. Extras are read at the state that a step reaches.
+    qvel. Extras are read at the state that a step reaches. Mass and inertia of capsules are those of MuJoCo 1.3 (see
+    `cylinder_inertia`), on which the benchmark ran.
 
     Attributes:
         position_indices: indices of the observed numbers that are positions, not velocities or forces; a policy with
@@ -35,6 +38,13 @@ class RllabTask(Task):
     max_episode_steps = 500
     extras_after_step = True
     position_indices: ClassVar[tuple[int, ...]]
+
+    def load_model(self) -> mujoco.MjModel:
+        """The model of `xml_file`, with the capsules' inertia of MuJoCo 1.3."""
+        source = find_mjcf(self.xml_file)
+        is_file = isinstance(source, Path)
+        spec = mujoco.MjSpec.from_file(str(source)) if is_file else mujoco.MjSpec.from_string(source)
+        return cylinder_inertia(spec).compile()
 
     def setup(self) -> None:
         """Checks the actuators."""
@@ -52,3 +62,23 @@ class RllabTask(Task):
     def squared_action(self, action: Tensor) -> Tensor:
         """|u / s|^2 of the clipped controls u, with s half of their range: [N]. Actions [N, A] outside are clipped."""
         return action.clamp(-1.0, 1.0).square().sum(dim=1)
+
+
+def cylinder_inertia(spec: mujoco.MjSpec) -> mujoco.MjSpec:
+    """Gives every capsule the mass and inertia that MuJoCo computed before version 2.1.2.
+
+    They are those of a cylinder that is longer than the capsule's middle section by half of the radius at each end.
+    Such a cylinder is added to the capsule's body, without contacts, and the capsule itself gets no mass.
+
+    Source: MuJoCo's changelog, version 2.1.2.
+    """
+    compiled = spec.compile()
+    capsules = [(geom, geom.id) for geom in spec.geoms if geom.type == mujoco.mjtGeom.mjGEOM_CAPSULE]
+    for capsule, index in capsules:
+        radius, half_length, _ = compiled.geom_size[index]
+        cylinder = capsule.parent.add_geom(type=mujoco.mjtGeom.mjGEOM_CYLINDER, contype=0, conaffinity=0, group=5)
+        cylinder.size[:2] = radius, half_length + radius / 2
+        cylinder.pos, cylinder.quat = compiled.geom_pos[index], compiled.geom_quat[index]
+        cylinder.mass, cylinder.density = capsule.mass, capsule.density
+        capsule.mass = 0.0
+    return spec
