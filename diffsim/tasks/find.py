@@ -27,7 +27,14 @@ from diffsim.tasks.point_push import PointPush
 from diffsim.tasks.pusher import Pusher
 from diffsim.tasks.reacher import Reacher
 from diffsim.tasks.reacher_goal import ReacherGoal
+from diffsim.tasks.rllab.ant import RllabAnt
 from diffsim.tasks.rllab.double_pendulum import RllabDoublePendulum
+from diffsim.tasks.rllab.half_cheetah import RllabHalfCheetah
+from diffsim.tasks.rllab.hopper import RllabHopper
+from diffsim.tasks.rllab.humanoid import RllabHumanoid
+from diffsim.tasks.rllab.simple_humanoid import RllabSimpleHumanoid
+from diffsim.tasks.rllab.swimmer import RllabSwimmer
+from diffsim.tasks.rllab.walker2d import RllabWalker2d
 from diffsim.tasks.swimmer import Swimmer
 from diffsim.tasks.task import Task
 from diffsim.tasks.walker2d import Walker2d
@@ -36,7 +43,14 @@ GROUP = "diffsim.tasks"
 """Entry points of installed packages: a task's id, and `module:class`."""
 
 RLLAB_TASKS: dict[str, type[Task]] = {
+    "RllabAnt-v0": RllabAnt,
     "RllabDoublePendulum-v0": RllabDoublePendulum,
+    "RllabHalfCheetah-v0": RllabHalfCheetah,
+    "RllabHopper-v0": RllabHopper,
+    "RllabHumanoid-v0": RllabHumanoid,
+    "RllabSimpleHumanoid-v0": RllabSimpleHumanoid,
+    "RllabSwimmer-v0": RllabSwimmer,
+    "RllabWalker2d-v0": RllabWalker2d,
 }
 """The tasks of rllab's benchmark with a MuJoCo model."""
 
