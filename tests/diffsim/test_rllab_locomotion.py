@@ -1,5 +1,7 @@
 """rllab's locomotion tasks against C MuJoCo, and rllab's definitions written out in NumPy."""
 
+from math import hypot, pi, sqrt
+
 import gymnasium
 import mujoco
 import numpy as np
@@ -11,15 +13,31 @@ from diffsim.tasks.rllab.kinematics import Kinematics
 
 from .reference import converge
 
-# Mass (kg), degrees of freedom, controls and time of an action (s) of rllab's own files, compiled by MuJoCo 4.
+
+def capsule(radius: float, length: float, density: float = 1000.0) -> float:
+    """Mass of a capsule as MuJoCo 1.3 computed it, from the length of its middle section."""
+    return density * pi * radius**2 * (length + radius)
+
+
+def sphere(radius: float, density: float = 1000.0) -> float:
+    return density * 4 / 3 * pi * radius**3
+
+
+LEG = capsule(0.05, 0.45) + capsule(0.04, 0.5)
+ANT_LEG = 2 * capsule(0.08, 0.2 * sqrt(2), 5) + capsule(0.08, 0.4 * sqrt(2), 5)
+ARM = capsule(0.04, 0.16 * sqrt(3)) + capsule(0.031, 0.16 * sqrt(3)) + sphere(0.04)
+HUMANOID_LEG = capsule(0.06, hypot(0.01, 0.34)) + capsule(0.049, 0.3) + 2 * capsule(0.027, hypot(0.21, 0.02))
+TRUNK = capsule(0.07, 0.14) + sphere(0.09) + 2 * capsule(0.06, 0.12) + capsule(0.09, 0.14)
+
+# Mass (kg), degrees of freedom, controls, time of an action (s).
 MODELS = {
-    "RllabSwimmer-v0": (106.814150222, 5, 2, 0.05),
-    "RllabHopper-v0": (15.820013406, 6, 3, 0.02),
-    "RllabWalker2d-v0": (23.677136633, 9, 6, 0.005),
+    "RllabSwimmer-v0": (3 * capsule(0.1, 1), 5, 2, 0.05),
+    "RllabHopper-v0": (capsule(0.05, 0.4) + LEG + capsule(0.06, 0.39), 6, 3, 0.02),
+    "RllabWalker2d-v0": (capsule(0.05, 0.4) + 2 * (LEG + capsule(0.06, 0.2)), 9, 6, 0.005),
     "RllabHalfCheetah-v0": (14.0, 9, 6, 0.01),
-    "RllabAnt-v0": (0.910880083, 14, 8, 0.02),
-    "RllabSimpleHumanoid-v0": (39.888571736, 16, 10, 0.01),
-    "RllabHumanoid-v0": (40.844021222, 27, 21, 0.008),
+    "RllabAnt-v0": (sphere(0.25, 5) + 4 * ANT_LEG, 14, 8, 0.02),
+    "RllabSimpleHumanoid-v0": (8.32208 + 7.88854 + 2 * (5.37761 + 3.10016 + sphere(0.075) + 1.59406), 16, 10, 0.01),
+    "RllabHumanoid-v0": (TRUNK + 2 * (HUMANOID_LEG + ARM), 27, 21, 0.008),
 }
 OBSERVED = dict(zip(MODELS, (13, 20, 21, 20, 125, 102, 142), strict=True))
 """Sizes of observations in the supplement of Duan et al. (2016)."""
@@ -86,10 +104,10 @@ def test_gradients_and_promises_of_a_task(id):
 
 
 @every_task
-def test_models_have_the_masses_and_times_of_rllabs(id):
+def test_masses_times_and_positions(id):
     mdp = diffsim.make(id)
     mass, nv, nu, dt = MODELS[id]
-    assert mdp.mj_model.body_mass.sum() == pytest.approx(mass, rel=1e-9)
+    assert mdp.mj_model.body_mass.sum() == pytest.approx(mass, rel=1e-12)
     assert (mdp.mj_model.nv, mdp.mj_model.nu, mdp.max_episode_steps) == (nv, nu, 500)
     assert mdp.dt == pytest.approx(dt)
     positions = np.array(mdp.position_indices)
