@@ -76,6 +76,7 @@ WAITS_PER_ITERATION = {
     # For each change of a parameter, a roll-out and a comparison.
     "Pegasus-coordinate": 40,
     "BPTT-differences": 200,  # its simulator is C MuJoCo on the CPU
+    "Reinforce": 3,  # and whether all episodes have ended, once more if they are longer than the last ones
     # With experience of an environment on the CPU, 3 to 5 more per step.
     "SAC-gymnasium": 21,
     "DQN": 21,
@@ -83,8 +84,6 @@ WAITS_PER_ITERATION = {
     "MBPO": 55,  # a fit waits once per epoch, and 10 times
     "ModelBased": 36,
     "PETS": 23,
-    # Lengths of episodes are known to the host.
-    "Reinforce": 12,
 }
 """Largest number of waits in an iteration after the first, where it is not 1, the read of metrics and checks. On the
 device are the experience of our simulator, and what an algorithm learns from."""

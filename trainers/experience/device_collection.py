@@ -60,6 +60,15 @@ def collect_on_device(env: SimulatedEnv, actor: Actor, action_noise: Tensor) -> 
     )
 
 
+def restart_on_device(env: SimulatedEnv) -> int:
+    """Starts new episodes in all copies. Returns the number of steps after which each is truncated."""
+    simulated = env.simulated
+    assert isinstance(simulated, diffsim.gym.VectorEnv)
+    *_, age, generator = simulated.worlds()
+    env.moved_to(simulated.mdp.initial(generator), torch.zeros_like(age))
+    return simulated.max_episode_steps
+
+
 class _Decoded(MDPWrapper):
     """An MDP that takes a policy's outputs."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -10,7 +11,10 @@ from torch.nn.utils import parameters_to_vector
 from torch.optim import Adam, Optimizer, RMSprop
 
 from diffsim.checks import require
+from diffsim.engine.checks import read_numbers
 from diffsim.policies import StochasticPolicy
+from diffsim.trainers.experience.device_collection import restart_on_device, stays_on_device
+from diffsim.trainers.experience.episode_ends import look_times
 from diffsim.trainers.experience.on_policy_batch import OnPolicyBatch
 from diffsim.trainers.experience.rollout import Trajectory
 from diffsim.trainers.likelihood_ratio.fitted_value import FittedValue
@@ -43,6 +47,10 @@ class Reinforce(FittedValue):
     all have ended; these steps count as env steps, and nothing is learned from them. A time-out counts as an end of the
     episode, except with the baseline "value": there the value of the observation reached stands for the rest. With
     gamma < 1 each step's term would have a factor gamma^t; it is left out, as in most implementations.
+
+    Attributes:
+        longest: steps of the longest of the last episodes.
+        learned_steps: steps of all of them together.
 
     Source: Williams (1992), "Simple Statistical Gradient-Following Algorithms"; Baxter & Bartlett (2001), GPOMDP;
     Greensmith et al. (2004) for the optimal baseline. Learning rates after Tianshou's MuJoCo benchmark.
@@ -87,6 +95,7 @@ class Reinforce(FittedValue):
         if baseline in ("average", "time", "optimal"):
             require(num_envs >= 2, "num_envs", f">= 2 for baseline {baseline}", num_envs)
         super().setup()
+        self.longest = self.learned_steps = 0
 
     def make_optimizers(self) -> list[Optimizer]:
         """Adam or RMSprop for the policy, Adam for the value."""
@@ -108,7 +117,7 @@ class Reinforce(FittedValue):
             lambda: -(gradient @ parameters_to_vector(trainable(self.actor))), optimizer, max_norm
         )
         metrics = {"return": (trajectory.reward * alive).sum(0).mean(), "length": alive.to(weights).sum(0).mean()}
-        rows = alive.nonzero(as_tuple=True)  # once: it waits for the device
+        rows = self.rows(alive)
         if batch is not None:
             steps = OnPolicyBatch(*(part[rows] for part in batch))
             metrics["explained_variance"] = explained_variance(steps.value, steps.returns)
@@ -123,16 +132,28 @@ class Reinforce(FittedValue):
         Returns: the trajectory, and the policy's samples before squashing, [H, N, F].
         """
         self.warm_up_normalizer(STRIDE)
-        self.env.reset()
-        self.running_return = torch.zeros_like(self.running_return)
-        if self.reward_normalizer is not None:
-            self.reward_normalizer.running.zero_()
-        parts = [self.collect_window(STRIDE)]
-        while not torch.cat([trajectory.ended for trajectory, _ in parts]).any(0).all():
-            parts.append(self.collect_window(STRIDE))
+        parts, done = [], 0
+        for steps in self.restart():
+            parts.append(self.collect_window(steps - done))
+            done = steps
+            ended = torch.cat([trajectory.ended for trajectory, _ in parts])
+            have_ended, lengths = read_numbers([ended.any(0), first_episode(ended).sum(0)])  # waits for a GPU
+            if have_ended.all():
+                break
+        self.longest, self.learned_steps = int(lengths.max()), int(lengths.sum())
         self.returns_seen = []  # `iterate` logs the return of the first episodes instead
         trajectories, raws = zip(*parts, strict=True)
         return Trajectory(*map(torch.cat, zip(*trajectories, strict=True))), torch.cat(raws)
+
+    def restart(self) -> Iterator[int]:
+        """Starts new episodes. Returns the numbers of steps after which to look whether all have ended."""
+        self.running_return = torch.zeros_like(self.running_return)
+        if self.reward_normalizer is not None:
+            self.reward_normalizer.running.zero_()
+        if stays_on_device(self.envs, self.policy):
+            return look_times(STRIDE, self.longest, restart_on_device(self.envs))
+        self.env.reset()
+        return look_times(STRIDE, None)
 
     def weights(self, trajectory: Trajectory, alive: Tensor, batch: OnPolicyBatch | None) -> Tensor:
         """Weight of each log probability, [H, N]: return minus baseline, and 0 after the episode.
@@ -151,7 +172,7 @@ class Reinforce(FittedValue):
                 baseline = average_baseline if self.baseline == "average" else time_baseline
                 weights = weights - baseline(weights, alive)
         if self.scale_weights:
-            weights = weights / (weights[alive].std(correction=0) + 1e-8)
+            weights = weights / (weights[self.rows(alive)].std(correction=0) + 1e-8)
         return weights * alive
 
     @torch.no_grad()
@@ -161,7 +182,7 @@ class Reinforce(FittedValue):
             each = per_sample_gradients(self.actor, raw_objective, obs, raw, weights)
             score = per_sample_gradients(self.actor, raw_objective, obs, raw, alive.to(weights))
             return (each - optimal_baseline(each, score) * score).sum(0) / alive.sum()
-        rows = alive.nonzero(as_tuple=True)
+        rows = self.rows(alive)
         parts = zip(*(steps[rows].split(CHUNK) for steps in (obs, raw, weights)), strict=True)
         with torch.enable_grad():
             gradients = [
@@ -169,6 +190,19 @@ class Reinforce(FittedValue):
                 for part in parts
             ]
         return torch.stack(gradients).sum(0) / alive.sum()
+
+    def rows(self, alive: Tensor) -> tuple[Tensor, ...]:
+        """Indices of the steps of the first episodes, `alive`, as `nonzero`; but their number is known."""
+        return torch.nonzero_static(alive, size=self.learned_steps).unbind(1)
+
+    def training_state(self) -> dict[str, Any]:
+        """Adds the steps of the longest of the last episodes."""
+        return {**super().training_state(), "longest": self.longest}
+
+    def load_training_state(self, saved: Mapping[str, Any]) -> None:
+        """Restores what `training_state` returned."""
+        super().load_training_state(saved)
+        self.longest = saved.get("longest", 0)  # older checkpoints have none
 
 
 def whole_returns(reward: Tensor, ended: Tensor, gamma: float, estimator: str) -> Tensor:
