@@ -27,6 +27,18 @@ class Selected(NamedTuple):
 
 
 Metric = Tensor | Selected | float
+
+
+def ended_episodes(total: Tensor, ended: Tensor) -> dict[str, Metric]:
+    """Mean return of the episodes that ended, if any did, and their number.
+
+    Args:
+        total: [...], sum of rewards of the present episode.
+        ended: bool [...], whether it ended.
+    """
+    return {"return": Selected(total, ended), "episodes": ended.to(total.dtype).sum()}
+
+
 _LATE: ContextVar[DeferredChecks | None] = ContextVar("diffsim_late_checks", default=None)
 
 

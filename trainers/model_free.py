@@ -16,7 +16,7 @@ from diffsim.trainers.experience.rollout import Actor, Trajectory, collect
 from diffsim.trainers.experience.vector_env import ResumableEnv, resumable
 from diffsim.trainers.maths.returns import running_returns
 from diffsim.trainers.maths.reward_normalizer import RewardNormalizer
-from diffsim.trainers.metrics import Metric, Selected
+from diffsim.trainers.metrics import Metric, Selected, ended_episodes
 from diffsim.trainers.options import buffer, given, option
 
 
@@ -84,9 +84,9 @@ class ModelFree(Algorithm):
             self.policy.normalizer.update(obs)
 
     def episode_metrics(self) -> dict[str, Metric]:
-        """Mean return of the episodes that ended since the last call, if any did."""
+        """Mean return of the episodes that ended since the last call, if any did, and their number."""
         seen, self.returns_seen = self.returns_seen, []
-        return {"return": Selected(*map(torch.cat, zip(*seen, strict=True)))} if seen else {}
+        return ended_episodes(*map(torch.cat, zip(*seen, strict=True))) if seen else {}
 
     def training_state(self) -> dict[str, Any]:
         """Adds the states of the environments."""

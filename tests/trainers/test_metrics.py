@@ -6,7 +6,7 @@ import torch
 
 from diffsim.engine.checks import DeferredChecks
 from diffsim.random_state import restore
-from diffsim.trainers.metrics import Selected, check_late, measured
+from diffsim.trainers.metrics import Selected, check_late, ended_episodes, measured
 from diffsim.trainers.pathwise.window import clip_samples
 
 CPU = torch.device("cpu")
@@ -77,3 +77,12 @@ def test_clipping_by_the_median_of_counted_samples():
     assert scale.tolist() == pytest.approx([0.8, 1.0, 1.0, 0.04])  # twice the median 2
     _, of_some = clip_samples(gradient[:3], 2.0)
     assert torch.equal(scale[:3], of_some)
+
+
+@pytest.mark.parametrize(
+    ("ended", "expected"),
+    [([True, False, True], {"return": 3.0, "episodes": 2.0})] + [([False] * 3, {"episodes": 0.0})],
+)
+def test_mean_return_and_number_of_ended_episodes(ended, expected):
+    total = torch.tensor([2.0, 100.0, 4.0])
+    assert measured(lambda: ended_episodes(total, torch.tensor(ended)), CPU) == expected

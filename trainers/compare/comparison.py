@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from diffsim.trainers.compare.published import PublishedTable
 from diffsim.trainers.run.run_folder import RunFolder
 
 
@@ -18,7 +19,7 @@ class Run:
     """One training run of a comparison.
 
     Attributes:
-        task: id.
+        task: name of the task and its settings in the comparison.
         label: name of the algorithm and its settings in the comparison.
         seed: of the run.
         options: all other options of `diffsim fit`.
@@ -30,6 +31,11 @@ class Run:
     seed: int
     options: Mapping[str, Any]
     folder: RunFolder
+
+    @property
+    def task_id(self) -> str:
+        """Id of the task."""
+        return str(self.options.get("task", self.task))
 
     @property
     def algorithm(self) -> str:
@@ -63,7 +69,7 @@ class Run:
 
     def arguments(self) -> list[str]:
         """Arguments of `diffsim fit` for a new run."""
-        own = {"task": self.task, "algorithm": self.algorithm, "seed": self.seed, "run": str(self.folder.path)}
+        own = {"task": self.task_id, "algorithm": self.algorithm, "seed": self.seed, "run": str(self.folder.path)}
         named = {**own, **{name: value for name, value in self.options.items() if name not in own}}
         return [f"--{name}={option_text(value)}" for name, value in named.items()]
 
@@ -88,6 +94,7 @@ class Comparison:
         labels: of the algorithms, in the order of the file.
         baseline: label that the others are compared with.
         references: file of published numbers, or None.
+        published: a paper's table of tasks and methods, or None.
         faults: errors in the file; `runs` are then those that could be read.
     """
 
@@ -99,9 +106,10 @@ class Comparison:
     labels: tuple[str, ...]
     baseline: str
     references: Path | None
+    published: PublishedTable | None = None
     faults: list[str] = field(default_factory=list)
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """Ids, in order."""
+        """Names, in order."""
         return tuple(dict.fromkeys(run.task for run in self.runs))

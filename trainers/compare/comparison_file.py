@@ -9,12 +9,16 @@
         options: {evaluate_episodes: 5}  # of all runs on this task
         algorithms: {SHAC: {config: ../shac_reacher.yaml}}   # of one algorithm on this task
         skip: [PETS]                     # algorithms that are not run on this task
+      Reacher, noisy:                    # a name for other settings
+        task: Reacher-v5
+        options: {task_kwargs: {observation_noise: 0.1}}
     algorithms:
       SHAC: {num_envs: 32}
       SHAC, long windows: {algorithm: SHAC, horizon: 64}     # a label for other settings
       my_module:MyAlgorithm: {}          # your own, from the current folder; its label is MyAlgorithm
     baseline: SHAC                       # that the others are compared with; the first algorithm by default
     references: references.yaml          # published numbers
+    published: {table: paper.csv, source: ..., protocol: ..., env_steps: 1_000_000}   # a paper's table, see `published`
 
 Options are those of `diffsim fit`. They are merged in this order, later ones win: all runs, task, algorithm, algorithm
 on a task. `config` names a file of options, which the options beside it override. The file's budget, task, seed and
@@ -32,11 +36,12 @@ from typing import Any
 import yaml
 
 from diffsim.trainers.compare.comparison import Comparison, Run
+from diffsim.trainers.compare.published import read_published
 from diffsim.trainers.errors import UsageError
 from diffsim.trainers.run.run_folder import RunFolder, read_yaml
 
-KEYS = ("seeds", "options", "tasks", "algorithms", "baseline", "references")
-TASK_KEYS = ("thresholds", "score_range", "options", "algorithms", "skip")
+KEYS = ("seeds", "options", "tasks", "algorithms", "baseline", "references", "published")
+TASK_KEYS = ("thresholds", "score_range", "options", "algorithms", "skip", "task")
 LEFT_OUT = ("task", "algorithm", "seed", "run", "video", "env_steps", "seconds", "iterations", "final_episodes")
 LEFT_OUT += ("evaluate_every", "evaluate_every_steps", "evaluate_episodes", "evaluate_stochastic")
 """Options of a config file that a comparison ignores."""
@@ -77,6 +82,7 @@ def read_comparison(path: Path, output: Path) -> Comparison:
             own = _options(given, label, path.parent, faults)
             here = _options(entry["algorithms"].get(label), f"{task}, {label}", path.parent, faults)
             chosen = {} if names[label] == label else {"algorithm": label}
+            chosen |= {} if entry["task"] is None else {"task": str(entry["task"])}
             options = _completed({**chosen, **common, **whole, **own, **here})
             for seed in seeds:
                 name = re.sub(r"[^\w.-]+", "-", f"{task}-{names[label]}-seed-{seed}")
@@ -90,6 +96,9 @@ def read_comparison(path: Path, output: Path) -> Comparison:
     baseline = str(content.get("baseline", next(iter(algorithms), "")))
     if algorithms and names.get(baseline, baseline) not in names.values():
         faults.append(f"baseline must be one of {', '.join(algorithms)}, got {baseline!r}")
+    published = None
+    if "published" in content:
+        published = read_published(content["published"], path.parent, tasks, faults)
     return Comparison(
         name=path.stem,
         seeds=tuple(seeds),
@@ -99,6 +108,7 @@ def read_comparison(path: Path, output: Path) -> Comparison:
         labels=tuple(names.values()),
         baseline=names.get(baseline, baseline),
         references=None if references is None else path.parent / str(references),
+        published=published,
         faults=list(dict.fromkeys(faults)),
     )
 
@@ -131,6 +141,9 @@ def save_comparison(path: Path, output: Path) -> None:
     if "references" in content:
         (output / "references.yaml").write_text((path.parent / content["references"]).read_text())
         content["references"] = "references.yaml"
+    if "published" in content:
+        (output / "published.csv").write_text((path.parent / content["published"]["table"]).read_text())
+        content["published"]["table"] = "published.csv"
     (output / COPY).write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
 
@@ -164,7 +177,14 @@ def _seeds(value: Any, faults: list[str]) -> list[int]:
 
 def _task(task: str, entry: Any, algorithms: Mapping[str, Any], faults: list[str]) -> dict[str, Any]:
     """The checked entry of a task, with a value for every key."""
-    clean: dict[str, Any] = {"thresholds": [], "score_range": None, "options": None, "algorithms": {}, "skip": []}
+    clean: dict[str, Any] = {
+        "task": None,
+        "thresholds": [],
+        "score_range": None,
+        "options": None,
+        "algorithms": {},
+        "skip": [],
+    }
     if not isinstance(entry, dict | None):
         faults.append(f"{task}: must be followed by a mapping, got {entry!r}")
         return clean

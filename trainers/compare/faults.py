@@ -42,7 +42,7 @@ def examine(run: Run) -> tuple[dict[str, Any], list[str]]:
     """All options of the run, and its faults; no options if they cannot be read."""
     faults = list(budget_faults(run))
     try:
-        policy = run.options.get("policy") or default_policy(run.algorithm, run.task)
+        policy = run.options.get("policy") or default_policy(run.algorithm, run.task_id)
         classes = [RunOptions, choose("algorithm", run.algorithm, ALGORITHMS), choose("policy", policy, POLICIES)]
     except OptionError as error:
         return {}, [*faults, str(error)]

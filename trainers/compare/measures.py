@@ -64,6 +64,13 @@ def improvement(scores: Scores, others: Scores, *, bounds: bool = True) -> Estim
     return estimate(samples, statistic) if bounds else Estimate(float(statistic(*samples)), np.nan, np.nan)
 
 
+def rank_correlation(x: Sequence[float], y: Sequence[float]) -> float:
+    """Spearman's correlation of the ranks of two lists; nan for fewer than three numbers, or if one is constant."""
+    if len(x) < 3 or len(set(x)) == 1 or len(set(y)) == 1:
+        return np.nan
+    return float(np.corrcoef(stats.rankdata(x), stats.rankdata(y))[0, 1])
+
+
 def wins(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Fraction of pairs of `x` [..., n] and `y` [..., m] in which x is larger; ties count half: [...]."""
     difference = x[..., :, None] - y[..., None, :]

@@ -22,6 +22,7 @@ from diffsim.trainers.compare.pictures import (
     draw_summary,
     overall,
 )
+from diffsim.trainers.compare.published_report import published_blocks
 from diffsim.trainers.compare.references import Reference, matching, read_references
 from diffsim.trainers.compare.results import Results, load
 from diffsim.trainers.errors import UsageError
@@ -54,6 +55,8 @@ def write_report(output: Path) -> Path:
     references, sources = read_references(comparison.references)
     title = f"Comparison {output.name}"
     blocks: list[Block] = [Heading(title, 1), Text(summary(results)), *all_tasks_blocks(results, folder)]
+    if comparison.published is not None:
+        blocks += published_blocks(results, comparison.published)
     shown: list[Reference] = []
     for task in results.tasks:
         budgets = {result.run.algorithm: result.run.env_steps for result in results.all if result.run.task == task}

@@ -69,6 +69,15 @@ class Result:
         return float(self.final["mean"].mean()) if self.final else np.nan
 
     @property
+    def training_return(self) -> float:
+        """Mean return of all episodes of all iterations of training; nan if none ended."""
+        rows = [row for row in self.rows if "return" in row]
+        if not rows:
+            return np.nan
+        counts = [row.get("episodes", 1) for row in rows]  # none in runs of older versions
+        return float(np.average([row["return"] for row in rows], weights=counts))
+
+    @property
     def area(self) -> float:
         """Mean of the learning curve over env steps up to the budget; nan if it is not finished."""
         budget = self.run.env_steps

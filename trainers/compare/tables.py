@@ -39,12 +39,12 @@ def score_table(results: Results, task: str, references: Sequence[Reference]) ->
             label,
             f"{runs[0].run.env_steps:,}",
             f"{len(done)}/{len(runs)}",
-            _spread(scores),
+            spread(scores),
             _interval(iqm([scores])) if len(scores) else "",
-            _spread(sampled),
-            _spread(areas),
-            _spread(np.array([result.curve.seconds[-1] for result in done])),
-            f"{_short(reference.mean)} ± {_short(reference.std)}" if reference else "",
+            spread(sampled),
+            spread(areas),
+            spread(np.array([result.curve.seconds[-1] for result in done])),
+            f"{short(reference.mean)} ± {short(reference.std)}" if reference else "",
         ]
         rows.append((scores.mean() if len(scores) else -np.inf, cells))
     header = ["algorithm", "env steps", "runs", "final return", "interquartile mean", "sampled actions"]
@@ -146,7 +146,7 @@ def run_table(results: Results, page: Path) -> Grid:
     for result in results.all:
         folder = result.run.folder
         steps = f"{result.rows[-1]['env_steps']:,.0f}" if result.rows else ""
-        score = _short(result.score) if result.final else ""
+        score = short(result.score) if result.final else ""
         target = f"../runs/{folder.path.name}/"
         name = Link(folder.path.name, target) if folder.path.exists() else folder.path.name
         rows.append([name, result.state, steps, score, result.error[:300]])
@@ -159,7 +159,7 @@ def _at(runs: Sequence[Result], name: str, place: float) -> str:
     if not curves or any(getattr(curve, name)[-1] < place for curve in curves):
         return ""
     found = [curve.mean[np.searchsorted(getattr(curve, name), place, side="right") - 1] for curve in curves]
-    return _spread(np.array(found))
+    return spread(np.array(found))
 
 
 def _median_of_all(values: Sequence[float], count: int, form: str) -> str:
@@ -172,16 +172,17 @@ def _best_first(rows: list[tuple[float, list[Cell]]]) -> list[tuple[float, list[
     return sorted(rows, key=lambda row: -row[0])
 
 
-def _spread(values: np.ndarray) -> str:
-    return f"{_short(values.mean())} ± {_short(values.std())}" if len(values) else ""
+def spread(values: np.ndarray) -> str:
+    """Mean and standard deviation; empty without values."""
+    return f"{short(values.mean())} ± {short(values.std())}" if len(values) else ""
 
 
 def _interval(found: Estimate) -> str:
-    middle = _short(found.value)
-    return middle if np.isnan(found.low) else f"{middle} [{_short(found.low)}, {_short(found.high)}]"
+    middle = short(found.value)
+    return middle if np.isnan(found.low) else f"{middle} [{short(found.low)}, {short(found.high)}]"
 
 
-def _short(number: float) -> str:
+def short(number: float) -> str:
     """The number with three significant digits, or as an integer."""
     size = abs(number)
     return f"{number:,.0f}" if size >= 100 else f"{number:.1f}" if size >= 10 else f"{number:.2f}"

@@ -20,7 +20,7 @@ from diffsim.trainers.algorithm import Algorithm, Evaluator
 from diffsim.trainers.errors import UsageError
 from diffsim.trainers.experience.vector_env import ResumableEnv, resumable
 from diffsim.trainers.maths.returns import running_returns
-from diffsim.trainers.metrics import Metric, Selected
+from diffsim.trainers.metrics import Metric, ended_episodes
 from diffsim.trainers.model_based.collection import UniformActor, collect_data
 from diffsim.trainers.options import RENAMED, buffer, given, option
 from diffsim.trainers.run.registry import choose
@@ -144,7 +144,7 @@ class CollectAndFit(ModelLearning):
         self.env_steps += len(data)
         self.data = data if self.data is None else self.data.extended(data)
         total, self.running_return = running_returns(trajectory.reward, trajectory.ended, self.running_return)
-        return {"return": Selected(total, trajectory.ended)}
+        return ended_episodes(total, trajectory.ended)
 
     def transitions(self) -> Data | None:
         """All transitions so far."""

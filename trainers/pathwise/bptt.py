@@ -14,7 +14,7 @@ from diffsim.trainers.algorithm import MDPAlgorithm
 from diffsim.trainers.errors import NonFiniteError, UsageError
 from diffsim.trainers.experience.rollout import Trajectory, rollout, window_checks
 from diffsim.trainers.maths.returns import discount_weights, first_episode, running_returns
-from diffsim.trainers.metrics import Metric, Selected
+from diffsim.trainers.metrics import Metric, ended_episodes
 from diffsim.trainers.options import buffer, option
 from diffsim.trainers.pathwise.reward_gradient import NO_GRADIENT, require_reward_gradient
 from diffsim.trainers.pathwise.window import explain_nonfinite, register_worlds
@@ -140,4 +140,4 @@ class BPTT(MDPAlgorithm):
         if self.start != "carried":
             return {"return": (trajectory.reward * first_episode(trajectory.ended)).sum(0).mean()}
         total, self.running_return = running_returns(trajectory.reward, trajectory.ended, self.running_return)
-        return {"return": Selected(total, trajectory.ended)}
+        return ended_episodes(total, trajectory.ended)

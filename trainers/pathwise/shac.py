@@ -19,7 +19,7 @@ from diffsim.trainers.experience.rollout import Trajectory, window_checks
 from diffsim.trainers.maths.polyak import polyak_update
 from diffsim.trainers.maths.returns import discount_weights, lambda_returns, running_returns
 from diffsim.trainers.maths.schedule import Decay, check_decay, part_left
-from diffsim.trainers.metrics import Metric, Selected
+from diffsim.trainers.metrics import Metric, ended_episodes
 from diffsim.trainers.options import buffer, option
 from diffsim.trainers.pathwise.captured_window import CapturedWindow
 from diffsim.trainers.pathwise.critic import Critic
@@ -207,7 +207,7 @@ class SHAC(MDPAlgorithm):
             self.policy.normalizer.update(trajectory.obs)
         total, self.running_return = running_returns(trajectory.reward, trajectory.ended, self.running_return)
         return {
-            "return": Selected(total, trajectory.ended),
+            **ended_episodes(total, trajectory.ended),
             "reward": trajectory.reward.mean(),
             "value_loss": value_losses[-1],
             "grad_norm": norms[0],
