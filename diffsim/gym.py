@@ -287,4 +287,4 @@ def make_vector_env(
         max_episode_steps: steps after which an episode is truncated; None for the task's own number.
         **kwargs: as for `diffsim.make`.
     """
-    return vector_env(make(task, num_envs=num_envs, **kwargs), max_episode_steps)
+    return vector_env(make(task, num_envs=num_envs, max_episode_steps=max_episode_steps, **kwargs))
