@@ -69,7 +69,7 @@ def collect_data(
     horizon = -(-steps // env.num_envs)
     shape = (horizon, env.num_envs, 0 if deterministic else actor.noise_size)
     noise = torch.randn(shape, generator=generator, device=like.device, dtype=like.dtype)
-    if stays_on_device(env, actor):
+    if stays_on_device(env):
         trajectory = collect_on_device(env, actor, noise)
     else:
         trajectory, _ = collect(env, actor, env.obs, noise)
