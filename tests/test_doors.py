@@ -3,12 +3,12 @@
 import csv
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+
+from tests.processes import run
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -77,11 +77,8 @@ def folder(tmp_path_factory):
 
 
 def diffsim(folder, *words):
-    """Runs the installed command in a folder. Returns what it printed."""
-    environment = {**os.environ, "DIFFSIM_X64": "1"}
-    result = subprocess.run([COMMAND, *words], cwd=folder, env=environment, capture_output=True, text=True)
-    assert result.returncode == 0, f"{words}\n{result.stdout}\n{result.stderr}"
-    return result.stdout
+    """Runs the installed command in a folder, in a process of its own. Returns what it printed."""
+    return run(COMMAND, *words, cwd=folder, check=True).stdout
 
 
 def as_options(words):
@@ -99,7 +96,17 @@ def test_what_is_ones_own_is_trained_evaluated_and_resumed(folder, own):
         assert [row["iteration"] for row in csv.DictReader(file)] == ["1", "2", "3"]
 
 
+COMPARE = """
+from diffsim.trainers.cli import main
+from diffsim.trainers.compare import compare
+from tests.trainers.compare.in_process import InProcess
+compare.make_launcher = lambda name: InProcess()
+assert main(["compare", "own.yaml", "--output", "compared"]) == 0
+"""
+
+
 def test_what_is_ones_own_is_compared(folder):
+    """In one process, for speed: `tests/trainers/compare/test_own_modules.py` has a run in a process of its own."""
     algorithms = {own: {**as_options(words), "env_steps": 10} for own, words in PEOPLE.items()}
     task_of = {own: options.pop("task") for own, options in algorithms.items()}
     tasks = {task: {"skip": [own for own in PEOPLE if task_of[own] != task]} for task in task_of.values()}
@@ -107,7 +114,7 @@ def test_what_is_ones_own_is_compared(folder):
     del options["evaluate_every"]
     comparison = {"seeds": [0], "options": options, "tasks": tasks, "algorithms": algorithms}
     (folder / "own.yaml").write_text(yaml.safe_dump(comparison))
-    output = diffsim(folder, "compare", "own.yaml", "--jobs", "2", "--output", "compared")
+    output = run("-c", COMPARE, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True).stdout
     report = (folder / "compared" / "report" / "report.md").read_text()
     assert "failed" not in output
     for own, task in task_of.items():
@@ -122,8 +129,8 @@ def test_the_examples_are_short(example):
 
 
 def test_a_misspelled_class_is_refused_before_anything_is_written(folder):
-    command = [COMMAND, "fit", "--task", "Reacher-v5", "--algorithm", "own_algorithm:FirstStep", "--run", "wrong"]
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    words = ["fit", "--task", "Reacher-v5", "--algorithm", "own_algorithm:FirstStep", "--run", "wrong"]
+    result = run(COMMAND, *words, cwd=folder)
     assert result.returncode == 2 and "did you mean FirstSteps?" in result.stderr
     assert not (folder / "wrong").exists()
 
@@ -147,7 +154,6 @@ assert all((value == trained[name]).all() for name, value in act.policy.state_di
 episodes = evaluate(act.policy, "InvertedDoublePendulum-v5", episodes=3)
 assert episodes.returns.shape == (3,) and act([0.0] * 9).shape == (1,) and act([[0.0] * 9] * 2).shape == (2, 1)
 """
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "DIFFSIM_X64": "1"}, check=True)
-    command = [COMMAND, "fit", "--resume", "mine", "--iterations", "4"]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    run("-c", code, cwd=tmp_path, check=True)
+    result = run(COMMAND, "fit", "--resume", "mine", "--iterations", "4", cwd=tmp_path)
     assert result.returncode == 2 and "one made from Python needs fit(..., resume=True)" in result.stderr

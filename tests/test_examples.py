@@ -2,19 +2,18 @@
 
 import importlib
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests import processes
 
 ROOT = Path(__file__).parent.parent
 
 
 def run(*arguments: str) -> str:
     """Returns the output of `python -m ...`."""
-    command = [sys.executable, "-m", *arguments]
-    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return processes.run("-m", *arguments, cwd=ROOT, check=True).stdout
 
 
 def test_system_identification(tmp_path):

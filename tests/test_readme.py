@@ -3,13 +3,12 @@
 import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from diffsim.trainers.run.arguments import parse_fit
+from tests import processes
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -50,7 +49,7 @@ def test_ci_runs_the_commands_of_the_readme():
 
 @pytest.mark.parametrize("code", [code for text in PAGES.values() for code in blocks("python", text)])
 def test_python_examples_run(code, tmp_path):
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
+    processes.run("-c", code, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

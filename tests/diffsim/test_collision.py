@@ -2,14 +2,13 @@
 differences; poses where directions are undefined."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from diffsim.collision.geometry import CANDIDATES
+from tests import processes
 
 from .contact_cases import PAIRS, SPECIAL, Case, random_poses
 from .contact_pairs import MOST, Pair, Poses, differences
@@ -88,7 +87,6 @@ def test_kinds_are_ordered_as_in_mujoco():
 
 def test_float32():
     checks = Path(__file__).with_name("float32_collision_checks.py")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(checks)]
     environment = os.environ | {"DIFFSIM_X64": "0", "DIFFSIM_KERNELS": "float32"}
-    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    result = processes.run("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", checks, env=environment)
     assert result.returncode == 0, result.stdout[-6000:]

@@ -2,8 +2,6 @@
 
 import inspect
 import os
-import subprocess
-import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import diffsim.gym
 from diffsim.options import option
 from diffsim.registration import EPISODE_STEPS
 from diffsim.tasks import EQUATION_TASKS, TASKS, HelicopterHover, Hopper, find, find_task, official_env, task_ids
+from tests import processes
 
 from . import own_tasks
 
@@ -167,7 +166,5 @@ print(env.reset(seed=0)[0].shape, official_env(id).reset(seed=0)[0].shape)
 def test_a_task_in_the_current_folder(tmp_path):
     (tmp_path / "my_task.py").write_text(MY_TASK)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", SCRIPT]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
+    done = processes.run("-c", SCRIPT, cwd=tmp_path, env=environment, check=True)
     assert "MyTask: 16 worlds, 50 steps" in done.stdout and "(3, 2) (2,)" in done.stdout

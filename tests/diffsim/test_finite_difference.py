@@ -2,8 +2,6 @@
 
 import multiprocessing
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +14,7 @@ from diffsim.mdp import Scenarios
 from diffsim.policies import DeterministicMLP
 from diffsim.tasks import Task
 from diffsim.trainers.experience.rollout import rollout
+from tests.processes import run
 
 from .engine import tensors
 from .official import official, random_transitions
@@ -192,8 +191,7 @@ if __name__ == "__main__":
 def test_processes_end_with_the_program(tmp_path):
     (tmp_path / "script.py").write_text(LEFT_OPEN)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, str(tmp_path / "script.py")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=600)
+    done = run(tmp_path / "script.py", env=environment, check=True)
     process = int(done.stdout.split()[-1])
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)

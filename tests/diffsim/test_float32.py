@@ -1,12 +1,12 @@
 """Runs the checks of float32 kernels in another process, because import sets the precision."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import torch
+
+from tests import processes
 
 from .contact_reference import TASKS, load_task, task_states
 from .engine import simulator, tensors
@@ -20,10 +20,14 @@ FILES += ["test_tasks.py::test_observation_after_reset", "test_tasks.py::test_tr
 def test_float32_tensors(tmp_path):
     reference = tmp_path / "reference.npz"
     np.savez(reference, allow_pickle=False, **stiff_reference())
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    command.append(str(Path(__file__).with_name("float32_tensor_checks.py")))
     environment = os.environ | {"DIFFSIM_X64": "0", "DIFFSIM_FLOAT32_REFERENCE": str(reference)}
-    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    run_tests(["float32_tensor_checks.py"], environment)
+
+
+def run_tests(names: list[str], environment: dict[str, str]) -> None:
+    """Runs test files of this folder in another process."""
+    files = [Path(__file__).with_name(name) for name in names]
+    result = processes.run("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *files, env=environment)
     assert result.returncode == 0, result.stdout[-6000:]
 
 
@@ -50,15 +54,12 @@ def stiff_reference() -> dict[str, np.ndarray]:
 def test_float32(tmp_path):
     reference = tmp_path / "reference.npz"
     np.savez(reference, **task_reference())
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    command += [str(Path(__file__).with_name(name)) for name in FILES]
     environment = os.environ | {
         "DIFFSIM_X64": "0",
         "DIFFSIM_KERNELS": "float32",
         "DIFFSIM_FLOAT32_REFERENCE": str(reference),
     }
-    result = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout[-6000:]
+    run_tests(FILES, environment)
 
 
 def task_reference() -> dict[str, np.ndarray]:

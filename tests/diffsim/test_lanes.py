@@ -1,8 +1,6 @@
 """Several lanes per world, emulated on the CPU: the same bits as one lane, and a forgotten sync is found."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +8,15 @@ import pytest
 
 from diffsim.compile.model import Model
 from diffsim.engine.compilation import modules_of
+from tests import processes
 
 from .lane_checks import ASSETS, FILES, MODELS
 
 
 def run(output: Path, lanes: int, *arguments: str) -> dict[str, np.ndarray]:
     """Results of `lane_checks`; with 0 lanes, of the kernels that run a world's whole launch."""
-    command = [sys.executable, "-m", "tests.diffsim.lane_checks", str(output), *arguments]
     environment = os.environ | {"DIFFSIM_LANES": str(lanes)}
-    result = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr[-4000:]
+    processes.run("-m", "tests.diffsim.lane_checks", output, *arguments, env=environment, check=True)
     return dict(np.load(output))
 
 
@@ -61,8 +58,6 @@ def test_a_model_compiles_what_it_needs():
 @pytest.mark.parametrize("lanes", ["3", "64", "four"])
 def test_a_number_of_lanes_that_no_world_can_have(lanes):
     environment = os.environ | {"DIFFSIM_LANES": lanes}
-    result = subprocess.run(
-        [sys.executable, "-c", "import diffsim.physics.lanes"], env=environment, capture_output=True
-    )
+    result = processes.run("-c", "import diffsim.physics.lanes", env=environment)
     rule = "DIFFSIM_LANES must be 0 for no emulation, or a power of two up to 32, got"
-    assert f"{rule} {lanes!r}" in result.stderr.decode()
+    assert f"{rule} {lanes!r}" in result.stderr

@@ -3,8 +3,6 @@
 import functools
 import json
 import os
-import subprocess
-import sys
 
 import mujoco
 import numpy as np
@@ -14,6 +12,7 @@ from torch.autograd import functional, gradcheck, gradgradcheck
 
 import diffsim
 from diffsim.engine.black_box_simulator import BlackBoxSimulator
+from tests import processes
 
 from .contact_reference import load_task, model_states, task_states
 from .engine import simulator, tensors
@@ -174,7 +173,7 @@ ctrl, call = torch.tensor([[0.4]]), lambda x: (sim.step(x, ctrl, 20) ** 3).sum()
 print(torch.autograd.functional.hessian(call, torch.tensor([[0.7, 0.3]])).double().tolist())
 print(torch.func.jvp(call, (torch.tensor([[0.7, 0.3]]),), (torch.tensor([[0.2, -1.0]]),))[1].item())"""
     environment = os.environ | {"DIFFSIM_X64": "0", "DIFFSIM_KERNELS": "float64"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    done = processes.run("-c", code, env=environment, check=True)
     hessian, slope = map(json.loads, done.stdout.splitlines()[-2:])
     call = lambda x: (swing(x, CTRL, 20) ** 3).sum()  # noqa: E731
     torch.testing.assert_close(torch.tensor(hessian).double(), functional.hessian(call, STATE), rtol=2e-6, atol=1e-6)

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,7 @@ from diffsim.trainers.likelihood_ratio.a3c_worker import SharedRMSprop
 from diffsim.trainers.likelihood_ratio.on_policy import NORMALIZER_WARM_UP_STEPS
 from diffsim.trainers.run.arguments import RunOptions
 from diffsim.trainers.run.run_folder import RunFolder
+from tests.processes import Process
 from tests.trainers.running import runner
 from tests.trainers.small_envs import Chain, Target, vector
 
@@ -175,8 +175,8 @@ def test_no_process_is_left_running(tmp_path, kind):
     """Ctrl-C is sent to the whole process group: training stops after the iteration, and saves a checkpoint."""
     words = "fit --task CartPole-v1 --algorithm A3C --env_steps 100000000 --updates 1 --num_envs 2".split()
     words += ["--evaluate_every", "1000000", "--evaluate_episodes", "1", "--run", str(tmp_path / "run")]
-    command = [sys.executable, "-m", "diffsim.trainers.cli", *words]
-    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stdout=subprocess.PIPE, text=True)
+    output = (tmp_path / "out").open("w+")
+    process = Process(("-m", "diffsim.trainers.cli", *words), output, cwd=ROOT, start_new_session=True)
     folder = RunFolder(tmp_path / "run")
     try:
         deadline = time.monotonic() + 300
@@ -187,17 +187,18 @@ def test_no_process_is_left_running(tmp_path, kind):
         assert len(below) >= 3  # two learners and the fork server
         if kind == "ctrl-c":
             os.killpg(process.pid, signal.SIGINT)
-            output, _ = process.communicate(timeout=300)
-            assert process.returncode == 0 and "Stopped. To continue" in output and folder.checkpoint.is_file()
+            assert process.wait(300) == 0 and folder.checkpoint.is_file()
+            output.seek(0)
+            assert "Stopped. To continue" in output.read()
         else:
             process.kill()
-            process.communicate(timeout=300)
         deadline = time.monotonic() + 120
         while any(alive(pid) for pid in below):
             assert time.monotonic() < deadline, "processes are left running"
             time.sleep(0.05)
     finally:
         process.kill()
+        output.close()
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import yaml
 from diffsim.trainers.run.arguments import RunOptions, parse_fit
 from diffsim.trainers.run.build import build
 from diffsim.trainers.run.run_folder import RunFolder
+from tests.processes import Process
 from tests.trainers.commands import diffsim, metrics, saved
 
 ROOT = Path(__file__).parents[2]
@@ -109,15 +110,16 @@ def test_evaluate_is_deterministic(tmp_path, capsys):
 
 def test_ctrl_c_saves_a_checkpoint_and_resume_continues(tmp_path):
     folder = RunFolder(tmp_path / "run")
-    command = [sys.executable, "-c", "import sys; from diffsim.trainers.cli import main; sys.exit(main())", "fit"]
-    command += [*SMALL, "--iterations", "100000", "--evaluate_every", "100000", "--run", str(folder.path)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=ROOT, **pipes) as process:
+    command = ["-c", "import sys; from diffsim.trainers.cli import main; sys.exit(main())", "fit"]
+    command += [*SMALL, "--iterations", 100000, "--evaluate_every", 100000, "--run", folder.path]
+    with (tmp_path / "out").open("w") as output, (tmp_path / "err").open("w") as errors:
+        process = Process(command, output, errors, ROOT)
         deadline = time.monotonic() + 120
         while len(folder.read_metrics()) < 3 and time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        process.wait(60)
+    out, err = ((tmp_path / name).read_text() for name in ("out", "err"))
     assert process.returncode == 0 and "Traceback" not in err, err
     assert "To continue: diffsim fit --resume" in out
     done = saved(folder.path)["diffsim"]["iteration"]

@@ -1,8 +1,6 @@
 """Run folders made before options and modules were renamed load and resume; old option names are refused."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,15 +9,14 @@ from diffsim.trainers.errors import OptionError
 from diffsim.trainers.pathwise.shac import SHAC
 from diffsim.trainers.run.arguments import parse_fit
 from diffsim.trainers.run.run_folder import with_present_names
+from tests import processes
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_old_runs_continue_as_they_would_have(tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != "DIFFSIM_X64"}
-    command = [sys.executable, "-m", "tests.trainers.old_runs_checks", str(tmp_path)]
-    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout + result.stderr
+    processes.run("-m", "tests.trainers.old_runs_checks", tmp_path, cwd=ROOT, env=environment, check=True)
 
 
 @pytest.mark.parametrize(

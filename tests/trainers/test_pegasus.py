@@ -1,8 +1,5 @@
 """PEGASUS on a linear system and on simulated tasks: its objective, optimizers, scenarios and gap."""
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +15,7 @@ from diffsim.trainers.pathwise.derivative_free import central_differences, coord
 from diffsim.trainers.pathwise.pegasus import Pegasus
 from diffsim.trainers.run.arguments import RunOptions
 from diffsim.trainers.run.run_folder import RunFolder
+from tests import processes
 from tests.trainers.linear import LinearPolicy, LinearQuadratic, NoisyLinearPolicy
 from tests.trainers.running import assert_resumes_exactly, runner
 
@@ -107,14 +105,10 @@ for seed in {seeds}:
 """
 
 
-def test_same_scenarios_and_parameters_give_bitwise_equal_returns_across_processes():
-    def returns(*seeds):
-        command = [sys.executable, "-c", SAME_RETURN.format(seeds=seeds)]
-        done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=True)
-        return done.stdout.splitlines()
-
-    first, other = returns(5, 6)
-    assert returns(5) == [first]
+def test_same_scenarios_and_parameters_give_bitwise_equal_returns_across_processes(capsys):
+    exec(SAME_RETURN.format(seeds=(5, 6)), {})
+    first, other = capsys.readouterr().out.splitlines()
+    assert processes.run("-c", SAME_RETURN.format(seeds=(5,)), check=True).stdout.splitlines() == [first]
     assert other != first
 
 

@@ -3,8 +3,9 @@
 import csv
 import io
 import os
-import subprocess
+import socket
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from diffsim.trainers.run.build import build
 from diffsim.trainers.run.checkpoint import read_checkpoint
 from diffsim.trainers.run.fit_command import fit_command
 from diffsim.trainers.run.run_folder import RunFolder
+from tests import processes
+from tests.processes import Process
 
 SETTINGS = {
     "BPTT": ["--horizon=6"],
@@ -28,14 +31,21 @@ SHARED = ["--task=Hopper-v5", "--num_envs=6", "--evaluate_every=2", "--evaluate_
 
 
 def torchrun(module, words):
-    """Runs two processes, which must succeed. Returns their output."""
-    command = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "--", module, *words]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", *command], capture_output=True, text=True, check=False, env=environment
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    """Runs two processes as `torchrun` does, which sets these variables. They must succeed. Returns their output."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        store = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(free.getsockname()[1])}
+    shared = {**os.environ, **store, "TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    with tempfile.TemporaryFile("w+") as output:
+        ranks = [
+            Process(("-m", module, *words), output, output, env=shared | {"RANK": str(k), "LOCAL_RANK": str(k)})
+            for k in range(2)
+        ]
+        codes = [process.wait() for process in ranks]
+        output.seek(0)
+        printed = output.read()
+    assert codes == [0, 0], printed
+    return printed
 
 
 def trained(folder):
@@ -50,6 +60,20 @@ def trained(folder):
 def test_two_processes_share_worlds():
     checks = str(Path(__file__).with_name("ranks_checks.py"))
     assert torchrun("pytest", ["-q", "-p", "no:cacheprovider", "-n", "0", checks]).count("10 passed") == 2
+
+
+JOIN = """
+import sys
+from diffsim.trainers.run.ranks import any_rank, joined, num_ranks, rank
+with joined("cpu"), open(f"{sys.argv[1]}{rank()}", "w") as file:
+    file.write(f"{num_ranks()} {any_rank(rank() == 1)}")
+"""
+
+
+def test_torchrun_itself_gives_ranks(tmp_path):
+    words = ["--standalone", "--nproc-per-node=2", "--no-python", sys.executable, "-c", JOIN, tmp_path / "rank"]
+    processes.run("-m", "torch.distributed.run", *words, check=True)
+    assert [(tmp_path / f"rank{k}").read_text() for k in range(2)] == ["2 True", "2 True"]
 
 
 def test_sharing_needs_a_process_group():

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 import warnings
 from functools import partial
@@ -29,12 +27,12 @@ from diffsim.trainers.black_box.rwr import RWR
 from diffsim.trainers.errors import NonFiniteError
 from diffsim.trainers.experience.vector_env import make_env
 from diffsim.trainers.run.arguments import RunOptions
+from tests.processes import Process
 from tests.trainers.commands import diffsim, metrics, saved
 from tests.trainers.linear import LinearQuadratic
 from tests.trainers.running import assert_resumes_exactly, runner
 
 ROOT = Path(__file__).parents[2]
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 class Fragile(CartPoleEnv):
@@ -182,8 +180,7 @@ FIT += ["--final_episodes=1", "--horizon=60", "--iterations=60"]
 
 def test_a_killed_run_continues_to_the_same_bits(tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    command = [sys.executable, "-m", "diffsim.trainers.cli", "fit", *FIT, f"--run={parts}"]
-    process = subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT)
+    process = Process(("-m", "diffsim.trainers.cli", "fit", *FIT, f"--run={parts}"), cwd=ROOT)
     checkpoint, deadline = parts / "checkpoints" / "last.ckpt", time.monotonic() + 120
     while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)

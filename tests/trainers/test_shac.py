@@ -1,9 +1,6 @@
 """SHAC: its gradient against BPTT, finite differences and definitions; clipping, averaging and truncation; resuming."""
 
 import io
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -26,7 +23,7 @@ from diffsim.trainers.run.run_folder import RunFolder
 from diffsim.trainers.run.train import train
 from tests.trainers.linear import LinearPolicy, LinearQuadratic
 from tests.trainers.running import assert_resumes_exactly, runner
-from tests.trainers.whole_episode import differences, make_shac, parameter_gradient
+from tests.trainers.whole_episode import check, differences, make_shac, parameter_gradient
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = RunOptions(task="linear", evaluate_every=5)
@@ -42,10 +39,7 @@ def gaussian(mdp, seed=3):
 
 @pytest.mark.parametrize("task", ["InvertedDoublePendulum-v5", "HalfCheetah-v5"])
 def test_whole_episode_gradient_without_value_equals_bptt_and_finite_differences(task):
-    command = [sys.executable, "-m", "tests.trainers.whole_episode", task]
-    environment = {**os.environ, "DIFFSIM_X64": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    check(task)
 
 
 @pytest.mark.parametrize("terminal_gradient", [False, True])

@@ -1,48 +1,35 @@
 """The gradient of roll-outs of a simulated task against central differences of whole roll-outs."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+import torch
 
-CHECK = """
-import torch, diffsim
+import diffsim
 from diffsim.mdp import Scenarios
 from diffsim.policies import DeterministicMLP
 from diffsim.trainers.experience.rollout import rollout
 
-assert diffsim.dtype == torch.float64
-torch.manual_seed(0)
-mdp = diffsim.make("InvertedDoublePendulum-v5", num_envs=3)
-policy = DeterministicMLP(mdp.observation_space, mdp.action_space, hidden_sizes=(8,), out_scale=1.0).double()
-scenarios = Scenarios.draw(mdp, 8, torch.Generator().manual_seed(0))
-
-
-def value():
-    return rollout(mdp, policy, scenarios)[0].reward.sum()
-
-
-gradient = torch.autograd.grad(value(), list(policy.parameters()))
-direction = [torch.randn_like(p) for p in policy.parameters()]
-with torch.no_grad():
-    ends = []
-    for sign in (1, -1):
-        for p, d in zip(policy.parameters(), direction):
-            p += sign * 1e-6 * d
-        ends.append(value())
-        for p, d in zip(policy.parameters(), direction):
-            p -= sign * 1e-6 * d
-expected = (ends[0] - ends[1]).item() / 2e-6
-actual = sum((g * d).sum().item() for g, d in zip(gradient, direction))
-print(actual, expected)
-# Central differences of step 1e-6 in float64 of a sum near 200: rounding 200 * 2e-16 / 2e-6, about 2e-8.
-assert abs(actual - expected) < 1e-6 * abs(expected) + 1e-7
-assert abs(expected) > 1e-3
-"""
-
 
 def test_policy_gradient_equals_finite_differences():
-    environment = {**os.environ, "DIFFSIM_X64": "1"}
-    root = Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, "-c", CHECK], cwd=root, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert diffsim.dtype == torch.float64
+    torch.manual_seed(0)
+    mdp = diffsim.make("InvertedDoublePendulum-v5", num_envs=3)
+    policy = DeterministicMLP(mdp.observation_space, mdp.action_space, hidden_sizes=(8,), out_scale=1.0).double()
+    scenarios = Scenarios.draw(mdp, 8, torch.Generator().manual_seed(0))
+
+    def value():
+        return rollout(mdp, policy, scenarios)[0].reward.sum()
+
+    gradient = torch.autograd.grad(value(), list(policy.parameters()))
+    direction = [torch.randn_like(p) for p in policy.parameters()]
+    with torch.no_grad():
+        ends = []
+        for sign in (1, -1):
+            for p, d in zip(policy.parameters(), direction, strict=True):
+                p += sign * 1e-6 * d
+            ends.append(value())
+            for p, d in zip(policy.parameters(), direction, strict=True):
+                p -= sign * 1e-6 * d
+    expected = (ends[0] - ends[1]).item() / 2e-6
+    actual = sum((g * d).sum().item() for g, d in zip(gradient, direction, strict=True))
+    # Central differences of step 1e-6 in float64 of a sum near 200: rounding 200 * 2e-16 / 2e-6, about 2e-8.
+    assert abs(actual - expected) < 1e-6 * abs(expected) + 1e-7
+    assert abs(expected) > 1e-3

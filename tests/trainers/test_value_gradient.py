@@ -3,8 +3,6 @@
 import copy
 import math
 import signal
-import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from diffsim.trainers.value_gradient.dpg import DPG
 from diffsim.trainers.value_gradient.sac import SAC
 from diffsim.trainers.value_gradient.svg0 import SVG0
 from diffsim.trainers.value_gradient.td3 import TD3
+from tests import processes
 from tests.trainers.q_learners import SMALL, STATE, make, run, small_sac
 from tests.trainers.running import assert_resumes_exactly
 
@@ -50,9 +49,11 @@ def test_resuming_is_exact(tmp_path, name, task):
 CHILD = """
 import os, signal, sys
 from pathlib import Path
+from tests import processes
 from tests.trainers.q_learners import run, small_sac
 from diffsim.trainers.experience.row_log import RowLog
 from diffsim.trainers.run.run_folder import os as run_folder_os
+from tests import processes
 
 place, path = sys.argv[1:]
 plain, calls = (RowLog.write, run_folder_os.replace)[place == "checkpoint"], []
@@ -79,8 +80,8 @@ run(small_sac(), Path(path), 6)
 @pytest.mark.parametrize("place", ["log", "checkpoint"])
 def test_a_run_killed_while_it_saves_resumes_from_the_previous_checkpoint(tmp_path, place):
     """SIGKILL in the second save, after iteration 4, with half of the replay buffer's new rows written, or all."""
-    child = subprocess.run([sys.executable, "-c", CHILD, place, str(tmp_path / "parts")], cwd=ROOT, capture_output=True)
-    assert child.returncode == -signal.SIGKILL, child.stderr.decode()[-2000:]
+    child = processes.run("-c", CHILD, place, tmp_path / "parts", cwd=ROOT)
+    assert child.returncode == -signal.SIGKILL, child.stderr[-2000:]
     folder = RunFolder(tmp_path / "parts")
     assert read_checkpoint(folder.checkpoint)["diffsim"]["iteration"] == 2 and len(folder.read_metrics()) == 4
     parts, whole = run(small_sac(), folder.path, 6, resume=True), run(small_sac(), tmp_path / "whole", 6)

@@ -3,9 +3,6 @@
 import io
 import itertools
 import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,6 +15,7 @@ from diffsim.trainers.compare.compare import CompareOptions, compare, run_all, s
 from diffsim.trainers.compare.comparison_file import read_comparison
 from diffsim.trainers.compare.launchers import LocalLauncher
 from diffsim.trainers.errors import OptionError
+from tests.processes import Process
 from tests.trainers.compare.in_process import Done, InProcess
 from tests.trainers.compare.small import LONG, SMALL, assert_same
 
@@ -169,16 +167,15 @@ def read_bytes(path):
 def test_after_kill_9_all_runs_end_and_a_restart_gives_the_same_results(tmp_path):
     """The real command and real processes, killed in the middle of a run."""
     path, output = written(tmp_path, LONG), tmp_path / "killed"
-    words = [sys.executable, "-m", "diffsim.trainers.cli", "compare", str(path), "--jobs", "2", "--output", str(output)]
+    words = ["-m", "diffsim.trainers.cli", "compare", path, "--jobs", "2", "--output", output]
     killed = read_comparison(path, output)
-    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 240
-        while time.monotonic() < deadline and process.poll() is None:
-            if any(run.folder.checkpoint.exists() for run in killed.runs):
-                break
-            time.sleep(0.02)
-        assert process.poll() is None, "it must be running"
-        process.send_signal(signal.SIGKILL)
+    process, deadline = Process(words, cwd=ROOT), time.monotonic() + 240
+    while time.monotonic() < deadline and process.poll() is None:
+        if any(run.folder.checkpoint.exists() for run in killed.runs):
+            break
+        time.sleep(0.02)
+    assert process.poll() is None, "it must be running"
+    process.kill()
     deadline = time.monotonic() + 20
     while alive(str(output)) and time.monotonic() < deadline:
         time.sleep(0.05)
