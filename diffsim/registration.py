@@ -18,11 +18,15 @@ EPISODE_STEPS = {
     "Pusher-v5": 100,
     "Reacher-v5": 50,
     "ReacherGoal-v0": 50,
+    "RllabAcrobot-v0": 500,
     "RllabAnt-v0": 500,
+    "RllabCartPole-v0": 500,
+    "RllabCartPoleSwingUp-v0": 500,
     "RllabDoublePendulum-v0": 500,
     "RllabHalfCheetah-v0": 500,
     "RllabHopper-v0": 500,
     "RllabHumanoid-v0": 500,
+    "RllabMountainCar-v0": 500,
     "RllabSimpleHumanoid-v0": 500,
     "RllabSwimmer-v0": 500,
     "RllabWalker2d-v0": 500,
@@ -36,6 +40,7 @@ OFFICIAL_ENVS = {
     "HelicopterHover-v0": "diffsim.helicopter_env:HelicopterHoverEnv",
     "PointPush-v0": "diffsim.goal_envs:PointPushEnv",
     "ReacherGoal-v0": "diffsim.goal_envs:ReacherGoalEnv",
+    "RllabMountainCar-v0": "diffsim.rllab_env:RllabMountainCarEnv",
 }
 """Environments, on C MuJoCo or in NumPy, of the tasks that are not Gymnasium's."""
 

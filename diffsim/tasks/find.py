@@ -27,11 +27,15 @@ from diffsim.tasks.point_push import PointPush
 from diffsim.tasks.pusher import Pusher
 from diffsim.tasks.reacher import Reacher
 from diffsim.tasks.reacher_goal import ReacherGoal
+from diffsim.tasks.rllab.acrobot import RllabAcrobot
 from diffsim.tasks.rllab.ant import RllabAnt
+from diffsim.tasks.rllab.cart_pole import RllabCartPole
+from diffsim.tasks.rllab.cart_pole_swing_up import RllabCartPoleSwingUp
 from diffsim.tasks.rllab.double_pendulum import RllabDoublePendulum
 from diffsim.tasks.rllab.half_cheetah import RllabHalfCheetah
 from diffsim.tasks.rllab.hopper import RllabHopper
 from diffsim.tasks.rllab.humanoid import RllabHumanoid
+from diffsim.tasks.rllab.mountain_car import RllabMountainCar
 from diffsim.tasks.rllab.simple_humanoid import RllabSimpleHumanoid
 from diffsim.tasks.rllab.swimmer import RllabSwimmer
 from diffsim.tasks.rllab.walker2d import RllabWalker2d
@@ -43,7 +47,10 @@ GROUP = "diffsim.tasks"
 """Entry points of installed packages: a task's id, and `module:class`."""
 
 RLLAB_TASKS: dict[str, type[Task]] = {
+    "RllabAcrobot-v0": RllabAcrobot,
     "RllabAnt-v0": RllabAnt,
+    "RllabCartPole-v0": RllabCartPole,
+    "RllabCartPoleSwingUp-v0": RllabCartPoleSwingUp,
     "RllabDoublePendulum-v0": RllabDoublePendulum,
     "RllabHalfCheetah-v0": RllabHalfCheetah,
     "RllabHopper-v0": RllabHopper,
@@ -73,7 +80,10 @@ TASKS: dict[str, type[Task]] = {
 }
 """The tasks of this package with a MuJoCo model, by their Gymnasium ids."""
 
-EQUATION_TASKS: dict[str, type[ConfigurableMDP]] = {"HelicopterHover-v0": HelicopterHover}
+EQUATION_TASKS: dict[str, type[ConfigurableMDP]] = {
+    "HelicopterHover-v0": HelicopterHover,
+    "RllabMountainCar-v0": RllabMountainCar,
+}
 """Those whose dynamics are equations in torch."""
 
 

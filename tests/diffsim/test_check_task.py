@@ -21,6 +21,7 @@ from .own_tasks import Cable, Pendulum, PlainPendulum, SlideTo
         ("ReacherGoal-v0", {}),
         ("InvertedDoublePendulum-v5", {}),
         ("Hopper-v5", {}),
+        ("RllabAcrobot-v0", {}),
         ("RllabDoublePendulum-v0", {}),
         ("Ant-v5", {}),
     ],
