@@ -35,7 +35,8 @@ def published_blocks(results: Results, published: PublishedTable) -> list[Block]
         blocks.append(table(results, published, title, measure, correlations))
         known = [value for value, _ in correlations.values() if not np.isnan(value)]
         if known:
-            blocks.append(Text(f"Mean correlation of the order over {len(known)} tasks: {np.mean(known):.2f}."))
+            count = f"{len(known)} of {len(results.tasks)} tasks"
+            blocks.append(Text(f"Mean correlation of the order: {np.mean(known):.2f}, over {count}."))
     return blocks
 
 
@@ -52,7 +53,7 @@ def table(
         theirs = published.rows.get(task, {})
         cells = []
         for label in results.labels:
-            own = spread(np.array([measure(result) for result in results.finished(task, label)]))
+            own = spread(measured(results, task, label, measure))
             other = f"{short(theirs[label].mean)} ± {short(theirs[label].std)}" if label in theirs else ""
             cells.append(" / ".join([own or "-", other]) if other else own)
         value, count = correlations[task]
@@ -67,7 +68,13 @@ def order(
 ) -> tuple[float, int]:
     """Spearman's correlation of our order of methods with the published one, and the number of methods."""
     theirs = published.rows.get(task, {})
-    ours = {label: [measure(result) for result in results.finished(task, label)] for label in results.labels}
-    both = [label for label, values in ours.items() if values and not np.isnan(values).any() and label in theirs]
+    ours = {label: measured(results, task, label, measure) for label in results.labels}
+    both = [label for label, values in ours.items() if len(values) and label in theirs]
     pairs = [float(np.mean(ours[label])) for label in both], [theirs[label].mean for label in both]
     return rank_correlation(*pairs), len(both)
+
+
+def measured(results: Results, task: str, label: str, measure: Callable[[Result], float]) -> np.ndarray:
+    """A measure of the finished runs of a cell, without those in whose training no episode ended: [seeds]."""
+    values = np.array([measure(result) for result in results.finished(task, label)])
+    return values[~np.isnan(values)]

@@ -11,7 +11,6 @@ from diffsim.trainers.compare.measures import rank_correlation
 from diffsim.trainers.compare.page import Grid, Text
 from diffsim.trainers.compare.published import Published, read_rows
 from diffsim.trainers.compare.published_report import published_blocks
-from diffsim.trainers.compare.report import write_report
 from diffsim.trainers.compare.results import Results, load
 from diffsim.trainers.run.arguments import parse_fit
 from diffsim.trainers.run.run_folder import write_table
@@ -86,13 +85,7 @@ def test_tables_by_hand(output):
     assert rows_of(final)["Easy"]["order"] == "0.50 of 3"
     words = " ".join(block.text for block in blocks if isinstance(block, Text))
     assert "5,000 env steps" in words and "100 to 200 env steps" in words
-    assert "Mean correlation of the order over 1 tasks: 0.50" in words
-
-
-def test_the_report_shows_the_table(output):
-    write_report(output)
-    text = (output / "report" / "report.md").read_text()
-    assert "9.19 ± 0.44 / 30.0 ± 1.00" in text and "A paper" in text
+    assert "Mean correlation of the order: 0.50, over 1 of 2 tasks" in words
 
 
 def test_a_task_may_occur_with_several_settings(written, tmp_path):

@@ -35,6 +35,7 @@ COMPARISON = {
     },
     "algorithms": {"SHAC": {}, "SAC": {}, "slow <PPO>": {"algorithm": "PPO"}},
     "references": "references.yaml",
+    "published": {"table": "table.csv", "source": "Another paper", "protocol": "mean of all", "env_steps": 900},
 }
 REFERENCES = {
     "sources": {
@@ -62,6 +63,7 @@ def output(tmp_path):
     (output / "runs").mkdir(parents=True)
     (output / "comparison.yaml").write_text(yaml.safe_dump(COMPARISON, sort_keys=False))
     (output / "references.yaml").write_text(yaml.safe_dump(REFERENCES))
+    (output / "table.csv").write_text("Task,SHAC,SAC\nReacher-v5,9 ± 1,8 ± 1\nSwimmer-v5,5 ± 1,\n")
     for run in read_comparison(find_comparison(output), output).runs:
         if run.label.startswith("slow"):
             if run.seed == 0 and run.task == "Reacher-v5":
@@ -202,10 +204,19 @@ def test_the_page_is_self_contained_and_complete(output, capsys):
     assert not re.findall(r"https?://", text), "no network"
     folders = [link for link in page.links if link.startswith("../")]
     assert len(folders) == 8 and all((output / "report" / link).resolve().is_dir() for link in folders)
-    for words in ("an abacus: 8 runs", "mark: &lt;SHAC&gt;", "it fell | over &lt;b&gt;", "whole episodes", "A paper"):
+    for words in (
+        "an abacus: 8 runs",
+        "mark: &lt;SHAC&gt;",
+        "it fell | over &lt;b&gt;",
+        "whole episodes",
+        "A paper",
+        "Another paper",
+    ):
         assert words in text, words
     markdown = (output / "report" / "report.md").read_text()
     assert "it fell \\| over" in markdown and "| SHAC | 100 | 2/2 | 7.00 ± 2.00 |" in markdown
+    assert "| Reacher-v5 |  | 7.00 ± 2.00 / 9.00 ± 1.00 | 7.00 ± 0.00 / 8.00 ± 1.00 |  |  |" in markdown
+    assert "| Swimmer-v5 |  | - / 5.00 ± 1.00 |  |  |  |" in markdown, "no episode ended in training"
     for name in re.findall(r"!\[.*?\]\((.*?)\)", markdown):
         assert (output / "report" / name).read_bytes().startswith(b"\x89PNG")
 
