@@ -22,6 +22,7 @@ from diffsim.tasks.humanoid import Humanoid
 from diffsim.tasks.humanoid_standup import HumanoidStandup
 from diffsim.tasks.inverted_double_pendulum import InvertedDoublePendulum
 from diffsim.tasks.inverted_pendulum import InvertedPendulum
+from diffsim.tasks.memory_task import MemoryTask
 from diffsim.tasks.official import OfficialEnv, official_env
 from diffsim.tasks.partial_observation import PartialObservation
 from diffsim.tasks.point_push import PointPush
@@ -49,6 +50,7 @@ __all__ = [
     "HumanoidStandup",
     "InvertedDoublePendulum",
     "InvertedPendulum",
+    "MemoryTask",
     "OfficialEnv",
     "PartialObservation",
     "PointPush",

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from diffsim.checks import require
 from diffsim.tasks.find import check_options, task_class
-from diffsim.tasks.official import official_env, on_c_mujoco
+from diffsim.tasks.official import OfficialEnv, official_env, on_c_mujoco
 from diffsim.tasks.task import Task
 
 STEP = 1e-6
@@ -182,7 +182,7 @@ def _check_actions(task: Task) -> Check:
 def _check_shapes(task: Task, seed: int) -> list[Check]:
     """Reset states, and shapes and types of the functions at them."""
     model, num_envs, floating = task.mj_model, task.num_envs, task.dtype
-    draws = [torch.Generator(task.device).manual_seed(seed) for _ in range(2)]
+    draws = [torch.Generator(task.device).manual_seed(seed) for _ in range(3)]
     qpos, qvel = task.reset_model(draws[0])
     problems = [
         *_shape_problem("qpos of reset_model", qpos, (num_envs, model.nq), floating),
@@ -190,13 +190,13 @@ def _check_shapes(task: Task, seed: int) -> list[Check]:
     ]
     if problems:
         return [Check("reset", tuple(problems))]
-    state = task.state_at(qpos, qvel)
-    if not torch.equal(state, task.initial(draws[1])):
+    state = task.initial(draws[1])
+    if not torch.equal(state, task.initial(draws[2])):
         problems.append("reset states must be the same for the same seed")
-    action = torch.zeros(num_envs, model.nu, dtype=floating, device=task.device)
+    action, physics = torch.zeros(num_envs, model.nu, dtype=floating, device=task.device), model.nq + model.nv
     obs, terminal, reward = task.observation(state), task.terminal(state), task.reward(state, action, state)
     shapes = [
-        *_shape_problem("extras", state[:, model.nq + model.nv :], (num_envs, task.num_extras), floating),
+        *_shape_problem("extras", state[:, physics:], (num_envs, task.state_size - physics), floating),
         *_shape_problem("observation", obs, (num_envs, *task.observation_space.shape), floating),
         *_shape_problem("reward", reward, (num_envs,), floating),
         *_shape_problem("terminal", terminal, (num_envs,), torch.bool),
@@ -360,7 +360,10 @@ def _check_episode(task: str | type[Task], cls: type[Task], options: dict, seed:
     env.reset(seed=seed)
     env.action_space.seed(seed)
     data: Any = env.unwrapped.data  # pyright: ignore[reportAttributeAccessIssue]
-    state = exact.state_at(*(torch.as_tensor(part.copy())[None] for part in (data.qpos, data.qvel)))
+    if isinstance(env.unwrapped, OfficialEnv):
+        state = env.unwrapped.state
+    else:
+        state = exact.state_at(*(torch.as_tensor(part.copy())[None] for part in (data.qpos, data.qvel)))
     found, expected = [], []
     for _ in range(EPISODE_STEPS):
         action = env.action_space.sample()

@@ -33,6 +33,7 @@ from diffsim.tasks.rllab.cart_pole import RllabCartPole
 from diffsim.tasks.rllab.cart_pole_swing_up import RllabCartPoleSwingUp
 from diffsim.tasks.rllab.double_pendulum import RllabDoublePendulum
 from diffsim.tasks.rllab.half_cheetah import RllabHalfCheetah
+from diffsim.tasks.rllab.hierarchical import RllabAntGather, RllabAntMaze, RllabSwimmerGather, RllabSwimmerMaze
 from diffsim.tasks.rllab.hopper import RllabHopper
 from diffsim.tasks.rllab.humanoid import RllabHumanoid
 from diffsim.tasks.rllab.mountain_car import RllabMountainCar
@@ -49,6 +50,8 @@ GROUP = "diffsim.tasks"
 RLLAB_TASKS: dict[str, type[Task]] = {
     "RllabAcrobot-v0": RllabAcrobot,
     "RllabAnt-v0": RllabAnt,
+    "RllabAntGather-v0": RllabAntGather,
+    "RllabAntMaze-v0": RllabAntMaze,
     "RllabCartPole-v0": RllabCartPole,
     "RllabCartPoleSwingUp-v0": RllabCartPoleSwingUp,
     "RllabDoublePendulum-v0": RllabDoublePendulum,
@@ -57,6 +60,8 @@ RLLAB_TASKS: dict[str, type[Task]] = {
     "RllabHumanoid-v0": RllabHumanoid,
     "RllabSimpleHumanoid-v0": RllabSimpleHumanoid,
     "RllabSwimmer-v0": RllabSwimmer,
+    "RllabSwimmerGather-v0": RllabSwimmerGather,
+    "RllabSwimmerMaze-v0": RllabSwimmerMaze,
     "RllabWalker2d-v0": RllabWalker2d,
 }
 """The tasks of rllab's benchmark with a MuJoCo model."""

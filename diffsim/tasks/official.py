@@ -16,6 +16,7 @@ from diffsim.engine.black_box import BlackBox
 from diffsim.engine.simulator import DynamicsPoint
 from diffsim.tasks.find import EQUATION_TASKS, TASKS, check_options, find_task, task_class, task_options
 from diffsim.tasks.goal_task import GoalTask
+from diffsim.tasks.memory_task import MemoryTask
 from diffsim.tasks.partial_observation import PartialObservation
 from diffsim.tasks.random_model import RandomModelTask, write_fields
 from diffsim.tasks.task import Task
@@ -149,17 +150,29 @@ class OfficialEnv(gymnasium.Env):
             qpos, qvel = self.task.reset_model(self._generator)
             if isinstance(self.task, RandomModelTask) and self.task.random_model:
                 self.set_lengths(self.task.random_lengths(self._generator))
-            self.set_state(qpos[0].double().numpy(), qvel[0].double().numpy())
+            memory = self.task.initial_memory(self._generator) if isinstance(self.task, MemoryTask) else None
+            self.set_state(qpos[0].double().numpy(), qvel[0].double().numpy(), memory)
             if self.render_mode == "human":
                 self.render()
             return self._observation(), {}
 
-    def set_state(self, qpos: np.ndarray, qvel: np.ndarray) -> None:
-        """Continues from positions [nq] and velocities [nv], as after a reset."""
+    def set_state(self, qpos: np.ndarray, qvel: np.ndarray, memory: Tensor | None = None) -> None:
+        """Continues from positions [nq] and velocities [nv], as after a reset; with memory [1, K] of a `MemoryTask`."""
         mujoco.mj_resetData(self.model, self.data)
         self.data.qpos[:], self.data.qvel[:] = qpos, qvel
         mujoco.mj_forward(self.model, self.data)
-        self._state = self.task.state_at(_row(qpos), _row(qvel), *self._lengths)
+        further = self._lengths if memory is None else [memory]
+        self._state = self.task.state_at(_row(qpos), _row(qvel), *further)
+
+    @property
+    def state(self) -> Tensor:
+        """The task's present state, [1, S].
+
+        Raises: ResetNeeded before the first `reset`.
+        """
+        if self._state is None:
+            raise gymnasium.error.ResetNeeded("reset must be called before there is a state")
+        return self._state
 
     @torch.inference_mode()
     def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -175,6 +188,9 @@ class OfficialEnv(gymnasium.Env):
             raise ValueError(f"action must be {self.model.nu} finite numbers, got {action!r}")
         self.data.ctrl[:] = action
         state, self._state = self._state, self._advance()
+        if isinstance(self.task, MemoryTask):
+            memory = self.task.next_memory(self.task.memory(state), self._state)
+            self._state = torch.cat([self._state, memory], dim=1)
         reward = self.task.reward(state, _row(action), self._state)
         terminated = self.task.terminal(self._state)
         if self.render_mode == "human":

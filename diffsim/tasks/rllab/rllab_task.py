@@ -44,7 +44,11 @@ class RllabTask(Task):
         source = find_mjcf(self.xml_file)
         is_file = isinstance(source, Path)
         spec = mujoco.MjSpec.from_file(str(source)) if is_file else mujoco.MjSpec.from_string(source)
+        self.add_surroundings(spec)
         return cylinder_inertia(spec).compile()
+
+    def add_surroundings(self, spec: mujoco.MjSpec) -> None:
+        """Adds what is around the robot to its model; nothing here."""
 
     def setup(self) -> None:
         """Checks the actuators."""
