@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
+from torch.autograd import Function, forward_ad
 
 STEP = 1e-6
 """h: the largest change of a number in a row of the inputs is 2 h. Contacts change within 1e-4 m; a larger h reaches
@@ -51,6 +51,8 @@ class Differentiable(ABC):
 
     def __call__(self, *inputs: MaybeTensor) -> tuple[Tensor, ...]:
         """The results for some inputs, differentiable."""
+        if _nothing_differentiates():
+            return self.results(*inputs)
         return _Call.apply(self, *inputs)
 
     def exact(self) -> Differentiable:
@@ -251,6 +253,12 @@ _is_of_old_vmap: Callable[[Tensor], bool] = getattr(
 )
 
 
+def _nothing_differentiates() -> bool:
+    """Whether autograd, forward mode and the transforms of `torch.func` are off: then a call costs half the time."""
+    off = not torch.is_grad_enabled() and forward_ad._current_level < 0
+    return off and not torch._C._are_functorch_transforms_active()
+
+
 def _refuse_old_vmap(tensors: Sequence[MaybeTensor]) -> None:
     """Raises if a tensor comes from the `vmap` that torch used before `torch.func`, for which there are no rules."""
     if any(tensor is not None and _is_of_old_vmap(tensor) for tensor in tensors):
@@ -264,12 +272,15 @@ def _gradient(
     call: Differentiable,
     wanted: tuple[bool, ...],
     inputs: Sequence[MaybeTensor],
-    kept: Sequence[MaybeTensor],
+    kept: Sequence[Any],
     bars: Sequence[MaybeTensor],
 ) -> tuple[MaybeTensor, ...]:
     """Cotangents of the inputs."""
     if all(bar is None for bar in bars):
         return (None,) * len(inputs)
+    if _nothing_differentiates():
+        _refuse_old_vmap(bars)
+        return call.gradient(inputs, kept, bars, wanted)
     return _Gradient.apply(call, wanted, *inputs, *kept, *bars)
 
 

@@ -5,6 +5,8 @@ evaluation of a step is loaded once, and differentiated for the nv components of
 step uses. The adjoint of the step, for each of the 2 nv components of the next state, multiplies by these Jacobians.
 """
 
+from functools import partial
+
 import warp as wp
 
 from diffsim.collision.gradient_call import calls_gradient
@@ -69,7 +71,7 @@ def load_row(m: ModelArrays, s: Scratch, world: int, row: wp.array(dtype=real)):
         s.ctrl_bar[world, i] = row[2 * m.nv + i]
 
 
-@wp.func
+@wp.func(inline=True)
 def velocity_step_rows(m: ModelArrays, s: Scratch, world: int, jacobian: wp.array2d(dtype=real)):
     """Fills implicit_qacc, w, and the rows of its derivatives at fixed dynamics: by q, v, u and qacc.
 
@@ -89,7 +91,7 @@ def velocity_step_rows(m: ModelArrays, s: Scratch, world: int, jacobian: wp.arra
         store_row(m, s, world, jacobian[row])
 
 
-@calls_gradient
+@partial(calls_gradient, inline=True)
 def evaluation_jacobian(
     m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int, jacobian: wp.array2d(dtype=real)
 ):
