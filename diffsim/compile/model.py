@@ -114,11 +114,10 @@ class Model:
             }
         return self._pairs[device]
 
-    def arrays(self, num_worlds: int, device: str, vector: Tensor | None = None) -> Any:  # noqa: ANN401  (a struct)
+    def arrays(self, device: str, vector: Tensor | None = None) -> Any:  # noqa: ANN401  (a struct)
         """Makes the `ModelArrays` of the worlds on a device.
 
         Args:
-            num_worlds: N.
             device: torch's name of the device.
             vector: parameters [size] or [N, size] of `Parameters.vector`; None for the model's own.
         """
@@ -130,7 +129,7 @@ class Model:
         if vector is None:
             vector = self.parameters.vector({}, torch.device(device))
         arrays = ModelArrays()
-        for name, value in (self._on_device[device] | self.parameters.arrays(vector, num_worlds)).items():
+        for name, value in (self._on_device[device] | self.parameters.arrays(vector)).items():
             setattr(arrays, name, value)
         if not own and damps_implicitly(self.mj_model):
             arrays.implicit = 1  # the new damping may be nonzero

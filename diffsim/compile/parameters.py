@@ -20,19 +20,21 @@ from diffsim.types import dtype, kernel_dtype, mat33, real, vec3, vec6
 
 MIN_FRICTION = 1e-5  # MuJoCo's mjMINMU
 
-# Fields of `ModelArrays` that can differ between worlds: kernel type, and numbers per element.
-KERNEL_FIELDS: dict[str, tuple[Any, int]] = {
-    "body_mass": (real, 1),
-    "body_rotary": (mat33, 9),
-    "fluid_linear": (vec6, 6),
-    "fluid_quadratic": (vec6, 6),
-    "dof_damping": (real, 1),
-    "dof_armature": (real, 1),
-    "jnt_stiffness": (real, 1),
-    "actuator_gain": (vec3, 3),
-    "actuator_bias": (vec3, 3),
-    "pair_friction": (real, 5),
-    "gravity": (vec3, 3),
+# Fields of `ModelArrays` that can differ between worlds: their elements, kernel type, and numbers per element.
+KERNEL_FIELDS: dict[str, tuple[str, Any, int]] = {
+    "body_mass": ("body", real, 1),
+    "body_rotary": ("body", mat33, 9),
+    "fluid_linear": ("body", vec6, 6),
+    "fluid_quadratic": ("body", vec6, 6),
+    "dof_damping": ("dof", real, 1),
+    "dof_armature": ("dof", real, 1),
+    "jnt_stiffness": ("joint", real, 1),
+    "actuator_gain": ("actuator", vec3, 3),
+    "actuator_bias": ("actuator", vec3, 3),
+    "pair_friction": ("pair", real, 5),
+    "gravity": ("gravity", vec3, 3),
+    "body_pos": ("body", vec3, 3),
+    "body_ipos": ("body", vec3, 3),
 }
 
 
@@ -52,6 +54,8 @@ class Parameters:
         self._active = active
         self._pairs = pairs.reshape(-1, 2)
         m = mj_model
+        # A free joint has its own position: that of its body in the model has no effect.
+        self._free = torch.as_tensor(free_bodies(m))[:, None]
         self.fields: dict[str, np.ndarray] = {
             "body_mass": m.body_mass,
             "body_inertia": m.body_inertia,
@@ -62,14 +66,23 @@ class Parameters:
             "actuator_gainprm": m.actuator_gainprm,
             "actuator_biasprm": m.actuator_biasprm,
             "gravity": m.opt.gravity,
+            "body_pos": m.body_pos,
+            "body_ipos": m.body_ipos,
         }
-        counts = [m.nbody] * 4 + [m.nv, m.nv, m.njnt, len(active), len(active), len(self._pairs), 1]
+        counts = {
+            "body": m.nbody,
+            "dof": m.nv,
+            "joint": m.njnt,
+            "actuator": len(active),
+            "pair": len(self._pairs),
+            "gravity": 1,
+        }
+        self._counts = {element: max(1, count) for element, count in counts.items()}
         self.offsets: dict[str, int] = {}
-        self._counts = dict(zip(KERNEL_FIELDS, counts, strict=True))
         size = 0
-        for name, (_, width) in KERNEL_FIELDS.items():
+        for name, (element, _, width) in KERNEL_FIELDS.items():
             self.offsets[name] = size
-            size += max(1, self._counts[name]) * width
+            size += self._counts[element] * width
         self.size = size
 
     def check(self, parameters: Mapping[str, Tensor], num_worlds: int, device: torch.device) -> None:
@@ -89,12 +102,13 @@ class Parameters:
                     f"parameters[{name!r}] must have dtype {dtype} on device {device}, "
                     f"got {value.dtype} on {value.device}"
                 )
-            if not bool(torch.isfinite(value.detach()).all()):
+            # A GPU would have to wait; there the step's own check finds the numbers that follow.
+            if device.type == "cpu" and not bool(torch.isfinite(value.detach()).all()):
                 raise ValueError(f"parameters[{name!r}] must be finite")
-        if self._gyroscopic and {"body_mass", "body_inertia"} & set(parameters):
+        if self._gyroscopic and {"body_mass", "body_inertia", "body_pos", "body_ipos"} & set(parameters):
             raise ValueError(
-                "parameters must not contain body_mass or body_inertia with integrator=implicitfast and free bodies "
-                "without jointed descendants; Euler and RK4 support them"
+                "parameters must not contain body_mass, body_inertia, body_pos or body_ipos with "
+                "integrator=implicitfast and free bodies without jointed descendants; Euler and RK4 support them"
             )
 
     def vector(self, parameters: Mapping[str, Tensor], device: torch.device) -> Tensor:
@@ -108,27 +122,22 @@ class Parameters:
         given = {n: v.expand(*batch, *self.fields[n].shape) for n, v in given.items()}
         parts = self._kernel_form(given)
         flat = []
-        for name, (_, width) in KERNEL_FIELDS.items():
+        for name, (element, _, width) in KERNEL_FIELDS.items():
             part = parts[name].reshape(*batch, -1)
-            missing = max(1, self._counts[name]) * width - part.shape[-1]
+            missing = self._counts[element] * width - part.shape[-1]
             flat.append(torch.cat([part, part.new_zeros(*batch, missing)], dim=-1) if missing else part)
         return torch.cat(flat, dim=-1)
 
-    def arrays(self, vector: Tensor, num_worlds: int) -> dict[str, wp.array]:
-        """Views of a vector [size] or [N, size] as the kernels' arrays, one row per world."""
-        rows = vector.detach().expand(num_worlds, self.size)
-        views = {}
-        for name, (kind, width) in KERNEL_FIELDS.items():
-            count = max(1, self._counts[name])
-            part = rows[:, self.offsets[name] : self.offsets[name] + count * width]
-            inner = tuple(getattr(kind, "_shape_", ()))
-            shape = (
-                (num_worlds, *inner)
-                if name == "gravity"
-                else (num_worlds, count, *(inner or ((width,) if width > 1 else ())))
-            )
-            views[name] = wp.from_torch(part.view(shape), dtype=kind, requires_grad=False)
-        return views
+    def arrays(self, vector: Tensor) -> dict[str, wp.array | int]:
+        """A vector [size] or [N, size] as the kernels' arrays [N * count] or [count], and their strides."""
+        varied = vector.ndim == 2
+        fields: dict[str, wp.array | int] = {f"{name}_stride": varied * count for name, count in self._counts.items()}
+        for name, (element, kind, width) in KERNEL_FIELDS.items():
+            start, count = self.offsets[name], self._counts[element]
+            part = vector.detach()[..., start : start + count * width].contiguous()
+            inner = getattr(kind, "_shape_", ()) or ((width,) if width > 1 else ())
+            fields[name] = wp.from_torch(part.view(-1, *inner), dtype=kind, requires_grad=False)
+        return fields
 
     def _kernel_form(self, given: dict[str, Tensor]) -> dict[str, Tensor]:
         m, disabled = self._m, self._m.opt.disableflags
@@ -151,6 +160,8 @@ class Parameters:
             "actuator_bias": given["actuator_biasprm"][..., self._active, :3] * bias_mask,
             "pair_friction": self._pair_friction(given["geom_friction"]),
             "gravity": given["gravity"] * (not disabled & DISABLE.mjDSBL_GRAVITY),
+            "body_pos": torch.where(self._free.to(mass.device), given["body_pos"].detach(), given["body_pos"]),
+            "body_ipos": given["body_ipos"],
         }
 
     def _actuator_masks(self) -> tuple[np.ndarray, np.ndarray]:
@@ -178,6 +189,13 @@ class Parameters:
             own = torch.as_tensor(m.pair_friction[index], dtype=kernel_dtype, device=friction.device)
             mixed = torch.where(torch.as_tensor(index >= 0, device=friction.device)[:, None], own, mixed)
         return mixed.clamp(min=MIN_FRICTION)
+
+
+def free_bodies(m: mujoco.MjModel) -> np.ndarray:
+    """Which bodies have a free joint: [nbody]."""
+    free = np.zeros(m.nbody, bool)
+    free[m.jnt_bodyid[m.jnt_type == mujoco.mjtJoint.mjJNT_FREE]] = True
+    return free
 
 
 def rotary_inertia(inertia: Tensor, iquat: Tensor) -> Tensor:

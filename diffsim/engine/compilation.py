@@ -54,9 +54,9 @@ class CompilationError(RuntimeError):
 class _Recorder(Stages):
     """Records the modules that a model's launches need, and launches nothing."""
 
-    def __init__(self, model: Model, parameters: bool) -> None:
+    def __init__(self, model: Model) -> None:
         fields = {name: model.field(name) for name in ("implicit", "neq")}
-        super().__init__(model, SimpleNamespace(**fields, parameter_gradient=int(parameters)), None, 1, "none")
+        super().__init__(model, SimpleNamespace(**fields), None, 1, "none")
         self.modules: dict[Module, None] = {}
 
     def _pairs(self) -> dict[tuple[int, int], Any]:
@@ -78,14 +78,14 @@ def modules_of(model: Model, forward: bool = True, adjoint: bool = True, paramet
         adjoint: whether to include gradients.
         parameters: whether to include the gradient by physical parameters.
     """
-    recorder = _Recorder(model, parameters)
+    recorder = _Recorder(model)
     small = []
     if forward:
         recorder.step(None, None, None, 1, None, None, None)
         recorder.evaluate(None, None, None, None, None)
         small += [points_kernel, body_quantities_kernel]
     if adjoint:
-        recorder.step_adjoint(None, 1, None, *[None] * 9)
+        recorder.step_adjoint(None, 1, None, *[None] * (9 if parameters else 8))
         small.append(to_tangent_kernel)
     block_dim = WORLDS_PER_BLOCK * lanes_of(model)
     return [*recorder.modules, *(Module(kernel.module.name, block_dim) for kernel in small)]

@@ -20,6 +20,7 @@ from diffsim.engine.stages import Stages
 from diffsim.physics.adjoint import step_adjoint_kernel
 from diffsim.physics.lanes import EMULATED
 from diffsim.physics.linearize import jacobian_shape, linearize_kernel
+from diffsim.physics.parameter_adjoint import parameter_adjoint_kernel
 from diffsim.physics.scratch import make_scratch
 from diffsim.physics.step import EvaluationPoints, evaluate_kernel, step_kernel
 from diffsim.physics.tangent import from_tangent_kernel, to_tangent_kernel
@@ -74,8 +75,7 @@ class Launch:
         self.device = device
         self.stages = 4 if model.integrator == "RK4" else 1
         self.vector = vector
-        self.arrays = model.arrays(num_worlds, str(device), vector)
-        self.arrays.parameter_gradient = int(gradient)
+        self.arrays = model.arrays(str(device), vector)
         self.gradient = gradient
         self.staged = device.type == "cuda" or EMULATED > 0
         self.scratches = scratches or [self._make_scratch()]
@@ -168,7 +168,7 @@ class Launch:
         next_bar: Tensor,
         evaluation_bar: Sequence[Tensor | None],
     ) -> list[Tensor]:
-        """Cotangents of state (tangent space), ctrl, qfrc_applied and (in `kernel_dtype`) parameters.
+        """Cotangents of state (tangent space), ctrl, qfrc_applied, and with `gradient` of parameters (`kernel_dtype`).
 
         Args:
             ctrl: as in `step`.
@@ -181,7 +181,8 @@ class Launch:
         zero = next_bar.new_zeros(1, 1)
         pairs = zip(evaluation_bar, sizes, strict=True)
         bars = [zero.expand(self.num_worlds, size) if bar is None else bar for bar, size in pairs]
-        return self.run(step_adjoint_kernel, [ctrl, num_steps, trajectory, next_bar, *bars], self._cotangents)
+        kernel = parameter_adjoint_kernel if self.gradient else step_adjoint_kernel
+        return self.run(kernel, [ctrl, num_steps, trajectory, next_bar, *bars], self._cotangents)
 
     def linearize(self, ctrl: Tensor, num_steps: int, trajectory: Tensor) -> list[Tensor]:
         """Jacobians of the next state by state [N, 2 nv, 2 nv] and ctrl [N, 2 nv, nu]. Arguments as `step_adjoint`."""
@@ -247,11 +248,12 @@ class Launch:
     @property
     def _cotangents(self) -> dict[str, tuple[int, ...]]:
         """Outputs of the adjoint kernel."""
+        parameters = {"parameter_bar_out": (self.model.parameters.size,)} if self.gradient else {}
         return {
             "state_bar_out": (2 * self.model.nv,),
             "ctrl_bar_out": (self.model.nu,),
             "qfrc_applied_bar_out": (self.model.nv,),
-            "parameter_bar_out": (self.model.parameters.size if self.gradient else 1,),
+            **parameters,
         }
 
     def _threads(self) -> int:
@@ -326,6 +328,7 @@ class Launch:
             step_kernel: stages.step,
             evaluate_kernel: stages.evaluate,
             step_adjoint_kernel: stages.step_adjoint,
+            parameter_adjoint_kernel: stages.step_adjoint,
         }
         if kernel in programs:
             self._prepare(kernel)
@@ -338,7 +341,8 @@ class Launch:
     def _prepare(self, kernel: wp.Kernel) -> None:
         """Compiles the stages of a kernel for a CUDA device, before its first launch."""
         if self.device.type == "cuda" and kernel not in self.prepared:
-            prepare(self.model, str(self.device), kernel is step_adjoint_kernel, self.gradient)
+            adjoint = kernel in (step_adjoint_kernel, parameter_adjoint_kernel)
+            prepare(self.model, str(self.device), adjoint, self.gradient)
             self.prepared.add(kernel)
 
     def _points(self, trajectory: Tensor) -> Any:  # noqa: ANN401  (a Warp struct instance)

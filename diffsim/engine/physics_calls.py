@@ -98,10 +98,9 @@ def _of_inputs(
     launch: Launch, state: Tensor, vector: Tensor | None, cotangents: Sequence[Tensor], wanted: Sequence[bool]
 ) -> tuple[Tensor | None, ...]:
     """Gradients of state, ctrl, force and parameters; worlds that share parameters share their gradient."""
-    state_bar, ctrl_bar, force_bar, vector_bar = cotangents
-    if vector is None or not wanted[VECTOR]:
-        vector_bar = None
-    elif vector.dim() == 1:
+    state_bar, ctrl_bar, force_bar, *parameter_bar = cotangents
+    vector_bar = parameter_bar[0] if vector is not None and wanted[VECTOR] else None
+    if vector_bar is not None and vector is not None and vector.dim() == 1:
         vector_bar = vector_bar.sum(0)
     return launch.from_tangent(state, state_bar), ctrl_bar, force_bar, vector_bar
 

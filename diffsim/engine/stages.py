@@ -5,7 +5,7 @@ runs the same functions as a sequence of small kernels, captured as one graph:
 
     forward, for each evaluation:   frames, motion, mass, forces, collide (per kinds of geoms), rows, solve, advance
     adjoint, for each evaluation:   frames, motion, mass, collide, rows, virtual, twists, collide_gradient, gather,
-                                    elements
+                                    elements, on request parameters
 
 A model launches, and so compiles, only the stages that it needs: `compilation.modules_of` lists them. They compile in
 seconds each, side by side. Alternatives were one kernel per launch, which takes minutes to compile and 255 registers,
@@ -50,6 +50,12 @@ from diffsim.stages.implicit_adjoint import implicit_adjoint_kernel
 from diffsim.stages.joined import joined_kernel
 from diffsim.stages.mass import mass_kernel
 from diffsim.stages.motion import motion_kernel
+from diffsim.stages.parameters import (
+    clear_parameters_kernel,
+    implicit_parameters_kernel,
+    parameters_kernel,
+    store_parameters_kernel,
+)
 from diffsim.stages.rows import rows_kernel
 from diffsim.stages.solve import solve_kernel
 from diffsim.stages.state import begin_kernel, end_kernel
@@ -113,19 +119,25 @@ class Stages:
         self._each(end_kernel, 0, qacc, *forces)
 
     def step_adjoint(self, ctrl: Any, num_steps: int, points: Any, *bars: Any) -> None:  # noqa: ANN401
-        """As `adjoint.step_adjoint_kernel`."""
-        inputs, outputs = bars[:-4], bars[-4:]
+        """As `adjoint.step_adjoint_kernel`, or `parameter_adjoint.parameter_adjoint_kernel`."""
+        inputs, outputs, parameter_bar = bars[:5], bars[5:8], bars[8:]
         self._each(begin_adjoint_kernel, ctrl, num_steps, points, *inputs)
+        if parameter_bar:
+            self._each(clear_parameters_kernel)
         rk4 = self.model.integrator == "RK4"
         for slot in reversed(range(max(1, num_steps * (4 if rk4 else 1)))):
             self._each(begin_slot_kernel, points, slot, num_steps)
             self._frames(points, slot, num_steps, 1)
             self._constraints()
             if num_steps and not rk4:
-                self._velocity_step_adjoint()
+                self._velocity_step_adjoint(implicit_parameters_kernel if parameter_bar else implicit_adjoint_kernel)
             self._gradient()
+            if parameter_bar:
+                self._each(parameters_kernel)
             self._each(end_slot_kernel, slot, num_steps)
         self._each(end_adjoint_kernel, *outputs)
+        if parameter_bar:
+            self._each(store_parameters_kernel, *parameter_bar)
 
     def _evaluate(self, points: Any, slot: int, num_steps: int, warm: int) -> None:  # noqa: ANN401
         """One evaluation; as `forward.evaluate`."""
@@ -146,13 +158,13 @@ class Stages:
             self._threads(detection_kernel(*kinds), self.num_worlds * len(pairs), pairs)
         self._each(rows_kernel)
 
-    def _velocity_step_adjoint(self) -> None:
+    def _velocity_step_adjoint(self, implicit_adjoint: wp.Kernel) -> None:
         """As `adjoint.euler_step_adjoint`."""
         if self.arrays.implicit:
             self._each(implicit_kernel)
         self._each(velocity_adjoint_kernel)
         if self.arrays.implicit:
-            self._each(implicit_adjoint_kernel)
+            self._each(implicit_adjoint)
 
     def _gradient(self) -> None:
         """Gradient of the virtual power; as `virtual_power.virtual_power_gradient`."""
@@ -163,7 +175,7 @@ class Stages:
             self._threads(gradient_kernel(*pair), self.num_worlds * self.model.max_contacts)
         if kinds:
             self._each(add_contacts_kernel)
-        if self.arrays.neq or self.arrays.parameter_gradient:
+        if self.arrays.neq:
             self._each(joined_kernel)
         self._each(gather_kernel)
         self._each(elements_kernel)

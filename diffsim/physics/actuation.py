@@ -67,8 +67,8 @@ def tracked_ctrl(m: ModelArrays, actuator: int, u: real, length: real) -> real:
 def unclamped_force(m: ModelArrays, world: int, actuator: int, u: real, length: real, velocity: real) -> real:
     """gain(l, l') u + bias(l, l')."""
     u = tracked_ctrl(m, actuator, u, length)
-    gain = m.actuator_gain[world, actuator]
-    bias = m.actuator_bias[world, actuator]
+    gain = m.actuator_gain[world * m.actuator_stride + actuator]
+    bias = m.actuator_bias[world * m.actuator_stride + actuator]
     return (gain[0] + gain[1] * length + gain[2] * velocity) * u + bias[0] + bias[1] * length + bias[2] * velocity
 
 

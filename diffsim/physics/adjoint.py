@@ -73,19 +73,25 @@ def load_point(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot
     row_forces(m, s, world, s.qacc[world])
 
 
-@wp.func
+@wp.func(inline=True)
 def euler_step_adjoint(m: ModelArrays, s: Scratch, world: int):
     """Adjoint of `euler_step`: from next_*_bar, adds to the cotangents of the evaluation. Needs `load_point`."""
-    if m.implicit == 1:
-        implicit_acceleration(m, s, world)
-    else:
-        copy(m.nv, s.qacc[world], s.implicit_qacc[world])
-    velocity_step_adjoint(m, s, world)
+    euler_velocity_adjoint(m, s, world)
     if m.implicit == 1:
         implicit_adjoint(m, s, world)
     else:
         add(m.nv, s.implicit_qacc_bar[world], s.qacc_bar[world])
     sync()
+
+
+@wp.func(inline=True)
+def euler_velocity_adjoint(m: ModelArrays, s: Scratch, world: int):
+    """The part of `euler_step_adjoint` after the acceleration: fills implicit_qacc_bar."""
+    if m.implicit == 1:
+        implicit_acceleration(m, s, world)
+    else:
+        copy(m.nv, s.qacc[world], s.implicit_qacc[world])
+    velocity_step_adjoint(m, s, world)
 
 
 @wp.func(inline=True)
@@ -270,12 +276,48 @@ def load_evaluation_cotangents(
 
 @wp.func
 def load_controls(m: ModelArrays, s: Scratch, world: int, ctrl: wp.array(dtype=real)):
-    """Sets the controls, and clears the cotangents of controls, applied forces and parameters."""
+    """Sets the controls, and clears the cotangents of controls and applied forces."""
     copy(m.nu, ctrl, s.ctrl[world])
     clear(m.nu, s.ctrl_bar[world])
     clear(m.nv, s.applied_bar[world])
-    if m.parameter_gradient == 1:
-        clear(s.parameter_bar.shape[1], s.parameter_bar[world])
+
+
+@wp.func(inline=True)
+def load_cotangents(
+    m: ModelArrays,
+    s: Scratch,
+    world: int,
+    ctrl: wp.array(dtype=real),
+    last: wp.array(dtype=real),
+    next_bar: wp.array(dtype=real),
+    qpos_bar: wp.array2d(dtype=real),
+    qvel_bar: wp.array2d(dtype=real),
+    qacc_bar: wp.array2d(dtype=real),
+    constraint_bar: wp.array2d(dtype=real),
+):
+    """Sets the controls, and the cotangents of the outputs; `last` is the last evaluation's qpos."""
+    load_controls(m, s, world, ctrl)
+    for dof in range(lane(), m.nv, lanes()):
+        s.next_qpos_bar[world, dof] = next_bar[dof]
+        s.next_qvel_bar[world, dof] = next_bar[m.nv + dof]
+    load_evaluation_cotangents(m, s, world, last, qpos_bar, qvel_bar, qacc_bar, constraint_bar)
+
+
+@wp.func(inline=True)
+def store_cotangents(
+    m: ModelArrays,
+    s: Scratch,
+    world: int,
+    state_bar: wp.array(dtype=real),
+    ctrl_bar: wp.array(dtype=real),
+    qfrc_applied_bar: wp.array(dtype=real),
+):
+    """Returns the cotangents of the inputs."""
+    for dof in range(lane(), m.nv, lanes()):
+        state_bar[dof] = s.state_qpos_bar[world, dof]
+        state_bar[m.nv + dof] = s.state_qvel_bar[world, dof]
+    copy(m.nu, s.ctrl_bar[world], ctrl_bar)
+    copy(m.nv, s.applied_bar[world], qfrc_applied_bar)
 
 
 @calls_gradient
@@ -295,25 +337,14 @@ def run_adjoint(
     state_bar: wp.array2d(dtype=real),
     ctrl_bar: wp.array2d(dtype=real),
     qfrc_applied_bar: wp.array2d(dtype=real),
-    parameter_bar: wp.array2d(dtype=real),
 ):
     """Body of the kernel, for `count` worlds; a loop for the reason given in `step.run`."""
     for world in range(first, first + count):
-        load_controls(m, s, world, ctrl[world])
-        for dof in range(lane(), m.nv, lanes()):
-            s.next_qpos_bar[world, dof] = next_bar[world, dof]
-            s.next_qvel_bar[world, dof] = next_bar[world, m.nv + dof]
         last = trajectory.qpos[world, evaluation_count(m, num_steps) - 1]
-        load_evaluation_cotangents(m, s, world, last, qpos_bar, qvel_bar, qacc_bar, constraint_bar)
+        load_cotangents(m, s, world, ctrl[world], last, next_bar[world], qpos_bar, qvel_bar, qacc_bar, constraint_bar)
         sync()
         evaluations_adjoint(m, s, trajectory, world, num_steps)
-        for dof in range(lane(), m.nv, lanes()):
-            state_bar[world, dof] = s.state_qpos_bar[world, dof]
-            state_bar[world, m.nv + dof] = s.state_qvel_bar[world, dof]
-        copy(m.nu, s.ctrl_bar[world], ctrl_bar[world])
-        copy(m.nv, s.applied_bar[world], qfrc_applied_bar[world])
-        if m.parameter_gradient == 1:
-            copy(parameter_bar.shape[1], s.parameter_bar[world], parameter_bar[world])
+        store_cotangents(m, s, world, state_bar[world], ctrl_bar[world], qfrc_applied_bar[world])
 
 
 @wp.kernel
@@ -332,11 +363,10 @@ def step_adjoint_kernel(
     qvel_bar_in: wp.array2d(dtype=real),
     qacc_bar_in: wp.array2d(dtype=real),
     constraint_bar_in: wp.array2d(dtype=real),
-    # cotangents out: state in the tangent space [world, 2 nv], controls, applied forces, on request parameters
+    # cotangents out: state in the tangent space [world, 2 nv], controls, applied forces
     state_bar_out: wp.array2d(dtype=real),
     ctrl_bar_out: wp.array2d(dtype=real),
     qfrc_applied_bar_out: wp.array2d(dtype=real),
-    parameter_bar_out: wp.array2d(dtype=real),
 ):
     """The adjoint of `step_kernel`; with `num_steps` 0, that of `evaluate_kernel`, and next_bar is ignored."""
     run_adjoint(
@@ -355,5 +385,4 @@ def step_adjoint_kernel(
         state_bar_out,
         ctrl_bar_out,
         qfrc_applied_bar_out,
-        parameter_bar_out,
     )

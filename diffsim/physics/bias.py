@@ -31,7 +31,7 @@ def moving_frames(m: ModelArrays, s: Scratch, world: int, with_qacc: int):
 def body_motions(m: ModelArrays, s: Scratch, world: int, with_qacc: int):
     """Fills what `moving_frames` does but for the poses, which it needs."""
     if lane() == 0:
-        g = m.gravity[world]
+        g = m.gravity[world * m.gravity_stride]
         s.velocity[world, 0] = zero_twist()
         s.acceleration[world, 0] = vec6(ZERO, ZERO, ZERO, -g[0], -g[1], -g[2])
     for body in range(1 + lane(), m.nbody, lanes()):
@@ -66,7 +66,7 @@ def body_motion(m: ModelArrays, s: Scratch, world: int, body: int, with_qacc: in
 @wp.func
 def body_wrench(m: ModelArrays, s: Scratch, world: int, body: int) -> vec6:
     """W_b: the wrench that gives the body V and A, minus drag."""
-    mass = m.body_mass[world, body]
+    mass = m.body_mass[world * m.body_stride + body]
     velocity = s.velocity[world, body]
     momentum = apply_inertia(mass, s.body_moment[world, body], s.body_rotary[world, body], velocity)
     force = apply_inertia(mass, s.body_moment[world, body], s.body_rotary[world, body], s.acceleration[world, body])

@@ -132,7 +132,7 @@ def fill_contact(m: ModelArrays, s: Scratch, world: int, contact: int):
     condim = m.pair_condim[pair]
     params = m.params_pair + pair
     rows = wp.max(1, 2 * (condim - 1))
-    mu = m.pair_friction[world, pair, 0]
+    mu = m.pair_friction[world * m.pair_stride + pair, 0]
     weight = m.pair_invweight[pair]
     if condim > 1:
         # all rows of a pyramid share the regularization with which its stiffness along the normal is that of one row
@@ -188,7 +188,7 @@ def fill_contact_jacobian(
         if condim == 1:
             s.row_jacobian[world, row, dof] = u[0]
         for j in range(1, condim):
-            side = m.pair_friction[world, pair, j - 1] * u[j]
+            side = m.pair_friction[world * m.pair_stride + pair, j - 1] * u[j]
             plus = row + 2 * (j - 1)
             s.row_jacobian[world, plus, dof] = u[0] + side
             s.row_jacobian[world, plus + 1, dof] = u[0] - side

@@ -14,9 +14,8 @@ import warp as wp
 from diffsim.collision.geometry import contact_geometry_adjoint
 from diffsim.collision.gradient_call import calls_gradient
 from diffsim.physics.constraint import QUADRATIC, position_slope, row_damping, row_dot
-from diffsim.physics.contact import components, load_geom, twist_at
+from diffsim.physics.contact import load_geom, twist_at
 from diffsim.physics.model_arrays import ModelArrays
-from diffsim.physics.parameter_gradient import friction_gradient
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import angular, cross_force, linear, twist
 from diffsim.types import ONE, mat33, real, vec3, vec6
@@ -75,7 +74,7 @@ def contact_forces(m: ModelArrays, s: Scratch, world: int, contact: int, x: wp.a
             beta[0] = beta[0] + pull
             if condim > 1:
                 j = 1 + i / 2
-                mu = m.pair_friction[world, pair, j - 1]
+                mu = m.pair_friction[world * m.pair_stride + pair, j - 1]
                 if i % 2 == 1:
                     mu = -mu
                 alpha[j] = alpha[j] + mu * force
@@ -161,21 +160,6 @@ def body_cotangents(
     pull = wrench_at(m, s, world, body, point, beta_torque, beta_force)
     pose = wrench_at(m, s, world, body, s.geom_pos[world, geom], torque, force)
     return push, pull, pose
-
-
-@wp.func
-def contact_friction_gradient(m: ModelArrays, s: Scratch, world: int, x: wp.array(dtype=real)):
-    """Adds the gradient by the pairs' friction. For one lane, since contacts share pairs."""
-    for contact in range(s.contact_count[world]):
-        if contact_forces(m, s, world, contact, x):
-            pair = s.contact_pair[world, contact]
-            body1 = m.geom_body[m.pair_geom1[pair]]
-            body2 = m.geom_body[m.pair_geom2[pair]]
-            by_x, by_a = relative_twists(m, s, world, contact, body1, body2)
-            frame = s.contact_frame[world, contact]
-            alpha = s.contact_alpha[world, contact]
-            beta = s.contact_beta[world, contact]
-            friction_gradient(m, s, world, pair, alpha, beta, components(frame, by_x), components(frame, by_a))
 
 
 @wp.func

@@ -45,7 +45,7 @@ def contact_wrenches(m: ModelArrays, s: Scratch, world: int, wrench: wp.array(dt
             plus = s.row_force[world, row + 2 * j - 2]
             minus = s.row_force[world, row + 2 * j - 1]
             local[0] = local[0] + plus + minus
-            local[j] = m.pair_friction[world, pair, j - 1] * (plus - minus)
+            local[j] = m.pair_friction[world * m.pair_stride + pair, j - 1] * (plus - minus)
         axes = wp.transpose(s.contact_frame[world, contact])
         force = axes * vec3(local[0], local[1], local[2])
         torque = axes * vec3(local[3], local[4], local[5])
@@ -126,11 +126,11 @@ def body_quantities_kernel(
 @wp.func
 def store_inertia(m: ModelArrays, s: Scratch, world: int, body: int, com: vec3, out: wp.array(dtype=real)):
     """Writes a body's inertia about a point, in MuJoCo's order."""
-    mass = m.body_mass[world, body]
+    mass = m.body_mass[world * m.body_stride + body]
     axes = quat_to_mat(s.xquat[world, body])
-    arm = s.xpos[world, body] + axes * m.body_ipos[body] - com
+    arm = s.xpos[world, body] + axes * m.body_ipos[world * m.body_stride + body] - com
     square = wp.dot(arm, arm)
-    rotary = axes * m.body_rotary[world, body] * wp.transpose(axes)
+    rotary = axes * m.body_rotary[world * m.body_stride + body] * wp.transpose(axes)
     rotary = rotary + mass * (mat33(square, ZERO, ZERO, ZERO, square, ZERO, ZERO, ZERO, square) - wp.outer(arm, arm))
     for i in range(3):
         out[i] = rotary[i, i]

@@ -16,7 +16,6 @@ from diffsim.physics.contact_gradient import wrench_at
 from diffsim.physics.equality import Joined, joined, turning_torque
 from diffsim.physics.integrate import load3
 from diffsim.physics.model_arrays import ModelArrays
-from diffsim.physics.parameter_gradient import add_to
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import angular, cross_force, linear
 from diffsim.types import HALF, ONE, TWO, ZERO, real, vec3, vec6
@@ -161,6 +160,3 @@ def add_moving_cotangents(
     s.acceleration_bar[world, body] = s.acceleration_bar[world, body] + pull
     s.velocity_bar[world, body] = s.velocity_bar[world, body] + drag
     s.pose_bar[world, body] = s.pose_bar[world, body] + pose + carried
-    if m.parameter_gradient == 1:
-        for i in range(3):  # A includes gravity; the acceleration in the constraint does not
-            add_to(s, world, m.at_gravity + i, pull[3 + i])

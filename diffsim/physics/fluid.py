@@ -26,7 +26,7 @@ def inertia_axes(m: ModelArrays, s: Scratch, world: int, body: int) -> quat:
 @wp.func
 def com_arm(m: ModelArrays, s: Scratch, world: int, body: int) -> vec3:
     """From the reference point to the body's centre of mass."""
-    com = s.xpos[world, body] + rotate(s.xquat[world, body], m.body_ipos[body])
+    com = s.xpos[world, body] + rotate(s.xquat[world, body], m.body_ipos[world * m.body_stride + body])
     return com - s.xpos[world, m.body_root[body]]
 
 
@@ -51,15 +51,52 @@ def wind_twist(m: ModelArrays) -> vec6:
 
 
 @wp.func
+def drag_at(m: ModelArrays, world: int, body: int, x: vec6) -> vec6:
+    """Drag in the axes of the body's inertia, at its centre of mass, at the relative velocity x there."""
+    box = vec6()
+    for k in range(6):
+        box[k] = (
+            -(
+                m.fluid_linear[world * m.body_stride + body][k]
+                + m.fluid_quadratic[world * m.body_stride + body][k] * wp.abs(x[k])
+            )
+            * x[k]
+        )
+    return box
+
+
+@wp.func
+def drag_slope_at(m: ModelArrays, world: int, body: int, x: vec6, z: vec6) -> vec6:
+    """Derivative of `drag_at` along z."""
+    box = vec6()
+    for k in range(6):
+        box[k] = (
+            -(
+                m.fluid_linear[world * m.body_stride + body][k]
+                + TWO * m.fluid_quadratic[world * m.body_stride + body][k] * wp.abs(x[k])
+            )
+            * z[k]
+        )
+    return box
+
+
+@wp.func
+def drag_bend_at(m: ModelArrays, world: int, body: int, x: vec6, y: vec6, z: vec6) -> vec6:
+    """Gradient by x of y . `drag_slope_at` along z; where a component of x is zero, the mean of the two sides."""
+    box = vec6()
+    for k in range(6):
+        sign = x[k] / wp.max(TINY, wp.abs(x[k]))
+        box[k] = -TWO * m.fluid_quadratic[world * m.body_stride + body][k] * sign * y[k] * z[k]
+    return box
+
+
+@wp.func
 def drag(m: ModelArrays, s: Scratch, world: int, body: int, velocity: vec6) -> vec6:
     """Wrench of the medium on the body about the reference point."""
     axes = inertia_axes(m, s, world, body)
     arm = com_arm(m, s, world, body)
     x = to_box(axes, arm, velocity - wind_twist(m))
-    box = vec6()
-    for k in range(6):
-        box[k] = -(m.fluid_linear[world, body][k] + m.fluid_quadratic[world, body][k] * wp.abs(x[k])) * x[k]
-    return from_box(axes, arm, box)
+    return from_box(axes, arm, drag_at(m, world, body, x))
 
 
 @wp.func
@@ -69,10 +106,7 @@ def drag_derivative(m: ModelArrays, s: Scratch, world: int, body: int, velocity:
     arm = com_arm(m, s, world, body)
     x = to_box(axes, arm, velocity - wind_twist(m))
     z = to_box(axes, arm, y)
-    box = vec6()
-    for k in range(6):
-        box[k] = -(m.fluid_linear[world, body][k] + TWO * m.fluid_quadratic[world, body][k] * wp.abs(x[k])) * z[k]
-    return from_box(axes, arm, box)
+    return from_box(axes, arm, drag_slope_at(m, world, body, x, z))
 
 
 @wp.func
@@ -83,8 +117,4 @@ def drag_second_derivative(m: ModelArrays, s: Scratch, world: int, body: int, ve
     x = to_box(axes, arm, velocity - wind_twist(m))
     local_y = to_box(axes, arm, y)
     local_z = to_box(axes, arm, z)
-    box = vec6()
-    for k in range(6):
-        sign = x[k] / wp.max(TINY, wp.abs(x[k]))
-        box[k] = -TWO * m.fluid_quadratic[world, body][k] * sign * local_y[k] * local_z[k]
-    return from_box(axes, arm, box)
+    return from_box(axes, arm, drag_bend_at(m, world, body, x, local_y, local_z))

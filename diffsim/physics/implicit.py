@@ -21,7 +21,6 @@ from diffsim.physics.gyroscopic import gyroscopic_gradient, gyroscopic_solve, gy
 from diffsim.physics.inertia import multiply_mass
 from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.model_arrays import ModelArrays
-from diffsim.physics.parameter_gradient import add_to, drag_parameter_gradient, implicit_parameter_gradient
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.sparse import copy_lower, factor, factor_solve
 from diffsim.physics.spatial import apply_inertia, cross_force
@@ -37,7 +36,7 @@ def factor_implicit(m: ModelArrays, s: Scratch, world: int):
     copy_lower(m.nv, m.dof_address, m.dof_run, s.mass_matrix[world], s.hessian[world])
     sync()
     for i in range(lane(), m.nv, lanes()):
-        s.hessian[world, i, i] = s.hessian[world, i, i] + m.timestep * m.dof_damping[world, i]
+        s.hessian[world, i, i] = s.hessian[world, i, i] + m.timestep * m.dof_damping[world * m.dof_stride + i]
     if m.integrator == IMPLICITFAST:
         if m.has_actfrcrange == 1:
             sum_actuator_forces(m, s, world)
@@ -61,7 +60,10 @@ def velocity_slope(m: ModelArrays, s: Scratch, world: int, actuator: int) -> rea
     Needs qfrc_actuator before the clamp.
     """
     u = clamped_ctrl(m, s, world, actuator)
-    slope = m.actuator_gain[world, actuator][2] * u + m.actuator_bias[world, actuator][2]
+    slope = (
+        m.actuator_gain[world * m.actuator_stride + actuator][2] * u
+        + m.actuator_bias[world * m.actuator_stride + actuator][2]
+    )
     if slope != ZERO and m.actuator_forcelimited[actuator] == 1:
         length = actuator_length(m, s, world, actuator)
         force = unclamped_force(m, world, actuator, u, length, moment_dot(m, actuator, s.qvel[world]))
@@ -124,6 +126,13 @@ def implicit_adjoint(m: ModelArrays, s: Scratch, world: int):
 
     and the other cotangents are the gradient of mu' M(q) (a - w) + h mu' D(q, v, u) w at fixed mu, a and w.
     """
+    implicit_inertia_adjoint(m, s, world)
+    implicit_force_adjoint(m, s, world)
+
+
+@wp.func(inline=True)
+def implicit_inertia_adjoint(m: ModelArrays, s: Scratch, world: int):
+    """First part: fills mu, and adds a_bar and the gradient of mu' M(q) (a - w)."""
     for dof in range(lane(), m.nv, lanes()):
         s.multiplier[world, dof] = s.implicit_qacc_bar[world, dof]
         s.qacc_change[world, dof] = s.qacc[world, dof] - s.implicit_qacc[world, dof]
@@ -134,8 +143,11 @@ def implicit_adjoint(m: ModelArrays, s: Scratch, world: int):
     for dof in range(lane(), m.nv, lanes()):
         s.qacc_bar[world, dof] = s.qacc_bar[world, dof] + s.work[world, dof]
     inertia_gradient(m, s, world)
-    if m.parameter_gradient == 1:
-        implicit_parameter_gradient(m, s, world)
+
+
+@wp.func(inline=True)
+def implicit_force_adjoint(m: ModelArrays, s: Scratch, world: int):
+    """Second part: adds the gradient of h mu' D(q, v, u) w. Needs `implicit_inertia_adjoint`."""
     if m.integrator == IMPLICITFAST:
         if lane() == 0:
             gyroscopic_gradient(m, s, world, s.multiplier[world], s.implicit_qacc[world])
@@ -151,7 +163,7 @@ def inertia_gradient(m: ModelArrays, s: Scratch, world: int):
     spread(m, s, world, s.multiplier[world], s.virtual_twist[world])
     spread(m, s, world, s.qacc_change[world], s.qacc_twist[world])
     for body in range(1 + lane(), m.nbody, lanes()):
-        mass = m.body_mass[world, body]
+        mass = m.body_mass[world * m.body_stride + body]
         moment = s.body_moment[world, body]
         rotary = s.body_rotary[world, body]
         s.virtual_twist_bar[world, body] = apply_inertia(mass, moment, rotary, s.qacc_twist[world, body])
@@ -162,36 +174,32 @@ def inertia_gradient(m: ModelArrays, s: Scratch, world: int):
 
 
 @wp.func
+def actuator_slope_cotangent(m: ModelArrays, s: Scratch, world: int, actuator: int) -> real:
+    """Cotangent of the derivative of an actuator's force by its velocity; zero where the force is constant."""
+    power = real(0.0)
+    if velocity_slope(m, s, world, actuator) != ZERO:
+        first = m.moment_adr[actuator]
+        last = first + m.moment_num[actuator]
+        for row in range(first, last):
+            i = m.moment_dof[row]
+            for col in range(first, last):
+                j = m.moment_dof[col]
+                if is_ancestor(m.dof_parent, wp.min(i, j), wp.max(i, j)) == 1:
+                    by_mu = m.moment_value[row] * s.multiplier[world, i]
+                    power += by_mu * m.moment_value[col] * s.implicit_qacc[world, j]
+    return m.timestep * power
+
+
+@wp.func
 def actuator_derivative_gradient(m: ModelArrays, s: Scratch, world: int):
-    """Adds the gradient of h mu' D w to ctrl_bar and to the actuators' parameters."""
+    """Adds the gradient of h mu' D w to ctrl_bar."""
     for actuator in range(m.nactuator):
-        gain = m.actuator_gain[world, actuator][2]
-        if velocity_slope(m, s, world, actuator) != ZERO:
-            first = m.moment_adr[actuator]
-            last = first + m.moment_num[actuator]
-            power = real(0.0)
-            for row in range(first, last):
-                i = m.moment_dof[row]
-                for col in range(first, last):
-                    j = m.moment_dof[col]
-                    if is_ancestor(m.dof_parent, wp.min(i, j), wp.max(i, j)) == 1:
-                        power += (
-                            m.moment_value[row]
-                            * s.multiplier[world, i]
-                            * m.moment_value[col]
-                            * s.implicit_qacc[world, j]
-                        )
-            ctrl = m.actuator_ctrl[actuator]
-            u_bar = m.timestep * gain * power
-            if m.actuator_ctrllimited[actuator] == 1:
-                u_bar *= inside(
-                    s.ctrl[world, ctrl], m.actuator_ctrlrange[actuator, 0], m.actuator_ctrlrange[actuator, 1]
-                )
-            s.ctrl_bar[world, ctrl] = s.ctrl_bar[world, ctrl] + u_bar
-            if m.parameter_gradient == 1:
-                slope_bar = m.timestep * power
-                add_to(s, world, m.at_actuator_gain + 3 * actuator + 2, slope_bar * clamped_ctrl(m, s, world, actuator))
-                add_to(s, world, m.at_actuator_bias + 3 * actuator + 2, slope_bar)
+        ctrl = m.actuator_ctrl[actuator]
+        gain = m.actuator_gain[world * m.actuator_stride + actuator][2]
+        u_bar = gain * actuator_slope_cotangent(m, s, world, actuator)
+        if m.actuator_ctrllimited[actuator] == 1:
+            u_bar *= inside(s.ctrl[world, ctrl], m.actuator_ctrlrange[actuator, 0], m.actuator_ctrlrange[actuator, 1])
+        s.ctrl_bar[world, ctrl] = s.ctrl_bar[world, ctrl] + u_bar
 
 
 @wp.func
@@ -211,8 +219,6 @@ def drag_derivative_gradient(m: ModelArrays, s: Scratch, world: int):
         s.velocity_bar[world, body] = v_bar
         s.acceleration_bar[world, body] = zero_twist()
         s.pose_bar[world, body] = cross_force(wind_twist(m), v_bar)
-        if m.parameter_gradient == 1:
-            drag_parameter_gradient(m, s, world, body, y, z)
     sync()
     gather(m, s, world, s.multiplier[world], s.virtual_twist[world], s.virtual_twist_bar[world])
     gather(m, s, world, s.implicit_qacc[world], s.qacc_twist[world], s.qacc_twist_bar[world])

@@ -18,11 +18,11 @@ from diffsim.types import mat33, real
 @wp.func
 def body_inertia(m: ModelArrays, s: Scratch, world: int, body: int):
     """Fills a body's first moment and rotational inertia about the reference point; initialises its subtree's."""
-    mass = m.body_mass[world, body]
+    mass = m.body_mass[world * m.body_stride + body]
     axes = quat_to_mat(s.xquat[world, body])
-    arm = s.xpos[world, body] + axes * m.body_ipos[body] - s.xpos[world, m.body_root[body]]
+    arm = s.xpos[world, body] + axes * m.body_ipos[world * m.body_stride + body] - s.xpos[world, m.body_root[body]]
     moment = mass * arm
-    rotary = axes * m.body_rotary[world, body] * wp.transpose(axes)
+    rotary = axes * m.body_rotary[world * m.body_stride + body] * wp.transpose(axes)
     x = moment[0] * arm[0]
     y = moment[1] * arm[1]
     z = moment[2] * arm[2]
@@ -66,7 +66,9 @@ def mass_matrix(m: ModelArrays, s: Scratch, world: int):
             s.subtree_rotary[world, body],
             s.motion[world, row],
         )
-        s.mass_matrix[world, row, row] = wp.dot(s.motion[world, row], momentum) + m.dof_armature[world, row]
+        s.mass_matrix[world, row, row] = (
+            wp.dot(s.motion[world, row], momentum) + m.dof_armature[world * m.dof_stride + row]
+        )
         col = m.dof_parent[row]
         while col >= 0:
             s.mass_matrix[world, row, col] = wp.dot(s.motion[world, col], momentum)

@@ -41,7 +41,7 @@ def body_pose(m: ModelArrays, s: Scratch, world: int, body: int):
     """Fills a body's pose, and its joints' anchors and axes, from its parent's pose."""
     parent = m.body_parent[body]
     parent_quat = s.xquat[world, parent]
-    pos = s.xpos[world, parent] + rotate(parent_quat, m.body_pos[body])
+    pos = s.xpos[world, parent] + rotate(parent_quat, m.body_pos[world * m.body_stride + body])
     orientation = quat_mul(parent_quat, m.body_quat[body])
     for joint in range(m.body_jntadr[body], m.body_jntadr[body] + m.body_jntnum[body]):
         adr = m.jnt_qposadr[joint]

@@ -1,4 +1,4 @@
-"""Gradient of the virtual power by physical parameters.
+"""Gradient of the virtual power by physical parameters, from what the gradient by states left in the working memory.
 
 P is linear in masses and inertias, so its gradient by them costs a few products per body. `parameter_bar` is one vector
 in the order of `diffsim.compile.parameters.KERNEL_FIELDS`; m.at_... are the offsets of the fields.
@@ -6,15 +6,21 @@ in the order of `diffsim.compile.parameters.KERNEL_FIELDS`; m.at_... are the off
 
 import warp as wp
 
-from diffsim.physics.fluid import com_arm, inertia_axes, to_box, wind_twist
+from diffsim.physics.actuation import actuator_length, clamped_ctrl, moment_dot, tracked_ctrl
+from diffsim.physics.contact import components
+from diffsim.physics.contact_gradient import contact_forces, relative_twists
+from diffsim.physics.equality_gradient import row_cotangents
+from diffsim.physics.fluid import com_arm, drag_at, drag_bend_at, drag_slope_at, inertia_axes, to_box, wind_twist
+from diffsim.physics.implicit import actuator_slope_cotangent
 from diffsim.physics.integrate import load3
-from diffsim.physics.lanes import lane, lanes
+from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.passive import spring_rotation
 from diffsim.physics.rotation import quat_conj, rotate
 from diffsim.physics.scratch import Scratch
-from diffsim.physics.spatial import angular, cross_motion, linear
-from diffsim.types import BALL, FREE, TWO, real, vec3, vec6
+from diffsim.physics.spatial import angular, cross_force, cross_motion, linear
+from diffsim.physics.virtual_power import force_cotangent, joint_clamp_gradient, no_kappa
+from diffsim.types import BALL, FREE, TWO, ZERO, quat, real, vec3, vec6
 
 
 @wp.func
@@ -24,12 +30,55 @@ def add_to(s: Scratch, world: int, index: int, value: real):
 
 
 @wp.func
+def add_vector(s: Scratch, world: int, index: int, axes: quat, value: vec3):
+    """parameter_bar[index : index + 3] += value, given in world axes, in `axes`."""
+    local = rotate(quat_conj(axes), value)
+    for i in range(3):
+        add_to(s, world, index + i, local[i])
+
+
+@wp.func
+def add_com(m: ModelArrays, s: Scratch, world: int, body: int, value: vec3):
+    """Adds a gradient by the position of a body's centre of mass, in world axes."""
+    add_vector(s, world, m.at_body_ipos + 3 * body, s.xquat[world, body], value)
+
+
+@wp.func
+def add_position(m: ModelArrays, s: Scratch, world: int, body: int, value: vec6):
+    """Adds the linear part of a gradient by a motion of a body's subtree, in world axes."""
+    add_vector(s, world, m.at_body_pos + 3 * body, s.xquat[world, m.body_parent[body]], linear(value))
+
+
+@wp.func
+def position_gradient(
+    m: ModelArrays, s: Scratch, world: int, twist: wp.array(dtype=vec6), twist_bar: wp.array(dtype=vec6)
+):
+    """Adds the gradient of twists by the bodies' positions. Needs the sums over subtrees of `tree.gather`.
+
+    A body's position moves its subtree as a slide joint before its joints would.
+    """
+    for body in range(1 + lane(), m.nbody, lanes()):
+        add_position(m, s, world, body, -cross_force(twist[m.body_parent[body]], twist_bar[body]))
+
+
+@wp.func
+def motion_position_gradient(m: ModelArrays, s: Scratch, world: int):
+    """Adds the gradient of V, A and poses by the bodies' positions. Needs the sums of `tree.gather_motion`."""
+    for body in range(1 + lane(), m.nbody, lanes()):
+        add_position(m, s, world, body, s.pose_bar[world, body])
+    position_gradient(m, s, world, s.velocity[world], s.velocity_bar[world])
+    position_gradient(m, s, world, s.acceleration[world], s.acceleration_bar[world])
+
+
+@wp.func
 def add_inertia_product(m: ModelArrays, s: Scratch, world: int, body: int, y: vec6, x: vec6, sign: real):
-    """Adds sign times the gradient of y . I x by a body's mass and rotational inertia."""
+    """Adds sign times the gradient of y . I x by a body's mass, centre of mass and rotational inertia."""
     arm = com_arm(m, s, world, body)
     y_com = linear(y) + wp.cross(angular(y), arm)
     x_com = linear(x) + wp.cross(angular(x), arm)
     add_to(s, world, m.at_body_mass + body, sign * wp.dot(y_com, x_com))
+    turn = wp.cross(x_com, angular(y)) + wp.cross(y_com, angular(x))
+    add_com(m, s, world, body, sign * m.body_mass[world * m.body_stride + body] * turn)
     inverse = quat_conj(s.xquat[world, body])
     y_local = rotate(inverse, angular(y))
     x_local = rotate(inverse, angular(x))
@@ -53,6 +102,53 @@ def body_parameter_gradient(m: ModelArrays, s: Scratch, world: int, body: int):
         for k in range(6):
             add_to(s, world, m.at_fluid_linear + 6 * body + k, -z[k] * x[k])
             add_to(s, world, m.at_fluid_quadratic + 6 * body + k, -z[k] * wp.abs(x[k]) * x[k])
+        turn = wp.cross(pull(axes, drag_at(m, world, body, x)), angular(y))
+        turn += wp.cross(pull(axes, drag_slope_at(m, world, body, x, z)), angular(v))
+        add_com(m, s, world, body, turn)
+
+
+@wp.func
+def pull(axes: quat, box: vec6) -> vec3:
+    """The force of a wrench in the axes of a body's inertia, in world axes."""
+    return rotate(axes, linear(box))
+
+
+@wp.func
+def power_parameter_gradient(m: ModelArrays, s: Scratch, world: int):
+    """Adds the gradient of P. Needs `virtual_power.virtual_power_gradient`."""
+    for body in range(1 + lane(), m.nbody, lanes()):
+        body_parameter_gradient(m, s, world, body)
+    joint_parameter_gradient(m, s, world)
+    position_gradient(m, s, world, s.virtual_twist[world], s.virtual_twist_bar[world])
+    if s.contact_count[world] + m.neq > 0:
+        if not no_kappa(m, s, world):
+            position_gradient(m, s, world, s.constraint_twist[world], s.constraint_twist_bar[world])
+        position_gradient(m, s, world, s.qacc_twist[world], s.qacc_twist_bar[world])
+    motion_position_gradient(m, s, world)
+    joint_clamp_gradient(m, s, world)
+    sync()
+    for actuator in range(lane(), m.nactuator, lanes()):
+        actuator_parameter_gradient(m, s, world, actuator)
+    if lane() == 0:
+        contact_friction_gradient(m, s, world, s.constraint_velocity[world])
+        gravity_gradient(m, s, world, s.constraint_velocity[world])
+    sync()
+
+
+@wp.func
+def gravity_gradient(m: ModelArrays, s: Scratch, world: int, x: wp.array(dtype=real)):
+    """Adds the part of gravity, for one lane. A includes gravity; the acceleration in a connect or weld does not."""
+    for c in range(m.body_childadr[0], m.body_childadr[1]):
+        a_bar = s.acceleration_bar[world, m.body_child[c]]
+        for i in range(3):
+            add_to(s, world, m.at_gravity + i, -a_bar[3 + i])
+    for eq in range(m.neq):
+        pull = row_cotangents(m, s, world, eq, m.eq_row[eq], ZERO, x).beta
+        for i in range(3):
+            if m.eq_body[eq, 0] > 0:
+                add_to(s, world, m.at_gravity + i, pull[i])
+            if m.eq_body[eq, 1] > 0:
+                add_to(s, world, m.at_gravity + i, -pull[i])
 
 
 @wp.func
@@ -81,15 +177,32 @@ def joint_parameter_gradient(m: ModelArrays, s: Scratch, world: int):
 
 
 @wp.func
-def actuator_parameter_gradient(
-    m: ModelArrays, s: Scratch, world: int, actuator: int, force_bar: real, u: real, length: real, velocity: real
-):
-    """Adds the part of an actuator's gain and bias, given the cotangent of its force."""
-    adr = 3 * actuator
+def actuator_parameter_gradient(m: ModelArrays, s: Scratch, world: int, actuator: int):
+    """Adds the part of an actuator's gain and bias. Needs `joint_clamp_gradient`."""
+    length = actuator_length(m, s, world, actuator)
+    velocity = moment_dot(m, actuator, s.qvel[world])
+    u = clamped_ctrl(m, s, world, actuator)
+    force_bar = force_cotangent(m, s, world, actuator, u, length, velocity)
+    tracked = tracked_ctrl(m, actuator, u, length)
     terms = vec3(real(1.0), length, velocity)
     for k in range(3):
-        add_to(s, world, m.at_actuator_gain + adr + k, force_bar * u * terms[k])
-        add_to(s, world, m.at_actuator_bias + adr + k, force_bar * terms[k])
+        add_to(s, world, m.at_actuator_gain + 3 * actuator + k, force_bar * tracked * terms[k])
+        add_to(s, world, m.at_actuator_bias + 3 * actuator + k, force_bar * terms[k])
+
+
+@wp.func
+def contact_friction_gradient(m: ModelArrays, s: Scratch, world: int, x: wp.array(dtype=real)):
+    """Adds the gradient by the pairs' friction. For one lane, since contacts share pairs."""
+    for contact in range(s.contact_count[world]):
+        if contact_forces(m, s, world, contact, x):
+            pair = s.contact_pair[world, contact]
+            body1 = m.geom_body[m.pair_geom1[pair]]
+            body2 = m.geom_body[m.pair_geom2[pair]]
+            by_x, by_a = relative_twists(m, s, world, contact, body1, body2)
+            frame = s.contact_frame[world, contact]
+            alpha = s.contact_alpha[world, contact]
+            beta = s.contact_beta[world, contact]
+            friction_gradient(m, s, world, pair, alpha, beta, components(frame, by_x), components(frame, by_a))
 
 
 @wp.func
@@ -97,16 +210,18 @@ def friction_gradient(m: ModelArrays, s: Scratch, world: int, pair: int, alpha: 
     """Adds the part of a pair's friction, in the notation of `contact_gradient`; D falls as 1 / (mu^2 (1 + mu^2))."""
     adr = m.at_pair_friction + 5 * pair
     for j in range(1, m.pair_condim[pair]):
-        mu = m.pair_friction[world, pair, j - 1]
+        mu = m.pair_friction[world * m.pair_stride + pair, j - 1]
         add_to(s, world, adr + j - 1, (alpha[j] * u_x[j] + beta[j] * u_a[j]) / mu)
-    mu = m.pair_friction[world, pair, 0]
+    mu = m.pair_friction[world * m.pair_stride + pair, 0]
     if m.pair_condim[pair] > 1:
         add_to(s, world, adr, -wp.dot(alpha, u_x) * (TWO / mu + TWO * mu / (real(1.0) + mu * mu)))
 
 
 @wp.func
 def implicit_parameter_gradient(m: ModelArrays, s: Scratch, world: int):
-    """Adds the parts of mu' M (a - w) - h mu' B w, B the joint damping. Needs the twists of `inertia_gradient`."""
+    """Adds the parts of mu' M (a - w) - h mu' B w, B the joint damping. Needs `implicit_inertia_adjoint`."""
+    position_gradient(m, s, world, s.virtual_twist[world], s.virtual_twist_bar[world])
+    position_gradient(m, s, world, s.qacc_twist[world], s.qacc_twist_bar[world])
     for body in range(1 + lane(), m.nbody, lanes()):
         y = s.virtual_twist[world, body]
         add_inertia_product(m, s, world, body, y, s.qacc_twist[world, body], real(1.0))
@@ -117,8 +232,28 @@ def implicit_parameter_gradient(m: ModelArrays, s: Scratch, world: int):
 
 
 @wp.func
-def drag_parameter_gradient(m: ModelArrays, s: Scratch, world: int, body: int, y: vec6, z: vec6):
-    """Adds the part of h Y . (d drag / d V) Z."""
+def implicitfast_parameter_gradient(m: ModelArrays, s: Scratch, world: int):
+    """Adds the parts of h mu' D w of actuators, and of drag, h sum_b Y . (d drag / d V) Z.
+
+    Needs `implicit_force_adjoint`.
+    """
+    for actuator in range(lane(), m.nactuator, lanes()):
+        slope_bar = actuator_slope_cotangent(m, s, world, actuator)
+        adr = 3 * actuator + 2
+        add_to(s, world, m.at_actuator_gain + adr, slope_bar * clamped_ctrl(m, s, world, actuator))
+        add_to(s, world, m.at_actuator_bias + adr, slope_bar)
+    if m.fluid == 0:
+        return
+    position_gradient(m, s, world, s.virtual_twist[world], s.virtual_twist_bar[world])
+    position_gradient(m, s, world, s.qacc_twist[world], s.qacc_twist_bar[world])
+    motion_position_gradient(m, s, world)
+    for body in range(1 + lane(), m.nbody, lanes()):
+        body_drag_gradient(m, s, world, body, s.virtual_twist[world, body], s.qacc_twist[world, body])
+
+
+@wp.func
+def body_drag_gradient(m: ModelArrays, s: Scratch, world: int, body: int, y: vec6, z: vec6):
+    """Adds a body's part of h Y . (d drag / d V) Z by its drag and its centre of mass."""
     axes = inertia_axes(m, s, world, body)
     arm = com_arm(m, s, world, body)
     x = to_box(axes, arm, s.velocity[world, body] - wind_twist(m))
@@ -128,3 +263,7 @@ def drag_parameter_gradient(m: ModelArrays, s: Scratch, world: int, body: int, y
         bar = -m.timestep * product[k] * local_z[k]
         add_to(s, world, m.at_fluid_linear + 6 * body + k, bar)
         add_to(s, world, m.at_fluid_quadratic + 6 * body + k, TWO * wp.abs(x[k]) * bar)
+    turn = wp.cross(pull(axes, drag_slope_at(m, world, body, x, local_z)), angular(y))
+    turn += wp.cross(pull(axes, drag_slope_at(m, world, body, x, product)), angular(z))
+    turn += wp.cross(pull(axes, drag_bend_at(m, world, body, x, product, local_z)), angular(s.velocity[world, body]))
+    add_com(m, s, world, body, m.timestep * turn)

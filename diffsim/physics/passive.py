@@ -21,10 +21,12 @@ def spring_rotation(m: ModelArrays, s: Scratch, world: int, adr: int) -> vec3:
 def passive(m: ModelArrays, s: Scratch, world: int):
     """Adds spring and damper forces to qfrc_smooth."""
     for dof in range(lane(), m.nv, lanes()):
-        s.qfrc_smooth[world, dof] = s.qfrc_smooth[world, dof] - m.dof_damping[world, dof] * s.qvel[world, dof]
+        s.qfrc_smooth[world, dof] = (
+            s.qfrc_smooth[world, dof] - m.dof_damping[world * m.dof_stride + dof] * s.qvel[world, dof]
+        )
     sync()
     for joint in range(lane(), m.njnt, lanes()):
-        stiffness = m.jnt_stiffness[world, joint]
+        stiffness = m.jnt_stiffness[world * m.joint_stride + joint]
         if stiffness != ZERO:
             adr = m.jnt_qposadr[joint]
             dof = m.jnt_dofadr[joint]

@@ -264,8 +264,8 @@ def run(
     """Body of both kernels, for `count` worlds. The result is the next state, or qacc if `num_steps` is 0.
 
     On the CPU each call of a function that is not inlined copies the structs in its arguments (10 kB, a tenth of the
-    time of a small model's step). So the functions of an evaluation are inlined, and this function, which is not,
-    loops over the worlds.
+    time of a small model's step), and slows its caller even where it is not reached. So the functions of an evaluation
+    are inlined, and this function, which is not, loops over the worlds.
     """
     for world in range(first, first + count):
         report[world, 2] = 1

@@ -13,7 +13,6 @@ import warp as wp
 
 from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.model_arrays import ModelArrays
-from diffsim.physics.parameter_gradient import add_to
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import cross_force, cross_motion
 from diffsim.types import ZERO, real, vec6
@@ -114,11 +113,6 @@ def gather_motion(m: ModelArrays, s: Scratch, world: int):
             body = node[0]
             gather_body_motion(m, s, world, body, node[2], node[3])
         sync()
-    if m.parameter_gradient == 1 and lane() == 0:
-        for c in range(m.body_childadr[0], m.body_childadr[1]):
-            a_bar = s.acceleration_bar[world, m.body_child[c]]
-            for i in range(3):
-                add_to(s, world, m.at_gravity + i, -a_bar[3 + i])
 
 
 @wp.func(inline=True)

@@ -25,7 +25,6 @@ from diffsim.physics.actuation import (
     moment_dot,
     quat_moment,
     sum_actuator_forces,
-    tracked_ctrl,
     unclamped_force,
 )
 from diffsim.physics.bias import body_wrench
@@ -40,7 +39,7 @@ from diffsim.physics.constraint import (
     add_row_scaled,
     row_dot,
 )
-from diffsim.physics.contact_gradient import contact_friction_gradient, contact_gradient
+from diffsim.physics.contact_gradient import contact_gradient
 from diffsim.physics.equality_gradient import equality_gradient
 from diffsim.physics.fluid import drag_derivative, wind_twist
 from diffsim.physics.joint_equality import joint_equality_gradient
@@ -49,18 +48,13 @@ from diffsim.physics.lanes import all_lanes, lane, lanes, sync
 from diffsim.physics.limit import joint_row_gradient
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.newton import factor_hessian, solve_hessian
-from diffsim.physics.parameter_gradient import (
-    actuator_parameter_gradient,
-    body_parameter_gradient,
-    joint_parameter_gradient,
-)
 from diffsim.physics.passive import spring_rotation
 from diffsim.physics.rotation import inverse_right_jacobian, quat_log
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import apply_inertia, cross_force, cross_motion
 from diffsim.physics.tendon import tendon_passive_gradient, tendon_row_gradient
 from diffsim.physics.tree import gather, gather_motion, spread, zero_twist
-from diffsim.types import BALL, FREE, ZERO, vec3
+from diffsim.types import BALL, FREE, ZERO, real, vec3
 
 
 @wp.func
@@ -129,9 +123,7 @@ def no_kappa(m: ModelArrays, s: Scratch, world: int) -> bool:
 
 @wp.func(inline=True)
 def joined_gradient(m: ModelArrays, s: Scratch, world: int):
-    """Adds what constraints give, but for the cotangents of contacts: their friction, and connect and weld."""
-    if m.parameter_gradient == 1 and lane() == 0:
-        contact_friction_gradient(m, s, world, s.constraint_velocity[world])
+    """Adds what connect and weld constraints give."""
     if m.neq > 0:
         sync()
         if lane() == 0:
@@ -152,10 +144,6 @@ def gather_cotangents(m: ModelArrays, s: Scratch, world: int):
             gather(m, s, world, s.constraint_velocity[world], s.constraint_twist[world], s.constraint_twist_bar[world])
         gather(m, s, world, s.qacc[world], s.qacc_twist[world], s.qacc_twist_bar[world])
     gather(m, s, world, s.virtual_velocity[world], s.virtual_twist[world], s.virtual_twist_bar[world])
-    if m.parameter_gradient == 1:
-        for body in range(1 + lane(), m.nbody, lanes()):
-            body_parameter_gradient(m, s, world, body)
-        joint_parameter_gradient(m, s, world)
     gather_motion(m, s, world)
 
 
@@ -182,7 +170,7 @@ def element_gradients(m: ModelArrays, s: Scratch, world: int):
 @wp.func
 def body_twist_cotangents(m: ModelArrays, s: Scratch, world: int, body: int):
     """Fills the cotangents of a body's twists: those of -Y . W."""
-    mass = m.body_mass[world, body]
+    mass = m.body_mass[world * m.body_stride + body]
     moment = s.body_moment[world, body]
     rotary = s.body_rotary[world, body]
     v = s.velocity[world, body]
@@ -204,9 +192,11 @@ def body_twist_cotangents(m: ModelArrays, s: Scratch, world: int, body: int):
 def passive_gradient(m: ModelArrays, s: Scratch, world: int):
     """Adds the gradient of the virtual power of joint springs and dampers."""
     for dof in range(lane(), m.nv, lanes()):
-        s.qvel_bar[world, dof] = s.qvel_bar[world, dof] - m.dof_damping[world, dof] * s.virtual_velocity[world, dof]
+        s.qvel_bar[world, dof] = (
+            s.qvel_bar[world, dof] - m.dof_damping[world * m.dof_stride + dof] * s.virtual_velocity[world, dof]
+        )
     for joint in range(lane(), m.njnt, lanes()):
-        stiffness = m.jnt_stiffness[world, joint]
+        stiffness = m.jnt_stiffness[world * m.joint_stride + joint]
         if stiffness != ZERO:
             adr = m.jnt_qposadr[joint]
             dof = m.jnt_dofadr[joint]
@@ -250,6 +240,18 @@ def joint_clamp_gradient(m: ModelArrays, s: Scratch, world: int):
 
 
 @wp.func
+def force_cotangent(
+    m: ModelArrays, s: Scratch, world: int, actuator: int, u: real, length: real, velocity: real
+) -> real:
+    """Cotangent of an actuator's force. Needs `joint_clamp_gradient`."""
+    force_bar = moment_dot(m, actuator, s.work[world])
+    if m.actuator_forcelimited[actuator] == 1:
+        force = unclamped_force(m, world, actuator, u, length, velocity)
+        force_bar *= force_slope(force, m.actuator_forcerange[actuator, 0], m.actuator_forcerange[actuator, 1])
+    return force_bar
+
+
+@wp.func
 def actuation_gradient(m: ModelArrays, s: Scratch, world: int):
     """Adds the gradient of the virtual power of actuators and applied forces."""
     joint_clamp_gradient(m, s, world)
@@ -260,12 +262,9 @@ def actuation_gradient(m: ModelArrays, s: Scratch, world: int):
         length = actuator_length(m, s, world, actuator)
         velocity = moment_dot(m, actuator, s.qvel[world])
         u = clamped_ctrl(m, s, world, actuator)
-        force_bar = moment_dot(m, actuator, s.work[world])
-        if m.actuator_forcelimited[actuator] == 1:
-            force = unclamped_force(m, world, actuator, u, length, velocity)
-            force_bar *= force_slope(force, m.actuator_forcerange[actuator, 0], m.actuator_forcerange[actuator, 1])
-        gain = m.actuator_gain[world, actuator]
-        bias = m.actuator_bias[world, actuator]
+        force_bar = force_cotangent(m, s, world, actuator, u, length, velocity)
+        gain = m.actuator_gain[world * m.actuator_stride + actuator]
+        bias = m.actuator_bias[world * m.actuator_stride + actuator]
         u_bar = force_bar * (gain[0] + gain[1] * length + gain[2] * velocity)
         length_bar = force_bar * (gain[1] * u + bias[1])
         velocity_bar = force_bar * (gain[2] * u + bias[2])
@@ -273,9 +272,6 @@ def actuation_gradient(m: ModelArrays, s: Scratch, world: int):
         if m.actuator_ctrllimited[actuator] == 1:
             u_bar *= inside(s.ctrl[world, ctrl], m.actuator_ctrlrange[actuator, 0], m.actuator_ctrlrange[actuator, 1])
         s.actuator_bar[world, actuator] = vec3(u_bar, length_bar, velocity_bar)
-        if m.parameter_gradient == 1:
-            tracked = tracked_ctrl(m, actuator, u, length)
-            actuator_parameter_gradient(m, s, world, actuator, force_bar, tracked, length, velocity)
     sync()
     if lane() == 0:
         spread_actuator_cotangents(m, s, world)

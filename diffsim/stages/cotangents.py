@@ -6,11 +6,11 @@ from diffsim.physics.adjoint import (
     add,
     begin_slot,
     end_slot,
-    load_controls,
-    load_evaluation_cotangents,
+    load_cotangents,
+    store_cotangents,
     velocity_step_adjoint,
 )
-from diffsim.physics.lanes import lane, lanes, world_of
+from diffsim.physics.lanes import world_of
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.step import EvaluationPoints, copy, evaluation_count
@@ -37,12 +37,11 @@ def begin_adjoint_kernel(
 ):
     """Loads the controls and the cotangents of the outputs."""
     world = world_of(wp.tid())
-    load_controls(m, s, world, ctrl_in[world])
-    for dof in range(lane(), m.nv, lanes()):
-        s.next_qpos_bar[world, dof] = next_bar_in[world, dof]
-        s.next_qvel_bar[world, dof] = next_bar_in[world, m.nv + dof]
     last = trajectory_in.qpos[world, evaluation_count(m, num_steps) - 1]
-    load_evaluation_cotangents(m, s, world, last, qpos_bar_in, qvel_bar_in, qacc_bar_in, constraint_bar_in)
+    next_bar = next_bar_in[world]
+    load_cotangents(
+        m, s, world, ctrl_in[world], last, next_bar, qpos_bar_in, qvel_bar_in, qacc_bar_in, constraint_bar_in
+    )
 
 
 @wp.kernel(**OPTIONS)
@@ -77,14 +76,7 @@ def end_adjoint_kernel(
     state_bar_out: wp.array2d(dtype=real),
     ctrl_bar_out: wp.array2d(dtype=real),
     qfrc_applied_bar_out: wp.array2d(dtype=real),
-    parameter_bar_out: wp.array2d(dtype=real),
 ):
     """Stores the cotangents of the inputs."""
     world = world_of(wp.tid())
-    for dof in range(lane(), m.nv, lanes()):
-        state_bar_out[world, dof] = s.state_qpos_bar[world, dof]
-        state_bar_out[world, m.nv + dof] = s.state_qvel_bar[world, dof]
-    copy(m.nu, s.ctrl_bar[world], ctrl_bar_out[world])
-    copy(m.nv, s.applied_bar[world], qfrc_applied_bar_out[world])
-    if m.parameter_gradient == 1:
-        copy(parameter_bar_out.shape[1], s.parameter_bar[world], parameter_bar_out[world])
+    store_cotangents(m, s, world, state_bar_out[world], ctrl_bar_out[world], qfrc_applied_bar_out[world])

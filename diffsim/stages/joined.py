@@ -1,4 +1,4 @@
-"""Stage: gradients of connect and weld constraints, and of contacts by their friction."""
+"""Stage: gradients of connect and weld constraints."""
 
 import warp as wp
 
@@ -13,5 +13,5 @@ wp.set_module_options({"enable_backward": False})
 
 @wp.kernel(**OPTIONS)
 def joined_kernel(m: ModelArrays, s: Scratch):
-    """Launched only for models with such constraints, or for the gradient by parameters."""
+    """Launched only for models with such constraints."""
     joined_gradient(m, s, world_of(wp.tid()))

@@ -19,7 +19,10 @@ FIELDS = (
     "actuator_gainprm",
     "actuator_biasprm",
     "gravity",
+    "body_pos",
+    "body_ipos",
 )
+POSITIONS = ("body_pos", "body_ipos")
 CASES = [
     ("hopper", None),
     ("half_cheetah", None),
@@ -43,6 +46,8 @@ CASES = [
 def moving(name: str, integrator: str | None) -> tuple[mujoco.MjModel, np.ndarray, np.ndarray]:
     """A model, its state after 60 steps of random controls, and controls inside their ranges."""
     mj_model = load(name, integrator)
+    for shortcut in ("body_sameframe", "geom_sameframe", "body_simple", "dof_simplenum"):
+        getattr(mj_model, shortcut)[:] = 0  # they hold for the compiled body_ipos only
     data = mujoco.MjData(mj_model)
     rng = np.random.default_rng(0)
     for _ in range(60):
@@ -64,17 +69,25 @@ def supported(mj_model: mujoco.MjModel, name: str) -> bool:
     return field(mj_model, name).size > 0 and not (name.startswith("body") and implicit and standalone)
 
 
+def has_effect(name: str, index: tuple[int, ...], value: float) -> bool:
+    """Whether differences of a field make sense: masses of zero have no neighbours, nor has the world a position."""
+    if name in POSITIONS:
+        return index[0] > 0
+    return not name.startswith("body") or value != 0
+
+
 def central_differences(mj_model: mujoco.MjModel, name: str, scalar) -> np.ndarray:
     """Central differences of a scalar of C MuJoCo's next state; zero for entries without an effect."""
     array = field(mj_model, name)
     result = np.zeros_like(array)
     for index in np.ndindex(*array.shape):
         value = array[index]
-        if (name.startswith("actuator") and index[1] > 2) or (name.startswith("body") and value == 0):
+        if (name.startswith("actuator") and index[1] > 2) or not has_effect(name, index, value):
             continue
         # Masses and inertias span orders of magnitude; friction, the larger of two equal values, has a kink here.
-        small = {"dof_damping": 1e-6, "geom_friction": 1e-7}
-        step = 1e-6 * max(value, 1e-2) if name.startswith("body") else small.get(name, 1e-5)
+        small = {"dof_damping": 1e-6, "geom_friction": 1e-7, "body_pos": 1e-7, "body_ipos": 1e-7}
+        inertial = name in ("body_mass", "body_inertia")
+        step = 1e-6 * max(value, 1e-2) if inertial else small.get(name, 1e-5)
         array[index] = value + step
         high = scalar()
         array[index] = value - step
@@ -106,13 +119,15 @@ def test_gradient(name, integrator):
     seen = set()
     for parameter, grad in zip(names, grads, strict=True):
         expected = central_differences(mj_model, parameter, scalar)
-        actual = grad.numpy() * (field(mj_model, parameter) != 0 if parameter.startswith("body") else 1)
+        values = field(mj_model, parameter)
+        effects = np.array([has_effect(parameter, i, values[i]) for i in np.ndindex(*values.shape)])
+        actual = grad.numpy() * effects.reshape(values.shape)
         size = np.linalg.norm(expected)
         error = np.linalg.norm(actual - expected)
         assert error <= 1e-5 * size + 1e-9, f"{parameter}: {error} of {size}"
         if size > 1e-6:
             seen.add(parameter)
-    assert {"dof_armature", "gravity"} <= seen
+    assert {"dof_armature", "gravity", "body_ipos"} <= seen
 
 
 @pytest.mark.parametrize("name", ["hopper", "half_cheetah"])
@@ -172,7 +187,7 @@ def test_bad_parameters():
             sim.step(state, ctrl, parameters=parameters)
     free = diffsim.Simulator(diffsim.Model(load("free_body", "implicitfast")), 1)
     inertia = torch.tensor(free.model.mj_model.body_inertia, dtype=diffsim.dtype)
-    with pytest.raises(ValueError, match="must not contain body_mass or body_inertia with"):
+    with pytest.raises(ValueError, match="must not contain body_mass, body_inertia, body_pos"):
         free.step(torch.zeros(1, 13, dtype=diffsim.dtype), ctrl[:1, :1] * 0, parameters={"body_inertia": inertia})
     with pytest.raises(TypeError, match="must be a torch.Tensor"):
         sim.step(state, ctrl, parameters={"body_mass": [1.0]})  # pyright: ignore[reportArgumentType]

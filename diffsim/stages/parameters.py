@@ -1,0 +1,41 @@
+"""Stages of the gradient by physical parameters. Launched only if that is asked for."""
+
+import warp as wp
+
+from diffsim.physics.adjoint import clear
+from diffsim.physics.lanes import world_of
+from diffsim.physics.model_arrays import ModelArrays
+from diffsim.physics.parameter_adjoint import implicit_adjoint_with_parameters
+from diffsim.physics.parameter_gradient import power_parameter_gradient
+from diffsim.physics.scratch import Scratch
+from diffsim.physics.step import copy
+from diffsim.stages.bounds import OPTIONS
+from diffsim.types import real
+
+wp.set_module_options({"enable_backward": False})
+
+
+@wp.kernel(**OPTIONS)
+def clear_parameters_kernel(m: ModelArrays, s: Scratch):
+    """Begins the adjoint."""
+    world = world_of(wp.tid())
+    clear(s.parameter_bar.shape[1], s.parameter_bar[world])
+
+
+@wp.kernel(**OPTIONS)
+def implicit_parameters_kernel(m: ModelArrays, s: Scratch):
+    """In place of the stage `implicit_adjoint`."""
+    implicit_adjoint_with_parameters(m, s, world_of(wp.tid()))
+
+
+@wp.kernel(**OPTIONS)
+def parameters_kernel(m: ModelArrays, s: Scratch):
+    """After the stage `elements`. See `parameter_gradient.power_parameter_gradient`."""
+    power_parameter_gradient(m, s, world_of(wp.tid()))
+
+
+@wp.kernel(**OPTIONS)
+def store_parameters_kernel(m: ModelArrays, s: Scratch, parameter_bar_out: wp.array2d(dtype=real)):
+    """Ends the adjoint."""
+    world = world_of(wp.tid())
+    copy(parameter_bar_out.shape[1], s.parameter_bar[world], parameter_bar_out[world])
