@@ -52,7 +52,7 @@ def test_a_model_compiles_what_it_needs():
     assert "collide_gradient.plane_capsule" not in names(ASSETS / "hopper.xml", adjoint=False)
     assert {"joined", "implicit_adjoint"} - names(MODELS / "contact_weld.xml") == set()
     assert {"collide.box_box", "collide.plane_box"} <= names(MODELS / "contact_boxes.xml")
-    assert "joined" in names(ASSETS / "hopper.xml", parameters=True)
+    assert "parameters" in names(ASSETS / "hopper.xml", parameters=True) - hopper
 
 
 @pytest.mark.parametrize("lanes", ["3", "64", "four"])
