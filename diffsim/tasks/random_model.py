@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, ClassVar
 
 import mujoco
@@ -40,6 +41,12 @@ class RandomModelTask(Task):
 
     random_model: bool = option("draw the lengths of the model anew at every reset, for every copy.", default=False)
 
+    @cached_property
+    def _nominal(self) -> Tensor:
+        """The nominal lengths on the device: [K]."""
+        with torch.inference_mode(False):  # it may be asked for there first, and be differentiated later
+            return torch.tensor(self.nominal_lengths, dtype=self.dtype, device=self.device)
+
     @abstractmethod
     def random_lengths(self, generator: torch.Generator) -> Tensor:
         """Draws lengths for every copy: [N, K] m."""
@@ -57,7 +64,7 @@ class RandomModelTask(Task):
         """Lengths of the model in `state` [N, S], or the nominal ones: [N, K] m."""
         if self.random_model:
             return state[:, -len(self.nominal_lengths) :]
-        return state.new_tensor(self.nominal_lengths).expand(len(state), -1)
+        return self._nominal.expand(len(state), -1)
 
     def split(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As `Task.split`, without the lengths."""
@@ -67,7 +74,7 @@ class RandomModelTask(Task):
         """As `Task.rest_state`, with the nominal lengths."""
         state = super().rest_state()
         if self.random_model:
-            state[:, super().state_size :] = state.new_tensor(self.nominal_lengths)
+            state[:, super().state_size :] = self._nominal
         return state
 
     def initial(self, generator: torch.Generator) -> Tensor:
@@ -80,7 +87,7 @@ class RandomModelTask(Task):
         if not self.random_model:
             return super().state_at(qpos, qvel)
         if lengths is None:
-            lengths = qpos.new_tensor(self.nominal_lengths).expand(len(qpos), -1)
+            lengths = self._nominal.expand(len(qpos), -1)
         return torch.cat([super().state_at(qpos, qvel, **self._arguments(lengths)), lengths], dim=1)
 
     def transition(self, state: Tensor, action: Tensor, noise: Tensor | None = None) -> Tensor:
