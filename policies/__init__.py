@@ -15,6 +15,8 @@ from diffsim.policies.network import mlp
 from diffsim.policies.normalizer import ObservationNormalizer
 from diffsim.policies.policy import Policy, StochasticPolicy
 from diffsim.policies.q_value import QMLP
+from diffsim.policies.recurrent import GRUPolicy, LSTMPolicy, RecurrentPolicy
+from diffsim.policies.sequences import Sequences
 from diffsim.policies.squash import ClipBox, TanhBox
 from diffsim.policies.value import ValueMLP
 
@@ -30,9 +32,11 @@ __all__ = [
     "FeaturePolicy",
     "FullGaussian",
     "FullGaussianMLP",
+    "GRUPolicy",
     "GaussianMLP",
     "HelicopterPolicy",
     "ImageEncoder",
+    "LSTMPolicy",
     "LinearPolicy",
     "LinearChoice",
     "MLPPolicy",
@@ -40,7 +44,9 @@ __all__ = [
     "Policy",
     "QMLP",
     "RBFPolicy",
+    "RecurrentPolicy",
     "RelaxedCategoricalMLP",
+    "Sequences",
     "StochasticPolicy",
     "TanhBox",
     "ValueMLP",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from gymnasium.spaces import Box, Space
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from diffsim.policies.distributions import Distribution
 from diffsim.policies.encoder import CONVOLUTIONS, ImageEncoder, is_image
 from diffsim.policies.normalizer import ObservationNormalizer
+from diffsim.policies.sequences import Sequences
 from diffsim.policies.squash import Squash, TanhBox
 
 
@@ -48,6 +49,9 @@ class Policy(nn.Module, ABC):
 
     Attributes:
         noise_size: numbers of standard normal noise per action; 0 for a deterministic policy.
+        recurrent: whether the policy has a memory that `step` is given and returns.
+        memory_size: M, numbers in this memory; 0 without one.
+        obs_shape: shape of an observation.
         obs_size: numbers in the features of an observation: O, or the output size of the encoder.
         normalizer: the `ObservationNormalizer`, or None.
         encoder: the `ImageEncoder`, or None for vectors.
@@ -57,6 +61,8 @@ class Policy(nn.Module, ABC):
     """
 
     noise_size: int
+    recurrent: ClassVar[bool] = False
+    memory_size: int = 0
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -79,6 +85,7 @@ class Policy(nn.Module, ABC):
             raise ValueError(f"observation_space must be a vector or integer-image Box, got shape {shape} of {kind}")
         self.squash = TanhBox(action_space) if squash is None else squash
         self.encoder = ImageEncoder(observation_space, convolutions) if images else None
+        self.obs_shape = observation_space.shape
         self.obs_size = observation_space.shape[0] if self.encoder is None else self.encoder.out_size
         self.action_size = self.squash.size
         normalizer = ObservationNormalizer(self.obs_size, clip_obs=clip_obs)
@@ -95,6 +102,35 @@ class Policy(nn.Module, ABC):
         Returns: [..., A], inside the action space.
         Raises: ValueError if a size is wrong.
         """
+
+    def initial_memory(self, num_envs: int) -> Tensor:
+        """The memory of N copies at the start of an episode: zeros [N, M]."""
+        return next(self.parameters()).new_zeros(num_envs, self.memory_size)
+
+    def step(self, obs: Tensor, memory: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Chooses actions, and updates the memory. Without a memory this is `forward`.
+
+        Args:
+            obs: [N, O].
+            memory: [N, M], from the last step, or `initial_memory` in an episode's first step.
+            noise: as for `forward`.
+
+        Returns: actions [N, A], and the memory after them [N, M].
+        """
+        return self(obs, noise), memory
+
+    def replay(self, obs: Tensor, noise: Tensor | None, starts: Tensor, memory: Tensor) -> Tensor:
+        """Chooses the actions of a whole window again, as a function of its observations.
+
+        Args:
+            obs: [T, N, O].
+            noise: [T, N, noise_size], or None for mean actions.
+            starts: bool [T, N], whether an episode began with a step: the memory is cleared before it.
+            memory: [N, M], before the first step.
+
+        Returns: [T, N, A].
+        """
+        return self(obs, noise)
 
     def decode(self, action: Tensor) -> Tensor:
         """Converts an action [..., A] to what `env.step` takes. By default they are the same."""
@@ -134,6 +170,21 @@ class StochasticPolicy(Policy):
     @abstractmethod
     def raw_distribution(self, obs: Tensor) -> Distribution:
         """Distribution of the raw choice for each of `obs` [..., O]; `squash` maps the choice to an action."""
+
+    def distributions(self, seen: Tensor | Sequences) -> Distribution:
+        """Distributions of the raw choices of many steps.
+
+        Args:
+            seen: observations [..., O]; for a policy with memory, sequences [T, N].
+        """
+        if isinstance(seen, Sequences):
+            raise TypeError(f"{type(self).__name__} has no memory: its distributions need observations, got Sequences")
+        return self.raw_distribution(seen)
+
+    def draw(self, obs: Tensor, memory: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The raw choices for `obs` [N, O], [N, F], and the memory after them, as `step`."""
+        distribution = self.raw_distribution(obs)
+        return distribution.mode if noise is None else distribution.sample(self.check_noise(noise)), memory
 
     def forward(self, obs: Tensor, noise: Tensor | None = None) -> Tensor:
         """Maps `obs` [..., O] and `noise` [..., noise_size] to actions; without noise, returns the mode."""

@@ -143,6 +143,15 @@ class Training(nn.Module, ABC):
         restore(self.generator, saved["generator"])
 
 
+def refuse_memory(algorithm: type[Algorithm], policy: type) -> None:
+    """Raises ValueError if a class of policies has a memory, and the algorithm does not carry it."""
+    if getattr(policy, "recurrent", False) and not algorithm.takes_recurrent:
+        raise ValueError(
+            f"policy must be one without a memory for {algorithm.__name__}, which learns from single steps, "
+            f"got {policy.__name__}"
+        )
+
+
 def _refuse_norm(norm: Tensor) -> None:
     """Raises the error of a gradient that is not finite."""
     raise NonFiniteError(f"gradient norm must be finite, got {norm.item()}")
@@ -166,11 +175,13 @@ class Algorithm(Training):
         options: every argument of the constructor by name.
         family: name of the algorithm's group in reports.
         run_defaults: options of a run, or of its policy, that suit this algorithm better than their own defaults.
+        takes_recurrent: whether it carries the memory of a recurrent policy from step to step; others refuse it.
     """
 
     options: ClassVar[dict[str, Option]] = {}
     family: ClassVar[str] = "other"
     run_defaults: ClassVar[dict[str, Any]] = {}
+    takes_recurrent: ClassVar[bool] = False
 
     policy: Policy
     seed: int
@@ -186,6 +197,7 @@ class Algorithm(Training):
         Raises: TypeError or ValueError that names option, rule and value.
         """
         values = bound(type(self), args, kwargs)
+        refuse_memory(type(self), type(values.get("policy")))
         super().__init__()
         for name, value in values.items():
             setattr(self, name, value)

@@ -9,9 +9,10 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor
 
-from diffsim.policies import Policy
+from diffsim.policies import Policy, StochasticPolicy
 from diffsim.trainers.algorithm import Algorithm, Evaluator
 from diffsim.trainers.experience.device_collection import collect_on_device, stays_on_device
+from diffsim.trainers.experience.remembering import Sampling
 from diffsim.trainers.experience.rollout import Actor, Trajectory, collect
 from diffsim.trainers.experience.vector_env import ResumableEnv, resumable
 from diffsim.trainers.maths.returns import running_returns
@@ -24,6 +25,7 @@ class ModelFree(Algorithm):
     """Acts in N copies of an environment that continue from one iteration to the next, and logs episode returns.
 
     Attributes:
+        memory: [N, M], of a recurrent policy that `sample` carries; saved if M is above 0.
         normalize_reward: whether `scaled_reward` divides rewards by the running standard deviation of the return; an
             option of some subclasses.
     """
@@ -39,12 +41,15 @@ class ModelFree(Algorithm):
     )
 
     running_return: Tensor = buffer()
+    memory: Tensor = buffer()
     normalize_reward: bool = buffer()
 
     def setup(self) -> None:
         """Resets the environments."""
         weight = next(self.policy.parameters())
         self.env = resumable(self.env, self.seed)
+        size = self.policy.memory_size
+        self.register_buffer("memory", weight.new_zeros(self.env.num_envs, size), persistent=size > 0)
         self.register_buffer("running_return", weight.new_zeros(self.env.num_envs))
         scaled = getattr(self, "normalize_reward", False)
         self.reward_normalizer = RewardNormalizer(self.env.num_envs, self.gamma).to(weight) if scaled else None
@@ -58,7 +63,7 @@ class ModelFree(Algorithm):
 
     def collect(self, actor: Actor, noise: Tensor) -> Trajectory:
         """Takes H steps with `actor` from the current states of the environments, with `noise` [H, N, Z]."""
-        if stays_on_device(self.envs):
+        if stays_on_device(self.envs, actor):
             trajectory = collect_on_device(self.envs, actor, noise)
         else:
             trajectory, _ = collect(self.envs, actor, self.envs.obs, noise)
@@ -66,6 +71,13 @@ class ModelFree(Algorithm):
         self.returns_seen.append(Selected(total, trajectory.ended))
         self.env_steps += trajectory.reward.numel()
         return trajectory
+
+    def sample(self, policy: StochasticPolicy, horizon: int) -> tuple[Trajectory, Tensor]:
+        """Takes `horizon` steps with sampled actions. Returns the trajectory, and the raw samples [H, N, F]."""
+        actor = Sampling(policy, self.memory)
+        trajectory = self.collect(actor, self.randn(horizon, self.env.num_envs, policy.noise_size))
+        self.memory = actor.memory
+        return trajectory, torch.stack(actor.samples)
 
     def scaled_reward(self, trajectory: Trajectory) -> Tensor:
         """The rewards to learn from, [H, N]."""

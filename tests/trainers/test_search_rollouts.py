@@ -65,7 +65,7 @@ def test_every_member_acts_by_its_own_parameters(task, cls, options):
     if policy.noise_size:
         noises.append(torch.randn(4, 2, policy.noise_size, generator=generator, dtype=torch.float64))
     for noise in noises:
-        actions = together(obs, noise)
+        actions, _ = together(obs, together.initial_memory(2), noise)
         for k in range(4):
             set_vector(policy, vectors[min(k, 2)])  # the last member fills the place that is left
             expected = policy.decode(policy(obs[k], None if noise is None else noise[k]))
@@ -272,7 +272,7 @@ def test_images_are_searched_too():
     vectors = random_vectors(policy, 2)
     together.load(vectors, dict(policy.named_buffers()))
     obs = torch.randint(256, (2, 3, 8, 8, 1), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
-    actions = together(obs, None)
+    actions, _ = together(obs, together.initial_memory(3), None)
     for k in range(2):
         set_vector(policy, vectors[k])
         assert torch.equal(actions[k], policy(obs[k]))

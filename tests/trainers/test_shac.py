@@ -239,7 +239,7 @@ def test_random_truncation_has_the_given_rate_and_does_not_terminate(tmp_path):
     for _ in range(50):
         scenarios, age = shac.next_scenarios()
         trajectory, worlds = rollout(mdp, LinearPolicy(), scenarios, age=age)
-        shac.state, shac.age = worlds
+        shac.state, shac.age, _ = worlds
         assert not trajectory.terminated.any()
         cuts, steps = cuts + trajectory.truncated.sum().item(), steps + trajectory.truncated.numel()
     # At most one cut per window and world: 1 - 0.98^10 = 0.183 of them. 10,000 windows: standard error 0.0039.

@@ -30,13 +30,13 @@ class PopulationPolicy:
     """
 
     def __init__(self, policy: Policy, size: int) -> None:
-        self.policy, self.size = copy.deepcopy(policy).eval(), size
+        self.policy, self.size, self.memory_size = copy.deepcopy(policy).eval(), size, policy.memory_size
         self.names = [name for name, p in self.policy.named_parameters() if p.requires_grad]
         self.searched = [p for p in self.policy.parameters() if p.requires_grad]
         fixed = {name: p for name, p in self.policy.named_parameters() if not p.requires_grad}
         self.shared: dict[str, Tensor] = {**fixed, **dict(self.policy.named_buffers())}
         self.parameters: dict[str, Tensor] = {}
-        self.recorded: dict[bool, Callable[..., Tensor]] = {}
+        self.recorded: dict[bool, Callable[..., tuple[Tensor, Tensor]]] = {}
 
     def load(self, vectors: Tensor, buffers: Mapping[str, Tensor]) -> None:
         """Sets the members' parameters, and the buffers that they share, such as observation statistics.
@@ -54,14 +54,39 @@ class PopulationPolicy:
         }
         self.shared.update({name: value.to(self.searched[0].device) for name, value in buffers.items()})
 
-    def __call__(self, obs: Tensor, noise: Tensor | None) -> Tensor:
-        """Actions as `env.step` takes them, [K, M, ...], for `obs` [K, M, O] and `noise` [K, M, Z] or None."""
-        inputs = (obs,) if noise is None else (obs, noise)
+    def initial_memory(self, episodes: int) -> Tensor:
+        """The memory of all members at the start of M episodes each: zeros, [K, M, memory_size]."""
+        return self.searched[0].new_zeros(self.size, episodes, self.memory_size)
+
+    def __call__(self, obs: Tensor, memory: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Acts.
+
+        Args:
+            obs: [K, M, O].
+            memory: [K, M, memory_size].
+            noise: [K, M, Z], or None.
+
+        Returns: actions as `env.step` takes them, [K, M, ...], and the memory after them.
+        """
+        inputs = (obs, memory) if noise is None else (obs, memory, noise)
         if (noise is None) not in self.recorded:
             act = vmap(self._act, in_dims=(0, None, *(0 for _ in inputs)))
             self.recorded[noise is None] = make_fx(act)(self.parameters, self.shared, *inputs)
         return self.recorded[noise is None](self.parameters, self.shared, *inputs)
 
-    def _act(self, parameters: dict[str, Tensor], shared: dict[str, Tensor], *inputs: Tensor) -> Tensor:
-        """Decoded actions of one member."""
-        return self.policy.decode(functional_call(self.policy, {**parameters, **shared}, inputs))
+    def _act(self, parameters: dict[str, Tensor], shared: dict[str, Tensor], *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Decoded actions of one member, and its memory."""
+        values = {f"policy.{name}": value for name, value in {**parameters, **shared}.items()}
+        return functional_call(_Step(self.policy), values, inputs)
+
+
+class _Step(nn.Module):
+    """One step of a policy as a module, so that `functional_call` can replace the policy's parameters."""
+
+    def __init__(self, policy: Policy) -> None:
+        super().__init__()
+        self.policy = policy
+
+    def forward(self, obs: Tensor, memory: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        action, memory = self.policy.step(obs, memory, noise)
+        return self.policy.decode(action), memory

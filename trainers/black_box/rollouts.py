@@ -46,6 +46,7 @@ class Rollouts(ABC):
         self.policy.load(share.members.vectors(), share.buffers)
         mean = share.buffers["normalizer.mean"] if self.normalized else None
         recorder = Recorder(share.members.count, self.options, mean)
+        self.memory = self.policy.initial_memory(self.options.episodes)
         scenario = self.options.scenario(share.generation, share.first)
         seed = derived_seed(self.options.seed, *scenario)
         self.run(share.members.count, scenario, seed, recorder)
@@ -70,10 +71,11 @@ class Rollouts(ABC):
         return [episode_seed(self.options.seed, generation, first + n % period) for n in range(count)]
 
     def act(self, obs: Tensor, generator: torch.Generator) -> Tensor:
-        """Actions of all copies, [N, ...], for their observations [N, O]."""
+        """Actions of all copies, [N, ...], for their observations [N, O]. Keeps their memory."""
         weight = self.policy.searched[0]
         noise = self.draw(self.noise_size, generator, weight) if self.noise_size else None
-        actions = self.policy(self.grouped(obs), None if noise is None else self.grouped(noise))
+        noise = None if noise is None else self.grouped(noise)
+        actions, self.memory = self.policy(self.grouped(obs), self.memory, noise)
         return actions.flatten(0, 1)
 
     def draw(self, size: int, generator: torch.Generator, like: Tensor) -> Tensor:

@@ -43,6 +43,7 @@ class PopulationSearch(Algorithm):
 
     family = "gradient-free"
     run_defaults: ClassVar[dict[str, Any]] = {"policy": "LinearPolicy"}
+    takes_recurrent = True
     record: bool = False
     """Whether `tell` needs observations and rewards of every step."""
 

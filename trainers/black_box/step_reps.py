@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from diffsim.policies import StochasticPolicy
+from diffsim.policies import Sequences, StochasticPolicy
 from diffsim.trainers.experience.rollout import Trajectory
 from diffsim.trainers.likelihood_ratio.on_policy import POLICY_DEFAULTS
 from diffsim.trainers.maths.relative_entropy import Reweighting, entropic_weights, minimise_dual
@@ -41,6 +41,7 @@ class StepREPS(ModelFree):
 
     family = "gradient-free"
     run_defaults: ClassVar[dict[str, Any]] = {"num_envs": 8, **POLICY_DEFAULTS}
+    takes_recurrent = True
 
     horizon: int = option("H, steps of each copy per iteration.", ">= 1", default=512)
     gamma: float = option("discount.", "in (0, 1)", default=0.99)
@@ -71,26 +72,18 @@ class StepREPS(ModelFree):
 
     def iterate(self) -> dict[str, Metric]:
         """Collects a window, solves the dual problem, and fits the policy to the reweighted steps."""
-        trajectory, raw = self.act(self.horizon)
+        memory = self.memory
+        trajectory, raw = self.sample(self.actor, self.horizon)
         solution = self.reweigh(trajectory)
-        obs, raw = trajectory.obs.flatten(0, 1), raw.flatten(0, 1)
-        weight = solution.weight[: len(obs)].to(obs)
-        before, after = weighted_regression(self.actor, obs, raw, weight, self.regression_iterations)
+        weight = solution.weight[: trajectory.reward.numel()].to(trajectory.obs).view_as(trajectory.reward)
+        if self.actor.recurrent:
+            seen = Sequences(trajectory.obs, raw, trajectory.starts, memory)
+        else:
+            seen, raw, weight = (part.flatten(0, 1) for part in (trajectory.obs, raw, weight))
+        before, after = weighted_regression(self.actor, seen, raw, weight, self.regression_iterations)
         self.update_normalizer(trajectory.obs)
         metrics = {"eta": solution.eta, "kl": solution.kl, "log_likelihood": after, "likelihood_gain": after - before}
         return {**self.episode_metrics(), **metrics}
-
-    def act(self, horizon: int) -> tuple[Trajectory, Tensor]:
-        """Takes `horizon` steps in every copy. Returns the trajectory, and the samples before squashing, [H, N, F]."""
-        samples: list[Tensor] = []
-
-        def sample(obs: Tensor, noise: Tensor | None) -> Tensor:
-            assert noise is not None
-            samples.append(self.actor.raw_distribution(obs).sample(noise))
-            return self.actor.squash(samples[-1])
-
-        trajectory = self.collect(sample, self.randn(horizon, self.env.num_envs, self.actor.noise_size))
-        return trajectory, torch.stack(samples)
 
     def reweigh(self, trajectory: Trajectory) -> Reweighting:
         """Weights of the steps of a window [H N], and of the added terminal ones. Keeps the dual variables."""

@@ -25,6 +25,7 @@ class StepRWR(FittedValue):
 
     family = "gradient-free"
     run_defaults: ClassVar[dict[str, Any]] = {"num_envs": 8, **POLICY_DEFAULTS}
+    takes_recurrent = True
 
     horizon: int = option("H, steps of each copy per iteration.", ">= 1", default=512)
     lam: float = option("of the advantages, by GAE.", "in [0, 1]", default=1.0)
@@ -34,9 +35,9 @@ class StepRWR(FittedValue):
         """Collects a window, fits the policy to its weighted actions, and fits the value."""
         trajectory, raw = self.collect_window(self.horizon)
         batch = self.advantage_batch(trajectory, raw, self.lam, self.value_lam).flatten()
-        entropy = self.entropy(batch.obs)
+        entropy = self.entropy(batch.seen)
         weight = batch.advantage - batch.advantage.min()
-        before, after = weighted_regression(self.actor, batch.obs, batch.raw, weight, self.regression_iterations)
+        before, after = weighted_regression(self.actor, batch.seen, batch.raw, weight, self.regression_iterations)
         value_loss = self.fit_value(batch)
         self.update_normalizer(trajectory.obs)
         fitted = {"log_likelihood": after, "likelihood_gain": after - before}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 import diffsim.gym
 from diffsim.mdp import MDP, Scenarios
 from diffsim.policies import Policy
+from diffsim.trainers.experience.remembering import Remembering
 from diffsim.trainers.experience.rollout import Actor, Trajectory, rollout
 from diffsim.trainers.experience.vector_env import ResumableEnv, SimulatedEnv
 from diffsim.trainers.metrics import late_checks
@@ -19,11 +20,12 @@ from diffsim.wrappers import MDPWrapper
 MOST_RESETS = 4  # initial states that are drawn per window and copy; a copy that ends more often reuses them
 
 
-def stays_on_device(env: ResumableEnv) -> TypeGuard[SimulatedEnv]:
-    """Whether `collect_on_device` can be used: our simulator on a GPU."""
+def stays_on_device(env: ResumableEnv, actor: Actor) -> TypeGuard[SimulatedEnv]:
+    """Whether `collect_on_device` can be used: our simulator on a GPU, without a policy to tell of resets."""
     if not isinstance(env, SimulatedEnv) or not isinstance(env.simulated, diffsim.gym.VectorEnv):
         return False
-    return env.simulated.mdp.device.type == "cuda"
+    stateful = isinstance(actor, Policy) and type(actor).reset is not Policy.reset
+    return env.simulated.mdp.device.type == "cuda" and not stateful
 
 
 @torch.no_grad()
@@ -32,7 +34,7 @@ def collect_on_device(env: SimulatedEnv, actor: Actor, action_noise: Tensor) -> 
 
     Args:
         env: continues from its present states.
-        actor: as for `rollout.collect`.
+        actor: as for `rollout.collect`; the memory of a `Remembering` is that after the window then.
         action_noise: [H, N, Z] standard normal; Z may be 0.
 
     Returns: the trajectory.
@@ -51,9 +53,13 @@ def collect_on_device(env: SimulatedEnv, actor: Actor, action_noise: Tensor) -> 
     resets = torch.stack([mdp.initial(generator) for _ in range(min(horizon, MOST_RESETS))])
     scenarios = Scenarios(state, resets, noise(mdp.noise_size), action_noise)
     taken = mdp if decode is None else _Decoded(mdp, decode)
+    memory = actor.memory if isinstance(actor, Remembering) else None
+    options: dict[str, Any] = {"age": age, "max_age": simulated.max_episode_steps, "memory": memory}
     with late_checks():
-        trajectory, worlds = rollout(taken, actor, scenarios, age=age, max_age=simulated.max_episode_steps)
-    env.moved_to(*worlds)
+        trajectory, worlds = rollout(taken, actor, scenarios, **options)
+    env.moved_to(worlds.state, worlds.age)
+    if isinstance(actor, Remembering):
+        actor.memory = worlds.memory
     return trajectory._replace(
         **{name: getattr(trajectory, name).to(action_noise) for name in ("obs", "action", "reward", "next_obs")}
     )

@@ -22,6 +22,7 @@ from diffsim.engine.checks import DeferredChecks, active_checks, deferred_checks
 from diffsim.mdp import MDP, Scenarios
 from diffsim.policies import Policy, is_image
 from diffsim.trainers.errors import NonFiniteError
+from diffsim.trainers.experience.remembering import Remembering
 from diffsim.trainers.metrics import time_of_failure
 
 Actor = Callable[[Tensor, Tensor | None], Tensor]
@@ -51,6 +52,12 @@ class Trajectory(NamedTuple):
         """Whether an episode terminated or was truncated on each step: bool [H, N]."""
         return self.terminated | self.truncated
 
+    @property
+    def starts(self) -> Tensor:
+        """Whether the step before, in this window, ended an episode: bool [H, N]; false in the first step."""
+        ended = self.ended
+        return torch.cat([torch.zeros_like(ended[:1]), ended[:-1]])
+
 
 class Worlds(NamedTuple):
     """State of N copies of an MDP between two windows.
@@ -58,10 +65,12 @@ class Worlds(NamedTuple):
     Attributes:
         state: [N, S].
         age: int64 [N], steps since the episode began.
+        memory: [N, M], of the policy; M is 0 without one.
     """
 
     state: Tensor
     age: Tensor
+    memory: Tensor
 
 
 def rollout(
@@ -71,6 +80,7 @@ def rollout(
     *,
     age: Tensor | None = None,
     max_age: int | None = None,
+    memory: Tensor | None = None,
     added: Tensor | None = None,
     visited: list[tuple[Tensor, Tensor]] | None = None,
     remat: bool = False,
@@ -79,21 +89,23 @@ def rollout(
 
         u_t = policy(o_t, z_t),   s_{t+1} = f(s_t, u_t, w_t),   r_t = R(s_t, u_t, s_{t+1})
 
-    A copy that terminates, or reaches `max_age`, continues from its next reset state, of which a `Policy` is told. No
-    gradient crosses a reset.
+    A copy that terminates, or reaches `max_age`, continues from its next reset state. No gradient crosses a reset.
+    Gradients pass through the memory of the policy, if it has one.
 
     Args:
         mdp: dynamics, reward and observation.
-        policy: `policy(obs, noise)` returns actions; noise is None if the scenarios have no action noise.
+        policy: `policy(obs, noise)` returns actions; noise is None if the scenarios have no action noise. With a
+            `memory_size` above 0, `policy.step(obs, memory, noise)` returns actions and memory.
         scenarios: initial states, reset states and all noise.
         age: int64 [N], steps since each copy's episode began; zeros if None.
         max_age: age at which an episode is truncated; `mdp.max_episode_steps` if None.
+        memory: [N, M], of the policy; zeros, as at the start of an episode, if None.
         added: [H, N, A], added to the policy's actions.
         visited: a list to which the states [N, S] before and after each step, before any reset, are appended.
-        remat: the graph keeps only the state and the observation before each step, and back-propagation computes the
+        remat: the graph keeps only state, observation and memory before each step, and back-propagation computes the
             rest again, with the same bits. `policy` must then be a function, and MDP and policy draw no numbers.
 
-    Returns: the trajectory, and the states and ages of the copies after it (after resets).
+    Returns: the trajectory, and the states, ages and memories of the copies after it (after resets), without graph.
 
     Raises:
         ValueError: the scenarios are for another number of copies, or max_age is below 1.
@@ -110,13 +122,17 @@ def rollout(
     age = torch.zeros_like(copies) if age is None else age
     num_resets = torch.zeros_like(copies)
     additions = [None] * scenarios.horizon if added is None else added.unbind()
+    remembering: Any = policy if getattr(policy, "memory_size", 0) else None
+    size = 0 if remembering is None else remembering.memory_size
+    known = scenarios.initial.new_zeros(mdp.num_envs, size) if memory is None else memory
 
-    def step(time: int, state: Tensor, obs: Tensor, addition: Tensor | None) -> tuple[Tensor, ...]:
+    def step(time: int, state: Tensor, obs: Tensor, memory: Tensor, addition: Tensor | None) -> tuple[Tensor, ...]:
         noise, action_noise = scenarios.process_noise[time], scenarios.action_noise[time]
-        action = policy(obs, action_noise if action_noise.shape[-1] else None)
+        z = action_noise if action_noise.shape[-1] else None
+        action, memory = (policy(obs, z), memory) if remembering is None else remembering.step(obs, memory, z)
         action = action if addition is None else action + addition
         reached = checked_transition(mdp, state, action, noise, time)
-        return action, reached, mdp.reward(state, action, reached), mdp.observation(reached)
+        return action, reached, mdp.reward(state, action, reached), mdp.observation(reached), memory
 
     run = partial(checkpoint, step, **REMAT) if remat else step
     steps = []
@@ -124,7 +140,7 @@ def rollout(
         state, obs = scenarios.initial, mdp.observation(scenarios.initial)
         for time in range(scenarios.horizon):
             checks.place = time
-            action, reached, reward, next_obs = run(time, state, obs, additions[time])
+            action, reached, reward, next_obs, known = run(time, state, obs, known, additions[time])
             if visited is not None:
                 visited.append((state, reached))
             with torch.no_grad():
@@ -137,11 +153,10 @@ def rollout(
             if ended.is_cuda or ended.any():  # to ask a GPU costs more than to reset nothing
                 fresh = scenarios.resets[num_resets % scenarios.resets.shape[0], copies]
                 num_resets = num_resets + ended
-                if isinstance(policy, Policy):
-                    policy.reset(ended)
                 state = torch.where(ended[:, None], fresh, reached)
                 obs = torch.where(ended[:, None], mdp.observation(fresh), next_obs)
-    return Trajectory(*map(torch.stack, zip(*steps, strict=True))), Worlds(state.detach(), age)
+                known = torch.where(ended[:, None], 0.0, known)
+    return Trajectory(*map(torch.stack, zip(*steps, strict=True))), Worlds(state.detach(), age, known.detach())
 
 
 def _recomputation() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
@@ -183,7 +198,7 @@ def collect(env: VectorEnv, policy: Actor, obs: Any, action_noise: Tensor) -> tu
         env: N copies, whose autoreset mode is SAME_STEP or DISABLED (then ended copies are reset here). Mode
             NEXT_STEP is refused, because one step of each episode is then not a transition of the process.
         policy: `policy(obs, noise)` returns actions; noise is None where `action_noise` is empty. The actions of a
-            `Policy` are decoded for the environment.
+            `Policy` are decoded for the environment. A policy with a memory must be in a `Remembering`.
         obs: [N, O], present observations, from `env.reset` or the last `collect`.
         action_noise: [H, N, Z] standard normal; Z may be 0. The trajectory has its device and dtype, except that
             images of integers keep their dtype.
@@ -211,7 +226,7 @@ def collect(env: VectorEnv, policy: Actor, obs: Any, action_noise: Tensor) -> tu
         reached, reward, terminated, truncated, info = env.step(taken.cpu().numpy())
         ended = np.asarray(terminated) | np.asarray(truncated)
         next_obs = following = np.asarray(reached)
-        if ended.any() and isinstance(policy, Policy):
+        if ended.any() and isinstance(policy, Policy | Remembering):
             policy.reset(torch.as_tensor(ended))
         if ended.any() and mode == AutoresetMode.SAME_STEP:
             next_obs = next_obs.copy()

@@ -130,7 +130,11 @@ def make_policy(options: GradientOptions, mdp: MDP, seed: int) -> GaussianMLP:
     policy = trained_policy(options.policy, mdp.observation_space, mdp.action_space)
     if isinstance(policy, DeterministicMLP):
         return with_noise(policy, mdp, pick(values, DeterministicMLP), options.std)
-    assert isinstance(policy, GaussianMLP)
+    if not isinstance(policy, GaussianMLP):
+        raise OptionError(
+            f"policy must be a run of GaussianMLP or DeterministicMLP, got one of {type(policy).__name__} "
+            f"in {options.policy!r}"
+        )
     return policy
 
 

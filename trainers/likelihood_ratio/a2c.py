@@ -54,7 +54,7 @@ class AdvantageActorCritic(WindowActorCritic):
             "explained_variance": explained_variance(value, returns),
             "value_loss": (value - returns).square().mean(),
             "grad_norm": torch.stack(norms).mean(),
-            "entropy": self.entropy(trajectory.obs),
+            "entropy": self.entropy(self.seen(trajectory, raw)),
             "learning_rate": learning_rate,
         }
 
@@ -67,7 +67,7 @@ class AdvantageActorCritic(WindowActorCritic):
 
         Returns: the loss; values [H, N]; and their targets [H, N].
         """
-        value, distribution = self.value(trajectory.obs), self.actor.raw_distribution(trajectory.obs)
+        value, distribution = self.value(trajectory.obs), self.actor.distributions(self.seen(trajectory, raw))
         advantage, returns = self.advantages(trajectory, value.detach(), self.lam, self.lam)
         if self.normalize_advantage:
             advantage = standardized(advantage)
@@ -86,6 +86,8 @@ class A2C(AdvantageActorCritic):
 
     Source: Mnih et al. (2016), "Asynchronous Methods for Deep Reinforcement Learning".
     """
+
+    takes_recurrent = True
 
     def iterate(self) -> dict[str, Metric]:
         """Collects `updates` windows, with an update after each."""

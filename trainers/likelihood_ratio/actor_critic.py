@@ -50,7 +50,7 @@ class ActorCritic(OnPolicyActorCritic):
             self.gradient_step(partial(self.loss, batch), actor_optimizer, self.max_norm)
             batches.append(batch)
             self.update_normalizer(batch.obs)
-        together = OnPolicyBatch(*map(torch.cat, zip(*batches, strict=True)))
+        together = OnPolicyBatch(*map(torch.cat, zip(*(batch[:6] for batch in batches), strict=True)), sequences=None)
         return {
             **self.episode_metrics(),
             "explained_variance": explained_variance(together.value, together.returns),

@@ -34,7 +34,7 @@ class FittedValue(OnPolicy):
         return [Adam(self.value.parameters(), lr=self.value_learning_rate, fused=True)]
 
     def fit_value(self, batch: OnPolicyBatch) -> Tensor:
-        """Fits the value to the targets of steps [B], with the last optimizer.
+        """Fits the value to the targets of steps [B], or of sequences, with the last optimizer.
 
         Returns: the loss of the last update.
         """
@@ -47,6 +47,7 @@ class FittedValue(OnPolicy):
             pairs = zip(self.value.parameters(), previous, strict=True)
             return error + self.value_proximal * torch.stack([(new - old).square().sum() for new, old in pairs]).sum()
 
+        batch = batch if batch.sequences is None else batch.steps()
         last = batch.returns.new_zeros(())
         for _ in range(self.value_epochs):
             for part in batch.minibatches(self.value_minibatches, self.generator):

@@ -22,6 +22,7 @@ class NaturalPolicyGradient(FittedValue):
     """
 
     run_defaults = {"num_envs": 8, **POLICY_DEFAULTS}
+    takes_recurrent = True
 
     horizon: int = option("H, steps of each copy per iteration.", ">= 1", default=256)
     lam: float = option("of the advantages, by GAE.", "in [0, 1]", default=0.95)
@@ -37,7 +38,7 @@ class NaturalPolicyGradient(FittedValue):
         explained = explained_variance(batch.value, batch.returns)
         if self.normalize_advantage:
             batch = batch._replace(advantage=standardized(batch.advantage))
-        entropy = self.entropy(batch.obs)
+        entropy = self.entropy(batch.seen)
 
         gradient, direction, fisher_direction = natural_direction(self.actor, batch, self.damping, self.cg_iterations)
         policy_metrics = self.update_policy(batch, direction, fisher_direction)
@@ -57,7 +58,7 @@ class NaturalPolicyGradient(FittedValue):
         """Moves the policy's parameters along the natural gradient.
 
         Args:
-            batch: steps [B] of the policy before the update.
+            batch: steps [B], or sequences, of the policy before the update.
             direction: x, [D].
             fisher_direction: F x, [D].
 
@@ -90,6 +91,6 @@ class NaturalGradient(NaturalPolicyGradient):
             step = trust_region_step(direction, fisher_direction, self.max_kl)
         else:
             step = self.learning_rate * direction
-        old, parameters = self.actor.raw_distribution(batch.obs), trainable(self.actor)
+        old, parameters = self.actor.distributions(batch.seen), trainable(self.actor)
         move(parameters, flat(parameters), step)
-        return {"kl": old.kl(self.actor.raw_distribution(batch.obs)).mean()}
+        return {"kl": old.kl(self.actor.distributions(batch.seen)).mean()}

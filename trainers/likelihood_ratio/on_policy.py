@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from diffsim.policies import StochasticPolicy, ValueMLP
+from diffsim.policies import Sequences, StochasticPolicy, ValueMLP
 from diffsim.trainers.experience.on_policy_batch import OnPolicyBatch
 from diffsim.trainers.experience.rollout import Trajectory
 from diffsim.trainers.maths.returns import generalized_advantages, lambda_returns
@@ -37,6 +37,10 @@ class OnPolicy(ModelFree):
     window cuts off; the value of a terminal state is 0. Policy and value share the observation statistics, which
     change only after the last update with a window. A warm-up before the first update, of one window and at least
     2,048 env steps, initialises these statistics; its steps count as env steps.
+
+    The memory of a recurrent policy is carried from window to window, and cleared where an episode ends. An update
+    computes it again from the memory before the window, by the present parameters, with a gradient through the window
+    only. The value has no memory.
     """
 
     family = "likelihood ratio"
@@ -59,6 +63,7 @@ class OnPolicy(ModelFree):
             )
         super().setup()
         self.actor, self.warm_up_steps = policy, NORMALIZER_WARM_UP_STEPS
+        self.memory_before = self.memory
         self.value = ValueMLP(
             policy.obs_size,
             policy.normalizer,
@@ -86,23 +91,24 @@ class OnPolicy(ModelFree):
 
     def act(self, horizon: int) -> tuple[Trajectory, Tensor]:
         """Returns the same as `collect_window`, without a warm-up."""
-        samples: list[Tensor] = []
+        self.memory_before = self.memory
+        return self.sample(self.actor, horizon)
 
-        def sample(obs: Tensor, noise: Tensor | None) -> Tensor:
-            assert noise is not None
-            samples.append(self.actor.raw_distribution(obs).sample(noise))
-            return self.actor.squash(samples[-1])
-
-        trajectory = self.collect(sample, self.randn(horizon, self.env.num_envs, self.actor.noise_size))
-        return trajectory, torch.stack(samples)
+    def seen(self, trajectory: Trajectory, raw: Tensor) -> Tensor | Sequences:
+        """What the policy saw in the last window: observations [H, N, O], or the sequences of a recurrent policy."""
+        if not self.actor.recurrent:
+            return trajectory.obs
+        return Sequences(trajectory.obs, raw, trajectory.starts, self.memory_before)
 
     @torch.no_grad()
     def advantage_batch(self, trajectory: Trajectory, raw: Tensor, lam: float, value_lam: float) -> OnPolicyBatch:
         """Advantages by GAE(lam), and value targets by TD(value_lam), as a batch [H, N, ...]."""
         value = self.value(trajectory.obs)
         advantage, returns = self.advantages(trajectory, value, lam, value_lam)
-        log_prob = self.actor.raw_distribution(trajectory.obs).log_prob(raw)
-        return OnPolicyBatch(trajectory.obs, raw, log_prob, value, advantage, returns)
+        seen = self.seen(trajectory, raw)
+        log_prob = self.actor.distributions(seen).log_prob(raw)
+        sequences = seen if isinstance(seen, Sequences) else None
+        return OnPolicyBatch(trajectory.obs, raw, log_prob, value, advantage, returns, sequences)
 
     @torch.no_grad()
     def advantages(self, trajectory: Trajectory, value: Tensor, lam: float, value_lam: float) -> tuple[Tensor, Tensor]:
@@ -126,9 +132,9 @@ class OnPolicy(ModelFree):
         return (self.value(obs) - returns).square().mean()
 
     @torch.no_grad()
-    def entropy(self, obs: Tensor) -> Tensor:
-        """Mean entropy of the policy's distribution before squashing, at `obs` [..., O], in nats."""
-        return self.actor.raw_distribution(obs).entropy().mean()
+    def entropy(self, seen: Tensor | Sequences) -> Tensor:
+        """Mean entropy of the policy's distribution before squashing, for observations or sequences, in nats."""
+        return self.actor.distributions(seen).entropy().mean()
 
     def schedule_env_steps(self) -> int:
         """Env steps that count for the decay of the learning rate."""

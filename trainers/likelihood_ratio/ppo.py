@@ -9,7 +9,8 @@ One iteration, and the file of each step:
       ModelFree.scaled_reward              model_free            r / std(return)    (maths.reward_normalizer)
       generalized_advantages               maths.returns         A_t = GAE(lam)
       lambda_returns                       maths.returns         G_t = TD(lam)
-    OnPolicyBatch.flatten, .minibatches    experience.on_policy_batch    [H * N, ...] in random order
+    OnPolicyBatch.flatten, .minibatches    experience.on_policy_batch    [H * N, ...] in random order; sequences of a
+                                                                         recurrent policy stay whole
     PPO.loss                               here                  clipped surrogate, value error, entropy
     Training.gradient_step                 algorithm             zero_grad, backward, clip the norm, optimizer.step
     ModelFree.update_normalizer            model_free            observation statistics, after the last pass
@@ -54,9 +55,13 @@ class PPO(WindowActorCritic):
 
     run_defaults = {"num_envs": 8, **POLICY_DEFAULTS}
 
+    takes_recurrent = True
+
     clip: float = option("distance of the probability ratio from 1 at which it is clipped.", "> 0", default=0.2)
     epochs: int = option("passes over the window.", ">= 1", default=10)
-    minibatches: int = option("updates per pass.", ">= 1", default=32)
+    minibatches: int = option(
+        "updates per pass; a recurrent policy has at most N, of whole sequences.", ">= 1", default=32
+    )
     max_kl: float | None = option(
         "no further pass once the mean KL divergence from the old policy exceeds it; None for all passes.",
         "> 0",
@@ -74,14 +79,14 @@ class PPO(WindowActorCritic):
         trajectory, raw = self.collect_window(self.horizon)
         batch = self.advantage_batch(trajectory, raw, self.lam, self.lam).flatten()
         with torch.no_grad():
-            old = self.actor.raw_distribution(batch.obs)
+            old = self.actor.distributions(batch.seen)
 
         kl, passes = batch.obs.new_zeros(()), 0
         while passes < self.epochs and (self.max_kl is None or kl <= self.max_kl):
             for minibatch in batch.minibatches(self.minibatches, self.generator):
                 self.gradient_step(partial(self.loss, minibatch), optimizer, self.max_norm)
             with torch.no_grad():
-                kl = old.kl(self.actor.raw_distribution(batch.obs)).mean()
+                kl = old.kl(self.actor.distributions(batch.seen)).mean()
             passes += 1
 
         self.update_normalizer(trajectory.obs)
@@ -95,8 +100,8 @@ class PPO(WindowActorCritic):
         }
 
     def loss(self, batch: OnPolicyBatch) -> Tensor:
-        """The loss of one update, from steps [B]."""
-        distribution = self.actor.raw_distribution(batch.obs)
+        """The loss of one update, from steps [B] or sequences."""
+        distribution = self.actor.distributions(batch.seen)
         advantage = standardized(batch.advantage) if self.normalize_advantage else batch.advantage
         ratio = torch.exp(distribution.log_prob(batch.raw) - batch.log_prob)
         clipped = ratio.clamp(1.0 - self.clip, 1.0 + self.clip)

@@ -12,7 +12,7 @@ from torch.optim import Adam, Optimizer, RMSprop
 
 from diffsim.checks import require
 from diffsim.engine.checks import read_numbers
-from diffsim.policies import StochasticPolicy
+from diffsim.policies import Sequences, StochasticPolicy
 from diffsim.trainers.experience.device_collection import restart_on_device, stays_on_device
 from diffsim.trainers.experience.episode_ends import look_times
 from diffsim.trainers.experience.on_policy_batch import OnPolicyBatch
@@ -57,6 +57,7 @@ class Reinforce(FittedValue):
     """
 
     run_defaults = {"num_envs": 10, **POLICY_DEFAULTS}
+    takes_recurrent = True
 
     estimator: Literal["reinforce", "gpomdp"] = option("which return multiplies the score.", default="gpomdp")
     baseline: Literal["none", "average", "time", "optimal", "value"] = option(
@@ -92,6 +93,8 @@ class Reinforce(FittedValue):
                 "until_reward must be false unless estimator is gpomdp and baseline is not value, "
                 f"got true with {estimator} and {baseline}"
             )
+        if baseline == "optimal" and self.policy.recurrent:
+            raise ValueError("baseline must not be optimal for a recurrent policy, which has no gradients per step")
         if baseline in ("average", "time", "optimal"):
             require(num_envs >= 2, "num_envs", f">= 2 for baseline {baseline}", num_envs)
         super().setup()
@@ -111,18 +114,18 @@ class Reinforce(FittedValue):
         trajectory, raw = self.episodes()
         alive = first_episode(trajectory.ended)
         batch = self.advantage_batch(trajectory, raw, 1.0, self.value_lam) if self.baseline == "value" else None
-        weights = self.weights(trajectory, alive, batch)
-        gradient = self.gradient(trajectory.obs, raw, weights, alive)
+        weights, seen = self.weights(trajectory, alive, batch), self.seen(trajectory, raw)
+        gradient = self.gradient(seen, raw, weights, alive)
         _, grad_norm = self.gradient_step(
             lambda: -(gradient @ parameters_to_vector(trainable(self.actor))), optimizer, max_norm
         )
         metrics = {"return": (trajectory.reward * alive).sum(0).mean(), "length": alive.to(weights).sum(0).mean()}
         rows = self.rows(alive)
         if batch is not None:
-            steps = OnPolicyBatch(*(part[rows] for part in batch))
+            steps = batch.each(lambda part: part[rows])
             metrics["explained_variance"] = explained_variance(steps.value, steps.returns)
             metrics["value_loss"] = self.fit_value(steps)
-        entropy = self.entropy(trajectory.obs[::STRIDE])
+        entropy = self.entropy(trajectory.obs[::STRIDE] if isinstance(seen, Tensor) else seen)
         self.update_normalizer(trajectory.obs[rows])
         return {**metrics, "grad_norm": grad_norm, "entropy": entropy, "learning_rate": learning_rate}
 
@@ -133,6 +136,7 @@ class Reinforce(FittedValue):
         """
         self.warm_up_normalizer(STRIDE)
         parts, done = [], 0
+        self.memory = fresh = torch.zeros_like(self.memory)
         for steps in self.restart():
             parts.append(self.collect_window(steps - done))
             done = steps
@@ -141,6 +145,7 @@ class Reinforce(FittedValue):
             if have_ended.all():
                 break
         self.longest, self.learned_steps = int(lengths.max()), int(lengths.sum())
+        self.memory_before = fresh  # before the first of these windows
         self.returns_seen = []  # `iterate` logs the return of the first episodes instead
         trajectories, raws = zip(*parts, strict=True)
         return Trajectory(*map(torch.cat, zip(*trajectories, strict=True))), torch.cat(raws)
@@ -150,7 +155,7 @@ class Reinforce(FittedValue):
         self.running_return = torch.zeros_like(self.running_return)
         if self.reward_normalizer is not None:
             self.reward_normalizer.running.zero_()
-        if stays_on_device(self.envs):
+        if stays_on_device(self.envs, self.policy):
             return look_times(STRIDE, self.longest, restart_on_device(self.envs))
         self.env.reset()
         return look_times(STRIDE, None)
@@ -176,14 +181,19 @@ class Reinforce(FittedValue):
         return weights * alive
 
     @torch.no_grad()
-    def gradient(self, obs: Tensor, raw: Tensor, weights: Tensor, alive: Tensor) -> Tensor:
+    def gradient(self, seen: Tensor | Sequences, raw: Tensor, weights: Tensor, alive: Tensor) -> Tensor:
         """The gradient estimate [D], as a mean over steps: g divided by the mean length of an episode."""
+        if isinstance(seen, Sequences):
+            with torch.enable_grad():
+                objective = raw_objective(self.actor, seen, raw, weights).sum()
+                gradient = torch.autograd.grad(objective, trainable(self.actor))
+            return parameters_to_vector(gradient) / alive.sum()
         if self.baseline == "optimal":
-            each = per_sample_gradients(self.actor, raw_objective, obs, raw, weights)
-            score = per_sample_gradients(self.actor, raw_objective, obs, raw, alive.to(weights))
+            each = per_sample_gradients(self.actor, raw_objective, seen, raw, weights)
+            score = per_sample_gradients(self.actor, raw_objective, seen, raw, alive.to(weights))
             return (each - optimal_baseline(each, score) * score).sum(0) / alive.sum()
         rows = self.rows(alive)
-        parts = zip(*(steps[rows].split(CHUNK) for steps in (obs, raw, weights)), strict=True)
+        parts = zip(*(steps[rows].split(CHUNK) for steps in (seen, raw, weights)), strict=True)
         with torch.enable_grad():
             gradients = [
                 parameters_to_vector(torch.autograd.grad(raw_objective(self.actor, *part), trainable(self.actor)))
@@ -219,6 +229,9 @@ def whole_returns(reward: Tensor, ended: Tensor, gamma: float, estimator: str) -
     return returns if estimator == "gpomdp" else returns[:1].expand_as(returns)
 
 
-def raw_objective(policy: StochasticPolicy, obs: Tensor, raw: Tensor, weights: Tensor) -> Tensor:
-    """The likelihood-ratio objective of steps, from observations [B, O], samples [B, F] and weights [B]."""
-    return likelihood_ratio_objective(policy.raw_distribution(obs).log_prob(raw), weights)
+def raw_objective(policy: StochasticPolicy, seen: Tensor | Sequences, raw: Tensor, weights: Tensor) -> Tensor:
+    """The likelihood-ratio objective of steps, from observations [B, O], samples [B, F] and weights [B].
+
+    For sequences, samples and weights are [T, N, ...], and there is one number per copy.
+    """
+    return likelihood_ratio_objective(policy.distributions(seen).log_prob(raw), weights)

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from diffsim.policies import StochasticPolicy
+from diffsim.policies import Sequences, StochasticPolicy
 from diffsim.trainers.errors import NonFiniteError
 from diffsim.trainers.experience.on_policy_batch import OnPolicyBatch
 from diffsim.trainers.maths.estimators import surrogate_objective
@@ -28,11 +28,11 @@ def trainable(policy: nn.Module) -> list[nn.Parameter]:
 
 
 def surrogate(policy: StochasticPolicy, batch: OnPolicyBatch) -> Tensor:
-    """Mean over steps [B] of p / p_old * A, differentiable with respect to the policy's parameters.
+    """Mean over all steps of p / p_old * A, differentiable with respect to the policy's parameters.
 
     Source: Schulman et al. (2015), TRPO, equation 14.
     """
-    log_prob = policy.raw_distribution(batch.obs).log_prob(batch.raw)
+    log_prob = policy.distributions(batch.seen).log_prob(batch.raw)
     return surrogate_objective(log_prob[None], batch.log_prob[None], batch.advantage[None]).mean()
 
 
@@ -51,7 +51,7 @@ def _refuse(gradient: Tensor) -> None:
     raise NonFiniteError(f"gradient must be finite, got norm {gradient.norm().item()}")
 
 
-def fisher_vector_product(policy: StochasticPolicy, obs: Tensor, damping: float = 0.0) -> Product:
+def fisher_vector_product(policy: StochasticPolicy, seen: Tensor | Sequences, damping: float = 0.0) -> Product:
     """Multiplies vectors by the Fisher information of the policy's distribution, without forming the matrix.
 
         F = mean_n E[score score'] = d^2/dtheta^2 mean_n KL(p_old(. | o_n) || p(. | o_n)) at theta_old
@@ -61,14 +61,15 @@ def fisher_vector_product(policy: StochasticPolicy, obs: Tensor, damping: float 
 
     Args:
         policy: at theta_old.
-        obs: [B, O].
+        seen: observations [B, O], or the sequences of a recurrent policy, whose divergences are those of every step
+            given the observations and actions before it.
         damping: added to F's diagonal, at least 0.
 
     Returns: a function from [D] to [D], in the order of the policy's trained parameters.
     Source: Pearlmutter (1994), "Fast exact multiplication by the Hessian"; Schulman et al. (2015), TRPO, appendix C.
     """
     parameters = trainable(policy)
-    current = policy.raw_distribution(obs)
+    current = policy.distributions(seen)
     divergence = current.detach().kl(current).mean()
     gradient = flat(torch.autograd.grad(divergence, parameters, create_graph=True, materialize_grads=True))
 
@@ -114,14 +115,14 @@ def natural_direction(
 
     Args:
         policy: with the parameters that sampled the batch.
-        batch: steps [B].
+        batch: steps [B], or sequences.
         damping: added to F's diagonal, at least 0.
         iterations: of conjugate gradient.
 
     Returns: g, x and F x, each [D].
     """
     gradient = surrogate_gradient(policy, batch)
-    product = fisher_vector_product(policy, batch.obs, damping)
+    product = fisher_vector_product(policy, batch.seen, damping)
     direction = conjugate_gradient(product, gradient, iterations)
     return gradient, direction, product(direction)
 
@@ -159,7 +160,7 @@ def line_search(
 
     Args:
         policy: at theta_old, which sampled the batch.
-        batch: steps [B].
+        batch: steps [B], or sequences.
         step: [D].
         max_kl: largest mean divergence from the old policy.
         backtracks: number of lengths to try, at least 1.
@@ -170,12 +171,12 @@ def line_search(
     """
     parameters = trainable(policy)
     start, before = flat(parameters), surrogate(policy, batch)
-    old = policy.raw_distribution(batch.obs)
+    old = policy.distributions(batch.seen)
     taken, gain, kl = torch.zeros_like(before, dtype=torch.float64), torch.zeros_like(before), torch.zeros_like(before)
     for k in range(backtracks):
         move(parameters, start, shrink**k * step)
         rise = surrogate(policy, batch) - before
-        divergence = old.kl(policy.raw_distribution(batch.obs)).mean()
+        divergence = old.kl(policy.distributions(batch.seen)).mean()
         first = (taken == 0) & (rise > 0) & (divergence <= max_kl)
         taken, gain, kl = (
             torch.where(first, new, found) for new, found in ((shrink**k, taken), (rise, gain), (divergence, kl))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from diffsim.policies import StochasticPolicy
+from diffsim.policies import Sequences, StochasticPolicy
 from diffsim.trainers.errors import NonFiniteError
 from diffsim.trainers.maths.natural_step import flat, trainable
 
@@ -13,7 +13,7 @@ PROXIMITY = 1e-5
 
 
 def weighted_regression(
-    policy: StochasticPolicy, obs: Tensor, raw: Tensor, weight: Tensor, iterations: int
+    policy: StochasticPolicy, seen: Tensor | Sequences, raw: Tensor, weight: Tensor, iterations: int
 ) -> tuple[Tensor, Tensor]:
     """Maximises the weighted log likelihood of samples by L-BFGS with a line search, from the present parameters.
 
@@ -23,23 +23,26 @@ def weighted_regression(
 
     Args:
         policy: changed in place.
-        obs: [B, O].
-        raw: samples of its distribution, before squashing, [B, F].
-        weight: at least 0, not all zero, [B].
+        seen: observations [B, O], or the sequences of a recurrent policy.
+        raw: samples of its distribution, before squashing, [B, F]; [T, N, F] for sequences.
+        weight: at least 0, not all zero, [B] or [T, N].
         iterations: of L-BFGS, at least 1.
 
     Returns: the mean log likelihood before and after.
     Raises: NonFiniteError if it is then not finite.
     """
     kept = weight > 0
-    obs, raw, share = obs[kept], raw[kept], weight[kept] / weight.sum()
+    if isinstance(seen, Sequences):
+        share = torch.where(kept, weight / weight.sum(), 0.0)
+    else:
+        seen, raw, share = seen[kept], raw[kept], weight[kept] / weight.sum()
     start = flat(trainable(policy)).detach()
     optimizer = torch.optim.LBFGS(
         trainable(policy), max_iter=iterations, history_size=10, line_search_fn="strong_wolfe"
     )
 
     def likelihood() -> Tensor:
-        return (share * policy.raw_distribution(obs).log_prob(raw)).sum()
+        return (share * policy.distributions(seen).log_prob(raw)).sum()
 
     def closure() -> Tensor:
         optimizer.zero_grad()

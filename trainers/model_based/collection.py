@@ -12,7 +12,8 @@ from torch import Tensor
 from diffsim.models import Data, from_windows
 from diffsim.policies import GaussianMLP, Policy
 from diffsim.trainers.experience.device_collection import collect_on_device, stays_on_device
-from diffsim.trainers.experience.rollout import Trajectory, collect
+from diffsim.trainers.experience.remembering import Remembering
+from diffsim.trainers.experience.rollout import Actor, Trajectory, collect
 from diffsim.trainers.experience.vector_env import ResumableEnv
 
 
@@ -69,10 +70,13 @@ def collect_data(
     horizon = -(-steps // env.num_envs)
     shape = (horizon, env.num_envs, 0 if deterministic else actor.noise_size)
     noise = torch.randn(shape, generator=generator, device=like.device, dtype=like.dtype)
-    if stays_on_device(env):
-        trajectory = collect_on_device(env, actor, noise)
+    acting: Actor = actor
+    if isinstance(actor, Policy) and actor.recurrent:
+        acting = Remembering(actor, actor.initial_memory(env.num_envs))
+    if stays_on_device(env, acting):
+        trajectory = collect_on_device(env, acting, noise)
     else:
-        trajectory, _ = collect(env, actor, env.obs, noise)
+        trajectory, _ = collect(env, acting, env.obs, noise)
     density: Callable[[Tensor, Tensor], Tensor] | None = None
     if isinstance(actor, UniformActor | GaussianMLP) and not deterministic:
         density = actor.log_prob

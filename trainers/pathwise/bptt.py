@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -33,10 +33,13 @@ class BPTT(MDPAlgorithm):
 
     `Pegasus` uses the same states and noises in every iteration.
 
+    The memory of a recurrent policy is carried, and cleared, with its world. Gradients pass through it within a window.
+
     Source: Werbos (1990), "Backpropagation through time".
     """
 
     family = "pathwise"
+    takes_recurrent = True
 
     horizon: int = option("H, steps per window.", ">= 1", default=32)
     start: Literal["carried", "per_iteration"] = option("where windows start.", default="carried")
@@ -60,10 +63,11 @@ class BPTT(MDPAlgorithm):
     state: Tensor = buffer()
     age: Tensor = buffer()
     running_return: Tensor = buffer()
+    memory: Tensor = buffer()
 
     def setup(self) -> None:
         """Makes the buffers of the worlds."""
-        register_worlds(self, self.mdp)
+        register_worlds(self, self.mdp, self.policy)
 
     def check(self) -> None:
         """Checks that the reward has a gradient."""
@@ -83,12 +87,14 @@ class BPTT(MDPAlgorithm):
             group["lr"] = learning_rate
 
         def explain(failed: Tensor, refuse: Callable[[], object]) -> None:
-            checks.add(failed, lambda: self.explain(refuse, scenarios, age, max_age))
+            checks.add(failed, lambda: self.explain(refuse, scenarios, options))
             checks.finish()
 
         with window_checks() as checks:
             scenarios, age = self.next_scenarios()
-            trajectory, worlds = rollout(self.mdp, self.policy, scenarios, age=age, max_age=max_age, remat=self.remat)
+            memory = self.memory if self.start == "carried" else torch.zeros_like(self.memory)
+            options = {"age": age, "max_age": max_age, "memory": memory}
+            trajectory, worlds = rollout(self.mdp, self.policy, scenarios, remat=self.remat, **options)
             self.env_steps += trajectory.reward.numel()
             if not trajectory.reward.requires_grad:
                 raise UsageError(NO_GRADIENT)
@@ -97,7 +103,7 @@ class BPTT(MDPAlgorithm):
             )
 
         # Continue where the window ended. The statistics of the normaliser change only after the update.
-        self.state, self.age = worlds
+        self.state, self.age, self.memory = worlds
         if self.policy.normalizer is not None:
             self.policy.normalizer.update(trajectory.obs)
         return {
@@ -107,12 +113,12 @@ class BPTT(MDPAlgorithm):
             "learning_rate": learning_rate,
         }
 
-    def explain(self, refuse: Callable[[], object], scenarios: Scenarios, age: Tensor, max_age: int) -> None:
+    def explain(self, refuse: Callable[[], object], scenarios: Scenarios, options: dict[str, Any]) -> None:
         """Raises what `refuse` raises, with world and time step of a gradient that is not finite."""
         try:
             refuse()
         except NonFiniteError as error:
-            where = explain_nonfinite(self.mdp, self.policy, scenarios, self.objective, age=age, max_age=max_age)
+            where = explain_nonfinite(self.mdp, self.policy, scenarios, self.objective, **options)
             raise NonFiniteError(f"{error}; {where}") from None
 
     def objective(self, trajectory: Trajectory) -> Tensor:

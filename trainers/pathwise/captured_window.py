@@ -14,7 +14,7 @@ from diffsim.mdp import Scenarios
 from diffsim.trainers.experience.rollout import Trajectory, Worlds, window_checks
 from diffsim.trainers.pathwise.window import DifferentiatedWindow
 
-Compute = Callable[[Scenarios, Tensor], DifferentiatedWindow]
+Compute = Callable[[Scenarios, Tensor, Tensor], DifferentiatedWindow]
 
 
 class CapturedWindow:
@@ -30,27 +30,27 @@ class CapturedWindow:
     torch's capturing stream from the thread of the backward pass, the memory of the graph's pool, and any speed.
 
     Args:
-        compute: differentiates a window, for scenarios and ages int64 [N] on a CUDA device.
+        compute: differentiates a window, for scenarios, ages int64 [N] and memories [N, M] on a CUDA device.
     """
 
     def __init__(self, compute: Compute) -> None:
         self.compute = compute
         self.graph: torch.cuda.CUDAGraph | None = None
 
-    def __call__(self, scenarios: Scenarios, age: Tensor) -> DifferentiatedWindow:
+    def __call__(self, scenarios: Scenarios, age: Tensor, memory: Tensor) -> DifferentiatedWindow:
         """The window, in memory of its own.
 
         Raises: NonFiniteError as `compute`.
         """
         if self.graph is None:
-            self._capture(scenarios, age)
+            self._capture(scenarios, age, memory)
         assert self.graph is not None
-        for memory, value in zip(self.inputs, _tensors(scenarios, age), strict=True):
-            memory.copy_(value)
+        for place, value in zip(self.inputs, _tensors(scenarios, age, memory), strict=True):
+            place.copy_(value)
         self.graph.replay()
         trajectory, worlds, *parts, terminated = self.window
         with window_checks() as checks:
-            checks.add(self.failed, partial(self.compute, scenarios, age))
+            checks.add(self.failed, partial(self.compute, scenarios, age, memory))
             count = checks.read(terminated.tensor)
             return DifferentiatedWindow(
                 Trajectory(*(part.clone() for part in trajectory)),
@@ -59,11 +59,11 @@ class CapturedWindow:
                 num_terminated=count,
             )
 
-    def _capture(self, scenarios: Scenarios, age: Tensor) -> None:
+    def _capture(self, scenarios: Scenarios, age: Tensor, memory: Tensor) -> None:
         """Computes a window once, which loads kernels and makes buffers, and captures a second one."""
-        self.inputs = [value.clone() for value in _tensors(scenarios, age)]
+        self.inputs = [value.clone() for value in _tensors(scenarios, age, memory)]
         names = [field.name for field in fields(Scenarios)]
-        given = Scenarios(**dict(zip(names, self.inputs, strict=False))), self.inputs[-1]
+        given = Scenarios(**dict(zip(names, self.inputs, strict=False))), *self.inputs[-2:]
         stream, current = torch.cuda.Stream(age.device), torch.cuda.current_stream(age.device)
         stream.wait_stream(current)
         with torch.cuda.stream(stream):
@@ -76,6 +76,6 @@ class CapturedWindow:
         self.graph = graph
 
 
-def _tensors(scenarios: Scenarios, age: Tensor) -> list[Tensor]:
+def _tensors(scenarios: Scenarios, age: Tensor, memory: Tensor) -> list[Tensor]:
     """All inputs of a window."""
-    return [*(getattr(scenarios, field.name) for field in fields(Scenarios)), age]
+    return [*(getattr(scenarios, field.name) for field in fields(Scenarios)), age, memory]

@@ -43,6 +43,7 @@ class Pegasus(MDPAlgorithm):
     """
 
     family = "pathwise"
+    takes_recurrent = True
 
     horizon: int | None = option("H, steps per scenario; the task's episode length if None.", ">= 1", default=None)
     num_scenarios: int | None = option("m at the start, a multiple of N; N if None.", ">= 1", default=None)

@@ -47,6 +47,9 @@ class SHAC(MDPAlgorithm):
 
     `policy` is the running average of the trained actor. It is evaluated and saved.
 
+    The memory of a recurrent policy is carried, and cleared, with its world. Gradients pass through it within a window.
+    The value sees the observation only.
+
     Source: Xu et al. (2022), "Accelerated policy learning with parallel differentiable simulation"; Heess et al.
     (2015), "Learning continuous control policies by stochastic value gradients"; for the actor's objective, Hafner
     et al. (2020), "Dream to control"; for the entropy, in another form, Xing et al. (2025), "Stabilizing reinforcement
@@ -54,6 +57,7 @@ class SHAC(MDPAlgorithm):
     """
 
     family = "pathwise"
+    takes_recurrent = True
 
     horizon: int = option(
         "H, steps per window. Longer windows depend less on V; their gradients grow.", ">= 1", default=16
@@ -146,6 +150,7 @@ class SHAC(MDPAlgorithm):
     state: Tensor = buffer()
     age: Tensor = buffer()
     running_return: Tensor = buffer()
+    memory: Tensor = buffer()
 
     def setup(self) -> None:
         """Makes the actor, the critic, and the buffers of the worlds."""
@@ -169,7 +174,7 @@ class SHAC(MDPAlgorithm):
             minibatches=self.value_minibatches,
             slope_weight=self.value_slope_weight,
         )
-        register_worlds(self, mdp)
+        register_worlds(self, mdp, policy)
         self.captured = CapturedWindow(self.differentiate) if self.cuda_graph and mdp.device.type == "cuda" else None
 
     def make_optimizers(self) -> list[Optimizer]:
@@ -189,7 +194,7 @@ class SHAC(MDPAlgorithm):
         # Back-propagate through time to the actions; then, in one batch, to the actor's parameters.
         with window_checks():
             scenarios, age = self.next_scenarios()
-            window = (self.captured or self.differentiate)(scenarios, age)
+            window = (self.captured or self.differentiate)(scenarios, age, self.memory)
         trajectory = window.trajectory
         ascent = self.ascent(window)
         gradient, scale = clip_samples(ascent, float("inf") if self.clip_ratio is None else self.clip_ratio)
@@ -201,7 +206,7 @@ class SHAC(MDPAlgorithm):
         polyak_update(self.policy, self.actor, self.actor_ema)
 
         # Continue where the window ended. The statistics of the normaliser change only after the updates.
-        self.state, self.age = window.worlds
+        self.state, self.age, self.memory = window.worlds
         self.env_steps += trajectory.reward.numel()
         if self.policy.normalizer is not None:
             self.policy.normalizer.update(trajectory.obs)
@@ -236,12 +241,13 @@ class SHAC(MDPAlgorithm):
         """A random integer in 0, 1, ..., below - 1 for each world: int64 [N]."""
         return torch.randint(below, (self.mdp.num_envs,), generator=self.generator, device=self.mdp.device)
 
-    def differentiate(self, scenarios: Scenarios, age: Tensor) -> DifferentiatedWindow:
+    def differentiate(self, scenarios: Scenarios, age: Tensor, memory: Tensor | None = None) -> DifferentiatedWindow:
         """Rolls out a window, and differentiates the objective.
 
         Raises: NonFiniteError that names world and time step, if a gradient is not finite.
         """
-        return differentiate_window(self.mdp, self.actor, scenarios, self.objective, age=age, remat=self.remat)
+        options: dict[str, Any] = {"age": age, "memory": memory, "remat": self.remat}
+        return differentiate_window(self.mdp, self.actor, scenarios, self.objective, **options)
 
     def ascent(self, window: DifferentiatedWindow) -> Tensor:
         """dG_t / du_t, or without `undiscount` dG_0 / du_t: [H, N, A]."""
@@ -273,7 +279,9 @@ class SHAC(MDPAlgorithm):
             action, log_prob = self.actor.sample(obs, noise)
             entropy = -log_prob.mean()
         else:
-            action = self.actor(obs, noise if noise.shape[-1] else None)
+            z = noise if noise.shape[-1] else None
+            remembers = self.memory.shape[1] > 0
+            action = self.actor.replay(obs, z, trajectory.starts, self.memory) if remembers else self.actor(obs, z)
         curvature = gradient.norm(dim=-1).median() / self.action_step
         moved = (action - trajectory.action).square().sum(-1).mean()
         return -(gradient * action).sum(-1).mean() + 0.5 * curvature * moved - self.entropy_weight * entropy

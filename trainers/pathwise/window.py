@@ -24,7 +24,8 @@ class DifferentiatedWindow(NamedTuple):
     Attributes:
         trajectory: of the window.
         worlds: states and ages after it.
-        action_gradient: dJ / du_t, including the effect on later actions of the policy: [H, N, A].
+        action_gradient: dJ / du_t, including the effect on later actions of the policy through the observations, but
+            not that through the previous action in its memory: [H, N, A].
         state: s_t, after any reset: [H, N, S].
         next_state: s_{t+1}, before any reset: [H, N, S].
         state_gradient: dJ / ds_{t+1}, including the reward r_t for reaching it: [H, N, S].
@@ -48,6 +49,7 @@ def differentiate_window(
     *,
     age: Tensor | None = None,
     max_age: int | None = None,
+    memory: Tensor | None = None,
     remat: bool = False,
 ) -> DifferentiatedWindow:
     """Rolls out, and differentiates `objective` with respect to every action and every state that a step reached.
@@ -59,6 +61,7 @@ def differentiate_window(
         objective: J, maps the trajectory to a number with a graph.
         age: as for `rollout`.
         max_age: as for `rollout`.
+        memory: as for `rollout`.
         remat: as for `rollout`.
 
     Returns: the window.
@@ -66,13 +69,13 @@ def differentiate_window(
     """
 
     def explain() -> None:
-        raise NonFiniteError(explain_nonfinite(mdp, policy, scenarios, objective, age=age, max_age=max_age))
+        raise NonFiniteError(explain_nonfinite(mdp, policy, scenarios, objective, **options))
 
     visited: list[tuple[Tensor, Tensor]] = []
-    options: dict[str, Any] = {"age": age, "max_age": max_age, "visited": visited, "remat": remat}
+    options: dict[str, Any] = {"age": age, "max_age": max_age, "memory": memory}
     with window_checks() as checks:
         probe = zero_actions(mdp, scenarios)
-        trajectory, worlds = rollout(mdp, policy, scenarios, added=probe, **options)
+        trajectory, worlds = rollout(mdp, policy, scenarios, added=probe, visited=visited, remat=remat, **options)
         states, next_states = zip(*visited, strict=True)
         gradient, *state_gradient = torch.autograd.grad(
             objective(trajectory), [probe, *next_states], materialize_grads=True
@@ -98,6 +101,7 @@ def explain_nonfinite(
     *,
     age: Tensor | None = None,
     max_age: int | None = None,
+    memory: Tensor | None = None,
 ) -> str:
     """Repeats a roll-out whose gradient is not finite, and finds the world and time step of the cause.
 
@@ -110,11 +114,12 @@ def explain_nonfinite(
         objective: maps the trajectory to the number that was differentiated.
         age: as for `rollout`.
         max_age: as for `rollout`.
+        memory: as for `rollout`.
 
     Returns: one sentence.
     """
     probe = zero_actions(mdp, scenarios)
-    trajectory, _ = rollout(mdp, policy, scenarios, added=probe, age=age, max_age=max_age)
+    trajectory, _ = rollout(mdp, policy, scenarios, added=probe, age=age, max_age=max_age, memory=memory)
     bad = ~trajectory.reward.isfinite()
     if bad.any():
         time, world = (int(i) for i in bad.nonzero()[0])
@@ -164,12 +169,15 @@ def gradient_metrics(gradient: Tensor, scale: Tensor) -> dict[str, Tensor]:
     }
 
 
-def register_worlds(algorithm: nn.Module, mdp: MDP) -> None:
+def register_worlds(algorithm: nn.Module, mdp: MDP, policy: nn.Module) -> None:
     """Registers buffers for worlds that continue from window to window.
 
-    They are `state` [N, S], `age` int64 [N], and `running_return` [N], the undiscounted return so far.
+    They are `state` [N, S], `age` int64 [N], `running_return` [N], the undiscounted return so far, and `memory` [N, M]
+    of the policy, which is saved if M is above 0.
     """
+    size = getattr(policy, "memory_size", 0)
     zeros = torch.zeros(mdp.num_envs, device=mdp.device, dtype=mdp.dtype)
     algorithm.register_buffer("state", zeros[:, None].repeat(1, mdp.state_size))
     algorithm.register_buffer("age", zeros.long())
     algorithm.register_buffer("running_return", zeros)
+    algorithm.register_buffer("memory", zeros[:, None].repeat(1, size), persistent=size > 0)

@@ -106,20 +106,42 @@ def evaluate(
 
 
 class NumpyPolicy:
-    """A trained policy that maps numpy observations to numpy actions."""
+    """A trained policy that maps numpy observations to numpy actions, and keeps the memory of a recurrent policy."""
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy.eval().requires_grad_(False)
+        self.memory: torch.Tensor | None = None
 
     def __call__(self, obs: ArrayLike) -> np.ndarray:
-        """The mean (or likeliest) action for `obs`, [O] or [N, O], as `env.step` takes it: [A] or [N, A]."""
-        weight = next(self.policy.parameters())
-        action = self.policy(torch.as_tensor(np.asarray(obs)).to(weight))
-        return self.policy.decode(action).cpu().numpy()
+        """The mean (or likeliest) action for `obs`, [O] or [N, O], as `env.step` takes it: [A] or [N, A].
 
-    def reset(self) -> None:
-        """Starts a new episode: clears the policy's memory, if it has one."""
-        self.policy.reset()
+        Raises: ValueError if a recurrent policy gets another number of observations than since the last `reset`.
+        """
+        weight = next(self.policy.parameters())
+        rows = torch.as_tensor(np.asarray(obs)).to(weight)
+        if not self.policy.recurrent:
+            return self.policy.decode(self.policy(rows)).cpu().numpy()
+        single = rows.ndim == len(self.policy.obs_shape)
+        rows = rows[None] if single else rows
+        memory = self.policy.initial_memory(len(rows)) if self.memory is None else self.memory
+        if len(memory) != len(rows):
+            raise ValueError(f"obs must have {len(memory)} rows until reset() is called, got {len(rows)}")
+        action, self.memory = self.policy.step(rows, memory)
+        action = self.policy.decode(action).cpu().numpy()
+        return action[0] if single else action
+
+    def reset(self, ended: ArrayLike | None = None) -> None:
+        """Starts new episodes: clears the policy's memory, if it has one.
+
+        Args:
+            ended: bool [N], the rows of `obs` whose episodes have ended; all rows if None.
+        """
+        mask = None if ended is None else torch.as_tensor(np.asarray(ended))
+        self.policy.reset(mask)
+        if mask is None or self.memory is None:
+            self.memory = None
+        else:
+            self.memory = torch.where(mask.to(self.memory.device)[:, None], 0.0, self.memory)
 
 
 def load_policy(run: str | Path, policy: Policy | None = None) -> NumpyPolicy:

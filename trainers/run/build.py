@@ -15,7 +15,7 @@ from diffsim.engine.sharded import shard
 from diffsim.mdp import MDP
 from diffsim.policies import Policy
 from diffsim.tasks import PartialObservation, Task, find_task, task_ids
-from diffsim.trainers.algorithm import Algorithm
+from diffsim.trainers.algorithm import Algorithm, refuse_memory
 from diffsim.trainers.errors import OptionError
 from diffsim.trainers.experience.hindsight import HindsightReplay
 from diffsim.trainers.experience.vector_env import ResumableEnv, make_env
@@ -72,6 +72,7 @@ def build(options: RunOptions, values: dict[str, Any]) -> Algorithm:
     cls = choose("algorithm", options.algorithm, ALGORITHMS)
     if not issubclass(cls, Algorithm):
         raise OptionError(f"algorithm must be a subclass of diffsim.trainers.Algorithm, got {options.algorithm!r}")
+    refuse_memory(cls, choose("policy", options.policy, POLICIES))
     if num_ranks() > 1:
         require_shareable(options, cls)
     torch.set_num_threads(options.threads)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -90,11 +90,13 @@ class OfficialEvaluation:
         obs = np.stack([env.reset(seed=self.seed + i)[0] for i, env in enumerate(envs)])
         returns, lengths, last_info = np.zeros(self.episodes), np.zeros(self.episodes), [{}] * self.episodes
         running = list(range(self.episodes))
+        memory = policy.initial_memory(self.episodes)
         policy.reset()
         while running:
             if sampled:  # for all episodes: the noise of one must not depend on the lengths of others
                 noise = torch.randn(self.episodes, policy.noise_size, generator=generator)[running]
-            for i, action in zip(running, act(policy, obs[running], noise), strict=True):
+            actions, memory[running] = act(policy, obs[running], memory[running], noise)
+            for i, action in zip(running, actions, strict=True):
                 obs[i], reward, terminated, truncated, last_info[i] = envs[i].step(action)
                 returns[i] += float(reward)
                 lengths[i] += 1
@@ -118,6 +120,7 @@ class OfficialEvaluation:
         env = make_official(self.task, render_mode="rgb_array", **self.task_kwargs)
         keep_in_sight(env)
         obs, _ = env.reset(seed=self.seed)
+        memory = policy.initial_memory(1)
         policy.reset()
         try:
             frame = np.asarray(env.render())
@@ -129,7 +132,8 @@ class OfficialEvaluation:
         ended = False
         while not ended:
             writer.send(np.ascontiguousarray(env.render()))
-            obs, _, terminated, truncated, _ = env.step(act(policy, obs))
+            (action,), memory = act(policy, np.asarray(obs)[None], memory)
+            obs, _, terminated, truncated, _ = env.step(action)
             ended = terminated or truncated
         writer.close()
         env.close()
@@ -156,8 +160,20 @@ def require_video() -> ModuleType:
         raise UsageError('a video needs the "video" extra: pip install -e ".[video]"') from error
 
 
-def act(policy: Policy, obs: Sequence[float] | np.ndarray, noise: torch.Tensor | None = None) -> np.ndarray:
-    """The policy's action [..., A] for Gymnasium's observations [..., O]; the mean action without noise."""
+def act(
+    policy: Policy, obs: np.ndarray, memory: torch.Tensor, noise: torch.Tensor | None = None
+) -> tuple[np.ndarray, torch.Tensor]:
+    """Acts as a policy in Gymnasium's environments.
+
+    Args:
+        policy: with or without a memory.
+        obs: [N, O].
+        memory: [N, M].
+        noise: [N, Z], or None for mean actions.
+
+    Returns: actions [N, A], and the memory after them [N, M].
+    """
     parameter = next(policy.parameters())
     noise = None if noise is None else noise.to(parameter)
-    return policy.decode(policy(torch.as_tensor(np.asarray(obs)).to(parameter), noise)).cpu().numpy()
+    action, memory = policy.step(torch.as_tensor(obs).to(parameter), memory, noise)
+    return policy.decode(action).cpu().numpy(), memory

@@ -45,7 +45,7 @@ ALGORITHMS = {
 
 POLICIES: dict[str, str] = dict.fromkeys(
     (
-        *("DeterministicMLP", "GaussianMLP", "FullGaussianMLP"),
+        *("DeterministicMLP", "GaussianMLP", "FullGaussianMLP", "GRUPolicy", "LSTMPolicy"),
         *("CategoricalMLP", "RelaxedCategoricalMLP", "BernoulliMLP", "DiscreteQMLP"),
         *("LinearPolicy", "RBFPolicy", "LinearChoice", "HelicopterPolicy"),
     ),
