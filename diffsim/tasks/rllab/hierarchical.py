@@ -23,6 +23,9 @@ class RllabSwimmerGather(GatherTask, RllabSwimmer):
 class RllabAntGather(GatherTask, RllabAnt):
     """Gather apples and avoid bombs with the ant: see `GatherTask` and `RllabAnt`; 145 observed numbers.
 
+    Uniform random actions reach -4.4 +- 0.4 in 200 episodes, and -5.8 in the paper, where five runs spread by 5.0. In
+    the other three hierarchical tasks they reach 0, as in the paper.
+
     The heading is the last number of the torso's quaternion, as in rllab at the time of the paper; it is near half of
     the angle about the vertical for small angles. rllab corrected that half a year later.
     """

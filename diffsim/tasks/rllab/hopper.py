@@ -19,6 +19,10 @@ class RllabHopper(RllabLocomotion):
     less 0.005 |u|^2, with actions u in [-1, 1]. Terminal: the torso at or below 0.7 m, pitched by 0.2 rad or more, or a
     joint's position or any velocity of 100 or more. An action lasts 0.02 s.
 
+    Uniform random actions reach 7.84 +- 0.11 in 2,000 episodes, and 8.4 in the paper. An episode starts at the limits
+    of hip and knee and lasts eight steps, so it depends on how stiff limits are: with an impedance of 0.5, in place of
+    0.9 to 0.95, the return is 8.3.
+
     Extras: the constraint forces, with their exact gradient.
 
     Source: rllab, envs/mujoco/hopper_env.py and its model, whose dimensions are those here. MuJoCo now adds the margins

@@ -13,6 +13,8 @@ class RllabHumanoid(RllabSimpleHumanoid):
     Reward, ends and extras are those of `RllabSimpleHumanoid`, and so is the observation, of 142 numbers. Links also
     touch each other. An action lasts 0.008 s.
 
+    Uniform random actions reach 13.2 +- 0.6 in 400 episodes, and 13.2 in the paper.
+
     Source: rllab, envs/mujoco/humanoid_env.py and its model, whose dimensions are those here, without its two tendons,
     which nothing uses. MuJoCo now adds the margins of two geoms, which are therefore half of rllab's, and has another
     constraint solver than version 1.3, where the model asked for 50 sweeps of projected Gauss-Seidel; constraints are

@@ -21,6 +21,8 @@ class RllabSimpleHumanoid(ContactTask):
 
     Terminal: the torso's height is outside [0.8, 2] m. An action lasts 0.01 s.
 
+    Uniform random actions reach 39.7 +- 2.2 in 400 episodes, and 41.5 in the paper.
+
     Extras: the contact forces, held constant.
 
     Source: rllab, envs/mujoco/simple_humanoid_env.py and its model, whose dimensions are those here. MuJoCo now adds

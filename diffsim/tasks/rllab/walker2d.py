@@ -17,6 +17,8 @@ class RllabWalker2d(RllabLocomotion):
     along x of the centre of mass (m/s), less 0.005 |u|^2, with actions u in [-1, 1]. Terminal: the torso's height is
     outside (0.8, 2) m, or its pitch outside (-1, 1) rad. An action lasts 0.005 s.
 
+    Uniform random actions reach -1.71 +- 0.11 in 2,000 episodes, and -1.7 in the paper.
+
     Source: rllab, envs/mujoco/walker2d_env.py and its model, whose dimensions are those here. MuJoCo has another
     constraint solver than its version 1.3.
     """
