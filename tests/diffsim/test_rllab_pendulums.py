@@ -92,12 +92,14 @@ def test_accelerations_are_lagranges(id):
 
 
 @every_pendulum
-def test_an_episode_is_that_on_c_mujoco(id):
+@pytest.mark.parametrize("random_model", [False, True])
+def test_an_episode_is_that_on_c_mujoco(id, random_model):
     """Observations to 1e-8 until differences in the last bits have grown: 40 steps of an acrobot, 80 of a swing-up."""
-    env = gymnasium.make(id)
+    env = gymnasium.make(id, random_model=random_model)
     obs, _ = env.reset(seed=1)
-    mdp, data = diffsim.make(id), env.unwrapped.data
-    state = mdp.state_at(*(torch.tensor(part[None], dtype=mdp.dtype) for part in (data.qpos, data.qvel)))
+    mdp, data = diffsim.make(id, random_model=random_model), env.unwrapped.data
+    lengths = env.unwrapped._lengths if random_model else []
+    state = mdp.state_at(*(torch.tensor(part[None], dtype=mdp.dtype) for part in (data.qpos, data.qvel)), *lengths)
     draw = np.random.default_rng(0)
     steps = {ACROBOT: 40, SWING_UP: 80}.get(id, 500)
     for _ in range(steps):
@@ -212,6 +214,7 @@ def with_lengths(id, lengths):
         text = text.replace('mass="0.5"', f'mass="{0.5 * first}"').replace('pos="0 0 -1"', f'pos="0 0 {-first}"')
     elif id == DOUBLE:
         text = text.replace('name="pole2" pos="0 0 0.6"', f'name="pole2" pos="0 0 {first}"')
+        text = text.replace('name="tip" pos="0 0 0.6"', f'name="tip" pos="0 0 {lengths[1]}"')
         ends = iter(lengths)
         text = re.sub('fromto="0 0 0 0 0 0.6"', lambda _: f'fromto="0 0 0 0 0 {next(ends)}"', text)
     else:
@@ -245,3 +248,35 @@ def test_drawn_lengths(id, low, high):
     drawn = diffsim.make(id, num_envs=2000).random_lengths(torch.Generator().manual_seed(0))
     assert drawn.shape == (2000, 2 if id == DOUBLE else 1)
     assert low <= drawn.min() < low + 0.01 and high - 0.01 < drawn.max() < high
+
+
+@every_pendulum
+def test_a_random_models_step_is_that_of_the_compiled_model(id):
+    """Next states and rewards of three lengths, and their gradients by state, lengths and action."""
+    mdp = diffsim.make(id, num_envs=3, random_model=True)
+    state = mdp.initial(torch.Generator().manual_seed(2))
+    action = torch.tensor([[0.3], [-0.7], [0.5]], dtype=mdp.dtype)
+    reached = mdp.transition(state, action)
+    nv = mdp.mj_model.nv
+    for world, lengths in enumerate(mdp.lengths(state).tolist()):
+        model = with_lengths(id, lengths)
+        data = mujoco.MjData(model)
+        data.qpos[:], data.qvel[:], data.ctrl[:] = *state[world, : 2 * nv].split(nv), action[world]
+        mujoco.mj_step(model, data, nstep=mdp.frame_skip)
+        np.testing.assert_allclose(reached[world, : 2 * nv], [*data.qpos, *data.qvel], rtol=1e-9, atol=1e-9)
+        if id == ACROBOT:
+            first, second = data.qpos[0], data.qpos.sum()
+            x, z = math.sin(first) - math.sin(second), -math.cos(first) - math.cos(second)
+            reward = -lengths[0] * math.hypot(x, z - 2)
+            assert mdp.reward(state, action, reached)[world].item() == pytest.approx(reward)
+        if id == DOUBLE:
+            tip = data.site("tip").xpos
+            mujoco.mj_kinematics(model, data)
+            np.testing.assert_allclose([part[world] for part in mdp.tip(reached)], tip[::2], atol=1e-9)
+
+    def outputs(state, action):
+        reached = mdp.transition(state, action)
+        return mdp.observation(reached), mdp.reward(state, action, reached)
+
+    inputs = (state.requires_grad_(), action.requires_grad_())
+    assert torch.autograd.gradcheck(outputs, inputs, eps=1e-5, rtol=1e-6, atol=1e-6)
