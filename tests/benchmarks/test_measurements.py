@@ -9,6 +9,7 @@ import pytest
 import diffsim
 from benchmarks.onset import soften
 from benchmarks.physics import Row, verdicts
+from benchmarks.rllab_random import main, random_returns
 from tests.benchmarks.running import cells, records, run
 
 
@@ -133,3 +134,15 @@ def test_the_ensemble_benchmark_gives_a_ratio_for_every_size(tmp_path):
     run("ensemble", "--members", 2, "--rounds", 1, "--repeats", 1, "--output", tmp_path)
     lines = re.findall(r"^\| \d.*$", (tmp_path / "ensemble.md").read_text(), re.M)
     assert len(lines) == 7 and all(float(cells(line)[2]) > 0 for line in lines)
+
+
+def test_rllab_random(tmp_path):
+    """Random actions on two rows: the published return of the mountain car, and episodes of a cart-pole that end."""
+    main(["--rows", "Mountain Car (LS)", "Cart-Pole Balancing", "--episodes", "300", "--output", str(tmp_path)])
+    rows = [cells(line) for line in (tmp_path / "random.md").read_text().splitlines()]
+    assert ["Mountain Car (LS)", "RllabMountainCar-v0", "-83.0 ± 0.0", "-83.0 ± 0.0"] in [row[:4] for row in rows]
+    total, length = random_returns("RllabCartPole-v0", {}, 300)
+    # 10 per step, less at most 1 - cos 0.2 and 1e-3, and nothing for the last.
+    bonus = 10 * (length - 1)
+    assert ((total <= bonus) & (total >= bonus - 0.021 * (length - 1) - 1e-4)).all()
+    assert abs(total.mean() - 77.1) < 4 * total.std() / 300**0.5
