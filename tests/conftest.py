@@ -1,4 +1,4 @@
-"""Sets the precision before any kernel loads, and skips GPU tests on machines without a GPU."""
+"""Sets the precision before any kernel loads, the order of the files, and skips GPU tests where there is no GPU."""
 
 import gc
 import os
@@ -11,8 +11,13 @@ import torch
 
 torch.set_num_threads(1)
 
+LONGEST = ("test_ranks.py", "test_doors.py", "test_pretend_cuda.py", "test_float32.py", "test_lanes.py")
+LONGEST += ("test_benchmarks.py", "test_peers.py", "test_measurements.py", "test_contact_gradient.py")
+"""Files that are tested first, so that no worker is still busy with one of them when the others have finished."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONGEST)
     if torch.cuda.is_available():
         return
     skip = pytest.mark.skip(reason="needs a CUDA device")
