@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -72,8 +72,26 @@ class Data:
     def __getitem__(self, index: Tensor | slice) -> Data:
         """The transitions at `index`: increasing positions, a slice, or a mask, bool [M]."""
         if isinstance(index, Tensor) and index.dtype == torch.bool:
-            index = index.nonzero()[:, 0]  # once for all fields
-        return Data(**{name: value[index] for name, value in self.tensors().items()})
+            return self._at(index.nonzero()[:, 0])  # once for all fields
+        part = self._at(index)
+        return part if isinstance(index, slice) else Data(**part.tensors())  # positions may be out of order
+
+    def _at(self, index: Tensor | slice) -> Data:
+        """The transitions at `index`, increasing positions or a slice."""
+        return self.derived(**{name: value[index] for name, value in self.tensors().items()})
+
+    def derived(self, **changed: Tensor) -> Data:
+        """These data with `changed` fields, made from valid ones: they need no check, which would wait for a GPU."""
+        made = object.__new__(Data)
+        made.__dict__.update(self.tensors(), **changed)
+        return made
+
+    def parted(self, chosen: Tensor) -> tuple[Data, Data]:
+        """The transitions outside of a mask, bool [M], and those in it."""
+        count = int(chosen.sum())  # waits for a GPU, once for both
+        parts = ((~chosen, len(self) - count), (chosen, count))
+        outside, inside = (torch.nonzero_static(mask, size=size)[:, 0] for mask, size in parts)
+        return self._at(outside), self._at(inside)
 
     def tensors(self) -> dict[str, Tensor]:
         """All fields by name."""
@@ -92,6 +110,8 @@ class Data:
         last = len(self) - horizon + 1
         if last <= 0:
             return self.episode.new_zeros(0)
+        if horizon == 1:
+            return torch.arange(last, device=self.episode.device)
         return (self.episode[:last] == self.episode[horizon - 1 :]).nonzero()[:, 0]
 
     def episode_starts(self) -> Tensor:
@@ -114,9 +134,9 @@ class Data:
     def extended(self, other: Data) -> Data:
         """Appends the transitions of `other`, as separate episodes."""
         shift = self.episode[-1] + 1 - other.episode[0] if len(self) and len(other) else 0
-        other = replace(other, episode=other.episode + shift)
+        other = other.derived(episode=other.episode + shift)
         pairs = zip(self.tensors().items(), other.tensors().values(), strict=True)
-        return Data(**{name: torch.cat([mine, theirs]) for (name, mine), theirs in pairs})
+        return self.derived(**{name: torch.cat([mine, theirs]) for (name, mine), theirs in pairs})
 
     def in_episodes(self, chosen: Tensor) -> Data:
         """The transitions of the episodes `chosen` [K]."""

@@ -71,19 +71,19 @@ class ModelFit:
         self.train, self.validation = train.to(like), validation.to(like)
         self.horizon, self.batch_size, self.patience = horizon, batch_size, patience
         self.min_gain, self.max_epochs = min_gain, max_epochs
-        for name, data in (("train", self.train), ("validation", self.validation)):
+        starts, self.validation_starts = self.train.starts(horizon), self.validation.starts(horizon)
+        parts = (("train", self.train, starts), ("validation", self.validation, self.validation_starts))
+        for name, data, windows in parts:
             model.check(data)
-            if not len(data.starts(horizon)):
+            if not len(windows):
                 raise ValueError(f"{name} data must have >= 1 window of {horizon} steps, got {len(data)} transitions")
         model.set_units(self.train)
         self.optimizer = Adam(model.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
         self.epoch_count, members = 0, model.num_members
         self.stopped = False
-        self.validation_starts = self.validation.starts(horizon)
         self.best = {name: value.detach().clone() for name, value in model.named_parameters()}
         self.best_loss = torch.full((members,), math.inf, device=like.device, dtype=like.dtype)
         self.waited = torch.zeros(members, dtype=torch.int64, device=like.device)
-        starts = self.train.starts(horizon)
         shape = (members, len(starts))
         self.starts = starts.expand(shape)
         if bootstrap:

@@ -56,6 +56,18 @@ def test_split_is_by_episode_and_complete():
     assert len(train) + len(validation) == len(data)
 
 
+def test_parts_of_a_mask_are_those_of_the_mask_and_of_its_opposite():
+    data, chosen = counted(), torch.tensor([1, 0, 0, 1, 0, 1, 1, 0]).bool()
+    for part, mask in zip(data.parted(chosen), (~chosen, chosen), strict=True):
+        expected = {name: value[mask] for name, value in data.tensors().items()}
+        torch.testing.assert_close(part.tensors(), expected, rtol=0, atol=0, equal_nan=True)
+
+
+def test_transitions_out_of_order_are_refused():
+    with pytest.raises(ValueError, match="episode must be non-decreasing"):
+        counted()[torch.tensor([4, 1])]
+
+
 def test_extended_keeps_episodes_apart():
     data = counted().extended(counted())
     assert data.episode.tolist() == [0, 0, 1, 1, 2, 2, 2, 3, 4, 4, 5, 5, 6, 6, 6, 7]

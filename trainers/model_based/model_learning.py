@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -101,8 +100,8 @@ class ModelLearning(Algorithm):
         """
         self.mdp.data = data
         data = with_two_episodes(data, self.validation_share)
-        held_out = validation_mask(data, self.validation_share)
-        losses = ModelFit(self.model, data[~held_out], data[held_out], self.generator, **self.fit_options).run()
+        parts = data.parted(validation_mask(data, self.validation_share))
+        losses = ModelFit(self.model, *parts, self.generator, **self.fit_options).run()
         return {f"model/{name}": value for name, value in losses.items()}
 
     @abstractmethod
@@ -170,10 +169,9 @@ def with_two_episodes(data: Data, share: float) -> Data:
     """
     if len(data) < 2:
         raise UsageError(f"initial_steps must cover >= 2 transitions, one of them for validation, got {len(data)}")
-    if data.episode[0] != data.episode[-1]:
-        return data
     later = torch.arange(len(data), device=data.episode.device) >= max(round(share * len(data)), 1)
-    return replace(data, episode=data.episode + later)
+    single = data.episode[0] == data.episode[-1]
+    return data.derived(episode=data.episode + (later & single))
 
 
 def validation_mask(data: Data, share: float) -> Tensor:

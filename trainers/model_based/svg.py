@@ -18,7 +18,7 @@ from diffsim.trainers.algorithm import MDPAlgorithm
 from diffsim.trainers.experience.mdp_wrappers import MDPWrapper
 from diffsim.trainers.experience.rollout import rollout
 from diffsim.trainers.maths.polyak import polyak_update, target_network
-from diffsim.trainers.metrics import Metric
+from diffsim.trainers.metrics import Metric, check_late
 from diffsim.trainers.options import option
 
 
@@ -150,8 +150,7 @@ class SVG(MDPAlgorithm):
         """Importance weight rho of each window, [N]."""
         if not self.importance_weights:
             return window["reward"].new_ones(valid.shape[1])
-        if window["log_prob"].isnan().any():
-            raise ValueError("importance weights need log_prob in the data, got nan; use a policy with a density")
+        check_late(window["log_prob"].isnan().any(), _refuse_density)
         assert isinstance(self.policy, GaussianMLP)
         ratio = self.policy.log_prob(window["obs"], window["action"]) - window["log_prob"]
         return (ratio * valid).sum(0).exp().clamp(max=self.max_weight)
@@ -182,6 +181,11 @@ class SVG(MDPAlgorithm):
             )
             polyak_update(self.target_value, self.value, self.target_rate)
         return {"value_loss": last}
+
+
+def _refuse_density() -> None:
+    """Raises the error of data without the log densities of actions."""
+    raise ValueError("importance weights need log_prob in the data, got nan; use a policy with a density")
 
 
 def infer_action_noise(policy: Policy, obs: Tensor, action: Tensor) -> Tensor:
