@@ -63,7 +63,7 @@ class ModelFree(Algorithm):
 
     def collect(self, actor: Actor, noise: Tensor) -> Trajectory:
         """Takes H steps with `actor` from the current states of the environments, with `noise` [H, N, Z]."""
-        if stays_on_device(self.envs, actor):
+        if stays_on_device(self.envs):
             trajectory = collect_on_device(self.envs, actor, noise)
         else:
             trajectory, _ = collect(self.envs, actor, self.envs.obs, noise)

@@ -8,6 +8,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 from diffsim.mdp import Scenarios
+from diffsim.policies import DeterministicMLP
 from diffsim.trainers.errors import NonFiniteError
 from diffsim.trainers.experience.rollout import collect, rollout
 from diffsim.trainers.pathwise.window import explain_nonfinite
@@ -92,6 +93,17 @@ def test_time_outs_are_not_terminations_and_ages_continue():
     assert not trajectory.terminated.any() and worlds.age.tolist() == [4, 2]
     shorter, _ = rollout(mdp, policy, draw(mdp, 4), max_age=2)
     assert shorter.truncated.int().T.tolist() == [[0, 1, 0, 1], [0, 1, 0, 1]]
+
+
+def test_a_policy_is_told_whose_episodes_ended():
+    class Told(DeterministicMLP):
+        def reset(self, ended=None):
+            told.append(ended.tolist())
+
+    told, mdp = [], LinearQuadratic(2, max_episode_steps=5)
+    policy = Told(mdp.observation_space, mdp.action_space, hidden_sizes=(4,)).double()
+    rollout(mdp, policy, draw(mdp, 4), age=torch.tensor([0, 3]), max_age=3)
+    assert told == [[False, True], [True, False], [False, True]]
 
 
 def test_termination_on_the_last_step_is_also_a_truncation():

@@ -20,12 +20,11 @@ from diffsim.wrappers import MDPWrapper
 MOST_RESETS = 4  # initial states that are drawn per window and copy; a copy that ends more often reuses them
 
 
-def stays_on_device(env: ResumableEnv, actor: Actor) -> TypeGuard[SimulatedEnv]:
-    """Whether `collect_on_device` can be used: our simulator on a GPU, without a policy to tell of resets."""
+def stays_on_device(env: ResumableEnv) -> TypeGuard[SimulatedEnv]:
+    """Whether `collect_on_device` can be used: our simulator on a GPU."""
     if not isinstance(env, SimulatedEnv) or not isinstance(env.simulated, diffsim.gym.VectorEnv):
         return False
-    stateful = isinstance(actor, Policy) and type(actor).reset is not Policy.reset
-    return env.simulated.mdp.device.type == "cuda" and not stateful
+    return env.simulated.mdp.device.type == "cuda"
 
 
 @torch.no_grad()

@@ -89,8 +89,8 @@ def rollout(
 
         u_t = policy(o_t, z_t),   s_{t+1} = f(s_t, u_t, w_t),   r_t = R(s_t, u_t, s_{t+1})
 
-    A copy that terminates, or reaches `max_age`, continues from its next reset state. No gradient crosses a reset.
-    Gradients pass through the memory of the policy, if it has one.
+    A copy that terminates, or reaches `max_age`, continues from its next reset state, of which a `Policy` is told. No
+    gradient crosses a reset. Gradients pass through the memory of the policy, if it has one.
 
     Args:
         mdp: dynamics, reward and observation.
@@ -153,6 +153,8 @@ def rollout(
             if ended.is_cuda or ended.any():  # to ask a GPU costs more than to reset nothing
                 fresh = scenarios.resets[num_resets % scenarios.resets.shape[0], copies]
                 num_resets = num_resets + ended
+                if isinstance(policy, Policy):
+                    policy.reset(ended)
                 state = torch.where(ended[:, None], fresh, reached)
                 obs = torch.where(ended[:, None], mdp.observation(fresh), next_obs)
                 known = torch.where(ended[:, None], 0.0, known)

@@ -155,7 +155,7 @@ class Reinforce(FittedValue):
         self.running_return = torch.zeros_like(self.running_return)
         if self.reward_normalizer is not None:
             self.reward_normalizer.running.zero_()
-        if stays_on_device(self.envs, self.policy):
+        if stays_on_device(self.envs):
             return look_times(STRIDE, self.longest, restart_on_device(self.envs))
         self.env.reset()
         return look_times(STRIDE, None)

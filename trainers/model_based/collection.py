@@ -73,7 +73,7 @@ def collect_data(
     acting: Actor = actor
     if isinstance(actor, Policy) and actor.recurrent:
         acting = Remembering(actor, actor.initial_memory(env.num_envs))
-    if stays_on_device(env, acting):
+    if stays_on_device(env):
         trajectory = collect_on_device(env, acting, noise)
     else:
         trajectory, _ = collect(env, acting, env.obs, noise)
