@@ -82,7 +82,7 @@ class PPO(WindowActorCritic):
             old = self.actor.distributions(batch.seen)
 
         kl, passes = batch.obs.new_zeros(()), 0
-        while passes < self.epochs and (self.max_kl is None or kl <= self.max_kl):
+        while passes < self.epochs and (self.max_kl is None or not passes or kl <= self.max_kl):
             for minibatch in batch.minibatches(self.minibatches, self.generator):
                 self.gradient_step(partial(self.loss, minibatch), optimizer, self.max_norm)
             with torch.no_grad():
