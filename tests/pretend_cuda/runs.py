@@ -24,6 +24,7 @@ MODEL = {
     "fit_kwargs": "{batch_size: 32, max_epochs: 2}",
     "model_kwargs": "{hidden_sizes: [8], num_members: 2, num_elites: 2}",
 }
+SEARCH = {"task": OURS, "num_envs": 4, "population": 4, "elite_fraction": 0.5, "horizon": 20, "hidden_sizes": None}
 PLANNER = "{horizon: 3, num_plans: 6, num_best: 2, num_particles: 2, rounds: 1}"
 
 RUNS: dict[str, dict[str, Any]] = {
@@ -63,6 +64,8 @@ RUNS: dict[str, dict[str, Any]] = {
         "improver_kwargs": "{horizon: 3}",
     },
     "MBPO": {**MODEL, "fit_every": 8, "updates_per_step": 0.5},
+    "CEM": SEARCH,
+    "StepREPS": {**ON_POLICY, "regression_iterations": 1},
     "PETS": {**MODEL, "steps_per_iteration": 2, "planner_kwargs": PLANNER},
 }
 """Runs by the name of their algorithm, and their options."""
@@ -86,6 +89,9 @@ WAITS_PER_ITERATION = {
     "MBPO": 5,
     "ModelBased": 6,  # and the checks of a window of SHAC
     "PETS": 5,
+    # Random numbers, members and their mean cross between CPU and GPU; the ends and the results of episodes; metrics.
+    "CEM": 5,
+    "StepREPS": 30,  # L-BFGS asks for every value
 }
 """Largest number of waits in an iteration after the first, where it is not 1, the read of metrics and checks. On the
 device are the experience of our simulator, and what an algorithm learns from."""

@@ -19,7 +19,7 @@ class AscentSearch(PopulationSearch):
 
     def ascend(self, gradient: Tensor) -> dict[str, Metric]:
         """Takes a step of the optimizer along `gradient`, float64 [D]. Returns its norm as a metric."""
-        parts = gradient.split([p.numel() for p in self.trained])
+        parts = gradient.to(self.device).split([p.numel() for p in self.trained])
         for parameter, part in zip(self.trained, parts, strict=True):
             parameter.grad = -part.view_as(parameter).to(parameter)
         self.optimizers[0].step()

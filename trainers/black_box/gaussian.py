@@ -32,6 +32,7 @@ class GaussianSearch(PopulationSearch):
         default="diagonal",
     )
 
+    host_buffers = ("mean", "spread")
     mean: Tensor = buffer()
     spread: Tensor = buffer()
 

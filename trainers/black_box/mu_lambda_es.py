@@ -33,6 +33,7 @@ class MuLambdaES(PopulationSearch):
     recombination: bool = option("offspring come from the mean of all parents.", default=True)
     adapt: bool = option("adapt the step sizes; otherwise sigma stays as it is.", default=True)
 
+    host_buffers = ("parents", "log_sigma")
     parents: Tensor = buffer()
     log_sigma: Tensor = buffer()
 

@@ -45,14 +45,14 @@ class PopulationPolicy:
             vectors: [k, D] with k <= K; the last member also takes the places that are left.
             buffers: the policy's, by name.
         """
-        missing = self.size - len(vectors)
-        vectors = torch.cat([vectors, vectors[-1:].expand(missing, -1)])
+        missing, device = self.size - len(vectors), self.searched[0].device
+        vectors = torch.cat([vectors, vectors[-1:].expand(missing, -1)]).to(device)
         parts = vectors.split([p.numel() for p in self.searched], dim=1)
         self.parameters = {
             name: part.to(p).reshape(self.size, *p.shape)
             for name, part, p in zip(self.names, parts, self.searched, strict=True)
         }
-        self.shared.update({name: value.to(self.searched[0].device) for name, value in buffers.items()})
+        self.shared.update({name: value.to(device) for name, value in buffers.items()})
 
     def initial_memory(self, episodes: int) -> Tensor:
         """The memory of all members at the start of M episodes each: zeros, [K, M, memory_size]."""

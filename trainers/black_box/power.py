@@ -40,6 +40,7 @@ class PoWER(GaussianSearch):
     adapt_variance: bool = option("adapt the variances.", default=True)
     shift: bool = option("subtract the worst return in memory from all returns.", default=True)
 
+    host_buffers = (*GaussianSearch.host_buffers, "memory_theta", "memory_variance", "memory_return")
     memory_theta: Tensor = buffer()
     memory_variance: Tensor = buffer()
     memory_return: Tensor = buffer()

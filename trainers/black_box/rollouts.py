@@ -14,8 +14,11 @@ from diffsim.gym import VectorEnv
 from diffsim.policies import Policy
 from diffsim.trainers.black_box.population_policy import PopulationPolicy
 from diffsim.trainers.black_box.shares import Answer, EpisodeOptions, Recorder, Share, derived_seed
+from diffsim.trainers.experience.episode_ends import look_times
 from diffsim.trainers.experience.rollout import checked_transition, window_checks
 from diffsim.trainers.experience.vector_env import ResumableEnv, episode_seed
+
+STRIDE = 16  # fewest steps between two looks on a GPU
 
 
 class Rollouts(ABC):
@@ -26,13 +29,16 @@ class Rollouts(ABC):
         policy: class and sizes of the members.
         options: how members are evaluated.
 
+    Attributes:
+        longest: steps of the longest episode of the last share.
+
     Raises: ValueError if N is not a multiple of M.
     """
 
     def __init__(self, env: ResumableEnv, policy: Policy, options: EpisodeOptions) -> None:
         count, episodes = env.num_envs, options.episodes
         require(count % episodes == 0, "num_envs", f"a multiple of episodes = {episodes}", count)
-        self.options, self.size = options, count // episodes
+        self.options, self.size, self.longest = options, count // episodes, 0
         self.policy = PopulationPolicy(policy, self.size)
         self.noise_size = policy.noise_size if options.sampled else 0
         self.normalized = policy.normalizer is not None
@@ -49,8 +55,14 @@ class Rollouts(ABC):
         self.memory = self.policy.initial_memory(self.options.episodes)
         scenario = self.options.scenario(share.generation, share.first)
         seed = derived_seed(self.options.seed, *scenario)
-        self.run(share.members.count, scenario, seed, recorder)
-        return recorder.answer()
+        with window_checks() as checks:
+            self.run(share.members.count, scenario, seed, recorder)
+            parts = recorder.parts()
+            readings = [checks.read(part) for part in parts]  # with the checks, one wait for a GPU
+        read = [torch.as_tensor(reading.array).to(part.dtype) for reading, part in zip(readings, parts, strict=True)]
+        answer = recorder.answer(*read)
+        self.longest = int(answer.lengths.max())
+        return answer
 
     @abstractmethod
     def run(self, count: int, scenario: tuple[int, int], seed: int, recorder: Recorder) -> None:
@@ -138,8 +150,7 @@ class MDPRollouts(Rollouts):
         super().__init__(env, policy, options)
         assert isinstance(env.env, VectorEnv)
         self.mdp, limit = env.env.mdp, env.env.max_episode_steps
-        # On a GPU this check waits for all steps before it; the steps beyond the end of all episodes do not count.
-        self.check_every = 1 if self.mdp.device.type == "cpu" else 16
+        self.on_cpu = self.mdp.device.type == "cpu"
         self.horizon = limit if options.horizon is None else min(limit, options.horizon)
 
     def run(self, count: int, scenario: tuple[int, int], seed: int, recorder: Recorder) -> None:
@@ -150,6 +161,8 @@ class MDPRollouts(Rollouts):
         if self.options.common_numbers != "none":
             state = state[: self.options.episodes].repeat(self.size, 1)
         initial, running = state, torch.arange(mdp.num_envs, device=mdp.device) < total
+        looks = look_times(1, None) if self.on_cpu else look_times(STRIDE, self.longest, self.horizon)
+        look = next(looks)
         with window_checks() as checks:
             for time in range(self.horizon):
                 checks.place = time
@@ -159,6 +172,8 @@ class MDPRollouts(Rollouts):
                 reached = checked_transition(mdp, state, action, noise, time)
                 recorder.add(obs[:total], mdp.reward(state, action, reached)[:total], running[:total])
                 running = running & ~mdp.terminal(reached)
-                if time % self.check_every == 0 and not running.any():
-                    return
+                if time + 1 == look < self.horizon:
+                    if not running.any():
+                        return
+                    look = next(looks)
                 state = torch.where(running[:, None], reached, initial)

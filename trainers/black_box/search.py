@@ -13,6 +13,7 @@ from diffsim.checks import require
 from diffsim.policies import Policy
 from diffsim.trainers.algorithm import Algorithm, Evaluator
 from diffsim.trainers.black_box.candidates import Candidates
+from diffsim.trainers.black_box.host_buffers import HostBuffers
 from diffsim.trainers.black_box.make_rollouts import make_rollouts
 from diffsim.trainers.black_box.population_policy import trained
 from diffsim.trainers.black_box.shares import Answer, CommonNumbers, EpisodeOptions, Share, derived_seed, joined
@@ -24,7 +25,7 @@ from diffsim.trainers.metrics import Metric
 from diffsim.trainers.options import given, option
 
 
-class PopulationSearch(Algorithm):
+class PopulationSearch(HostBuffers, Algorithm):
     """Asks for the parameter vectors of a population, rolls all of them out, and tells their returns.
 
         theta_1 .. theta_P = ask(),    U_k = mean return of M episodes with pi_theta_k,    tell(U)
@@ -36,6 +37,8 @@ class PopulationSearch(Algorithm):
     If the policy normalises observations, the statistics are those of all observations of earlier generations, and
     change between generations only. A generation whose returns are all equal contains no information: it is counted,
     and changes nothing. A return that is not finite is an error that names the member.
+
+    Members and returns are on the CPU, in float64; on a GPU are the policy and our simulator.
 
     A subclass defines `ask` and `tell`. After `tell`, the policy has the parameters that the method proposes: for most
     methods, the mean of the search distribution.
@@ -136,7 +139,8 @@ class PopulationSearch(Algorithm):
     def evaluate_members(self, candidates: Candidates) -> Answer:
         """Rolls out all members; counts the steps, and updates the observation statistics."""
         size = self.here.rollouts.size
-        buffers = {name: value.detach().cpu().clone() for name, value in self.policy.named_buffers()}
+        device = torch.device("cpu") if self.remote else self.device
+        buffers = {name: value.detach().to(device, copy=True) for name, value in self.policy.named_buffers()}
         shares = [
             Share(self.generation, first, candidates.part(first, first + size), buffers)
             for first in range(0, candidates.count, size)
@@ -145,7 +149,8 @@ class PopulationSearch(Algorithm):
         for answer in answers:
             if answer.moments is not None and self.policy.normalizer is not None:
                 mean, variance, count = answer.moments
-                self.policy.normalizer.merge(mean.to(self.device), variance.to(self.device), count)
+                mean, variance = torch.stack([mean, variance]).to(self.device)
+                self.policy.normalizer.merge(mean, variance, count)
         answer = joined(answers)
         self.env_steps += int(answer.lengths.sum())
         return answer
@@ -172,7 +177,7 @@ class PopulationSearch(Algorithm):
     @torch.no_grad()
     def set_policy(self, vector: Tensor) -> None:
         """Sets the policy's parameters, [D]."""
-        parts = vector.split([p.numel() for p in self.trained])
+        parts = vector.to(self.device).split([p.numel() for p in self.trained])
         for parameter, part in zip(self.trained, parts, strict=True):
             parameter.copy_(part.view_as(parameter))
 

@@ -79,6 +79,12 @@ class Moments(NamedTuple):
     variance: Tensor
     count: int
 
+    @classmethod
+    def of(cls, shift: Tensor, sums: Tensor, squares: Tensor, count: int) -> Moments:
+        """The statistics, from sums of deviations from `shift` and of their squares, each [O]."""
+        mean, square = sums / count, squares / count
+        return cls(shift + mean, square - mean.square(), count)
+
 
 class Steps(NamedTuple):
     """Steps of E episodes, padded with zeros after their ends.
@@ -150,16 +156,18 @@ class Recorder:
         """Sets returns [E] and lengths [E] of episodes that ran without this recorder."""
         self.returns, self.lengths = returns.double(), lengths.long()
 
-    def answer(self) -> Answer:
-        """The answer, after all episodes have ended."""
-        returns, lengths = (torch.as_tensor(part).cpu() for part in (self.returns, self.lengths))
-        moments = None
-        if self.shift is not None:
-            count = int(lengths.sum())
-            mean, square = (torch.as_tensor(part).cpu() / count for part in (self.sums, self.squares))
-            moments = Moments(self.shift.cpu() + mean, square - mean.square(), count)
-        steps = Steps(*(torch.stack(part).cpu() for part in zip(*self.steps, strict=True))) if self.steps else None
-        return Answer(returns.view(self.shape), lengths.view(self.shape), moments, steps)
+    def parts(self) -> list[Tensor]:
+        """All results, after the episodes have ended, on their device: the arguments of `answer`."""
+        shift = torch.zeros(()) if self.shift is None else self.shift
+        results = [torch.as_tensor(part) for part in (self.returns, self.lengths, self.sums, self.squares, shift)]
+        return [*results, *(torch.stack(part) for part in zip(*self.steps, strict=True))]
+
+    def answer(
+        self, returns: Tensor, lengths: Tensor, sums: Tensor, squares: Tensor, shift: Tensor, *steps: Tensor
+    ) -> Answer:
+        """The answer, from all results on the CPU."""
+        moments = None if self.shift is None else Moments.of(shift, sums, squares, int(lengths.sum()))
+        return Answer(returns.view(self.shape), lengths.view(self.shape), moments, Steps(*steps) if steps else None)
 
 
 def joined(answers: Sequence[Answer]) -> Answer:

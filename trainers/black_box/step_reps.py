@@ -7,7 +7,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from diffsim.engine.checks import read_numbers
 from diffsim.policies import Sequences, StochasticPolicy
+from diffsim.trainers.black_box.host_buffers import HostBuffers
 from diffsim.trainers.experience.rollout import Trajectory
 from diffsim.trainers.likelihood_ratio.on_policy import POLICY_DEFAULTS
 from diffsim.trainers.maths.relative_entropy import Reweighting, entropic_weights, minimise_dual
@@ -17,7 +19,7 @@ from diffsim.trainers.model_free import ModelFree
 from diffsim.trainers.options import buffer, option
 
 
-class StepREPS(ModelFree):
+class StepREPS(HostBuffers, ModelFree):
     """Relative entropy policy search on steps: reweighs the observed steps within a bound on the relative entropy.
 
         max_p sum_i p_i r_i    subject to    KL(p || 1 / B) <= epsilon,    sum_i p_i c_i = 0
@@ -50,6 +52,7 @@ class StepREPS(ModelFree):
     dual_iterations: int = option("of L-BFGS-B, for the dual.", ">= 1", default=200)
     penalty: float = option("of |v|^2 / 2, in the dual.", ">= 0", default=1e-6)
 
+    host_buffers = ("dual", "start_features", "at_start")
     dual: Tensor = buffer()
     start_features: Tensor = buffer()
     at_start: Tensor = buffer()
@@ -93,17 +96,18 @@ class StepREPS(ModelFree):
 
     def transitions(self, trajectory: Trajectory) -> tuple[Tensor, Tensor]:
         """Rewards [B] and expected changes of features [B, F] of a window's steps, and then of terminal ones."""
-        starts = torch.cat([self.at_start[None], trajectory.ended.cpu()])
+        seen = (trajectory.obs, trajectory.reward, trajectory.next_obs, trajectory.terminated, trajectory.ended)
+        obs, reward, next_obs, terminated, ended = map(torch.as_tensor, read_numbers(seen))  # waits for a GPU once
+        starts = torch.cat([self.at_start[None], ended > 0])
         self.at_start.copy_(starts[-1])
-        obs, alive = trajectory.obs.cpu(), ~trajectory.terminated.cpu()[..., None]
         if starts[:-1].any():
             self.start_features.copy_(step_features(obs[starts[:-1]]).mean(0))
         restart = (1.0 - self.gamma) * self.start_features
-        change = self.gamma * step_features(trajectory.next_obs.cpu()) * alive + restart - step_features(obs)
-        waiting = round(int(trajectory.terminated.sum()) * self.gamma / (1.0 - self.gamma))
-        reward = trajectory.reward.double().cpu().flatten()
+        alive = (1.0 - terminated)[..., None]
+        change = self.gamma * step_features(next_obs) * alive + restart - step_features(obs)
+        waiting = round(int(terminated.sum()) * self.gamma / (1.0 - self.gamma))
         change = torch.cat([change.flatten(0, 1), restart.expand(waiting, -1)])
-        return torch.cat([reward, reward.new_zeros(waiting)]), change
+        return torch.cat([reward.flatten(), reward.new_zeros(waiting)]), change
 
 
 def step_features(obs: Tensor) -> Tensor:
