@@ -49,6 +49,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "PPO-discrete": {**ON_POLICY, **FEW_EPOCHS, "task": "CartPole-v1"},
     "NaturalGradient": {**ON_POLICY, "value_epochs": 1},
     "TRPO": {**ON_POLICY, "value_epochs": 1},
+    "TRPO-memory": {**ON_POLICY, "value_epochs": 1, "policy": "GRUPolicy", "hidden_sizes": None},
     "DPG": OFF_POLICY,
     "DDPG": OFF_POLICY,
     "DDPG-hindsight": {**OFF_POLICY, "task": "diffsim/ReacherGoal-v0", "goal_strategy": "future"},
