@@ -138,7 +138,7 @@ def test_the_ensemble_benchmark_gives_a_ratio_for_every_size(tmp_path):
 
 def test_rllab_random(tmp_path):
     """Random actions on two rows: the published return of the mountain car, and episodes of a cart-pole that end."""
-    main(["--rows", "Mountain Car (LS)", "Cart-Pole Balancing", "--episodes", "300", "--output", str(tmp_path)])
+    main(["--rows", "Mountain Car (LS)", "Cart-Pole Balancing", "--episodes", "30", "--output", str(tmp_path)])
     rows = [cells(line) for line in (tmp_path / "random.md").read_text().splitlines()]
     assert ["Mountain Car (LS)", "RllabMountainCar-v0", "-83.0 ± 0.0", "-83.0 ± 0.0"] in [row[:4] for row in rows]
     total, length = random_returns("RllabCartPole-v0", {}, 300)

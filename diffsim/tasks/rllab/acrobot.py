@@ -30,7 +30,7 @@ class RllabAcrobot(RodTask):
     the links turn at 114 rad/s against each other there, and at 183 rad/s here, without end without damping.
 
     Uniform random actions reach -1294 +- 4, and -1302 +- 7 in rllab's model in Box2D; in 100 steps -292 +- 1 and
-    -288 +- 2. The paper's -1904.5 and -393.2 are those of a far weaker torque: 3 N m, the bound of a control that
+    -288 +- 2. The paper's -1904.5 and -393.2 fit a far weaker torque: 3 N m, the bound of a control that
     rllab's model has as a comment, gives -1922 and -394.6 in Box2D.
 
     Source: rllab, envs/box2d/double_pendulum_env.py and its model, whose dimensions are those here.
