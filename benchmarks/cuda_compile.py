@@ -24,7 +24,7 @@ from diffsim.collision.geometry import COLLIDERS
 from diffsim.engine.compilation import Module, compile_modules, default_processes, find_module, modules_of
 from diffsim.tasks import TASKS
 
-STAGES = ("implicit", "implicit_adjoint", "joined")
+STAGES = ("implicit", "implicit_adjoint", "joined", "parameters")
 TIMED = ("Hopper-v5", "Humanoid-v5", "everything")
 MAIN_ARCH = 90
 ARCHITECTURES = (80, 90, 100)
