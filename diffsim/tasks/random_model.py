@@ -111,7 +111,13 @@ class RandomModelTask(Task):
 
 
 def write_fields(mj_model: mujoco.MjModel, fields: Mapping[str, Tensor]) -> None:
-    """Writes fields of one world, each [1, ...], into a compiled model. Derived quantities do not change."""
+    """Writes fields of one world, each [1, ...], into a compiled model. Derived quantities do not change.
+
+    MuJoCo's shortcuts for bodies whose centre of mass is at a special place are switched off with it, if it is written.
+    """
     for name, value in fields.items():
         field = mj_model.opt.gravity if name == "gravity" else getattr(mj_model, name)
         field[:] = value[0].detach().cpu().numpy()
+    if "body_ipos" in fields:
+        for shortcut in ("body_sameframe", "geom_sameframe", "body_simple", "dof_simplenum"):
+            getattr(mj_model, shortcut)[:] = 0

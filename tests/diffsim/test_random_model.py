@@ -9,7 +9,7 @@ from diffsim.engine.finite_difference import FiniteDifferenceMDP
 from diffsim.mdp import Scenarios
 from diffsim.tasks import official_env
 from diffsim.tasks.official import OfficialEnv
-from diffsim.tasks.random_model import RandomModelTask
+from diffsim.tasks.random_model import RandomModelTask, write_fields
 
 WHEEL = """
 <mujoco>
@@ -176,3 +176,13 @@ def test_impossible_random_models_are_refused():
     stepped = type("Wheel", (Wheel,), {"simulated": False})
     with pytest.raises(ValueError, match=r"random_model must be False for a task that C MuJoCo steps"):
         stepped(random_model=True)
+
+
+def test_a_written_centre_of_mass_moves_bodies_whose_own_is_at_their_origin():
+    sphere = '<mujoco><worldbody><body pos="0 0 1"><freejoint/><geom size="0.1"/></body></worldbody></mujoco>'
+    mj_model = mujoco.MjModel.from_xml_string(sphere)
+    write_fields(mj_model, {"body_ipos": torch.tensor([[[0.0, 0.0, 0.0], [0.05, 0.0, 0.0]]])})
+    data = mujoco.MjData(mj_model)
+    mujoco.mj_step(mj_model, data)
+    assert data.xipos[1, 0] == pytest.approx(0.05, abs=1e-6)
+    assert data.geom_xpos[0, 0] == pytest.approx(0.0, abs=1e-6)
