@@ -9,7 +9,7 @@ import torch
 from gymnasium.spaces import Box, Dict, Discrete
 
 from benchmarks.bit_flip import BitFlip
-from diffsim.policies import DeterministicMLP, DiscreteQMLP
+from diffsim.policies import DeterministicMLP, DiscreteQMLP, Policy
 from diffsim.trainers.experience.goals import Goals, find_goals, flat
 from diffsim.trainers.experience.hindsight import HindsightReplay
 from diffsim.trainers.experience.vector_env import make_env, resumable
@@ -179,6 +179,9 @@ def test_evaluation_logs_the_success_rate():
     class Toward(torch.nn.Module):
         """Joint torques by the transposed Jacobian times the vector from fingertip to goal."""
 
+        memory_size = 0
+        initial_memory, step = Policy.initial_memory, Policy.step
+
         def __init__(self, gain):
             super().__init__()
             self.gain = torch.nn.Parameter(torch.tensor(gain, dtype=torch.float64))
@@ -204,6 +207,9 @@ def test_evaluation_logs_the_success_rate():
 
 
 class Still(torch.nn.Module):
+    memory_size = 0
+    initial_memory, step = Policy.initial_memory, Policy.step
+
     def __init__(self):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(1))
