@@ -55,24 +55,28 @@ def factor_implicit(m: ModelArrays, s: Scratch, world: int):
 
 @wp.func
 def velocity_slope(m: ModelArrays, s: Scratch, world: int, actuator: int) -> real:
-    """dp_i / dl'_i of an actuator; zero where its or its joint's force is outside its range or at an end, as in MuJoCo.
-
-    Needs qfrc_actuator before the clamp.
-    """
+    """dp_i / dl'_i of an actuator. Needs qfrc_actuator before the clamp."""
     u = clamped_ctrl(m, s, world, actuator)
-    slope = (
-        m.actuator_gain[world * m.actuator_stride + actuator][2] * u
-        + m.actuator_bias[world * m.actuator_stride + actuator][2]
-    )
-    if slope != ZERO and m.actuator_forcelimited[actuator] == 1:
+    adr = world * m.actuator_stride + actuator
+    slope = m.actuator_gain[adr][2] * u + m.actuator_bias[adr][2]
+    if slope != ZERO:
+        slope *= velocity_factor(m, s, world, actuator, u)
+    return slope
+
+
+@wp.func
+def velocity_factor(m: ModelArrays, s: Scratch, world: int, actuator: int, u: real) -> real:
+    """0 where an actuator's or its joint's force is outside its range or at an end, as in MuJoCo; else 1."""
+    factor = real(1.0)
+    if m.actuator_forcelimited[actuator] == 1:
         length = actuator_length(m, s, world, actuator)
         force = unclamped_force(m, world, actuator, u, length, moment_dot(m, actuator, s.qvel[world]))
-        slope *= strictly_inside(force, m.actuator_forcerange[actuator, 0], m.actuator_forcerange[actuator, 1])
+        factor *= strictly_inside(force, m.actuator_forcerange[actuator, 0], m.actuator_forcerange[actuator, 1])
     joint = m.actuator_joint[actuator]
     if joint >= 0:
         total = s.qfrc_actuator[world, m.jnt_dofadr[joint]]
-        slope *= strictly_inside(total, m.jnt_actfrcrange[joint, 0], m.jnt_actfrcrange[joint, 1])
-    return slope
+        factor *= strictly_inside(total, m.jnt_actfrcrange[joint, 0], m.jnt_actfrcrange[joint, 1])
+    return factor
 
 
 @wp.func
@@ -175,9 +179,10 @@ def inertia_gradient(m: ModelArrays, s: Scratch, world: int):
 
 @wp.func
 def actuator_slope_cotangent(m: ModelArrays, s: Scratch, world: int, actuator: int) -> real:
-    """Cotangent of the derivative of an actuator's force by its velocity; zero where the force is constant."""
+    """Cotangent of the derivative of an actuator's force by its velocity; zero where the force is at its limit."""
     power = real(0.0)
-    if velocity_slope(m, s, world, actuator) != ZERO:
+    factor = velocity_factor(m, s, world, actuator, clamped_ctrl(m, s, world, actuator))
+    if factor != ZERO:
         first = m.moment_adr[actuator]
         last = first + m.moment_num[actuator]
         for row in range(first, last):
@@ -187,7 +192,7 @@ def actuator_slope_cotangent(m: ModelArrays, s: Scratch, world: int, actuator: i
                 if is_ancestor(m.dof_parent, wp.min(i, j), wp.max(i, j)) == 1:
                     by_mu = m.moment_value[row] * s.multiplier[world, i]
                     power += by_mu * m.moment_value[col] * s.implicit_qacc[world, j]
-    return m.timestep * power
+    return m.timestep * factor * power
 
 
 @wp.func
@@ -196,7 +201,9 @@ def actuator_derivative_gradient(m: ModelArrays, s: Scratch, world: int):
     for actuator in range(m.nactuator):
         ctrl = m.actuator_ctrl[actuator]
         gain = m.actuator_gain[world * m.actuator_stride + actuator][2]
-        u_bar = gain * actuator_slope_cotangent(m, s, world, actuator)
+        u_bar = real(0.0)
+        if gain != ZERO:
+            u_bar = gain * actuator_slope_cotangent(m, s, world, actuator)
         if m.actuator_ctrllimited[actuator] == 1:
             u_bar *= inside(s.ctrl[world, ctrl], m.actuator_ctrlrange[actuator, 0], m.actuator_ctrlrange[actuator, 1])
         s.ctrl_bar[world, ctrl] = s.ctrl_bar[world, ctrl] + u_bar

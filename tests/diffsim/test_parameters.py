@@ -42,6 +42,17 @@ CASES = [
     ("tree", "implicitfast"),
 ]
 
+DAMPING_BY_CONTROL = """
+<mujoco>
+  <option integrator="implicitfast" timestep="0.01"/>
+  <worldbody>
+    <body><joint name="hinge" axis="0 1 0"/><geom type="capsule" size=".05" fromto="0 0 0 0 0 -.5"/></body>
+  </worldbody>
+  <actuator><general joint="hinge" gaintype="affine" gainprm="10 0 {gain}" biastype="affine"/></actuator>
+</mujoco>
+"""
+"""A pendulum whose motor damps in proportion to its control."""
+
 
 def moving(name: str, integrator: str | None) -> tuple[mujoco.MjModel, np.ndarray, np.ndarray]:
     """A model, its state after 60 steps of random controls, and controls inside their ranges."""
@@ -191,3 +202,27 @@ def test_bad_parameters():
         free.step(torch.zeros(1, 13, dtype=diffsim.dtype), ctrl[:1, :1] * 0, parameters={"body_inertia": inertia})
     with pytest.raises(TypeError, match="must be a torch.Tensor"):
         sim.step(state, ctrl, parameters={"body_mass": [1.0]})  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(("gain", "ctrl"), [(-3.0, 0.0), (-3.0, 0.1), (0.0, 0.3)])
+def test_implicitfast_where_an_actuator_has_no_damping_at_this_control(gain, ctrl):
+    mj_model = mujoco.MjModel.from_xml_string(DAMPING_BY_CONTROL.format(gain=gain))
+    sim, data = diffsim.Simulator(diffsim.Model(mj_model), 1), mujoco.MjData(mj_model)
+    u = torch.tensor([[ctrl]], dtype=torch.float64, requires_grad=True)
+    bias = torch.tensor(mj_model.actuator_biasprm, requires_grad=True)
+    state = torch.tensor([[0.3, 2.0]], dtype=torch.float64)
+    velocity = sim.step(state, u, parameters={"actuator_biasprm": bias})[0, 1]
+    by_ctrl, by_bias = torch.autograd.grad(velocity, [u, bias])
+
+    def next_velocity(u: float, damping: float) -> float:
+        mujoco.mj_resetData(mj_model, data)
+        mj_model.actuator_biasprm[0, 2] = damping
+        data.qpos[:], data.qvel[:], data.ctrl[:] = 0.3, 2.0, u
+        mujoco.mj_step(mj_model, data)
+        return data.qvel[0]
+
+    h = 1e-5
+    expected = (next_velocity(ctrl + h, 0) - next_velocity(ctrl - h, 0)) / (2 * h)
+    assert by_ctrl.item() == pytest.approx(expected, rel=1e-7)
+    expected = (next_velocity(ctrl, h) - next_velocity(ctrl, -h)) / (2 * h)
+    assert by_bias[0, 2].item() == pytest.approx(expected, rel=1e-7)
