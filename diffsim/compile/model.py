@@ -7,10 +7,10 @@ import mujoco
 import numpy as np
 import torch
 import warp as wp
-from torch import Tensor
 
 from diffsim.compile.few_iterations import warn_of_few_iterations
 from diffsim.compile.fields import active_actuators, damps_implicitly, host_arrays, one_level
+from diffsim.compile.parameter_memory import ParameterMemory
 from diffsim.compile.parameters import Parameters
 from diffsim.compile.sparsity import sparsity_sizes
 from diffsim.compile.unsupported import UnsupportedModelError, unsupported_features
@@ -114,24 +114,25 @@ class Model:
             }
         return self._pairs[device]
 
-    def arrays(self, device: str, vector: Tensor | None = None) -> Any:  # noqa: ANN401  (a struct)
+    def arrays(self, device: str, memory: ParameterMemory | None = None, first_world: int = 0) -> Any:  # noqa: ANN401
         """Makes the `ModelArrays` of the worlds on a device.
 
         Args:
             device: torch's name of the device.
-            vector: parameters [size] or [N, size] of `Parameters.vector`; None for the model's own.
+            memory: the parameters; None for the model's own.
+            first_world: the world of the memory that is the kernel's first.
         """
         if device not in self._on_device:
             one_lane = device == "cpu" and not EMULATED
             fields = self._host | (one_level(self._host["tree"]) if one_lane else {})
+            own = ParameterMemory(self.parameters, None, device)
+            own.load(self.parameters.vector({}, torch.device(device)))
             self._on_device[device] = {name: _on_device(name, value, device) for name, value in fields.items()}
-        own = vector is None
-        if vector is None:
-            vector = self.parameters.vector({}, torch.device(device))
+            self._on_device[device] |= own.fields()
         arrays = ModelArrays()
-        for name, value in (self._on_device[device] | self.parameters.arrays(vector)).items():
+        for name, value in (self._on_device[device] | ({} if memory is None else memory.fields(first_world))).items():
             setattr(arrays, name, value)
-        if not own and damps_implicitly(self.mj_model):
+        if memory is not None and damps_implicitly(self.mj_model):
             arrays.implicit = 1  # the new damping may be nonzero
         return arrays
 

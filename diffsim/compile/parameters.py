@@ -12,7 +12,6 @@ from typing import Any
 import mujoco
 import numpy as np
 import torch
-import warp as wp
 from torch import Tensor
 
 from diffsim.compile.pairs import DISABLE, explicit_index
@@ -77,12 +76,12 @@ class Parameters:
             "pair": len(self._pairs),
             "gravity": 1,
         }
-        self._counts = {element: max(1, count) for element, count in counts.items()}
+        self.counts = {element: max(1, count) for element, count in counts.items()}
         self.offsets: dict[str, int] = {}
         size = 0
         for name, (element, _, width) in KERNEL_FIELDS.items():
             self.offsets[name] = size
-            size += self._counts[element] * width
+            size += self.counts[element] * width
         self.size = size
 
     def check(self, parameters: Mapping[str, Tensor], num_worlds: int, device: torch.device) -> None:
@@ -124,20 +123,9 @@ class Parameters:
         flat = []
         for name, (element, _, width) in KERNEL_FIELDS.items():
             part = parts[name].reshape(*batch, -1)
-            missing = self._counts[element] * width - part.shape[-1]
+            missing = self.counts[element] * width - part.shape[-1]
             flat.append(torch.cat([part, part.new_zeros(*batch, missing)], dim=-1) if missing else part)
         return torch.cat(flat, dim=-1)
-
-    def arrays(self, vector: Tensor) -> dict[str, wp.array | int]:
-        """A vector [size] or [N, size] as the kernels' arrays [N * count] or [count], and their strides."""
-        varied = vector.ndim == 2
-        fields: dict[str, wp.array | int] = {f"{name}_stride": varied * count for name, count in self._counts.items()}
-        for name, (element, kind, width) in KERNEL_FIELDS.items():
-            start, count = self.offsets[name], self._counts[element]
-            part = vector.detach()[..., start : start + count * width].contiguous()
-            inner = getattr(kind, "_shape_", ()) or ((width,) if width > 1 else ())
-            fields[name] = wp.from_torch(part.view(-1, *inner), dtype=kind, requires_grad=False)
-        return fields
 
     def _kernel_form(self, given: dict[str, Tensor]) -> dict[str, Tensor]:
         m, disabled = self._m, self._m.opt.disableflags

@@ -12,6 +12,7 @@ import warp as wp
 from torch import Tensor
 
 from diffsim.compile.model import Model
+from diffsim.compile.parameter_memory import ParameterMemory
 from diffsim.engine.captured_launch import CapturedLaunch, capturing, torch_stream
 from diffsim.engine.checks import ContactOverflowError as ContactOverflowError  # its place in earlier versions
 from diffsim.engine.compilation import prepare
@@ -47,13 +48,13 @@ class Launch:
     """Kernel launches for N worlds of a model.
 
     Tensors are converted to the kernels' precision and back. On the CPU, `torch.get_num_threads()` threads share the
-    worlds. With the model's own parameters, the first launch of a kernel is captured and later ones replay it.
+    worlds. The first launch of a kernel is captured, and later ones replay it.
 
     Args:
         model: the model.
         num_worlds: N.
         device: the device of all tensors.
-        vector: parameters (see `Model.arrays`); None for the model's own.
+        memory: parameters; None for the model's own.
         gradient: whether the adjoints compute the gradient of the parameters.
         scratches: working memory, one per thread, to share with another instance; None to allocate it.
 
@@ -66,7 +67,7 @@ class Launch:
         model: Model,
         num_worlds: int,
         device: torch.device,
-        vector: Tensor | None = None,
+        memory: ParameterMemory | None = None,
         gradient: bool = False,
         scratches: list[Any] | None = None,
     ) -> None:
@@ -74,13 +75,14 @@ class Launch:
         self.num_worlds = num_worlds
         self.device = device
         self.stages = 4 if model.integrator == "RK4" else 1
-        self.vector = vector
-        self.arrays = model.arrays(str(device), vector)
+        self.memory = memory
+        self.vector: Tensor | None = None
+        self.arrays = {0: model.arrays(str(device), memory)}
         self.gradient = gradient
         self.staged = device.type == "cuda" or EMULATED > 0
         self.scratches = scratches or [self._make_scratch()]
-        captures = vector is None and not EMULATED
-        self.captured: dict[tuple[Any, ...], CapturedLaunch] | None = {} if captures else None
+        self.captured: dict[tuple[Any, ...], CapturedLaunch] | None = None if EMULATED else {}
+        self.varied: dict[tuple[bool, bool], Launch] = {}
         self.parts: dict[int, Launch] = {}
         self.prepared: set[wp.Kernel] = set()
         self.checks = ReportChecks(model, self.stages, device)
@@ -92,11 +94,20 @@ class Launch:
         return make_scratch(sizes, self.num_worlds, str(self.device), shared=not self.staged)
 
     def with_parameters(self, vector: Tensor | None, gradient: bool = False) -> Launch:
-        """Launches for the same worlds, in the same working memory, with other parameters (None: the model's own)."""
+        """Launches for the same worlds, in the same working memory, with other parameters.
+
+        Args:
+            vector: parameters [size] or [N, size] of `Parameters.vector`; None for the model's own.
+            gradient: whether the adjoints compute their gradient.
+        """
         if vector is None:
             return self
-        launch = Launch(self.model, self.num_worlds, self.device, vector, gradient, self.scratches)
-        launch.exact = self.exact
+        key = vector.ndim == 2, gradient
+        if key not in self.varied:
+            memory = ParameterMemory(self.model.parameters, self.num_worlds if key[0] else None, str(self.device))
+            self.varied[key] = Launch(self.model, self.num_worlds, self.device, memory, gradient, self.scratches)
+        launch = copy(self.varied[key])
+        launch.vector, launch.exact = vector, self.exact
         return launch
 
     def in_kernel_precision(self) -> Launch:
@@ -125,6 +136,8 @@ class Launch:
         """
         values = [value.detach() if isinstance(value, Tensor) else value for value in inputs]
         shapes = outputs | (memory or {})
+        if self.memory is not None and self.vector is not None:
+            self.memory.load(self.vector)
         if self.captured is None or capturing(self.device):
             results = self._new_outputs(kernel, shapes)
             worlds = slice(0, self.num_worlds)
@@ -201,12 +214,14 @@ class Launch:
         for unit in units.split(count):
             rows, worlds = len(unit), len(unit) * self.num_worlds
             if worlds not in self.parts:
-                vector = None if self.vector is None else self._repeat(self.vector.expand(self.num_worlds, -1), rows)
-                self.parts[worlds] = Launch(self.model, worlds, self.device, vector)
+                self.parts[worlds] = Launch(self.model, worlds, self.device)
                 self.parts[worlds].exact = self.exact
+            vector = None if self.vector is None else self._repeat(self.vector.expand(self.num_worlds, -1), rows)
             inputs = self._repeat(ctrl, rows), num_steps, self._repeat(trajectory, rows)
-            state_bar, ctrl_bar, *_ = self.parts[worlds].step_adjoint(
-                *inputs, unit.repeat(self.num_worlds, 1), [None] * 4
+            state_bar, ctrl_bar, *_ = (
+                self.parts[worlds]
+                .with_parameters(vector)
+                .step_adjoint(*inputs, unit.repeat(self.num_worlds, 1), [None] * 4)
             )
             parts.append([bar.unflatten(0, (self.num_worlds, rows)) for bar in (state_bar, ctrl_bar)])
         return [torch.cat(bars, dim=1) for bars in zip(*parts, strict=True)]
@@ -298,7 +313,9 @@ class Launch:
         count = worlds.stop - worlds.start
         # The CPU runs one thread, in which these kernels loop over the worlds.
         per_thread = count if self.device.type == "cpu" else 1
-        given = {"m": self.arrays, "s": scratch, "worlds_per_thread": per_thread}
+        if worlds.start not in self.arrays:
+            self.arrays[worlds.start] = self.model.arrays(str(self.device), self.memory, worlds.start)
+        given = {"m": self.arrays[worlds.start], "s": scratch, "worlds_per_thread": per_thread}
         remaining = iter(values)
         inputs = []
         for parameter in kernel.adj.args:
@@ -323,7 +340,7 @@ class Launch:
         stream: wp.Stream | None,
     ) -> None:
         """Launches the stages of a kernel; a kernel without stages, with the lanes of all worlds."""
-        stages = Stages(self.model, self.arrays, scratch, self.num_worlds, str(self.device), stream)
+        stages = Stages(self.model, self.arrays[0], scratch, self.num_worlds, str(self.device), stream)
         programs = {
             step_kernel: stages.step,
             evaluate_kernel: stages.evaluate,

@@ -37,7 +37,7 @@ class OwnStepper:
 def contacts(sim: diffsim.Simulator, state: np.ndarray, ctrl: np.ndarray) -> list[tuple[tuple[int, int], np.ndarray]]:
     """Active contacts at one world's state [nq + nv], as geoms and (point, normal) [6]; sorted by geoms."""
     sim.forward(*tensors(state[None], ctrl[None]))
-    scratch, arrays = sim.launch.scratches[0], sim.launch.arrays
+    scratch, arrays = sim.launch.scratches[0], sim.launch.arrays[0]
     count = int(scratch.contact_count.numpy()[0])
     pairs = scratch.contact_pair.numpy()[0, :count]
     geoms = np.stack([arrays.pair_geom1.numpy()[pairs], arrays.pair_geom2.numpy()[pairs]], axis=1)

@@ -117,6 +117,19 @@ def test_threads_compute_the_same_bits(two_threads):
     assert sorted(graphs) == [1, 2]
 
 
+def test_threads_share_worlds_with_their_own_parameters(two_threads):
+    mj_model, state, ctrl = contacts_batch()
+    sim, inputs = simulator(mj_model, len(state)), tensors(state, ctrl, requires_grad=True)
+    mass = torch.tensor(mj_model.body_mass, dtype=inputs[0].dtype) * torch.linspace(0.5, 2, len(state))[:, None]
+    results = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        end = sim.step(*inputs, num_steps=3, parameters={"body_mass": mass})
+        results.append((end, *torch.autograd.grad(end.sin().sum(), inputs)))
+    assert all(torch.equal(*pair) for pair in zip(*results, strict=True))
+    assert not torch.equal(results[0][0], sim.step(*inputs, num_steps=3))
+
+
 def test_threads_work_after_a_fork(two_threads):
     mj_model, state, ctrl = contacts_batch(16)
     sim = simulator(mj_model, len(state))
