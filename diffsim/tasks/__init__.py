@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, overload
 
 import torch
@@ -28,6 +28,7 @@ from diffsim.tasks.partial_observation import PartialObservation
 from diffsim.tasks.point_push import PointPush
 from diffsim.tasks.pusher import Pusher
 from diffsim.tasks.random_model import RandomModelTask
+from diffsim.tasks.randomized_model import RandomizedModel
 from diffsim.tasks.reacher import Reacher
 from diffsim.tasks.reacher_goal import ReacherGoal
 from diffsim.tasks.swimmer import Swimmer
@@ -56,6 +57,7 @@ __all__ = [
     "PointPush",
     "Pusher",
     "RandomModelTask",
+    "RandomizedModel",
     "Reacher",
     "ReacherGoal",
     "Swimmer",
@@ -90,6 +92,7 @@ def make(
     positions_only: Literal[False] = False,
     observation_noise: Literal[0] = 0,
     action_delay: Literal[0] = 0,
+    randomize: None = None,
     **kwargs: Any,
 ) -> Task: ...
 
@@ -105,6 +108,7 @@ def make(
     positions_only: bool = False,
     observation_noise: float = 0.0,
     action_delay: int = 0,
+    randomize: Mapping[str, Sequence[float]] | None = None,
     **kwargs: Any,
 ) -> MDP: ...
 
@@ -119,6 +123,7 @@ def make(
     positions_only: bool = False,
     observation_noise: float = 0.0,
     action_delay: int = 0,
+    randomize: Mapping[str, Sequence[float]] | None = None,
     max_episode_steps: int | None = None,
     **kwargs: Any,
 ) -> MDP:
@@ -135,6 +140,8 @@ def make(
         positions_only: observe positions only (`PositionsOnly`), for tasks that name them.
         observation_noise: standard deviation of noise on each observed number, >= 0 (`NoisyObservation`).
         action_delay: steps by which actions are delayed, >= 0 and fewer than an episode has (`DelayedActions`).
+        randomize: ranges of factors of physical parameters, drawn for every copy at each reset (`RandomizedModel`),
+            such as {"geom_friction": (0.5, 1.5), "body_mass:torso": (0.8, 1.2)}; None for the model's own values.
         max_episode_steps: time limit of an episode, in actions, >= 1; None for the task's own.
         **kwargs: options of the task: those of Gymnasium's environment of that id, except rendering; for a task of
             your own, those of its constructor.
@@ -158,5 +165,9 @@ def make(
     if max_episode_steps is not None:
         check_count("max_episode_steps", max_episode_steps)
         task.max_episode_steps = max_episode_steps
-    mdp = partial.mdp(task)
+    mdp: MDP = task
+    if randomize:
+        require(isinstance(task, Task), "randomize", f"empty for {cls.__name__}, which is no MuJoCo model", randomize)
+        mdp = RandomizedModel(task, randomize)  # pyright: ignore[reportArgumentType]
+    mdp = partial.mdp(mdp)
     return NoisyReward(mdp, reward_noise) if reward_noise else mdp

@@ -33,8 +33,14 @@ def official_env(id: str | type[Task], **kwargs: Any) -> gymnasium.Env:
     Returns: for Gymnasium's ids `gymnasium.make(id)`, for others an `OfficialEnv` with the task's time limit; partially
     observed if the options say so.
 
-    Raises: ValueError if an option of `PartialObservation` is out of range, or the environment cannot have it.
+    Raises: ValueError if an option of `PartialObservation` is out of range, or the environment cannot have it; or for
+    `randomize`, which only worlds on the simulator have.
     """
+    if kwargs.pop("randomize", None):
+        raise ValueError(
+            "randomize must be an option of worlds on the simulator: of diffsim.make, of diffsim/<id>, or in "
+            f"training_kwargs; {id} on C MuJoCo has the model's own parameters"
+        )
     partial = PartialObservation.pop(kwargs)
     env = _observed_env(id, kwargs)
     return partial.env(env, id, position_indices(id, kwargs) if partial.positions_only else ())

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from numbers import Real
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Self
 
 import mujoco
 import numpy as np
@@ -48,6 +50,7 @@ class Task(ConfigurableMDP):
         simulated: False for a model that the simulator does not support. C MuJoCo then makes the steps, and central
             differences their gradients (see `FiniteDifferenceMDP`).
         process_noise: [nv] standard deviation of the random force on each dof, N or N m; None if there is none.
+        fields: physical parameters of the worlds, as for `Simulator.step`, where they are not the model's own.
 
     Raises: UnsupportedModelError if the simulator does not support the model; TypeError or ValueError if an option is
     unknown or out of range.
@@ -58,6 +61,7 @@ class Task(ConfigurableMDP):
     extras_after_step = False
     simulated = True
     process_noise: Tensor | None = None
+    fields: Mapping[str, Tensor] = MappingProxyType({})
     dtype = diffsim.types.dtype
 
     num_envs: int = given("number of copies, N >= 1.", default=1)
@@ -171,7 +175,7 @@ class Task(ConfigurableMDP):
         if not self.num_extras:
             return physics
         ctrl = torch.zeros(self.num_envs, self.mj_model.nu, dtype=self.dtype, device=self.device)
-        evaluation = self.simulator.forward(physics, ctrl, **arguments)
+        evaluation = self.simulator.forward(physics, ctrl, **self._with_fields(arguments))
         if "cfrc_ext" in evaluation._fields and not self.extras_after_step:
             evaluation = evaluation._replace(cfrc_ext=torch.zeros_like(evaluation.cfrc_ext))
         return torch.cat([physics, self.extras(evaluation)], dim=1)
@@ -187,17 +191,29 @@ class Task(ConfigurableMDP):
         Raises: ValueError if a shape is wrong, an entry is not finite, or a task without process noise gets noise.
         """
         physics, force = self.checked(state, action, noise)
-        arguments = {"qfrc_applied": force, **self.simulator_arguments(state)}
+        arguments = {"qfrc_applied": force, **self._with_fields(self.simulator_arguments(state))}
         if not self.num_extras:
             return self.simulator.step(physics, action, self.frame_skip, **arguments)
         next_physics, evaluation = self.simulator.advance(physics, action, self.frame_skip, **arguments)
         if self.extras_after_step:
-            evaluation = self.simulator.forward(next_physics, action, **self.simulator_arguments(state))
+            evaluation = self.simulator.forward(
+                next_physics, action, **self._with_fields(self.simulator_arguments(state))
+            )
         return torch.cat([next_physics, self.extras(evaluation)], dim=1)
 
     def simulator_arguments(self, state: Tensor) -> dict[str, Any]:
         """Further arguments of the simulator's steps from `state` [N, S]: none, the model's own fields."""
         return {}
+
+    def with_fields(self, fields: Mapping[str, Tensor]) -> Self:
+        """The same task with other physical parameters, as for `Simulator.step`."""
+        task = copy(self)
+        task.fields = fields
+        return task
+
+    def _with_fields(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Arguments of the simulator, and `fields`."""
+        return {"parameters": self.fields, **arguments} if self.fields else arguments
 
     def checked(self, state: Tensor, action: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Checks the arguments of `transition`; returns [qpos, qvel] [N, nq + nv], and the force [N, nv] or None."""

@@ -10,8 +10,10 @@ import pytest
 import torch
 import yaml
 
+from diffsim.tasks import RandomizedModel
+from diffsim.trainers.errors import OptionError
 from diffsim.trainers.run.arguments import RunOptions, parse_fit
-from diffsim.trainers.run.build import build
+from diffsim.trainers.run.build import build, build_mdp
 from diffsim.trainers.run.run_folder import RunFolder
 from tests.processes import Process
 from tests.trainers.commands import diffsim, metrics, saved
@@ -46,6 +48,14 @@ def test_resume_can_raise_the_budget_of_env_steps(tmp_path):
     assert len(metrics(run)) == 3, "the budget was already spent"
     assert diffsim("fit", "--resume", run, "--env_steps", 30) == 0
     assert [row["env_steps"] for row in metrics(run)] == ["6", "12", "18", "24", "30"]
+
+
+def test_randomize_belongs_to_training():
+    ranges = {"randomize": {"geom_friction": [0.5, 1.5]}}
+    mdp = build_mdp(RunOptions(task="Hopper-v5", training_kwargs=ranges))
+    assert isinstance(mdp, RandomizedModel) and mdp.low.tolist() == [0.5]
+    with pytest.raises(OptionError, match="randomize must be in training_kwargs"):
+        build(RunOptions(task="Hopper-v5", algorithm="SHAC", task_kwargs=ranges), {})
 
 
 def test_training_kwargs_apply_to_training_but_not_to_evaluation():

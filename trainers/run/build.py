@@ -55,7 +55,9 @@ def build_mdp(options: RunOptions) -> MDP:
     )
     if num_ranks() > 1 or options.dynamics == "finite_differences":
         if not isinstance(task, Task):
-            raise OptionError(f"ranks and finite differences need a MuJoCo model, got task {options.task!r}")
+            raise OptionError(
+                f"ranks and finite differences need a MuJoCo model without randomize, got task {options.task!r}"
+            )
         mdp = shard(task) if num_ranks() > 1 else FiniteDifferenceMDP(task, num_workers=options.num_workers)
     mdp = partial.mdp(mdp)
     return NoisyReward(mdp, options.reward_noise) if options.reward_noise else mdp
@@ -150,5 +152,10 @@ def hindsight_replay(env: ResumableEnv, cls: type, options: RunOptions, values: 
 def official_evaluation(
     options: RunOptions, episodes: int, seed: int = 0, *, stochastic: bool = False
 ) -> OfficialEvaluation:
-    """Evaluation in the environment on C MuJoCo, also where training uses other dynamics."""
+    """Evaluation in the environment on C MuJoCo, also where training uses other dynamics.
+
+    Raises: OptionError if its options randomize the model.
+    """
+    if options.task_kwargs.get("randomize"):
+        raise OptionError("randomize must be in training_kwargs: evaluation has the model's own parameters")
     return OfficialEvaluation(official_id(options.task), options.task_kwargs, episodes, seed, stochastic)
