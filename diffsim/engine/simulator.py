@@ -1,15 +1,15 @@
 """MuJoCo physics on torch tensors, differentiable."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
-import mujoco
 import torch
 from torch import Tensor
 
 from diffsim.compile.model import Model
+from diffsim.engine.kinematics import Kinematics
 from diffsim.engine.launch import Launch
-from diffsim.engine.physics_calls import BodyQuantitiesCall, EvaluateCall, PointsCall, StepCall
+from diffsim.engine.physics_calls import EvaluateCall, StepCall
 from diffsim.types import dtype
 
 
@@ -40,7 +40,7 @@ class DynamicsPoint(NamedTuple):
     solver_iterations: Tensor | None = None
 
 
-class Simulator:
+class Simulator(Kinematics):
     """Copies of one model, stepped together and differentiable through torch autograd.
 
     A state is `[qpos, qvel]`, one row per world, in `diffsim.dtype`; the kernels compute in float64 (see
@@ -65,11 +65,7 @@ class Simulator:
             raise TypeError(f"model must be a diffsim.Model, got {type(model).__name__}")
         if isinstance(num_worlds, bool) or not isinstance(num_worlds, int) or num_worlds < 1:
             raise ValueError(f"num_worlds must be >= 1, got {num_worlds!r}")
-        self.model = model
-        self.num_worlds = num_worlds
-        self.device = _checked_device(device)
-        self.launch = Launch(model, num_worlds, self.device)
-        self._points_calls: dict[Any, PointsCall] = {}
+        super().__init__(Launch(model, num_worlds, _checked_device(device)))
         self._no_force = torch.zeros(num_worlds, model.nv, dtype=dtype, device=self.device)
 
     def step(
@@ -151,79 +147,6 @@ class Simulator:
         a, b = launch.linearize(ctrl, num_steps, trajectory)
         return a, b
 
-    def xpos(self, qpos: Tensor, bodies: Sequence[str | int]) -> Tensor:
-        """World positions of bodies' origins (`data.body(name).xpos`).
-
-        Args:
-            qpos: [N, nq].
-            bodies: names or ids.
-
-        Returns: [N, len(bodies), 3] m, differentiable in qpos.
-        Raises: KeyError if there is no such body, with a list of the bodies; ValueError as `step`.
-        """
-        ids = [self._element(mujoco.mjtObj.mjOBJ_BODY, body) for body in bodies]
-        return self._points(qpos, ids, [(0.0, 0.0, 0.0)] * len(ids))
-
-    def xipos(self, qpos: Tensor, bodies: Sequence[str | int]) -> Tensor:
-        """World positions of bodies' centres of mass (`data.xipos`): as `xpos`."""
-        ids = [self._element(mujoco.mjtObj.mjOBJ_BODY, body) for body in bodies]
-        return self._points(qpos, ids, [tuple(self.model.mj_model.body_ipos[i]) for i in ids])
-
-    def cinert(self, qpos: Tensor) -> Tensor:
-        """Bodies' inertias about their tree's centre of mass (`data.cinert`), without gradient.
-
-        Args:
-            qpos: [N, nq].
-
-        Returns: [N, nbody, 10]: rotational inertia xx, yy, zz, xy, xz, yz [kg m^2], mass * offset [kg m], mass [kg].
-        Raises: as `step`.
-        """
-        return self._body_quantities(qpos, torch.zeros_like(qpos[:, :1]).expand(-1, self.model.nv))[0]
-
-    def cvel(self, qpos: Tensor, qvel: Tensor) -> Tensor:
-        """Bodies' twists about their tree's centre of mass (`data.cvel`), without gradient.
-
-        Args:
-            qpos: [N, nq].
-            qvel: [N, nv].
-
-        Returns: [N, nbody, 6]: angular [rad/s], linear [m/s].
-        Raises: as `step`.
-        """
-        return self._body_quantities(qpos, qvel)[1]
-
-    def _body_quantities(self, qpos: Tensor, qvel: Tensor) -> tuple[Tensor, Tensor]:
-        self._check("qpos", qpos, self.model.nq)
-        self._check("qvel", qvel, self.model.nv)
-        cinert, cvel = BodyQuantitiesCall(self.launch)(qpos, qvel)
-        return cinert, cvel
-
-    def site_xpos(self, qpos: Tensor, sites: Sequence[str | int]) -> Tensor:
-        """World positions of sites (`data.site(name).xpos`): as `xpos`."""
-        ids = [self._element(mujoco.mjtObj.mjOBJ_SITE, site) for site in sites]
-        mj_model = self.model.mj_model
-        return self._points(
-            qpos, [int(mj_model.site_bodyid[i]) for i in ids], [tuple(mj_model.site_pos[i]) for i in ids]
-        )
-
-    def _points(self, qpos: Tensor, bodies: list[int], offsets: list[tuple[float, ...]]) -> Tensor:
-        self._check("qpos", qpos, self.model.nq)
-        key = tuple(bodies), tuple(offsets)
-        if key not in self._points_calls:
-            self._points_calls[key] = PointsCall(self.launch, bodies, offsets)  # to make it waits for the device
-        return self._points_calls[key](qpos)[0]
-
-    def _element(self, kind: mujoco.mjtObj, name: str | int) -> int:
-        mj_model = self.model.mj_model
-        count = mj_model.nbody if kind == mujoco.mjtObj.mjOBJ_BODY else mj_model.nsite
-        names = [mujoco.mj_id2name(mj_model, kind, i) for i in range(count)]
-        if name in names:
-            return names.index(name)
-        if isinstance(name, int) and 0 <= name < count:
-            return name
-        word = kind.name.removeprefix("mjOBJ_").lower()
-        raise KeyError(f"{word} must be one of {names} or an id below {count}, got {name!r}")
-
     def _vector(self, parameters: Mapping[str, Tensor] | None) -> Tensor | None:
         """Checks the parameters and converts them to the kernels' vector, differentiably; None for the model's own."""
         if not parameters:
@@ -243,16 +166,6 @@ class Simulator:
         self._check("ctrl", ctrl, self.model.nu)
         if isinstance(num_steps, bool) or not isinstance(num_steps, int) or num_steps < 1:
             raise ValueError(f"num_steps must be >= 1, got {num_steps!r}")
-
-    def _check(self, name: str, value: Tensor, size: int) -> None:
-        if not isinstance(value, Tensor):
-            raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
-        if value.shape != (self.num_worlds, size):
-            raise ValueError(f"{name} must have shape {(self.num_worlds, size)}, got {tuple(value.shape)}")
-        if value.dtype != dtype:
-            raise ValueError(f"{name} must have dtype {dtype} (DIFFSIM_X64=1 selects float64), got {value.dtype}")
-        if value.device != self.device:
-            raise ValueError(f"{name} must be on device {self.device}, got {value.device}")
 
 
 def _checked_device(device: str | torch.device) -> torch.device:
