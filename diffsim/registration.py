@@ -7,6 +7,7 @@ import gymnasium
 EPISODE_STEPS = {
     "Ant-v5": 1000,
     "CartPoleSwingUp-v0": 250,
+    "Go1Walk-v0": 1000,
     "HalfCheetah-v5": 1000,
     "HelicopterHover-v0": 6000,
     "Hopper-v5": 1000,
@@ -39,17 +40,19 @@ EPISODE_STEPS = {
 }
 """Time limit of each task in steps: `max_episode_steps` of its class."""
 
+TASK_ENV = "diffsim.tasks.official:OfficialEnv"
+"""Environment of a task that has none written by hand: the task's functions on C MuJoCo."""
+
 OFFICIAL_ENVS = {
     "CartPoleSwingUp-v0": "diffsim.cart_pole_env:CartPoleSwingUpEnv",
+    "Go1Walk-v0": TASK_ENV,
     "HelicopterHover-v0": "diffsim.helicopter_env:HelicopterHoverEnv",
     "PointPush-v0": "diffsim.goal_envs:PointPushEnv",
     "ReacherGoal-v0": "diffsim.goal_envs:ReacherGoalEnv",
     "RllabMountainCar-v0": "diffsim.rllab_env:RllabMountainCarEnv",
+    **{id: TASK_ENV for id in EPISODE_STEPS if id.startswith("Rllab") and id != "RllabMountainCar-v0"},
 }
 """Environments, on C MuJoCo or in NumPy, of the tasks that are not Gymnasium's."""
-
-TASK_ENV = "diffsim.tasks.official:OfficialEnv"
-"""Environment of rllab's tasks, `Rllab...`, that have none in `OFFICIAL_ENVS`: the task's functions on C MuJoCo."""
 
 TETRIS = "Tetris-v0"
 """The only environment that is no MDP of tensors."""
@@ -68,13 +71,13 @@ def register() -> None:
                 max_episode_steps=steps,
                 kwargs={"task": id},
             )
-        if id not in gymnasium.registry and (id in OFFICIAL_ENVS or id.startswith("Rllab")):
-            own = {} if id in OFFICIAL_ENVS else {"task": id}
+        if id not in gymnasium.registry and id in OFFICIAL_ENVS:
+            own = {"task": id} if OFFICIAL_ENVS[id] == TASK_ENV else {}
             gymnasium.register(
                 id,
                 entry_point="diffsim.tasks.official:own_env",
                 max_episode_steps=steps,
-                kwargs={"env_id": id, "entry_point": OFFICIAL_ENVS.get(id, TASK_ENV), **own},
+                kwargs={"env_id": id, "entry_point": OFFICIAL_ENVS[id], **own},
             )
     for id in (TETRIS, f"diffsim/{TETRIS}"):
         if id not in gymnasium.registry:

@@ -14,6 +14,7 @@ from diffsim.tasks.cart_pole_swing_up import CartPoleSwingUp
 from diffsim.tasks.check import TaskReport, check_task
 from diffsim.tasks.configurable import ConfigurableMDP
 from diffsim.tasks.find import EQUATION_TASKS, RLLAB_TASKS, TASKS, check_options, find_task, mdp_class, task_ids
+from diffsim.tasks.go1.walk import Go1Walk
 from diffsim.tasks.goal_task import GoalTask
 from diffsim.tasks.half_cheetah import HalfCheetah
 from diffsim.tasks.helicopter_hover import HelicopterHover
@@ -43,6 +44,7 @@ __all__ = [
     "Ant",
     "CartPoleSwingUp",
     "ConfigurableMDP",
+    "Go1Walk",
     "GoalTask",
     "HalfCheetah",
     "HelicopterHover",

@@ -16,6 +16,7 @@ from diffsim.checks import did_you_mean
 from diffsim.tasks.ant import Ant
 from diffsim.tasks.cart_pole_swing_up import CartPoleSwingUp
 from diffsim.tasks.configurable import ConfigurableMDP
+from diffsim.tasks.go1.walk import Go1Walk
 from diffsim.tasks.half_cheetah import HalfCheetah
 from diffsim.tasks.helicopter_hover import HelicopterHover
 from diffsim.tasks.hopper import Hopper
@@ -69,6 +70,7 @@ RLLAB_TASKS: dict[str, type[Task]] = {
 TASKS: dict[str, type[Task]] = {
     "Ant-v5": Ant,
     "CartPoleSwingUp-v0": CartPoleSwingUp,
+    "Go1Walk-v0": Go1Walk,
     "HalfCheetah-v5": HalfCheetah,
     "Hopper-v5": Hopper,
     "Humanoid-v5": Humanoid,

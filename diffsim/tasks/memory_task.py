@@ -31,8 +31,14 @@ class MemoryTask(Task):
         """A memory at which episodes may start, always the same: [N, K]."""
 
     @abstractmethod
-    def next_memory(self, memory: Tensor, reached: Tensor) -> Tensor:
-        """Memory [N, K] after a step, from that before it and the state reached, [qpos, qvel, extras] in [N, S - K]."""
+    def next_memory(self, memory: Tensor, action: Tensor, reached: Tensor) -> Tensor:
+        """Memory [N, K] after a step, from that before it, the action and the state reached.
+
+        Args:
+            memory: [N, K].
+            action: [N, A].
+            reached: [qpos, qvel, extras], [N, S - K].
+        """
 
     @property
     def state_size(self) -> int:
@@ -64,4 +70,4 @@ class MemoryTask(Task):
     def transition(self, state: Tensor, action: Tensor, noise: Tensor | None = None) -> Tensor:
         """As `Task.transition`, with the next memory."""
         reached = super().transition(state, action, noise)
-        return torch.cat([reached, self.next_memory(self.memory(state), reached)], dim=1)
+        return torch.cat([reached, self.next_memory(self.memory(state), action, reached)], dim=1)

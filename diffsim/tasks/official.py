@@ -195,7 +195,7 @@ class OfficialEnv(gymnasium.Env):
         self.data.ctrl[:] = action
         state, self._state = self._state, self._advance()
         if isinstance(self.task, MemoryTask):
-            memory = self.task.next_memory(self.task.memory(state), self._state)
+            memory = self.task.next_memory(self.task.memory(state), _row(action), self._state)
             self._state = torch.cat([self._state, memory], dim=1)
         reward = self.task.reward(state, _row(action), self._state)
         terminated = self.task.terminal(self._state)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import diffsim
+from diffsim.registration import OFFICIAL_ENVS, TASK_ENV
 from diffsim.tasks import RLLAB_TASKS, TASKS
 
 from .engine import raw_jacobian, tensors
@@ -159,7 +160,7 @@ def test_spaces_and_time_limit(id, options):
     assert mdp.dt == pytest.approx(env.unwrapped.dt)
 
 
-@pytest.mark.parametrize("id", [id for id in TASKS if id not in RLLAB_TASKS])  # their environments have the task's own
+@pytest.mark.parametrize("id", [id for id in TASKS if OFFICIAL_ENVS.get(id) != TASK_ENV])
 def test_same_options_and_defaults_as_gymnasium(id):
     official_class = type(official(id))
     rendering = {"default_camera_config"}

@@ -64,7 +64,7 @@ class GatherTask(MemoryTask, RllabLocomotion):
         """All objects, on the first places of the grid."""
         return self._all_left(torch.arange(len(CELLS), device=self.device).expand(self.num_envs, -1))
 
-    def next_memory(self, memory: Tensor, reached: Tensor) -> Tensor:
+    def next_memory(self, memory: Tensor, action: Tensor, reached: Tensor) -> Tensor:
         """Takes away what is caught, unless the robot's own task ended."""
         left, places = objects(memory)
         distance = (places - self.motion(reached).com[:, None, :2]).square().sum(dim=2)

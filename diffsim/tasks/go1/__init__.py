@@ -1,0 +1,1 @@
+"""Tasks of the quadruped Unitree Go1."""
