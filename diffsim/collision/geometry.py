@@ -82,12 +82,14 @@ COLLIDERS: dict[tuple[int, int], wp.Function] = {
 
 @wp.struct
 class GeometryCotangents:
-    """Gradient under rigid motion of each geom: a force, and a torque about the geom's centre, in world axes."""
+    """Gradient by each geom's motion, a force and a torque about its centre, in world axes, and by its size."""
 
     force1: vec3
     torque1: vec3
     force2: vec3
     torque2: vec3
+    size1: vec3
+    size2: vec3
 
 
 @differentiable
@@ -192,5 +194,10 @@ def contact_geometry_adjoint(
     geom1_bar = bar[2]
     geom2_bar = bar[3]
     return GeometryCotangents(
-        geom1_bar.pos, turning(geom1.mat, geom1_bar.mat), geom2_bar.pos, turning(geom2.mat, geom2_bar.mat)
+        geom1_bar.pos,
+        turning(geom1.mat, geom1_bar.mat),
+        geom2_bar.pos,
+        turning(geom2.mat, geom2_bar.mat),
+        geom1_bar.size,
+        geom2_bar.size,
     )

@@ -29,6 +29,7 @@ def equality_fields(m: mujoco.MjModel) -> dict[str, Any]:
     weights = np.where(pairs >= 0, m.dof_invweight0[m.jnt_dofadr[pairs]], 0) if joints else np.zeros((0, 2))
     return dict(
         rows=int(size.sum()) + len(joints),
+        ids=spatial + joints,
         solver=(m.eq_solref[spatial + joints], m.eq_solimp[spatial + joints]),
         neq=len(spatial),
         eq_row=np.cumsum(size) - size,

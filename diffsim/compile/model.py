@@ -55,7 +55,8 @@ class Model:
         self.max_contacts: int = self._host["max_contacts"]
         pairs = np.stack([self._host["pair_geom1"], self._host["pair_geom2"]], axis=1)[: self._host["npair"]]
         gyroscopic = bool(self._host["ngyro"])
-        self.parameters = Parameters(mj_model, active_actuators(mj_model), pairs, gyroscopic)
+        table = self._host.pop("solver_table")
+        self.parameters = Parameters(mj_model, active_actuators(mj_model), pairs, gyroscopic, table)
         counts = {name: getattr(mj_model, name) for name in ("nq", "nv", "nu", "nbody", "njnt", "ngeom")}
         max_rows = self._host.pop("max_rows")
         # Sizes of the working memory, by the names in `diffsim.physics.scratch.FIELDS`.
@@ -114,13 +115,16 @@ class Model:
             }
         return self._pairs[device]
 
-    def arrays(self, device: str, memory: ParameterMemory | None = None, first_world: int = 0) -> Any:  # noqa: ANN401
+    def arrays(  # noqa: ANN201  (a struct)
+        self, device: str, memory: ParameterMemory | None = None, first_world: int = 0, gradient: bool = False
+    ):
         """Makes the `ModelArrays` of the worlds on a device.
 
         Args:
             device: torch's name of the device.
             memory: the parameters; None for the model's own.
             first_world: the world of the memory that is the kernel's first.
+            gradient: whether the adjoint computes the gradient of the parameters.
         """
         if device not in self._on_device:
             one_lane = device == "cpu" and not EMULATED
@@ -134,6 +138,7 @@ class Model:
             setattr(arrays, name, value)
         if memory is not None and damps_implicitly(self.mj_model):
             arrays.implicit = 1  # the new damping may be nonzero
+        arrays.parameter_gradient = gradient
         return arrays
 
 

@@ -4,8 +4,10 @@ from typing import Any
 
 import mujoco
 import numpy as np
+import torch
 
 from diffsim.collision.geometry import CANDIDATES
+from diffsim.compile.solver_parameters import mix_solver
 
 DISABLE = mujoco.mjtDisableBit
 
@@ -96,10 +98,7 @@ def pair_fields(m: mujoco.MjModel) -> dict[str, Any]:
         collider_geom=colliders,
         geom_body=m.geom_bodyid,
         geom_kind=m.geom_type,
-        geom_pos=m.geom_pos,
         geom_quat=m.geom_quat,
-        geom_size=m.geom_size,
-        geom_rbound=m.geom_rbound,
     )
 
 
@@ -109,25 +108,15 @@ def mixed_parameters(m: mujoco.MjModel, pairs: np.ndarray) -> dict[str, np.ndarr
     A geom of higher priority gives its own; margin and gap are sums.
 
     Returns: dim [n], solref [n, 2], solimp [n, 5], margin [n] and gap [n], as in the fields `pair_...`.
-    Source: MuJoCo documentation, Modeling, contact parameters.
     """
     first, second = pairs.T
     priority = m.geom_priority[first] - m.geom_priority[second]
-    mix = np.where(priority == 0, solver_mix(m.geom_solmix[first], m.geom_solmix[second]), priority > 0)[:, None]
-    solref1, solref2 = m.geom_solref[first], m.geom_solref[second]
-    direct = (priority == 0) & ((solref1[:, 0] <= 0) | (solref2[:, 0] <= 0))
+    solver = mix_solver(m, pairs, torch.from_numpy(m.geom_solref), torch.from_numpy(m.geom_solimp))
     condims = m.geom_condim[first], m.geom_condim[second]
     return dict(
         dim=np.where(priority == 0, np.maximum(*condims), np.where(priority > 0, *condims)),
-        solref=np.where(direct[:, None], np.minimum(solref1, solref2), mix * solref1 + (1 - mix) * solref2),
-        solimp=mix * m.geom_solimp[first] + (1 - mix) * m.geom_solimp[second],
+        solref=solver[0].numpy(),
+        solimp=solver[1].numpy(),
         margin=m.geom_margin[first] + m.geom_margin[second],
         gap=m.geom_gap[first] + m.geom_gap[second],
     )
-
-
-def solver_mix(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Weight of the first geom's solver parameters; a geom with a solmix of almost zero has weight 0: [n]."""
-    weighs1, weighs2 = first >= mujoco.mjMINVAL, second >= mujoco.mjMINVAL
-    total = np.where(weighs1 & weighs2, first + second, 1)
-    return np.where(weighs1 & weighs2, first / total, np.where(weighs1 == weighs2, 0.5, weighs1))

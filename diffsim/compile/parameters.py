@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 
 from diffsim.compile.pairs import DISABLE, explicit_index
+from diffsim.compile.solver_parameters import SolverTable, solver_fields, solver_tables
 from diffsim.types import dtype, kernel_dtype, mat33, real, vec3, vec6
 
+GEOM = mujoco.mjtGeom
 MIN_FRICTION = 1e-5  # MuJoCo's mjMINMU
 
 # Fields of `ModelArrays` that can differ between worlds: their elements, kernel type, and numbers per element.
@@ -34,6 +36,13 @@ KERNEL_FIELDS: dict[str, tuple[str, Any, int]] = {
     "gravity": ("gravity", vec3, 3),
     "body_pos": ("body", vec3, 3),
     "body_ipos": ("body", vec3, 3),
+    "dof_frictionloss": ("dof", real, 1),
+    "jnt_range": ("joint", real, 2),
+    "geom_pos": ("geom", vec3, 3),
+    "geom_size": ("geom", vec3, 3),
+    "geom_rbound": ("geom", real, 1),
+    "solver_reference": ("solver", real, 2),
+    "solver_impedance": ("solver", real, 5),
 }
 
 
@@ -45,13 +54,17 @@ class Parameters:
         active: indices of the enabled actuators.
         pairs: pairs of geoms that can touch: [npair, 2].
         gyroscopic: whether gyroscopic forces of some bodies are integrated implicitly.
+        solver: the solver parameters.
     """
 
-    def __init__(self, mj_model: mujoco.MjModel, active: list[int], pairs: np.ndarray, gyroscopic: bool) -> None:
+    def __init__(
+        self, mj_model: mujoco.MjModel, active: list[int], pairs: np.ndarray, gyroscopic: bool, solver: SolverTable
+    ) -> None:
         self._m = mj_model
         self._gyroscopic = gyroscopic
         self._active = active
         self._pairs = pairs.reshape(-1, 2)
+        self._solver = solver
         m = mj_model
         # A free joint has its own position: that of its body in the model has no effect.
         self._free = torch.as_tensor(free_bodies(m))[:, None]
@@ -67,6 +80,11 @@ class Parameters:
             "gravity": m.opt.gravity,
             "body_pos": m.body_pos,
             "body_ipos": m.body_ipos,
+            "dof_frictionloss": m.dof_frictionloss,
+            "jnt_range": m.jnt_range,
+            "geom_pos": m.geom_pos,
+            "geom_size": m.geom_size,
+            **solver_fields(m),
         }
         counts = {
             "body": m.nbody,
@@ -75,6 +93,8 @@ class Parameters:
             "actuator": len(active),
             "pair": len(self._pairs),
             "gravity": 1,
+            "geom": m.ngeom,
+            "solver": len(solver.solref),
         }
         self.counts = {element: max(1, count) for element, count in counts.items()}
         self.offsets: dict[str, int] = {}
@@ -104,11 +124,23 @@ class Parameters:
             # A GPU would have to wait; there the step's own check finds the numbers that follow.
             if device.type == "cpu" and not bool(torch.isfinite(value.detach()).all()):
                 raise ValueError(f"parameters[{name!r}] must be finite")
+            without = self._without_friction(name, value)
+            if without is not None:
+                raise ValueError(
+                    f"parameters['dof_frictionloss'] must be 0 for dof {without}, which has none in the model"
+                )
         if self._gyroscopic and {"body_mass", "body_inertia", "body_pos", "body_ipos"} & set(parameters):
             raise ValueError(
                 "parameters must not contain body_mass, body_inertia, body_pos or body_ipos with "
                 "integrator=implicitfast and free bodies without jointed descendants; Euler and RK4 support them"
             )
+
+    def _without_friction(self, name: str, value: Tensor) -> int | None:
+        """A dof with friction loss in the parameters, but not in the model. A GPU, which would wait, ignores it."""
+        if name != "dof_frictionloss" or value.device.type != "cpu":
+            return None
+        added = (value.detach().reshape(-1, self._m.nv) != 0).any(0).numpy() & (self._m.dof_frictionloss == 0)
+        return int(added.argmax()) if added.any() else None
 
     def vector(self, parameters: Mapping[str, Tensor], device: torch.device) -> Tensor:
         """The kernels' vector, differentiable in the given parameters, in `kernel_dtype`.
@@ -131,6 +163,7 @@ class Parameters:
         m, disabled = self._m, self._m.opt.disableflags
         mass, inertia = given["body_mass"], given["body_inertia"]
         linear, quadratic = drag_coefficients(mass, inertia, m.opt.density, m.opt.viscosity)
+        reference, impedance = solver_tables(m, self._solver, given)
         gain_mask, bias_mask = (
             torch.as_tensor(mask, dtype=kernel_dtype, device=mass.device) for mask in self._actuator_masks()
         )
@@ -150,7 +183,19 @@ class Parameters:
             "gravity": given["gravity"] * (not disabled & DISABLE.mjDSBL_GRAVITY),
             "body_pos": torch.where(self._free.to(mass.device), given["body_pos"].detach(), given["body_pos"]),
             "body_ipos": given["body_ipos"],
+            "dof_frictionloss": given["dof_frictionloss"] * self._has_friction(mass.device),
+            "jnt_range": given["jnt_range"],
+            "geom_pos": given["geom_pos"],
+            "geom_size": given["geom_size"],
+            "geom_rbound": bounding_radii(m, given["geom_size"]),
+            "solver_reference": reference,
+            "solver_impedance": impedance,
         }
+
+    def _has_friction(self, device: torch.device) -> Tensor:
+        """Which dofs have friction loss in the model: [nv]."""
+        off = self._m.opt.disableflags & (DISABLE.mjDSBL_CONSTRAINT | DISABLE.mjDSBL_FRICTIONLOSS)
+        return torch.as_tensor((self._m.dof_frictionloss > 0) & (not off), device=device)
 
     def _actuator_masks(self) -> tuple[np.ndarray, np.ndarray]:
         """Masks of the existing constant, length and velocity terms of gain and bias: [nactuator, 3] each."""
@@ -184,6 +229,22 @@ def free_bodies(m: mujoco.MjModel) -> np.ndarray:
     free = np.zeros(m.nbody, bool)
     free[m.jnt_bodyid[m.jnt_type == mujoco.mjtJoint.mjJNT_FREE]] = True
     return free
+
+
+def bounding_radii(m: mujoco.MjModel, size: Tensor) -> Tensor:
+    """Radii of the geoms' bounding spheres for sizes [..., ngeom, 3]: [..., ngeom] m, without gradient."""
+    kind = torch.as_tensor(m.geom_type, device=size.device)
+    x, y, z = size.detach().unbind(-1)
+    radius = torch.as_tensor(m.geom_rbound, dtype=size.dtype, device=size.device).expand(x.shape)
+    for of_kind, value in (
+        (GEOM.mjGEOM_SPHERE, x),
+        (GEOM.mjGEOM_CAPSULE, x + y),
+        (GEOM.mjGEOM_CYLINDER, torch.hypot(x, y)),
+        (GEOM.mjGEOM_ELLIPSOID, torch.maximum(torch.maximum(x, y), z)),
+        (GEOM.mjGEOM_BOX, (x * x + y * y + z * z).sqrt()),
+    ):
+        radius = torch.where(kind == int(of_kind), value, radius)
+    return radius
 
 
 def rotary_inertia(inertia: Tensor, iquat: Tensor) -> Tensor:

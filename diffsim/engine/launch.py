@@ -77,7 +77,7 @@ class Launch:
         self.stages = 4 if model.integrator == "RK4" else 1
         self.memory = memory
         self.vector: Tensor | None = None
-        self.arrays = {0: model.arrays(str(device), memory)}
+        self.arrays = {0: model.arrays(str(device), memory, 0, gradient)}
         self.gradient = gradient
         self.staged = device.type == "cuda" or EMULATED > 0
         self.scratches = scratches or [self._make_scratch()]
@@ -314,7 +314,7 @@ class Launch:
         # The CPU runs one thread, in which these kernels loop over the worlds.
         per_thread = count if self.device.type == "cpu" else 1
         if worlds.start not in self.arrays:
-            self.arrays[worlds.start] = self.model.arrays(str(self.device), self.memory, worlds.start)
+            self.arrays[worlds.start] = self.model.arrays(str(self.device), self.memory, worlds.start, self.gradient)
         given = {"m": self.arrays[worlds.start], "s": scratch, "worlds_per_thread": per_thread}
         remaining = iter(values)
         inputs = []

@@ -86,9 +86,12 @@ class Simulator(Kinematics):
             qfrc_applied: [N, nv] N, N m, generalized forces held over the steps (`data.qfrc_applied`); differentiable.
             parameters: values for fields of the model, differentiable: body_mass [nbody], body_inertia [nbody, 3],
                 geom_friction [ngeom, 3], dof_damping [nv], dof_armature [nv], jnt_stiffness [njnt],
-                actuator_gainprm and actuator_biasprm [nu, 10], gravity [3], body_pos and body_ipos [nbody, 3]; each of
-                that shape for all worlds, or with a leading [N]. Units are MuJoCo's. Quantities that MuJoCo's compiler
-                derived from a field do not change. Functions of positions alone, such as `xpos`, keep the model's own.
+                actuator_gainprm and actuator_biasprm [nu, 10], gravity [3], body_pos and body_ipos [nbody, 3],
+                dof_frictionloss [nv] (where the model has friction loss), jnt_range [njnt, 2], geom_pos and geom_size
+                [ngeom, 3], and solref [..., 2] and solimp [..., 5] of jnt_ (limits), dof_, geom_ and eq_; each of that
+                shape for all worlds, or with a leading [N]. Units are MuJoCo's. Quantities that MuJoCo's compiler
+                derived from a field do not change, but for the radii of geoms' bounding spheres. Functions of positions
+                alone, such as `xpos`, keep the model's own values.
 
         Returns: next state, [N, nq + nv].
 

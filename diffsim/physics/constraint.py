@@ -45,7 +45,7 @@ TINY = wp.constant(real(1.0e-15))
 
 @wp.func
 def impedance(m: ModelArrays, params: int, size: real) -> vec2:
-    """d(|r|) and its derivative by |r|, from solimp."""
+    """d(|r|) and its derivative by |r|, from solimp. `params` counts the rows of the table of all worlds."""
     low = m.solver_impedance[params, 0]
     high = m.solver_impedance[params, 1]
     width = m.solver_impedance[params, 2]
@@ -150,7 +150,7 @@ def clear_row(s: Scratch, world: int, row: int):
 def finish_rows(m: ModelArrays, s: Scratch, world: int):
     """Fills the stiffness of the rows, and adds to their reference accelerations. Needs the Jacobians."""
     for row in range(lane(), s.row_count[world], lanes()):
-        params = s.row_params[world, row]
+        params = world * m.solver_stride + s.row_params[world, row]
         d = impedance(m, params, s.row_size[world, row])
         s.row_stiffness[world, row] = ONE / wp.max(TINY, (ONE - d[0]) / d[0] * s.row_invweight[world, row])
         stretch = m.solver_reference[params, 0] * d[0] * s.row_position[world, row]
@@ -178,7 +178,7 @@ def add_row_scaled(s: Scratch, world: int, row: int, scale: real, x: wp.array(dt
 @wp.func
 def row_damping(m: ModelArrays, s: Scratch, world: int, row: int) -> real:
     """B of a row."""
-    return m.solver_reference[s.row_params[world, row], 1]
+    return m.solver_reference[world * m.solver_stride + s.row_params[world, row], 1]
 
 
 @wp.func
@@ -252,7 +252,7 @@ def constraint_force(m: ModelArrays, s: Scratch, world: int):
 @wp.func
 def position_slope(m: ModelArrays, s: Scratch, world: int, row: int) -> real:
     """df_i / dr_i at fixed a, where |r| is |r_i|: through D, d and r of f = -D (J a + b J v + k d r)."""
-    params = s.row_params[world, row]
+    params = world * m.solver_stride + s.row_params[world, row]
     r = s.row_position[world, row]
     d = impedance(m, params, wp.abs(r))
     slope = r / wp.max(TINY, wp.abs(r)) * d[1]  # the mean of both sides at r = 0

@@ -28,7 +28,7 @@ def geom_poses(m: ModelArrays, s: Scratch, world: int):
         geom = m.collider_geom[i]
         body = m.geom_body[geom]
         body_quat = s.xquat[world, body]
-        s.geom_pos[world, geom] = s.xpos[world, body] + rotate(body_quat, m.geom_pos[geom])
+        s.geom_pos[world, geom] = s.xpos[world, body] + rotate(body_quat, m.geom_pos[world * m.geom_stride + geom])
         s.geom_mat[world, geom] = quat_to_mat(quat_mul(body_quat, m.geom_quat[geom]))
     sync()
 
@@ -36,7 +36,7 @@ def geom_poses(m: ModelArrays, s: Scratch, world: int):
 @wp.func
 def load_geom(m: ModelArrays, s: Scratch, world: int, geom: int) -> Geom:
     """A geom with its pose. Needs the geoms' poses."""
-    return Geom(m.geom_size[geom], s.geom_pos[world, geom], s.geom_mat[world, geom])
+    return Geom(m.geom_size[world * m.geom_stride + geom], s.geom_pos[world, geom], s.geom_mat[world, geom])
 
 
 @wp.func
@@ -45,13 +45,13 @@ def may_touch(m: ModelArrays, s: Scratch, world: int, pair: int) -> int:
     first = m.pair_geom1[pair]
     second = m.pair_geom2[pair]
     gap = s.geom_pos[world, second] - s.geom_pos[world, first]
-    reach = m.geom_rbound[second] + m.pair_detection[pair]
+    reach = m.geom_rbound[world * m.geom_stride + second] + m.pair_detection[pair]
     if m.geom_kind[first] == PLANE:
         mat = s.geom_mat[world, first]
         if wp.dot(gap, vec3(mat[0, 2], mat[1, 2], mat[2, 2])) > reach:
             return 0
         return 1
-    reach += m.geom_rbound[first]
+    reach += m.geom_rbound[world * m.geom_stride + first]
     if wp.dot(gap, gap) > reach * reach:
         return 0
     return 1

@@ -51,6 +51,19 @@ def contact_gradient(m: ModelArrays, s: Scratch, world: int, x: wp.array(dtype=r
             add_body_cotangents(s, world, body1, push, pull, damping, pose)
             push2, pull2, pose2 = body_cotangents(m, s, world, contact, body2, geom2, ONE, g.torque2, g.force2)
             add_body_cotangents(s, world, body2, push2, pull2, damping, pose2)
+            keep_geom_cotangents(m, s, world, contact, g.force1, g.size1, g.force2, g.size2)
+
+
+@wp.func(inline=True)
+def keep_geom_cotangents(
+    m: ModelArrays, s: Scratch, world: int, contact: int, force1: vec3, size1: vec3, force2: vec3, size2: vec3
+):
+    """Keeps a contact's cotangents of its geoms' positions and sizes, if the gradient of parameters needs them."""
+    if m.parameter_gradient == 1:
+        s.contact_geom_bar[world, contact, 0] = force1
+        s.contact_geom_bar[world, contact, 1] = size1
+        s.contact_geom_bar[world, contact, 2] = force2
+        s.contact_geom_bar[world, contact, 3] = size2
 
 
 @wp.func(inline=True)

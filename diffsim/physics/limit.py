@@ -33,11 +33,12 @@ from diffsim.types import BALL, ONE, ZERO, real
 def friction_rows(m: ModelArrays, s: Scratch, world: int):
     """Appends a row for each dof with friction loss."""
     for dof in range(m.nv):
-        if m.dof_frictionloss[dof] > ZERO:
+        loss = m.dof_frictionloss[world * m.dof_stride + dof]
+        if loss > ZERO:
             params = m.params_dof + dof
             run = single_run(s.run[world], s.run_count, world, dof, 1)
             row = add_row(s, world, run, FRICTION, DOF_FRICTION, dof, params, ZERO, ZERO, m.dof_invweight[dof])
-            s.row_limit[world, row] = m.dof_frictionloss[dof]
+            s.row_limit[world, row] = loss
             s.row_jacobian[world, row, dof] = ONE
 
 
@@ -48,12 +49,13 @@ def limit_rows(m: ModelArrays, s: Scratch, world: int):
         if m.jnt_limited[joint] == 1:
             dof = m.jnt_dofadr[joint]
             adr = m.jnt_qposadr[joint]
+            limits = m.jnt_range[world * m.joint_stride + joint]
             margin = m.jnt_margin[joint]
             weight = m.dof_invweight[dof]
             if m.jnt_type[joint] == BALL:
                 theta = quat_log(joint_quat(s, world, adr))
                 angle = wp.length(theta)
-                r = wp.max(m.jnt_range[joint, 0], m.jnt_range[joint, 1]) - angle - margin
+                r = wp.max(limits[0], limits[1]) - angle - margin
                 if r < ZERO:
                     run = single_run(s.run[world], s.run_count, world, dof, 3)
                     row = add_row(s, world, run, UNILATERAL, BALL_LIMIT, joint, joint, r, wp.abs(r), weight)
@@ -62,7 +64,7 @@ def limit_rows(m: ModelArrays, s: Scratch, world: int):
             else:
                 for side in range(2):
                     sign = ONE - real(2 * side)
-                    r = sign * (s.qpos[world, adr] - m.jnt_range[joint, side]) - margin
+                    r = sign * (s.qpos[world, adr] - limits[side]) - margin
                     if r < ZERO:
                         run = single_run(s.run[world], s.run_count, world, dof, 1)
                         row = add_row(s, world, run, UNILATERAL, JOINT_LIMIT, joint, joint, r, wp.abs(r), weight)

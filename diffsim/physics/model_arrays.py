@@ -48,6 +48,14 @@ class ModelArrays:
     at_gravity: wp.int32
     at_body_pos: wp.int32
     at_body_ipos: wp.int32
+    at_dof_frictionloss: wp.int32
+    at_jnt_range: wp.int32
+    at_geom_pos: wp.int32
+    at_geom_size: wp.int32
+    at_geom_rbound: wp.int32
+    at_solver_reference: wp.int32
+    at_solver_impedance: wp.int32
+    parameter_gradient: wp.int32  # 1 if the adjoint computes the gradient of parameters
     # parameters, which can differ between worlds: an element's is at world * stride + element, with stride 0 where all
     # worlds have the same; one index instead of two saves small models 5 % of a step
     body_stride: wp.int32
@@ -56,6 +64,8 @@ class ModelArrays:
     actuator_stride: wp.int32
     pair_stride: wp.int32
     gravity_stride: wp.int32
+    geom_stride: wp.int32
+    solver_stride: wp.int32
     body_mass: wp.array(dtype=real)  # kg
     body_rotary: wp.array(dtype=mat33)  # inertia about the com in the body's axes, kg m^2
     body_pos: wp.array(dtype=vec3)  # m, in the parent's frame
@@ -69,6 +79,13 @@ class ModelArrays:
     actuator_bias: wp.array(dtype=vec3)  # force: constant, per length, per velocity
     pair_friction: wp.array2d(dtype=real)  # [..., 5]
     gravity: wp.array(dtype=vec3)  # m/s^2
+    dof_frictionloss: wp.array(dtype=real)
+    jnt_range: wp.array2d(dtype=real)  # [..., 2]
+    geom_pos: wp.array(dtype=vec3)  # of geoms that can touch, m
+    geom_size: wp.array(dtype=vec3)  # m
+    geom_rbound: wp.array(dtype=real)  # m
+    solver_reference: wp.array2d(dtype=real)  # [..., 2] k and b of aref = -b J v - k d r
+    solver_impedance: wp.array2d(dtype=real)  # [..., 5] solimp
     # bodies but the world by depth: those of level l are tree[level_adr[l] : level_adr[l + 1]]; for one lane, which
     # needs no levels, all are in one
     nlevel: wp.int32
@@ -99,7 +116,6 @@ class ModelArrays:
     jnt_pos: wp.array(dtype=vec3)
     jnt_axis: wp.array(dtype=vec3)
     jnt_limited: wp.array(dtype=wp.int32)
-    jnt_range: wp.array2d(dtype=real)
     jnt_margin: wp.array(dtype=real)
     jnt_actfrclimited: wp.array(dtype=wp.int32)
     jnt_actfrcrange: wp.array2d(dtype=real)
@@ -111,10 +127,6 @@ class ModelArrays:
     dof_address: wp.array(dtype=wp.int32)  # [nv + 1] address in dof_run of the runs of each dof's ancestors
     dof_run: wp.array2d(dtype=wp.int32)  # [n, 2] see `sparse`
     dof_invweight: wp.array(dtype=real)
-    dof_frictionloss: wp.array(dtype=real)
-    # solver parameters of constraints
-    solver_reference: wp.array2d(dtype=real)  # [n, 2] k and b of aref = -b J v - k d r
-    solver_impedance: wp.array2d(dtype=real)  # [n, 5] solimp
     # active connect and weld constraints [neq], whose rows come first
     neq: wp.int32
     eq_row: wp.array(dtype=wp.int32)  # first row
@@ -158,10 +170,7 @@ class ModelArrays:
     collider_geom: wp.array(dtype=wp.int32)  # [ncollider]
     geom_body: wp.array(dtype=wp.int32)
     geom_kind: wp.array(dtype=wp.int32)
-    geom_pos: wp.array(dtype=vec3)
     geom_quat: wp.array(dtype=quat)
-    geom_size: wp.array(dtype=vec3)
-    geom_rbound: wp.array(dtype=real)
     # pairs of them [npair]
     pair_geom1: wp.array(dtype=wp.int32)
     pair_geom2: wp.array(dtype=wp.int32)

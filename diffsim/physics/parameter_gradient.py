@@ -7,6 +7,8 @@ in the order of `diffsim.compile.parameters.KERNEL_FIELDS`; m.at_... are the off
 import warp as wp
 
 from diffsim.physics.actuation import actuator_length, clamped_ctrl, moment_dot, tracked_ctrl
+from diffsim.physics.constraint import row_dot
+from diffsim.physics.constraint_parameters import add_to, row_parameter_gradient
 from diffsim.physics.contact import components
 from diffsim.physics.contact_gradient import contact_forces, relative_twists
 from diffsim.physics.equality_gradient import row_cotangents
@@ -21,12 +23,6 @@ from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import angular, cross_force, cross_motion, linear
 from diffsim.physics.virtual_power import force_cotangent, joint_clamp_gradient, no_kappa
 from diffsim.types import BALL, FREE, TWO, ZERO, quat, real, vec3, vec6
-
-
-@wp.func
-def add_to(s: Scratch, world: int, index: int, value: real):
-    """parameter_bar[index] += value."""
-    s.parameter_bar[world, index] = s.parameter_bar[world, index] + value
 
 
 @wp.func
@@ -130,7 +126,9 @@ def power_parameter_gradient(m: ModelArrays, s: Scratch, world: int):
     for actuator in range(lane(), m.nactuator, lanes()):
         actuator_parameter_gradient(m, s, world, actuator)
     if lane() == 0:
-        contact_friction_gradient(m, s, world, s.constraint_velocity[world])
+        contact_parameter_gradient(m, s, world, s.constraint_velocity[world])
+        for row in range(s.row_count[world]):
+            row_parameter_gradient(m, s, world, row, row_dot(s, world, row, s.constraint_velocity[world]))
         gravity_gradient(m, s, world, s.constraint_velocity[world])
     sync()
 
@@ -191,8 +189,8 @@ def actuator_parameter_gradient(m: ModelArrays, s: Scratch, world: int, actuator
 
 
 @wp.func
-def contact_friction_gradient(m: ModelArrays, s: Scratch, world: int, x: wp.array(dtype=real)):
-    """Adds the gradient by the pairs' friction. For one lane, since contacts share pairs."""
+def contact_parameter_gradient(m: ModelArrays, s: Scratch, world: int, x: wp.array(dtype=real)):
+    """Adds the gradient by friction, and by positions and sizes of geoms. For one lane, since contacts share pairs."""
     for contact in range(s.contact_count[world]):
         if contact_forces(m, s, world, contact, x):
             pair = s.contact_pair[world, contact]
@@ -203,6 +201,15 @@ def contact_friction_gradient(m: ModelArrays, s: Scratch, world: int, x: wp.arra
             alpha = s.contact_alpha[world, contact]
             beta = s.contact_beta[world, contact]
             friction_gradient(m, s, world, pair, alpha, beta, components(frame, by_x), components(frame, by_a))
+            for side in range(2):
+                geom = m.pair_geom1[pair]
+                if side == 1:
+                    geom = m.pair_geom2[pair]
+                axes = s.xquat[world, m.geom_body[geom]]
+                size_bar = s.contact_geom_bar[world, contact, 2 * side + 1]
+                add_vector(s, world, m.at_geom_pos + 3 * geom, axes, s.contact_geom_bar[world, contact, 2 * side])
+                for i in range(3):
+                    add_to(s, world, m.at_geom_size + 3 * geom + i, size_bar[i])
 
 
 @wp.func

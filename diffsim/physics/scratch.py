@@ -126,6 +126,7 @@ FIELDS = {
     "contact_push": (vec6, ("contact", 2)),
     "contact_pull": (vec6, ("contact", 2)),
     "contact_pose": (vec6, ("contact", 2)),
+    "contact_geom_bar": (vec3, ("contact", 4)),  # of positions and sizes of both geoms; for gradients of parameters
     "parameter_bar": (real, ("parameter",)),  # in the order of `diffsim.compile.parameters`
     # adjoint: implicit velocity step
     "implicit_qacc_bar": (real, ("nv",)),

@@ -11,7 +11,12 @@ from diffsim.collision.contact_frame import Geom, contact_frame
 from diffsim.collision.geometry import COLLIDERS, turning
 from diffsim.collision.gradient_call import calls_gradient, differentiable
 from diffsim.physics.contact import load_geom, may_touch
-from diffsim.physics.contact_gradient import body_cotangents, contact_forces, shape_cotangents
+from diffsim.physics.contact_gradient import (
+    body_cotangents,
+    contact_forces,
+    keep_geom_cotangents,
+    shape_cotangents,
+)
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
 from diffsim.stages.bounds import OPTIONS, stage_module
@@ -98,6 +103,7 @@ def gradient_kernel(kind1: int, kind2: int) -> wp.Kernel:
             s.contact_push[world, contact, 1] = push2
             s.contact_pull[world, contact, 1] = pull2
             s.contact_pose[world, contact, 1] = pose2
+            keep_geom_cotangents(m, s, world, contact, bar1.pos, bar1.size, bar2.pos, bar2.size)
 
     @wp.kernel(module=module, **OPTIONS)
     def contact_gradient_kernel(m: ModelArrays, s: Scratch):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from diffsim.checks import require
+from diffsim.compile.parameters import bounding_radii
 from diffsim.engine.simulator import Simulator
 from diffsim.options import option
 from diffsim.tasks.task import Task
@@ -111,13 +112,18 @@ class RandomModelTask(Task):
 
 
 def write_fields(mj_model: mujoco.MjModel, fields: Mapping[str, Tensor]) -> None:
-    """Writes fields of one world, each [1, ...], into a compiled model. Derived quantities do not change.
+    """Writes fields of one world, each [1, ...], into a compiled model. Derived quantities do not change, but radii.
 
-    MuJoCo's shortcuts for bodies whose centre of mass is at a special place are switched off with it, if it is written.
+    MuJoCo's shortcuts for centres of mass and geoms at special places are switched off, if these are written. Of a free
+    body whose centre of mass is its origin in the model, MuJoCo cannot move the centre of mass.
     """
     for name, value in fields.items():
         field = mj_model.opt.gravity if name == "gravity" else getattr(mj_model, name)
         field[:] = value[0].detach().cpu().numpy()
-    if "body_ipos" in fields:
+    if "geom_size" in fields:
+        radii = bounding_radii(mj_model, torch.from_numpy(mj_model.geom_size))
+        mj_model.geom_rbound[:] = radii.numpy()
+        mj_model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_MIDPHASE)  # its boxes are of the model's own sizes
+    if {"body_ipos", "geom_pos"} & set(fields):
         for shortcut in ("body_sameframe", "geom_sameframe", "body_simple", "dof_simplenum"):
             getattr(mj_model, shortcut)[:] = 0

@@ -21,10 +21,25 @@ FIELDS = (
     "gravity",
     "body_pos",
     "body_ipos",
+    "dof_frictionloss",
+    "jnt_range",
+    "jnt_solref",
+    "jnt_solimp",
+    "dof_solref",
+    "dof_solimp",
+    "geom_pos",
+    "geom_size",
+    "geom_solref",
+    "geom_solimp",
+    "eq_solref",
+    "eq_solimp",
 )
 POSITIONS = ("body_pos", "body_ipos")
 CASES = [
     ("hopper", None),
+    ("limits", "Euler"),
+    ("ball_limits", "RK4"),
+    ("contact_friction_loss", None),
     ("half_cheetah", None),
     ("ant", None),
     ("swimmer", "implicitfast"),
@@ -80,10 +95,16 @@ def supported(mj_model: mujoco.MjModel, name: str) -> bool:
     return field(mj_model, name).size > 0 and not (name.startswith("body") and implicit and standalone)
 
 
-def has_effect(name: str, index: tuple[int, ...], value: float) -> bool:
-    """Whether differences of a field make sense: masses of zero have no neighbours, nor has the world a position."""
+def has_effect(name: str, index: tuple[int, ...], value: float, timestep: float) -> bool:
+    """Whether differences of a field make sense, as they do not where the world has no position or at a bound."""
     if name in POSITIONS:
         return index[0] > 0
+    if name == "dof_frictionloss":
+        return value > 0
+    if name.endswith("solimp"):
+        return index[1] < 4 or value > 1
+    if name.endswith("solref") and index[1] == 0:
+        return value != 2 * timestep
     return not name.startswith("body") or value != 0
 
 
@@ -93,10 +114,11 @@ def central_differences(mj_model: mujoco.MjModel, name: str, scalar) -> np.ndarr
     result = np.zeros_like(array)
     for index in np.ndindex(*array.shape):
         value = array[index]
-        if (name.startswith("actuator") and index[1] > 2) or not has_effect(name, index, value):
+        if (name.startswith("actuator") and index[1] > 2) or not has_effect(name, index, value, mj_model.opt.timestep):
             continue
         # Masses and inertias span orders of magnitude; friction, the larger of two equal values, has a kink here.
-        small = {"dof_damping": 1e-6, "geom_friction": 1e-7, "body_pos": 1e-7, "body_ipos": 1e-7}
+        fine = ("friction", "armature", "pos", "range", "size", "solimp")
+        small = {n: 1e-7 if n.endswith(fine) else 1e-6 for n in FIELDS if n.endswith((*fine, "damping", "solref"))}
         inertial = name in ("body_mass", "body_inertia")
         step = 1e-6 * max(value, 1e-2) if inertial else small.get(name, 1e-5)
         array[index] = value + step
@@ -111,9 +133,20 @@ def central_differences(mj_model: mujoco.MjModel, name: str, scalar) -> np.ndarr
 @pytest.mark.parametrize(("name", "integrator"), CASES)
 def test_gradient(name, integrator):
     mj_model, state, ctrl = moving(name, integrator)
+    seen = compare(mj_model, state, ctrl, [n for n in FIELDS if supported(mj_model, n)])
+    assert {"dof_armature", "gravity", "body_ipos"} <= seen
+
+
+@pytest.mark.parametrize("name", ["contact_condim", "contact_boxes", "contact_capsules"])
+def test_gradient_by_shapes_and_contact_parameters(name):
+    names = ["geom_pos", "geom_size", "geom_friction", "geom_solref", "geom_solimp"]
+    assert {"geom_pos", "geom_size", "geom_solimp"} <= compare(*moving(name, None), names)
+
+
+def compare(mj_model: mujoco.MjModel, state: np.ndarray, ctrl: np.ndarray, names: list[str]) -> set[str]:
+    """Compares the gradient of a step by parameters; returns those that have an effect."""
     sim = diffsim.Simulator(diffsim.Model(mj_model), 1)
     weight = np.random.default_rng(1).normal(size=mj_model.nq + mj_model.nv)
-    names = [n for n in FIELDS if supported(mj_model, n)]
     parameters = {n: torch.tensor(field(mj_model, n)).requires_grad_() for n in names}
     inputs = torch.tensor(state)[None], torch.tensor(ctrl)[None]
     loss = (sim.step(*inputs, NUM_STEPS, parameters=parameters)[0] * torch.tensor(weight)).sum()
@@ -131,14 +164,15 @@ def test_gradient(name, integrator):
     for parameter, grad in zip(names, grads, strict=True):
         expected = central_differences(mj_model, parameter, scalar)
         values = field(mj_model, parameter)
-        effects = np.array([has_effect(parameter, i, values[i]) for i in np.ndindex(*values.shape)])
+        timestep = mj_model.opt.timestep
+        effects = np.array([has_effect(parameter, i, values[i], timestep) for i in np.ndindex(*values.shape)])
         actual = grad.numpy() * effects.reshape(values.shape)
         size = np.linalg.norm(expected)
         error = np.linalg.norm(actual - expected)
         assert error <= 1e-5 * size + 1e-9, f"{parameter}: {error} of {size}"
         if size > 1e-6:
             seen.add(parameter)
-    assert {"dof_armature", "gravity", "body_ipos"} <= seen
+    return seen
 
 
 @pytest.mark.parametrize("name", ["hopper", "half_cheetah"])
