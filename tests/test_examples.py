@@ -4,6 +4,7 @@ import importlib
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests import processes
@@ -26,6 +27,15 @@ def test_system_identification(tmp_path):
     assert (tmp_path / "fit.png").stat().st_size > 0
 
 
+def test_arm_identification():
+    rows = run("examples.arm_identification").split("deviation\n")[1].splitlines()
+    values = np.array([row.split()[-4:] for row in rows], float)
+    true, initial, recovered, deviation = values.T
+    assert len(rows) == 16 and (np.abs(initial / true - 1) > 0.05).all()
+    assert (np.abs(recovered / true - 1) < 0.02).all()
+    assert (np.abs(recovered - true) < 5 * deviation + 1e-4).all()  # four digits are printed
+
+
 def test_own_task():
     report = run("examples.own_task")
     assert report.startswith("CartBalance: 16 worlds, 50 steps") and report.endswith("\nok\n")
@@ -39,7 +49,7 @@ def test_partial_observation():
     assert float(memory[0]) < float(without[0]) - 1.0 and float(memory[1]) < 0.7 * float(without[1])
 
 
-@pytest.mark.parametrize("name", ["partial_observation", "system_identification"])
+@pytest.mark.parametrize("name", ["arm_identification", "partial_observation", "system_identification"])
 def test_help(name, capsys):
     with pytest.raises(SystemExit, match="0"):
         importlib.import_module(f"examples.{name}").main(["--help"])
