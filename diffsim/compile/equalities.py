@@ -5,24 +5,26 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from diffsim.compile.unsupported import equality
+
 DISABLE = mujoco.mjtDisableBit
 EQ = mujoco.mjtEq
 CONNECT, WELD, JOINT = int(EQ.mjEQ_CONNECT), int(EQ.mjEQ_WELD), int(EQ.mjEQ_JOINT)
 
 
-def active_equalities(m: mujoco.MjModel, *kinds: int) -> list[int]:
-    """Ids of the enabled equality constraints of some kinds."""
+def enabled_equalities(m: mujoco.MjModel, *kinds: int) -> list[int]:
+    """Ids of the equality constraints of some kinds that are active or can be activated."""
     if m.opt.disableflags & (DISABLE.mjDSBL_EQUALITY | DISABLE.mjDSBL_CONSTRAINT):
         return []
-    return [i for i in range(m.neq) if m.eq_active0[i] and m.eq_type[i] in kinds]
+    return [i for i in range(m.neq) if m.eq_type[i] in kinds and not any(equality(m, i))]
 
 
 def equality_fields(m: mujoco.MjModel) -> dict[str, Any]:
     """Connect, weld and joint constraints; also the number of their `rows`, and their `solver` parameters."""
-    frames = {i: joined_frames(m, i) for i in active_equalities(m, CONNECT, WELD)}
+    frames = {i: joined_frames(m, i) for i in enabled_equalities(m, CONNECT, WELD)}
     # Omits pairs of bodies that cannot move relative to each other: their Jacobian is zero.
     spatial = [i for i, frame in frames.items() if len({int(m.body_weldid[body]) for body, _, _ in frame}) == 2]
-    joints = active_equalities(m, JOINT)
+    joints = enabled_equalities(m, JOINT)
     size = np.where(m.eq_type[spatial] == WELD, 6, 3)
     bodies = np.array([[body for body, _, _ in frames[i]] for i in spatial], int).reshape(-1, 2)
     pairs = np.stack([m.eq_obj1id[joints], m.eq_obj2id[joints]], axis=1)
@@ -32,7 +34,7 @@ def equality_fields(m: mujoco.MjModel) -> dict[str, Any]:
         ids=spatial + joints,
         solver=(m.eq_solref[spatial + joints], m.eq_solimp[spatial + joints]),
         neq=len(spatial),
-        eq_row=np.cumsum(size) - size,
+        eq_id=np.array(spatial, int),
         eq_rows=size,
         eq_body=bodies,
         eq_anchor=np.array([[anchor for _, anchor, _ in frames[i]] for i in spatial]).reshape(-1, 2, 3),
@@ -40,6 +42,7 @@ def equality_fields(m: mujoco.MjModel) -> dict[str, Any]:
         eq_torquescale=m.eq_data[spatial, 10] * (size == 6),
         eq_invweight=m.body_invweight0[bodies].sum(axis=1),
         njoint_eq=len(joints),
+        joint_eq_id=np.array(joints, int),
         joint_eq=pairs,
         joint_eq_polynomial=m.eq_data[joints, :5],
         joint_eq_invweight=weights.sum(axis=1),

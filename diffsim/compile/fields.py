@@ -24,6 +24,8 @@ def host_arrays(mj_model: mujoco.MjModel, max_contacts: int | None) -> dict[str,
         nv=m.nv,
         nq=m.nq,
         nu=m.nu,
+        nmocap=m.nmocap,
+        nequality=m.neq,
         njnt=m.njnt,
         integrator=integrator,
         implicit=int(integrator == IMPLICITFAST or bool(damped and damps_implicitly(m))),
@@ -37,6 +39,8 @@ def host_arrays(mj_model: mujoco.MjModel, max_contacts: int | None) -> dict[str,
         body_jntadr=m.body_jntadr,
         body_jntnum=m.body_jntnum,
         body_quat=m.body_quat,
+        body_mocap=m.body_mocapid,
+        mocap_body=mocap_bodies(m),
         body_iquat=m.body_iquat,
         jnt_type=m.jnt_type,
         jnt_qposadr=m.jnt_qposadr,
@@ -129,6 +133,12 @@ def last_dofs(m: mujoco.MjModel) -> np.ndarray:
         own = m.body_dofadr[body] + m.body_dofnum[body] - 1
         last[body] = own if m.body_dofnum[body] else last[m.body_parentid[body]]
     return last
+
+
+def mocap_bodies(m: mujoco.MjModel) -> np.ndarray:
+    """Ids of the mocap bodies, in the order of `data.mocap_pos`: [nmocap]."""
+    bodies = np.flatnonzero(m.body_mocapid >= 0)
+    return bodies[np.argsort(m.body_mocapid[bodies])]
 
 
 def gyroscopic_bodies(m: mujoco.MjModel) -> dict[str, Any]:

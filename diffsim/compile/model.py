@@ -49,6 +49,7 @@ class Model:
         self.nq: int = mj_model.nq
         self.nv: int = mj_model.nv
         self.nu: int = mj_model.nu
+        self.num_inputs: int = mj_model.nu + 7 * mj_model.nmocap + mj_model.neq  # see `diffsim.physics.mocap`
         self.integrator: str = INTEGRATORS[int(mj_model.opt.integrator)]
         self.timestep: float = mj_model.opt.timestep
         self._host = host_arrays(mj_model, max_contacts)
@@ -57,7 +58,9 @@ class Model:
         gyroscopic = bool(self._host["ngyro"])
         table = self._host.pop("solver_table")
         self.parameters = Parameters(mj_model, active_actuators(mj_model), pairs, gyroscopic, table)
-        counts = {name: getattr(mj_model, name) for name in ("nq", "nv", "nu", "nbody", "njnt", "ngeom")}
+        counts = {
+            name: getattr(mj_model, name) for name in ("nq", "nv", "nu", "nbody", "njnt", "ngeom", "nmocap", "neq")
+        }
         max_rows = self._host.pop("max_rows")
         # Sizes of the working memory, by the names in `diffsim.physics.scratch.FIELDS`.
         self.sizes: dict[str, int] = counts | {

@@ -36,13 +36,14 @@ def touching_pairs(m: mujoco.MjModel) -> np.ndarray:
 
 def bodies_collide(m: mujoco.MjModel, body1: np.ndarray, body2: np.ndarray) -> np.ndarray:
     """Whether MuJoCo lets the geoms of two bodies collide: not if they are fixed to each other, parent and child, or
-    excluded: [n].
+    excluded, or if no dof moves them: [n].
     """
     weld = m.body_weldid
     parent = weld[m.body_parentid[weld]]
     weld1, weld2 = weld[body1], weld[body2]
     signature = (np.minimum(body1, body2).astype(np.int64) << 16) + np.maximum(body1, body2)
-    collide = (weld1 != weld2) & ~np.isin(signature, m.exclude_signature)
+    moves = m.body_dofnum[weld] > 0
+    collide = (weld1 != weld2) & (moves[body1] | moves[body2]) & ~np.isin(signature, m.exclude_signature)
     if not m.opt.disableflags & DISABLE.mjDSBL_FILTERPARENT:
         collide &= (weld1 == 0) | (weld2 == 0) | ((weld1 != parent[weld2]) & (weld2 != parent[weld1]))
     return collide

@@ -66,8 +66,8 @@ class Parameters:
         self._pairs = pairs.reshape(-1, 2)
         self._solver = solver
         m = mj_model
-        # A free joint has its own position: that of its body in the model has no effect.
-        self._free = torch.as_tensor(free_bodies(m))[:, None]
+        # A free joint and a mocap body have their own position: that of the body in the model has no effect.
+        self._placed = torch.as_tensor(free_bodies(m) | (m.body_mocapid >= 0))[:, None]
         self.fields: dict[str, np.ndarray] = {
             "body_mass": m.body_mass,
             "body_inertia": m.body_inertia,
@@ -181,7 +181,7 @@ class Parameters:
             "actuator_bias": given["actuator_biasprm"][..., self._active, :3] * bias_mask,
             "pair_friction": self._pair_friction(given["geom_friction"]),
             "gravity": given["gravity"] * (not disabled & DISABLE.mjDSBL_GRAVITY),
-            "body_pos": torch.where(self._free.to(mass.device), given["body_pos"].detach(), given["body_pos"]),
+            "body_pos": torch.where(self._placed.to(mass.device), given["body_pos"].detach(), given["body_pos"]),
             "body_ipos": given["body_ipos"],
             "dof_frictionloss": given["dof_frictionloss"] * self._has_friction(mass.device),
             "jnt_range": given["jnt_range"],

@@ -97,16 +97,22 @@ def noslip(m: mujoco.MjModel) -> Iterator[str]:
 
 
 def equalities(m: mujoco.MjModel) -> Iterator[str]:
-    """Equality constraints of tendons and flexes. Inactive constraints are allowed: they cannot be activated."""
+    """Equality constraints that are active at the start. Inactive ones are allowed: they cannot be activated."""
     if m.opt.disableflags & (DISABLE.mjDSBL_EQUALITY | DISABLE.mjDSBL_CONSTRAINT):
         return
-    supported = (mujoco.mjtEq.mjEQ_CONNECT, mujoco.mjtEq.mjEQ_WELD, mujoco.mjtEq.mjEQ_JOINT)
     for i in range(m.neq):
-        kind = mujoco.mjtEq(m.eq_type[i])
-        if m.eq_active0[i] and kind not in supported:
-            yield f"equality {kind.name.removeprefix('mjEQ_').lower()} {name_of(m, OBJ.mjOBJ_EQUALITY, i)}"
-        if m.eq_active0[i] and kind in supported[:2]:
-            yield from drifting_balls(m, i, kind)
+        if m.eq_active0[i]:
+            yield from equality(m, i)
+
+
+def equality(m: mujoco.MjModel, eq: int) -> Iterator[str]:
+    """An equality constraint of tendons or flexes, or where a joint follows a ball joint."""
+    supported = (mujoco.mjtEq.mjEQ_CONNECT, mujoco.mjtEq.mjEQ_WELD, mujoco.mjtEq.mjEQ_JOINT)
+    kind = mujoco.mjtEq(m.eq_type[eq])
+    if kind not in supported:
+        yield f"equality {kind.name.removeprefix('mjEQ_').lower()} {name_of(m, OBJ.mjOBJ_EQUALITY, eq)}"
+    if kind in supported[:2]:
+        yield from drifting_balls(m, eq, kind)
 
 
 def drifting_balls(m: mujoco.MjModel, eq: int, kind: mujoco.mjtEq) -> Iterator[str]:
@@ -126,11 +132,9 @@ def drifting_balls(m: mujoco.MjModel, eq: int, kind: mujoco.mjtEq) -> Iterator[s
 
 
 def bodies(m: mujoco.MjModel) -> Iterator[str]:
-    """Gravity compensation, mocap bodies and the ellipsoid fluid model."""
+    """Gravity compensation and the ellipsoid fluid model."""
     for i in _where(m.body_gravcomp != 0):
         yield f"body gravcomp, body {name_of(m, OBJ.mjOBJ_BODY, i)}"
-    for i in _where(m.body_mocapid >= 0):
-        yield f"body mocap, body {name_of(m, OBJ.mjOBJ_BODY, i)}"
     if m.opt.density > 0 or m.opt.viscosity > 0:
         for i in _where(m.geom_fluid[:, 0] > 0):
             yield f"geom fluidshape=ellipsoid, geom {name_of(m, OBJ.mjOBJ_GEOM, i)}"

@@ -16,11 +16,14 @@ BAD = ("QPOS", "QVEL", "QACC", "CTRL")
 
 
 class Point(NamedTuple):
-    """A state [nq + nv], controls [nu] and applied forces [nv]."""
+    """What a step starts from."""
 
-    state: np.ndarray
-    ctrl: np.ndarray
-    force: np.ndarray
+    state: np.ndarray  # [nq + nv]
+    ctrl: np.ndarray  # [nu]
+    force: np.ndarray  # [nv]
+    mocap_pos: np.ndarray  # [nmocap, 3]
+    mocap_quat: np.ndarray  # [nmocap, 4]
+    eq_active: np.ndarray  # [neq]
 
 
 class Outcome(NamedTuple):
@@ -48,10 +51,12 @@ class BlackBox:
         self.data = mujoco.MjData(mj_model)
 
     def put(self, point: Point) -> None:
-        """Resets MjData, then sets state, controls and forces."""
+        """Resets MjData, then sets all that a point has."""
         mujoco.mj_resetData(self.mj_model, self.data)
         self.data.qpos[:], self.data.qvel[:] = np.split(point.state, [self.mj_model.nq])
         self.data.ctrl[:], self.data.qfrc_applied[:] = point.ctrl, point.force
+        for name in ("mocap_pos", "mocap_quat", "eq_active"):
+            getattr(self.data, name)[:] = getattr(point, name)
 
     def advance(self, point: Point, num_steps: int) -> Outcome:
         """`run` from a point, without time, warm start or actuator state from earlier calls."""
@@ -91,7 +96,7 @@ class BlackBox:
         return Outcome(np.concatenate([data.qpos, data.qvel]), *last, *(x.copy() for x in (qacc, *forces)))
 
     def gradient(
-        self, point: Point, num_steps: int, bars: Sequence[np.ndarray], wanted: Sequence[bool] = (True, True, True)
+        self, point: Point, num_steps: int, bars: Sequence[np.ndarray], wanted: Sequence[bool] = (True,) * 5
     ) -> tuple[np.ndarray, ...]:
         """Cotangents of a point from those of its outcome, one column of the Jacobian at a time.
 
@@ -99,28 +104,35 @@ class BlackBox:
             point: where to differentiate.
             num_steps: as `advance`.
             bars: cotangents of next state, qpos, qvel, qacc and qfrc_constraint, positions' in the tangent space.
-            wanted: which of the cotangents of state, ctrl and force to compute.
+            wanted: which of the cotangents of state, ctrl, force, mocap_pos and mocap_quat to compute.
 
-        Returns: cotangents of state [2 nv] (tangent space), ctrl [nu], force [nv]; zero where not wanted.
+        Returns: cotangents of state [2 nv] (tangent space), ctrl [nu], force [nv], mocap_pos [3 nmocap] and mocap_quat
+            [4 nmocap]; zero where not wanted.
         """
-        nv, nu = self.mj_model.nv, self.mj_model.nu
+        sizes = [2 * self.mj_model.nv, self.mj_model.nu, self.mj_model.nv, point.mocap_pos.size, point.mocap_quat.size]
         centre, bar, h = self.advance(point, num_steps), np.concatenate(bars), self.perturbation
-        total = np.zeros(3 * nv + nu)
-        for index in np.flatnonzero(np.repeat(wanted, [2 * nv, nu, nv])):
+        total = np.zeros(sum(sizes))
+        for index in np.flatnonzero(np.repeat(wanted[: len(sizes)], sizes)):
             shift = np.zeros(len(total))
             shift[index] = h
             ends = [self._tangent(centre, self.advance(self._moved(point, s), num_steps)) for s in (shift, -shift)]
             total[index] = bar @ (ends[0] - ends[1]) / (2 * h)
-        return tuple(np.split(total, [2 * nv, 2 * nv + nu]))
+        return tuple(np.split(total, np.cumsum(sizes)[:-1]))
 
     def _moved(self, point: Point, shift: np.ndarray) -> Point:
-        """A point moved by [position, velocity, control, force], positions on the manifold (`mj_integratePos`)."""
-        nq, nv, nu = self.mj_model.nq, self.mj_model.nv, self.mj_model.nu
-        position, velocity, ctrl, force = np.split(shift, [nv, 2 * nv, 2 * nv + nu])
+        """A point moved by [position, velocity, control, force, mocap_pos, mocap_quat].
+
+        Positions move on the manifold (`mj_integratePos`); quaternions of mocap bodies in their coordinates.
+        """
+        nq, nv, nu, nmocap = self.mj_model.nq, self.mj_model.nv, self.mj_model.nu, self.mj_model.nmocap
+        ends = np.cumsum([nv, nv, nu, nv, 3 * nmocap])
+        position, velocity, ctrl, force, place, turn = np.split(shift, ends)
         qpos = point.state[:nq].copy()
         mujoco.mj_integratePos(self.mj_model, qpos, position, 1.0)
         state = np.concatenate([qpos, point.state[nq:] + velocity])
-        return Point(state, point.ctrl + ctrl, point.force + force)
+        mocap_pos = point.mocap_pos + place.reshape(-1, 3)
+        mocap_quat = point.mocap_quat + turn.reshape(-1, 4)
+        return Point(state, point.ctrl + ctrl, point.force + force, mocap_pos, mocap_quat, point.eq_active)
 
     def _tangent(self, centre: Outcome, end: Outcome) -> np.ndarray:
         """Difference of two outcomes (`mj_differentiatePos`), without the quantities held constant."""

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diffsim.compile.fields import mocap_bodies
 from diffsim.engine.black_box import Point, Pool
 from diffsim.engine.checks import check_finite
 from diffsim.engine.differentiable import Differentiable
@@ -40,21 +41,34 @@ class BlackBoxSimulator:
         self.pool = Pool(self.mj_model, num_workers, perturbation)
         self.data = mujoco.MjData(self.mj_model)
 
-    def step(self, state: Tensor, ctrl: Tensor, num_steps: int = 1, *, qfrc_applied: Tensor | None = None) -> Tensor:
+    def step(self, state: Tensor, ctrl: Tensor, num_steps: int = 1, **others: Tensor | None) -> Tensor:
         """Next state, [N, nq + nv]."""
-        return self.advance(state, ctrl, num_steps, qfrc_applied=qfrc_applied)[0]
+        return self.advance(state, ctrl, num_steps, **others)[0]
 
     def advance(
-        self, state: Tensor, ctrl: Tensor, num_steps: int = 1, *, qfrc_applied: Tensor | None = None
+        self,
+        state: Tensor,
+        ctrl: Tensor,
+        num_steps: int = 1,
+        *,
+        qfrc_applied: Tensor | None = None,
+        mocap_pos: Tensor | None = None,
+        mocap_quat: Tensor | None = None,
+        eq_active: Tensor | None = None,
     ) -> tuple[Tensor, DynamicsPoint]:
         """Next state, and the last evaluation of the dynamics (see `DynamicsPoint`)."""
-        force = state.new_zeros(len(state), self.mj_model.nv) if qfrc_applied is None else qfrc_applied
-        next_state, *evaluation = _Step(self, num_steps)(state, ctrl, force)
+        m, bodies = self.mj_model, mocap_bodies(self.mj_model)
+        defaults = (np.zeros(m.nv), m.body_pos[bodies], m.body_quat[bodies], m.eq_active0)
+        others = [
+            torch.as_tensor(own).to(state).expand(len(state), *own.shape) if given is None else given
+            for given, own in zip((qfrc_applied, mocap_pos, mocap_quat, eq_active), defaults, strict=True)
+        ]
+        next_state, *evaluation = _Step(self, num_steps)(state, ctrl, *others)
         return next_state, DynamicsPoint(*evaluation)
 
-    def forward(self, state: Tensor, ctrl: Tensor) -> DynamicsPoint:
+    def forward(self, state: Tensor, ctrl: Tensor, **others: Tensor | None) -> DynamicsPoint:
         """Evaluates the dynamics without a step."""
-        return self.advance(state, ctrl, 0)[1]
+        return self.advance(state, ctrl, 0, **others)[1]
 
     def xpos(self, qpos: Tensor, bodies: Sequence[str | int]) -> Tensor:
         """World positions of bodies' origins, [N, len(bodies), 3] m."""
@@ -107,7 +121,7 @@ class _BlackBoxCall(Differentiable):
 
 
 class _Step(_BlackBoxCall):
-    """`BlackBoxSimulator.advance`: state, ctrl, force -> next state and the last evaluation."""
+    """`BlackBoxSimulator.advance`: its tensors, in the order of `Point` -> next state and the last evaluation."""
 
     num_outputs = 5
     kept = (0, 1)
@@ -117,15 +131,15 @@ class _Step(_BlackBoxCall):
         self.num_steps = num_steps
 
     def results(self, *inputs: Tensor) -> tuple[Tensor, ...]:  # noqa: D102
-        for name, value in zip(("state", "ctrl", "qfrc_applied"), inputs, strict=True):
-            check_finite(name, value)
+        for name, value in zip(("state", "ctrl", "qfrc_applied", "mocap_pos", "mocap_quat"), inputs, strict=False):
+            check_finite(name, value.flatten(1))
         points = _points(inputs)
         outcomes = self.sim.pool.map("advance", points, [self.num_steps] * len(points))
         return tuple(self.sim._tensor(column, inputs[0]) for column in zip(*outcomes, strict=True))
 
     def gradient(  # noqa: D102
         self, inputs: Sequence[Tensor], kept: Sequence[Tensor], bars: Sequence[Tensor | None], wanted: Sequence[bool]
-    ) -> tuple[Tensor, ...]:
+    ) -> tuple[Tensor | None, ...]:
         mj_model, points, (next_state, qpos) = self.sim.mj_model, _points(inputs), map(_numpy, kept)
         nq, nv = mj_model.nq, mj_model.nv
         sizes = (nq + nv, nq, nv, nv, nv)
@@ -135,10 +149,11 @@ class _Step(_BlackBoxCall):
         columns[1] = _to_tangent(mj_model, qpos, columns[1])
         counts, wishes = [self.num_steps] * len(points), [tuple(wanted)] * len(points)
         results = self.sim.pool.map("gradient", points, counts, list(zip(*columns, strict=True)), wishes)
-        state, ctrl, force = (np.array(column) for column in zip(*results, strict=True))
+        state, *others = (np.array(column) for column in zip(*results, strict=True))
         start = np.array([point.state[:nq] for point in points])
         raw = np.hstack([_from_tangent(mj_model, start, state[:, :nv]), state[:, nv:]])
-        return tuple(self.sim._tensor(bar, inputs[0]) for bar in (raw, ctrl, force))
+        pairs = zip((raw, *others), inputs, strict=False)
+        return *(self.sim._tensor(bar.reshape(like.shape), inputs[0]) for bar, like in pairs), None
 
 
 class _Points(_BlackBoxCall):

@@ -18,6 +18,7 @@ from diffsim.engine.checks import ContactOverflowError as ContactOverflowError  
 from diffsim.engine.compilation import prepare
 from diffsim.engine.report_checks import ReportChecks
 from diffsim.engine.stages import Stages
+from diffsim.engine.world_inputs import WorldInputs
 from diffsim.physics.adjoint import step_adjoint_kernel
 from diffsim.physics.lanes import EMULATED
 from diffsim.physics.linearize import jacobian_shape, linearize_kernel
@@ -85,7 +86,8 @@ class Launch:
         self.varied: dict[tuple[bool, bool], Launch] = {}
         self.parts: dict[int, Launch] = {}
         self.prepared: set[wp.Kernel] = set()
-        self.checks = ReportChecks(model, self.stages, device)
+        self.inputs = WorldInputs(model.mj_model, num_worlds, device)
+        self.checks = ReportChecks(model, self.stages, self.inputs, device)
         self.exact = False
 
     def _make_scratch(self) -> Any:  # noqa: ANN401  (a Warp struct instance)
@@ -184,7 +186,7 @@ class Launch:
         """Cotangents of state (tangent space), ctrl, qfrc_applied, and with `gradient` of parameters (`kernel_dtype`).
 
         Args:
-            ctrl: as in `step`.
+            ctrl: rows of all inputs (see `WorldInputs`), as in all launches.
             num_steps: as in `step`; 0 for the adjoint of one evaluation, which ignores `next_bar`.
             trajectory: from `step`.
             next_bar: cotangents of the next state in the tangent space.
@@ -224,7 +226,8 @@ class Launch:
                 .step_adjoint(*inputs, unit.repeat(self.num_worlds, 1), [None] * 4)
             )
             parts.append([bar.unflatten(0, (self.num_worlds, rows)) for bar in (state_bar, ctrl_bar)])
-        return [torch.cat(bars, dim=1) for bars in zip(*parts, strict=True)]
+        by_state, by_inputs = (torch.cat(bars, dim=1) for bars in zip(*parts, strict=True))
+        return [by_state, by_inputs[..., : self.model.nu]]
 
     @staticmethod
     def _repeat(value: Tensor, times: int) -> Tensor:
@@ -266,7 +269,7 @@ class Launch:
         parameters = {"parameter_bar_out": (self.model.parameters.size,)} if self.gradient else {}
         return {
             "state_bar_out": (2 * self.model.nv,),
-            "ctrl_bar_out": (self.model.nu,),
+            "ctrl_bar_out": (self.model.num_inputs,),
             "qfrc_applied_bar_out": (self.model.nv,),
             **parameters,
         }

@@ -44,7 +44,7 @@ class PhysicsCall(Differentiable):
 
 
 class StepCall(PhysicsCall):
-    """`Simulator.advance`: state, ctrl, force, parameters -> next state, the last evaluation, and the trajectory."""
+    """`Simulator.advance`: state, inputs, force, parameters -> next state, the last evaluation, and the trajectory."""
 
     num_outputs = 5
     kept = (0, 8)
@@ -75,7 +75,7 @@ class StepCall(PhysicsCall):
 
 
 class EvaluateCall(PhysicsCall):
-    """`Simulator.forward`: state, ctrl, force, parameters -> qacc, forces, and qacc in the kernels' precision."""
+    """`Simulator.forward`: state, inputs, force, parameters -> qacc, forces, and qacc in the kernels' precision."""
 
     num_outputs = 2
     kept = (5,)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from diffsim.compile.model import Model
 from diffsim.engine.checks import ContactOverflowError, active_checks, check_finite, current_suffix
+from diffsim.engine.world_inputs import WorldInputs
 
 
 class ReportChecks:
@@ -19,11 +20,12 @@ class ReportChecks:
     Args:
         model: the kernels' model.
         stages: evaluations per time step.
+        inputs: of the worlds.
         device: of the reports.
     """
 
-    def __init__(self, model: Model, stages: int, device: torch.device) -> None:
-        self.model, self.stages = model, stages
+    def __init__(self, model: Model, stages: int, inputs: WorldInputs, device: torch.device) -> None:
+        self.model, self.stages, self.inputs = model, stages, inputs
         iterations = torch.iinfo(torch.int32).max
         self.limits = torch.tensor([model.max_contacts, iterations, 0], dtype=torch.int32, device=device)
 
@@ -39,7 +41,7 @@ class ReportChecks:
 
         Args:
             report: [N, 3].
-            inputs: state, ctrl and qfrc_applied.
+            inputs: state, rows of `WorldInputs`, and qfrc_applied.
             trajectory: evaluation points; None for an evaluation without a step.
             results: other results of the kernel, one row per world.
             repeat: makes the same call again, and so raises the error.
@@ -59,9 +61,11 @@ class ReportChecks:
         """Raises the error that a forward kernel reports, if any."""
         contacts, _, fault = report.amax(0).tolist()
         if fault:
-            for name, value in zip(("state", "ctrl", "qfrc_applied"), inputs, strict=True):
+            state, row, force = inputs
+            parts = self.inputs.split(row)
+            for name, value in {"state": state, **parts, "qfrc_applied": force}.items():
                 check_finite(name, value)
-            self._check_bounds(*inputs[:2])
+            self._check_bounds(state, parts["ctrl"])
         if contacts > self.model.max_contacts:
             raise ContactOverflowError(contacts, self.model.max_contacts)
         if fault:

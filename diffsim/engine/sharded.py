@@ -55,29 +55,36 @@ class ShardedSimulator:
         self.model = simulator.model
         self.num_worlds = simulator.num_worlds * distributed.get_world_size()
 
-    def step(self, state: Tensor, ctrl: Tensor, num_steps: int = 1, *, qfrc_applied: Tensor | None = None) -> Tensor:
+    def step(self, state: Tensor, ctrl: Tensor, num_steps: int = 1, **others: Tensor | None) -> Tensor:
         """Next state, [N, nq + nv]."""
 
-        def own(state: Tensor, ctrl: Tensor, force: Tensor | None) -> Sequence[Tensor]:
-            return [self.simulator.step(state, ctrl, num_steps, qfrc_applied=force)]
+        def own(state: Tensor, ctrl: Tensor, *values: Tensor | None) -> Sequence[Tensor]:
+            arguments: dict[str, Any] = dict(zip(others, values, strict=True))
+            return [self.simulator.step(state, ctrl, num_steps, **arguments)]
 
-        return self._share(own, state, ctrl, qfrc_applied)[0]
+        return self._share(own, state, ctrl, *others.values())[0]
 
     def advance(
-        self, state: Tensor, ctrl: Tensor, num_steps: int = 1, *, qfrc_applied: Tensor | None = None
+        self, state: Tensor, ctrl: Tensor, num_steps: int = 1, **others: Tensor | None
     ) -> tuple[Tensor, DynamicsPoint]:
         """Next state, and the last evaluation, without solver iterations."""
 
-        def own(state: Tensor, ctrl: Tensor, force: Tensor | None) -> Sequence[Tensor]:
-            next_state, evaluation = self.simulator.advance(state, ctrl, num_steps, qfrc_applied=force)
+        def own(state: Tensor, ctrl: Tensor, *values: Tensor | None) -> Sequence[Tensor]:
+            arguments: dict[str, Any] = dict(zip(others, values, strict=True))
+            next_state, evaluation = self.simulator.advance(state, ctrl, num_steps, **arguments)
             return [next_state, *evaluation[:-1]]
 
-        next_state, *evaluation = self._share(own, state, ctrl, qfrc_applied)
+        next_state, *evaluation = self._share(own, state, ctrl, *others.values())
         return next_state, DynamicsPoint(*evaluation)
 
-    def forward(self, state: Tensor, ctrl: Tensor) -> DynamicsPoint:
+    def forward(self, state: Tensor, ctrl: Tensor, **others: Tensor | None) -> DynamicsPoint:
         """Evaluates the dynamics without a step."""
-        return DynamicsPoint(*self._share(lambda *own: self.simulator.forward(*own)[:-1], state, ctrl))
+
+        def own(state: Tensor, ctrl: Tensor, *values: Tensor | None) -> Sequence[Tensor]:
+            arguments: dict[str, Any] = dict(zip(others, values, strict=True))
+            return self.simulator.forward(state, ctrl, **arguments)[:-1]
+
+        return DynamicsPoint(*self._share(own, state, ctrl, *others.values()))
 
     def xpos(self, qpos: Tensor, bodies: Sequence[str | int]) -> Tensor:
         """World positions of bodies' origins, [N, len(bodies), 3] m."""

@@ -76,6 +76,9 @@ class Simulator(Kinematics):
         *,
         qfrc_applied: Tensor | None = None,
         parameters: Mapping[str, Tensor] | None = None,
+        mocap_pos: Tensor | None = None,
+        mocap_quat: Tensor | None = None,
+        eq_active: Tensor | None = None,
     ) -> Tensor:
         """Advances every world by `num_steps` time steps with constant controls (`mj_step`).
 
@@ -92,6 +95,12 @@ class Simulator(Kinematics):
                 shape for all worlds, or with a leading [N]. Units are MuJoCo's. Quantities that MuJoCo's compiler
                 derived from a field do not change, but for the radii of geoms' bounding spheres. Functions of positions
                 alone, such as `xpos`, keep the model's own values.
+            mocap_pos: [N, nmocap, 3] m, positions of mocap bodies, held over the steps (`data.mocap_pos`);
+                differentiable; the model's own by default. `xpos` and other functions of positions keep those.
+            mocap_quat: [N, nmocap, 4] (w, x, y, z), their orientations (`data.mocap_quat`), normalized first;
+                differentiable; the model's own by default.
+            eq_active: [N, neq] bool, which equality constraints are active (`data.eq_active`); `eq_active0` by
+                default.
 
         Returns: next state, [N, nq + nv].
 
@@ -102,7 +111,16 @@ class Simulator(Kinematics):
             FloatingPointError: the physics diverged: a number of qpos, qvel or qacc is not finite, or larger than 1e10,
                 where MuJoCo would reset the simulation; the message names world, time step and array.
         """
-        return self.advance(state, ctrl, num_steps, qfrc_applied=qfrc_applied, parameters=parameters)[0]
+        return self.advance(
+            state,
+            ctrl,
+            num_steps,
+            qfrc_applied=qfrc_applied,
+            parameters=parameters,
+            mocap_pos=mocap_pos,
+            mocap_quat=mocap_quat,
+            eq_active=eq_active,
+        )[0]
 
     def advance(
         self,
@@ -112,12 +130,15 @@ class Simulator(Kinematics):
         *,
         qfrc_applied: Tensor | None = None,
         parameters: Mapping[str, Tensor] | None = None,
+        mocap_pos: Tensor | None = None,
+        mocap_quat: Tensor | None = None,
+        eq_active: Tensor | None = None,
     ) -> tuple[Tensor, DynamicsPoint]:
         """As `step`; also returns the last evaluation."""
-        self._check_inputs(state, ctrl, num_steps)
+        inputs = self._inputs(state, ctrl, num_steps, mocap_pos=mocap_pos, mocap_quat=mocap_quat, eq_active=eq_active)
         force = self._force(qfrc_applied)
         step = StepCall(self.launch, num_steps)
-        next_state, *evaluation, _ = step(state, ctrl, force, self._vector(parameters))
+        next_state, *evaluation, _ = step(state, inputs, force, self._vector(parameters))
         return next_state, DynamicsPoint(*evaluation)
 
     def forward(
@@ -127,27 +148,38 @@ class Simulator(Kinematics):
         *,
         qfrc_applied: Tensor | None = None,
         parameters: Mapping[str, Tensor] | None = None,
+        mocap_pos: Tensor | None = None,
+        mocap_quat: Tensor | None = None,
+        eq_active: Tensor | None = None,
     ) -> DynamicsPoint:
         """Evaluates the dynamics without a step (`mj_forward`). Arguments and errors are those of `step`."""
-        self._check_inputs(state, ctrl)
+        inputs = self._inputs(state, ctrl, mocap_pos=mocap_pos, mocap_quat=mocap_quat, eq_active=eq_active)
         nq = self.model.nq
         force = self._force(qfrc_applied)
-        *results, _ = EvaluateCall(self.launch)(state, ctrl, force, self._vector(parameters))
+        *results, _ = EvaluateCall(self.launch)(state, inputs, force, self._vector(parameters))
         return DynamicsPoint(state[:, :nq], state[:, nq:], *results)
 
     def linearize(
-        self, state: Tensor, ctrl: Tensor, num_steps: int = 1, *, parameters: Mapping[str, Tensor] | None = None
+        self,
+        state: Tensor,
+        ctrl: Tensor,
+        num_steps: int = 1,
+        *,
+        parameters: Mapping[str, Tensor] | None = None,
+        mocap_pos: Tensor | None = None,
+        mocap_quat: Tensor | None = None,
+        eq_active: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Jacobians of `step` in MuJoCo's tangent space, dx' = A dx + B du (`mjd_transitionFD`, for every integrator).
 
         Returns: A [N, 2 nv, 2 nv] and B [N, 2 nv, nu]; rows and columns are [position, velocity].
         Raises: as `step`.
         """
-        self._check_inputs(state, ctrl, num_steps)
-        state, ctrl = state.detach(), ctrl.detach()
+        inputs = self._inputs(state, ctrl, num_steps, mocap_pos=mocap_pos, mocap_quat=mocap_quat, eq_active=eq_active)
+        state, inputs = state.detach(), inputs.detach()
         launch = self.launch.with_parameters(self._vector(parameters))
-        trajectory = launch.step(state, ctrl, self._no_force, num_steps)[1]
-        a, b = launch.linearize(ctrl, num_steps, trajectory)
+        trajectory = launch.step(state, inputs, self._no_force, num_steps)[1]
+        a, b = launch.linearize(inputs, num_steps, trajectory)
         return a, b
 
     def _vector(self, parameters: Mapping[str, Tensor] | None) -> Tensor | None:
@@ -163,6 +195,11 @@ class Simulator(Kinematics):
             return self._no_force
         self._check("qfrc_applied", qfrc_applied, self.model.nv)
         return qfrc_applied
+
+    def _inputs(self, state: Tensor, ctrl: Tensor, num_steps: int = 1, **others: Tensor | None) -> Tensor:
+        """Checks the arguments; returns the kernels' rows of controls and the other inputs."""
+        self._check_inputs(state, ctrl, num_steps)
+        return self.launch.inputs.join(ctrl, others)
 
     def _check_inputs(self, state: Tensor, ctrl: Tensor, num_steps: int = 1) -> None:
         self._check("state", state, self.model.nq + self.model.nv)

@@ -21,6 +21,7 @@ from diffsim.physics.integrate import (
     tangent_from_raw,
 )
 from diffsim.physics.lanes import lane, lanes, sync
+from diffsim.physics.mocap import load_inputs, store_input_cotangents
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import inverse_right_jacobian, inverse_right_jacobian_gradient
 from diffsim.physics.scratch import Scratch
@@ -276,8 +277,8 @@ def load_evaluation_cotangents(
 
 @wp.func
 def load_controls(m: ModelArrays, s: Scratch, world: int, ctrl: wp.array(dtype=real)):
-    """Sets the controls, and clears the cotangents of controls and applied forces."""
-    copy(m.nu, ctrl, s.ctrl[world])
+    """Sets the inputs (see `mocap`), and clears their cotangents and those of applied forces."""
+    load_inputs(m, s, world, ctrl)
     clear(m.nu, s.ctrl_bar[world])
     clear(m.nv, s.applied_bar[world])
 
@@ -316,7 +317,7 @@ def store_cotangents(
     for dof in range(lane(), m.nv, lanes()):
         state_bar[dof] = s.state_qpos_bar[world, dof]
         state_bar[m.nv + dof] = s.state_qvel_bar[world, dof]
-    copy(m.nu, s.ctrl_bar[world], ctrl_bar)
+    store_input_cotangents(m, s, world, ctrl_bar)
     copy(m.nv, s.applied_bar[world], qfrc_applied_bar)
 
 

@@ -14,6 +14,7 @@ from diffsim.physics.bias import moving_frames
 from diffsim.physics.integrate import raw_from_tangent
 from diffsim.physics.kinematics import motion_subspaces
 from diffsim.physics.lanes import lane, lanes, sync, world_of
+from diffsim.physics.mocap import load_default_mocap
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.points import load_kinematics
 from diffsim.physics.rotation import quat_conj, quat_mul
@@ -34,12 +35,13 @@ def load_motion(
     qvel: wp.array(dtype=real),
     qacc: wp.array(dtype=real),
 ):
-    """Fills the poses, velocities and accelerations of the bodies."""
+    """Fills the poses, velocities and accelerations of the bodies; mocap bodies are where the model has them."""
     for i in range(lane(), m.nq, lanes()):
         s.qpos[world, i] = qpos[i]
     for i in range(lane(), m.nv, lanes()):
         s.qvel[world, i] = qvel[i]
         s.qacc[world, i] = qacc[i]
+    load_default_mocap(m, s, world)
     sync()
     moving_frames(m, s, world, 1)
 

@@ -6,12 +6,14 @@ All are in world axes, about the centre of mass of the body's tree. They have no
 import warp as wp
 
 from diffsim.physics.bias import moving_frames
+from diffsim.physics.constraint import TINY
 from diffsim.physics.equality import joined, turning_torque
 from diffsim.physics.inertia import subtree_inertias
 from diffsim.physics.integrate import load3
 from diffsim.physics.lanes import lane, lanes, sync, world_of
+from diffsim.physics.mocap import load_default_mocap
 from diffsim.physics.model_arrays import ModelArrays
-from diffsim.physics.rotation import quat_to_mat
+from diffsim.physics.rotation import quat_to_mat, rotate
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import angular, linear, twist
 from diffsim.types import ZERO, mat33, real, vec3, vec6
@@ -21,9 +23,12 @@ wp.set_module_options({"enable_backward": False})
 
 @wp.func
 def tree_com(m: ModelArrays, s: Scratch, world: int, body: int) -> vec3:
-    """Centre of mass of the tree that contains the body. Needs the subtrees' inertias."""
+    """Centre of mass of the tree that contains the body, of its root where it has no mass. Needs subtrees' inertias."""
     root = m.body_root[body]
-    return s.xpos[world, root] + s.subtree_moment[world, root] / s.subtree_mass[world, root]
+    mass = s.subtree_mass[world, root]
+    if mass < TINY:
+        return s.xpos[world, root] + rotate(s.xquat[world, root], m.body_ipos[world * m.body_stride + root])
+    return s.xpos[world, root] + s.subtree_moment[world, root] / mass
 
 
 @wp.func
@@ -81,13 +86,15 @@ def add_wrench(
 def equality_wrenches(m: ModelArrays, s: Scratch, world: int, wrench: wp.array(dtype=vec6)):
     """Adds the forces of connect and weld constraints to `contact_wrenches`."""
     for eq in range(m.neq):
-        j = joined(m, s, world, eq)
-        force = load3(s.row_force[world], m.eq_row[eq])
-        torque = vec3(ZERO, ZERO, ZERO)
-        if m.eq_rows[eq] == 6:
-            torque = turning_torque(j, load3(s.row_force[world], m.eq_row[eq] + 3))
-        add_wrench(m, s, world, j.body1, j.point1, torque, force, wrench)
-        add_wrench(m, s, world, j.body2, j.point2, -torque, -force, wrench)
+        first = s.eq_row[world, eq]
+        if first >= 0:
+            j = joined(m, s, world, eq)
+            force = load3(s.row_force[world], first)
+            torque = vec3(ZERO, ZERO, ZERO)
+            if m.eq_rows[eq] == 6:
+                torque = turning_torque(j, load3(s.row_force[world], first + 3))
+            add_wrench(m, s, world, j.body1, j.point1, torque, force, wrench)
+            add_wrench(m, s, world, j.body2, j.point2, -torque, -force, wrench)
 
 
 @wp.kernel
@@ -108,6 +115,7 @@ def body_quantities_kernel(
         s.qpos[world, i] = qpos_in[world, i]
     for i in range(lane(), m.nv, lanes()):
         s.qvel[world, i] = qvel_in[world, i]
+    load_default_mocap(m, s, world)
     sync()
     moving_frames(m, s, world, 0)
     subtree_inertias(m, s, world)

@@ -77,35 +77,44 @@ def turning_torque(j: Joined, force: vec3) -> vec3:
 
 @wp.func
 def equality_rows(m: ModelArrays, s: Scratch, world: int):
-    """Appends the rows of connect and weld constraints, which must be the first rows. Needs the moving frames."""
+    """Appends the rows of the active connect and weld constraints. Needs the moving frames."""
     if m.neq == 0:
         return
     drifts(m, s, world)
     for eq in range(m.neq):
-        j = joined(m, s, world, eq)
-        apart = j.point1 - j.point2
-        turned = j.frame * ((j.scale + j.scale) * j.turn)
-        size = wp.sqrt(wp.dot(apart, apart) + wp.dot(turned, turned))
-        params = m.params_eq + eq
-        run = s.run_count[world]
-        dof1 = m.body_lastdof[j.body1]
-        dof2 = m.body_lastdof[j.body2]
-        s.run_count[world] = chain_runs(m.dof_parent, dof1, dof2, 1, s.run[world], run, s.coupled, world)
-        for i in range(3):
-            add_row(s, world, run, EQUALITY, CONNECT_OR_WELD, eq, params, apart[i], size, m.eq_invweight[eq, 0])
-        for i in range(m.eq_rows[eq] - 3):
-            add_row(s, world, run, EQUALITY, CONNECT_OR_WELD, eq, params, turned[i], size, m.eq_invweight[eq, 1])
-        for i in range(m.eq_rows[eq]):
-            clear_row(s, world, m.eq_row[eq] + i)
-        add_joined_jacobian(m, s, world, eq, j, j.body1, j.point1, ONE)
-        add_joined_jacobian(m, s, world, eq, j, j.body2, j.point2, -ONE)
-        subtract_drift(m, s, world, eq, j)
+        s.eq_row[world, eq] = -1
+        if s.eq_active[world, m.eq_id[eq]] == 1:
+            s.eq_row[world, eq] = s.row_count[world]
+            joined_rows(m, s, world, eq)
+
+
+@wp.func(inline=True)
+def joined_rows(m: ModelArrays, s: Scratch, world: int, eq: int):
+    """Appends the rows of an active constraint. Needs the drifts."""
+    j = joined(m, s, world, eq)
+    apart = j.point1 - j.point2
+    turned = j.frame * ((j.scale + j.scale) * j.turn)
+    size = wp.sqrt(wp.dot(apart, apart) + wp.dot(turned, turned))
+    params = m.params_eq + eq
+    run = s.run_count[world]
+    dof1 = m.body_lastdof[j.body1]
+    dof2 = m.body_lastdof[j.body2]
+    s.run_count[world] = chain_runs(m.dof_parent, dof1, dof2, 1, s.run[world], run, s.coupled, world)
+    for i in range(3):
+        add_row(s, world, run, EQUALITY, CONNECT_OR_WELD, eq, params, apart[i], size, m.eq_invweight[eq, 0])
+    for i in range(m.eq_rows[eq] - 3):
+        add_row(s, world, run, EQUALITY, CONNECT_OR_WELD, eq, params, turned[i], size, m.eq_invweight[eq, 1])
+    for i in range(m.eq_rows[eq]):
+        clear_row(s, world, s.eq_row[world, eq] + i)
+    add_joined_jacobian(m, s, world, eq, j, j.body1, j.point1, ONE)
+    add_joined_jacobian(m, s, world, eq, j, j.body2, j.point2, -ONE)
+    subtract_drift(m, s, world, eq, j)
 
 
 @wp.func
 def add_joined_jacobian(m: ModelArrays, s: Scratch, world: int, eq: int, j: Joined, body: int, point: vec3, sign: real):
     """Adds one body's part of a constraint's Jacobian."""
-    row = m.eq_row[eq]
+    row = s.eq_row[world, eq]
     arm = point - s.xpos[world, m.body_root[body]]
     dof = m.body_lastdof[body]
     while dof >= 0:
@@ -146,7 +155,7 @@ def point_drift(m: ModelArrays, s: Scratch, world: int, body: int, point: vec3) 
 @wp.func
 def subtract_drift(m: ModelArrays, s: Scratch, world: int, eq: int, j: Joined):
     """Subtracts dJ/dt v from the reference accelerations."""
-    row = m.eq_row[eq]
+    row = s.eq_row[world, eq]
     drift = point_drift(m, s, world, j.body1, j.point1) - point_drift(m, s, world, j.body2, j.point2)
     for i in range(3):
         s.row_aref[world, row + i] = s.row_aref[world, row + i] - drift[i]

@@ -33,23 +33,25 @@ class Cotangents:
 
 @wp.func
 def equality_gradient(m: ModelArrays, s: Scratch, world: int, x: wp.array(dtype=real)):
-    """Adds each constraint's cotangents of its bodies' twists and poses. Needs the bodies' twists of x."""
+    """Adds each active constraint's cotangents of its bodies' twists and poses. Needs the bodies' twists of x."""
     for eq in range(m.neq):
-        j = joined(m, s, world, eq)
-        bend = size_cotangent(m, s, world, eq, x)
-        c = row_cotangents(m, s, world, eq, m.eq_row[eq], bend, x)
-        add_point_cotangents(m, s, world, j.body1, j.point1, c)
-        add_point_cotangents(m, s, world, j.body2, j.point2, opposite(c))
-        if m.eq_rows[eq] == 6:
-            c = row_cotangents(m, s, world, eq, m.eq_row[eq] + 3, bend, x)
-            add_turn_cotangents(m, s, world, j, c)
+        first = s.eq_row[world, eq]
+        if first >= 0:
+            j = joined(m, s, world, eq)
+            bend = size_cotangent(m, s, world, eq, x)
+            c = row_cotangents(m, s, world, eq, first, bend, x)
+            add_point_cotangents(m, s, world, j.body1, j.point1, c)
+            add_point_cotangents(m, s, world, j.body2, j.point2, opposite(c))
+            if m.eq_rows[eq] == 6:
+                c = row_cotangents(m, s, world, eq, first + 3, bend, x)
+                add_turn_cotangents(m, s, world, j, c)
 
 
 @wp.func
 def size_cotangent(m: ModelArrays, s: Scratch, world: int, eq: int, x: wp.array(dtype=real)) -> real:
     """The cotangent of |r| through the impedance, divided by |r|."""
     params = m.params_eq + eq
-    first = m.eq_row[eq]
+    first = s.eq_row[world, eq]
     size = s.row_size[world, first]
     if size == ZERO:
         return ZERO

@@ -116,14 +116,26 @@ def tangent_from_raw(
 
 
 @wp.func
-def raw_from_tangent(
-    m: ModelArrays, qpos: wp.array(dtype=real), tangent: wp.array(dtype=real), raw: wp.array(dtype=real)
-):
-    """Writes the cotangent of qpos's coordinates to `raw`, given one in the tangent space of the normalized qpos.
+def quat_cotangent(q: quat, tangent: vec3) -> quat:
+    """Cotangent of a quaternion's coordinates, given one of its rotation in the body's axes.
 
     A change dq of a quaternion rotates q by delta = 2 vec(q* dq) / |q|^2, hence q_bar = 2 q (0, delta_bar) / |q|^2.
     A quaternion shorter than SHORTEST stands for the identity, whatever its coordinates, so its cotangent is zero.
     """
+    length = wp.length(q)
+    if length < SHORTEST:
+        return quat(ZERO, ZERO, ZERO, ZERO)
+    product = quat_mul(quat_normalize(q), quat(real(0.0), tangent[0], tangent[1], tangent[2]))
+    return quat(
+        TWO * product[0] / length, TWO * product[1] / length, TWO * product[2] / length, TWO * product[3] / length
+    )
+
+
+@wp.func
+def raw_from_tangent(
+    m: ModelArrays, qpos: wp.array(dtype=real), tangent: wp.array(dtype=real), raw: wp.array(dtype=real)
+):
+    """Writes the cotangent of qpos's coordinates to `raw`, given one in the tangent space of the normalized qpos."""
     for joint in range(lane(), m.njnt, lanes()):
         adr = m.jnt_qposadr[joint]
         dof = m.jnt_dofadr[joint]
@@ -134,13 +146,8 @@ def raw_from_tangent(
                     raw[adr + i] = tangent[dof + i]
                 adr = adr + 3
                 dof = dof + 3
-            q = load_quat(qpos, adr)
-            length = wp.length(q)
-            bar = load3(tangent, dof)
-            product = quat_mul(quat_normalize(q), quat(real(0.0), bar[0], bar[1], bar[2]))
+            bar = quat_cotangent(load_quat(qpos, adr), load3(tangent, dof))
             for i in range(4):
-                raw[adr + i] = ZERO
-                if length >= SHORTEST:
-                    raw[adr + i] = TWO * product[i] / length
+                raw[adr + i] = bar[i]
         else:
             raw[adr] = tangent[dof]

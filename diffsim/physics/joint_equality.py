@@ -62,17 +62,18 @@ def joint_runs(m: ModelArrays, s: Scratch, world: int, dof: int, leader: int) ->
 
 @wp.func
 def joint_equality_rows(m: ModelArrays, s: Scratch, world: int):
-    """Appends a row for each joint constraint."""
+    """Appends a row for each active joint constraint."""
     for eq in range(m.njoint_eq):
-        leader = m.joint_eq[eq, 1]
-        p = polynomial(m.joint_eq_polynomial[eq], displacement(m, s, world, leader))
-        r = displacement(m, s, world, m.joint_eq[eq, 0]) - p[0]
-        params = m.params_joint_eq + eq
-        run = joint_runs(m, s, world, m.jnt_dofadr[m.joint_eq[eq, 0]], leader)
-        row = add_row(s, world, run, EQUALITY, JOINT_EQUALITY, eq, params, r, wp.abs(r), m.joint_eq_invweight[eq])
-        s.row_jacobian[world, row, m.jnt_dofadr[m.joint_eq[eq, 0]]] = ONE
-        if leader >= 0:
-            s.row_jacobian[world, row, m.jnt_dofadr[leader]] = -p[1]
+        if s.eq_active[world, m.joint_eq_id[eq]] == 1:
+            leader = m.joint_eq[eq, 1]
+            p = polynomial(m.joint_eq_polynomial[eq], displacement(m, s, world, leader))
+            r = displacement(m, s, world, m.joint_eq[eq, 0]) - p[0]
+            params = m.params_joint_eq + eq
+            run = joint_runs(m, s, world, m.jnt_dofadr[m.joint_eq[eq, 0]], leader)
+            row = add_row(s, world, run, EQUALITY, JOINT_EQUALITY, eq, params, r, wp.abs(r), m.joint_eq_invweight[eq])
+            s.row_jacobian[world, row, m.jnt_dofadr[m.joint_eq[eq, 0]]] = ONE
+            if leader >= 0:
+                s.row_jacobian[world, row, m.jnt_dofadr[leader]] = -p[1]
 
 
 @wp.func

@@ -23,7 +23,7 @@ def joint_quat(s: Scratch, world: int, adr: int) -> quat:
 
 @wp.func
 def kinematics(m: ModelArrays, s: Scratch, world: int):
-    """Fills xpos, xquat and each joint's anchor and axis, from qpos."""
+    """Fills xpos, xquat and each joint's anchor and axis, from qpos and the poses of mocap bodies."""
     if lane() == 0:
         s.xpos[world, 0] = vec3(ZERO, ZERO, ZERO)
         s.xquat[world, 0] = quat(ONE, ZERO, ZERO, ZERO)
@@ -43,6 +43,11 @@ def body_pose(m: ModelArrays, s: Scratch, world: int, body: int):
     parent_quat = s.xquat[world, parent]
     pos = s.xpos[world, parent] + rotate(parent_quat, m.body_pos[world * m.body_stride + body])
     orientation = quat_mul(parent_quat, m.body_quat[body])
+    if m.nmocap > 0:
+        mocap = m.body_mocap[body]
+        if mocap >= 0:
+            pos = s.mocap_pos[world, mocap]
+            orientation = quat_normalize(s.mocap_quat[world, mocap])
     for joint in range(m.body_jntadr[body], m.body_jntadr[body] + m.body_jntnum[body]):
         adr = m.jnt_qposadr[joint]
         kind = m.jnt_type[joint]

@@ -19,6 +19,7 @@ from diffsim.physics.adjoint import (
 )
 from diffsim.physics.implicit import implicit_acceleration, implicit_adjoint
 from diffsim.physics.integrate import integrate_position_adjoint
+from diffsim.physics.mocap import load_inputs
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.newton import factor_hessian, solve_hessian
 from diffsim.physics.scratch import Scratch
@@ -242,7 +243,7 @@ def linearize_kernel(
 ):
     """The Jacobian of `step_kernel`, from its trajectory."""
     world = wp.tid()
-    copy(m.nu, ctrl_in[world], s.ctrl[world])
+    load_inputs(m, s, world, ctrl_in[world])
     clear(m.nv, s.constraint_bar[world])
     clear(m.nv, s.applied_bar[world])
     step_jacobians(

@@ -19,6 +19,8 @@ class ModelArrays:
     nu: wp.int32
     njnt: wp.int32
     nactuator: wp.int32
+    nmocap: wp.int32
+    nequality: wp.int32  # equality constraints of all kinds, of which each world has some active
     ngyro: wp.int32  # standalone free bodies, where the integrator is implicitfast; see `gyroscopic`
     integrator: wp.int32
     implicit: wp.int32  # 1 if `implicit` integrates the velocities
@@ -102,6 +104,8 @@ class ModelArrays:
     body_childadr: wp.array(dtype=wp.int32)  # [nbody + 1] address in body_child of each body's children
     body_child: wp.array(dtype=wp.int32)  # in descending order
     body_quat: wp.array(dtype=quat)
+    body_mocap: wp.array(dtype=wp.int32)  # index of a mocap body, -1 for the others
+    mocap_body: wp.array(dtype=wp.int32)  # [nmocap]
     body_iquat: wp.array(dtype=quat)
     # blocks
     block_dofadr: wp.array(dtype=wp.int32)
@@ -127,17 +131,18 @@ class ModelArrays:
     dof_address: wp.array(dtype=wp.int32)  # [nv + 1] address in dof_run of the runs of each dof's ancestors
     dof_run: wp.array2d(dtype=wp.int32)  # [n, 2] see `sparse`
     dof_invweight: wp.array(dtype=real)
-    # active connect and weld constraints [neq], whose rows come first
+    # connect and weld constraints [neq], whose rows come first
     neq: wp.int32
-    eq_row: wp.array(dtype=wp.int32)  # first row
+    eq_id: wp.array(dtype=wp.int32)  # index among all equality constraints
     eq_rows: wp.array(dtype=wp.int32)  # 3 for connect, 6 for weld
     eq_body: wp.array2d(dtype=wp.int32)  # [neq, 2]
     eq_anchor: wp.array2d(dtype=vec3)  # [neq, 2] points of the two bodies to be joined, in their frames
     eq_quat: wp.array2d(dtype=quat)  # [neq, 2] frames of the two bodies to be aligned, in their frames
     eq_torquescale: wp.array(dtype=real)
     eq_invweight: wp.array2d(dtype=real)  # [neq, 2] of translation and rotation
-    # active joint constraints [njoint_eq]
+    # joint constraints [njoint_eq]
     njoint_eq: wp.int32
+    joint_eq_id: wp.array(dtype=wp.int32)
     joint_eq: wp.array2d(dtype=wp.int32)  # [njoint_eq, 2] the joint and the one it follows, -1 for none
     joint_eq_polynomial: wp.array2d(dtype=real)  # [njoint_eq, 5]
     joint_eq_invweight: wp.array(dtype=real)

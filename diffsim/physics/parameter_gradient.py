@@ -141,12 +141,13 @@ def gravity_gradient(m: ModelArrays, s: Scratch, world: int, x: wp.array(dtype=r
         for i in range(3):
             add_to(s, world, m.at_gravity + i, -a_bar[3 + i])
     for eq in range(m.neq):
-        pull = row_cotangents(m, s, world, eq, m.eq_row[eq], ZERO, x).beta
-        for i in range(3):
-            if m.eq_body[eq, 0] > 0:
-                add_to(s, world, m.at_gravity + i, pull[i])
-            if m.eq_body[eq, 1] > 0:
-                add_to(s, world, m.at_gravity + i, -pull[i])
+        if s.eq_row[world, eq] >= 0:
+            pull = row_cotangents(m, s, world, eq, s.eq_row[world, eq], ZERO, x).beta
+            for i in range(3):
+                if m.eq_body[eq, 0] > 0:
+                    add_to(s, world, m.at_gravity + i, pull[i])
+                if m.eq_body[eq, 1] > 0:
+                    add_to(s, world, m.at_gravity + i, -pull[i])
 
 
 @wp.func

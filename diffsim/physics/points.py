@@ -5,6 +5,7 @@ import warp as wp
 from diffsim.physics.integrate import raw_from_tangent
 from diffsim.physics.kinematics import kinematics, motion_subspaces
 from diffsim.physics.lanes import lane, lanes, sync, world_of
+from diffsim.physics.mocap import load_default_mocap
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import rotate
 from diffsim.physics.scratch import Scratch
@@ -23,9 +24,10 @@ def point_position(s: Scratch, world: int, body: int, offset: vec3) -> vec3:
 
 @wp.func
 def load_kinematics(m: ModelArrays, s: Scratch, world: int, qpos: wp.array(dtype=real)):
-    """Fills the poses of all bodies at a qpos."""
+    """Fills the poses of all bodies at a qpos, and at the mocap bodies' poses in the model."""
     for i in range(lane(), m.nq, lanes()):
         s.qpos[world, i] = qpos[i]
+    load_default_mocap(m, s, world)
     sync()
     kinematics(m, s, world)
 

@@ -20,6 +20,9 @@ FIELDS = {
     "qacc": (real, ("nv",)),  # m/s^2, rad/s^2
     "ctrl": (real, ("nu",)),
     "qfrc_applied": (real, ("nv",)),  # N, N m
+    "mocap_pos": (vec3, ("nmocap",)),  # m
+    "mocap_quat": (quat, ("nmocap",)),
+    "eq_active": (wp.int32, ("neq",)),
     # kinematics
     "xpos": (vec3, ("nbody",)),  # m
     "xquat": (quat, ("nbody",)),
@@ -44,6 +47,7 @@ FIELDS = {
     "qfrc_smooth": (real, ("nv",)),  # all but constraint forces
     "qfrc_constraint": (real, ("nv",)),
     # constraint rows
+    "eq_row": (wp.int32, ("neq",)),  # first row of a connect or weld constraint, -1 if it is inactive
     "row_count": (wp.int32, ()),
     "row_kind": (wp.int32, ("row",)),  # kind, source and state: named in `constraint`
     "row_source": (wp.int32, ("row",)),
@@ -102,6 +106,7 @@ FIELDS = {
     "qacc_bar": (real, ("nv",)),
     "ctrl_bar": (real, ("nu",)),
     "applied_bar": (real, ("nv",)),  # cotangent of qfrc_applied
+    "mocap_bar": (vec6, ("nmocap",)),  # of a mocap body's pose, as a wrench about its origin
     "constraint_bar": (real, ("nv",)),  # kappa, cotangent of qfrc_constraint
     "actuator_bar": (vec3, ("actuator",)),  # cotangents of control, length and velocity
     # adjoint: the virtual velocity and its twists, and the cotangents of the bodies' twists

@@ -11,6 +11,7 @@ from diffsim.physics.forward import evaluate
 from diffsim.physics.implicit import implicit_acceleration
 from diffsim.physics.integrate import integrate_position, load3, store3
 from diffsim.physics.lanes import lane, lanes, sync
+from diffsim.physics.mocap import load_inputs
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import inverse_right_jacobian
 from diffsim.physics.scratch import Scratch
@@ -205,7 +206,7 @@ def load_state(
     ctrl: wp.array(dtype=real),
     qfrc_applied: wp.array(dtype=real),
 ) -> bool:
-    """Sets the evaluation point to a state, controls and applied forces.
+    """Sets the evaluation point to a state, inputs (see `mocap`) and applied forces.
 
     Returns: whether all numbers of this lane are finite, and those of the state and of controls without range at most
         MAXVAL.
@@ -213,7 +214,7 @@ def load_state(
     copy(m.nq, state, s.qpos[world])
     for i in range(lane(), m.nv, lanes()):
         s.qvel[world, i] = state[m.nq + i]
-    copy(m.nu, ctrl, s.ctrl[world])
+    load_inputs(m, s, world, ctrl)
     copy(m.nv, qfrc_applied, s.qfrc_applied[world])
     if lane() == 0:
         s.contact_peak[world] = 0
@@ -221,7 +222,8 @@ def load_state(
     for actuator in range(lane(), m.nactuator, lanes()):
         if m.actuator_ctrllimited[actuator] == 0 and not (wp.abs(ctrl[m.actuator_ctrl[actuator]]) <= MAXVAL):
             return False
-    return all_bounded(m.nq + m.nv, state) and all_finite(m.nu, ctrl) and all_finite(m.nv, qfrc_applied)
+    inputs = m.nu + 7 * m.nmocap
+    return all_bounded(m.nq + m.nv, state) and all_finite(inputs, ctrl) and all_finite(m.nv, qfrc_applied)
 
 
 @wp.func

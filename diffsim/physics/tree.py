@@ -98,10 +98,11 @@ def gather(
 
 @wp.func
 def gather_motion(m: ModelArrays, s: Scratch, world: int):
-    """Adjoint of the velocities V and accelerations A by q and v, and of poses: adds to qpos_bar and qvel_bar.
+    """Adjoint of velocities V and accelerations A by q and v, and of poses: adds to qpos_bar, qvel_bar, mocap_bar.
 
     A cotangent G of the pose is that of a rigid motion of the body, in which what does not belong to the tree stays.
-    With the sums F_V, F_A and G over the subtree, and V and A before the joint,
+    A motion of a mocap body, which has no dof and no velocity, acts as one of a dof. With the sums F_V, F_A and G over
+    the subtree, and V and A before the joint,
 
         dP/dq_d = -S_d . (V x* F_V + A x* F_A - G),    dP/dv_d = S_d . (F_V - V x* F_A)
     """
@@ -117,7 +118,7 @@ def gather_motion(m: ModelArrays, s: Scratch, world: int):
 
 @wp.func(inline=True)
 def gather_body_motion(m: ModelArrays, s: Scratch, world: int, body: int, first_child: int, last_child: int):
-    """Part of a body: adds to qpos_bar and qvel_bar, and replaces the body's cotangents by what its parent adds."""
+    """Part of a body: adds to those, and replaces the body's cotangents by what its parent adds."""
     v = s.velocity[world, body]
     a = s.acceleration[world, body]
     v_bar = s.velocity_bar[world, body]
@@ -142,6 +143,10 @@ def gather_body_motion(m: ModelArrays, s: Scratch, world: int, body: int, first_
         for dof in range(dofadr, dofadr + dofnum):
             s.qvel_bar[world, dof] = s.qvel_bar[world, dof] + wp.dot(s.motion[world, dof], rate_bar)
             s.qpos_bar[world, dof] = s.qpos_bar[world, dof] + wp.dot(s.motion[world, dof], turn_bar)
+    if m.nmocap > 0:
+        mocap = m.body_mocap[body]
+        if mocap >= 0:
+            s.mocap_bar[world, mocap] = s.mocap_bar[world, mocap] + (pose_bar - cross_force(a, a_bar))
     s.velocity_bar[world, body] = v_bar
     s.acceleration_bar[world, body] = a_bar
     s.pose_bar[world, body] = pose_bar

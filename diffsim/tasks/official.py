@@ -14,6 +14,7 @@ from torch import Tensor
 
 from diffsim.engine.black_box import BlackBox
 from diffsim.engine.simulator import DynamicsPoint
+from diffsim.engine.world_inputs import WORLD_INPUTS
 from diffsim.tasks.find import EQUATION_TASKS, TASKS, check_options, find_task, task_class, task_options
 from diffsim.tasks.goal_task import GoalTask
 from diffsim.tasks.memory_task import MemoryTask
@@ -205,6 +206,9 @@ class OfficialEnv(gymnasium.Env):
 
     def _advance(self) -> Tensor:
         """Holds the controls for `frame_skip` physics steps: the state reached, [1, S]."""
+        for name, value in self.task.simulator_arguments(self.state).items():
+            if name in WORLD_INPUTS and value is not None:
+                getattr(self.data, name)[:] = value[0].numpy()
         if self.task.num_extras:
             outcome = self._physics.run(self.task.frame_skip)
             if self.task.extras_after_step:

@@ -202,7 +202,10 @@ class Task(ConfigurableMDP):
         return torch.cat([next_physics, self.extras(evaluation)], dim=1)
 
     def simulator_arguments(self, state: Tensor) -> dict[str, Any]:
-        """Further arguments of the simulator's steps from `state` [N, S]: none, the model's own fields."""
+        """Further arguments of the simulator's steps from `state` [N, S], by name: none.
+
+        A task can give `mocap_pos`, `mocap_quat` and `eq_active` (see `Simulator.step`) as functions of the state.
+        """
         return {}
 
     def with_fields(self, fields: Mapping[str, Tensor]) -> Self:
