@@ -67,6 +67,10 @@ class MDP(ABC):
     def observation(self, state: Tensor) -> Tensor:
         """The policy's input in `state` [N, S]: [N, O]."""
 
+    def hidden(self, state: Tensor) -> Tensor:
+        """What `observation` hides of `state` [N, S], for a value function in training: [N, K]; K = 0 by default."""
+        return state[:, :0]
+
     @abstractmethod
     def reward(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
         """Reward of the step from `state` [N, S] with `action` [N, A] to `next_state` [N, S]: [N]."""

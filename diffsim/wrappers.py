@@ -40,6 +40,10 @@ class MDPWrapper(MDP):
         """As the inner MDP."""
         return self.mdp.observation(state)
 
+    def hidden(self, state: Tensor) -> Tensor:
+        """As the inner MDP."""
+        return self.mdp.hidden(state)
+
     def reward(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
         """As the inner MDP."""
         return self.mdp.reward(state, action, next_state)
@@ -86,6 +90,10 @@ class AugmentedMDP(MDPWrapper):
     def observation(self, state: Tensor) -> Tensor:
         """As the inner MDP."""
         return self.mdp.observation(self.inner(state))
+
+    def hidden(self, state: Tensor) -> Tensor:
+        """As the inner MDP."""
+        return self.mdp.hidden(self.inner(state))
 
     def reward(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
         """As the inner MDP."""
@@ -155,6 +163,10 @@ class PositionsOnly(MDPWrapper):
         """Observed positions in `state` [N, S]: [N, O]."""
         return self.mdp.observation(state)[:, self.indices]
 
+    def hidden(self, state: Tensor) -> Tensor:
+        """The inner MDP's observation, and what that hides."""
+        return torch.cat([self.mdp.observation(state), super().hidden(state)], dim=1)
+
 
 class NoisyObservation(AugmentedMDP):
     """Adds Gaussian noise to every observed number, in every state anew.
@@ -196,6 +208,10 @@ class NoisyObservation(AugmentedMDP):
         """Noisy observation of `state` [N, S]: [N, O]."""
         return super().observation(state) + self.own(state)
 
+    def hidden(self, state: Tensor) -> Tensor:
+        """The observation without noise, and what that hides."""
+        return torch.cat([super().observation(state), super().hidden(state)], dim=1)
+
 
 class DelayedActions(AugmentedMDP):
     """Executes each action `delay` steps after it was chosen; the first `delay` actions of an episode are zeros.
@@ -234,6 +250,10 @@ class DelayedActions(AugmentedMDP):
     def reward(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
         """Reward of the executed action: [N]."""
         return super().reward(state, self._queue(state, action)[0], next_state)
+
+    def hidden(self, state: Tensor) -> Tensor:
+        """The actions that wait, and what the inner MDP hides."""
+        return torch.cat([self.own(state), super().hidden(state)], dim=1)
 
     def _queue(self, state: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
         """The action [N, A] that a step executes, and those that wait after it."""

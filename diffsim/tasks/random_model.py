@@ -71,6 +71,10 @@ class RandomModelTask(Task):
         """As `Task.split`, without the lengths."""
         return super().split(state[:, : super().state_size])
 
+    def hidden(self, state: Tensor) -> Tensor:
+        """The lengths of a random model, in m."""
+        return self.lengths(state) if self.random_model else super().hidden(state)
+
     def rest_state(self) -> Tensor:
         """As `Task.rest_state`, with the nominal lengths."""
         state = super().rest_state()

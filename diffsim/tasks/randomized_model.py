@@ -88,6 +88,10 @@ class RandomizedModel(AugmentedMDP):
         factors = self.own(state)
         return torch.cat([self._task(factors).transition(self.inner(state), action, noise), factors], dim=1)
 
+    def hidden(self, state: Tensor) -> Tensor:
+        """The factors, and what the task hides."""
+        return torch.cat([self.own(state), super().hidden(state)], dim=1)
+
     def parameters(self, state: Tensor) -> dict[str, Tensor]:
         """Fields of the model in `state` [N, S], each [N, ...]."""
         return self._parameters(self.own(state))

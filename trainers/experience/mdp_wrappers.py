@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
+import numpy as np
 import torch
+from gymnasium.spaces import Box
 from torch import Tensor
 
 from diffsim.mdp import MDP
@@ -40,6 +43,44 @@ class BoundedMDP(MDPWrapper):
         obs = self.mdp.observation(state)
         outside = [obs[:, index].abs() > bound for index, bound in self.bounds.items()]
         return torch.stack([self.mdp.terminal(state), *outside]).any(0)
+
+
+class ShowsHidden(MDPWrapper):
+    """An MDP that shows what it hides: its observation is that of the inner MDP, and then `hidden`.
+
+    Args:
+        mdp: the inner MDP.
+    """
+
+    def __init__(self, mdp: MDP) -> None:
+        super().__init__(mdp)
+        with torch.no_grad():
+            size = mdp.hidden(mdp.initial(torch.Generator(mdp.device))).shape[1]
+        (self.num_observed,) = mdp.observation_space.shape
+        self.observation_space = Box(-np.inf, np.inf, (self.num_observed + size,), mdp.observation_space.dtype.type)
+
+    def observation(self, state: Tensor) -> Tensor:
+        """Observation, and what it hides: [N, O + K]."""
+        return torch.cat([self.mdp.observation(state), self.mdp.hidden(state)], dim=1)
+
+    def for_policy(self, policy: Any) -> Any:  # noqa: ANN401  (an actor, as `rollout` takes it)
+        """An actor for `rollout` that gives the policy the inner MDP's observation only."""
+        return _WithoutHidden(policy, self.num_observed)
+
+
+class _WithoutHidden:
+    """A policy that is given the first numbers of each observation only."""
+
+    def __init__(self, policy: Any, num_observed: int) -> None:  # noqa: ANN401
+        self.policy, self.num_observed = policy, num_observed
+        self.memory_size = getattr(policy, "memory_size", 0)
+
+    def __call__(self, obs: Tensor, noise: Tensor | None) -> Tensor:
+        return self.policy(obs[..., : self.num_observed], noise)
+
+    def step(self, obs: Tensor, memory: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Action and memory."""
+        return self.policy.step(obs[..., : self.num_observed], memory, noise)
 
 
 class ObservedReward(MDPWrapper):

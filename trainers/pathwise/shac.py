@@ -14,7 +14,7 @@ from torch.optim import Adam, Optimizer
 from diffsim.mdp import Scenarios
 from diffsim.policies import GaussianMLP, ValueMLP
 from diffsim.trainers.algorithm import MDPAlgorithm
-from diffsim.trainers.experience.mdp_wrappers import BoundedMDP
+from diffsim.trainers.experience.mdp_wrappers import BoundedMDP, ShowsHidden
 from diffsim.trainers.experience.rollout import Trajectory, window_checks
 from diffsim.trainers.maths.polyak import polyak_update
 from diffsim.trainers.maths.returns import discount_weights, lambda_returns, running_returns
@@ -48,7 +48,8 @@ class SHAC(MDPAlgorithm):
     `policy` is the running average of the trained actor. It is evaluated and saved.
 
     The memory of a recurrent policy is carried, and cleared, with its world. Gradients pass through it within a window.
-    The value sees the observation only.
+    The value sees the observation only, or with `asymmetric` also what it hides (Pinto et al. (2018), "Asymmetric actor
+    critic for image-based robot learning").
 
     Source: Xu et al. (2022), "Accelerated policy learning with parallel differentiable simulation"; Heess et al.
     (2015), "Learning continuous control policies by stochastic value gradients"; for the actor's objective, Hafner
@@ -137,6 +138,11 @@ class SHAC(MDPAlgorithm):
         ">= 0",
         default=0.0,
     )
+    asymmetric: bool = option(
+        "show the value, in training, what the policy does not observe: hidden velocities, noise-free observations, "
+        "waiting actions, drawn parameters (`MDP.hidden`).",
+        default=False,
+    )
     remat: bool = option(
         "compute the forward data of each step again in the backward pass, rather than keep them: a fraction of the "
         "memory, same gradients, more time.",
@@ -161,7 +167,12 @@ class SHAC(MDPAlgorithm):
         self.actor = copy.deepcopy(policy)
         policy.requires_grad_(False)
         self.actor.normalizer = policy.normalizer  # the same statistics for all networks
-        value = ValueMLP(mdp.observation_space.shape[0], policy.normalizer, hidden_sizes=self.value_hidden_sizes)
+        normalizer = policy.normalizer
+        if self.asymmetric:
+            mdp = self.mdp = ShowsHidden(self.mdp)
+            if normalizer is not None:
+                normalizer = type(normalizer)(mdp.observation_space.shape[0]).to(mdp.device, mdp.dtype)
+        value = ValueMLP(mdp.observation_space.shape[0], normalizer, hidden_sizes=self.value_hidden_sizes)
         self.critic = Critic(
             value.to(mdp.device, mdp.dtype),
             gamma=self.gamma,
@@ -209,7 +220,10 @@ class SHAC(MDPAlgorithm):
         self.state, self.age, self.memory = window.worlds
         self.env_steps += trajectory.reward.numel()
         if self.policy.normalizer is not None:
-            self.policy.normalizer.update(trajectory.obs)
+            self.policy.normalizer.update(self.observed(trajectory))
+        shown = self.critic.value.normalizer
+        if shown is not None and shown is not self.policy.normalizer:
+            shown.update(trajectory.obs)
         total, self.running_return = running_returns(trajectory.reward, trajectory.ended, self.running_return)
         return {
             **ended_episodes(total, trajectory.ended),
@@ -247,7 +261,13 @@ class SHAC(MDPAlgorithm):
         Raises: NonFiniteError that names world and time step, if a gradient is not finite.
         """
         options: dict[str, Any] = {"age": age, "memory": memory, "remat": self.remat}
-        return differentiate_window(self.mdp, self.actor, scenarios, self.objective, **options)
+        actor = self.mdp.for_policy(self.actor) if isinstance(self.mdp, ShowsHidden) else self.actor
+        return differentiate_window(self.mdp, actor, scenarios, self.objective, **options)
+
+    def observed(self, trajectory: Trajectory) -> Tensor:
+        """What the policy observed: [H, N, O]."""
+        size = self.mdp.num_observed if isinstance(self.mdp, ShowsHidden) else None
+        return trajectory.obs[..., :size]
 
     def ascent(self, window: DifferentiatedWindow) -> Tensor:
         """dG_t / du_t, or without `undiscount` dG_0 / du_t: [H, N, A]."""
@@ -273,7 +293,7 @@ class SHAC(MDPAlgorithm):
             noise: [H, N, Z]; Z may be 0.
             gradient: g, dJ / du, [H, N, A].
         """
-        obs, entropy = trajectory.obs, 0.0
+        obs, entropy = self.observed(trajectory), 0.0
         if self.entropy_weight > 0:
             assert isinstance(self.actor, GaussianMLP)
             action, log_prob = self.actor.sample(obs, noise)

@@ -89,6 +89,10 @@ class RllabMountainCar(ConfigurableMDP):
         """Width of the track in `state` [N, S]: [N, 1] m."""
         return state[:, 2:] if self.random_model else torch.full_like(state[:, :1], TRACK_WIDTH)
 
+    def hidden(self, state: Tensor) -> Tensor:
+        """The width of a random track: [N, 1] m, or [N, 0]."""
+        return state[:, 2:]
+
     def initial(self, generator: torch.Generator) -> Tensor:
         """At the bottom with a random velocity: [N, S]."""
         velocity = MAX_START_SPEED * (2 * self._unit(generator) - 1)
