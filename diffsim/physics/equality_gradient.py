@@ -50,7 +50,7 @@ def equality_gradient(m: ModelArrays, s: Scratch, world: int, x: wp.array(dtype=
 @wp.func
 def size_cotangent(m: ModelArrays, s: Scratch, world: int, eq: int, x: wp.array(dtype=real)) -> real:
     """The cotangent of |r| through the impedance, divided by |r|."""
-    params = m.params_eq + eq
+    params = world * m.solver_stride + m.params_eq + eq
     first = s.eq_row[world, eq]
     size = s.row_size[world, first]
     if size == ZERO:
@@ -69,7 +69,7 @@ def row_cotangents(
     m: ModelArrays, s: Scratch, world: int, eq: int, first: int, bend: real, x: wp.array(dtype=real)
 ) -> Cotangents:
     """Cotangents of three rows."""
-    params = m.params_eq + eq
+    params = world * m.solver_stride + m.params_eq + eq
     stiffness = m.solver_reference[params, 0] * impedance(m, params, s.row_size[world, first])[0]
     beta = vec3()
     for i in range(3):

@@ -215,6 +215,30 @@ def test_shared_and_batched_values_agree():
     np.testing.assert_array_equal((plain == changed).all(1).numpy(), [True, False, True])
 
 
+@pytest.mark.parametrize(
+    "name", ["connect", "weld", "ball_limits", "contact_friction_loss", "fluid_chain", "actuators"]
+)
+def test_each_world_has_its_own_values(name):
+    mj_model, state, ctrl = moving(name, None)
+    names = [n for n in FIELDS if supported(mj_model, n)]
+    scales = torch.tensor([1.0, 1.04, 0.97], dtype=diffsim.dtype)
+    fields = {n: torch.tensor(field(mj_model, n)) for n in names}
+    own = {n: (v * scales.view(3, *[1] * v.dim())).requires_grad_() for n, v in fields.items()}
+    inputs = torch.tensor(state).repeat(3, 1).requires_grad_(), torch.tensor(ctrl).repeat(3, 1)
+    weight = torch.arange(len(state), dtype=diffsim.dtype).cos()
+    together = diffsim.Simulator(diffsim.Model(mj_model), 3).step(*inputs, NUM_STEPS, parameters=own)
+    grads = torch.autograd.grad((together @ weight).sum(), [inputs[0], *own.values()])
+    sim = diffsim.Simulator(diffsim.Model(mj_model), 1)
+    for world in range(3):
+        alone = {n: v[world : world + 1].detach().requires_grad_() for n, v in own.items()}
+        start = inputs[0][world : world + 1].detach().requires_grad_()
+        end = sim.step(start, inputs[1][:1], NUM_STEPS, parameters=alone)
+        assert torch.equal(end[0], together[world])
+        expected = torch.autograd.grad((end @ weight).sum(), [start, *alone.values()])
+        for parameter, one, all_worlds in zip(("state", *names), expected, grads, strict=True):
+            assert torch.equal(one[0], all_worlds[world]), parameter
+
+
 def test_bad_parameters():
     mj_model = load("tree", "implicitfast")
     sim = diffsim.Simulator(diffsim.Model(mj_model), 2)
