@@ -61,7 +61,7 @@ def differences_to_converged(mj_model: mujoco.MjModel) -> tuple[float, float, fl
     for ctrl in _controls(mj_model, reference.ctrl):
         mujoco.mj_step(converged, reference, nstep=APART)
         reference.ctrl[:] = ctrl
-        for name in ("qpos", "qvel", "ctrl", "qacc_warmstart"):
+        for name in ("qpos", "qvel", "act", "ctrl", "qacc_warmstart"):
             getattr(data, name)[:] = getattr(reference, name)
         before = np.abs(reference.qvel).max(initial=0.0)
         mujoco.mj_step(own, data)

@@ -5,6 +5,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from diffsim.compile.activations import activations, muscles
 from diffsim.compile.constraints import constraint_fields
 from diffsim.compile.sparsity import sparsity_fields
 from diffsim.types import BALL, EULER, FREE, HINGE, IMPLICITFAST, SLIDE, numpy_dtype, vec3
@@ -24,6 +25,7 @@ def host_arrays(mj_model: mujoco.MjModel, max_contacts: int | None) -> dict[str,
         nv=m.nv,
         nq=m.nq,
         nu=m.nu,
+        na=m.na,
         nmocap=m.nmocap,
         nequality=m.neq,
         njnt=m.njnt,
@@ -60,6 +62,8 @@ def host_arrays(mj_model: mujoco.MjModel, max_contacts: int | None) -> dict[str,
         **sparsity_fields(m),
         **gyroscopic_bodies(m),
         **actuators(m),
+        **activations(m, active_actuators(m)),
+        **muscles(m, active_actuators(m)),
         **constraint_fields(m, max_contacts),
     )
     return {name: _packed(value) for name, value in fields.items()}
@@ -162,10 +166,11 @@ def actuators(m: mujoco.MjModel) -> dict[str, Any]:
     """Enabled actuators: ranges, and moments as sparse constant rows."""
     active = active_actuators(m)
     clamp = not m.opt.disableflags & mujoco.mjtDisableBit.mjDSBL_CLAMPCTRL
-    affine_gain = m.actuator_gaintype[active] == int(mujoco.mjtGain.mjGAIN_AFFINE)
+    fixed_gain = m.actuator_gaintype[active] == int(mujoco.mjtGain.mjGAIN_FIXED)
     affine_bias = m.actuator_biastype[active] == int(mujoco.mjtBias.mjBIAS_AFFINE)
     gain = m.actuator_gainprm[active, 0]
-    servo = ~affine_gain & affine_bias & (gain != 0) & (gain == -m.actuator_biasprm[active, 1])
+    holds = np.isin(m.actuator_dyntype[active], [mujoco.mjtDyn.mjDYN_NONE, mujoco.mjtDyn.mjDYN_INTEGRATOR])
+    servo = fixed_gain & affine_bias & holds & (gain != 0) & (gain == -m.actuator_biasprm[active, 1])
     adr, num, dofs, coordinates, values = [], [], [], [], []
     quats, joints, periods = np.full(len(active), -1), np.full(len(active), -1), np.zeros(len(active))
     for n, i in enumerate(active):

@@ -18,6 +18,8 @@ from diffsim.physics.lanes import EMULATED
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.types import EULER, IMPLICITFAST, RK4
 
+POINT = ("qpos", "qvel", "act", "qacc")
+"""What a point of evaluation has, in this order."""
 INTEGRATORS = {EULER: "Euler", RK4: "RK4", IMPLICITFAST: "implicitfast"}
 
 
@@ -49,6 +51,7 @@ class Model:
         self.nq: int = mj_model.nq
         self.nv: int = mj_model.nv
         self.nu: int = mj_model.nu
+        self.na: int = mj_model.na
         self.num_inputs: int = mj_model.nu + 7 * mj_model.nmocap + mj_model.neq  # see `diffsim.physics.mocap`
         self.integrator: str = INTEGRATORS[int(mj_model.opt.integrator)]
         self.timestep: float = mj_model.opt.timestep
@@ -58,9 +61,8 @@ class Model:
         gyroscopic = bool(self._host["ngyro"])
         table = self._host.pop("solver_table")
         self.parameters = Parameters(mj_model, active_actuators(mj_model), pairs, gyroscopic, table)
-        counts = {
-            name: getattr(mj_model, name) for name in ("nq", "nv", "nu", "nbody", "njnt", "ngeom", "nmocap", "neq")
-        }
+        names = ("nq", "nv", "nu", "na", "nbody", "njnt", "ngeom", "nmocap", "neq")
+        counts = {name: getattr(mj_model, name) for name in names}
         max_rows = self._host.pop("max_rows")
         # Sizes of the working memory, by the names in `diffsim.physics.scratch.FIELDS`.
         self.sizes: dict[str, int] = counts | {
@@ -94,6 +96,20 @@ class Model:
         if not Path(text).is_file():
             raise FileNotFoundError(f"source must be MJCF text or the path of an MJCF file, got {text!r}")
         return cls(mujoco.MjModel.from_xml_path(text))
+
+    @property
+    def state_size(self) -> int:
+        """Numbers in a state [qpos, qvel, act]: nq + nv + na."""
+        return self.nq + self.nv + self.na
+
+    @property
+    def tangent_size(self) -> int:
+        """Numbers in a change of state in the tangent space: 2 nv + na."""
+        return 2 * self.nv + self.na
+
+    def split_point(self, point: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Parts of points of evaluation [..., nq + 2 nv + na], in the order of `POINT`."""
+        return point.split([self.nq, self.nv, self.na, self.nv], dim=-1)
 
     def field(self, name: str) -> Any:  # noqa: ANN401
         """A field of `ModelArrays` on the host."""

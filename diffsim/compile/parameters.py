@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diffsim.compile.activations import has_muscles
 from diffsim.compile.pairs import DISABLE, explicit_index
 from diffsim.compile.solver_parameters import SolverTable, solver_fields, solver_tables
 from diffsim.types import dtype, kernel_dtype, mat33, real, vec3, vec6
@@ -134,6 +135,8 @@ class Parameters:
                 "parameters must not contain body_mass, body_inertia, body_pos or body_ipos with "
                 "integrator=implicitfast and free bodies without jointed descendants; Euler and RK4 support them"
             )
+        if has_muscles(self._m) and {"actuator_gainprm", "actuator_biasprm"} & set(parameters):
+            raise ValueError("parameters must not contain actuator_gainprm or actuator_biasprm of a model with muscles")
 
     def _without_friction(self, name: str, value: Tensor) -> int | None:
         """A dof with friction loss in the parameters, but not in the model. A GPU, which would wait, ignores it."""
@@ -201,8 +204,8 @@ class Parameters:
         """Masks of the existing constant, length and velocity terms of gain and bias: [nactuator, 3] each."""
         affine_gain = self._m.actuator_gaintype[self._active] == int(mujoco.mjtGain.mjGAIN_AFFINE)
         affine_bias = self._m.actuator_biastype[self._active] == int(mujoco.mjtBias.mjBIAS_AFFINE)
-        always = np.ones_like(affine_gain)
-        return np.stack([always, affine_gain, affine_gain], axis=1), np.stack([affine_bias] * 3, axis=1)
+        no_muscle = self._m.actuator_gaintype[self._active] != int(mujoco.mjtGain.mjGAIN_MUSCLE)
+        return np.stack([no_muscle, affine_gain, affine_gain], axis=1), np.stack([affine_bias] * 3, axis=1)
 
     def _pair_friction(self, friction: Tensor) -> Tensor:
         """Friction of pairs of geoms [..., npair, 5]: a <pair>'s own, else the higher priority's, else the larger.

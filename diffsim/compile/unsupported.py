@@ -171,7 +171,7 @@ def tendons(m: mujoco.MjModel) -> Iterator[str]:
 
 
 def actuators(m: mujoco.MjModel) -> Iterator[str]:
-    """All actuators except stateless affine ones on joints and fixed tendons."""
+    """Transmissions but joints and fixed tendons, types of dynamics, gain and bias, and special attributes."""
     trn, jnt = mujoco.mjtTrn, mujoco.mjtJoint
     for i in range(m.nactuator):
         name = f"actuator {name_of(m, OBJ.mjOBJ_ACTUATOR, i)}"
@@ -193,21 +193,21 @@ def actuators(m: mujoco.MjModel) -> Iterator[str]:
 
 
 def actuator_types(m: mujoco.MjModel, i: int, name: str) -> Iterator[str]:
-    """Dynamics, gain and bias of one actuator; those of a muscle are one feature."""
+    """Dynamics, gain and bias of one actuator."""
     dyn, gain, bias = mujoco.mjtDyn, mujoco.mjtGain, mujoco.mjtBias
     kinds = {
-        "dyntype": (dyn(m.actuator_dyntype[i]), (dyn.mjDYN_NONE,)),
-        "gaintype": (gain(m.actuator_gaintype[i]), (gain.mjGAIN_FIXED, gain.mjGAIN_AFFINE)),
-        "biastype": (bias(m.actuator_biastype[i]), (bias.mjBIAS_NONE, bias.mjBIAS_AFFINE)),
+        "dyntype": (
+            dyn(m.actuator_dyntype[i]),
+            (dyn.mjDYN_NONE, dyn.mjDYN_INTEGRATOR, dyn.mjDYN_FILTER, dyn.mjDYN_FILTEREXACT, dyn.mjDYN_MUSCLE),
+        ),
+        "gaintype": (gain(m.actuator_gaintype[i]), (gain.mjGAIN_FIXED, gain.mjGAIN_AFFINE, gain.mjGAIN_MUSCLE)),
+        "biastype": (bias(m.actuator_biastype[i]), (bias.mjBIAS_NONE, bias.mjBIAS_AFFINE, bias.mjBIAS_MUSCLE)),
     }
-    words = {attribute: kind.name.split("_")[-1].lower() for attribute, (kind, _) in kinds.items()}
-    if "muscle" in words.values():
-        yield f"muscle {name}"
     for attribute, (kind, supported) in kinds.items():
-        if kind not in supported and words[attribute] != "muscle":
-            yield f"actuator {attribute}={words[attribute]}, {name}"
-    if m.actuator_actnum[i] > 0 and kinds["dyntype"][0] == dyn.mjDYN_NONE:
-        yield f"actuator with states, {name}"
+        if kind not in supported:
+            yield f"actuator {attribute}={kind.name.split('_')[-1].lower()}, {name}"
+    if m.actuator_actnum[i] != int(kinds["dyntype"][0] != dyn.mjDYN_NONE):
+        yield f"actuator with {m.actuator_actnum[i]} activations, {name}"
 
 
 def others(m: mujoco.MjModel) -> Iterator[str]:

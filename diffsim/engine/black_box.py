@@ -18,7 +18,7 @@ BAD = ("QPOS", "QVEL", "QACC", "CTRL")
 class Point(NamedTuple):
     """What a step starts from."""
 
-    state: np.ndarray  # [nq + nv]
+    state: np.ndarray  # [nq + nv + na]
     ctrl: np.ndarray  # [nu]
     force: np.ndarray  # [nv]
     mocap_pos: np.ndarray  # [nmocap, 3]
@@ -29,20 +29,21 @@ class Point(NamedTuple):
 class Outcome(NamedTuple):
     """The next state, and the last evaluation of the dynamics (see `diffsim.DynamicsPoint`)."""
 
-    state: np.ndarray  # [nq + nv]
+    state: np.ndarray  # [nq + nv + na]
     qpos: np.ndarray  # [nq]
     qvel: np.ndarray  # [nv]
     qacc: np.ndarray  # [nv]
     qfrc_constraint: np.ndarray  # [nv]
     qfrc_actuator: np.ndarray  # [nv]
     cfrc_ext: np.ndarray  # [nbody, 6]
+    act: np.ndarray  # [na]
 
 
 class BlackBox:
     """C MuJoCo with one `MjData`.
 
     Args:
-        mj_model: any model without actuator states.
+        mj_model: any model.
         perturbation: change of each coordinate of state, control and force for the differences, > 0.
     """
 
@@ -53,13 +54,14 @@ class BlackBox:
     def put(self, point: Point) -> None:
         """Resets MjData, then sets all that a point has."""
         mujoco.mj_resetData(self.mj_model, self.data)
-        self.data.qpos[:], self.data.qvel[:] = np.split(point.state, [self.mj_model.nq])
+        cuts = [self.mj_model.nq, self.mj_model.nq + self.mj_model.nv]
+        self.data.qpos[:], self.data.qvel[:], self.data.act[:] = np.split(point.state, cuts)
         self.data.ctrl[:], self.data.qfrc_applied[:] = point.ctrl, point.force
         for name in ("mocap_pos", "mocap_quat", "eq_active"):
             getattr(self.data, name)[:] = getattr(point, name)
 
     def advance(self, point: Point, num_steps: int) -> Outcome:
-        """`run` from a point, without time, warm start or actuator state from earlier calls."""
+        """`run` from a point, without time or warm start from earlier calls."""
         self.put(point)
         return self.run(num_steps)
 
@@ -81,7 +83,7 @@ class BlackBox:
         data, last = self.data, []
 
         def record(_: mujoco.MjModel, at: mujoco.MjData) -> None:
-            last[:] = [at.qpos.copy(), at.qvel.copy()]  # MuJoCo calls this in every evaluation
+            last[:] = [at.qpos.copy(), at.qvel.copy(), at.act.copy()]  # MuJoCo calls this in every evaluation
 
         previous = mujoco.get_mjcb_control()
         mujoco.set_mjcb_control(record)
@@ -92,8 +94,9 @@ class BlackBox:
         mujoco.mj_rnePostConstraint(self.mj_model, data)
         # The warm start is the last evaluation's acceleration; RK4 overwrites qacc by the mean of its stages.
         qacc = data.qacc_warmstart if num_steps else data.qacc
-        forces = (data.qfrc_constraint, data.qfrc_actuator, data.cfrc_ext)
-        return Outcome(np.concatenate([data.qpos, data.qvel]), *last, *(x.copy() for x in (qacc, *forces)))
+        results = (x.copy() for x in (qacc, data.qfrc_constraint, data.qfrc_actuator, data.cfrc_ext))
+        qpos, qvel, act = last
+        return Outcome(np.concatenate([data.qpos, data.qvel, data.act]), *[qpos, qvel, *results, act])
 
     def gradient(
         self, point: Point, num_steps: int, bars: Sequence[np.ndarray], wanted: Sequence[bool] = (True,) * 5
@@ -103,13 +106,14 @@ class BlackBox:
         Args:
             point: where to differentiate.
             num_steps: as `advance`.
-            bars: cotangents of next state, qpos, qvel, qacc and qfrc_constraint, positions' in the tangent space.
+            bars: cotangents of next state, qpos, qvel, qacc, qfrc_constraint and act, positions' in the tangent space.
             wanted: which of the cotangents of state, ctrl, force, mocap_pos and mocap_quat to compute.
 
-        Returns: cotangents of state [2 nv] (tangent space), ctrl [nu], force [nv], mocap_pos [3 nmocap] and mocap_quat
-            [4 nmocap]; zero where not wanted.
+        Returns: cotangents of state [2 nv + na] (tangent space), ctrl [nu], force [nv], mocap_pos [3 nmocap] and
+            mocap_quat [4 nmocap]; zero where not wanted.
         """
-        sizes = [2 * self.mj_model.nv, self.mj_model.nu, self.mj_model.nv, point.mocap_pos.size, point.mocap_quat.size]
+        m = self.mj_model
+        sizes = [2 * m.nv + m.na, m.nu, m.nv, point.mocap_pos.size, point.mocap_quat.size]
         centre, bar, h = self.advance(point, num_steps), np.concatenate(bars), self.perturbation
         total = np.zeros(sum(sizes))
         for index in np.flatnonzero(np.repeat(wanted[: len(sizes)], sizes)):
@@ -120,16 +124,16 @@ class BlackBox:
         return tuple(np.split(total, np.cumsum(sizes)[:-1]))
 
     def _moved(self, point: Point, shift: np.ndarray) -> Point:
-        """A point moved by [position, velocity, control, force, mocap_pos, mocap_quat].
+        """A point moved by [position, velocity, act, control, force, mocap_pos, mocap_quat].
 
         Positions move on the manifold (`mj_integratePos`); quaternions of mocap bodies in their coordinates.
         """
-        nq, nv, nu, nmocap = self.mj_model.nq, self.mj_model.nv, self.mj_model.nu, self.mj_model.nmocap
-        ends = np.cumsum([nv, nv, nu, nv, 3 * nmocap])
-        position, velocity, ctrl, force, place, turn = np.split(shift, ends)
-        qpos = point.state[:nq].copy()
-        mujoco.mj_integratePos(self.mj_model, qpos, position, 1.0)
-        state = np.concatenate([qpos, point.state[nq:] + velocity])
+        m = self.mj_model
+        ends = np.cumsum([m.nv, m.nv + m.na, m.nu, m.nv, 3 * m.nmocap])
+        position, others, ctrl, force, place, turn = np.split(shift, ends)
+        qpos = point.state[: m.nq].copy()
+        mujoco.mj_integratePos(m, qpos, position, 1.0)
+        state = np.concatenate([qpos, point.state[m.nq :] + others])
         mocap_pos = point.mocap_pos + place.reshape(-1, 3)
         mocap_quat = point.mocap_quat + turn.reshape(-1, 4)
         return Point(state, point.ctrl + ctrl, point.force + force, mocap_pos, mocap_quat, point.eq_active)
@@ -141,7 +145,8 @@ class BlackBox:
             tangent = np.zeros(self.mj_model.nv)
             mujoco.mj_differentiatePos(self.mj_model, tangent, 1.0, before, after)
             parts.append(tangent)
-        return np.concatenate([parts[0], end.state[nq:], parts[1], end.qvel, end.qacc, end.qfrc_constraint])
+        last = parts[1], end.qvel, end.qacc, end.qfrc_constraint, end.act
+        return np.concatenate([parts[0], end.state[nq:], *last])
 
 
 class Pool:

@@ -26,23 +26,19 @@ class BlackBoxSimulator:
     """The methods of `Simulator` that tasks call, computed by C MuJoCo: same arguments, results and errors.
 
     Args:
-        mj_model: any model whose actuators have no states. It is copied.
+        mj_model: any model. It is copied.
         num_workers: as for `FiniteDifferenceMDP`.
         perturbation: as for `FiniteDifferenceMDP`.
-
-    Raises: ValueError if actuators have states.
     """
 
     def __init__(self, mj_model: mujoco.MjModel, num_workers: int = 0, perturbation: float = 1e-6) -> None:
-        if mj_model.na:
-            raise ValueError(f"task's actuators must have no states, got na = {mj_model.na}")
         self.mj_model = copy(mj_model)
         self.mj_model.opt.tolerance = min(self.mj_model.opt.tolerance, TOLERANCE)
         self.pool = Pool(self.mj_model, num_workers, perturbation)
         self.data = mujoco.MjData(self.mj_model)
 
     def step(self, state: Tensor, ctrl: Tensor, num_steps: int = 1, **others: Tensor | None) -> Tensor:
-        """Next state, [N, nq + nv]."""
+        """Next state, [N, nq + nv + na]."""
         return self.advance(state, ctrl, num_steps, **others)[0]
 
     def advance(
@@ -63,8 +59,8 @@ class BlackBoxSimulator:
             torch.as_tensor(own).to(state).expand(len(state), *own.shape) if given is None else given
             for given, own in zip((qfrc_applied, mocap_pos, mocap_quat, eq_active), defaults, strict=True)
         ]
-        next_state, *evaluation = _Step(self, num_steps)(state, ctrl, *others)
-        return next_state, DynamicsPoint(*evaluation)
+        next_state, *point, act, actuator, contact = _Step(self, num_steps)(state, ctrl, *others)
+        return next_state, DynamicsPoint(*[*point, actuator, contact, act])
 
     def forward(self, state: Tensor, ctrl: Tensor, **others: Tensor | None) -> DynamicsPoint:
         """Evaluates the dynamics without a step."""
@@ -123,7 +119,7 @@ class _BlackBoxCall(Differentiable):
 class _Step(_BlackBoxCall):
     """`BlackBoxSimulator.advance`: its tensors, in the order of `Point` -> next state and the last evaluation."""
 
-    num_outputs = 5
+    num_outputs = 6
     kept = (0, 1)
 
     def __init__(self, sim: BlackBoxSimulator, num_steps: int) -> None:
@@ -135,14 +131,15 @@ class _Step(_BlackBoxCall):
             check_finite(name, value.flatten(1))
         points = _points(inputs)
         outcomes = self.sim.pool.map("advance", points, [self.num_steps] * len(points))
-        return tuple(self.sim._tensor(column, inputs[0]) for column in zip(*outcomes, strict=True))
+        *point, actuator, contact, act = (self.sim._tensor(part, inputs[0]) for part in zip(*outcomes, strict=True))
+        return *point, act, actuator, contact
 
     def gradient(  # noqa: D102
         self, inputs: Sequence[Tensor], kept: Sequence[Tensor], bars: Sequence[Tensor | None], wanted: Sequence[bool]
     ) -> tuple[Tensor | None, ...]:
         mj_model, points, (next_state, qpos) = self.sim.mj_model, _points(inputs), map(_numpy, kept)
-        nq, nv = mj_model.nq, mj_model.nv
-        sizes = (nq + nv, nq, nv, nv, nv)
+        nq, nv, na = mj_model.nq, mj_model.nv, mj_model.na
+        sizes = (nq + nv + na, nq, nv, nv, nv, na)
         rows = zip(bars, sizes, strict=True)
         columns = [np.zeros((len(points), n)) if bar is None else _numpy(bar) for bar, n in rows]
         columns[0] = np.hstack([_to_tangent(mj_model, next_state[:, :nq], columns[0][:, :nq]), columns[0][:, nq:]])

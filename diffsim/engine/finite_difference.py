@@ -13,10 +13,10 @@ from diffsim.wrappers import MDPWrapper
 class FiniteDifferenceMDP(MDPWrapper):
     """A task with C MuJoCo's transitions. Their derivatives are central differences in the tangent space.
 
-        df/dx_i = (f(x (+) h e_i) - f(x (-) h e_i)) / (2 h),    x = (q, v, u, applied force)
+        df/dx_i = (f(x (+) h e_i) - f(x (-) h e_i)) / (2 h),    x = (q, v, act, u, applied force)
 
-    It runs any model, with any integrator and any feature, whose actuators have no states. A gradient costs two steps
-    per number of (q, v, u, force) and world, shared by a pool of processes. Reward, observation and their gradients are
+    It runs any model, with any integrator and any feature. A gradient costs two steps per number of (q, v, act, u,
+    force) and world, shared by a pool of processes. Reward, observation and their gradients are
     the task's own. Quantities of the last evaluation of the dynamics that they read are differentiated the same way,
     except those that the simulator holds constant. Where a bound or a contact switches within h, a difference is the
     mean of both sides.
@@ -30,7 +30,7 @@ class FiniteDifferenceMDP(MDPWrapper):
             needs `if __name__ == "__main__":`.
         perturbation: h, in m, rad, m/s, rad/s, the actions' units, N and N m, > 0.
 
-    Raises: ValueError if an argument is out of range, actuators have states, or the task has a random model.
+    Raises: ValueError if an argument is out of range, or the task has a random model.
     """
 
     def __init__(self, task: Task, *, num_workers: int = 1, perturbation: float = 1e-6) -> None:

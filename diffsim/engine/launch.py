@@ -11,7 +11,7 @@ import torch
 import warp as wp
 from torch import Tensor
 
-from diffsim.compile.model import Model
+from diffsim.compile.model import POINT, Model
 from diffsim.compile.parameter_memory import ParameterMemory
 from diffsim.engine.captured_launch import CapturedLaunch, capturing, torch_stream
 from diffsim.engine.checks import ContactOverflowError as ContactOverflowError  # its place in earlier versions
@@ -154,11 +154,13 @@ class Launch:
         return launch([value for value in values if isinstance(value, Tensor)], self._types(outputs, launch.outputs))
 
     def step(self, state: Tensor, ctrl: Tensor, qfrc_applied: Tensor, num_steps: int) -> tuple[Tensor, Tensor, Forces]:
-        """Next state, evaluation points [N, slots, nq + 2 nv] in `kernel_dtype`, and the last evaluation's forces."""
-        nv = self.model.nv
+        """Next state, evaluation points [N, slots, nq + 2 nv + na] in `kernel_dtype`, and the last evaluation's forces.
+
+        A point is [qpos, qvel, act, qacc].
+        """
         outputs = {
-            "trajectory_out": (num_steps * self.stages, self.model.nq + 2 * nv),
-            "state_out": (self.model.nq + nv,),
+            "trajectory_out": (num_steps * self.stages, self.model.state_size + self.model.nv),
+            "state_out": (self.model.state_size,),
             **self._forces,
         }
         inputs = [value.detach() for value in (state, ctrl, qfrc_applied)]
@@ -190,9 +192,10 @@ class Launch:
             num_steps: as in `step`; 0 for the adjoint of one evaluation, which ignores `next_bar`.
             trajectory: from `step`.
             next_bar: cotangents of the next state in the tangent space.
-            evaluation_bar: cotangents of qpos, qvel, qacc and qfrc_constraint of the last evaluation; None for zero.
+            evaluation_bar: cotangents of qpos, qvel, qacc, qfrc_constraint and act of the last evaluation; None for
+                zero.
         """
-        sizes = (self.model.nq, self.model.nv, self.model.nv, self.model.nv)
+        sizes = (self.model.nq, self.model.nv, self.model.nv, self.model.nv, self.model.na)
         zero = next_bar.new_zeros(1, 1)
         pairs = zip(evaluation_bar, sizes, strict=True)
         bars = [zero.expand(self.num_worlds, size) if bar is None else bar for bar, size in pairs]
@@ -200,18 +203,18 @@ class Launch:
         return self.run(kernel, [ctrl, num_steps, trajectory, next_bar, *bars], self._cotangents)
 
     def linearize(self, ctrl: Tensor, num_steps: int, trajectory: Tensor) -> list[Tensor]:
-        """Jacobians of the next state by state [N, 2 nv, 2 nv] and ctrl [N, 2 nv, nu]. Arguments as `step_adjoint`."""
-        nv, nu = self.model.nv, self.model.nu
+        """Jacobians of the next state by state [N, T, T] and ctrl [N, T, nu], T = 2 nv + na; see `step_adjoint`."""
+        size, nu = self.model.tangent_size, self.model.nu
         if self.staged:
             return self._linearize_by_adjoint(ctrl, num_steps, trajectory)
-        outputs = {"state_jacobian_out": (2 * nv, 2 * nv), "ctrl_jacobian_out": (2 * nv, nu)}
-        memory = {"evaluation_jacobian_out": jacobian_shape(self.stages, nv, nu)}
+        outputs = {"state_jacobian_out": (size, size), "ctrl_jacobian_out": (size, nu)}
+        memory = {"evaluation_jacobian_out": jacobian_shape(self.stages, self.model.nv, nu, self.model.na)}
         return self.run(linearize_kernel, [ctrl, num_steps, trajectory], outputs, memory)
 
     def _linearize_by_adjoint(self, ctrl: Tensor, num_steps: int, trajectory: Tensor) -> list[Tensor]:
         """`linearize`, by the adjoint of every component of the next state, each in worlds of its own."""
-        nv, count = self.model.nv, max(1, ADJOINT_WORLDS // self.num_worlds)
-        units = torch.eye(2 * nv, dtype=kernel_dtype, device=self.device)
+        count = max(1, ADJOINT_WORLDS // self.num_worlds)
+        units = torch.eye(self.model.tangent_size, dtype=kernel_dtype, device=self.device)
         parts = []
         for unit in units.split(count):
             rows, worlds = len(unit), len(unit) * self.num_worlds
@@ -223,7 +226,7 @@ class Launch:
             state_bar, ctrl_bar, *_ = (
                 self.parts[worlds]
                 .with_parameters(vector)
-                .step_adjoint(*inputs, unit.repeat(self.num_worlds, 1), [None] * 4)
+                .step_adjoint(*inputs, unit.repeat(self.num_worlds, 1), [None] * 5)
             )
             parts.append([bar.unflatten(0, (self.num_worlds, rows)) for bar in (state_bar, ctrl_bar)])
         by_state, by_inputs = (torch.cat(bars, dim=1) for bars in zip(*parts, strict=True))
@@ -237,20 +240,20 @@ class Launch:
     def evaluate_adjoint(self, state: Tensor, ctrl: Tensor, qacc: Tensor, bars: Sequence[Tensor]) -> list[Tensor]:
         """Cotangents as in `step_adjoint`, given those of qacc and qfrc_constraint."""
         point = torch.cat([state.to(kernel_dtype), qacc], dim=1)[:, None]
-        next_bar = point.new_zeros(1, 1).expand(self.num_worlds, 2 * self.model.nv)
-        return self.step_adjoint(ctrl, 0, point, next_bar, [None, None, *bars])
+        next_bar = point.new_zeros(1, 1).expand(self.num_worlds, self.model.tangent_size)
+        return self.step_adjoint(ctrl, 0, point, next_bar, [None, None, *bars, None])
 
     def to_tangent(self, state: Tensor, bar: Tensor) -> Tensor:
         """Converts cotangents of a state's coordinates to the tangent space."""
         if self.model.nq == self.model.nv:
             return bar
-        return self.run(to_tangent_kernel, [state, bar], {"tangent_bar_out": (2 * self.model.nv,)})[0]
+        return self.run(to_tangent_kernel, [state, bar], {"tangent_bar_out": (self.model.tangent_size,)})[0]
 
     def from_tangent(self, state: Tensor, tangent: Tensor) -> Tensor:
         """Converts cotangents in the tangent space to a state's coordinates."""
         if self.model.nq == self.model.nv:
             return tangent
-        return self.run(from_tangent_kernel, [state, tangent], {"raw_bar_out": (self.model.nq + self.model.nv,)})[0]
+        return self.run(from_tangent_kernel, [state, tangent], {"raw_bar_out": (self.model.state_size,)})[0]
 
     @property
     def _forces(self) -> dict[str, tuple[int, ...]]:
@@ -268,7 +271,7 @@ class Launch:
         """Outputs of the adjoint kernel."""
         parameters = {"parameter_bar_out": (self.model.parameters.size,)} if self.gradient else {}
         return {
-            "state_bar_out": (2 * self.model.nv,),
+            "state_bar_out": (self.model.tangent_size,),
             "ctrl_bar_out": (self.model.num_inputs,),
             "qfrc_applied_bar_out": (self.model.nv,),
             **parameters,
@@ -366,10 +369,9 @@ class Launch:
             self.prepared.add(kernel)
 
     def _points(self, trajectory: Tensor) -> Any:  # noqa: ANN401  (a Warp struct instance)
-        """Converts evaluation points [N, slots, nq + 2 nv] to the kernels' struct."""
+        """Converts evaluation points [N, slots, nq + 2 nv + na] to the kernels' struct."""
         struct = EvaluationPoints()
-        parts = trajectory.split([self.model.nq, self.model.nv, self.model.nv], dim=2)
-        for name, part in zip(("qpos", "qvel", "qacc"), parts, strict=True):
+        for name, part in zip(POINT, self.model.split_point(trajectory), strict=True):
             setattr(struct, name, wp.from_torch(part, requires_grad=False))
         return struct
 

@@ -46,8 +46,8 @@ class PhysicsCall(Differentiable):
 class StepCall(PhysicsCall):
     """`Simulator.advance`: state, inputs, force, parameters -> next state, the last evaluation, and the trajectory."""
 
-    num_outputs = 5
-    kept = (0, 8)
+    num_outputs = 6
+    kept = (0, 9)
 
     def __init__(self, launch: Launch, num_steps: int) -> None:
         super().__init__(launch)
@@ -56,9 +56,9 @@ class StepCall(PhysicsCall):
     def results(self, state: Tensor, ctrl: Tensor, force: Tensor, vector: Tensor | None) -> tuple[Tensor, ...]:  # noqa: D102
         launch = self.launch.with_parameters(vector)
         next_state, trajectory, forces = launch.step(state, ctrl, force, self.num_steps)
-        nq, nv = launch.model.nq, launch.model.nv
-        parts = trajectory[:, -1].split([nq, nv, nv], dim=1)
-        return next_state, *(part.to(next_state.dtype, copy=True) for part in parts), *forces, trajectory
+        point = (part.to(next_state.dtype, copy=True) for part in launch.model.split_point(trajectory[:, -1]))
+        qpos, qvel, act, qacc = point
+        return next_state, qpos, qvel, qacc, forces[0], act, *forces[1:], trajectory
 
     def gradient(  # noqa: D102
         self, inputs: Sequence[Tensor], kept: Sequence[Tensor], bars: Sequence[Tensor | None], wanted: Sequence[bool]
@@ -67,7 +67,7 @@ class StepCall(PhysicsCall):
         launch = self.launch.with_parameters(vector, wanted[VECTOR])
         next_bar, *evaluation_bars = bars
         if next_bar is None:
-            next_bar = state.new_zeros(launch.num_worlds, 2 * launch.model.nv)
+            next_bar = state.new_zeros(launch.num_worlds, launch.model.tangent_size)
         else:
             next_bar = launch.to_tangent(next_state, next_bar)
         cotangents = launch.step_adjoint(ctrl, self.num_steps, trajectory, next_bar, evaluation_bars)

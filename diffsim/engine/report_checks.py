@@ -9,7 +9,7 @@ import mujoco
 import torch
 from torch import Tensor
 
-from diffsim.compile.model import Model
+from diffsim.compile.model import POINT, Model
 from diffsim.engine.checks import ContactOverflowError, active_checks, check_finite, current_suffix
 from diffsim.engine.world_inputs import WorldInputs
 
@@ -95,10 +95,9 @@ class ReportChecks:
         suffix = current_suffix()
         if trajectory is None:
             raise FloatingPointError(f"physics diverged: qacc is not finite in world {world}{suffix}")
-        sizes = [self.model.nq, self.model.nv, self.model.nv]
         for slot, point in enumerate(trajectory[world]):
             limit = mujoco.mjMAXVAL if slot % self.stages == 0 else math.inf  # MuJoCo checks the first stage
-            for name, value in zip(("qpos", "qvel", "qacc"), point.split(sizes), strict=True):
+            for name, value in zip(POINT, self.model.split_point(point), strict=True):
                 if not (value.isfinite() & (value.abs() <= limit)).all():
                     raise FloatingPointError(
                         f"physics diverged: {name} {_fault(value)} in world {world} at time step "

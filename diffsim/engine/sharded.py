@@ -56,7 +56,7 @@ class ShardedSimulator:
         self.num_worlds = simulator.num_worlds * distributed.get_world_size()
 
     def step(self, state: Tensor, ctrl: Tensor, num_steps: int = 1, **others: Tensor | None) -> Tensor:
-        """Next state, [N, nq + nv]."""
+        """Next state, [N, nq + nv + na]."""
 
         def own(state: Tensor, ctrl: Tensor, *values: Tensor | None) -> Sequence[Tensor]:
             arguments: dict[str, Any] = dict(zip(others, values, strict=True))

@@ -27,6 +27,7 @@ class DynamicsPoint(NamedTuple):
         qfrc_actuator: [N, nv] N, N m; held constant.
         cfrc_ext: [N, nbody, 6] contact forces on bodies: torque about the centre of mass of the body's tree, force, in
             N m and N (`cfrc_ext` as computed by `mj_rnePostConstraint`); held constant.
+        act: [N, na] activations of actuators.
         solver_iterations: [N] int32, largest number of Newton iterations in any evaluation of the call, a diagnostic;
             None if the call did not run on a `Simulator` of this process.
     """
@@ -37,13 +38,14 @@ class DynamicsPoint(NamedTuple):
     qfrc_constraint: Tensor
     qfrc_actuator: Tensor
     cfrc_ext: Tensor
+    act: Tensor
     solver_iterations: Tensor | None = None
 
 
 class Simulator(Kinematics):
     """Copies of one model, stepped together and differentiable through torch autograd.
 
-    A state is `[qpos, qvel]`, one row per world, in `diffsim.dtype`; the kernels compute in float64 (see
+    A state is `[qpos, qvel, act]`, one row per world, in `diffsim.dtype`; the kernels compute in float64 (see
     `diffsim.types`). Calls keep no state: the same inputs give the same bits. Quaternions are normalized first, as in
     MuJoCo, and their gradient includes the normalization.
 
@@ -83,7 +85,7 @@ class Simulator(Kinematics):
         """Advances every world by `num_steps` time steps with constant controls (`mj_step`).
 
         Args:
-            state: [N, nq + nv].
+            state: [N, nq + nv + na].
             ctrl: [N, nu], in the actuators' units.
             num_steps: >= 1.
             qfrc_applied: [N, nv] N, N m, generalized forces held over the steps (`data.qfrc_applied`); differentiable.
@@ -102,7 +104,7 @@ class Simulator(Kinematics):
             eq_active: [N, neq] bool, which equality constraints are active (`data.eq_active`); `eq_active0` by
                 default.
 
-        Returns: next state, [N, nq + nv].
+        Returns: next state, [N, nq + nv + na].
 
         Raises:
             TypeError, ValueError: an argument has a wrong type, shape, dtype or device, or is not finite; the state,
@@ -138,8 +140,9 @@ class Simulator(Kinematics):
         inputs = self._inputs(state, ctrl, num_steps, mocap_pos=mocap_pos, mocap_quat=mocap_quat, eq_active=eq_active)
         force = self._force(qfrc_applied)
         step = StepCall(self.launch, num_steps)
-        next_state, *evaluation, _ = step(state, inputs, force, self._vector(parameters))
-        return next_state, DynamicsPoint(*evaluation)
+        vector = self._vector(parameters)
+        next_state, *point, act, actuator, contact, iterations, _ = step(state, inputs, force, vector)
+        return next_state, DynamicsPoint(*[*point, actuator, contact, act, iterations])
 
     def forward(
         self,
@@ -154,10 +157,10 @@ class Simulator(Kinematics):
     ) -> DynamicsPoint:
         """Evaluates the dynamics without a step (`mj_forward`). Arguments and errors are those of `step`."""
         inputs = self._inputs(state, ctrl, mocap_pos=mocap_pos, mocap_quat=mocap_quat, eq_active=eq_active)
-        nq = self.model.nq
         force = self._force(qfrc_applied)
-        *results, _ = EvaluateCall(self.launch)(state, inputs, force, self._vector(parameters))
-        return DynamicsPoint(state[:, :nq], state[:, nq:], *results)
+        *results, iterations, _ = EvaluateCall(self.launch)(state, inputs, force, self._vector(parameters))
+        qpos, qvel, act = state.split([self.model.nq, self.model.nv, self.model.na], dim=1)
+        return DynamicsPoint(*[qpos, qvel, *results, act, iterations])
 
     def linearize(
         self,
@@ -172,7 +175,7 @@ class Simulator(Kinematics):
     ) -> tuple[Tensor, Tensor]:
         """Jacobians of `step` in MuJoCo's tangent space, dx' = A dx + B du (`mjd_transitionFD`, for every integrator).
 
-        Returns: A [N, 2 nv, 2 nv] and B [N, 2 nv, nu]; rows and columns are [position, velocity].
+        Returns: A [N, 2 nv + na, 2 nv + na] and B [N, 2 nv + na, nu]; rows and columns are [position, velocity, act].
         Raises: as `step`.
         """
         inputs = self._inputs(state, ctrl, num_steps, mocap_pos=mocap_pos, mocap_quat=mocap_quat, eq_active=eq_active)
@@ -202,7 +205,7 @@ class Simulator(Kinematics):
         return self.launch.inputs.join(ctrl, others)
 
     def _check_inputs(self, state: Tensor, ctrl: Tensor, num_steps: int = 1) -> None:
-        self._check("state", state, self.model.nq + self.model.nv)
+        self._check("state", state, self.model.state_size)
         self._check("ctrl", ctrl, self.model.nu)
         if isinstance(num_steps, bool) or not isinstance(num_steps, int) or num_steps < 1:
             raise ValueError(f"num_steps must be >= 1, got {num_steps!r}")

@@ -120,7 +120,7 @@ class Stages:
 
     def step_adjoint(self, ctrl: Any, num_steps: int, points: Any, *bars: Any) -> None:  # noqa: ANN401
         """As `adjoint.step_adjoint_kernel`, or `parameter_adjoint.parameter_adjoint_kernel`."""
-        inputs, outputs, parameter_bar = bars[:5], bars[5:8], bars[8:]
+        inputs, outputs, parameter_bar = bars[:6], bars[6:9], bars[9:]
         self._each(begin_adjoint_kernel, ctrl, num_steps, points, *inputs)
         if parameter_bar:
             self._each(clear_parameters_kernel)

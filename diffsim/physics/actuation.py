@@ -1,20 +1,21 @@
 """Actuator forces, clamped as MuJoCo clamps them, and their gradient.
 
-    p_i = clamp(gain_i(l, l') clamp(u_i) + bias_i(l, l')),    qfrc_actuator = sum_i moment_i p_i, clamped per joint
+    p_i = clamp(gain_i(l, l') u_i + bias_i(l, l')),    qfrc_actuator = sum_i moment_i p_i, clamped per joint
 
-The derivative of a clamp is 1 inside its range and 0 outside. At an end of its range it is 1 for a control, the
-derivative towards feasible controls; and 1/2, the mean of both sides, for a force, since forces add up.
+The input u_i is a control or an activation (see `activation`).
 Source: MuJoCo documentation, Computation, actuation model.
 """
 
 import warp as wp
 
+from diffsim.physics.activation import actuator_input, add_input_cotangent, clamped_act
 from diffsim.physics.kinematics import joint_quat
 from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.model_arrays import ModelArrays
-from diffsim.physics.rotation import quat_log
+from diffsim.physics.muscle import muscle_bias, muscle_gain, vec5
+from diffsim.physics.rotation import inverse_right_jacobian, quat_log
 from diffsim.physics.scratch import Scratch
-from diffsim.types import HALF, ZERO, real, vec3
+from diffsim.types import ZERO, real, vec3
 
 
 @wp.func
@@ -46,17 +47,8 @@ def moment_dot(m: ModelArrays, actuator: int, x: wp.array(dtype=real)) -> real:
 
 
 @wp.func
-def clamped_ctrl(m: ModelArrays, s: Scratch, world: int, actuator: int) -> real:
-    """The control within ctrlrange."""
-    u = s.ctrl[world, m.actuator_ctrl[actuator]]
-    if m.actuator_ctrllimited[actuator] == 1:
-        u = wp.clamp(u, m.actuator_ctrlrange[actuator, 0], m.actuator_ctrlrange[actuator, 1])
-    return u
-
-
-@wp.func
 def tracked_ctrl(m: ModelArrays, actuator: int, u: real, length: real) -> real:
-    """The control; for a servo on a ball joint, the setpoint u + k period nearest to the length."""
+    """The input; for a servo on a ball joint, the setpoint u + k period nearest to the length."""
     period = m.actuator_period[actuator]
     if period > ZERO:
         return u - period * wp.round((u - length) / period)
@@ -64,9 +56,51 @@ def tracked_ctrl(m: ModelArrays, actuator: int, u: real, length: real) -> real:
 
 
 @wp.func
+def advanced_activation(m: ModelArrays, s: Scratch, world: int, i: int, act: real) -> real:
+    """Activation i after a step to the value `act`: within actrange, and for a servo on a ball joint tracked."""
+    act = clamped_act(m, i, act)
+    actuator = m.act_actuator[i]
+    if actuator >= 0:
+        if m.actuator_period[actuator] > ZERO:
+            act = tracked_ctrl(m, actuator, act, actuator_length(m, s, world, actuator))
+    return act
+
+
+@wp.func
+def is_muscle(m: ModelArrays, actuator: int) -> bool:
+    """Whether an actuator's gain or bias is a muscle's."""
+    return m.has_muscles == 1 and m.muscle_part[actuator] > 0
+
+
+@wp.func
+def gain_terms(m: ModelArrays, world: int, actuator: int, length: real, velocity: real) -> vec5:
+    """Gain of an actuator, and its derivatives: by length, by velocity, by both, and by velocity twice."""
+    if is_muscle(m, actuator):
+        if m.muscle_part[actuator] % 2 == 1:
+            return muscle_gain(m.muscle_gain[actuator], length, velocity)
+    gain = m.actuator_gain[world * m.actuator_stride + actuator]
+    return vec5(gain[0] + gain[1] * length + gain[2] * velocity, gain[1], gain[2], ZERO, ZERO)
+
+
+@wp.func
+def bias_terms(m: ModelArrays, world: int, actuator: int, length: real, velocity: real) -> vec3:
+    """Bias of an actuator, and its derivatives by length and velocity."""
+    if is_muscle(m, actuator):
+        if m.muscle_part[actuator] >= 2:
+            passive = muscle_bias(m.muscle_bias[actuator], length)
+            return vec3(passive[0], passive[1], ZERO)
+    bias = m.actuator_bias[world * m.actuator_stride + actuator]
+    return vec3(bias[0] + bias[1] * length + bias[2] * velocity, bias[1], bias[2])
+
+
+@wp.func
 def unclamped_force(m: ModelArrays, world: int, actuator: int, u: real, length: real, velocity: real) -> real:
     """gain(l, l') u + bias(l, l')."""
     u = tracked_ctrl(m, actuator, u, length)
+    if is_muscle(m, actuator):
+        gains = gain_terms(m, world, actuator, length, velocity)
+        biases = bias_terms(m, world, actuator, length, velocity)
+        return gains[0] * u + biases[0]
     gain = m.actuator_gain[world * m.actuator_stride + actuator]
     bias = m.actuator_bias[world * m.actuator_stride + actuator]
     return (gain[0] + gain[1] * length + gain[2] * velocity) * u + bias[0] + bias[1] * length + bias[2] * velocity
@@ -77,10 +111,27 @@ def actuator_force(m: ModelArrays, s: Scratch, world: int, actuator: int) -> rea
     """p_i, clamped to forcerange."""
     length = actuator_length(m, s, world, actuator)
     velocity = moment_dot(m, actuator, s.qvel[world])
-    force = unclamped_force(m, world, actuator, clamped_ctrl(m, s, world, actuator), length, velocity)
+    force = unclamped_force(m, world, actuator, actuator_input(m, s, world, actuator), length, velocity)
     if m.actuator_forcelimited[actuator] == 1:
         force = wp.clamp(force, m.actuator_forcerange[actuator, 0], m.actuator_forcerange[actuator, 1])
     return force
+
+
+@wp.func
+def add_actuator_cotangents(m: ModelArrays, s: Scratch, world: int, actuator: int, bar: vec3):
+    """Adds the cotangents of an actuator's input, length and velocity to those of control and state. For one lane."""
+    add_input_cotangent(m, s, world, actuator, bar[0])
+    for entry in range(m.moment_adr[actuator], m.moment_adr[actuator] + m.moment_num[actuator]):
+        dof = m.moment_dof[entry]
+        s.qvel_bar[world, dof] = s.qvel_bar[world, dof] + bar[2] * m.moment_value[entry]
+        if m.moment_qpos[entry] >= 0:
+            s.qpos_bar[world, dof] = s.qpos_bar[world, dof] + bar[1] * m.moment_value[entry]
+    if m.actuator_quat[actuator] >= 0:
+        theta = quat_log(joint_quat(s, world, m.actuator_quat[actuator]))
+        turn_bar = bar[1] * inverse_right_jacobian(-theta, quat_moment(m, actuator))
+        for i in range(3):
+            dof = m.moment_dof[m.moment_adr[actuator]] + i
+            s.qpos_bar[world, dof] = s.qpos_bar[world, dof] + turn_bar[i]
 
 
 @wp.func
@@ -115,25 +166,3 @@ def actuation(m: ModelArrays, s: Scratch, world: int):
     for dof in range(lane(), m.nv, lanes()):
         s.qfrc_smooth[world, dof] = s.qfrc_smooth[world, dof] + s.qfrc_actuator[world, dof] + s.qfrc_applied[world, dof]
     sync()
-
-
-@wp.func
-def inside(x: real, low: real, high: real) -> real:
-    """Derivative of a clamp: 1 within the range, ends included, else 0."""
-    if x < low or x > high:
-        return ZERO
-    return real(1.0)
-
-
-@wp.func
-def strictly_inside(x: real, low: real, high: real) -> real:
-    """1 within the range, ends excluded, else 0."""
-    if x <= low or x >= high:
-        return ZERO
-    return real(1.0)
-
-
-@wp.func
-def force_slope(x: real, low: real, high: real) -> real:
-    """Derivative of the clamp of a force: 1 within the range, 1/2 at its ends, else 0."""
-    return HALF * (inside(x, low, high) + strictly_inside(x, low, high))

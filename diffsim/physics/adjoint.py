@@ -8,6 +8,7 @@ from functools import partial
 import warp as wp
 
 from diffsim.collision.gradient_call import calls_gradient
+from diffsim.physics.activation import act_slope, activation_time, add_rate_cotangent, euler_activation_adjoint
 from diffsim.physics.bias import moving_frames
 from diffsim.physics.constraint import row_forces
 from diffsim.physics.contact import detect_contacts
@@ -27,6 +28,7 @@ from diffsim.physics.rotation import inverse_right_jacobian, inverse_right_jacob
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.step import (
     EvaluationPoints,
+    activation_end,
     copy,
     evaluation_count,
     stage_count,
@@ -59,6 +61,7 @@ def set_point(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot:
     """Sets the evaluation point to a slot."""
     copy(m.nq, t.qpos[world, slot], s.qpos[world])
     copy(m.nv, t.qvel[world, slot], s.qvel[world])
+    copy(m.na, t.act[world, slot], s.act[world])
     copy(m.nv, t.qacc[world, slot], s.qacc[world])
     sync()
 
@@ -97,7 +100,8 @@ def euler_velocity_adjoint(m: ModelArrays, s: Scratch, world: int):
 
 @wp.func(inline=True)
 def velocity_step_adjoint(m: ModelArrays, s: Scratch, world: int):
-    """Adjoint of v' = v + h w, q' = q (+) h v': adds to qpos_bar and qvel_bar, fills implicit_qacc_bar."""
+    """Adjoint of `step.velocity_step`: adds to qpos_bar, qvel_bar, act_bar and ctrl_bar, fills implicit_qacc_bar."""
+    euler_activation_adjoint(m, s, world)
     next_qvel = s.work[world]
     for dof in range(lane(), m.nv, lanes()):
         next_qvel[dof] = s.qvel[world, dof] + m.timestep * s.implicit_qacc[world, dof]
@@ -175,6 +179,11 @@ def runge_kutta_step_adjoint(m: ModelArrays, s: Scratch, t: EvaluationPoints, wo
     )
     clear(m.nv, s.step_bar[world])
     clear(m.nv, s.acceleration_step_bar[world])
+    for i in range(lane(), m.na, lanes()):
+        bar = s.next_act_bar[world, i] * act_slope(m, i, activation_end(m, s, t, world, slot, i))
+        s.state_act_bar[world, i] = bar
+        s.act_rate_bar[world, i] = activation_time(m, i) * bar
+        s.act_step_bar[world, i] = real(0.0)
     sync()
 
 
@@ -194,7 +203,12 @@ def load_stage_cotangents(m: ModelArrays, s: Scratch, world: int, stage: int):
 
 @wp.func
 def load_stage_adjoint(m: ModelArrays, s: Scratch, world: int, stage: int):
-    """Adjoint of `load_stage`: from qpos_bar and qvel_bar, adds to state_*_bar, step_bar and acceleration_step_bar."""
+    """Adjoint of `load_stage`: from qpos_bar, qvel_bar and act_bar, adds to state_*_bar and *step_bar."""
+    for i in range(lane(), m.na, lanes()):
+        rate_bar = stage_weight(stage) * s.act_rate_bar[world, i] + s.act_step_bar[world, i]
+        add_rate_cotangent(m, s, world, i, rate_bar)
+        s.act_step_bar[world, i] = m.timestep * stage_fraction(stage) * s.act_bar[world, i]
+        s.state_act_bar[world, i] = s.state_act_bar[world, i] + s.act_bar[world, i]
     if stage > 0:
         scale = m.timestep * stage_fraction(stage)
         rate = s.stage_rate[world, stage - 1]
@@ -216,6 +230,7 @@ def begin_slot(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot
     if slot < evaluation_count(m, num_steps) - 1:
         clear(m.nv, s.qpos_bar[world])
         clear(m.nv, s.qvel_bar[world])
+        clear(m.na, s.act_bar[world])
         clear(m.nv, s.qacc_bar[world])
         clear(m.nv, s.constraint_bar[world])
     if m.integrator == RK4 and num_steps > 0:
@@ -234,9 +249,11 @@ def end_slot(m: ModelArrays, s: Scratch, world: int, slot: int, num_steps: int):
     else:
         copy(m.nv, s.qpos_bar[world], s.state_qpos_bar[world])
         copy(m.nv, s.qvel_bar[world], s.state_qvel_bar[world])
+        copy(m.na, s.act_bar[world], s.state_act_bar[world])
     if stage == 0:
         sync()
         copy(m.nv, s.state_qpos_bar[world], s.next_qpos_bar[world])
+        copy(m.na, s.state_act_bar[world], s.next_act_bar[world])
         copy(m.nv, s.state_qvel_bar[world], s.next_qvel_bar[world])
 
 
@@ -265,6 +282,7 @@ def load_evaluation_cotangents(
     qvel_bar: wp.array2d(dtype=real),
     qacc_bar: wp.array2d(dtype=real),
     constraint_bar: wp.array2d(dtype=real),
+    act_bar: wp.array2d(dtype=real),
 ):
     """Sets the evaluation's cotangents to those of its outputs."""
     clear(m.nv, s.qpos_bar[world])
@@ -273,6 +291,7 @@ def load_evaluation_cotangents(
     copy(m.nv, qvel_bar[world], s.qvel_bar[world])
     copy(m.nv, qacc_bar[world], s.qacc_bar[world])
     copy(m.nv, constraint_bar[world], s.constraint_bar[world])
+    copy(m.na, act_bar[world], s.act_bar[world])
 
 
 @wp.func
@@ -295,13 +314,16 @@ def load_cotangents(
     qvel_bar: wp.array2d(dtype=real),
     qacc_bar: wp.array2d(dtype=real),
     constraint_bar: wp.array2d(dtype=real),
+    act_bar: wp.array2d(dtype=real),
 ):
     """Sets the controls, and the cotangents of the outputs; `last` is the last evaluation's qpos."""
     load_controls(m, s, world, ctrl)
     for dof in range(lane(), m.nv, lanes()):
         s.next_qpos_bar[world, dof] = next_bar[dof]
         s.next_qvel_bar[world, dof] = next_bar[m.nv + dof]
-    load_evaluation_cotangents(m, s, world, last, qpos_bar, qvel_bar, qacc_bar, constraint_bar)
+    for i in range(lane(), m.na, lanes()):
+        s.next_act_bar[world, i] = next_bar[2 * m.nv + i]
+    load_evaluation_cotangents(m, s, world, last, qpos_bar, qvel_bar, qacc_bar, constraint_bar, act_bar)
 
 
 @wp.func(inline=True)
@@ -317,6 +339,8 @@ def store_cotangents(
     for dof in range(lane(), m.nv, lanes()):
         state_bar[dof] = s.state_qpos_bar[world, dof]
         state_bar[m.nv + dof] = s.state_qvel_bar[world, dof]
+    for i in range(lane(), m.na, lanes()):
+        state_bar[2 * m.nv + i] = s.state_act_bar[world, i]
     store_input_cotangents(m, s, world, ctrl_bar)
     copy(m.nv, s.applied_bar[world], qfrc_applied_bar)
 
@@ -335,6 +359,7 @@ def run_adjoint(
     qvel_bar: wp.array2d(dtype=real),
     qacc_bar: wp.array2d(dtype=real),
     constraint_bar: wp.array2d(dtype=real),
+    act_bar: wp.array2d(dtype=real),
     state_bar: wp.array2d(dtype=real),
     ctrl_bar: wp.array2d(dtype=real),
     qfrc_applied_bar: wp.array2d(dtype=real),
@@ -342,7 +367,9 @@ def run_adjoint(
     """Body of the kernel, for `count` worlds; a loop for the reason given in `step.run`."""
     for world in range(first, first + count):
         last = trajectory.qpos[world, evaluation_count(m, num_steps) - 1]
-        load_cotangents(m, s, world, ctrl[world], last, next_bar[world], qpos_bar, qvel_bar, qacc_bar, constraint_bar)
+        load_cotangents(
+            m, s, world, ctrl[world], last, next_bar[world], qpos_bar, qvel_bar, qacc_bar, constraint_bar, act_bar
+        )
         sync()
         evaluations_adjoint(m, s, trajectory, world, num_steps)
         store_cotangents(m, s, world, state_bar[world], ctrl_bar[world], qfrc_applied_bar[world])
@@ -358,13 +385,14 @@ def step_adjoint_kernel(
     ctrl_in: wp.array2d(dtype=real),
     num_steps: int,
     trajectory_in: EvaluationPoints,
-    # cotangents in: of the next state in the tangent space [world, 2 nv], and of the last evaluation
+    # cotangents in: of the next state in the tangent space [world, 2 nv + na], and of the last evaluation
     next_bar_in: wp.array2d(dtype=real),
     qpos_bar_in: wp.array2d(dtype=real),
     qvel_bar_in: wp.array2d(dtype=real),
     qacc_bar_in: wp.array2d(dtype=real),
     constraint_bar_in: wp.array2d(dtype=real),
-    # cotangents out: state in the tangent space [world, 2 nv], controls, applied forces
+    act_bar_in: wp.array2d(dtype=real),
+    # cotangents out: state in the tangent space [world, 2 nv + na], controls, applied forces
     state_bar_out: wp.array2d(dtype=real),
     ctrl_bar_out: wp.array2d(dtype=real),
     qfrc_applied_bar_out: wp.array2d(dtype=real),
@@ -383,6 +411,7 @@ def step_adjoint_kernel(
         qvel_bar_in,
         qacc_bar_in,
         constraint_bar_in,
+        act_bar_in,
         state_bar_out,
         ctrl_bar_out,
         qfrc_applied_bar_out,

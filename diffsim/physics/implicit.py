@@ -7,27 +7,30 @@ Source: MuJoCo documentation, Computation, numerical integration.
 
 import warp as wp
 
+from diffsim.physics.activation import actuator_input, add_input_cotangent
 from diffsim.physics.actuation import (
     actuator_length,
-    clamped_ctrl,
-    inside,
+    add_actuator_cotangents,
+    gain_terms,
+    is_muscle,
     moment_dot,
-    strictly_inside,
     sum_actuator_forces,
     unclamped_force,
 )
+from diffsim.physics.clamp import strictly_inside
 from diffsim.physics.fluid import drag_derivative, drag_second_derivative, wind_twist
 from diffsim.physics.gyroscopic import gyroscopic_gradient, gyroscopic_solve, gyroscopic_solve_transposed
 from diffsim.physics.inertia import multiply_mass
 from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.model_arrays import ModelArrays
+from diffsim.physics.muscle import vec5
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.sparse import copy_lower, factor, factor_solve
 from diffsim.physics.spatial import apply_inertia, cross_force
 from diffsim.physics.structure import is_ancestor
 from diffsim.physics.tendon import add_tendon_damping
 from diffsim.physics.tree import gather, gather_motion, spread, zero_twist
-from diffsim.types import IMPLICITFAST, ZERO, real
+from diffsim.types import IMPLICITFAST, ZERO, real, vec3
 
 
 @wp.func
@@ -56,12 +59,22 @@ def factor_implicit(m: ModelArrays, s: Scratch, world: int):
 @wp.func
 def velocity_slope(m: ModelArrays, s: Scratch, world: int, actuator: int) -> real:
     """dp_i / dl'_i of an actuator. Needs qfrc_actuator before the clamp."""
-    u = clamped_ctrl(m, s, world, actuator)
+    u = actuator_input(m, s, world, actuator)
     adr = world * m.actuator_stride + actuator
-    slope = m.actuator_gain[adr][2] * u + m.actuator_bias[adr][2]
+    gain = m.actuator_gain[adr][2]
+    if is_muscle(m, actuator):
+        gain = muscle_terms(m, s, world, actuator)[2]
+    slope = gain * u + m.actuator_bias[adr][2]
     if slope != ZERO:
         slope *= velocity_factor(m, s, world, actuator, u)
     return slope
+
+
+@wp.func
+def muscle_terms(m: ModelArrays, s: Scratch, world: int, actuator: int) -> vec5:
+    """`gain_terms` at the evaluation point."""
+    length = actuator_length(m, s, world, actuator)
+    return gain_terms(m, world, actuator, length, moment_dot(m, actuator, s.qvel[world]))
 
 
 @wp.func
@@ -181,7 +194,7 @@ def inertia_gradient(m: ModelArrays, s: Scratch, world: int):
 def actuator_slope_cotangent(m: ModelArrays, s: Scratch, world: int, actuator: int) -> real:
     """Cotangent of the derivative of an actuator's force by its velocity; zero where the force is at its limit."""
     power = real(0.0)
-    factor = velocity_factor(m, s, world, actuator, clamped_ctrl(m, s, world, actuator))
+    factor = velocity_factor(m, s, world, actuator, actuator_input(m, s, world, actuator))
     if factor != ZERO:
         first = m.moment_adr[actuator]
         last = first + m.moment_num[actuator]
@@ -197,16 +210,17 @@ def actuator_slope_cotangent(m: ModelArrays, s: Scratch, world: int, actuator: i
 
 @wp.func
 def actuator_derivative_gradient(m: ModelArrays, s: Scratch, world: int):
-    """Adds the gradient of h mu' D w to ctrl_bar."""
+    """Adds the gradient of h mu' D w by the actuators' inputs, and by the lengths and velocities of muscles."""
     for actuator in range(m.nactuator):
-        ctrl = m.actuator_ctrl[actuator]
         gain = m.actuator_gain[world * m.actuator_stride + actuator][2]
-        u_bar = real(0.0)
-        if gain != ZERO:
-            u_bar = gain * actuator_slope_cotangent(m, s, world, actuator)
-        if m.actuator_ctrllimited[actuator] == 1:
-            u_bar *= inside(s.ctrl[world, ctrl], m.actuator_ctrlrange[actuator, 0], m.actuator_ctrlrange[actuator, 1])
-        s.ctrl_bar[world, ctrl] = s.ctrl_bar[world, ctrl] + u_bar
+        if is_muscle(m, actuator):
+            slope_bar = actuator_slope_cotangent(m, s, world, actuator)
+            terms = muscle_terms(m, s, world, actuator)
+            u = actuator_input(m, s, world, actuator)
+            bar = slope_bar * vec3(terms[2], terms[3] * u, terms[4] * u)
+            add_actuator_cotangents(m, s, world, actuator, bar)
+        elif gain != ZERO:
+            add_input_cotangent(m, s, world, actuator, gain * actuator_slope_cotangent(m, s, world, actuator))
 
 
 @wp.func

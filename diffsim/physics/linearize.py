@@ -2,7 +2,7 @@
 
 The rows of an evaluation's Jacobian share frames, mass matrix, contacts, constraint rows and the factor of H. So each
 evaluation of a step is loaded once, and differentiated for the nv components of the acceleration w that the velocity
-step uses. The adjoint of the step, for each of the 2 nv components of the next state, multiplies by these Jacobians.
+step uses. The adjoint of the step, for each component of the next state, multiplies by these Jacobians.
 """
 
 from functools import partial
@@ -10,6 +10,7 @@ from functools import partial
 import warp as wp
 
 from diffsim.collision.gradient_call import calls_gradient
+from diffsim.physics.activation import euler_activation_adjoint
 from diffsim.physics.adjoint import (
     clear,
     load_point,
@@ -33,9 +34,9 @@ GROUP = wp.constant(8)  # columns summed together
 group_vector = wp.types.vector(GROUP, real)
 
 
-def jacobian_shape(stages: int, nv: int, nu: int) -> tuple[int, int, int]:
+def jacobian_shape(stages: int, nv: int, nu: int, na: int) -> tuple[int, int, int]:
     """Shape of the Jacobians of a step's evaluations: a row per dof and one more, and a whole number of groups."""
-    return stages, nv + 1, -(-(3 * nv + nu) // GROUP) * GROUP
+    return stages, nv + 1, -(-(3 * nv + nu + na) // GROUP) * GROUP
 
 
 @wp.func
@@ -48,33 +49,39 @@ def clear_cotangents(m: ModelArrays, s: Scratch, world: int):
         s.implicit_qacc_bar[world, dof] = ZERO
     for i in range(m.nu):
         s.ctrl_bar[world, i] = ZERO
+    for i in range(m.na):
+        s.act_bar[world, i] = ZERO
 
 
 @wp.func
 def store_row(m: ModelArrays, s: Scratch, world: int, row: wp.array(dtype=real)):
-    """Writes the cotangents of q, v, u and a to a row of an evaluation's Jacobian."""
+    """Writes the cotangents of q, v, u, act and a to a row of an evaluation's Jacobian."""
     for dof in range(m.nv):
         row[dof] = s.qpos_bar[world, dof]
         row[m.nv + dof] = s.qvel_bar[world, dof]
-        row[2 * m.nv + m.nu + dof] = s.qacc_bar[world, dof]
+        row[2 * m.nv + m.nu + m.na + dof] = s.qacc_bar[world, dof]
     for i in range(m.nu):
         row[2 * m.nv + i] = s.ctrl_bar[world, i]
+    for i in range(m.na):
+        row[2 * m.nv + m.nu + i] = s.act_bar[world, i]
 
 
 @wp.func
 def load_row(m: ModelArrays, s: Scratch, world: int, row: wp.array(dtype=real)):
-    """Reads the cotangents of q, v, u and a from a row of an evaluation's Jacobian."""
+    """Reads the cotangents of q, v, u, act and a from a row of an evaluation's Jacobian."""
     for dof in range(m.nv):
         s.qpos_bar[world, dof] = row[dof]
         s.qvel_bar[world, dof] = row[m.nv + dof]
-        s.qacc_bar[world, dof] = row[2 * m.nv + m.nu + dof]
+        s.qacc_bar[world, dof] = row[2 * m.nv + m.nu + m.na + dof]
     for i in range(m.nu):
         s.ctrl_bar[world, i] = row[2 * m.nv + i]
+    for i in range(m.na):
+        s.act_bar[world, i] = row[2 * m.nv + m.nu + i]
 
 
 @wp.func(inline=True)
 def velocity_step_rows(m: ModelArrays, s: Scratch, world: int, jacobian: wp.array2d(dtype=real)):
-    """Fills implicit_qacc, w, and the rows of its derivatives at fixed dynamics: by q, v, u and qacc.
+    """Fills implicit_qacc, w, and the rows of its derivatives at fixed dynamics: by q, v, u, act and qacc.
 
     These use the factor of M - h D, so all of them are made before the factor of H replaces it.
     """
@@ -96,7 +103,7 @@ def velocity_step_rows(m: ModelArrays, s: Scratch, world: int, jacobian: wp.arra
 def evaluation_jacobian(
     m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int, jacobian: wp.array2d(dtype=real)
 ):
-    """Fills the derivatives of w by q, v and u: nv rows, 2 nv + nu columns. The nv columns after them are overwritten.
+    """Fills the derivatives of w by q, v, u and act: nv rows, 2 nv + nu + na columns, then nv that are overwritten.
 
     As in `evaluations_adjoint`, the functions that it calls in each evaluation are inlined.
     """
@@ -132,14 +139,16 @@ def combine_rows(rows: int, cols: int, x: wp.array(dtype=real), a: wp.array2d(dt
 
 @wp.func
 def multiply_jacobian(m: ModelArrays, s: Scratch, world: int, jacobian: wp.array2d(dtype=real)):
-    """Adjoint of an evaluation: from the cotangent of w, qacc_bar, adds to qpos_bar, qvel_bar and ctrl_bar."""
+    """Adjoint of an evaluation: from the cotangent of w, qacc_bar, adds to the others."""
     total = jacobian[m.nv]
-    combine_rows(m.nv, 2 * m.nv + m.nu, s.qacc_bar[world], jacobian, total)
+    combine_rows(m.nv, 2 * m.nv + m.nu + m.na, s.qacc_bar[world], jacobian, total)
     for dof in range(m.nv):
         s.qpos_bar[world, dof] = s.qpos_bar[world, dof] + total[dof]
         s.qvel_bar[world, dof] = s.qvel_bar[world, dof] + total[m.nv + dof]
     for i in range(m.nu):
         s.ctrl_bar[world, i] = s.ctrl_bar[world, i] + total[2 * m.nv + i]
+    for i in range(m.na):
+        s.act_bar[world, i] = s.act_bar[world, i] + total[2 * m.nv + m.nu + i]
 
 
 @wp.func
@@ -147,6 +156,8 @@ def euler_row(m: ModelArrays, s: Scratch, world: int, jacobian: wp.array3d(dtype
     """Adjoint of an Euler step: from next_*_bar to state_*_bar, adds to ctrl_bar. Needs `evaluation_jacobian`."""
     next_qvel = s.work[world]
     clear(m.nv, s.qpos_bar[world])
+    clear(m.na, s.act_bar[world])
+    euler_activation_adjoint(m, s, world)
     for dof in range(m.nv):
         next_qvel[dof] = s.qvel[world, dof] + m.timestep * s.implicit_qacc[world, dof]
     integrate_position_adjoint(m, next_qvel, m.timestep, s.next_qpos_bar[world], s.qpos_bar[world], s.step_bar[world])
@@ -156,6 +167,7 @@ def euler_row(m: ModelArrays, s: Scratch, world: int, jacobian: wp.array3d(dtype
     multiply_jacobian(m, s, world, jacobian[0])
     copy(m.nv, s.qpos_bar[world], s.state_qpos_bar[world])
     copy(m.nv, s.qvel_bar[world], s.state_qvel_bar[world])
+    copy(m.na, s.act_bar[world], s.state_act_bar[world])
 
 
 @wp.func
@@ -169,7 +181,9 @@ def runge_kutta_row(
         clear(m.nv, s.qpos_bar[world])
         clear(m.nv, s.qvel_bar[world])
         clear(m.nv, s.qacc_bar[world])
+        clear(m.na, s.act_bar[world])
         copy(m.nv, t.qvel[world, slot + stage], s.qvel[world])
+        copy(m.na, t.act[world, slot + stage], s.act[world])
         load_stage_cotangents(m, s, world, stage)
         multiply_jacobian(m, s, world, jacobian[stage])
         load_stage_adjoint(m, s, world, stage)
@@ -190,6 +204,8 @@ def step_row(
     for dof in range(m.nv):
         s.next_qpos_bar[world, dof] = by_state[dof]
         s.next_qvel_bar[world, dof] = by_state[m.nv + dof]
+    for i in range(m.na):
+        s.next_act_bar[world, i] = by_state[2 * m.nv + i]
     copy(m.nu, by_ctrl, s.ctrl_bar[world])
     if m.integrator == RK4:
         runge_kutta_row(m, s, t, world, slot, jacobian)
@@ -198,6 +214,8 @@ def step_row(
     for dof in range(m.nv):
         by_state[dof] = s.state_qpos_bar[world, dof]
         by_state[m.nv + dof] = s.state_qvel_bar[world, dof]
+    for i in range(m.na):
+        by_state[2 * m.nv + i] = s.state_act_bar[world, i]
     copy(m.nu, s.ctrl_bar[world], by_ctrl)
 
 
@@ -213,8 +231,9 @@ def step_jacobians(
     by_ctrl: wp.array2d(dtype=real),
 ):
     """Fills the Jacobian of `num_steps` steps, from the last step to the first."""
-    for row in range(2 * m.nv):
-        clear(2 * m.nv, by_state[row])
+    rows = 2 * m.nv + m.na
+    for row in range(rows):
+        clear(rows, by_state[row])
         clear(m.nu, by_ctrl[row])
         by_state[row, row] = real(1.0)
     stages = stage_count(m)
@@ -222,7 +241,7 @@ def step_jacobians(
         slot = num_steps * stages - 1 - r
         evaluation_jacobian(m, s, t, world, slot, jacobian[slot % stages])
         if slot % stages == 0:
-            for row in range(2 * m.nv):
+            for row in range(rows):
                 step_row(m, s, t, world, slot, jacobian, by_state[row], by_ctrl[row])
 
 
@@ -235,7 +254,7 @@ def linearize_kernel(
     ctrl_in: wp.array2d(dtype=real),
     num_steps: int,
     trajectory_in: EvaluationPoints,
-    # out: by state in the tangent space [world, 2 nv, 2 nv], by ctrl [world, 2 nv, nu]
+    # out: by state in the tangent space [world, 2 nv + na, 2 nv + na], by ctrl [world, 2 nv + na, nu]
     state_jacobian_out: wp.array3d(dtype=real),
     ctrl_jacobian_out: wp.array3d(dtype=real),
     # working memory: Jacobians of a step's evaluations, of `jacobian_shape`

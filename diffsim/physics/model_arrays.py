@@ -17,6 +17,7 @@ class ModelArrays:
     nv: wp.int32
     nq: wp.int32
     nu: wp.int32
+    na: wp.int32
     njnt: wp.int32
     nactuator: wp.int32
     nmocap: wp.int32
@@ -194,9 +195,22 @@ class ModelArrays:
     actuator_forcerange: wp.array2d(dtype=real)
     actuator_quat: wp.array(dtype=wp.int32)  # qpos address of a ball joint's quaternion, -1 for the others
     actuator_period: wp.array(dtype=real)  # setpoint's period of a position servo on a ball joint, 0 for the others
+    actuator_actadr: wp.array(dtype=wp.int32)  # activation that is the gain's input, -1 for the control
+    actuator_actearly: wp.array(dtype=wp.int32)
     actuator_joint: wp.array(dtype=wp.int32)  # slide or hinge joint with an actuatorfrcrange, -1 for the others
     moment_adr: wp.array(dtype=wp.int32)
     moment_num: wp.array(dtype=wp.int32)
     moment_dof: wp.array(dtype=wp.int32)
     moment_qpos: wp.array(dtype=wp.int32)  # qpos address in the length, -1 for none
     moment_value: wp.array(dtype=real)
+    # activations [na]
+    act_actuator: wp.array(dtype=wp.int32)  # -1 if the actuator is disabled
+    act_dyntype: wp.array(dtype=wp.int32)
+    act_dynprm: wp.array(dtype=vec3)  # the first three
+    act_limited: wp.array(dtype=wp.int32)
+    act_range: wp.array2d(dtype=real)
+    # muscles
+    has_muscles: wp.int32
+    muscle_part: wp.array(dtype=wp.int32)  # of an actuator: 1 if its gain, 2 if its bias, 3 if both are a muscle's
+    muscle_gain: wp.array2d(dtype=real)  # [nactuator, 8] see `muscle.muscle_gain`
+    muscle_bias: wp.array2d(dtype=real)  # [nactuator, 6] see `muscle.muscle_bias`

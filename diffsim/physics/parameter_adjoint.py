@@ -83,6 +83,7 @@ def parameter_adjoint_kernel(
     qvel_bar_in: wp.array2d(dtype=real),
     qacc_bar_in: wp.array2d(dtype=real),
     constraint_bar_in: wp.array2d(dtype=real),
+    act_bar_in: wp.array2d(dtype=real),
     # out
     state_bar_out: wp.array2d(dtype=real),
     ctrl_bar_out: wp.array2d(dtype=real),
@@ -104,6 +105,7 @@ def parameter_adjoint_kernel(
             qvel_bar_in,
             qacc_bar_in,
             constraint_bar_in,
+            act_bar_in,
         )
         sync()
         evaluations_parameter_adjoint(m, s, trajectory_in, world, num_steps)

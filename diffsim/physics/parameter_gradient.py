@@ -6,7 +6,8 @@ in the order of `diffsim.compile.parameters.KERNEL_FIELDS`; m.at_... are the off
 
 import warp as wp
 
-from diffsim.physics.actuation import actuator_length, clamped_ctrl, moment_dot, tracked_ctrl
+from diffsim.physics.activation import actuator_input
+from diffsim.physics.actuation import actuator_length, moment_dot, tracked_ctrl
 from diffsim.physics.constraint import row_dot
 from diffsim.physics.constraint_parameters import add_to, row_parameter_gradient
 from diffsim.physics.contact import components
@@ -180,7 +181,7 @@ def actuator_parameter_gradient(m: ModelArrays, s: Scratch, world: int, actuator
     """Adds the part of an actuator's gain and bias. Needs `joint_clamp_gradient`."""
     length = actuator_length(m, s, world, actuator)
     velocity = moment_dot(m, actuator, s.qvel[world])
-    u = clamped_ctrl(m, s, world, actuator)
+    u = actuator_input(m, s, world, actuator)
     force_bar = force_cotangent(m, s, world, actuator, u, length, velocity)
     tracked = tracked_ctrl(m, actuator, u, length)
     terms = vec3(real(1.0), length, velocity)
@@ -248,7 +249,7 @@ def implicitfast_parameter_gradient(m: ModelArrays, s: Scratch, world: int):
     for actuator in range(lane(), m.nactuator, lanes()):
         slope_bar = actuator_slope_cotangent(m, s, world, actuator)
         adr = 3 * actuator + 2
-        add_to(s, world, m.at_actuator_gain + adr, slope_bar * clamped_ctrl(m, s, world, actuator))
+        add_to(s, world, m.at_actuator_gain + adr, slope_bar * actuator_input(m, s, world, actuator))
         add_to(s, world, m.at_actuator_bias + adr, slope_bar)
     if m.fluid == 0:
         return

@@ -17,6 +17,7 @@ FIELDS = {
     # evaluation point
     "qpos": (real, ("nq",)),  # m, rad
     "qvel": (real, ("nv",)),  # m/s, rad/s
+    "act": (real, ("na",)),
     "qacc": (real, ("nv",)),  # m/s^2, rad/s^2
     "ctrl": (real, ("nu",)),
     "qfrc_applied": (real, ("nv",)),  # N, N m
@@ -103,12 +104,13 @@ FIELDS = {
     # adjoint: cotangents of the evaluation point, in the tangent space
     "qpos_bar": (real, ("nv",)),
     "qvel_bar": (real, ("nv",)),
+    "act_bar": (real, ("na",)),
     "qacc_bar": (real, ("nv",)),
     "ctrl_bar": (real, ("nu",)),
     "applied_bar": (real, ("nv",)),  # cotangent of qfrc_applied
     "mocap_bar": (vec6, ("nmocap",)),  # of a mocap body's pose, as a wrench about its origin
     "constraint_bar": (real, ("nv",)),  # kappa, cotangent of qfrc_constraint
-    "actuator_bar": (vec3, ("actuator",)),  # cotangents of control, length and velocity
+    "actuator_bar": (vec3, ("actuator",)),  # cotangents of input, length and velocity
     # adjoint: the virtual velocity and its twists, and the cotangents of the bodies' twists
     "virtual_velocity": (real, ("nv",)),  # lambda
     "virtual_twist": (vec6, ("nbody",)),  # of lambda; in `implicit`, of mu
@@ -140,12 +142,16 @@ FIELDS = {
     # adjoint: integrators
     "state_qpos_bar": (real, ("nv",)),  # at the start of a step
     "state_qvel_bar": (real, ("nv",)),
+    "state_act_bar": (real, ("na",)),
     "next_qpos_bar": (real, ("nv",)),  # at the end of a step
     "next_qvel_bar": (real, ("nv",)),
+    "next_act_bar": (real, ("na",)),
     "step_bar": (real, ("nv",)),  # of Euler's next velocity, or of a stage's rate from the next stage
     "rate_bar": (real, ("nv",)),  # of a stage's rate
     "step_rate_bar": (real, ("nv",)),  # of the weighted sum of the stages' rates
     "acceleration_step_bar": (real, ("nv",)),  # of a stage's acceleration, from the next stage
+    "act_rate_bar": (real, ("na",)),  # of the weighted sum of the stages' rates of activation
+    "act_step_bar": (real, ("na",)),  # of a stage's rate of activation, from the next stage
 }
 
 

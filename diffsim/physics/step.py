@@ -1,11 +1,13 @@
 """Kernels of the physics step and of one evaluation: explicit and implicit Euler, Runge-Kutta 4 on the manifold.
 
-Each evaluation writes (q, v, a) to its slot of a trajectory; the adjoint needs nothing else.
+Each evaluation writes (q, v, act, a) to its slot of a trajectory; the adjoint needs nothing else.
 """
 
 import mujoco
 import warp as wp
 
+from diffsim.physics.activation import activation_rate, activation_time
+from diffsim.physics.actuation import advanced_activation
 from diffsim.physics.derived import contact_wrenches
 from diffsim.physics.forward import evaluate
 from diffsim.physics.implicit import implicit_acceleration
@@ -28,6 +30,7 @@ class EvaluationPoints:
 
     qpos: wp.array3d(dtype=real)  # [world, slot, nq]
     qvel: wp.array3d(dtype=real)  # [world, slot, nv]
+    act: wp.array3d(dtype=real)  # [world, slot, na]
     qacc: wp.array3d(dtype=real)  # [world, slot, nv]
 
 
@@ -61,6 +64,7 @@ def store_point(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slo
     """Writes the evaluation point to a slot."""
     copy(m.nq, s.qpos[world], t.qpos[world, slot])
     copy(m.nv, s.qvel[world], t.qvel[world, slot])
+    copy(m.na, s.act[world], t.act[world, slot])
     copy(m.nv, s.qacc[world], t.qacc[world, slot])
 
 
@@ -97,7 +101,11 @@ def euler_step(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot
 
 @wp.func(inline=True)
 def velocity_step(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int, w: wp.array(dtype=real)):
-    """V' = v + h w, q' = q (+) h v'."""
+    """V' = v + h w, q' = q (+) h v', and the step of the activations."""
+    for i in range(lane(), m.na, lanes()):
+        rate = activation_rate(m, s, world, i, s.act[world, i])
+        end = s.act[world, i] + activation_time(m, i) * rate[0]
+        s.act[world, i] = advanced_activation(m, s, world, i, end)
     for dof in range(lane(), m.nv, lanes()):
         s.qvel[world, dof] = s.qvel[world, dof] + m.timestep * w[dof]
     sync()
@@ -116,11 +124,24 @@ def load_stage(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot
         integrate_position(m, t.qpos[world, slot], s.stage_rate[world, stage - 1], scale, s.qpos[world])
         for dof in range(lane(), m.nv, lanes()):
             s.qvel[world, dof] = t.qvel[world, slot, dof] + scale * t.qacc[world, slot + stage - 1, dof]
+        for i in range(lane(), m.na, lanes()):
+            rate = activation_rate(m, s, world, i, t.act[world, slot + stage - 1, i])
+            s.act[world, i] = t.act[world, slot, i] + scale * rate[0]
         sync()
         tangent_rate(m, s.stage_rate[world, stage - 1], scale, s.qvel[world], s.stage_rate[world, stage])
     else:
         copy(m.nv, s.qvel[world], s.stage_rate[world, stage])
     sync()
+
+
+@wp.func
+def activation_end(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int, i: int) -> real:
+    """Activation i at the end of the Runge-Kutta step that starts at `slot`, before its clamp."""
+    rate = real(0.0)
+    for stage in range(4):
+        stage_rate = activation_rate(m, s, world, i, t.act[world, slot + stage, i])
+        rate += stage_weight(stage) * stage_rate[0]
+    return t.act[world, slot, i] + activation_time(m, i) * rate
 
 
 @wp.func
@@ -135,6 +156,8 @@ def runge_kutta_step(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int
             acceleration += stage_weight(stage) * t.qacc[world, slot + stage, dof]
         step_rate[dof] = rate
         s.qvel[world, dof] = t.qvel[world, slot, dof] + m.timestep * acceleration
+    for i in range(lane(), m.na, lanes()):
+        s.act[world, i] = advanced_activation(m, s, world, i, activation_end(m, s, t, world, slot, i))
     sync()
     integrate_position(m, t.qpos[world, slot], step_rate, m.timestep, s.qpos[world])
     sync()
@@ -214,6 +237,8 @@ def load_state(
     copy(m.nq, state, s.qpos[world])
     for i in range(lane(), m.nv, lanes()):
         s.qvel[world, i] = state[m.nq + i]
+    for i in range(lane(), m.na, lanes()):
+        s.act[world, i] = state[m.nq + m.nv + i]
     load_inputs(m, s, world, ctrl)
     copy(m.nv, qfrc_applied, s.qfrc_applied[world])
     if lane() == 0:
@@ -223,7 +248,7 @@ def load_state(
         if m.actuator_ctrllimited[actuator] == 0 and not (wp.abs(ctrl[m.actuator_ctrl[actuator]]) <= MAXVAL):
             return False
     inputs = m.nu + 7 * m.nmocap
-    return all_bounded(m.nq + m.nv, state) and all_finite(inputs, ctrl) and all_finite(m.nv, qfrc_applied)
+    return all_bounded(m.nq + m.nv + m.na, state) and all_finite(inputs, ctrl) and all_finite(m.nv, qfrc_applied)
 
 
 @wp.func
@@ -283,7 +308,9 @@ def run(
                 copy(m.nq, s.qpos[world], result[world])
                 for i in range(m.nv):
                     result[world, m.nq + i] = s.qvel[world, i]
-                if not all_bounded(m.nq + m.nv, result[world]):
+                for i in range(m.na):
+                    result[world, m.nq + m.nv + i] = s.act[world, i]
+                if not all_bounded(m.nq + m.nv + m.na, result[world]):
                     report[world, 2] = 1
 
 

@@ -20,13 +20,15 @@ def to_tangent_kernel(
     # out
     tangent_bar_out: wp.array2d(dtype=real),
 ):
-    """Converts cotangents of a state's coordinates [world, nq + nv] to the tangent space [world, 2 nv]."""
+    """Converts cotangents of a state's coordinates [world, nq + nv + na] to the tangent space [world, 2 nv + na]."""
     world = world_of(wp.tid())
     clear(m.nv, tangent_bar_out[world])
     sync()
     tangent_from_raw(m, state_in[world], raw_bar_in[world], tangent_bar_out[world])
     for dof in range(lane(), m.nv, lanes()):
         tangent_bar_out[world, m.nv + dof] = raw_bar_in[world, m.nq + dof]
+    for i in range(lane(), m.na, lanes()):
+        tangent_bar_out[world, 2 * m.nv + i] = raw_bar_in[world, m.nq + m.nv + i]
 
 
 @wp.kernel
@@ -38,8 +40,10 @@ def from_tangent_kernel(
     # out
     raw_bar_out: wp.array2d(dtype=real),
 ):
-    """Converts cotangents in the tangent space [world, 2 nv] to a state's coordinates [world, nq + nv]."""
+    """Converts cotangents in the tangent space [world, 2 nv + na] to a state's coordinates [world, nq + nv + na]."""
     world = world_of(wp.tid())
     raw_from_tangent(m, state_in[world], tangent_bar_in[world], raw_bar_out[world])
     for dof in range(lane(), m.nv, lanes()):
         raw_bar_out[world, m.nq + dof] = tangent_bar_in[world, m.nv + dof]
+    for i in range(lane(), m.na, lanes()):
+        raw_bar_out[world, m.nq + m.nv + i] = tangent_bar_in[world, 2 * m.nv + i]

@@ -17,17 +17,18 @@ from functools import partial
 import warp as wp
 
 from diffsim.collision.gradient_call import calls_gradient
+from diffsim.physics.activation import actuator_input
 from diffsim.physics.actuation import (
     actuator_length,
-    clamped_ctrl,
-    force_slope,
-    inside,
+    add_actuator_cotangents,
+    bias_terms,
+    gain_terms,
     moment_dot,
-    quat_moment,
     sum_actuator_forces,
     unclamped_force,
 )
 from diffsim.physics.bias import body_wrench
+from diffsim.physics.clamp import force_slope
 from diffsim.physics.constraint import (
     BALL_LIMIT,
     DOF_FRICTION,
@@ -43,13 +44,12 @@ from diffsim.physics.contact_gradient import contact_gradient
 from diffsim.physics.equality_gradient import equality_gradient
 from diffsim.physics.fluid import drag_derivative, wind_twist
 from diffsim.physics.joint_equality import joint_equality_gradient
-from diffsim.physics.kinematics import joint_quat
 from diffsim.physics.lanes import all_lanes, lane, lanes, sync
 from diffsim.physics.limit import joint_row_gradient
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.newton import factor_hessian, solve_hessian
 from diffsim.physics.passive import spring_rotation
-from diffsim.physics.rotation import inverse_right_jacobian, quat_log
+from diffsim.physics.rotation import inverse_right_jacobian
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import apply_inertia, cross_force, cross_motion
 from diffsim.physics.tendon import tendon_passive_gradient, tendon_row_gradient
@@ -80,7 +80,7 @@ def solve_virtual_velocity(m: ModelArrays, s: Scratch, world: int):
 
 @partial(calls_gradient, inline=True)
 def virtual_power_gradient(m: ModelArrays, s: Scratch, world: int):
-    """Adds the gradient of P to qpos_bar, qvel_bar, ctrl_bar and applied_bar. Needs the moving frames with qacc."""
+    """Adds the gradient of P to the cotangents of the evaluation. Needs the moving frames with qacc."""
     twist_cotangents(m, s, world)
     if s.contact_count[world] + m.neq > 0:
         contact_gradient(m, s, world, s.constraint_velocity[world])
@@ -261,16 +261,13 @@ def actuation_gradient(m: ModelArrays, s: Scratch, world: int):
     for actuator in range(lane(), m.nactuator, lanes()):
         length = actuator_length(m, s, world, actuator)
         velocity = moment_dot(m, actuator, s.qvel[world])
-        u = clamped_ctrl(m, s, world, actuator)
+        u = actuator_input(m, s, world, actuator)
         force_bar = force_cotangent(m, s, world, actuator, u, length, velocity)
-        gain = m.actuator_gain[world * m.actuator_stride + actuator]
-        bias = m.actuator_bias[world * m.actuator_stride + actuator]
-        u_bar = force_bar * (gain[0] + gain[1] * length + gain[2] * velocity)
+        gain = gain_terms(m, world, actuator, length, velocity)
+        bias = bias_terms(m, world, actuator, length, velocity)
+        u_bar = force_bar * gain[0]
         length_bar = force_bar * (gain[1] * u + bias[1])
         velocity_bar = force_bar * (gain[2] * u + bias[2])
-        ctrl = m.actuator_ctrl[actuator]
-        if m.actuator_ctrllimited[actuator] == 1:
-            u_bar *= inside(s.ctrl[world, ctrl], m.actuator_ctrlrange[actuator, 0], m.actuator_ctrlrange[actuator, 1])
         s.actuator_bar[world, actuator] = vec3(u_bar, length_bar, velocity_bar)
     sync()
     if lane() == 0:
@@ -280,19 +277,6 @@ def actuation_gradient(m: ModelArrays, s: Scratch, world: int):
 
 @wp.func(inline=True)
 def spread_actuator_cotangents(m: ModelArrays, s: Scratch, world: int):
-    """Adds the cotangents of the actuators' controls, lengths and velocities to ctrl_bar, qpos_bar and qvel_bar."""
+    """Adds the cotangents of the actuators' inputs, lengths and velocities to those of control and state."""
     for actuator in range(m.nactuator):
-        bar = s.actuator_bar[world, actuator]
-        ctrl = m.actuator_ctrl[actuator]
-        s.ctrl_bar[world, ctrl] = s.ctrl_bar[world, ctrl] + bar[0]
-        for entry in range(m.moment_adr[actuator], m.moment_adr[actuator] + m.moment_num[actuator]):
-            dof = m.moment_dof[entry]
-            s.qvel_bar[world, dof] = s.qvel_bar[world, dof] + bar[2] * m.moment_value[entry]
-            if m.moment_qpos[entry] >= 0:
-                s.qpos_bar[world, dof] = s.qpos_bar[world, dof] + bar[1] * m.moment_value[entry]
-        if m.actuator_quat[actuator] >= 0:
-            theta = quat_log(joint_quat(s, world, m.actuator_quat[actuator]))
-            turn_bar = bar[1] * inverse_right_jacobian(-theta, quat_moment(m, actuator))
-            for i in range(3):
-                dof = m.moment_dof[m.moment_adr[actuator]] + i
-                s.qpos_bar[world, dof] = s.qpos_bar[world, dof] + turn_bar[i]
+        add_actuator_cotangents(m, s, world, actuator, s.actuator_bar[world, actuator])

@@ -34,13 +34,24 @@ def begin_adjoint_kernel(
     qvel_bar_in: wp.array2d(dtype=real),
     qacc_bar_in: wp.array2d(dtype=real),
     constraint_bar_in: wp.array2d(dtype=real),
+    act_bar_in: wp.array2d(dtype=real),
 ):
     """Loads the controls and the cotangents of the outputs."""
     world = world_of(wp.tid())
     last = trajectory_in.qpos[world, evaluation_count(m, num_steps) - 1]
     next_bar = next_bar_in[world]
     load_cotangents(
-        m, s, world, ctrl_in[world], last, next_bar, qpos_bar_in, qvel_bar_in, qacc_bar_in, constraint_bar_in
+        m,
+        s,
+        world,
+        ctrl_in[world],
+        last,
+        next_bar,
+        qpos_bar_in,
+        qvel_bar_in,
+        qacc_bar_in,
+        constraint_bar_in,
+        act_bar_in,
     )
 
 

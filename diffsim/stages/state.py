@@ -61,5 +61,9 @@ def end_kernel(
         copy(m.nq, s.qpos[world], result_out[world])
         for i in range(lane(), m.nv, lanes()):
             result_out[world, m.nq + i] = s.qvel[world, i]
-        if not (all_bounded(m.nq, s.qpos[world]) and all_bounded(m.nv, s.qvel[world])):
+        for i in range(lane(), m.na, lanes()):
+            result_out[world, m.nq + m.nv + i] = s.act[world, i]
+        if not (
+            all_bounded(m.nq, s.qpos[world]) and all_bounded(m.nv, s.qvel[world]) and all_bounded(m.na, s.act[world])
+        ):
             report_out[world, 2] = 1

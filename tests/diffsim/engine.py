@@ -62,7 +62,7 @@ def raw_jacobian(outputs: torch.Tensor, *inputs: torch.Tensor) -> np.ndarray:
 def tangent_jacobian(
     mj_model: mujoco.MjModel, raw: np.ndarray, state: np.ndarray, next_state: np.ndarray
 ) -> np.ndarray:
-    """Converts a Jacobian [N, nq + nv, nq + nv + nu] in raw coordinates to the tangent space: [N, 2 nv, 2 nv + nu]."""
+    """Converts a Jacobian [N, S, S + nu] in raw coordinates, S = nq + nv + na, to the tangent space."""
     nq, nv = mj_model.nq, mj_model.nv
     result = []
     for matrix, start, end in zip(raw, state, next_state, strict=True):

@@ -19,7 +19,7 @@ from diffsim.physics import bias, kinematics
 MODELS = Path(__file__).with_name("models")
 ASSETS = Path(gymnasium.__file__).parent / "envs/mujoco/assets"
 NAMES = ("contact_stack", "contact_tendon", "contact_weld", "contact_joint_equality", "contact_ball_limit")
-NAMES += ("contact_capsules", "contact_friction_loss", "fluid_chain", "actuators", "free_body")
+NAMES += ("contact_capsules", "contact_friction_loss", "fluid_chain", "actuators", "activations", "free_body")
 FILES = (ASSETS / "hopper.xml", *(MODELS / f"{name}.xml" for name in NAMES))
 WORLDS = 2
 
@@ -38,7 +38,7 @@ def start(mj_model: mujoco.MjModel) -> torch.Tensor:
     for world in range(WORLDS):
         qpos = data.qpos.copy()
         mujoco.mj_integratePos(mj_model, qpos, 0.1 * world * rng.standard_normal(mj_model.nv), 1.0)
-        states.append(np.concatenate([qpos, 0.5 * rng.standard_normal(mj_model.nv)]))
+        states.append(np.concatenate([qpos, 0.5 * rng.standard_normal(mj_model.nv), rng.uniform(0, 1, mj_model.na)]))
     return torch.tensor(np.array(states), dtype=diffsim.dtype)
 
 

@@ -47,7 +47,7 @@ class Sides:
         self.exists = smooth & alike & ~self.jumps
 
     def errors(self, slopes: np.ndarray) -> tuple[float, float]:
-        """Largest relative error of slopes [2 nv, K] where there is a derivative, and outside the range elsewhere."""
+        """Largest relative error of slopes [T, K] where there is a derivative, and outside the range elsewhere."""
         exact = (np.abs(slopes - (self.ahead + self.behind) / 2) / self.scale).max(0)
         sides = np.concatenate([self.ahead[None], self.behind[None], self.nearby])
         outside = (np.maximum(np.maximum(sides.min(0) - slopes, slopes - sides.max(0)), 0) / self.scale).max(0)
@@ -56,20 +56,21 @@ class Sides:
 
 
 def directions(mj_model: mujoco.MjModel) -> np.ndarray:
-    """The coordinate directions [2 nv + nu, K] of position, velocity and control, and half as many random ones."""
-    n = 2 * mj_model.nv + mj_model.nu
+    """The coordinate directions [T + nu, K] of state, T = 2 nv + na, and control, and half as many random ones."""
+    n = 2 * mj_model.nv + mj_model.na + mj_model.nu
     mixed = np.random.default_rng(0).choice([-1.0, 0.0, 1.0], (n, (n + 1) // 2))
     return np.concatenate([np.eye(n), mixed], axis=1)
 
 
 def sides(mj_model: mujoco.MjModel, state: np.ndarray, ctrl: np.ndarray, along: np.ndarray) -> Sides:
-    """Slopes of one step of C MuJoCo from a state [nq + nv] and a control [nu] along directions [2 nv + nu, K]."""
-    nv = mj_model.nv
+    """Slopes of one step of C MuJoCo from a state [nq + nv + na] and a control [nu] along `directions`."""
+    nv, na = mj_model.nv, mj_model.na
+    size = 2 * nv + na
     stepper, tracer = Stepper(mj_model), Tracer(mj_model)
-    unit = np.repeat(STEPS, [nv, nv, mj_model.nu])
+    unit = np.repeat(STEPS, [nv, nv + na, mj_model.nu])
 
     def point(shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return displace(mj_model, state, shift[: 2 * nv]), ctrl + shift[2 * nv :]
+        return displace(mj_model, state, shift[:size]), ctrl + shift[size:]
 
     centre = stepper.step(state, ctrl)
     ahead, behind, jumps = [], [], []
@@ -96,4 +97,4 @@ def sides(mj_model: mujoco.MjModel, state: np.ndarray, ctrl: np.ndarray, along: 
             columns.append((plus - minus) / (2e-2 * size))
         nearby.append(np.array(columns).T)
     isolated = list(tracer.signatures(state, ctrl, 1)) not in signatures
-    return Sides(np.array(ahead).T, np.array(behind).T, np.array(nearby), np.array(jumps), along[: 2 * nv], isolated)
+    return Sides(np.array(ahead).T, np.array(behind).T, np.array(nearby), np.array(jumps), along[:size], isolated)

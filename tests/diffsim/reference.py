@@ -18,8 +18,9 @@ FREE, BALL = int(mujoco.mjtJoint.mjJNT_FREE), int(mujoco.mjtJoint.mjJNT_BALL)
 
 # Differences in C: the step of each kind of coordinate is as large as the curvature of the forces allows, because
 # rounding errors are 1e-16 / step. Positions: a limit's impedance changes over its width, 1e-3 by default. Controls:
-# forces are affine in them. Richardson extrapolation over halved steps then removes the error of second order.
-POSITION_STEP, VELOCITY_STEP, CONTROL_STEP = 2e-5, 2e-4, 1e-2
+# forces are affine in them, rates of activations are not. Richardson extrapolation over halved steps then removes the
+# error of second order.
+POSITION_STEP, VELOCITY_STEP, ACTIVATION_STEP, CONTROL_STEP = 2e-5, 2e-4, 2e-4, 1e-2
 
 
 def asset(name: str) -> Path:
@@ -78,8 +79,8 @@ def relative_error(actual: np.ndarray, expected: np.ndarray) -> float:
 
 
 def parts_error(mj_model: mujoco.MjModel, actual: np.ndarray, expected: np.ndarray) -> float:
-    """Larger `relative_error` of positions and of velocities, for states [N, nq + nv]."""
-    cut = [mj_model.nq]
+    """Largest `relative_error` of positions, velocities and activations, for states [N, nq + nv + na]."""
+    cut = [mj_model.nq, mj_model.nq + mj_model.nv]
     parts = zip(np.split(actual, cut, axis=1), np.split(expected, cut, axis=1), strict=True)
     return max(relative_error(a, e) for a, e in parts)
 
@@ -120,7 +121,7 @@ def _random_ctrl(mj_model: mujoco.MjModel, rng: np.random.Generator) -> np.ndarr
 def moving_states(mj_model: mujoco.MjModel, num_worlds: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """States in motion, each reached by a few steps of C MuJoCo, and controls to apply there.
 
-    Returns: state [num_worlds, nq + nv], ctrl [num_worlds, nu].
+    Returns: state [num_worlds, nq + nv + na], ctrl [num_worlds, nu].
     """
     rng = np.random.default_rng(seed)
     data = mujoco.MjData(mj_model)
@@ -130,13 +131,20 @@ def moving_states(mj_model: mujoco.MjModel, num_worlds: int, seed: int = 0) -> t
         data.qpos[:] = _random_qpos(mj_model, rng)
         data.qvel[:] = rng.standard_normal(mj_model.nv)
         data.ctrl[:] = _random_ctrl(mj_model, rng)
+        if mj_model.na:
+            data.act[:] = rng.uniform(-0.1, 1.1, mj_model.na)
         mujoco.mj_step(mj_model, data, nstep=int(rng.integers(0, 4)))
-        states.append(np.concatenate([data.qpos, data.qvel]))
+        states.append(np.concatenate([data.qpos, data.qvel, data.act]))
         ctrls.append(_random_ctrl(mj_model, rng))
     return np.array(states), np.array(ctrls)
 
 
 # ---------------------------------------------------------------------------------------------------- steps
+
+
+def set_state(mj_model: mujoco.MjModel, data: mujoco.MjData, state: np.ndarray) -> None:
+    """Sets positions, velocities and activations of MjData to state [nq + nv + na]."""
+    data.qpos[:], data.qvel[:], data.act[:] = np.split(state, [mj_model.nq, mj_model.nq + mj_model.nv])
 
 
 @dataclass
@@ -150,20 +158,20 @@ class Stepper:
         self.data = mujoco.MjData(self.mj_model)
 
     def set(self, state: np.ndarray, ctrl: np.ndarray) -> mujoco.MjData:
-        """Sets MjData to state [nq + nv] and ctrl [nu]."""
+        """Sets MjData to state [nq + nv + na] and ctrl [nu]."""
         mujoco.mj_resetData(self.mj_model, self.data)
-        self.data.qpos[:], self.data.qvel[:] = np.split(state, [self.mj_model.nq])
+        set_state(self.mj_model, self.data, state)
         self.data.ctrl[:] = ctrl
         return self.data
 
     def step(self, state: np.ndarray, ctrl: np.ndarray, num_steps: int = 1) -> np.ndarray:
-        """State [nq + nv] after num_steps of mj_step under a constant control."""
+        """State [nq + nv + na] after num_steps of mj_step under a constant control."""
         data = self.set(state, ctrl)
         mujoco.mj_step(self.mj_model, data, nstep=num_steps)
-        return np.concatenate([data.qpos, data.qvel])
+        return np.concatenate([data.qpos, data.qvel, data.act])
 
     def step_batch(self, state: np.ndarray, ctrl: np.ndarray, num_steps: int = 1) -> np.ndarray:
-        """As `step`, for state [N, nq + nv] and ctrl [N, nu]."""
+        """As `step`, for state [N, nq + nv + na] and ctrl [N, nu]."""
         return np.array([self.step(*world, num_steps) for world in zip(state, ctrl, strict=True)])
 
 
@@ -171,15 +179,15 @@ class Stepper:
 
 
 def displace(mj_model: mujoco.MjModel, state: np.ndarray, tangent: np.ndarray) -> np.ndarray:
-    """Moves state [nq + nv] along tangent [2 nv] on the manifold (mj_integratePos)."""
-    qpos, qvel = np.split(state, [mj_model.nq])
+    """Moves state [nq + nv + na] along tangent [2 nv + na] on the manifold (mj_integratePos)."""
+    qpos, others = np.split(state, [mj_model.nq])
     qpos = qpos.copy()
     mujoco.mj_integratePos(mj_model, qpos, tangent[: mj_model.nv], 1.0)
-    return np.concatenate([qpos, qvel + tangent[mj_model.nv :]])
+    return np.concatenate([qpos, others + tangent[mj_model.nv :]])
 
 
 def difference(mj_model: mujoco.MjModel, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Tangent [2 nv] that leads from one state [nq + nv] to another (mj_differentiatePos)."""
+    """Tangent [2 nv + na] that leads from one state [nq + nv + na] to another (mj_differentiatePos)."""
     tangent = np.zeros(mj_model.nv)
     mujoco.mj_differentiatePos(mj_model, tangent, 1.0, start[: mj_model.nq], end[: mj_model.nq])
     return np.concatenate([tangent, end[mj_model.nq :] - start[mj_model.nq :]])
@@ -188,17 +196,19 @@ def difference(mj_model: mujoco.MjModel, start: np.ndarray, end: np.ndarray) -> 
 def _central_differences(
     stepper: Stepper, state: np.ndarray, ctrl: np.ndarray, num_steps: int, scale: float
 ) -> np.ndarray:
-    """Jacobian [2 nv, 2 nv + nu] of `num_steps` steps, by differences with steps times `scale`."""
+    """Jacobian [T, T + nu] of `num_steps` steps, T = 2 nv + na, by differences with steps times `scale`."""
     mj_model = stepper.mj_model
-    nv, nu = mj_model.nv, mj_model.nu
-    steps = scale * np.repeat([POSITION_STEP, VELOCITY_STEP, CONTROL_STEP], [nv, nv, nu])
+    nv, na, nu = mj_model.nv, mj_model.na, mj_model.nu
+    size = 2 * nv + na
+    control = ACTIVATION_STEP if na else CONTROL_STEP
+    steps = scale * np.repeat([POSITION_STEP, VELOCITY_STEP, ACTIVATION_STEP, control], [nv, nv, na, nu])
     centre = stepper.step(state, ctrl, num_steps)
     columns = []
     for index, step in enumerate(steps):
-        shift = np.zeros(2 * nv + nu)
+        shift = np.zeros(size + nu)
         shift[index] = step
         ends = [
-            stepper.step(displace(mj_model, state, sign * shift[: 2 * nv]), ctrl + sign * shift[2 * nv :], num_steps)
+            stepper.step(displace(mj_model, state, sign * shift[:size]), ctrl + sign * shift[size:], num_steps)
             for sign in (1, -1)
         ]
         plus, minus = (difference(mj_model, centre, end) for end in ends)
@@ -214,17 +224,17 @@ def jacobian(stepper: Stepper, state: np.ndarray, ctrl: np.ndarray, num_steps: i
     the points of the differences: a limit becomes active, a control or force reaches its range, or a velocity through a
     fluid changes sign. The differences then depend on the step.
 
-    Returns: [2 nv, 2 nv + nu] by (position, velocity, control), and the relative error, the worst over its
-    blocks.
+    Returns: [T, T + nu] by (position, velocity, activation, control), T = 2 nv + na, and the relative error, the worst
+    over its blocks.
     """
     one, half, quarter = (_central_differences(stepper, state, ctrl, num_steps, scale) for scale in (1, 0.5, 0.25))
     coarse, fine = (4 * half - one) / 3, (4 * quarter - half) / 3
-    return coarse, block_error(fine, coarse, stepper.mj_model.nv)
+    return coarse, block_error(fine, coarse, stepper.mj_model.nv, stepper.mj_model.na)
 
 
-def block_error(actual: np.ndarray, expected: np.ndarray, nv: int) -> float:
-    """Largest relative error of the position, velocity and control columns of a Jacobian [2 nv, 2 nv + nu]."""
-    cuts = [nv, 2 * nv]
+def block_error(actual: np.ndarray, expected: np.ndarray, nv: int, na: int = 0) -> float:
+    """Largest relative error of the position, velocity, activation and control columns of a Jacobian [T, T + nu]."""
+    cuts = [nv, 2 * nv, 2 * nv + na]
     pairs = zip(np.split(actual, cuts, axis=1), np.split(expected, cuts, axis=1), strict=True)
     return max(relative_error(a[None], e[None]) for a, e in pairs)
 
@@ -236,7 +246,7 @@ def smooth_states(
 
     States near a switch of the motion are skipped, because their `jacobian` does not converge.
 
-    Returns: state [N, nq + nv], ctrl [N, nu], jacobian [N, 2 nv, 2 nv + nu].
+    Returns: state [N, nq + nv + na], ctrl [N, nu], jacobian [N, T, T + nu], T = 2 nv + na.
     Raises: RuntimeError if fewer than a quarter of the candidates are used, which could hide a bad reference.
     """
     stepper = Stepper(without_repetition(mj_model))

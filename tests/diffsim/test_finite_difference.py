@@ -215,7 +215,7 @@ def test_bad_arguments_are_named(kwargs, message):
         FiniteDifferenceMDP(diffsim.make("Reacher-v5"), **kwargs)
 
 
-def test_bad_inputs_are_named_and_actuator_states_refused(cable):
+def test_bad_inputs_are_named(cable):
     mdp = FiniteDifferenceMDP(Cable(cable, 2), num_workers=0)
     state, action = mdp.initial(torch.Generator().manual_seed(0)), torch.zeros(2, 2, dtype=mdp.dtype)
     with pytest.raises(ValueError, match=r"action must have shape \(2, 2\), got \(2, 1\)"):
@@ -223,6 +223,3 @@ def test_bad_inputs_are_named_and_actuator_states_refused(cable):
     action[1, 0] = float("inf")
     with pytest.raises(ValueError, match="ctrl must be finite, got inf at world 1, index 0"):
         mdp.transition(state, action)
-    cable.write_text(SPATIAL_TENDON.replace("<motor joint", '<general dyntype="integrator" joint', 1))
-    with pytest.raises(ValueError, match="task's actuators must have no states, got na = 1"):
-        FiniteDifferenceMDP(Cable(cable, 2), num_workers=0)

@@ -58,7 +58,7 @@ def fault(mj_model: mujoco.MjModel, state: np.ndarray, ctrl: np.ndarray) -> str 
         return "state was reset"
     rng = np.random.default_rng(0)
     for _ in range(3):
-        nudged = displace(mj_model, state, NUDGE * rng.uniform(-1, 1, 2 * mj_model.nv))
+        nudged = displace(mj_model, state, NUDGE * rng.uniform(-1, 1, 2 * mj_model.nv + mj_model.na))
         if error(stepper.step(nudged, ctrl, STEPS), expected, state, mj_model.nq) > GROWTH * NUDGE:
             return "motion jumps at the state"
     return None

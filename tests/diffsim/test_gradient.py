@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from .engine import raw_jacobian, simulator, tangent_jacobian, tensors
-from .reference import INTEGRATORS, MODELS, TASK_MODELS, block_error, load, moving_states, smooth_states
+from .reference import INTEGRATORS, MODELS, TASK_MODELS, block_error, load, moving_states, set_state, smooth_states
 
 every_model = pytest.mark.parametrize("name", TASK_MODELS + MODELS)
 every_integrator = pytest.mark.parametrize("integrator", INTEGRATORS)
@@ -16,8 +16,8 @@ NUM_WORLDS = 6
 REFERENCE_ERROR, TOLERANCE = 2e-8, 1e-6
 
 
-def worst_error(jacobians: np.ndarray, expected: np.ndarray, nv: int) -> float:
-    return max(block_error(a, e, nv) for a, e in zip(jacobians, expected, strict=True))
+def worst_error(jacobians: np.ndarray, expected: np.ndarray, mj_model: mujoco.MjModel) -> float:
+    return max(block_error(a, e, mj_model.nv, mj_model.na) for a, e in zip(jacobians, expected, strict=True))
 
 
 @every_integrator
@@ -32,31 +32,32 @@ def test_autograd_and_linearize(name, integrator, num_steps):
     output = sim.step(*inputs, num_steps=num_steps)
     raw = raw_jacobian(output, *inputs)
     actual = tangent_jacobian(mj_model, raw, state, output.detach().numpy())
-    assert worst_error(actual, expected, mj_model.nv) <= TOLERANCE
+    assert worst_error(actual, expected, mj_model) <= TOLERANCE
 
     A, B = sim.linearize(*tensors(state, ctrl), num_steps=num_steps)
-    assert A.shape == (NUM_WORLDS, 2 * mj_model.nv, 2 * mj_model.nv)
-    assert B.shape == (NUM_WORLDS, 2 * mj_model.nv, mj_model.nu)
-    assert worst_error(torch.cat([A, B], dim=2).numpy(), actual, mj_model.nv) <= 1e-9
+    size = 2 * mj_model.nv + mj_model.na
+    assert A.shape == (NUM_WORLDS, size, size)
+    assert B.shape == (NUM_WORLDS, size, mj_model.nu)
+    assert worst_error(torch.cat([A, B], dim=2).numpy(), actual, mj_model) <= 1e-9
 
 
 @pytest.mark.parametrize("integrator", ["Euler", "implicitfast"])
 @every_model
 def test_linearize_equals_transition_fd(name, integrator):
     mj_model = load(name, integrator)
-    nv, nu = mj_model.nv, mj_model.nu
+    nv, na, nu = mj_model.nv, mj_model.na, mj_model.nu
     state, ctrl, _ = smooth_states(mj_model, NUM_WORLDS, 1, REFERENCE_ERROR)
     A, B = simulator(mj_model, NUM_WORLDS).linearize(*tensors(state, ctrl))
     data = mujoco.MjData(mj_model)
     for world in range(NUM_WORLDS):
         mujoco.mj_resetData(mj_model, data)
-        data.qpos[:], data.qvel[:] = np.split(state[world], [mj_model.nq])
+        set_state(mj_model, data, state[world])
         data.ctrl[:] = ctrl[world]
         # mjd_transitionFD omits control columns that the range clamps on both sides.
-        expected_A, expected_B = np.zeros((2 * nv, 2 * nv)), np.zeros((2 * nv, nu))
+        expected_A, expected_B = np.zeros((2 * nv + na, 2 * nv + na)), np.zeros((2 * nv + na, nu))
         mujoco.mjd_transitionFD(mj_model, data, 1e-6, True, expected_A, expected_B, None, None)
         actual = np.hstack([A[world].numpy(), B[world].numpy()])
-        assert block_error(actual, np.hstack([expected_A, expected_B]), nv) <= 1e-5
+        assert block_error(actual, np.hstack([expected_A, expected_B]), nv, na) <= 1e-5
 
 
 @pytest.mark.parametrize(
@@ -115,7 +116,7 @@ def test_gradient_through_several_calls(name):
         other = sim.step(2 * inputs[0], inputs[1])
     raw = raw_jacobian(here, *inputs)
     actual = tangent_jacobian(mj_model, raw, state, here.detach().numpy())
-    assert worst_error(actual, expected, mj_model.nv) <= TOLERANCE
+    assert worst_error(actual, expected, mj_model) <= TOLERANCE
     raw_jacobian(other, *inputs)
     np.testing.assert_array_equal(raw_jacobian(here, *inputs), raw)
 

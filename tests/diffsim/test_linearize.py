@@ -18,11 +18,11 @@ NUM_WORLDS = 3
 
 
 def adjoint_rows(sim: diffsim.Simulator, state: torch.Tensor, ctrl: torch.Tensor, num_steps: int) -> torch.Tensor:
-    """Jacobian [N, 2 nv, 2 nv + nu] in the tangent space, by one launch of the step's adjoint per row."""
+    """Jacobian [N, T, T + nu], T = 2 nv + na, in the tangent space, by one launch of the step's adjoint per row."""
     trajectory = sim.launch.step(state, ctrl, torch.zeros(len(state), sim.model.nv), num_steps)[1]
     rows = []
-    for unit in torch.eye(2 * sim.model.nv, dtype=state.dtype):
-        bars = sim.launch.step_adjoint(ctrl, num_steps, trajectory, unit.expand(len(state), -1), [None] * 4)
+    for unit in torch.eye(sim.model.tangent_size, dtype=state.dtype):
+        bars = sim.launch.step_adjoint(ctrl, num_steps, trajectory, unit.expand(len(state), -1), [None] * 5)
         rows.append(torch.cat(bars[:2], dim=1))
     return torch.stack(rows, dim=1)
 

@@ -22,11 +22,9 @@ from .test_degenerate import pair_model, state_of
 RANGE = 2e-3  # relative error outside the range of slopes, which are not extrapolated
 REPORTS = {path.stem: path for path in sorted((Path(__file__).parent / "reports").glob("*.xml"))}
 REFUSED = {
-    "filter_actuator": "actuator dyntype",
     "gravcomp": "body gravcomp",
     "mj1040_cylinder_on_box": "contact between cylinder geom #1 and box geom #0",
     "mj2423_noslip": "option noslip_iterations=4",
-    "mj2489_muscle": "muscle actuator",
     "mocap_weld": "body mocap, body 't'",
     "mw288_tendon_force_limit": "tendon actuatorfrclimited, tendon 't'",
 }
@@ -99,16 +97,17 @@ def test_special_contacts(name):
 
 
 def settled(mj_model: mujoco.MjModel, num_steps: int) -> np.ndarray:
-    """State [nq + nv] some steps of C MuJoCo after qpos0 with random velocities."""
+    """State [nq + nv + na] some steps of C MuJoCo after qpos0 with random velocities."""
     velocity = 0.1 * np.random.default_rng(0).standard_normal(mj_model.nv)
-    return Stepper(mj_model).step(np.concatenate([mj_model.qpos0, velocity]), np.zeros(mj_model.nu), num_steps)
+    start = np.concatenate([mj_model.qpos0, velocity, np.zeros(mj_model.na)])
+    return Stepper(mj_model).step(start, np.zeros(mj_model.nu), num_steps)
 
 
 @pytest.mark.parametrize("name", [name for name in REPORTS if name not in REFUSED])
 def test_models_of_public_reports(name):
     mj_model = mujoco.MjModel.from_xml_path(str(REPORTS[name]))
     converge(mj_model)
-    start = np.concatenate([mj_model.qpos0, np.zeros(mj_model.nv)])
+    start = np.concatenate([mj_model.qpos0, np.zeros(mj_model.nv + mj_model.na)])
     check(mj_model, start, np.zeros(mj_model.nu), has_derivative=name not in GRAZING)
     check(mj_model, settled(mj_model, 20), np.zeros(mj_model.nu))
 
