@@ -25,7 +25,7 @@ class Robot(NamedTuple):
 
     name: str
     mj_model: mujoco.MjModel
-    state: np.ndarray  # [nq + nv]
+    state: np.ndarray  # [nq + nv + na]
     ctrl: np.ndarray  # [nu]
 
 
@@ -59,7 +59,7 @@ def load(path: Path) -> Robot | None:
     data = mujoco.MjData(mj_model)
     if mj_model.nkey:
         mujoco.mj_resetDataKeyframe(mj_model, data, 0)
-    return Robot(path.stem, mj_model, np.concatenate([data.qpos, data.qvel]), data.ctrl.copy())
+    return Robot(path.stem, mj_model, np.concatenate([data.qpos, data.qvel, data.act]), data.ctrl.copy())
 
 
 def composite(path: Path, robot: Robot, copies: int) -> Robot | None:
@@ -77,15 +77,16 @@ def composite(path: Path, robot: Robot, copies: int) -> Robot | None:
     converge(mj_model, 1e-14)
     if not accepted(mj_model):
         return None
-    qpos, qvel = np.split(np.tile(robot.state, (copies, 1)), [robot.mj_model.nq], axis=1)
+    cuts = [robot.mj_model.nq, robot.mj_model.nq + robot.mj_model.nv]
+    qpos, qvel, act = np.split(np.tile(robot.state, (copies, 1)), cuts, axis=1)
     free = robot.mj_model.jnt_qposadr[robot.mj_model.jnt_type == mujoco.mjtJoint.mjJNT_FREE]
     qpos[:, free] += APART * np.arange(copies)[:, None]
-    state = np.concatenate([qpos.ravel(), qvel.ravel()])
+    state = np.concatenate([qpos.ravel(), qvel.ravel(), act.ravel()])
     return Robot(f"{copies} x {robot.name}", mj_model, state, np.tile(robot.ctrl, copies))
 
 
 class MujocoStep:
-    """One step of C MuJoCo, started cold, in many worlds: [N, nq + nv] from [N, nq + nv] and [N, nu]."""
+    """One step of C MuJoCo, started cold, in many worlds: [N, nq + nv + na] from states of that size and [N, nu]."""
 
     def __init__(self, mj_model: mujoco.MjModel) -> None:
         self.mj_model, self.data = mj_model, mujoco.MjData(mj_model)
@@ -118,14 +119,14 @@ def controls(robot: Robot, steps: int, worlds: int, rng: np.random.Generator) ->
 
 
 def starts(robot: Robot, worlds: int, rng: np.random.Generator) -> np.ndarray:
-    """The robot's start with small random velocities, [N, nq + nv]."""
-    state = np.tile(robot.state, (worlds, 1))
-    state[:, robot.mj_model.nq :] += 0.1 * rng.standard_normal((worlds, robot.mj_model.nv))
+    """The robot's start with small random velocities, [N, nq + nv + na]."""
+    state, nq, nv = np.tile(robot.state, (worlds, 1)), robot.mj_model.nq, robot.mj_model.nv
+    state[:, nq : nq + nv] += 0.1 * rng.standard_normal((worlds, nv))
     return state
 
 
 def visited(robot: Robot, worlds: int, steps: int = 256, every: int = 16) -> tuple[np.ndarray, np.ndarray]:
-    """States [N, nq + nv] and controls [N, nu] on C MuJoCo's walks, every few steps of each."""
+    """States [N, nq + nv + na] and controls [N, nu] on C MuJoCo's walks, every few steps of each."""
     rng = np.random.default_rng(0)
     walks = max(1, worlds * every // steps)
     state, ctrl, step = starts(robot, walks, rng), controls(robot, steps, walks, rng), MujocoStep(robot.mj_model)

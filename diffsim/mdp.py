@@ -27,7 +27,7 @@ class MDP(ABC):
         num_envs: number of copies, N.
         device: device of states, and of the generators passed to `initial`.
         dtype: floating type of states, observations and rewards.
-        state_size: S. The state of a simulated task is `[qpos, qvel]`, then the quantities of the last
+        state_size: S. The state of a simulated task is `[qpos, qvel, act]`, then the quantities of the last
             physics step that its observation or reward reads.
         noise_size: W, process noise per step and copy; 0 if the dynamics are deterministic.
         max_episode_steps: steps after which an episode is truncated (a time-out, not a terminal state).

@@ -115,7 +115,7 @@ def check_task(
     if checks[-2].problems:
         return TaskReport(title, tuple(checks))
     last = sample.exact(num_steps - 1)
-    size = ours.mj_model.nq + ours.mj_model.nv  # of [qpos, qvel]; extras may be held constant
+    size = ours.physics_size  # extras may be held constant
     stepped, simulated = (lambda *pair, mdp=mdp: mdp.transition(*pair)[:, :size] for mdp in (exact, ours))
     checks += [
         _check_values(ours, exact, sample, tolerance),
@@ -187,13 +187,14 @@ def _check_shapes(task: Task, seed: int) -> list[Check]:
     problems = [
         *_shape_problem("qpos of reset_model", qpos, (num_envs, model.nq), floating),
         *_shape_problem("qvel of reset_model", qvel, (num_envs, model.nv), floating),
+        *_shape_problem("reset_act", task.reset_act(draws[0]), (num_envs, model.na), floating),
     ]
     if problems:
         return [Check("reset", tuple(problems))]
     state = task.initial(draws[1])
     if not torch.equal(state, task.initial(draws[2])):
         problems.append("reset states must be the same for the same seed")
-    action, physics = torch.zeros(num_envs, model.nu, dtype=floating, device=task.device), model.nq + model.nv
+    action, physics = torch.zeros(num_envs, model.nu, dtype=floating, device=task.device), task.physics_size
     obs, terminal, reward = task.observation(state), task.terminal(state), task.reward(state, action, state)
     shapes = [
         *_shape_problem("extras", state[:, physics:], (num_envs, task.state_size - physics), floating),
@@ -264,6 +265,7 @@ def _check_values(ours: Task, exact: Task, sample: _Sample, tolerance: float) ->
 def _values(task: Task, state: Tensor, action: Tensor, next_state: Tensor) -> dict[str, Tensor]:
     """All values of a transition, on the CPU: [N, ...] each."""
     values = dict(zip(("qpos", "qvel", "extras"), task.split(next_state), strict=True))
+    values |= {"act": task.act(next_state)}
     values |= {name: f(state, action, next_state) for name, f in _functions(task).items() if name != "transition"}
     return {name: value.cpu() for name, value in values.items()}
 
@@ -363,7 +365,8 @@ def _check_episode(task: str | type[Task], cls: type[Task], options: dict, seed:
     if isinstance(env.unwrapped, OfficialEnv):
         state = env.unwrapped.state
     else:
-        state = exact.state_at(*(torch.as_tensor(part.copy())[None] for part in (data.qpos, data.qvel)))
+        qpos, qvel, act = (torch.as_tensor(part.copy())[None] for part in (data.qpos, data.qvel, data.act))
+        state = exact.state_at(qpos, qvel, act=act)
     found, expected = [], []
     for _ in range(EPISODE_STEPS):
         action = env.action_space.sample()

@@ -37,12 +37,12 @@ class MemoryTask(Task):
         Args:
             memory: [N, K].
             action: [N, A].
-            reached: [qpos, qvel, extras], [N, S - K].
+            reached: [qpos, qvel, act, extras], [N, S - K].
         """
 
     @property
     def state_size(self) -> int:
-        """Numbers in a state: nq + nv + num_extras + K."""
+        """Numbers in a state: nq + nv + na + num_extras + K."""
         return super().state_size + self.num_memory
 
     def memory(self, state: Tensor) -> Tensor:
@@ -60,7 +60,8 @@ class MemoryTask(Task):
     def initial(self, generator: torch.Generator) -> Tensor:
         """Draws a fresh state for every copy, and then its memory: [N, S]."""
         qpos, qvel = self.reset_model(generator)
-        return self.state_at(qpos, qvel, self.initial_memory(generator))
+        act = self.reset_act(generator)
+        return self.state_at(qpos, qvel, self.initial_memory(generator), act=act)
 
     def state_at(self, qpos: Tensor, qvel: Tensor, memory: Tensor | None = None, **arguments: Any) -> Tensor:
         """As `Task.state_at`, with `memory` [N, K]; None for `rest_memory`."""

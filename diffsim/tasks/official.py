@@ -155,21 +155,28 @@ class OfficialEnv(gymnasium.Env):
             self._generator = torch.Generator().manual_seed(int(self.np_random.integers(2**63)))
         with torch.inference_mode():
             qpos, qvel = self.task.reset_model(self._generator)
+            act = self.task.reset_act(self._generator)[0].double().numpy()
             if isinstance(self.task, RandomModelTask) and self.task.random_model:
                 self.set_lengths(self.task.random_lengths(self._generator))
             memory = self.task.initial_memory(self._generator) if isinstance(self.task, MemoryTask) else None
-            self.set_state(qpos[0].double().numpy(), qvel[0].double().numpy(), memory)
+            self.set_state(*[part[0].double().numpy() for part in (qpos, qvel)], memory=memory, act=act)
             if self.render_mode == "human":
                 self.render()
             return self._observation(), {}
 
-    def set_state(self, qpos: np.ndarray, qvel: np.ndarray, memory: Tensor | None = None) -> None:
-        """Continues from positions [nq] and velocities [nv], as after a reset; with memory [1, K] of a `MemoryTask`."""
+    def set_state(
+        self, qpos: np.ndarray, qvel: np.ndarray, memory: Tensor | None = None, act: np.ndarray | None = None
+    ) -> None:
+        """Continues from positions [nq], velocities [nv] and activations [na], None for zeros, as after a reset.
+
+        `memory` is that of a `MemoryTask`, [1, K].
+        """
         mujoco.mj_resetData(self.model, self.data)
         self.data.qpos[:], self.data.qvel[:] = qpos, qvel
+        self.data.act[:] = 0.0 if act is None else act
         mujoco.mj_forward(self.model, self.data)
         further = self._lengths if memory is None else [memory]
-        self._state = self.task.state_at(_row(qpos), _row(qvel), *further)
+        self._state = self.task.state_at(_row(qpos), _row(qvel), *further, act=_row(self.data.act))
 
     @property
     def state(self) -> Tensor:
@@ -216,7 +223,8 @@ class OfficialEnv(gymnasium.Env):
             physics, *point = (_row(part) for part in outcome)
             return torch.cat([physics, self.task.extras(DynamicsPoint(*point)), *self._lengths], dim=1)
         self._physics.move(self.task.frame_skip)
-        return torch.cat([_row(np.concatenate([self.data.qpos, self.data.qvel])), *self._lengths], dim=1)
+        physics = np.concatenate([self.data.qpos, self.data.qvel, self.data.act])
+        return torch.cat([_row(physics), *self._lengths], dim=1)
 
     def set_lengths(self, lengths: Tensor) -> None:
         """Sets the lengths [1, K] of a random model, until the next reset; pictures still show the model's own.

@@ -58,7 +58,7 @@ class RandomModelTask(Task):
 
     @property
     def state_size(self) -> int:
-        """Numbers in a state: nq + nv + num_extras, and K with a random model."""
+        """Numbers in a state: nq + nv + na + num_extras, and K with a random model."""
         return super().state_size + len(self.nominal_lengths) * self.random_model
 
     def lengths(self, state: Tensor) -> Tensor:
@@ -85,15 +85,18 @@ class RandomModelTask(Task):
     def initial(self, generator: torch.Generator) -> Tensor:
         """Draws a fresh state for every copy, and then its lengths: [N, S]."""
         qpos, qvel = self.reset_model(generator)
-        return self.state_at(qpos, qvel, self.random_lengths(generator) if self.random_model else None)
+        act = self.reset_act(generator)
+        return self.state_at(qpos, qvel, self.random_lengths(generator) if self.random_model else None, act=act)
 
-    def state_at(self, qpos: Tensor, qvel: Tensor, lengths: Tensor | None = None) -> Tensor:
+    def state_at(
+        self, qpos: Tensor, qvel: Tensor, lengths: Tensor | None = None, *, act: Tensor | None = None
+    ) -> Tensor:
         """As `Task.state_at`, with `lengths` [N, K]; None for the nominal ones."""
         if not self.random_model:
-            return super().state_at(qpos, qvel)
+            return super().state_at(qpos, qvel, act=act)
         if lengths is None:
             lengths = self._nominal.expand(len(qpos), -1)
-        return torch.cat([super().state_at(qpos, qvel, **self._arguments(lengths)), lengths], dim=1)
+        return torch.cat([super().state_at(qpos, qvel, act=act, **self._arguments(lengths)), lengths], dim=1)
 
     def transition(self, state: Tensor, action: Tensor, noise: Tensor | None = None) -> Tensor:
         """As `Task.transition`, with the fields that the lengths imply."""

@@ -37,16 +37,17 @@ class Task(ConfigurableMDP):
     It can declare further options as attributes, `push: float = option("force, N.", "> 0", default=1.0)` (see
     `diffsim.options`), and set an inherited option's default: `frame_skip = 2`.
 
-    The state is [qpos, qvel, extras]. Extras are what observation or reward read of the last evaluation of the
+    The state is [qpos, qvel, act, extras], with the activations `act` of actuators that have some, such as muscles;
+    they begin at `reset_act`. Extras are what observation or reward read of the last evaluation of the
     dynamics: positions of bodies and sites, and forces. After a step MuJoCo leaves those as they were where it last
     evaluated the dynamics (before the final Euler update, or in the fourth stage of RK4), and Gymnasium's environments
-    read them there, so they are no function of [qpos, qvel]. Gradients flow through extras.
+    read them there, so they are no function of [qpos, qvel, act]. Gradients flow through extras.
 
     Attributes:
         max_episode_steps: time limit of an episode, in actions.
         num_extras: numbers in `extras`.
         extras_after_step: extras are of an evaluation at the state that a step reaches (`mj_forward` after the steps),
-            not of the last one within the step. They are then a function of qpos, qvel and the action.
+            not of the last one within the step. They are then a function of qpos, qvel, act and the action.
         simulated: False for a model that the simulator does not support. C MuJoCo then makes the steps, and central
             differences their gradients (see `FiniteDifferenceMDP`).
         process_noise: [nv] standard deviation of the random force on each dof, N or N m; None if there is none.
@@ -144,8 +145,13 @@ class Task(ConfigurableMDP):
 
     @property
     def state_size(self) -> int:
-        """Numbers in a state: nq + nv + num_extras."""
-        return self.mj_model.nq + self.mj_model.nv + self.num_extras
+        """Numbers in a state: nq + nv + na + num_extras."""
+        return self.physics_size + self.num_extras
+
+    @property
+    def physics_size(self) -> int:
+        """Numbers in a state of the simulator, [qpos, qvel, act]: nq + nv + na."""
+        return self.mj_model.nq + self.mj_model.nv + self.mj_model.na
 
     @property
     def dt(self) -> float:
@@ -156,22 +162,29 @@ class Task(ConfigurableMDP):
     def reset_model(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws fresh qpos [N, nq] and qvel [N, nv]."""
 
+    def reset_act(self, generator: torch.Generator) -> Tensor:
+        """Draws fresh activations, [N, na], after `reset_model`: zeros."""
+        return torch.zeros(self.num_envs, self.mj_model.na, dtype=self.dtype, device=self.device)
+
     def extras(self, evaluation: DynamicsPoint) -> Tensor:
         """Quantities of the last evaluation of the dynamics that observation or reward read: [N, num_extras]."""
         return evaluation.qpos[:, :0]
 
     def initial(self, generator: torch.Generator) -> Tensor:
         """Draws a fresh state for every copy, [N, S], as Gymnasium's reset does."""
-        return self.state_at(*self.reset_model(generator))
+        qpos, qvel = self.reset_model(generator)
+        return self.state_at(qpos, qvel, act=self.reset_act(generator))
 
-    def state_at(self, qpos: Tensor, qvel: Tensor, **arguments: Any) -> Tensor:
-        """A full state from qpos [N, nq] and qvel [N, nv], with the extras of a reset to them: [N, S].
+    def state_at(self, qpos: Tensor, qvel: Tensor, *, act: Tensor | None = None, **arguments: Any) -> Tensor:
+        """A full state from qpos [N, nq], qvel [N, nv] and act [N, na], with the extras of a reset to them: [N, S].
 
+        Without `act`, the activations are zero.
         Extras come from an evaluation of the dynamics with zero controls. Contact forces on bodies are zero, because
         Gymnasium computes them after steps only; with `extras_after_step` they are those of the evaluation. `arguments`
         are further ones of `Simulator.forward`.
         """
-        physics = torch.cat([qpos, qvel], dim=1)
+        act = qpos.new_zeros(len(qpos), self.mj_model.na) if act is None else act
+        physics = torch.cat([qpos, qvel, act], dim=1)
         if not self.num_extras:
             return physics
         ctrl = torch.zeros(self.num_envs, self.mj_model.nu, dtype=self.dtype, device=self.device)
@@ -219,7 +232,7 @@ class Task(ConfigurableMDP):
         return {"parameters": self.fields, **arguments} if self.fields else arguments
 
     def checked(self, state: Tensor, action: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Checks the arguments of `transition`; returns [qpos, qvel] [N, nq + nv], and the force [N, nv] or None."""
+        """Checks the arguments of `transition`; returns [qpos, qvel, act], and the force [N, nv] or None."""
         if noise is not None and self.process_noise is None:
             raise ValueError("noise must be None for a task without process noise (noise_size is 0)")
         sizes = {"state": (state, self.state_size), "action": (action, self.mj_model.nu)}
@@ -228,12 +241,17 @@ class Task(ConfigurableMDP):
         for name, (value, size) in sizes.items():
             check_shape(name, value, (self.num_envs, size))
         force = None if self.process_noise is None or noise is None else self.process_noise * noise
-        return state[:, : self.mj_model.nq + self.mj_model.nv], force
+        return state[:, : self.physics_size], force
 
     def split(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Parts of `state` [N, S]: qpos [N, nq], qvel [N, nv], extras [N, num_extras]."""
-        qpos, qvel, extras = state.split([self.mj_model.nq, self.mj_model.nv, self.num_extras], dim=1)
+        """Parts of `state` [N, S] but activations: qpos [N, nq], qvel [N, nv], extras [N, num_extras]."""
+        m = self.mj_model
+        qpos, qvel, _, extras = state.split([m.nq, m.nv, m.na, self.num_extras], dim=1)
         return qpos, qvel, extras
+
+    def act(self, state: Tensor) -> Tensor:
+        """Activations in `state` [N, S]: [N, na]."""
+        return state[:, self.physics_size - self.mj_model.na : self.physics_size]
 
     def terminal(self, state: Tensor) -> Tensor:
         """Never; a task with terminal states overrides it."""

@@ -62,7 +62,7 @@ def test_gradient(name):
     inputs = tensors(state, ctrl, requires_grad=True)
     output = simulator(mj_model, 6).step(*inputs)
     actual = tangent_jacobian(mj_model, raw_jacobian(output, *inputs), state, output.detach().numpy())
-    assert max(block_error(a, e, mj_model.nv) for a, e in zip(actual, expected, strict=True)) <= 1e-3
+    assert max(block_error(a, e, mj_model.nv, mj_model.na) for a, e in zip(actual, expected, strict=True)) <= 1e-3
 
 
 @pytest.mark.parametrize("id", TASKS)

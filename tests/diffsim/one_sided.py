@@ -12,17 +12,18 @@ from .reference import Stepper, difference, displace
 STEPS = (1e-6, 1e-5, 1e-4)
 SAME = 1e-5  # relative difference of the two sides above which there is no derivative
 ALIKE = 1e-3  # as SAME for slopes that are not extrapolated; and the change under smaller steps that shows a jump
-FLOORS = (1e-4, 1e-3)  # smallest sizes of slopes of position and velocity; below, differences are rounding errors
+# Smallest sizes of slopes of position, velocity and activation; below, differences are rounding errors.
+FLOORS = (1e-4, 1e-3, 1e-3)
 NEARBY = 16  # states near the exact one
 
 
 @dataclass
 class Sides:
-    """Slopes along K directions at a state: from it to both sides [2 nv, K], and at states nearby [NEARBY, 2 nv, K].
+    """Slopes along K directions at a state: from it to both sides [T, K], and at states nearby [NEARBY, T, K].
 
     `jumps` [K] are the directions in which the step has a jump. At an isolated state the sets of contacts and of active
     constraints are not those of any state nearby: the step jumps, even if its result happens to be continuous.
-    `still` [2 nv, K] are the slopes without any motion or force; errors are relative to the rest.
+    `still` [T, K] are the slopes without any motion or force; errors are relative to the rest. T is 2 nv + na.
     """
 
     ahead: np.ndarray
@@ -31,15 +32,16 @@ class Sides:
     jumps: np.ndarray
     still: np.ndarray
     isolated: bool
+    nv: int
 
     def __post_init__(self) -> None:
         """Derives which directions have a derivative, and the scale of errors."""
         sides = np.abs(np.stack([self.ahead, self.behind]) - self.still)
-        halves = np.split(sides, 2, axis=1)
+        parts = np.split(sides, [self.nv, 2 * self.nv], axis=1)
         self.scale = np.concatenate(
             [
-                np.broadcast_to(np.maximum(half.max((0, 1)), floor), half.shape[1:])
-                for half, floor in zip(halves, FLOORS, strict=True)
+                np.broadcast_to(np.maximum(part.max((0, 1), initial=0.0), floor), part.shape[1:])
+                for part, floor in zip(parts, FLOORS, strict=True)
             ]
         )
         smooth = (np.abs(self.ahead - self.behind) <= SAME * self.scale).all(0)
@@ -65,12 +67,12 @@ def directions(mj_model: mujoco.MjModel) -> np.ndarray:
 def sides(mj_model: mujoco.MjModel, state: np.ndarray, ctrl: np.ndarray, along: np.ndarray) -> Sides:
     """Slopes of one step of C MuJoCo from a state [nq + nv + na] and a control [nu] along `directions`."""
     nv, na = mj_model.nv, mj_model.na
-    size = 2 * nv + na
+    cut = 2 * nv + na
     stepper, tracer = Stepper(mj_model), Tracer(mj_model)
     unit = np.repeat(STEPS, [nv, nv + na, mj_model.nu])
 
     def point(shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return displace(mj_model, state, shift[:size]), ctrl + shift[size:]
+        return displace(mj_model, state, shift[:cut]), ctrl + shift[cut:]
 
     centre = stepper.step(state, ctrl)
     ahead, behind, jumps = [], [], []
@@ -97,4 +99,4 @@ def sides(mj_model: mujoco.MjModel, state: np.ndarray, ctrl: np.ndarray, along: 
             columns.append((plus - minus) / (2e-2 * size))
         nearby.append(np.array(columns).T)
     isolated = list(tracer.signatures(state, ctrl, 1)) not in signatures
-    return Sides(np.array(ahead).T, np.array(behind).T, np.array(nearby), np.array(jumps), along[:size], isolated)
+    return Sides(np.array(ahead).T, np.array(behind).T, np.array(nearby), np.array(jumps), along[:cut], isolated, nv)

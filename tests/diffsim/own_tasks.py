@@ -1,4 +1,4 @@
-"""Tasks of a user: a torque pendulum, a slider with a goal, and a model that the simulator does not support."""
+"""Tasks of a user: a torque pendulum, an arm with muscles, a slider with a goal, and a model that is not supported."""
 
 import torch
 
@@ -56,6 +56,45 @@ class PlainPendulum(Pendulum):
 
     def reward(self, state, action, next_state):
         return 0.5 * next_state[:, 0].cos() - 0.1 * action.square().sum(1)
+
+
+class Forearm(Task):
+    """Hold a forearm level by two muscles, which sees the last evaluation's activations."""
+
+    xml_file = """
+    <mujoco>
+      <option timestep="0.005" integrator="implicitfast"/>
+      <worldbody>
+        <body>
+          <joint name="elbow" axis="0 -1 0" damping="0.05"/>
+          <geom type="capsule" size="0.02" fromto="0 0 0 0.3 0 0" mass="0.5"/>
+        </body>
+      </worldbody>
+      <actuator>
+        <muscle name="biceps" joint="elbow" gear="-0.04" lengthrange="-0.1 0.1" force="120" tausmooth="0.5"
+          ctrlrange="0 1"/>
+        <muscle name="triceps" joint="elbow" gear="0.04" lengthrange="-0.1 0.1" force="60" tausmooth="0.5"
+          ctrlrange="0 1"/>
+      </actuator>
+    </mujoco>
+    """
+    frame_skip, max_episode_steps, num_extras = 2, 30, 2
+
+    def reset_model(self, generator):
+        return self.uniform(1, 0.5, generator), self.normal(1, 0.1, generator)
+
+    def reset_act(self, generator):
+        return 0.3 + self.uniform(2, 0.2, generator)
+
+    def extras(self, evaluation):
+        return evaluation.act
+
+    def observation(self, state):
+        qpos, qvel, before = self.split(state)
+        return torch.cat([qpos, qvel, self.act(state), before], dim=1)
+
+    def reward(self, state, action, next_state):
+        return -next_state[:, 0].square() - 0.1 * self.act(next_state).square().sum(1)
 
 
 class SlideTo(GoalTask):

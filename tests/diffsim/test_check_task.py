@@ -6,7 +6,7 @@ import torch
 import diffsim
 from diffsim.tasks import official
 
-from .own_tasks import Cable, Pendulum, PlainPendulum, SlideTo
+from .own_tasks import Cable, Forearm, Pendulum, PlainPendulum, SlideTo
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,7 @@ from .own_tasks import Cable, Pendulum, PlainPendulum, SlideTo
         (Pendulum, {}),
         (PlainPendulum, {"frame_skip": 1}),
         (SlideTo, {"reward_type": "dense"}),
+        (Forearm, {}),
         (Cable, {}),
         ("tests.diffsim.own_tasks:Pendulum-v0", {}),
         ("CartPoleSwingUp-v0", {}),

@@ -14,7 +14,7 @@ from diffsim.tasks import TASKS, OfficialEnv, official_env
 from diffsim.tasks.official import OfficialGoalEnv
 
 from .official import SETTINGS, official
-from .own_tasks import Cable, Pendulum, SlideTo
+from .own_tasks import Cable, Forearm, Pendulum, SlideTo
 
 OWN_SETTINGS = [(id, options) for id, options in SETTINGS if id.endswith("-v0")]
 GYMNASIUMS = ["Hopper-v5", "InvertedDoublePendulum-v5", "Ant-v5", "Reacher-v5", "HalfCheetah-v5"]
@@ -55,7 +55,7 @@ def test_same_steps_as_environments_written_in_numpy(id, options):
     assert touched > 0 or id not in ("PointPush-v0", "Hopper-v5")
 
 
-@pytest.mark.parametrize("task", [Pendulum, SlideTo, Cable])
+@pytest.mark.parametrize("task", [Pendulum, Forearm, SlideTo, Cable])
 @pytest.mark.filterwarnings("ignore:.*(observation space m..imum value|symmetric and normalized)")
 def test_own_tasks_pass_gymnasiums_checker(task):
     env = official_env(task)
