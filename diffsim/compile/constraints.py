@@ -37,7 +37,8 @@ def constraint_fields(m: mujoco.MjModel, max_contacts: int | None) -> dict[str, 
     condim, cap = pairs["pair_condim"], pairs["pair_cap"]
     possible = int(cap.sum())
     contacts = min(possible, max_contacts or DEFAULT_MAX_CONTACTS)
-    rows_per_contact = np.maximum(1, 2 * (condim - 1))
+    elliptic = m.opt.cone == mujoco.mjtCone.mjCONE_ELLIPTIC
+    rows_per_contact = condim if elliptic else np.maximum(1, 2 * (condim - 1))
     contact_rows = (
         int(np.sum(cap * rows_per_contact)) if contacts == possible else contacts * int(rows_per_contact.max())
     )
@@ -52,7 +53,8 @@ def constraint_fields(m: mujoco.MjModel, max_contacts: int | None) -> dict[str, 
         max_rows=equality_rows + friction_rows + limit_rows + tendon_rows + contact_rows,
         has_limits=int(limited.any()),
         has_frictionloss=int((frictionloss > 0).any()),
-        impratio=m.opt.impratio,
+        elliptic=int(elliptic),
+        impratio=max(mujoco.mjMINVAL, m.opt.impratio),
         params_dof=m.njnt,
         params_pair=int(params_pair),
         params_eq=int(params_eq),

@@ -10,7 +10,6 @@ import warp as wp
 from diffsim.collision.gradient_call import calls_gradient
 from diffsim.physics.activation import act_slope, activation_time, add_rate_cotangent, euler_activation_adjoint
 from diffsim.physics.bias import moving_frames
-from diffsim.physics.constraint import row_forces
 from diffsim.physics.contact import detect_contacts
 from diffsim.physics.forward import constraint_rows
 from diffsim.physics.implicit import implicit_acceleration, implicit_adjoint
@@ -25,6 +24,7 @@ from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.mocap import load_inputs, store_input_cotangents
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import inverse_right_jacobian, inverse_right_jacobian_gradient
+from diffsim.physics.row_law import row_forces
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.step import (
     EvaluationPoints,

@@ -1,4 +1,4 @@
-"""Constraint rows: the solver's input from every soft constraint, and their force law.
+"""Constraint rows: the solver's input from every soft constraint. `row_law` has their forces.
 
     f_i = -D_i (J_i a - aref_i) where the row is active, else 0 (or a constant for dry friction)
     aref_i = -b J_i v - k d_i r_i,    D_i = d_i / ((1 - d_i) A_i),    d_i = d(|r_i|)
@@ -13,7 +13,7 @@ Source: MuJoCo documentation, Computation, constraint model; Modeling, solver pa
 import mujoco
 import warp as wp
 
-from diffsim.physics.lanes import all_lanes, lane, lanes, sync
+from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.sparse import add_scaled, dot
@@ -23,12 +23,14 @@ from diffsim.types import HALF, ONE, ZERO, real, vec2
 EQUALITY = wp.constant(0)  # pushes and pulls
 UNILATERAL = wp.constant(1)  # only pushes
 FRICTION = wp.constant(2)  # saturates at its limit
+CONE = wp.constant(3)  # one of the rows of an elliptic cone, which have a common law: see `cone`
 
 # States of rows, named after MuJoCo's, which describe the row's cost as a function of the residual J_i a - aref_i.
 SATISFIED = wp.constant(int(mujoco.mjtConstraintState.mjCNSTRSTATE_SATISFIED))  # no force
 QUADRATIC = wp.constant(int(mujoco.mjtConstraintState.mjCNSTRSTATE_QUADRATIC))  # the force is linear in the residual
 LINEAR_NEG = wp.constant(int(mujoco.mjtConstraintState.mjCNSTRSTATE_LINEARNEG))  # residual < 0: friction at +limit
 LINEAR_POS = wp.constant(int(mujoco.mjtConstraintState.mjCNSTRSTATE_LINEARPOS))  # residual > 0: friction at -limit
+SLIDING = wp.constant(int(mujoco.mjtConstraintState.mjCNSTRSTATE_CONE))  # rows of a cone: the force is on its surface
 
 # Sources of rows; the comment names what the row's index counts.
 JOINT_LIMIT = wp.constant(0)  # slide and hinge joints
@@ -182,79 +184,17 @@ def row_damping(m: ModelArrays, s: Scratch, world: int, row: int) -> real:
 
 
 @wp.func
-def row_state(s: Scratch, world: int, row: int, residual: real) -> int:
-    """The state of a row at a residual J a - aref."""
-    kind = s.row_kind[world, row]
-    if kind == UNILATERAL:
-        if residual < ZERO:
-            return QUADRATIC
-        return SATISFIED
-    if kind == FRICTION:
-        bound = s.row_limit[world, row] / s.row_stiffness[world, row]
-        if residual <= -bound:
-            return LINEAR_NEG
-        if residual >= bound:
-            return LINEAR_POS
-    return QUADRATIC
-
-
-@wp.func
-def row_law(s: Scratch, world: int, row: int, state: int, residual: real) -> real:
-    """Force of a row in a state."""
-    if state == QUADRATIC:
-        return -s.row_stiffness[world, row] * residual
-    if state == LINEAR_NEG:
-        return s.row_limit[world, row]
-    if state == LINEAR_POS:
-        return -s.row_limit[world, row]
-    return ZERO
-
-
-@wp.func
-def row_forces(m: ModelArrays, s: Scratch, world: int, qacc: wp.array(dtype=real)) -> bool:
-    """Fills each row's residual, state and force at an acceleration. Returns whether no row exerts a force."""
-    idle = bool(True)
-    for row in range(lane(), s.row_count[world], lanes()):
-        residual = row_dot(s, world, row, qacc) - s.row_aref[world, row]
-        state = row_state(s, world, row, residual)
-        s.row_residual[world, row] = residual
-        s.row_state[world, row] = state
-        s.row_force[world, row] = row_law(s, world, row, state, residual)
-        if state != SATISFIED:
-            idle = False
-    return all_lanes(idle)
-
-
-@wp.func
-def move_rows(s: Scratch, world: int, alpha: real):
-    """Updates `row_forces` after a step of qacc by alpha along the search direction. Needs row_along."""
-    for row in range(lane(), s.row_count[world], lanes()):
-        residual = s.row_residual[world, row] + alpha * s.row_along[world, row]
-        state = row_state(s, world, row, residual)
-        s.row_residual[world, row] = residual
-        s.row_state[world, row] = state
-        s.row_force[world, row] = row_law(s, world, row, state, residual)
-    sync()
-
-
-@wp.func
-def constraint_force(m: ModelArrays, s: Scratch, world: int):
-    """Fills qfrc_constraint = J' f from the rows' forces."""
-    for dof in range(lane(), m.nv, lanes()):
-        s.qfrc_constraint[world, dof] = ZERO
-    for row in range(s.row_count[world]):
-        force = s.row_force[world, row]
-        if force != ZERO:
-            add_row_scaled(s, world, row, force, s.qfrc_constraint[world])
-    sync()
-
-
-@wp.func
 def position_slope(m: ModelArrays, s: Scratch, world: int, row: int) -> real:
     """df_i / dr_i at fixed a, where |r| is |r_i|: through D, d and r of f = -D (J a + b J v + k d r)."""
     params = world * m.solver_stride + s.row_params[world, row]
     r = s.row_position[world, row]
+    d = signed_impedance(m, params, r)
+    through_stiffness = d[1] / (d[0] * (ONE - d[0])) * s.row_force[world, row]
+    return through_stiffness - s.row_stiffness[world, row] * m.solver_reference[params, 0] * (d[0] + r * d[1])
+
+
+@wp.func
+def signed_impedance(m: ModelArrays, params: int, r: real) -> vec2:
+    """d(|r|) and its derivative by r; the mean of both sides at r = 0."""
     d = impedance(m, params, wp.abs(r))
-    slope = r / wp.max(TINY, wp.abs(r)) * d[1]  # the mean of both sides at r = 0
-    through_stiffness = slope / (d[0] * (ONE - d[0])) * s.row_force[world, row]
-    return through_stiffness - s.row_stiffness[world, row] * m.solver_reference[params, 0] * (d[0] + r * slope)
+    return vec2(d[0], r / wp.max(TINY, wp.abs(r)) * d[1])

@@ -34,7 +34,7 @@ def row_parameter_gradient(m: ModelArrays, s: Scratch, world: int, row: int, pow
     source = s.row_source[world, row]
     index = s.row_index[world, row]
     if state == QUADRATIC:
-        solver_gradient(m, s, world, row, power)
+        solver_gradient(m, s, world, row, power, power * s.row_stiffness[world, row])
         r_bar = power * position_slope(m, s, world, row)
         if source == JOINT_LIMIT:
             towards = s.row_jacobian[world, row, m.jnt_dofadr[index]]
@@ -54,13 +54,15 @@ def row_parameter_gradient(m: ModelArrays, s: Scratch, world: int, row: int, pow
 
 
 @wp.func
-def solver_gradient(m: ModelArrays, s: Scratch, world: int, row: int, power: real):
-    """Adds the part of k, b and solimp of f = -D (J a + b J v + k d r), for a row in the quadratic state."""
+def solver_gradient(m: ModelArrays, s: Scratch, world: int, row: int, power: real, pull: real):
+    """Adds the part of k, b and solimp of f = -D (J a + b J v + k d r), for a row in the quadratic state.
+
+    `power` is J x, and `pull` D J x. For a row of a contact that slides `pull` is that row of H J x, see `cone`.
+    """
     local = s.row_params[world, row]
     params = world * m.solver_stride + local
     d = impedance(m, params, s.row_size[world, row])[0]
     r = s.row_position[world, row]
-    pull = power * s.row_stiffness[world, row]
     add_to(s, world, m.at_solver_reference + 2 * local, -pull * d * r)
     add_to(s, world, m.at_solver_reference + 2 * local + 1, -pull * row_dot(s, world, row, s.qvel[world]))
     d_bar = power * s.row_force[world, row] / (d * (ONE - d)) - pull * m.solver_reference[params, 0] * r

@@ -1,24 +1,26 @@
-"""Contacts: detection, and the rows of their friction pyramids.
+"""Contacts: detection, and the rows of their friction pyramids or elliptic cones.
 
 In a contact's frame, at its point, the difference x of the two bodies' twists has the components
 
     u(x) = (n . v, t1 . v, t2 . v, n . w, t1 . w, t2 . w)
 
 Without friction its row is u_0; with friction of dimension k its rows are u_0 + mu_j u_j and u_0 - mu_j u_j, 0 < j < k.
-Source: MuJoCo documentation, Computation, contact and friction cones (pyramidal).
+The rows of an elliptic cone are in `cone`.
+Source: MuJoCo documentation, Computation, contact and friction cones.
 """
 
 import warp as wp
 
 from diffsim.collision.geometry import PLANE, Geom, contact_frame, contact_geometry
-from diffsim.physics.constraint import CONTACT, UNILATERAL, fill_row
+from diffsim.physics.cone import cone_scale
+from diffsim.physics.constraint import CONE, CONTACT, UNILATERAL, fill_row
 from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import quat_mul, quat_to_mat, rotate
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import angular, linear, twist
 from diffsim.physics.structure import chain_runs
-from diffsim.types import ONE, TWO, mat33, real, vec3, vec6
+from diffsim.types import ONE, TWO, ZERO, mat33, real, vec3, vec6
 
 
 @wp.func
@@ -111,8 +113,17 @@ def place_contacts(m: ModelArrays, s: Scratch, world: int):
         body2 = m.geom_body[m.pair_geom2[pair]]
         s.contact_row[world, contact] = s.row_count[world]
         s.contact_run[world, contact] = s.run_count[world]
-        s.row_count[world] = s.row_count[world] + wp.max(1, 2 * (m.pair_condim[pair] - 1))
+        s.row_count[world] = s.row_count[world] + contact_row_count(m, pair)
         s.run_count[world] = s.run_count[world] + chain_room(m, body1) + chain_room(m, body2)
+
+
+@wp.func
+def contact_row_count(m: ModelArrays, pair: int) -> int:
+    """Number of rows of a pair's contact."""
+    condim = m.pair_condim[pair]
+    if m.elliptic == 1:
+        return condim
+    return wp.max(1, 2 * (condim - 1))
 
 
 @wp.func
@@ -131,10 +142,10 @@ def fill_contact(m: ModelArrays, s: Scratch, world: int, contact: int):
     r = s.contact_distance[world, contact] - m.pair_margin[pair]
     condim = m.pair_condim[pair]
     params = m.params_pair + pair
-    rows = wp.max(1, 2 * (condim - 1))
+    rows = contact_row_count(m, pair)
     mu = m.pair_friction[world * m.pair_stride + pair, 0]
     weight = m.pair_invweight[pair]
-    if condim > 1:
+    if condim > 1 and m.elliptic == 0:
         # all rows of a pyramid share the regularization with which its stiffness along the normal is that of one row
         weight = TWO * mu * mu / m.impratio * weight * (ONE + mu * mu)
     body1 = m.geom_body[m.pair_geom1[pair]]
@@ -144,8 +155,15 @@ def fill_contact(m: ModelArrays, s: Scratch, world: int, contact: int):
     dof2 = m.body_lastdof[body2]
     last = chain_runs(m.dof_parent, dof1, dof2, 0, s.run[world], first, s.coupled, world)
     start = s.contact_row[world, contact]
-    for i in range(rows):
-        fill_row(s, world, start + i, first, last, UNILATERAL, CONTACT, contact, params, r, wp.abs(r), weight)
+    if m.elliptic == 1:
+        for i in range(rows):
+            position = r
+            if i > 0:
+                position = ZERO
+            fill_row(s, world, start + i, first, last, CONE, CONTACT, contact, params, position, wp.abs(r), weight)
+    else:
+        for i in range(rows):
+            fill_row(s, world, start + i, first, last, UNILATERAL, CONTACT, contact, params, r, wp.abs(r), weight)
     fill_contact_jacobian(m, s, world, contact, start, condim, body1, body2)
 
 
@@ -185,9 +203,12 @@ def fill_contact_jacobian(
         else:
             dof2 = m.dof_parent[dof2]
         u = sign * components(frame, twist_at(s.motion[world, dof], arm))
-        if condim == 1:
+        if condim == 1 or m.elliptic == 1:
             s.row_jacobian[world, row, dof] = u[0]
         for j in range(1, condim):
+            if m.elliptic == 1:
+                s.row_jacobian[world, row + j, dof] = cone_scale(m, world, pair, j) * u[j]
+                continue
             side = m.pair_friction[world * m.pair_stride + pair, j - 1] * u[j]
             plus = row + 2 * (j - 1)
             s.row_jacobian[world, plus, dof] = u[0] + side

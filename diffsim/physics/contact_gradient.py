@@ -5,6 +5,10 @@ With the components u of `contact`, row i = (0, +-j) of a contact has J_i x = u_
     dP = sum_k alpha_k du_k(x) + beta_k (du_k(a) + b du_k(v)) + r_bar dr
     alpha_k = sum_i c_ik f_i   (the contact force),    beta_k = -sum_i c_ik D_i (J_i x),    c_i0 = 1, c_ij = +-mu_j
 
+With an elliptic cone, whose rows are J_k = s_k u_k and whose cost has the Hessian H (see `cone`),
+
+    alpha_k = s_k f_k,    beta_k = -s_k (H J x)_k,    r_bar = d ln D / dr sum_k (J_k x) f_k + beta_0 d (k d r) / dr
+
 alpha and beta act on the bodies as wrenches. The narrow phase gives the gradient of the contact's point, frame and
 distance by the poses of the two geoms.
 """
@@ -13,7 +17,15 @@ import warp as wp
 
 from diffsim.collision.geometry import contact_geometry_adjoint
 from diffsim.collision.gradient_call import calls_gradient
-from diffsim.physics.constraint import QUADRATIC, position_slope, row_damping, row_dot
+from diffsim.physics.cone import cone_mu, cone_product, cone_scale, load_products, load_rows
+from diffsim.physics.constraint import (
+    QUADRATIC,
+    SATISFIED,
+    position_slope,
+    row_damping,
+    row_dot,
+    signed_impedance,
+)
 from diffsim.physics.contact import load_geom, twist_at
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
@@ -68,7 +80,9 @@ def keep_geom_cotangents(
 
 @wp.func(inline=True)
 def contact_forces(m: ModelArrays, s: Scratch, world: int, contact: int, x: wp.array(dtype=real)) -> bool:
-    """Fills a contact's alpha, beta, b and r_bar. Returns whether a row is in the quadratic state."""
+    """Fills a contact's alpha, beta, b and r_bar. Returns whether a row exerts a force."""
+    if m.elliptic == 1:
+        return cone_cotangents(m, s, world, contact, x)
     first = s.contact_row[world, contact]
     pair = s.contact_pair[world, contact]
     condim = m.pair_condim[pair]
@@ -99,6 +113,36 @@ def contact_forces(m: ModelArrays, s: Scratch, world: int, contact: int, x: wp.a
         s.contact_r_bar[world, contact] = r_bar
         s.contact_damping[world, contact] = row_damping(m, s, world, first)
     return active
+
+
+@wp.func(inline=True)
+def cone_cotangents(m: ModelArrays, s: Scratch, world: int, contact: int, x: wp.array(dtype=real)) -> bool:
+    """`contact_forces` of an elliptic cone."""
+    first = s.contact_row[world, contact]
+    state = s.row_state[world, first]
+    if state == SATISFIED:
+        return False
+    pair = s.contact_pair[world, contact]
+    dim = m.pair_condim[pair]
+    u = load_rows(s.row_residual[world], first, dim)
+    force = load_rows(s.row_force[world], first, dim)
+    push = load_products(s, world, first, dim, x)
+    alpha = vec6()
+    beta = -cone_product(state, s.row_stiffness[world, first], cone_mu(m, world, pair), u, push)
+    for k in range(dim):
+        scale = cone_scale(m, world, pair, k)
+        alpha[k] = scale * force[k]
+        beta[k] = scale * beta[k]
+    params = world * m.solver_stride + s.row_params[world, first]
+    r = s.row_position[world, first]
+    d = signed_impedance(m, params, r)
+    r_bar = d[1] / (d[0] * (ONE - d[0])) * wp.dot(push, force)
+    r_bar += beta[0] * m.solver_reference[params, 0] * (d[0] + r * d[1])
+    s.contact_alpha[world, contact] = alpha
+    s.contact_beta[world, contact] = beta
+    s.contact_r_bar[world, contact] = r_bar
+    s.contact_damping[world, contact] = row_damping(m, s, world, first)
+    return True
 
 
 @wp.func

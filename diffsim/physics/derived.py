@@ -6,6 +6,7 @@ All are in world axes, about the centre of mass of the body's tree. They have no
 import warp as wp
 
 from diffsim.physics.bias import moving_frames
+from diffsim.physics.cone import cone_scale
 from diffsim.physics.constraint import TINY
 from diffsim.physics.equality import joined, turning_torque
 from diffsim.physics.inertia import subtree_inertias
@@ -44,9 +45,12 @@ def contact_wrenches(m: ModelArrays, s: Scratch, world: int, wrench: wp.array(dt
         row = s.contact_row[world, contact]
         condim = m.pair_condim[pair]
         local = vec6(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
-        if condim == 1:
+        if condim == 1 or m.elliptic == 1:
             local[0] = s.row_force[world, row]
         for j in range(1, condim):
+            if m.elliptic == 1:
+                local[j] = cone_scale(m, world, pair, j) * s.row_force[world, row + j]
+                continue
             plus = s.row_force[world, row + 2 * j - 2]
             minus = s.row_force[world, row + 2 * j - 1]
             local[0] = local[0] + plus + minus

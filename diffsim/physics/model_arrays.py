@@ -33,6 +33,7 @@ class ModelArrays:
     max_contacts: wp.int32
     params_dof: wp.int32  # offsets of the solver parameters of dofs' friction and of pairs; those of joints are first
     params_pair: wp.int32
+    elliptic: wp.int32  # 1 if contacts have elliptic friction cones
     impratio: real
     has_actfrcrange: wp.int32
     timestep: real  # s

@@ -8,8 +8,9 @@ import warp as wp
 
 from diffsim.physics.activation import actuator_input
 from diffsim.physics.actuation import actuator_length, moment_dot, tracked_ctrl
-from diffsim.physics.constraint import row_dot
-from diffsim.physics.constraint_parameters import add_to, row_parameter_gradient
+from diffsim.physics.cone import cone_mu, cone_product, cone_slope_gradient, load_products, load_rows
+from diffsim.physics.constraint import SLIDING, row_dot
+from diffsim.physics.constraint_parameters import add_to, row_parameter_gradient, solver_gradient
 from diffsim.physics.contact import components
 from diffsim.physics.contact_gradient import contact_forces, relative_twists
 from diffsim.physics.equality_gradient import row_cotangents
@@ -212,18 +213,47 @@ def contact_parameter_gradient(m: ModelArrays, s: Scratch, world: int, x: wp.arr
                 add_vector(s, world, m.at_geom_pos + 3 * geom, axes, s.contact_geom_bar[world, contact, 2 * side])
                 for i in range(3):
                     add_to(s, world, m.at_geom_size + 3 * geom + i, size_bar[i])
+            if m.elliptic == 1:
+                sliding_gradient(m, s, world, contact, x)
 
 
 @wp.func
 def friction_gradient(m: ModelArrays, s: Scratch, world: int, pair: int, alpha: vec6, beta: vec6, u_x: vec6, u_a: vec6):
-    """Adds the part of a pair's friction, in the notation of `contact_gradient`; D falls as 1 / (mu^2 (1 + mu^2))."""
+    """Adds the part of a pair's friction, in the notation of `contact_gradient`.
+
+    A pyramid's D falls as 1 / (mu^2 (1 + mu^2)). In an elliptic cone friction scales the rows; it also sets the slope.
+    """
     adr = m.at_pair_friction + 5 * pair
+    if m.elliptic == 1:
+        for j in range(2, m.pair_condim[pair]):
+            by_scale = alpha[j] * u_x[j] + beta[j] * u_a[j]
+            add_to(s, world, adr + j - 1, by_scale / m.pair_friction[world * m.pair_stride + pair, j - 1])
+            add_to(s, world, adr, -by_scale / m.pair_friction[world * m.pair_stride + pair, 0])
+        return
     for j in range(1, m.pair_condim[pair]):
         mu = m.pair_friction[world * m.pair_stride + pair, j - 1]
         add_to(s, world, adr + j - 1, (alpha[j] * u_x[j] + beta[j] * u_a[j]) / mu)
     mu = m.pair_friction[world * m.pair_stride + pair, 0]
     if m.pair_condim[pair] > 1:
         add_to(s, world, adr, -wp.dot(alpha, u_x) * (TWO / mu + TWO * mu / (real(1.0) + mu * mu)))
+
+
+@wp.func
+def sliding_gradient(m: ModelArrays, s: Scratch, world: int, contact: int, x: wp.array(dtype=real)):
+    """Adds the part of friction through the slope of an elliptic cone, and of solref and solimp, where it slides."""
+    first = s.contact_row[world, contact]
+    if s.row_state[world, first] == SLIDING:
+        pair = s.contact_pair[world, contact]
+        dim = m.pair_condim[pair]
+        u = load_rows(s.row_residual[world], first, dim)
+        push = load_products(s, world, first, dim, x)
+        stiffness = s.row_stiffness[world, first]
+        mu = cone_mu(m, world, pair)
+        by_mu = cone_slope_gradient(stiffness, mu, u, push)
+        add_to(s, world, m.at_pair_friction + 5 * pair, by_mu / wp.sqrt(m.impratio))
+        pull = cone_product(SLIDING, stiffness, mu, u, push)
+        for j in range(dim):
+            solver_gradient(m, s, world, first + j, push[j], pull[j])
 
 
 @wp.func

@@ -15,7 +15,7 @@ import re
 import warp as wp
 
 from diffsim.physics.lanes import LANES, RESTRICT, SYNC
-from diffsim.types import real
+from diffsim.types import real, vec6
 
 # A run of a robot has about six dofs: with vectors of more than four numbers, most of it would be left to scalar code.
 _VECTOR = """
@@ -150,6 +150,56 @@ def add_outer(
     a: wp.array2d(dtype=real),
 ):
     """A += scale x x' in the lower triangle, where x is nonzero on the runs [first, last)."""
+    ...
+
+
+@wp.func_native(
+    _native(
+        """
+    for (int b = first; b < last; ++b) {
+        const int begin = runs[2 * b];
+        @ROWS(i, begin, runs[2 * b + 1]) {
+            auto along = *px * 0;
+            for (int r = 1; r < dim; ++r) along += t[r] * px[r * width + i];
+            const auto pull = push * (px[i] - mu * along);
+            auto* __restrict__ to = pa + i * row;
+            for (int r = 0; r < dim; ++r) {
+                const auto* __restrict__ from = px + r * width;
+                const auto entry = r == 0 ? pull : turn * (from[i] - along * t[r]) - mu * pull * t[r];
+                @COLUMNS(j, begin, i + 1) to[j] += entry * from[j];
+                for (int l = b + 1; l < last; ++l) {
+                    const int start = runs[2 * l], stop = runs[2 * l + 1];
+                    @COLUMNS(j, start, stop) to[j] += entry * from[j];
+                }
+            }
+        }
+    }""",
+        _GRID
+        + """
+    const int width = x.strides[0] / (int)sizeof(*x.data);
+    const auto* __restrict__ px = x.data + index * width;
+    auto* __restrict__ pa = a.data;
+    const int row = a.strides[0] / (int)sizeof(*a.data);
+    const int* __restrict__ runs = run.data;""",
+    )
+)
+def add_cone(
+    first: int,
+    last: int,
+    run: wp.array2d(dtype=wp.int32),
+    index: int,
+    dim: int,
+    push: real,
+    turn: real,
+    mu: real,
+    t: vec6,
+    x: wp.array2d(dtype=real),
+    a: wp.array2d(dtype=real),
+):
+    """A += X' (push w w' + turn (I - t t')) X in the lower triangle, w = (1, -mu t), I and t t' without the first row.
+
+    X is `dim` rows of x from `index` on, nonzero on the runs [first, last); t has a unit length, and t[0] is 0.
+    """
     ...
 
 

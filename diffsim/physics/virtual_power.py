@@ -1,8 +1,9 @@
 """Exact gradient of an evaluation: one linear solve, then the gradient of one scalar.
 
-With H = M + sum over active rows of D_i J_i' J_i, and cotangents abar of qacc and kappa of qfrc_constraint,
+With H = M + C, where C is the Hessian of the rows' cost, the sum over active rows of D_i J_i' J_i unless a contact with
+an elliptic cone slides, and cotangents abar of qacc and kappa of qfrc_constraint,
 
-    lambda = H^-1 (abar - sum_active D_i J_i' (J_i kappa))
+    lambda = H^-1 (abar - C kappa)
     P(q, v, u) = lambda' (tau - M a - c) + sum_active (J_i (lambda + kappa)) f_i,    a, lambda, kappa held fixed
 
 and the gradients of P are the cotangents of q, v and u. In the bodies' twists Y (of lambda), V and A,
@@ -29,6 +30,7 @@ from diffsim.physics.actuation import (
 )
 from diffsim.physics.bias import body_wrench
 from diffsim.physics.clamp import force_slope
+from diffsim.physics.cone import subtract_sliding
 from diffsim.physics.constraint import (
     BALL_LIMIT,
     DOF_FRICTION,
@@ -70,6 +72,8 @@ def solve_virtual_velocity(m: ModelArrays, s: Scratch, world: int):
             if s.row_state[world, row] == QUADRATIC:
                 pull = s.row_stiffness[world, row] * row_dot(s, world, row, s.constraint_bar[world])
                 add_row_scaled(s, world, row, -pull, s.virtual_velocity[world])
+        if m.elliptic == 1:
+            subtract_sliding(m, s, world, s.constraint_bar[world], s.virtual_velocity[world])
     sync()
     factor_hessian(m, s, world)
     solve_hessian(m, s, world, s.virtual_velocity[world])

@@ -2,9 +2,9 @@
 
 import warp as wp
 
-from diffsim.physics.constraint import row_forces
 from diffsim.physics.lanes import world_of
 from diffsim.physics.model_arrays import ModelArrays
+from diffsim.physics.row_law import row_forces
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.virtual_power import solve_virtual_velocity
 from diffsim.stages.bounds import OPTIONS

@@ -142,17 +142,23 @@ def signature(data: mujoco.MjData) -> Signature:
     """Identifies the smooth piece of the dynamics at the last evaluation.
 
     It contains the detected contacts, by their geoms and in order; the constraint rows, by kind and element; and which
-    rows exert a force or are at their bound. (It does not use `efc_state`, which MuJoCo 4.0 does not update after the
-    start of the solver.)
+    rows exert a force or are at their bound, for elliptic cones which contacts slide. (It does not use `efc_state`,
+    which MuJoCo 4.0 does not update after the start of the solver.)
     """
     contacts, rows = data.ncon, data.nefc
     force, bound = data.efc_force[:rows], data.efc_frictionloss[:rows]
     slipping = (bound > 0) & (np.abs(force) >= bound)
+    signs = np.where(bound > 0, 0, np.sign(force))
+    elliptic = data.efc_type[:rows] == int(mujoco.mjtConstraint.mjCNSTR_CONTACT_ELLIPTIC)
+    for contact in np.flatnonzero(data.contact.efc_address[:contacts] >= 0) if elliptic.any() else ():
+        first, dim = int(data.contact.efc_address[contact]), int(data.contact.dim[contact])
+        friction = np.linalg.norm(force[first + 1 : first + dim] / data.contact.friction[contact, : dim - 1])
+        signs[first + 1 : first + dim] = friction >= (1 - 1e-9) * force[first] > 0
     return (
         data.contact.geom[:contacts].tobytes(),
         data.efc_type[:rows].tobytes(),
         data.efc_id[:rows].tobytes(),
-        np.where(slipping, 2 * np.sign(force), np.where(bound > 0, 0, np.sign(force))).astype(np.int8).tobytes(),
+        np.where(slipping, 2 * np.sign(force), signs).astype(np.int8).tobytes(),
     )
 
 

@@ -8,7 +8,7 @@ import torch
 
 import diffsim
 
-from .contact_reference import TASKS, load_task
+from .contact_reference import TASKS, load_task, visited_states
 from .engine import raw_jacobian, simulator, step, tangent_jacobian, tensors
 from .reference import (
     INTEGRATORS,
@@ -63,6 +63,16 @@ def test_gradient(name):
     output = simulator(mj_model, 6).step(*inputs)
     actual = tangent_jacobian(mj_model, raw_jacobian(output, *inputs), state, output.detach().numpy())
     assert max(block_error(a, e, mj_model.nv, mj_model.na) for a, e in zip(actual, expected, strict=True)) <= 1e-3
+
+
+@pytest.mark.parametrize("impratio", [1, 100])
+def test_elliptic_cones(impratio):
+    mj_model = load("contact_elliptic")
+    mj_model.opt.impratio, mj_model.opt.iterations = impratio, 50
+    state, ctrl = (x.astype(np.float32).astype(np.float64) for x in visited_states(mj_model, 60, 5))
+    expected = Stepper(mj_model).step_batch(state, ctrl)
+    error = np.abs(step(mj_model, state, ctrl) - expected).max(axis=1)
+    assert (error / np.abs(expected).max(axis=1)).max() <= 1e-5
 
 
 @pytest.mark.parametrize("id", TASKS)

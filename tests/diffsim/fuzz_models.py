@@ -194,7 +194,7 @@ def models(draw: st.DrawFn) -> str:
         f' density="{b.power(0, 3)}"' + b.maybe(f' viscosity="{b.power(-3, 0)}"') + b.maybe(f' wind="{b.vector(2)}"')
     )
     option = f'integrator="{integrator}" {gravity} timestep="{b.power(-3, -2)}"' + b.maybe(medium, 3)
-    option += b.maybe(f' impratio="{b.number(1, 10)}"', 4) + b.maybe(' cone="elliptic"', 25)
+    option += b.maybe(f' impratio="{b.number(1, 10)}"', 4) + b.maybe(' cone="elliptic"', 3)
     flags = "".join(
         b.maybe(f' {name}="disable"', 12) for name in ("refsafe", "filterparent", "damper", "spring", "limit")
     )

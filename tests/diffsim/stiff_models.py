@@ -29,8 +29,8 @@ def boxes(friction: float) -> str:
     )
 
 
-def quadruped() -> str:
-    """A trunk on four legs; impratio 100 and hard contacts make a Hessian of condition 3e7."""
+def quadruped(cone: str) -> str:
+    """A trunk on four legs; impratio 100 and hard contacts make a Hessian of condition 3e7 (with pyramids)."""
     leg = (
         '<body pos="{} {} 0"><joint axis="1 0 0" armature=".01"/><joint axis="0 1 0" armature=".01"/>'
         '<geom type="capsule" fromto="0 0 0 -.1 0 -.25" size=".02" mass=".5" contype="0" conaffinity="0"/>'
@@ -40,8 +40,9 @@ def quadruped() -> str:
     )
     legs = "".join(leg.format(x, y) for x in (0.2, -0.2) for y in (0.1, -0.1))
     return (
-        '<mujoco><option impratio="100"/><default><geom friction=".2" solimp=".99 .9999 .001"/></default><worldbody>'
-        '<geom type="plane" size="3 3 .1"/><body pos="0 0 .519"><freejoint/>'
+        f'<mujoco><option impratio="100" cone="{cone}"/>'
+        '<default><geom friction=".2" solimp=".99 .9999 .001"/></default>'
+        '<worldbody><geom type="plane" size="3 3 .1"/><body pos="0 0 .519"><freejoint/>'
         f'<geom type="box" size=".25 .1 .05" mass="15"/>{legs}</body></worldbody></mujoco>'
     )
 
@@ -49,7 +50,7 @@ def quadruped() -> str:
 STIFF = {
     **{f"chain of {links}": chain(links) for links in (20, 50, 100)},
     **{f"boxes, friction {friction}": boxes(friction) for friction in (1.0, 0.1, 0.01, 0.001, 0.0001)},
-    "quadruped": quadruped(),
+    **{f"quadruped, {cone}": quadruped(cone) for cone in ("pyramidal", "elliptic")},
 }
 
 

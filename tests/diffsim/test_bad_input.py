@@ -288,10 +288,12 @@ def test_geoms_that_cannot_touch_are_accepted(first, second):
 
 
 def test_options_that_change_contact_forces_are_refused():
-    for option, name in (('noslip_iterations="3"', "noslip_iterations=3"), ('cone="elliptic"', "cone=elliptic")):
-        text = pair("", "").replace("<worldbody>", f"<option {option}/><worldbody>")
+    own = '<contact><pair name="both" geom1="floor" geom2="ball" solreffriction="0.05 1"/></contact></mujoco>'
+    text = pair("", "").replace("</mujoco>", own)
+    diffsim.Model.from_mjcf(text)  # pyramids do not use it
+    for option, name in (('noslip_iterations="3"', "noslip_iterations=3"), ('cone="elliptic"', "solreffriction.*both")):
         with pytest.raises(diffsim.UnsupportedModelError, match=name):
-            diffsim.Model.from_mjcf(text)
+            diffsim.Model.from_mjcf(text.replace("<worldbody>", f"<option {option}/><worldbody>"))
 
 
 @pytest.mark.parametrize("flag", ["multiccd", "nativeccd"])

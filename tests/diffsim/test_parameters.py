@@ -137,7 +137,7 @@ def test_gradient(name, integrator):
     assert {"dof_armature", "gravity", "body_ipos"} <= seen
 
 
-@pytest.mark.parametrize("name", ["contact_condim", "contact_boxes", "contact_capsules"])
+@pytest.mark.parametrize("name", ["contact_condim", "contact_boxes", "contact_capsules", "contact_elliptic"])
 def test_gradient_by_shapes_and_contact_parameters(name):
     names = ["geom_pos", "geom_size", "geom_friction", "geom_solref", "geom_solimp"]
     assert {"geom_pos", "geom_size", "geom_solimp"} <= compare(*moving(name, None), names)
