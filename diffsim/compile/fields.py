@@ -8,6 +8,7 @@ import numpy as np
 from diffsim.compile.activations import activations, muscles
 from diffsim.compile.constraints import constraint_fields
 from diffsim.compile.sparsity import sparsity_fields
+from diffsim.physics.gravcomp import ACTUATOR, NOWHERE, PASSIVE
 from diffsim.types import BALL, EULER, FREE, HINGE, IMPLICITFAST, SLIDE, numpy_dtype, vec3
 
 
@@ -64,6 +65,7 @@ def host_arrays(mj_model: mujoco.MjModel, max_contacts: int | None) -> dict[str,
         **actuators(m),
         **activations(m, active_actuators(m)),
         **muscles(m, active_actuators(m)),
+        **gravity_compensation(m),
         **constraint_fields(m, max_contacts),
     )
     return {name: _packed(value) for name, value in fields.items()}
@@ -153,6 +155,16 @@ def gyroscopic_bodies(m: mujoco.MjModel) -> dict[str, Any]:
     implicit = m.opt.integrator == IMPLICITFAST
     bodies = [int(b) for b in m.jnt_bodyid[m.jnt_type == FREE] if implicit and not above_joint[b]]
     return dict(ngyro=len(bodies), gyro_body=np.array(bodies, int), gyro_dof=m.body_dofadr[bodies])
+
+
+def gravity_compensation(m: mujoco.MjModel) -> dict[str, Any]:
+    """Bodies with gravity compensation, and where that of each dof goes."""
+    bit, off = mujoco.mjtDisableBit, m.opt.disableflags
+    enabled = not off & bit.mjDSBL_SPRING or not off & bit.mjDSBL_DAMPER
+    gravcomp = m.body_gravcomp * (enabled and not off & bit.mjDSBL_GRAVITY)
+    actuated = m.nactuator and not off & bit.mjDSBL_ACTUATION
+    place = np.where(m.jnt_actgravcomp, ACTUATOR if actuated else NOWHERE, PASSIVE)
+    return dict(ngravcomp=int(np.count_nonzero(gravcomp[1:])), body_gravcomp=gravcomp, dof_gravcomp=place[m.dof_jntid])
 
 
 def active_actuators(m: mujoco.MjModel) -> list[int]:

@@ -133,22 +133,19 @@ def drifting_balls(m: mujoco.MjModel, eq: int, kind: mujoco.mjtEq) -> Iterator[s
 
 
 def bodies(m: mujoco.MjModel) -> Iterator[str]:
-    """Gravity compensation and the ellipsoid fluid model."""
-    for i in _where(m.body_gravcomp != 0):
-        yield f"body gravcomp, body {name_of(m, OBJ.mjOBJ_BODY, i)}"
+    """The ellipsoid fluid model."""
     if m.opt.density > 0 or m.opt.viscosity > 0:
         for i in _where(m.geom_fluid[:, 0] > 0):
             yield f"geom fluidshape=ellipsoid, geom {name_of(m, OBJ.mjOBJ_GEOM, i)}"
 
 
 def joints(m: mujoco.MjModel) -> Iterator[str]:
-    """Polynomial springs and dampers, plasticity and gravity compensation by actuators."""
+    """Polynomial springs and dampers, and plasticity."""
     for i in sorted({int(m.dof_jntid[dof]) for dof in _where(m.dof_dampingpoly != 0)}):
         yield f"joint damping polynomial, joint {name_of(m, OBJ.mjOBJ_JOINT, i)}"
     for attribute, mask in (
         ("stiffness polynomial", m.jnt_stiffnesspoly != 0),
         ("spring yield", m.jnt_plasticadr >= 0),
-        ("actuatorgravcomp", m.jnt_actgravcomp),
     ):
         for i in _where(mask):
             yield f"joint {attribute}, joint {name_of(m, OBJ.mjOBJ_JOINT, i)}"

@@ -9,6 +9,7 @@ Source: MuJoCo documentation, Computation, actuation model.
 import warp as wp
 
 from diffsim.physics.activation import actuator_input, add_input_cotangent, clamped_act
+from diffsim.physics.gravcomp import ACTUATOR, gravcomp_force
 from diffsim.physics.kinematics import joint_quat
 from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.model_arrays import ModelArrays
@@ -136,9 +137,9 @@ def add_actuator_cotangents(m: ModelArrays, s: Scratch, world: int, actuator: in
 
 @wp.func
 def sum_actuator_forces(m: ModelArrays, s: Scratch, world: int):
-    """Fills qfrc_actuator with sum_i moment_i p_i, before the clamp per joint."""
+    """Fills qfrc_actuator with sum_i moment_i p_i and gravity compensation, before the clamp per joint."""
     for dof in range(lane(), m.nv, lanes()):
-        s.qfrc_actuator[world, dof] = ZERO
+        s.qfrc_actuator[world, dof] = gravcomp_force(m, s, world, dof, ACTUATOR)
     for actuator in range(lane(), m.nactuator, lanes()):
         s.actuator_force[world, actuator] = actuator_force(m, s, world, actuator)
     sync()

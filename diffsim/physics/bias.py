@@ -10,6 +10,7 @@ Source: Featherstone (2008), section 5.3.
 import warp as wp
 
 from diffsim.physics.fluid import drag
+from diffsim.physics.gravcomp import gravcomp_forces
 from diffsim.physics.inertia import body_inertia
 from diffsim.physics.kinematics import kinematics, motion_subspaces
 from diffsim.physics.lanes import lane, lanes, sync
@@ -29,7 +30,7 @@ def moving_frames(m: ModelArrays, s: Scratch, world: int, with_qacc: int):
 
 @wp.func(inline=True)
 def body_motions(m: ModelArrays, s: Scratch, world: int, with_qacc: int):
-    """Fills what `moving_frames` does but for the poses, which it needs."""
+    """Fills what `moving_frames` does but for the poses, which it needs; and the gravity compensation."""
     if lane() == 0:
         g = m.gravity[world * m.gravity_stride]
         s.velocity[world, 0] = zero_twist()
@@ -44,6 +45,8 @@ def body_motions(m: ModelArrays, s: Scratch, world: int, with_qacc: int):
             body = node[0]
             body_motion(m, s, world, body, with_qacc)
         sync()
+    if m.ngravcomp > 0:
+        gravcomp_forces(m, s, world)
 
 
 @wp.func(inline=True)

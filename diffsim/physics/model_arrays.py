@@ -22,6 +22,7 @@ class ModelArrays:
     nactuator: wp.int32
     nmocap: wp.int32
     nequality: wp.int32  # equality constraints of all kinds, of which each world has some active
+    ngravcomp: wp.int32  # bodies with gravity compensation
     ngyro: wp.int32  # standalone free bodies, where the integrator is implicitfast; see `gyroscopic`
     integrator: wp.int32
     implicit: wp.int32  # 1 if `implicit` integrates the velocities
@@ -109,6 +110,7 @@ class ModelArrays:
     body_mocap: wp.array(dtype=wp.int32)  # index of a mocap body, -1 for the others
     mocap_body: wp.array(dtype=wp.int32)  # [nmocap]
     body_iquat: wp.array(dtype=quat)
+    body_gravcomp: wp.array(dtype=real)
     # blocks
     block_dofadr: wp.array(dtype=wp.int32)
     block_dofnum: wp.array(dtype=wp.int32)
@@ -130,6 +132,7 @@ class ModelArrays:
     qpos_spring: wp.array(dtype=real)
     dof_body: wp.array(dtype=wp.int32)
     dof_parent: wp.array(dtype=wp.int32)
+    dof_gravcomp: wp.array(dtype=wp.int32)  # where its gravity compensation goes; named in `gravcomp`
     dof_address: wp.array(dtype=wp.int32)  # [nv + 1] address in dof_run of the runs of each dof's ancestors
     dof_run: wp.array2d(dtype=wp.int32)  # [n, 2] see `sparse`
     dof_invweight: wp.array(dtype=real)

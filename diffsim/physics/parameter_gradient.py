@@ -15,6 +15,7 @@ from diffsim.physics.contact import components
 from diffsim.physics.contact_gradient import contact_forces, relative_twists
 from diffsim.physics.equality_gradient import row_cotangents
 from diffsim.physics.fluid import com_arm, drag_at, drag_bend_at, drag_slope_at, inertia_axes, to_box, wind_twist
+from diffsim.physics.gravcomp import compensated
 from diffsim.physics.implicit import actuator_slope_cotangent
 from diffsim.physics.integrate import load3
 from diffsim.physics.lanes import lane, lanes, sync
@@ -123,6 +124,11 @@ def power_parameter_gradient(m: ModelArrays, s: Scratch, world: int):
             position_gradient(m, s, world, s.constraint_twist[world], s.constraint_twist_bar[world])
         position_gradient(m, s, world, s.qacc_twist[world], s.qacc_twist_bar[world])
     motion_position_gradient(m, s, world)
+    if m.ngravcomp > 0:
+        position_gradient(m, s, world, s.gravcomp_twist[world], s.gravcomp_twist_bar[world])
+        for body in range(1 + lane(), m.nbody, lanes()):
+            up = m.body_gravcomp[body] * s.acceleration[world, 0]
+            add_inertia_product(m, s, world, body, s.gravcomp_twist[world, body], up, real(1.0))
     joint_clamp_gradient(m, s, world)
     sync()
     for actuator in range(lane(), m.nactuator, lanes()):
@@ -142,6 +148,11 @@ def gravity_gradient(m: ModelArrays, s: Scratch, world: int, x: wp.array(dtype=r
         a_bar = s.acceleration_bar[world, m.body_child[c]]
         for i in range(3):
             add_to(s, world, m.at_gravity + i, -a_bar[3 + i])
+    if m.ngravcomp > 0:
+        for body in range(1, m.nbody):
+            up_bar = compensated(m, s, world, body, s.gravcomp_twist[world, body])
+            for i in range(3):
+                add_to(s, world, m.at_gravity + i, -up_bar[3 + i])
     for eq in range(m.neq):
         if s.eq_row[world, eq] >= 0:
             pull = row_cotangents(m, s, world, eq, s.eq_row[world, eq], ZERO, x).beta

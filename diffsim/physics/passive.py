@@ -2,6 +2,7 @@
 
 import warp as wp
 
+from diffsim.physics.gravcomp import PASSIVE, gravcomp_force
 from diffsim.physics.kinematics import joint_quat
 from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.model_arrays import ModelArrays
@@ -19,11 +20,13 @@ def spring_rotation(m: ModelArrays, s: Scratch, world: int, adr: int) -> vec3:
 
 @wp.func
 def passive(m: ModelArrays, s: Scratch, world: int):
-    """Adds spring and damper forces to qfrc_smooth."""
+    """Adds spring and damper forces, and gravity compensation, to qfrc_smooth."""
     for dof in range(lane(), m.nv, lanes()):
         s.qfrc_smooth[world, dof] = (
             s.qfrc_smooth[world, dof] - m.dof_damping[world * m.dof_stride + dof] * s.qvel[world, dof]
         )
+        if m.ngravcomp > 0:
+            s.qfrc_smooth[world, dof] = s.qfrc_smooth[world, dof] + gravcomp_force(m, s, world, dof, PASSIVE)
     sync()
     for joint in range(lane(), m.njnt, lanes()):
         stiffness = m.jnt_stiffness[world * m.joint_stride + joint]

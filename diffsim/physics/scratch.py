@@ -44,6 +44,7 @@ FIELDS = {
     "wrench": (vec6, ("nbody",)),  # wrench
     "drift": (vec6, ("nbody",)),  # rate of the twist at qacc = 0, without gravity
     "actuator_force": (real, ("actuator",)),
+    "qfrc_gravcomp": (real, ("nv",)),
     "qfrc_actuator": (real, ("nv",)),
     "qfrc_smooth": (real, ("nv",)),  # all but constraint forces
     "qfrc_constraint": (real, ("nv",)),
@@ -124,6 +125,10 @@ FIELDS = {
     "constraint_twist_bar": (vec6, ("nbody",)),
     "qacc_twist": (vec6, ("nbody",)),  # of qacc; in `implicit`, of a - w or w
     "qacc_twist_bar": (vec6, ("nbody",)),
+    # adjoint: what the gravity compensation acts on
+    "gravcomp_velocity": (real, ("nv",)),
+    "gravcomp_twist": (vec6, ("nbody",)),
+    "gravcomp_twist_bar": (vec6, ("nbody",)),
     # adjoint: each contact's cotangents of its two bodies; see `contact_gradient`
     "contact_active": (wp.int32, ("contact",)),
     "contact_alpha": (vec6, ("contact",)),

@@ -45,6 +45,7 @@ from diffsim.physics.constraint import (
 from diffsim.physics.contact_gradient import contact_gradient
 from diffsim.physics.equality_gradient import equality_gradient
 from diffsim.physics.fluid import drag_derivative, wind_twist
+from diffsim.physics.gravcomp import gravcomp_cotangents
 from diffsim.physics.joint_equality import joint_equality_gradient
 from diffsim.physics.lanes import all_lanes, lane, lanes, sync
 from diffsim.physics.limit import joint_row_gradient
@@ -110,6 +111,10 @@ def twist_cotangents(m: ModelArrays, s: Scratch, world: int):
             s.constraint_twist_bar[world, body] = zero_twist()
             s.qacc_twist_bar[world, body] = zero_twist()
     sync()
+    if m.ngravcomp > 0:
+        joint_clamp_gradient(m, s, world)
+        sync()
+        gravcomp_cotangents(m, s, world)
 
 
 @wp.func
@@ -148,6 +153,8 @@ def gather_cotangents(m: ModelArrays, s: Scratch, world: int):
             gather(m, s, world, s.constraint_velocity[world], s.constraint_twist[world], s.constraint_twist_bar[world])
         gather(m, s, world, s.qacc[world], s.qacc_twist[world], s.qacc_twist_bar[world])
     gather(m, s, world, s.virtual_velocity[world], s.virtual_twist[world], s.virtual_twist_bar[world])
+    if m.ngravcomp > 0:
+        gather(m, s, world, s.gravcomp_velocity[world], s.gravcomp_twist[world], s.gravcomp_twist_bar[world])
     gather_motion(m, s, world)
 
 

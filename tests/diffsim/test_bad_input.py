@@ -76,7 +76,6 @@ def test_all_features_of_one_element_are_listed():
         "tendon actuatorfrclimited, tendon 'cable'",
         "actuator transmission site, actuator 'biceps'",
         "actuator delay, actuator 'biceps'",
-        "actuator armature, actuator 'pump'",
     ]
 
 
