@@ -6,6 +6,7 @@ import mujoco
 import numpy as np
 
 from diffsim.compile.activations import activations, muscles
+from diffsim.compile.actuator_additions import actuator_additions
 from diffsim.compile.constraints import constraint_fields
 from diffsim.compile.sparsity import sparsity_fields
 from diffsim.physics.gravcomp import ACTUATOR, NOWHERE, PASSIVE
@@ -20,7 +21,10 @@ def host_arrays(mj_model: mujoco.MjModel, max_contacts: int | None) -> dict[str,
     spring, damper = (not disabled & flag for flag in (bit.mjDSBL_SPRING, bit.mjDSBL_DAMPER))
     passive = spring or damper  # MuJoCo omits fluid forces only if both are disabled
     integrator = int(m.opt.integrator)
-    damped = damper and np.any(m.dof_damping > 0)
+    extra, damping_polynomial, _ = actuator_additions(m)
+    damping_polynomial = (m.dof_dampingpoly + damping_polynomial) * bool(damper)
+    damped = damper and (np.any(m.dof_damping > 0) or np.any(extra) or np.any(damping_polynomial))
+    stiffness_polynomial = m.jnt_stiffnesspoly * bool(spring)
     fields: dict[str, Any] = dict(
         nbody=m.nbody,
         nv=m.nv,
@@ -32,6 +36,7 @@ def host_arrays(mj_model: mujoco.MjModel, max_contacts: int | None) -> dict[str,
         njnt=m.njnt,
         integrator=integrator,
         implicit=int(integrator == IMPLICITFAST or bool(damped and damps_implicitly(m))),
+        has_polynomials=int(damping_polynomial.any() or stiffness_polynomial.any()),
         fluid=int(passive and (m.opt.density > 0 or m.opt.viscosity > 0)),
         has_actfrcrange=int(bool(np.any(m.jnt_actfrclimited))),
         timestep=m.opt.timestep,
@@ -50,12 +55,14 @@ def host_arrays(mj_model: mujoco.MjModel, max_contacts: int | None) -> dict[str,
         jnt_dofadr=m.jnt_dofadr,
         jnt_pos=m.jnt_pos,
         jnt_axis=m.jnt_axis,
+        jnt_stiffnesspoly=stiffness_polynomial,
         jnt_actfrclimited=m.jnt_actfrclimited,
         jnt_actfrcrange=m.jnt_actfrcrange,
         qpos0=m.qpos0,
         qpos_spring=m.qpos_spring,
         dof_body=m.dof_bodyid,
         dof_parent=m.dof_parentid,
+        dof_dampingpoly=damping_polynomial,
     )
     fields.update(
         dof_blocks(m),

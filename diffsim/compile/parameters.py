@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from diffsim.compile.activations import has_muscles
+from diffsim.compile.actuator_additions import actuator_additions
 from diffsim.compile.pairs import DISABLE, explicit_index
 from diffsim.compile.solver_parameters import SolverTable, solver_fields, solver_tables
 from diffsim.types import dtype, kernel_dtype, mat33, real, vec3, vec6
@@ -165,6 +166,7 @@ class Parameters:
     def _kernel_form(self, given: dict[str, Tensor]) -> dict[str, Tensor]:
         m, disabled = self._m, self._m.opt.disableflags
         mass, inertia = given["body_mass"], given["body_inertia"]
+        damping, _, armature = (torch.as_tensor(x).to(mass) for x in actuator_additions(m))
         linear, quadratic = drag_coefficients(mass, inertia, m.opt.density, m.opt.viscosity)
         reference, impedance = solver_tables(m, self._solver, given)
         gain_mask, bias_mask = (
@@ -177,8 +179,8 @@ class Parameters:
             ),
             "fluid_linear": linear,
             "fluid_quadratic": quadratic,
-            "dof_damping": given["dof_damping"] * (not disabled & DISABLE.mjDSBL_DAMPER),
-            "dof_armature": given["dof_armature"],
+            "dof_damping": (given["dof_damping"] + damping) * (not disabled & DISABLE.mjDSBL_DAMPER),
+            "dof_armature": given["dof_armature"] + armature,
             "jnt_stiffness": given["jnt_stiffness"] * (not disabled & DISABLE.mjDSBL_SPRING),
             "actuator_gain": given["actuator_gainprm"][..., self._active, :3] * gain_mask,
             "actuator_bias": given["actuator_biasprm"][..., self._active, :3] * bias_mask,

@@ -140,15 +140,9 @@ def bodies(m: mujoco.MjModel) -> Iterator[str]:
 
 
 def joints(m: mujoco.MjModel) -> Iterator[str]:
-    """Polynomial springs and dampers, and plasticity."""
-    for i in sorted({int(m.dof_jntid[dof]) for dof in _where(m.dof_dampingpoly != 0)}):
-        yield f"joint damping polynomial, joint {name_of(m, OBJ.mjOBJ_JOINT, i)}"
-    for attribute, mask in (
-        ("stiffness polynomial", m.jnt_stiffnesspoly != 0),
-        ("spring yield", m.jnt_plasticadr >= 0),
-    ):
-        for i in _where(mask):
-            yield f"joint {attribute}, joint {name_of(m, OBJ.mjOBJ_JOINT, i)}"
+    """Plasticity."""
+    for i in _where(m.jnt_plasticadr >= 0):
+        yield f"joint spring yield, joint {name_of(m, OBJ.mjOBJ_JOINT, i)}"
 
 
 def tendons(m: mujoco.MjModel) -> Iterator[str]:
@@ -179,12 +173,13 @@ def actuators(m: mujoco.MjModel) -> Iterator[str]:
         if transmission not in (trn.mjTRN_JOINT, trn.mjTRN_TENDON) and not one_dof:
             yield f"actuator transmission {transmission.name.removeprefix('mjTRN_').lower()}, {name}"
         yield from actuator_types(m, i, name)
+        on_tendon = transmission == trn.mjTRN_TENDON
         for attribute, present in (
             ("with several controls", m.actuator_ctrlnum[i] != 1),
             ("delay", m.actuator_delay[i] != 0 or m.actuator_history[i].any()),
             ("plugin", m.actuator_plugin[i] >= 0),
-            ("damping", m.actuator_damping[i] != 0 or m.actuator_dampingpoly[i].any()),
-            ("armature", m.actuator_armature[i] != 0),
+            ("damping", on_tendon and (m.actuator_damping[i] != 0 or m.actuator_dampingpoly[i].any())),
+            ("armature", on_tendon and m.actuator_armature[i] != 0),
         ):
             if present:
                 yield f"actuator {attribute}, {name}"

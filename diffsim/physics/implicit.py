@@ -24,6 +24,7 @@ from diffsim.physics.inertia import multiply_mass
 from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.muscle import vec5
+from diffsim.physics.polynomial import coefficient_slope, damper_bend, damper_polynomial
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.sparse import copy_lower, factor, factor_solve
 from diffsim.physics.spatial import apply_inertia, cross_force
@@ -39,7 +40,9 @@ def factor_implicit(m: ModelArrays, s: Scratch, world: int):
     copy_lower(m.nv, m.dof_address, m.dof_run, s.mass_matrix[world], s.hessian[world])
     sync()
     for i in range(lane(), m.nv, lanes()):
-        s.hessian[world, i, i] = s.hessian[world, i, i] + m.timestep * m.dof_damping[world * m.dof_stride + i]
+        slope = m.dof_damping[world * m.dof_stride + i]
+        slope = coefficient_slope(slope, damper_polynomial(m, i), wp.abs(s.qvel[world, i]))
+        s.hessian[world, i, i] = s.hessian[world, i, i] + m.timestep * slope
     if m.integrator == IMPLICITFAST:
         if m.has_actfrcrange == 1:
             sum_actuator_forces(m, s, world)
@@ -165,6 +168,12 @@ def implicit_inertia_adjoint(m: ModelArrays, s: Scratch, world: int):
 @wp.func(inline=True)
 def implicit_force_adjoint(m: ModelArrays, s: Scratch, world: int):
     """Second part: adds the gradient of h mu' D(q, v, u) w. Needs `implicit_inertia_adjoint`."""
+    if m.has_polynomials == 1:
+        for dof in range(lane(), m.nv, lanes()):
+            bend = damper_bend(damper_polynomial(m, dof), s.qvel[world, dof])
+            bar = -m.timestep * bend * s.multiplier[world, dof] * s.implicit_qacc[world, dof]
+            s.qvel_bar[world, dof] = s.qvel_bar[world, dof] + bar
+        sync()
     if m.integrator == IMPLICITFAST:
         if lane() == 0:
             gyroscopic_gradient(m, s, world, s.multiplier[world], s.implicit_qacc[world])

@@ -2,7 +2,7 @@
 
 import warp as wp
 
-from diffsim.types import mat33, quat, real, vec3, vec6
+from diffsim.types import mat33, quat, real, vec2, vec3, vec6
 
 
 @wp.struct
@@ -22,6 +22,7 @@ class ModelArrays:
     nactuator: wp.int32
     nmocap: wp.int32
     nequality: wp.int32  # equality constraints of all kinds, of which each world has some active
+    has_polynomials: wp.int32  # 1 if a joint's spring or damper has a polynomial coefficient
     ngravcomp: wp.int32  # bodies with gravity compensation
     ngyro: wp.int32  # standalone free bodies, where the integrator is implicitfast; see `gyroscopic`
     integrator: wp.int32
@@ -123,6 +124,7 @@ class ModelArrays:
     jnt_dofadr: wp.array(dtype=wp.int32)
     jnt_pos: wp.array(dtype=vec3)
     jnt_axis: wp.array(dtype=vec3)
+    jnt_stiffnesspoly: wp.array(dtype=vec2)
     jnt_limited: wp.array(dtype=wp.int32)
     jnt_margin: wp.array(dtype=real)
     jnt_actfrclimited: wp.array(dtype=wp.int32)
@@ -132,6 +134,7 @@ class ModelArrays:
     qpos_spring: wp.array(dtype=real)
     dof_body: wp.array(dtype=wp.int32)
     dof_parent: wp.array(dtype=wp.int32)
+    dof_dampingpoly: wp.array(dtype=vec2)  # those of actuators included
     dof_gravcomp: wp.array(dtype=wp.int32)  # where its gravity compensation goes; named in `gravcomp`
     dof_address: wp.array(dtype=wp.int32)  # [nv + 1] address in dof_run of the runs of each dof's ancestors
     dof_run: wp.array2d(dtype=wp.int32)  # [n, 2] see `sparse`

@@ -46,12 +46,14 @@ from diffsim.physics.contact_gradient import contact_gradient
 from diffsim.physics.equality_gradient import equality_gradient
 from diffsim.physics.fluid import drag_derivative, wind_twist
 from diffsim.physics.gravcomp import gravcomp_cotangents
+from diffsim.physics.integrate import load3
 from diffsim.physics.joint_equality import joint_equality_gradient
 from diffsim.physics.lanes import all_lanes, lane, lanes, sync
 from diffsim.physics.limit import joint_row_gradient
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.newton import factor_hessian, solve_hessian
 from diffsim.physics.passive import spring_rotation
+from diffsim.physics.polynomial import coefficient_slope, damper_polynomial, spring_polynomial, stretch_gradient
 from diffsim.physics.rotation import inverse_right_jacobian
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import apply_inertia, cross_force, cross_motion
@@ -203,34 +205,36 @@ def body_twist_cotangents(m: ModelArrays, s: Scratch, world: int, body: int):
 def passive_gradient(m: ModelArrays, s: Scratch, world: int):
     """Adds the gradient of the virtual power of joint springs and dampers."""
     for dof in range(lane(), m.nv, lanes()):
-        s.qvel_bar[world, dof] = (
-            s.qvel_bar[world, dof] - m.dof_damping[world * m.dof_stride + dof] * s.virtual_velocity[world, dof]
-        )
+        slope = m.dof_damping[world * m.dof_stride + dof]
+        slope = coefficient_slope(slope, damper_polynomial(m, dof), wp.abs(s.qvel[world, dof]))
+        s.qvel_bar[world, dof] = s.qvel_bar[world, dof] - slope * s.virtual_velocity[world, dof]
     for joint in range(lane(), m.njnt, lanes()):
         stiffness = m.jnt_stiffness[world * m.joint_stride + joint]
-        if stiffness != ZERO:
+        c = spring_polynomial(m, joint)
+        bent = c[0] != ZERO or c[1] != ZERO
+        if stiffness != ZERO or bent:
             adr = m.jnt_qposadr[joint]
             dof = m.jnt_dofadr[joint]
             kind = m.jnt_type[joint]
             if kind == FREE or kind == BALL:
                 if kind == FREE:
+                    push = load3(s.virtual_velocity[world], dof)
+                    stretch = load3(s.qpos[world], adr) - load3(m.qpos_spring, adr)
+                    stretch_bar = stiffness * push + stretch_gradient(c, stretch, push)
                     for i in range(3):
-                        s.qpos_bar[world, dof + i] = (
-                            s.qpos_bar[world, dof + i] - stiffness * s.virtual_velocity[world, dof + i]
-                        )
+                        s.qpos_bar[world, dof + i] = s.qpos_bar[world, dof + i] - stretch_bar[i]
                     adr = adr + 3
                     dof = dof + 3
                 theta = spring_rotation(m, s, world, adr)
-                pull = vec3(
-                    s.virtual_velocity[world, dof],
-                    s.virtual_velocity[world, dof + 1],
-                    s.virtual_velocity[world, dof + 2],
-                )
+                pull = load3(s.virtual_velocity[world], dof)
                 turn_bar = -stiffness * inverse_right_jacobian(-theta, pull)
+                if bent:
+                    turn_bar = turn_bar - inverse_right_jacobian(-theta, stretch_gradient(c, theta, pull))
                 for i in range(3):
                     s.qpos_bar[world, dof + i] = s.qpos_bar[world, dof + i] + turn_bar[i]
             else:
-                s.qpos_bar[world, dof] = s.qpos_bar[world, dof] - stiffness * s.virtual_velocity[world, dof]
+                slope = coefficient_slope(stiffness, c, s.qpos[world, adr] - m.qpos_spring[adr])
+                s.qpos_bar[world, dof] = s.qpos_bar[world, dof] - slope * s.virtual_velocity[world, dof]
     sync()
 
 
