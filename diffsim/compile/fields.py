@@ -10,7 +10,7 @@ from diffsim.compile.actuator_additions import actuator_additions
 from diffsim.compile.constraints import constraint_fields
 from diffsim.compile.sparsity import sparsity_fields
 from diffsim.physics.gravcomp import ACTUATOR, NOWHERE, PASSIVE
-from diffsim.types import BALL, EULER, FREE, HINGE, IMPLICITFAST, SLIDE, numpy_dtype, vec3
+from diffsim.types import BALL, EULER, FREE, HINGE, IMPLICIT, IMPLICITFAST, SLIDE, numpy_dtype, vec3
 
 
 def host_arrays(mj_model: mujoco.MjModel, max_contacts: int | None) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def host_arrays(mj_model: mujoco.MjModel, max_contacts: int | None) -> dict[str,
         nequality=m.neq,
         njnt=m.njnt,
         integrator=integrator,
-        implicit=int(integrator == IMPLICITFAST or bool(damped and damps_implicitly(m))),
+        implicit=int(integrator in (IMPLICIT, IMPLICITFAST) or bool(damped and damps_implicitly(m))),
         has_polynomials=int(damping_polynomial.any() or stiffness_polynomial.any()),
         fluid=int(passive and (m.opt.density > 0 or m.opt.viscosity > 0)),
         has_actfrcrange=int(bool(np.any(m.jnt_actfrclimited))),

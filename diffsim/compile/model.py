@@ -16,11 +16,11 @@ from diffsim.compile.sparsity import sparsity_sizes
 from diffsim.compile.unsupported import UnsupportedModelError, unsupported_features
 from diffsim.physics.lanes import EMULATED
 from diffsim.physics.model_arrays import ModelArrays
-from diffsim.types import EULER, IMPLICITFAST, RK4
+from diffsim.types import EULER, IMPLICIT, IMPLICITFAST, RK4
 
 POINT = ("qpos", "qvel", "act", "qacc")
 """What a point of evaluation has, in this order."""
-INTEGRATORS = {EULER: "Euler", RK4: "RK4", IMPLICITFAST: "implicitfast"}
+INTEGRATORS = {EULER: "Euler", RK4: "RK4", IMPLICIT: "implicit", IMPLICITFAST: "implicitfast"}
 
 
 class Model:
@@ -72,6 +72,7 @@ class Model:
             "contact": self.max_contacts,
             "row": max_rows,
             "parameter": self.parameters.size,
+            "unsymmetric": self.nv * (self.integrator == "implicit"),
             **sparsity_sizes(mj_model, self._host, max_rows),
         }
         self._host.update({f"at_{name}": offset for name, offset in self.parameters.offsets.items()})

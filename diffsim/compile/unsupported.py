@@ -48,6 +48,7 @@ def options(m: mujoco.MjModel) -> Iterator[str]:
         mujoco.mjtIntegrator.mjINT_EULER,
         mujoco.mjtIntegrator.mjINT_RK4,
         mujoco.mjtIntegrator.mjINT_IMPLICITFAST,
+        mujoco.mjtIntegrator.mjINT_IMPLICIT,
     )
     integrator = mujoco.mjtIntegrator(m.opt.integrator)
     if integrator not in supported:

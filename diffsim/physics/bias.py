@@ -39,14 +39,20 @@ def body_motions(m: ModelArrays, s: Scratch, world: int, with_qacc: int):
         motion_subspaces(m, s, world, body)
         body_inertia(m, s, world, body)
     sync()
+    body_velocities(m, s, world, with_qacc)
+    if m.ngravcomp > 0:
+        gravcomp_forces(m, s, world)
+
+
+@wp.func(inline=True)
+def body_velocities(m: ModelArrays, s: Scratch, world: int, with_qacc: int):
+    """Fills V and A. Needs the motion subspaces."""
     for level in range(m.nlevel):
         for i in range(m.level_adr[level] + lane(), m.level_adr[level + 1], lanes()):
             node = m.tree[i]
             body = node[0]
             body_motion(m, s, world, body, with_qacc)
         sync()
-    if m.ngravcomp > 0:
-        gravcomp_forces(m, s, world)
 
 
 @wp.func(inline=True)

@@ -1,7 +1,8 @@
 """Velocities integrated implicitly: (M - h D) w = M a, with D the derivative of forces by velocities, and its adjoint.
 
 For Euler, D contains joint damping only. For implicitfast it also contains tendons, actuators and drag, at the entries
-that M has, and the gyroscopic forces of standalone free bodies (see `gyroscopic`).
+that M has, and the gyroscopic forces of standalone free bodies (see `gyroscopic`). For implicit it contains Coriolis
+and centripetal forces instead of these (see `bias_derivative`), and is not symmetric.
 Source: MuJoCo documentation, Computation, numerical integration.
 """
 
@@ -17,6 +18,7 @@ from diffsim.physics.actuation import (
     sum_actuator_forces,
     unclamped_force,
 )
+from diffsim.physics.bias_derivative import bias_derivative_gradient, bias_derivative_matrix
 from diffsim.physics.clamp import strictly_inside
 from diffsim.physics.fluid import drag_derivative, drag_second_derivative, wind_twist
 from diffsim.physics.gyroscopic import gyroscopic_gradient, gyroscopic_solve, gyroscopic_solve_transposed
@@ -31,19 +33,23 @@ from diffsim.physics.spatial import apply_inertia, cross_force
 from diffsim.physics.structure import is_ancestor
 from diffsim.physics.tendon import add_tendon_damping
 from diffsim.physics.tree import gather, gather_motion, spread, zero_twist
-from diffsim.types import IMPLICITFAST, ZERO, real, vec3
+from diffsim.physics.unsymmetric import factor_unsymmetric, solve_transposed, solve_unsymmetric
+from diffsim.types import EULER, IMPLICIT, ZERO, real, vec3
 
 
 @wp.func
 def factor_implicit(m: ModelArrays, s: Scratch, world: int):
-    """Fills `hessian` with the factor of M - h D. Needs the mass matrix and the moving frames."""
+    """Fills `hessian` with the factor of M - h D, `unsymmetric` for the integrator "implicit".
+
+    Needs the mass matrix and the moving frames.
+    """
     copy_lower(m.nv, m.dof_address, m.dof_run, s.mass_matrix[world], s.hessian[world])
     sync()
     for i in range(lane(), m.nv, lanes()):
         slope = m.dof_damping[world * m.dof_stride + i]
         slope = coefficient_slope(slope, damper_polynomial(m, i), wp.abs(s.qvel[world, i]))
         s.hessian[world, i, i] = s.hessian[world, i, i] + m.timestep * slope
-    if m.integrator == IMPLICITFAST:
+    if m.integrator != EULER:
         if m.has_actfrcrange == 1:
             sum_actuator_forces(m, s, world)
         sync()
@@ -56,7 +62,27 @@ def factor_implicit(m: ModelArrays, s: Scratch, world: int):
             for body in range(1, m.nbody):
                 subtract_drag_derivative(m, s, world, body)
     sync()
-    factor(m.nv, m.dof_address, m.dof_run, s.hessian[world])
+    if m.integrator == IMPLICIT:
+        fill_unsymmetric(m, s, world)
+        factor_unsymmetric(m.nv, m.dof_parent, s.unsymmetric[world])
+        sync()
+    else:
+        factor(m.nv, m.dof_address, m.dof_run, s.hessian[world])
+
+
+@wp.func
+def fill_unsymmetric(m: ModelArrays, s: Scratch, world: int):
+    """Fills `unsymmetric` with M - h D, from the symmetric part in `hessian` and the derivative of the bias."""
+    bias_derivative_matrix(m, s, world, m.timestep, s.unsymmetric[world])
+    if lane() == 0:
+        for i in range(m.nv):
+            s.unsymmetric[world, i, i] = s.unsymmetric[world, i, i] + s.hessian[world, i, i]
+            j = m.dof_parent[i]
+            while j >= 0:
+                s.unsymmetric[world, i, j] = s.unsymmetric[world, i, j] + s.hessian[world, i, j]
+                s.unsymmetric[world, j, i] = s.unsymmetric[world, j, i] + s.hessian[world, i, j]
+                j = m.dof_parent[j]
+    sync()
 
 
 @wp.func
@@ -132,8 +158,12 @@ def implicit_acceleration(m: ModelArrays, s: Scratch, world: int):
     factor_implicit(m, s, world)
     multiply_mass(m, s, world, s.qacc[world], s.implicit_qacc[world])
     sync()
-    factor_solve(m.nv, m.dof_address, m.dof_run, s.hessian[world], s.implicit_qacc[world])
-    gyroscopic_solve(m, s, world, s.implicit_qacc[world])
+    if m.integrator == IMPLICIT:
+        solve_unsymmetric(m.nv, m.dof_parent, s.unsymmetric[world], s.implicit_qacc[world])
+        sync()
+    else:
+        factor_solve(m.nv, m.dof_address, m.dof_run, s.hessian[world], s.implicit_qacc[world])
+        gyroscopic_solve(m, s, world, s.implicit_qacc[world])
 
 
 @wp.func(inline=True)
@@ -142,7 +172,7 @@ def implicit_adjoint(m: ModelArrays, s: Scratch, world: int):
 
     Needs the moving frames, and w and the factor from `implicit_acceleration`. With the multiplier mu,
 
-        mu = (M - h D)^-1 w_bar,    a_bar = M mu
+        mu = (M - h D)'^-1 w_bar,    a_bar = M mu
 
     and the other cotangents are the gradient of mu' M(q) (a - w) + h mu' D(q, v, u) w at fixed mu, a and w.
     """
@@ -157,8 +187,12 @@ def implicit_inertia_adjoint(m: ModelArrays, s: Scratch, world: int):
         s.multiplier[world, dof] = s.implicit_qacc_bar[world, dof]
         s.qacc_change[world, dof] = s.qacc[world, dof] - s.implicit_qacc[world, dof]
     sync()
-    gyroscopic_solve_transposed(m, s, world, s.multiplier[world])
-    factor_solve(m.nv, m.dof_address, m.dof_run, s.hessian[world], s.multiplier[world])
+    if m.integrator == IMPLICIT:
+        solve_transposed(m.nv, m.dof_parent, s.unsymmetric[world], s.multiplier[world])
+        sync()
+    else:
+        gyroscopic_solve_transposed(m, s, world, s.multiplier[world])
+        factor_solve(m.nv, m.dof_address, m.dof_run, s.hessian[world], s.multiplier[world])
     multiply_mass(m, s, world, s.multiplier[world], s.work[world])
     for dof in range(lane(), m.nv, lanes()):
         s.qacc_bar[world, dof] = s.qacc_bar[world, dof] + s.work[world, dof]
@@ -174,7 +208,9 @@ def implicit_force_adjoint(m: ModelArrays, s: Scratch, world: int):
             bar = -m.timestep * bend * s.multiplier[world, dof] * s.implicit_qacc[world, dof]
             s.qvel_bar[world, dof] = s.qvel_bar[world, dof] + bar
         sync()
-    if m.integrator == IMPLICITFAST:
+    if m.integrator == IMPLICIT:
+        bias_derivative_gradient(m, s, world, -m.timestep)
+    if m.integrator != EULER:
         if lane() == 0:
             gyroscopic_gradient(m, s, world, s.multiplier[world], s.implicit_qacc[world])
             actuator_derivative_gradient(m, s, world)

@@ -29,7 +29,7 @@ from diffsim.physics.parameter_gradient import (
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.step import EvaluationPoints, copy, evaluation_count
 from diffsim.physics.virtual_power import solve_virtual_velocity, virtual_power_gradient
-from diffsim.types import IMPLICITFAST, RK4, real
+from diffsim.types import EULER, RK4, real
 
 wp.set_module_options({"enable_backward": False})
 
@@ -41,7 +41,7 @@ def implicit_adjoint_with_parameters(m: ModelArrays, s: Scratch, world: int):
     implicit_parameter_gradient(m, s, world)
     sync()
     implicit_force_adjoint(m, s, world)
-    if m.integrator == IMPLICITFAST:
+    if m.integrator != EULER:
         implicitfast_parameter_gradient(m, s, world)
         sync()
 

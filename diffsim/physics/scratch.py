@@ -101,6 +101,7 @@ FIELDS = {
     # integrators
     "implicit_qacc": (real, ("nv",)),  # w, the acceleration for the velocity step; qacc where that is explicit
     "gyro_columns": (real, (3, "nv")),
+    "unsymmetric": (real, ("unsymmetric", "nv")),  # M - h D of the integrator "implicit", then its factors
     "stage_rate": (real, (4, "nv")),  # rates of position of the Runge-Kutta stages
     # adjoint: cotangents of the evaluation point, in the tangent space
     "qpos_bar": (real, ("nv",)),
