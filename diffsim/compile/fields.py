@@ -8,6 +8,7 @@ import numpy as np
 from diffsim.compile.activations import activations, muscles
 from diffsim.compile.actuator_additions import actuator_additions
 from diffsim.compile.constraints import constraint_fields
+from diffsim.compile.ellipsoids import ellipsoid_fields
 from diffsim.compile.sparsity import sparsity_fields
 from diffsim.physics.gravcomp import ACTUATOR, NOWHERE, PASSIVE
 from diffsim.types import BALL, EULER, FREE, HINGE, IMPLICIT, IMPLICITFAST, SLIDE, numpy_dtype, vec3
@@ -20,6 +21,7 @@ def host_arrays(mj_model: mujoco.MjModel, max_contacts: int | None) -> dict[str,
     bit = mujoco.mjtDisableBit
     spring, damper = (not disabled & flag for flag in (bit.mjDSBL_SPRING, bit.mjDSBL_DAMPER))
     passive = spring or damper  # MuJoCo omits fluid forces only if both are disabled
+    fluid = bool(passive and (m.opt.density > 0 or m.opt.viscosity > 0))
     integrator = int(m.opt.integrator)
     extra, damping_polynomial, _ = actuator_additions(m)
     damping_polynomial = (m.dof_dampingpoly + damping_polynomial) * bool(damper)
@@ -37,7 +39,8 @@ def host_arrays(mj_model: mujoco.MjModel, max_contacts: int | None) -> dict[str,
         integrator=integrator,
         implicit=int(integrator in (IMPLICIT, IMPLICITFAST) or bool(damped and damps_implicitly(m))),
         has_polynomials=int(damping_polynomial.any() or stiffness_polynomial.any()),
-        fluid=int(passive and (m.opt.density > 0 or m.opt.viscosity > 0)),
+        fluid=int(fluid),
+        **ellipsoid_fields(m, fluid),
         has_actfrcrange=int(bool(np.any(m.jnt_actfrclimited))),
         timestep=m.opt.timestep,
         wind=vec3(*m.opt.wind),

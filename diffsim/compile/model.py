@@ -58,7 +58,7 @@ class Model:
         self._host = host_arrays(mj_model, max_contacts)
         self.max_contacts: int = self._host["max_contacts"]
         pairs = np.stack([self._host["pair_geom1"], self._host["pair_geom2"]], axis=1)[: self._host["npair"]]
-        gyroscopic = bool(self._host["ngyro"])
+        gyroscopic = bool(self._host["ngyro"]) or self.integrator == "implicit"
         table = self._host.pop("solver_table")
         self.parameters = Parameters(mj_model, active_actuators(mj_model), pairs, gyroscopic, table)
         names = ("nq", "nv", "nu", "na", "nbody", "njnt", "ngeom", "nmocap", "neq")

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from diffsim.compile.activations import has_muscles
 from diffsim.compile.actuator_additions import actuator_additions
+from diffsim.compile.ellipsoids import ellipsoid_bodies
 from diffsim.compile.pairs import DISABLE, explicit_index
 from diffsim.compile.solver_parameters import SolverTable, solver_fields, solver_tables
 from diffsim.types import dtype, kernel_dtype, mat33, real, vec3, vec6
@@ -55,7 +56,7 @@ class Parameters:
         mj_model: the compiled model.
         active: indices of the enabled actuators.
         pairs: pairs of geoms that can touch: [npair, 2].
-        gyroscopic: whether gyroscopic forces of some bodies are integrated implicitly.
+        gyroscopic: whether gyroscopic or centripetal forces of some bodies are integrated implicitly.
         solver: the solver parameters.
     """
 
@@ -133,11 +134,15 @@ class Parameters:
                 )
         if self._gyroscopic and {"body_mass", "body_inertia", "body_pos", "body_ipos"} & set(parameters):
             raise ValueError(
-                "parameters must not contain body_mass, body_inertia, body_pos or body_ipos with "
-                "integrator=implicitfast and free bodies without jointed descendants; Euler and RK4 support them"
+                "parameters must not contain body_mass, body_inertia, body_pos or body_ipos with integrator=implicit, "
+                "or with integrator=implicitfast and free bodies without jointed descendants"
             )
         if has_muscles(self._m) and {"actuator_gainprm", "actuator_biasprm"} & set(parameters):
             raise ValueError("parameters must not contain actuator_gainprm or actuator_biasprm of a model with muscles")
+
+        if {"geom_pos", "geom_size"} & set(parameters) and self._m.opt.density + self._m.opt.viscosity > 0:
+            if ellipsoid_bodies(self._m).any():
+                raise ValueError('parameters must not contain geom_pos or geom_size with fluidshape="ellipsoid"')
 
     def _without_friction(self, name: str, value: Tensor) -> int | None:
         """A dof with friction loss in the parameters, but not in the model. A GPU, which would wait, ignores it."""
@@ -167,7 +172,10 @@ class Parameters:
         m, disabled = self._m, self._m.opt.disableflags
         mass, inertia = given["body_mass"], given["body_inertia"]
         damping, _, armature = (torch.as_tensor(x).to(mass) for x in actuator_additions(m))
-        linear, quadratic = drag_coefficients(mass, inertia, m.opt.density, m.opt.viscosity)
+        boxes = torch.as_tensor(~ellipsoid_bodies(m)[:, None]).to(mass.device)
+        linear, quadratic = (
+            boxes * value for value in drag_coefficients(mass, inertia, m.opt.density, m.opt.viscosity)
+        )
         reference, impedance = solver_tables(m, self._solver, given)
         gain_mask, bias_mask = (
             torch.as_tensor(mask, dtype=kernel_dtype, device=mass.device) for mask in self._actuator_masks()

@@ -43,17 +43,7 @@ def _where(mask: np.ndarray) -> list[int]:
 
 
 def options(m: mujoco.MjModel) -> Iterator[str]:
-    """Integrators and flags of <option>."""
-    supported = (
-        mujoco.mjtIntegrator.mjINT_EULER,
-        mujoco.mjtIntegrator.mjINT_RK4,
-        mujoco.mjtIntegrator.mjINT_IMPLICITFAST,
-        mujoco.mjtIntegrator.mjINT_IMPLICIT,
-    )
-    integrator = mujoco.mjtIntegrator(m.opt.integrator)
-    if integrator not in supported:
-        name = integrator.name.removeprefix("mjINT_").lower()
-        yield f"option integrator={name} (supported: Euler, implicitfast, RK4)"
+    """Flags of <option>."""
     for bit in (ENABLE.mjENBL_SLEEP, ENABLE.mjENBL_DIAGEXACT, ENABLE.mjENBL_IPC, ENABLE.mjENBL_SPECULATIVE):
         if m.opt.enableflags & bit:
             yield f"option flag {bit.name.removeprefix('mjENBL_').lower()}=enable"
@@ -134,10 +124,15 @@ def drifting_balls(m: mujoco.MjModel, eq: int, kind: mujoco.mjtEq) -> Iterator[s
 
 
 def bodies(m: mujoco.MjModel) -> Iterator[str]:
-    """The ellipsoid fluid model."""
-    if m.opt.density > 0 or m.opt.viscosity > 0:
-        for i in _where(m.geom_fluid[:, 0] > 0):
-            yield f"geom fluidshape=ellipsoid, geom {name_of(m, OBJ.mjOBJ_GEOM, i)}"
+    """Ellipsoids in a medium on free bodies for which implicitfast integrates gyroscopic forces."""
+    implicitfast = m.opt.integrator == mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+    if not implicitfast or (m.opt.density == 0 and m.opt.viscosity == 0):
+        return
+    free = m.jnt_type == mujoco.mjtJoint.mjJNT_FREE
+    alone = m.jnt_bodyid[free][m.tree_dofnum[m.dof_treeid[m.jnt_dofadr[free]]] == 6]
+    for i in _where((m.geom_fluid[:, 0] > 0) & np.isin(m.body_weldid[m.geom_bodyid], alone)):
+        name = name_of(m, OBJ.mjOBJ_GEOM, i)
+        yield f"geom fluidshape=ellipsoid on a free body with integrator=implicitfast, geom {name}"
 
 
 def joints(m: mujoco.MjModel) -> Iterator[str]:

@@ -4,8 +4,8 @@ The CPU runs a world's whole launch in one kernel (`step`, `adjoint`), which kee
 runs the same functions as a sequence of small kernels, captured as one graph:
 
     forward, for each evaluation:   frames, motion, mass, forces, collide (per kinds of geoms), rows, solve, advance
-    adjoint, for each evaluation:   frames, motion, mass, collide, rows, virtual, twists, collide_gradient, gather,
-                                    elements, on request parameters
+    adjoint, for each evaluation:   frames, motion, mass, collide, rows, virtual, twists, for some models ellipsoids,
+                                    collide_gradient, gather, elements, on request parameters
 
 A model launches, and so compiles, only the stages that it needs: `compilation.modules_of` lists them. They compile in
 seconds each, side by side. Alternatives were one kernel per launch, which takes minutes to compile and 255 registers,
@@ -42,6 +42,7 @@ from diffsim.stages.cotangents import (
     velocity_adjoint_kernel,
 )
 from diffsim.stages.elements import elements_kernel
+from diffsim.stages.ellipsoids import ellipsoids_kernel
 from diffsim.stages.forces import forces_kernel
 from diffsim.stages.frames import frames_kernel
 from diffsim.stages.gather import add_contacts_kernel, gather_kernel
@@ -170,6 +171,8 @@ class Stages:
         """Gradient of the virtual power; as `virtual_power.virtual_power_gradient`."""
         self._each(virtual_kernel)
         self._each(twists_kernel)
+        if self.arrays.nellipsoid:
+            self._each(ellipsoids_kernel)
         kinds = list(self._pairs())
         for pair in kinds:
             self._threads(gradient_kernel(*pair), self.num_worlds * self.model.max_contacts)

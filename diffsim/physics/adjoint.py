@@ -77,7 +77,7 @@ def load_point(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot
     row_forces(m, s, world, s.qacc[world])
 
 
-@wp.func(inline=True)
+@partial(calls_gradient, inline=True)
 def euler_step_adjoint(m: ModelArrays, s: Scratch, world: int):
     """Adjoint of `euler_step`: from next_*_bar, adds to the cotangents of the evaluation. Needs `load_point`."""
     euler_velocity_adjoint(m, s, world)

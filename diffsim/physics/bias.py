@@ -9,6 +9,7 @@ Source: Featherstone (2008), section 5.3.
 
 import warp as wp
 
+from diffsim.physics.ellipsoid_drag import ellipsoid_drag
 from diffsim.physics.fluid import drag
 from diffsim.physics.gravcomp import gravcomp_forces
 from diffsim.physics.inertia import body_inertia
@@ -82,6 +83,8 @@ def body_wrench(m: ModelArrays, s: Scratch, world: int, body: int) -> vec6:
     wrench = force + cross_force(velocity, momentum)
     if m.fluid == 1:
         wrench -= drag(m, s, world, body, velocity)
+        if m.nellipsoid > 0:
+            wrench -= ellipsoid_drag(m, s, world, body, velocity)
     return wrench
 
 

@@ -6,8 +6,11 @@ and centripetal forces instead of these (see `bias_derivative`), and is not symm
 Source: MuJoCo documentation, Computation, numerical integration.
 """
 
+from functools import partial
+
 import warp as wp
 
+from diffsim.collision.gradient_call import calls_gradient
 from diffsim.physics.activation import actuator_input, add_input_cotangent
 from diffsim.physics.actuation import (
     actuator_length,
@@ -20,6 +23,7 @@ from diffsim.physics.actuation import (
 )
 from diffsim.physics.bias_derivative import bias_derivative_gradient, bias_derivative_matrix
 from diffsim.physics.clamp import strictly_inside
+from diffsim.physics.ellipsoid_drag import ellipsoid_derivative_cotangents, subtract_ellipsoid_derivative
 from diffsim.physics.fluid import drag_derivative, drag_second_derivative, wind_twist
 from diffsim.physics.gyroscopic import gyroscopic_gradient, gyroscopic_solve, gyroscopic_solve_transposed
 from diffsim.physics.inertia import multiply_mass
@@ -37,7 +41,7 @@ from diffsim.physics.unsymmetric import factor_unsymmetric, solve_transposed, so
 from diffsim.types import EULER, IMPLICIT, ZERO, real, vec3
 
 
-@wp.func
+@wp.func(inline=True)
 def factor_implicit(m: ModelArrays, s: Scratch, world: int):
     """Fills `hessian` with the factor of M - h D, `unsymmetric` for the integrator "implicit".
 
@@ -64,13 +68,17 @@ def factor_implicit(m: ModelArrays, s: Scratch, world: int):
     sync()
     if m.integrator == IMPLICIT:
         fill_unsymmetric(m, s, world)
+    if m.nellipsoid > 0 and m.integrator != EULER:
+        subtract_ellipsoid_derivative(m, s, world)
+        sync()
+    if m.integrator == IMPLICIT:
         factor_unsymmetric(m.nv, m.dof_parent, s.unsymmetric[world])
         sync()
     else:
         factor(m.nv, m.dof_address, m.dof_run, s.hessian[world])
 
 
-@wp.func
+@wp.func(inline=True)
 def fill_unsymmetric(m: ModelArrays, s: Scratch, world: int):
     """Fills `unsymmetric` with M - h D, from the symmetric part in `hessian` and the derivative of the bias."""
     bias_derivative_matrix(m, s, world, m.timestep, s.unsymmetric[world])
@@ -152,7 +160,7 @@ def subtract_drag_derivative(m: ModelArrays, s: Scratch, world: int, body: int):
         i = m.dof_parent[i]
 
 
-@wp.func
+@wp.func(inline=True)
 def implicit_acceleration(m: ModelArrays, s: Scratch, world: int):
     """Fills implicit_qacc, w: the acceleration for the velocity step. Needs qacc and the mass matrix."""
     factor_implicit(m, s, world)
@@ -166,7 +174,7 @@ def implicit_acceleration(m: ModelArrays, s: Scratch, world: int):
         gyroscopic_solve(m, s, world, s.implicit_qacc[world])
 
 
-@wp.func(inline=True)
+@partial(calls_gradient, inline=True)
 def implicit_adjoint(m: ModelArrays, s: Scratch, world: int):
     """Given implicit_qacc_bar, adds to qacc_bar, qpos_bar, qvel_bar and ctrl_bar.
 
@@ -199,7 +207,7 @@ def implicit_inertia_adjoint(m: ModelArrays, s: Scratch, world: int):
     inertia_gradient(m, s, world)
 
 
-@wp.func(inline=True)
+@partial(calls_gradient, inline=True)
 def implicit_force_adjoint(m: ModelArrays, s: Scratch, world: int):
     """Second part: adds the gradient of h mu' D(q, v, u) w. Needs `implicit_inertia_adjoint`."""
     if m.has_polynomials == 1:
@@ -219,7 +227,7 @@ def implicit_force_adjoint(m: ModelArrays, s: Scratch, world: int):
             drag_derivative_gradient(m, s, world)
 
 
-@wp.func
+@wp.func(inline=True)
 def inertia_gradient(m: ModelArrays, s: Scratch, world: int):
     """Adds the gradient of mu' M(q) (a - w) = sum_b Y . I X to qpos_bar, with the twists Y of mu and X of a - w."""
     spread(m, s, world, s.multiplier[world], s.virtual_twist[world])
@@ -268,7 +276,7 @@ def actuator_derivative_gradient(m: ModelArrays, s: Scratch, world: int):
             add_input_cotangent(m, s, world, actuator, gain * actuator_slope_cotangent(m, s, world, actuator))
 
 
-@wp.func
+@partial(calls_gradient, inline=True)
 def drag_derivative_gradient(m: ModelArrays, s: Scratch, world: int):
     """Adds the gradient of h sum_b Y . (d drag / d V) Z to qpos_bar and qvel_bar, with the twist Z of w.
 
@@ -285,6 +293,8 @@ def drag_derivative_gradient(m: ModelArrays, s: Scratch, world: int):
         s.velocity_bar[world, body] = v_bar
         s.acceleration_bar[world, body] = zero_twist()
         s.pose_bar[world, body] = cross_force(wind_twist(m), v_bar)
+        if m.nellipsoid > 0:
+            ellipsoid_derivative_cotangents(m, s, world, body)
     sync()
     gather(m, s, world, s.multiplier[world], s.virtual_twist[world], s.virtual_twist_bar[world])
     gather(m, s, world, s.implicit_qacc[world], s.qacc_twist[world], s.qacc_twist_bar[world])

@@ -79,7 +79,7 @@ def load_row(m: ModelArrays, s: Scratch, world: int, row: wp.array(dtype=real)):
         s.act_bar[world, i] = row[2 * m.nv + m.nu + i]
 
 
-@wp.func(inline=True)
+@partial(calls_gradient, inline=True)
 def velocity_step_rows(m: ModelArrays, s: Scratch, world: int, jacobian: wp.array2d(dtype=real)):
     """Fills implicit_qacc, w, and the rows of its derivatives at fixed dynamics: by q, v, u, act and qacc.
 

@@ -17,7 +17,7 @@ from diffsim.physics.spatial import angular, linear
 from diffsim.types import HALF, ZERO, real, vec6
 
 
-@wp.func
+@wp.func(inline=True)
 def load_inputs(m: ModelArrays, s: Scratch, world: int, inputs: wp.array(dtype=real)):
     """Sets controls, poses of mocap bodies, and which equality constraints are active; clears mocap_bar."""
     for i in range(lane(), m.nu, lanes()):
@@ -30,7 +30,7 @@ def load_inputs(m: ModelArrays, s: Scratch, world: int, inputs: wp.array(dtype=r
         s.eq_active[world, eq] = wp.where(inputs[m.nu + 7 * m.nmocap + eq] > HALF, 1, 0)
 
 
-@wp.func
+@wp.func(inline=True)
 def load_default_mocap(m: ModelArrays, s: Scratch, world: int):
     """Sets the poses of mocap bodies to those of the model."""
     for k in range(lane(), m.nmocap, lanes()):
@@ -39,7 +39,7 @@ def load_default_mocap(m: ModelArrays, s: Scratch, world: int):
         s.mocap_quat[world, k] = m.body_quat[body]
 
 
-@wp.func
+@wp.func(inline=True)
 def store_input_cotangents(m: ModelArrays, s: Scratch, world: int, inputs_bar: wp.array(dtype=real)):
     """Writes the cotangents of the inputs; those of active constraints are zero."""
     for i in range(lane(), m.nu, lanes()):

@@ -28,6 +28,7 @@ class ModelArrays:
     integrator: wp.int32
     implicit: wp.int32  # 1 if `implicit` integrates the velocities
     fluid: wp.int32  # 1 if the medium has density or viscosity
+    nellipsoid: wp.int32  # geoms on which the medium acts as on ellipsoids
     has_limits: wp.int32
     has_frictionloss: wp.int32
     ncollider: wp.int32
@@ -112,6 +113,11 @@ class ModelArrays:
     mocap_body: wp.array(dtype=wp.int32)  # [nmocap]
     body_iquat: wp.array(dtype=quat)
     body_gravcomp: wp.array(dtype=real)
+    body_ellipsoidadr: wp.array(dtype=wp.int32)  # [nbody + 1] address of each body's ellipsoids
+    # ellipsoids in the medium [nellipsoid]: their geoms, and the vectors and numbers of `ellipsoid.Ellipsoid`
+    ellipsoid_geom: wp.array(dtype=wp.int32)
+    ellipsoid_vectors: wp.array2d(dtype=vec3)
+    ellipsoid_numbers: wp.array2d(dtype=real)
     # blocks
     block_dofadr: wp.array(dtype=wp.int32)
     block_dofnum: wp.array(dtype=wp.int32)

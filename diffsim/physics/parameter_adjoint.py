@@ -34,7 +34,7 @@ from diffsim.types import EULER, RK4, real
 wp.set_module_options({"enable_backward": False})
 
 
-@wp.func
+@partial(calls_gradient, inline=True)
 def implicit_adjoint_with_parameters(m: ModelArrays, s: Scratch, world: int):
     """As `implicit.implicit_adjoint`; adds to parameter_bar, too."""
     implicit_inertia_adjoint(m, s, world)

@@ -89,7 +89,7 @@ def tangent_rate(
             rate[dof] = qvel[dof]
 
 
-@wp.func
+@wp.func(inline=True)
 def euler_step(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int):
     """V' = v + h w, q' = q (+) h v', where w is qacc or the acceleration of `implicit`. Follows the evaluation."""
     if m.implicit == 1:

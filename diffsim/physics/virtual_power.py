@@ -43,6 +43,7 @@ from diffsim.physics.constraint import (
     row_dot,
 )
 from diffsim.physics.contact_gradient import contact_gradient
+from diffsim.physics.ellipsoid_drag import ellipsoid_cotangents
 from diffsim.physics.equality_gradient import equality_gradient
 from diffsim.physics.fluid import drag_derivative, wind_twist
 from diffsim.physics.gravcomp import gravcomp_cotangents
@@ -89,6 +90,8 @@ def solve_virtual_velocity(m: ModelArrays, s: Scratch, world: int):
 def virtual_power_gradient(m: ModelArrays, s: Scratch, world: int):
     """Adds the gradient of P to the cotangents of the evaluation. Needs the moving frames with qacc."""
     twist_cotangents(m, s, world)
+    if m.nellipsoid > 0:
+        ellipsoid_cotangents(m, s, world)
     if s.contact_count[world] + m.neq > 0:
         contact_gradient(m, s, world, s.constraint_velocity[world])
     joined_gradient(m, s, world)

@@ -145,7 +145,8 @@ def test_linearize_and_forward():
     others: dict[str, Any] = {"mocap_pos": place, "mocap_quat": turn, "eq_active": torch.tensor(active)}
     sim = simulator(mj_model, WORLDS)
     a, b = sim.linearize(state, ctrl, **others)
-    state.requires_grad_(), ctrl.requires_grad_()
+    for value in (state, ctrl):
+        value.requires_grad_()
     result = sim.step(state, ctrl, **others)
     raw = raw_jacobian(result, state, ctrl)
     expected = tangent_jacobian(mj_model, raw, state.detach().numpy(), result.detach().numpy())

@@ -1,4 +1,4 @@
-"""Gravity compensation with parts of MuJoCo disabled, and by parameters; the rest is in `test_gradient`."""
+"""Gravity compensation with parts of MuJoCo disabled; gradients of it, and of ellipsoids in a medium, by parameters."""
 
 import mujoco
 import numpy as np
@@ -28,13 +28,16 @@ def test_forces(disabled):
     assert relative_error(found.qacc.numpy(), expected[:, 0]) <= 1e-9
     assert np.abs(found.qfrc_actuator.numpy() - expected[:, 1]).max() <= 1e-9
     if disabled == "nothing":  # a clamp is active in some worlds, and in some not
-        clamped = np.abs(expected[:, 1, 0]) == 15
+        clamped = np.abs(expected[:, 1, 0]) == 6
         assert clamped.any() and not clamped.all()
 
 
-@pytest.mark.parametrize("name", ["body_mass", "gravity", "body_ipos", "body_pos"])
-def test_gradient_by_parameters(name):
-    mj_model = load("gravcomp")
+CASES = [(model, name) for model in ("gravcomp", "ellipsoids") for name in ("body_mass", "body_ipos", "body_pos")]
+
+
+@pytest.mark.parametrize(("model", "name"), [*CASES, ("gravcomp", "gravity")])
+def test_gradient_by_parameters(model, name):
+    mj_model = load(model)
     state, ctrl = tensors(*moving_states(mj_model, 12))
     sim = simulator(mj_model, 12)
     field = mj_model.opt.gravity if name == "gravity" else getattr(mj_model, name)
@@ -51,3 +54,12 @@ def test_gradient_by_parameters(name):
         slopes = [(function(value + h * direction) - function(value - h * direction)) / (2 * h) for h in (1e-4, 5e-5)]
     expected = (4 * slopes[1] - slopes[0]) / 3
     assert abs(float((found * direction).sum() - expected)) <= 1e-7 * abs(float(expected))
+
+
+@pytest.mark.parametrize("name", ["geom_pos", "geom_size"])
+def test_parameters_that_ellipsoids_exclude(name):
+    mj_model = load("ellipsoids")
+    state, ctrl = tensors(*moving_states(mj_model, 2))
+    value = torch.tensor(getattr(mj_model, name), dtype=state.dtype)
+    with pytest.raises(ValueError, match='must not contain geom_pos or geom_size with fluidshape="ellipsoid"'):
+        simulator(mj_model, 2).step(state, ctrl, parameters={name: value})
