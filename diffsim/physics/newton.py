@@ -234,7 +234,7 @@ def scale_start(m: ModelArrays, s: Scratch, world: int):
         move_rows(m, s, world, alpha)
 
 
-@wp.func
+@wp.func(inline=True)
 def solve_acceleration(m: ModelArrays, s: Scratch, world: int, warm: int):
     """Fills qacc and qfrc_constraint; starts from qacc if `warm` is 1. Needs mass_matrix, qfrc_smooth and the rows."""
     if warm == 0 or s.row_count[world] == 0:
