@@ -191,21 +191,30 @@ class Kinematics(ABC):
         """
         return self._body_quantities(qpos, qvel)[1]
 
-    def motion(self, qpos: Tensor, qvel: Tensor | None = None, qacc: Tensor | None = None) -> BodyMotion:
-        """Poses, velocities and accelerations of all bodies; None for velocities or accelerations of zero."""
+    def motion(
+        self, qpos: Tensor, qvel: Tensor | None = None, qacc: Tensor | None = None, inputs: Tensor | None = None
+    ) -> BodyMotion:
+        """Poses, velocities and accelerations of all bodies; None for velocities or accelerations of zero.
+
+        `inputs` are rows of `WorldInputs`; None for the model's own poses of mocap bodies.
+        """
         self._check("qpos", qpos, self.model.nq)
         for name, value in (("qvel", qvel), ("qacc", qacc)):
             if value is not None:
                 self._check(name, value, self.model.nv)
-        return body_motion(self._motion_call, qpos, qvel, qacc)
+        return body_motion(self._motion_call, qpos, qvel, qacc, inputs)
 
     def frames(self, kind: str, objects: Names) -> Frames:
         """The frames of objects; see `velocity` for the arguments. They are kept."""
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {list(KINDS)}, got {kind!r}")
-        key = kind, tuple(self._ids(kind, objects))
+        return self.frames_of([(int(KINDS[kind]), i) for i in self._ids(kind, objects)])
+
+    def frames_of(self, objects: Sequence[tuple[int, int]]) -> Frames:
+        """The frames of objects, given by kind (`mjtObj`) and id. They are kept."""
+        key = tuple(objects)
         if key not in self._frames:
-            self._frames[key] = Frames(self.model, [(KINDS[kind], i) for i in key[1]], self.device)
+            self._frames[key] = Frames(self.model, key, self.device)
         return self._frames[key]
 
     @cached_property

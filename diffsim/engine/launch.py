@@ -20,6 +20,8 @@ from diffsim.engine.report_checks import ReportChecks
 from diffsim.engine.stages import Stages
 from diffsim.engine.world_inputs import WorldInputs
 from diffsim.physics.adjoint import step_adjoint_kernel
+from diffsim.physics.constraint_forces import constraint_forces_kernel
+from diffsim.physics.constraint_forces_adjoint import constraint_forces_adjoint_kernel
 from diffsim.physics.lanes import EMULATED
 from diffsim.physics.linearize import jacobian_shape, linearize_kernel
 from diffsim.physics.parameter_adjoint import parameter_adjoint_kernel
@@ -200,7 +202,7 @@ class Launch:
         pairs = zip(evaluation_bar, sizes, strict=True)
         bars = [zero.expand(self.num_worlds, size) if bar is None else bar for bar, size in pairs]
         kernel = parameter_adjoint_kernel if self.gradient else step_adjoint_kernel
-        return self.run(kernel, [ctrl, num_steps, trajectory, next_bar, *bars], self._cotangents)
+        return self.run(kernel, [ctrl, num_steps, trajectory, next_bar, *bars], self._cotangents(ctrl.shape[1]))
 
     def linearize(self, ctrl: Tensor, num_steps: int, trajectory: Tensor) -> list[Tensor]:
         """Jacobians of the next state by state [N, T, T] and ctrl [N, T, nu], T = 2 nv + na; see `step_adjoint`."""
@@ -239,9 +241,44 @@ class Launch:
 
     def evaluate_adjoint(self, state: Tensor, ctrl: Tensor, qacc: Tensor, bars: Sequence[Tensor]) -> list[Tensor]:
         """Cotangents as in `step_adjoint`, given those of qacc and qfrc_constraint."""
-        point = torch.cat([state.to(kernel_dtype), qacc], dim=1)[:, None]
+        point = self._point(state, qacc)
         next_bar = point.new_zeros(1, 1).expand(self.num_worlds, self.model.tangent_size)
         return self.step_adjoint(ctrl, 0, point, next_bar, [None, None, *bars, None])
+
+    def constraint_forces(self, state: Tensor, inputs: Tensor, qacc: Tensor) -> list[Tensor]:
+        """Contacts and forces at a state with its accelerations: see `constraint_forces.constraint_forces_kernel`."""
+        outputs = {"count_out": (1,), "pair_out": (self.model.max_contacts,)}
+        outputs |= {f"{name}_out": shape for name, shape in self._constraint_forces.items()}
+        return self.run(constraint_forces_kernel, [inputs, self._point(state, qacc)], outputs)
+
+    def constraint_forces_adjoint(
+        self, state: Tensor, inputs: Tensor, qacc: Tensor, bars: Sequence[Tensor | None]
+    ) -> list[Tensor]:
+        """Cotangents of qpos, qvel, qacc and inputs, given those of the forces and contacts; None for zero."""
+        pairs = zip(bars, self._constraint_forces.values(), strict=True)
+        full = [state.new_zeros(len(state), *shape) if bar is None else bar.contiguous() for bar, shape in pairs]
+        nq, nv = self.model.nq, self.model.nv
+        outputs = {"qpos_bar_out": (nq,), "qvel_bar_out": (nv,), "qacc_bar_out": (nv,)}
+        outputs["inputs_bar_out"] = (inputs.shape[1],)
+        return self.run(constraint_forces_adjoint_kernel, [inputs, self._point(state, qacc), *full], outputs)
+
+    def _point(self, state: Tensor, qacc: Tensor) -> Tensor:
+        """One evaluation point, as in a trajectory: [N, 1, nq + 2 nv + na]."""
+        return torch.cat([state.to(kernel_dtype), qacc], dim=1)[:, None]
+
+    @property
+    def _constraint_forces(self) -> dict[str, tuple[int, ...]]:
+        """Differentiable outputs of `constraint_forces`."""
+        contacts = self.model.max_contacts
+        return {
+            "point": (contacts, 3),
+            "frame": (contacts, 3, 3),
+            "distance": (contacts,),
+            "force": (contacts, 6),
+            "equality": (self.model.field("neq"), 6),
+            "joint_limit": (self.model.mj_model.njnt,),
+            "tendon_limit": (self.model.field("ntendon"),),
+        }
 
     def to_tangent(self, state: Tensor, bar: Tensor) -> Tensor:
         """Converts cotangents of a state's coordinates to the tangent space."""
@@ -266,13 +303,12 @@ class Launch:
             "report_out": (3,),
         }
 
-    @property
-    def _cotangents(self) -> dict[str, tuple[int, ...]]:
+    def _cotangents(self, num_inputs: int) -> dict[str, tuple[int, ...]]:
         """Outputs of the adjoint kernel."""
         parameters = {"parameter_bar_out": (self.model.parameters.size,)} if self.gradient else {}
         return {
             "state_bar_out": (self.model.tangent_size,),
-            "ctrl_bar_out": (self.model.num_inputs,),
+            "ctrl_bar_out": (num_inputs,),
             "qfrc_applied_bar_out": (self.model.nv,),
             **parameters,
         }
@@ -352,6 +388,8 @@ class Launch:
             evaluate_kernel: stages.evaluate,
             step_adjoint_kernel: stages.step_adjoint,
             parameter_adjoint_kernel: stages.step_adjoint,
+            constraint_forces_kernel: stages.forces,
+            constraint_forces_adjoint_kernel: stages.forces_adjoint,
         }
         if kernel in programs:
             self._prepare(kernel)
@@ -364,7 +402,7 @@ class Launch:
     def _prepare(self, kernel: wp.Kernel) -> None:
         """Compiles the stages of a kernel for a CUDA device, before its first launch."""
         if self.device.type == "cuda" and kernel not in self.prepared:
-            adjoint = kernel in (step_adjoint_kernel, parameter_adjoint_kernel)
+            adjoint = kernel in (step_adjoint_kernel, parameter_adjoint_kernel, constraint_forces_adjoint_kernel)
             prepare(self.model, str(self.device), adjoint, self.gradient)
             self.prepared.add(kernel)
 

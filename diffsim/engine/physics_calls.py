@@ -71,7 +71,7 @@ class StepCall(PhysicsCall):
         else:
             next_bar = launch.to_tangent(next_state, next_bar)
         cotangents = launch.step_adjoint(ctrl, self.num_steps, trajectory, next_bar, evaluation_bars)
-        return _of_inputs(launch, state, vector, cotangents, wanted)
+        return input_cotangents(launch, state, vector, cotangents, wanted)
 
 
 class EvaluateCall(PhysicsCall):
@@ -91,10 +91,10 @@ class EvaluateCall(PhysicsCall):
         launch = self.launch.with_parameters(vector, wanted[VECTOR])
         zeros = torch.zeros_like(qacc)
         cotangents = launch.evaluate_adjoint(state, ctrl, qacc, [zeros if bar is None else bar for bar in bars])
-        return _of_inputs(launch, state, vector, cotangents, wanted)
+        return input_cotangents(launch, state, vector, cotangents, wanted)
 
 
-def _of_inputs(
+def input_cotangents(
     launch: Launch, state: Tensor, vector: Tensor | None, cotangents: Sequence[Tensor], wanted: Sequence[bool]
 ) -> tuple[Tensor | None, ...]:
     """Gradients of state, ctrl, force and parameters; worlds that share parameters share their gradient."""

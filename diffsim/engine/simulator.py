@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from diffsim.compile.model import Model
-from diffsim.engine.kinematics import Kinematics
 from diffsim.engine.launch import Launch
 from diffsim.engine.physics_calls import EvaluateCall, StepCall
+from diffsim.engine.readings import Readings
 from diffsim.types import dtype
 
 
@@ -42,7 +42,7 @@ class DynamicsPoint(NamedTuple):
     solver_iterations: Tensor | None = None
 
 
-class Simulator(Kinematics):
+class Simulator(Readings):
     """Copies of one model, stepped together and differentiable through torch autograd.
 
     A state is `[qpos, qvel, act]`, one row per world, in `diffsim.dtype`; the kernels compute in float64 (see
@@ -81,6 +81,7 @@ class Simulator(Kinematics):
         mocap_pos: Tensor | None = None,
         mocap_quat: Tensor | None = None,
         eq_active: Tensor | None = None,
+        xfrc_applied: Tensor | None = None,
     ) -> Tensor:
         """Advances every world by `num_steps` time steps with constant controls (`mj_step`).
 
@@ -103,6 +104,8 @@ class Simulator(Kinematics):
                 differentiable; the model's own by default.
             eq_active: [N, neq] bool, which equality constraints are active (`data.eq_active`); `eq_active0` by
                 default.
+            xfrc_applied: [N, nbody, 6] N, N m, a force at each body's centre of mass and a torque, in world axes, held
+                over the steps (`data.xfrc_applied`); differentiable. Not with the parameter body_ipos.
 
         Returns: next state, [N, nq + nv + na].
 
@@ -122,6 +125,7 @@ class Simulator(Kinematics):
             mocap_pos=mocap_pos,
             mocap_quat=mocap_quat,
             eq_active=eq_active,
+            xfrc_applied=xfrc_applied,
         )[0]
 
     def advance(
@@ -135,9 +139,19 @@ class Simulator(Kinematics):
         mocap_pos: Tensor | None = None,
         mocap_quat: Tensor | None = None,
         eq_active: Tensor | None = None,
+        xfrc_applied: Tensor | None = None,
     ) -> tuple[Tensor, DynamicsPoint]:
         """As `step`; also returns the last evaluation."""
-        inputs = self._inputs(state, ctrl, num_steps, mocap_pos=mocap_pos, mocap_quat=mocap_quat, eq_active=eq_active)
+        inputs = self._inputs(
+            state,
+            ctrl,
+            num_steps,
+            mocap_pos=mocap_pos,
+            mocap_quat=mocap_quat,
+            eq_active=eq_active,
+            xfrc_applied=xfrc_applied,
+        )
+        _check_applied(xfrc_applied, parameters)
         force = self._force(qfrc_applied)
         step = StepCall(self.launch, num_steps)
         vector = self._vector(parameters)
@@ -154,9 +168,13 @@ class Simulator(Kinematics):
         mocap_pos: Tensor | None = None,
         mocap_quat: Tensor | None = None,
         eq_active: Tensor | None = None,
+        xfrc_applied: Tensor | None = None,
     ) -> DynamicsPoint:
         """Evaluates the dynamics without a step (`mj_forward`). Arguments and errors are those of `step`."""
-        inputs = self._inputs(state, ctrl, mocap_pos=mocap_pos, mocap_quat=mocap_quat, eq_active=eq_active)
+        inputs = self._inputs(
+            state, ctrl, mocap_pos=mocap_pos, mocap_quat=mocap_quat, eq_active=eq_active, xfrc_applied=xfrc_applied
+        )
+        _check_applied(xfrc_applied, parameters)
         force = self._force(qfrc_applied)
         *results, iterations, _ = EvaluateCall(self.launch)(state, inputs, force, self._vector(parameters))
         qpos, qvel, act = state.split([self.model.nq, self.model.nv, self.model.na], dim=1)
@@ -209,6 +227,12 @@ class Simulator(Kinematics):
         self._check("ctrl", ctrl, self.model.nu)
         if isinstance(num_steps, bool) or not isinstance(num_steps, int) or num_steps < 1:
             raise ValueError(f"num_steps must be >= 1, got {num_steps!r}")
+
+
+def _check_applied(xfrc_applied: Tensor | None, parameters: Mapping[str, Tensor] | None) -> None:
+    """Refuses forces at centres of mass together with positions of these, whose gradient would lack the forces."""
+    if xfrc_applied is not None and "body_ipos" in (parameters or {}):
+        raise ValueError("parameters must not contain body_ipos if xfrc_applied is given")
 
 
 def _checked_device(device: str | torch.device) -> torch.device:

@@ -58,6 +58,12 @@ from diffsim.stages.parameters import (
     store_parameters_kernel,
 )
 from diffsim.stages.rows import rows_kernel
+from diffsim.stages.sensed import (
+    begin_sensed_adjoint_kernel,
+    end_sensed_adjoint_kernel,
+    load_inputs_kernel,
+    sensed_kernel,
+)
 from diffsim.stages.solve import solve_kernel
 from diffsim.stages.state import begin_kernel, end_kernel
 from diffsim.stages.twists import twists_kernel
@@ -140,6 +146,23 @@ class Stages:
         if parameter_bar:
             self._each(store_parameters_kernel, *parameter_bar)
 
+    def forces(self, inputs: Any, points: Any, *outputs: Any) -> None:  # noqa: ANN401
+        """As `constraint_forces.constraint_forces_kernel`."""
+        self._each(load_inputs_kernel, inputs)
+        self._frames(points, 0, 0, 1)
+        self._constraints()
+        self._each(sensed_kernel, *outputs)
+
+    def forces_adjoint(self, inputs: Any, points: Any, *bars: Any) -> None:  # noqa: ANN401
+        """As `constraint_forces_adjoint.constraint_forces_adjoint_kernel`."""
+        self._each(load_inputs_kernel, inputs)
+        bars, outputs = bars[:7], bars[7:]
+        self._frames(points, 0, 0, 1)
+        self._constraints()
+        self._each(begin_sensed_adjoint_kernel, *bars)
+        self._gradient_of_power()
+        self._each(end_sensed_adjoint_kernel, points, *outputs)
+
     def _evaluate(self, points: Any, slot: int, num_steps: int, warm: int) -> None:  # noqa: ANN401
         """One evaluation; as `forward.evaluate`."""
         self._frames(points, slot, num_steps, 0)
@@ -170,6 +193,10 @@ class Stages:
     def _gradient(self) -> None:
         """Gradient of the virtual power; as `virtual_power.virtual_power_gradient`."""
         self._each(virtual_kernel)
+        self._gradient_of_power()
+
+    def _gradient_of_power(self) -> None:
+        """`_gradient`, given the virtual velocity."""
         self._each(twists_kernel)
         if self.arrays.nellipsoid:
             self._each(ellipsoids_kernel)

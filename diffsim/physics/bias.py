@@ -9,6 +9,7 @@ Source: Featherstone (2008), section 5.3.
 
 import warp as wp
 
+from diffsim.physics.applied import applied_wrench
 from diffsim.physics.ellipsoid_drag import ellipsoid_drag
 from diffsim.physics.fluid import drag
 from diffsim.physics.gravcomp import gravcomp_forces
@@ -75,7 +76,7 @@ def body_motion(m: ModelArrays, s: Scratch, world: int, body: int, with_qacc: in
 
 @wp.func
 def body_wrench(m: ModelArrays, s: Scratch, world: int, body: int) -> vec6:
-    """W_b: the wrench that gives the body V and A, minus drag."""
+    """W_b: the wrench that gives the body V and A, minus drag and applied forces."""
     mass = m.body_mass[world * m.body_stride + body]
     velocity = s.velocity[world, body]
     momentum = apply_inertia(mass, s.body_moment[world, body], s.body_rotary[world, body], velocity)
@@ -85,6 +86,8 @@ def body_wrench(m: ModelArrays, s: Scratch, world: int, body: int) -> vec6:
         wrench -= drag(m, s, world, body, velocity)
         if m.nellipsoid > 0:
             wrench -= ellipsoid_drag(m, s, world, body, velocity)
+    if s.has_xfrc[world] == 1:
+        wrench -= applied_wrench(m, s, world, body)
     return wrench
 
 

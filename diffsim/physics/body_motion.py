@@ -10,11 +10,12 @@ As in `bias`, accelerations contain the gravity: a body at rest has -gravity.
 
 import warp as wp
 
+from diffsim.physics.adjoint import clear
 from diffsim.physics.bias import moving_frames
 from diffsim.physics.integrate import raw_from_tangent
 from diffsim.physics.kinematics import motion_subspaces
 from diffsim.physics.lanes import lane, lanes, sync, world_of
-from diffsim.physics.mocap import load_default_mocap
+from diffsim.physics.mocap import load_inputs, store_input_cotangents
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.points import load_kinematics
 from diffsim.physics.rotation import quat_conj, quat_mul
@@ -34,14 +35,15 @@ def load_motion(
     qpos: wp.array(dtype=real),
     qvel: wp.array(dtype=real),
     qacc: wp.array(dtype=real),
+    inputs: wp.array(dtype=real),
 ):
-    """Fills the poses, velocities and accelerations of the bodies; mocap bodies are where the model has them."""
+    """Fills the poses, velocities and accelerations of the bodies."""
     for i in range(lane(), m.nq, lanes()):
         s.qpos[world, i] = qpos[i]
     for i in range(lane(), m.nv, lanes()):
         s.qvel[world, i] = qvel[i]
         s.qacc[world, i] = qacc[i]
-    load_default_mocap(m, s, world)
+    load_inputs(m, s, world, inputs)
     sync()
     moving_frames(m, s, world, 1)
 
@@ -61,6 +63,7 @@ def body_motion_kernel(
     qpos_in: wp.array2d(dtype=real),
     qvel_in: wp.array2d(dtype=real),
     qacc_in: wp.array2d(dtype=real),
+    inputs_in: wp.array2d(dtype=real),
     # out
     xpos_out: wp.array2d(dtype=vec3),
     xquat_out: wp.array2d(dtype=quat),
@@ -69,7 +72,7 @@ def body_motion_kernel(
 ):
     """Poses, velocities and accelerations of all bodies, (angular, linear) in world axes at the bodies' origins."""
     world = world_of(wp.tid())
-    load_motion(m, s, world, qpos_in[world], qvel_in[world], qacc_in[world])
+    load_motion(m, s, world, qpos_in[world], qvel_in[world], qacc_in[world], inputs_in[world])
     for body in range(lane(), m.nbody, lanes()):
         arm = s.xpos[world, body] - s.xpos[world, m.body_root[body]]
         v = material(s.velocity[world, body], arm)
@@ -89,6 +92,7 @@ def body_motion_adjoint_kernel(
     qpos_in: wp.array2d(dtype=real),
     qvel_in: wp.array2d(dtype=real),
     qacc_in: wp.array2d(dtype=real),
+    inputs_in: wp.array2d(dtype=real),
     xpos_bar_in: wp.array2d(dtype=vec3),
     xquat_bar_in: wp.array2d(dtype=quat),
     velocity_bar_in: wp.array2d(dtype=vec6),
@@ -97,10 +101,11 @@ def body_motion_adjoint_kernel(
     qpos_bar_out: wp.array2d(dtype=real),
     qvel_bar_out: wp.array2d(dtype=real),
     qacc_bar_out: wp.array2d(dtype=real),
+    inputs_bar_out: wp.array2d(dtype=real),
 ):
     """The adjoint of `body_motion_kernel`."""
     world = world_of(wp.tid())
-    load_motion(m, s, world, qpos_in[world], qvel_in[world], qacc_in[world])
+    load_motion(m, s, world, qpos_in[world], qvel_in[world], qacc_in[world], inputs_in[world])
     for dof in range(lane(), m.nv, lanes()):
         s.qpos_bar[world, dof] = ZERO
         s.qvel_bar[world, dof] = ZERO
@@ -112,7 +117,9 @@ def body_motion_adjoint_kernel(
             m, s, world, body, xpos_bar_in[world, body], torque, velocity_bar, acceleration_bar_in[world, body]
         )
     sync()
+    clear(m.nu, s.ctrl_bar[world])
     gather_motion(m, s, world)
+    store_input_cotangents(m, s, world, inputs_bar_out[world])
     for dof in range(lane(), m.nv, lanes()):
         qvel_bar_out[world, dof] = s.qvel_bar[world, dof]
         # now the cotangent of the acceleration is that of the body's whole subtree

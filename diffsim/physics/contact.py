@@ -213,3 +213,23 @@ def fill_contact_jacobian(
             plus = row + 2 * (j - 1)
             s.row_jacobian[world, plus, dof] = u[0] + side
             s.row_jacobian[world, plus + 1, dof] = u[0] - side
+
+
+@wp.func(inline=True)
+def contact_force(m: ModelArrays, s: Scratch, world: int, contact: int) -> vec6:
+    """A contact's force and torque in its frame, on the second geom (`mj_contactForce`). Needs the rows' forces."""
+    pair = s.contact_pair[world, contact]
+    row = s.contact_row[world, contact]
+    condim = m.pair_condim[pair]
+    force = vec6()
+    if condim == 1 or m.elliptic == 1:
+        force[0] = s.row_force[world, row]
+    for j in range(1, condim):
+        if m.elliptic == 1:
+            force[j] = cone_scale(m, world, pair, j) * s.row_force[world, row + j]
+        else:
+            plus = s.row_force[world, row + 2 * j - 2]
+            minus = s.row_force[world, row + 2 * j - 1]
+            force[0] = force[0] + plus + minus
+            force[j] = m.pair_friction[world * m.pair_stride + pair, j - 1] * (plus - minus)
+    return force

@@ -30,7 +30,7 @@ from diffsim.physics.contact import load_geom, twist_at
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import angular, cross_force, linear, twist
-from diffsim.types import ONE, mat33, real, vec3, vec6
+from diffsim.types import ONE, real, vec3, vec6
 
 
 @calls_gradient
@@ -80,7 +80,7 @@ def keep_geom_cotangents(
 
 @wp.func(inline=True)
 def contact_forces(m: ModelArrays, s: Scratch, world: int, contact: int, x: wp.array(dtype=real)) -> bool:
-    """Fills a contact's alpha, beta, b and r_bar. Returns whether a row exerts a force."""
+    """Fills a contact's alpha, beta, b and r_bar. Returns whether it has cotangents."""
     if m.elliptic == 1:
         return cone_cotangents(m, s, world, contact, x)
     first = s.contact_row[world, contact]
@@ -88,13 +88,13 @@ def contact_forces(m: ModelArrays, s: Scratch, world: int, contact: int, x: wp.a
     condim = m.pair_condim[pair]
     alpha = vec6()
     beta = vec6()
-    r_bar = real(0.0)
-    active = bool(False)
+    r_bar = s.contact_distance_bar[world, contact]
+    active = s.contact_sensed[world, contact] == 1
     for i in range(wp.max(1, 2 * (condim - 1))):
         row = first + i
         if s.row_state[world, row] == QUADRATIC:
             active = True
-            power = row_dot(s, world, row, x)
+            power = row_dot(s, world, row, x) + s.row_force_bar[world, row]
             force = s.row_force[world, row]
             pull = -s.row_stiffness[world, row] * power
             alpha[0] = alpha[0] + force
@@ -120,13 +120,13 @@ def cone_cotangents(m: ModelArrays, s: Scratch, world: int, contact: int, x: wp.
     """`contact_forces` of an elliptic cone."""
     first = s.contact_row[world, contact]
     state = s.row_state[world, first]
-    if state == SATISFIED:
+    if state == SATISFIED and s.contact_sensed[world, contact] == 0:
         return False
     pair = s.contact_pair[world, contact]
     dim = m.pair_condim[pair]
     u = load_rows(s.row_residual[world], first, dim)
     force = load_rows(s.row_force[world], first, dim)
-    push = load_products(s, world, first, dim, x)
+    push = load_products(s, world, first, dim, x) + load_rows(s.row_force_bar[world], first, dim)
     alpha = vec6()
     beta = -cone_product(state, s.row_stiffness[world, first], cone_mu(m, world, pair), u, push)
     for k in range(dim):
@@ -136,7 +136,7 @@ def cone_cotangents(m: ModelArrays, s: Scratch, world: int, contact: int, x: wp.
     params = world * m.solver_stride + s.row_params[world, first]
     r = s.row_position[world, first]
     d = signed_impedance(m, params, r)
-    r_bar = d[1] / (d[0] * (ONE - d[0])) * wp.dot(push, force)
+    r_bar = s.contact_distance_bar[world, contact] + d[1] / (d[0] * (ONE - d[0])) * wp.dot(push, force)
     r_bar += beta[0] * m.solver_reference[params, 0] * (d[0] + r * d[1])
     s.contact_alpha[world, contact] = alpha
     s.contact_beta[world, contact] = beta
@@ -174,7 +174,8 @@ def shape_cotangents(m: ModelArrays, s: Scratch, world: int, contact: int, body1
     alpha_force = axes * vec3(alpha[0], alpha[1], alpha[2])
     beta_force = axes * vec3(beta[0], beta[1], beta[2])
     point_bar = wp.cross(alpha_force, angular(by_x)) + wp.cross(beta_force, angular(by_a))
-    frame_bar = mat33()
+    point_bar += s.contact_point_bar[world, contact]
+    frame_bar = s.contact_frame_bar[world, contact]
     for k in range(3):
         row_bar = (
             alpha[k] * linear(by_x)
@@ -183,7 +184,7 @@ def shape_cotangents(m: ModelArrays, s: Scratch, world: int, contact: int, body1
             + beta[k + 3] * angular(by_a)
         )
         for i in range(3):
-            frame_bar[k, i] = row_bar[i]
+            frame_bar[k, i] += row_bar[i]
     return point_bar, frame_bar
 
 

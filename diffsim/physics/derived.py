@@ -6,9 +6,10 @@ All are in world axes, about the centre of mass of the body's tree. They have no
 import warp as wp
 
 from diffsim.physics.bias import moving_frames
-from diffsim.physics.cone import cone_scale
 from diffsim.physics.constraint import TINY
+from diffsim.physics.contact import contact_force
 from diffsim.physics.equality import joined, turning_torque
+from diffsim.physics.fluid import com_arm
 from diffsim.physics.inertia import subtree_inertias
 from diffsim.physics.integrate import load3
 from diffsim.physics.lanes import lane, lanes, sync, world_of
@@ -34,7 +35,7 @@ def tree_com(m: ModelArrays, s: Scratch, world: int, body: int) -> vec3:
 
 @wp.func
 def contact_wrenches(m: ModelArrays, s: Scratch, world: int, wrench: wp.array(dtype=vec6)):
-    """Fills the sum of contact, connect and weld forces on each body, `cfrc_ext`: (torque, force); zero for the world.
+    """Fills `cfrc_ext`, the sum of contact, connect, weld and applied forces on each body; zero for the world.
 
     One lane does it. Needs the rows' forces and the subtrees' inertias.
     """
@@ -42,19 +43,7 @@ def contact_wrenches(m: ModelArrays, s: Scratch, world: int, wrench: wp.array(dt
         wrench[body] = vec6(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
     for contact in range(s.contact_count[world]):
         pair = s.contact_pair[world, contact]
-        row = s.contact_row[world, contact]
-        condim = m.pair_condim[pair]
-        local = vec6(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
-        if condim == 1 or m.elliptic == 1:
-            local[0] = s.row_force[world, row]
-        for j in range(1, condim):
-            if m.elliptic == 1:
-                local[j] = cone_scale(m, world, pair, j) * s.row_force[world, row + j]
-                continue
-            plus = s.row_force[world, row + 2 * j - 2]
-            minus = s.row_force[world, row + 2 * j - 1]
-            local[0] = local[0] + plus + minus
-            local[j] = m.pair_friction[world * m.pair_stride + pair, j - 1] * (plus - minus)
+        local = contact_force(m, s, world, contact)
         axes = wp.transpose(s.contact_frame[world, contact])
         force = axes * vec3(local[0], local[1], local[2])
         torque = axes * vec3(local[3], local[4], local[5])
@@ -67,6 +56,11 @@ def contact_wrenches(m: ModelArrays, s: Scratch, world: int, wrench: wp.array(dt
             body = m.geom_body[geom]
             add_wrench(m, s, world, body, s.contact_point[world, contact], sign * torque, sign * force, wrench)
     equality_wrenches(m, s, world, wrench)
+    if s.has_xfrc[world] == 1:
+        for body in range(1, m.nbody):
+            x = s.xfrc[world, body]
+            com = s.xpos[world, m.body_root[body]] + com_arm(m, s, world, body)
+            add_wrench(m, s, world, body, com, angular(x), linear(x), wrench)
 
 
 @wp.func

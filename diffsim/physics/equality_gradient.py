@@ -60,7 +60,7 @@ def size_cotangent(m: ModelArrays, s: Scratch, world: int, eq: int, x: wp.array(
     for row in range(first, first + m.eq_rows[eq]):
         stretch = m.solver_reference[params, 0] * s.row_position[world, row]
         slope = s.row_force[world, row] / (d[0] * (ONE - d[0])) - s.row_stiffness[world, row] * stretch
-        by_d += row_dot(s, world, row, x) * slope
+        by_d += (row_dot(s, world, row, x) + s.row_force_bar[world, row]) * slope
     return by_d * d[1] / size
 
 
@@ -73,7 +73,8 @@ def row_cotangents(
     stiffness = m.solver_reference[params, 0] * impedance(m, params, s.row_size[world, first])[0]
     beta = vec3()
     for i in range(3):
-        beta[i] = -s.row_stiffness[world, first + i] * row_dot(s, world, first + i, x)
+        power = row_dot(s, world, first + i, x) + s.row_force_bar[world, first + i]
+        beta[i] = -s.row_stiffness[world, first + i] * power
     c = Cotangents()
     c.beta = beta
     c.alpha = load3(s.row_force[world], first)

@@ -81,7 +81,7 @@ def constant_row_gradient(m: ModelArrays, s: Scratch, world: int, row: int, powe
 @wp.func
 def joint_row_gradient(m: ModelArrays, s: Scratch, world: int, row: int, x: wp.array(dtype=real)):
     """Adds the gradient of (J_i x) f_i at fixed a and x, of a limit or dry friction, to qpos_bar and qvel_bar."""
-    power = row_dot(s, world, row, x)
+    power = row_dot(s, world, row, x) + s.row_force_bar[world, row]
     constant_row_gradient(m, s, world, row, power)
     source = s.row_source[world, row]
     joint = s.row_index[world, row]

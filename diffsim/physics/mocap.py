@@ -1,13 +1,15 @@
 """Inputs of a world beside its state and controls: poses of mocap bodies, and which equality constraints are active.
 
 A row of inputs of the kernels holds the controls [nu], the mocap bodies' positions [3 nmocap] and quaternions
-[4 nmocap], and a number per equality constraint [nequality], 1 for active and 0 for inactive.
+[4 nmocap], a number per equality constraint [nequality], 1 for active and 0 for inactive, and on request a force and a
+torque per body [6 nbody].
 
 A mocap body is a child of the world that is placed anew in each step. It has no velocity, and no dof moves it.
 """
 
 import warp as wp
 
+from diffsim.physics.applied import load_applied, store_applied_cotangents
 from diffsim.physics.integrate import load3, load_quat, quat_cotangent, store3
 from diffsim.physics.lanes import lane, lanes
 from diffsim.physics.model_arrays import ModelArrays
@@ -28,6 +30,7 @@ def load_inputs(m: ModelArrays, s: Scratch, world: int, inputs: wp.array(dtype=r
         s.mocap_bar[world, k] = vec6()
     for eq in range(lane(), m.nequality, lanes()):
         s.eq_active[world, eq] = wp.where(inputs[m.nu + 7 * m.nmocap + eq] > HALF, 1, 0)
+    load_applied(m, s, world, inputs, m.nu + 7 * m.nmocap + m.nequality)
 
 
 @wp.func(inline=True)
@@ -53,3 +56,4 @@ def store_input_cotangents(m: ModelArrays, s: Scratch, world: int, inputs_bar: w
             inputs_bar[m.nu + 3 * m.nmocap + 4 * k + i] = raw[i]
     for eq in range(lane(), m.nequality, lanes()):
         inputs_bar[m.nu + 7 * m.nmocap + eq] = ZERO
+    store_applied_cotangents(m, s, world, inputs_bar, m.nu + 7 * m.nmocap + m.nequality)

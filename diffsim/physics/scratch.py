@@ -24,6 +24,8 @@ FIELDS = {
     "mocap_pos": (vec3, ("nmocap",)),  # m
     "mocap_quat": (quat, ("nmocap",)),
     "eq_active": (wp.int32, ("neq",)),
+    "has_xfrc": (wp.int32, ()),  # 1 if the inputs have forces on bodies, see `applied`
+    "xfrc": (vec6, ("nbody",)),  # torque, and force at the centre of mass; undefined without
     # kinematics
     "xpos": (vec3, ("nbody",)),  # m
     "xquat": (quat, ("nbody",)),
@@ -110,9 +112,11 @@ FIELDS = {
     "qacc_bar": (real, ("nv",)),
     "ctrl_bar": (real, ("nu",)),
     "applied_bar": (real, ("nv",)),  # cotangent of qfrc_applied
+    "xfrc_bar": (vec6, ("nbody",)),  # cotangents of torque and force
     "mocap_bar": (vec6, ("nmocap",)),  # of a mocap body's pose, as a wrench about its origin
     "constraint_bar": (real, ("nv",)),  # kappa, cotangent of qfrc_constraint
     "actuator_bar": (vec3, ("actuator",)),  # cotangents of input, length and velocity
+    "actuator_sensed_bar": (vec3, ("actuator",)),  # of forces, lengths, velocities; zero outside of `elements`
     # adjoint: the virtual velocity and its twists, and the cotangents of the bodies' twists
     "virtual_velocity": (real, ("nv",)),  # lambda
     "virtual_twist": (vec6, ("nbody",)),  # of lambda; in `implicit`, of mu
@@ -130,6 +134,12 @@ FIELDS = {
     "gravcomp_velocity": (real, ("nv",)),
     "gravcomp_twist": (vec6, ("nbody",)),
     "gravcomp_twist_bar": (vec6, ("nbody",)),
+    # adjoint of `constraint_forces`: cotangents of the rows' forces, which add to J x, and of contacts; zero elsewhere
+    "row_force_bar": (real, ("row",)),
+    "contact_sensed": (wp.int32, ("contact",)),
+    "contact_distance_bar": (real, ("contact",)),
+    "contact_point_bar": (vec3, ("contact",)),
+    "contact_frame_bar": (mat33, ("contact",)),
     # adjoint: each contact's cotangents of its two bodies; see `contact_gradient`
     "contact_active": (wp.int32, ("contact",)),
     "contact_alpha": (vec6, ("contact",)),

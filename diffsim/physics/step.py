@@ -248,6 +248,9 @@ def load_state(
         if m.actuator_ctrllimited[actuator] == 0 and not (wp.abs(ctrl[m.actuator_ctrl[actuator]]) <= MAXVAL):
             return False
     inputs = m.nu + 7 * m.nmocap
+    for i in range(inputs + m.nequality + lane(), ctrl.shape[0], lanes()):
+        if not wp.isfinite(ctrl[i]):
+            return False
     return all_bounded(m.nq + m.nv + m.na, state) and all_finite(inputs, ctrl) and all_finite(m.nv, qfrc_applied)
 
 

@@ -169,7 +169,7 @@ def tendon_limit_rows(m: ModelArrays, s: Scratch, world: int):
 @wp.func
 def tendon_row_gradient(m: ModelArrays, s: Scratch, world: int, row: int, x: wp.array(dtype=real)):
     """Adds the gradient of (J_i x) f_i at fixed a and x, of a limit or dry friction, to qpos_bar and qvel_bar."""
-    power = row_dot(s, world, row, x)
+    power = row_dot(s, world, row, x) + s.row_force_bar[world, row]
     constant_row_gradient(m, s, world, row, power)
     if s.row_source[world, row] == TENDON_LIMIT:
         r_bar = power * position_slope(m, s, world, row)

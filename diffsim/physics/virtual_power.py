@@ -28,6 +28,7 @@ from diffsim.physics.actuation import (
     sum_actuator_forces,
     unclamped_force,
 )
+from diffsim.physics.applied import applied_pose_cotangent
 from diffsim.physics.bias import body_wrench
 from diffsim.physics.clamp import force_slope
 from diffsim.physics.cone import subtract_sliding
@@ -198,6 +199,8 @@ def body_twist_cotangents(m: ModelArrays, s: Scratch, world: int, body: int):
         drag_bar = drag_derivative(m, s, world, body, v, y)
         v_bar += drag_bar
         pose_bar = cross_force(wind_twist(m), drag_bar)
+    if s.has_xfrc[world] == 1:
+        pose_bar += applied_pose_cotangent(m, s, world, body, y)
     s.virtual_twist_bar[world, body] = -body_wrench(m, s, world, body)
     s.acceleration_bar[world, body] = -apply_inertia(mass, moment, rotary, y)
     s.velocity_bar[world, body] = v_bar
@@ -262,7 +265,7 @@ def force_cotangent(
     m: ModelArrays, s: Scratch, world: int, actuator: int, u: real, length: real, velocity: real
 ) -> real:
     """Cotangent of an actuator's force. Needs `joint_clamp_gradient`."""
-    force_bar = moment_dot(m, actuator, s.work[world])
+    force_bar = moment_dot(m, actuator, s.work[world]) + s.actuator_sensed_bar[world, actuator][0]
     if m.actuator_forcelimited[actuator] == 1:
         force = unclamped_force(m, world, actuator, u, length, velocity)
         force_bar *= force_slope(force, m.actuator_forcerange[actuator, 0], m.actuator_forcerange[actuator, 1])
@@ -281,11 +284,12 @@ def actuation_gradient(m: ModelArrays, s: Scratch, world: int):
         velocity = moment_dot(m, actuator, s.qvel[world])
         u = actuator_input(m, s, world, actuator)
         force_bar = force_cotangent(m, s, world, actuator, u, length, velocity)
+        sensed = s.actuator_sensed_bar[world, actuator]
         gain = gain_terms(m, world, actuator, length, velocity)
         bias = bias_terms(m, world, actuator, length, velocity)
         u_bar = force_bar * gain[0]
-        length_bar = force_bar * (gain[1] * u + bias[1])
-        velocity_bar = force_bar * (gain[2] * u + bias[2])
+        length_bar = force_bar * (gain[1] * u + bias[1]) + sensed[1]
+        velocity_bar = force_bar * (gain[2] * u + bias[2]) + sensed[2]
         s.actuator_bar[world, actuator] = vec3(u_bar, length_bar, velocity_bar)
     sync()
     if lane() == 0:

@@ -1,0 +1,84 @@
+"""Contacts and constraint forces, in the form that `differentiable.py` brings into torch autograd."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffsim.compile.model import Model
+from diffsim.engine.physics_calls import VECTOR, PhysicsCall, input_cotangents
+
+
+class ConstraintForces(NamedTuple):
+    """The accelerations of an evaluation, its contacts, and forces of its constraints.
+
+    The first eight are differentiable.
+
+    Attributes:
+        qacc: [N, nv] m/s^2, rad/s^2.
+        point: [N, C, 3] m, positions of the contacts; zero, as all else, beyond the last one.
+        frame: [N, C, 3, 3], rows are the normal from the first geom to the second, and two tangents.
+        distance: [N, C] m, negative where geoms overlap.
+        force: [N, C, 6] N, N m, force and torque on the second geom, in the contact's frame.
+        equality: [N, neq, 6] N, N m, of active connect and weld constraints: translation, rotation.
+        joint_limit: [N, njnt] N, N m, of the first limit that each joint passes.
+        tendon_limit: [N, ntendon] N.
+        count: [N, 1] int32, number of contacts.
+        pair: [N, C] int32, index of each contact's pair of geoms; -1 beyond the last one.
+    """
+
+    qacc: Tensor
+    point: Tensor
+    frame: Tensor
+    distance: Tensor
+    force: Tensor
+    equality: Tensor
+    joint_limit: Tensor
+    tendon_limit: Tensor
+    count: Tensor
+    pair: Tensor
+
+
+def contact_geoms(model: Model, pair: Tensor) -> Tensor:
+    """Ids of the two geoms of pairs [N, C], as in `data.contact.geom`: [N, C, 2]; -1 where the pair is -1."""
+    pairs = np.stack([model.field("pair_geom1"), model.field("pair_geom2")], axis=1)
+    geoms = torch.as_tensor(np.concatenate([pairs, [[-1, -1]]]), dtype=torch.int64, device=pair.device)
+    return geoms[torch.where(pair < 0, len(pairs), pair).long()]
+
+
+class ForcesCall(PhysicsCall):
+    """`ConstraintForces`: state, inputs, applied forces, None -> its fields, and qacc in the kernels' precision.
+
+    The forces are functions of the state and of the accelerations, which are functions of state, controls and applied
+    forces; the gradient is that of both, one after the other.
+    """
+
+    num_outputs = 8
+    kept = (10,)
+
+    def results(self, state: Tensor, inputs: Tensor, force: Tensor, vector: None) -> tuple[Tensor, ...]:  # noqa: D102
+        qacc, forces = self.launch.evaluate(state, inputs, force)
+        count, pair, *rest = self.launch.constraint_forces(state, inputs, qacc)
+        return qacc.to(forces.qfrc_constraint.dtype, copy=True), *rest, count, pair, qacc
+
+    def gradient(  # noqa: D102
+        self, inputs: Sequence[Tensor], kept: Sequence[Tensor], bars: Sequence[Tensor | None], wanted: Sequence[bool]
+    ) -> tuple[Tensor | None, ...]:
+        (state, row, *_), (qacc,) = inputs, kept
+        qacc_bar = qacc.new_zeros(qacc.shape) if bars[0] is None else bars[0]
+        direct = None
+        if any(bar is not None for bar in bars[1:]):
+            *direct, by_force, of_inputs = self.launch.constraint_forces_adjoint(state, row, qacc, bars[1:])
+            qacc_bar = qacc_bar + by_force
+        cotangents = self.launch.evaluate_adjoint(state, row, qacc, [qacc_bar, qacc.new_zeros(qacc.shape)])
+        bars_ = input_cotangents(self.launch, state, None, cotangents, [*wanted[:VECTOR], False])
+        if direct is None:
+            return bars_
+        state_bar, inputs_bar, *others = bars_
+        assert state_bar is not None and inputs_bar is not None
+        nothing = state_bar.new_zeros(len(state), state_bar.shape[1] - direct[0].shape[1] - direct[1].shape[1])
+        return state_bar + torch.cat([*direct, nothing], dim=1), inputs_bar + of_inputs, *others

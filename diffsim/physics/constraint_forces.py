@@ -1,0 +1,123 @@
+"""Contacts, and forces of constraints, as functions of positions, velocities and accelerations.
+
+The rows' law gives the forces f(q, v, a) without a solve.
+"""
+
+import warp as wp
+
+from diffsim.physics.adjoint import load_point
+from diffsim.physics.constraint import BALL_LIMIT, JOINT_LIMIT, TENDON_LIMIT
+from diffsim.physics.contact import contact_force
+from diffsim.physics.lanes import lane, lanes
+from diffsim.physics.mocap import load_inputs
+from diffsim.physics.model_arrays import ModelArrays
+from diffsim.physics.scratch import Scratch
+from diffsim.physics.step import EvaluationPoints
+from diffsim.types import ZERO, mat33, real, vec3, vec6
+
+wp.set_module_options({"enable_backward": False})
+
+
+@wp.func
+def is_limit_of_joint(s: Scratch, world: int, row: int) -> bool:
+    """Whether a row is a joint's limit."""
+    return s.row_source[world, row] == JOINT_LIMIT or s.row_source[world, row] == BALL_LIMIT
+
+
+@wp.func
+def store_constraint_forces(
+    m: ModelArrays,
+    s: Scratch,
+    world: int,
+    count: wp.array(dtype=wp.int32),
+    pair: wp.array(dtype=wp.int32),
+    point: wp.array(dtype=vec3),
+    frame: wp.array(dtype=mat33),
+    distance: wp.array(dtype=real),
+    force: wp.array(dtype=vec6),
+    equality: wp.array(dtype=vec6),
+    joint_limit: wp.array(dtype=real),
+    tendon_limit: wp.array(dtype=real),
+):
+    """Writes contacts and forces; zeros, and pair -1, beyond the last contact. Needs the rows' forces."""
+    if lane() == 0:
+        count[0] = s.contact_count[world]
+    for contact in range(lane(), m.max_contacts, lanes()):
+        pair[contact] = -1
+        point[contact] = vec3(ZERO, ZERO, ZERO)
+        frame[contact] = mat33()
+        distance[contact] = ZERO
+        force[contact] = vec6()
+        if contact < s.contact_count[world]:
+            pair[contact] = s.contact_pair[world, contact]
+            point[contact] = s.contact_point[world, contact]
+            frame[contact] = s.contact_frame[world, contact]
+            distance[contact] = s.contact_distance[world, contact]
+            force[contact] = contact_force(m, s, world, contact)
+    for eq in range(lane(), m.neq, lanes()):
+        both = vec6()
+        if s.eq_row[world, eq] >= 0:
+            for i in range(m.eq_rows[eq]):
+                both[i] = s.row_force[world, s.eq_row[world, eq] + i]
+        equality[eq] = both
+    store_limit_forces(m, s, world, joint_limit, tendon_limit)
+
+
+@wp.func
+def store_limit_forces(
+    m: ModelArrays, s: Scratch, world: int, joint_limit: wp.array(dtype=real), tendon_limit: wp.array(dtype=real)
+):
+    """Writes the forces of limits. MuJoCo's sensors read the first row of a joint or tendon, so the last write is its.
+
+    One lane does it.
+    """
+    if lane() == 0:
+        for joint in range(m.njnt):
+            joint_limit[joint] = ZERO
+        for tendon in range(m.ntendon):
+            tendon_limit[tendon] = ZERO
+        for r in range(s.row_count[world]):
+            row = s.row_count[world] - 1 - r
+            if is_limit_of_joint(s, world, row):
+                joint_limit[s.row_index[world, row]] = s.row_force[world, row]
+            elif s.row_source[world, row] == TENDON_LIMIT:
+                tendon_limit[s.row_index[world, row]] = s.row_force[world, row]
+
+
+@wp.kernel
+def constraint_forces_kernel(
+    # model and working memory
+    m: ModelArrays,
+    s: Scratch,
+    # in
+    inputs_in: wp.array2d(dtype=real),
+    trajectory_in: EvaluationPoints,
+    # out
+    count_out: wp.array2d(dtype=wp.int32),
+    pair_out: wp.array2d(dtype=wp.int32),
+    point_out: wp.array2d(dtype=vec3),
+    frame_out: wp.array2d(dtype=mat33),
+    distance_out: wp.array2d(dtype=real),
+    force_out: wp.array2d(dtype=vec6),
+    equality_out: wp.array2d(dtype=vec6),
+    joint_limit_out: wp.array2d(dtype=real),
+    tendon_limit_out: wp.array2d(dtype=real),
+):
+    """Contacts, with their forces, and forces of connect and weld constraints and of limits, at the first points."""
+    world = wp.tid()
+    load_inputs(m, s, world, inputs_in[world])
+    load_point(m, s, trajectory_in, world, 0)
+    store_constraint_forces(
+        m,
+        s,
+        world,
+        count_out[world],
+        pair_out[world],
+        point_out[world],
+        frame_out[world],
+        distance_out[world],
+        force_out[world],
+        equality_out[world],
+        joint_limit_out[world],
+        tendon_limit_out[world],
+    )

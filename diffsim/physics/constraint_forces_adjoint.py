@@ -1,0 +1,206 @@
+"""The adjoint of `constraint_forces`.
+
+With cotangents phi of the forces f, it is the gradient of P = phi . f, which `virtual_power` computes for phi = J x:
+here x is zero, and `row_force_bar` adds phi. The cotangent of a is that of the bodies' accelerations, summed over the
+subtrees, and of the rows of single dofs.
+"""
+
+import warp as wp
+
+from diffsim.collision.gradient_call import calls_gradient
+from diffsim.physics.adjoint import clear, load_point
+from diffsim.physics.cone import cone_scale
+from diffsim.physics.constraint import QUADRATIC, TENDON_LIMIT, add_row_scaled
+from diffsim.physics.constraint_forces import is_limit_of_joint
+from diffsim.physics.integrate import raw_from_tangent
+from diffsim.physics.lanes import lane, lanes, sync
+from diffsim.physics.mocap import load_inputs, store_input_cotangents
+from diffsim.physics.model_arrays import ModelArrays
+from diffsim.physics.scratch import Scratch
+from diffsim.physics.step import EvaluationPoints, copy
+from diffsim.physics.virtual_power import virtual_power_gradient
+from diffsim.types import ZERO, mat33, real, vec3, vec6
+
+wp.set_module_options({"enable_backward": False})
+
+
+@wp.func
+def contact_row_cotangents(m: ModelArrays, s: Scratch, world: int, contact: int, bar: vec6):
+    """Adjoint of `contact.contact_force`: fills the cotangents of the contact's rows."""
+    pair = s.contact_pair[world, contact]
+    row = s.contact_row[world, contact]
+    condim = m.pair_condim[pair]
+    if condim == 1 or m.elliptic == 1:
+        s.row_force_bar[world, row] = bar[0]
+    for j in range(1, condim):
+        if m.elliptic == 1:
+            s.row_force_bar[world, row + j] = cone_scale(m, world, pair, j) * bar[j]
+            continue
+        side = m.pair_friction[world * m.pair_stride + pair, j - 1] * bar[j]
+        s.row_force_bar[world, row + 2 * j - 2] = bar[0] + side
+        s.row_force_bar[world, row + 2 * j - 1] = bar[0] - side
+
+
+@wp.func
+def load_force_cotangents(
+    m: ModelArrays,
+    s: Scratch,
+    world: int,
+    point: wp.array(dtype=vec3),
+    frame: wp.array(dtype=mat33),
+    distance: wp.array(dtype=real),
+    force: wp.array(dtype=vec6),
+    equality: wp.array(dtype=vec6),
+    joint_limit: wp.array(dtype=real),
+    tendon_limit: wp.array(dtype=real),
+):
+    """Fills the cotangents of the rows' forces and those of qacc through limits, and clears the others.
+
+    Needs the rows' forces. One lane does most of it.
+    """
+    clear(m.nv, s.qpos_bar[world])
+    clear(m.nv, s.qvel_bar[world])
+    clear(m.nv, s.qacc_bar[world])
+    clear(m.na, s.act_bar[world])
+    clear(m.nu, s.ctrl_bar[world])
+    clear(m.nv, s.applied_bar[world])
+    clear(m.nv, s.constraint_bar[world])
+    clear(m.nv, s.virtual_velocity[world])
+    clear(m.nv, s.constraint_velocity[world])
+    if lane() == 0:
+        for row in range(s.row_count[world]):
+            s.row_force_bar[world, row] = ZERO
+        for contact in range(s.contact_count[world]):
+            contact_row_cotangents(m, s, world, contact, force[contact])
+            s.contact_sensed[world, contact] = 1
+            s.contact_point_bar[world, contact] = point[contact]
+            s.contact_frame_bar[world, contact] = frame[contact]
+            s.contact_distance_bar[world, contact] = distance[contact]
+        for eq in range(m.neq):
+            if s.eq_row[world, eq] >= 0:
+                for i in range(m.eq_rows[eq]):
+                    s.row_force_bar[world, s.eq_row[world, eq] + i] = equality[eq][i]
+        load_limit_cotangents(m, s, world, joint_limit, tendon_limit)
+    sync()
+    for row in range(s.row_count[world]):
+        limits = is_limit_of_joint(s, world, row) or s.row_source[world, row] == TENDON_LIMIT
+        if limits and s.row_state[world, row] == QUADRATIC:
+            pull = s.row_stiffness[world, row] * s.row_force_bar[world, row]
+            add_row_scaled(s, world, row, -pull, s.qacc_bar[world])
+    sync()
+
+
+@wp.func
+def load_limit_cotangents(
+    m: ModelArrays, s: Scratch, world: int, joint_limit: wp.array(dtype=real), tendon_limit: wp.array(dtype=real)
+):
+    """Adjoint of `store_limit_forces`: the first row of a joint or tendon gets its cotangent."""
+    for row in range(s.row_count[world]):
+        source = s.row_source[world, row]
+        index = s.row_index[world, row]
+        again = bool(False)
+        if row > 0:
+            # both limits of a joint or tendon have adjacent rows
+            again = s.row_source[world, row - 1] == source and s.row_index[world, row - 1] == index
+        if not again:
+            if is_limit_of_joint(s, world, row):
+                s.row_force_bar[world, row] = joint_limit[index]
+            elif source == TENDON_LIMIT:
+                s.row_force_bar[world, row] = tendon_limit[index]
+
+
+@wp.func
+def store_force_gradient(
+    m: ModelArrays,
+    s: Scratch,
+    world: int,
+    qpos: wp.array(dtype=real),
+    qpos_bar: wp.array(dtype=real),
+    qvel_bar: wp.array(dtype=real),
+    qacc_bar: wp.array(dtype=real),
+    inputs_bar: wp.array(dtype=real),
+):
+    """Writes the cotangents of the evaluation point and the inputs, and clears those of rows and contacts."""
+    for row in range(lane(), s.row_count[world], lanes()):
+        s.row_force_bar[world, row] = ZERO
+    for contact in range(lane(), s.contact_count[world], lanes()):
+        s.contact_sensed[world, contact] = 0
+        s.contact_point_bar[world, contact] = vec3(ZERO, ZERO, ZERO)
+        s.contact_frame_bar[world, contact] = mat33()
+        s.contact_distance_bar[world, contact] = ZERO
+    copy(m.nv, s.qvel_bar[world], qvel_bar)
+    store_input_cotangents(m, s, world, inputs_bar)
+    joins = s.contact_count[world] + m.neq > 0
+    for dof in range(lane(), m.nv, lanes()):
+        body = m.dof_body[dof]
+        total = s.acceleration_bar[world, body]
+        if joins:
+            total += s.qacc_twist_bar[world, body]
+        qacc_bar[dof] = s.qacc_bar[world, dof] + wp.dot(s.motion[world, dof], total)
+    sync()
+    raw_from_tangent(m, qpos, s.qpos_bar[world], qpos_bar)
+
+
+@calls_gradient
+def constraint_forces_adjoint(
+    m: ModelArrays,
+    s: Scratch,
+    world: int,
+    inputs: wp.array(dtype=real),
+    t: EvaluationPoints,
+    point: wp.array(dtype=vec3),
+    frame: wp.array(dtype=mat33),
+    distance: wp.array(dtype=real),
+    force: wp.array(dtype=vec6),
+    equality: wp.array(dtype=vec6),
+    joint_limit: wp.array(dtype=real),
+    tendon_limit: wp.array(dtype=real),
+):
+    """Fills the cotangents of the evaluation point."""
+    load_inputs(m, s, world, inputs)
+    load_point(m, s, t, world, 0)
+    load_force_cotangents(m, s, world, point, frame, distance, force, equality, joint_limit, tendon_limit)
+    virtual_power_gradient(m, s, world)
+
+
+@wp.kernel
+def constraint_forces_adjoint_kernel(
+    # model and working memory
+    m: ModelArrays,
+    s: Scratch,
+    # in
+    inputs_in: wp.array2d(dtype=real),
+    trajectory_in: EvaluationPoints,
+    point_bar_in: wp.array2d(dtype=vec3),
+    frame_bar_in: wp.array2d(dtype=mat33),
+    distance_bar_in: wp.array2d(dtype=real),
+    force_bar_in: wp.array2d(dtype=vec6),
+    equality_bar_in: wp.array2d(dtype=vec6),
+    joint_limit_bar_in: wp.array2d(dtype=real),
+    tendon_limit_bar_in: wp.array2d(dtype=real),
+    # out
+    qpos_bar_out: wp.array2d(dtype=real),
+    qvel_bar_out: wp.array2d(dtype=real),
+    qacc_bar_out: wp.array2d(dtype=real),
+    inputs_bar_out: wp.array2d(dtype=real),
+):
+    """The adjoint of the forces of `constraint_forces_kernel`."""
+    world = wp.tid()
+    constraint_forces_adjoint(
+        m,
+        s,
+        world,
+        inputs_in[world],
+        trajectory_in,
+        point_bar_in[world],
+        frame_bar_in[world],
+        distance_bar_in[world],
+        force_bar_in[world],
+        equality_bar_in[world],
+        joint_limit_bar_in[world],
+        tendon_limit_bar_in[world],
+    )
+    qpos = trajectory_in.qpos[world, 0]
+    store_force_gradient(
+        m, s, world, qpos, qpos_bar_out[world], qvel_bar_out[world], qacc_bar_out[world], inputs_bar_out[world]
+    )
