@@ -4,6 +4,8 @@ from typing import Any
 
 import mujoco
 import numpy as np
+import torch
+from torch import Tensor
 
 GAIN, BIAS = mujoco.mjtGain.mjGAIN_MUSCLE, mujoco.mjtBias.mjBIAS_MUSCLE
 
@@ -30,35 +32,53 @@ def activations(m: mujoco.MjModel, active: list[int]) -> dict[str, Any]:
     )
 
 
-def has_muscles(m: mujoco.MjModel) -> bool:
-    """Whether the gain or the bias of an actuator is a muscle's."""
-    return bool(np.any(m.actuator_gaintype == int(GAIN)) or np.any(m.actuator_biastype == int(BIAS)))
+def muscles(m: mujoco.MjModel, active: list[int]) -> tuple[list[int], list[int]]:
+    """The enabled actuators whose gain, and those whose bias is a muscle's."""
+    gains = [i for i in active if m.actuator_gaintype[i] == int(GAIN)]
+    return gains, [i for i in active if m.actuator_biastype[i] == int(BIAS)]
 
 
-def muscles(m: mujoco.MjModel, active: list[int]) -> dict[str, Any]:
-    """Gains and biases of muscles, normalized: see `diffsim.physics.muscle`."""
-    part = 1 * (m.actuator_gaintype[active] == int(GAIN)) + 2 * (m.actuator_biastype[active] == int(BIAS))
-    gains, biases = np.zeros((len(active), 8)), np.zeros((len(active), 6))
-    for n, i in enumerate(active):
-        start, acc0 = m.actuator_lengthrange[m.actuator_outadr[i]], m.actuator_acc0[m.actuator_outadr[i]]
-        if part[n] % 2:
-            prm = m.actuator_gainprm[i]
-            optimum = optimal_length(start, prm)
-            by_velocity = 1 / max(mujoco.mjMINVAL, optimum * prm[6])
-            by_length = 1 / max(mujoco.mjMINVAL, optimum)
-            gains[n] = peak_force(acc0, prm), prm[0], start[0], by_length, prm[4], prm[5], by_velocity, prm[8]
-        if part[n] >= 2:
-            prm = m.actuator_biasprm[i]
-            by_length = 1 / max(mujoco.mjMINVAL, optimal_length(start, prm))
-            biases[n] = peak_force(acc0, prm), prm[0], start[0], by_length, prm[5], prm[7]
-    return dict(has_muscles=int(part.any()), muscle_part=part, muscle_gain=gains, muscle_bias=biases)
+def muscle_fields(m: mujoco.MjModel, active: list[int]) -> dict[str, Any]:
+    """Rows of `muscle_gain` and `muscle_bias` for each enabled actuator, -1 for none."""
+    rows = [np.array([own.index(i) if i in own else -1 for i in active], int) for own in muscles(m, active)]
+    return dict(
+        has_muscles=int(any((r >= 0).any() for r in rows)), actuator_gain_row=rows[0], actuator_bias_row=rows[1]
+    )
 
 
-def peak_force(acc0: float, prm: np.ndarray) -> float:
+def muscle_gains(m: mujoco.MjModel, active: list[int], prm: Tensor) -> Tensor:
+    """Normalized parameters of gains: see `diffsim.physics.muscle.muscle_gain`.
+
+    Args:
+        m: the model.
+        active: the enabled actuators.
+        prm: [..., nu, 10] `actuator_gainprm`.
+
+    Returns: [..., number of gains, 8].
+    """
+    own = muscles(m, active)[0]
+    prm, start, optimum = prm[..., own, :], *_lengths(m, own, prm[..., own, :])
+    rate = 1 / (optimum * prm[..., 6]).clamp(min=mujoco.mjMINVAL)
+    peak = _peak_force(m, own, prm)
+    return torch.stack([peak, prm[..., 0], start, 1 / optimum, prm[..., 4], prm[..., 5], rate, prm[..., 8]], dim=-1)
+
+
+def muscle_biases(m: mujoco.MjModel, active: list[int], prm: Tensor) -> Tensor:
+    """As `muscle_gains`, of biases: [..., number of biases, 6]. See `diffsim.physics.muscle.muscle_bias`."""
+    own = muscles(m, active)[1]
+    prm, start, optimum = prm[..., own, :], *_lengths(m, own, prm[..., own, :])
+    peak = _peak_force(m, own, prm)
+    return torch.stack([peak, prm[..., 0], start, 1 / optimum, prm[..., 5], prm[..., 7]], dim=-1)
+
+
+def _peak_force(m: mujoco.MjModel, own: list[int], prm: Tensor) -> Tensor:
     """Peak force at rest, N: prm[2], or if that is negative the scale prm[3] over the acceleration by unit force."""
-    return float(prm[2] if prm[2] >= 0 else prm[3] / max(mujoco.mjMINVAL, acc0))
+    acc0 = torch.as_tensor(m.actuator_acc0[m.actuator_outadr[own]], dtype=prm.dtype, device=prm.device)
+    return torch.where(prm[..., 2] < 0, prm[..., 3] / acc0.clamp(min=mujoco.mjMINVAL), prm[..., 2])
 
 
-def optimal_length(lengthrange: np.ndarray, prm: np.ndarray) -> float:
-    """Optimal length L0, m: the range of lengths over that of normalized lengths."""
-    return float((lengthrange[1] - lengthrange[0]) / max(mujoco.mjMINVAL, prm[1] - prm[0]))
+def _lengths(m: mujoco.MjModel, own: list[int], prm: Tensor) -> tuple[Tensor, Tensor]:
+    """Shortest length, and optimal length L0: the range of lengths over that of normalized lengths; m."""
+    ends = torch.as_tensor(m.actuator_lengthrange[m.actuator_outadr[own]], dtype=prm.dtype, device=prm.device)
+    optimum = (ends[:, 1] - ends[:, 0]) / (prm[..., 1] - prm[..., 0]).clamp(min=mujoco.mjMINVAL)
+    return ends[:, 0].expand(optimum.shape), optimum.clamp(min=mujoco.mjMINVAL)

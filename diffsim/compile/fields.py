@@ -5,7 +5,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from diffsim.compile.activations import activations, muscles
+from diffsim.compile.activations import activations, muscle_fields
 from diffsim.compile.actuator_additions import actuator_additions
 from diffsim.compile.constraints import constraint_fields
 from diffsim.compile.ellipsoids import ellipsoid_fields
@@ -74,7 +74,7 @@ def host_arrays(mj_model: mujoco.MjModel, max_contacts: int | None) -> dict[str,
         **gyroscopic_bodies(m),
         **actuators(m),
         **activations(m, active_actuators(m)),
-        **muscles(m, active_actuators(m)),
+        **muscle_fields(m, active_actuators(m)),
         **gravity_compensation(m),
         **constraint_fields(m, max_contacts),
     )

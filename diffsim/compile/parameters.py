@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffsim.compile.activations import has_muscles
+from diffsim.compile.activations import muscle_biases, muscle_gains, muscles
 from diffsim.compile.actuator_additions import actuator_additions
 from diffsim.compile.ellipsoids import ellipsoid_bodies
 from diffsim.compile.pairs import DISABLE, explicit_index
@@ -46,6 +46,8 @@ KERNEL_FIELDS: dict[str, tuple[str, Any, int]] = {
     "geom_rbound": ("geom", real, 1),
     "solver_reference": ("solver", real, 2),
     "solver_impedance": ("solver", real, 5),
+    "muscle_gain": ("muscle_gain", real, 8),
+    "muscle_bias": ("muscle_bias", real, 6),
 }
 
 
@@ -98,6 +100,7 @@ class Parameters:
             "gravity": 1,
             "geom": m.ngeom,
             "solver": len(solver.solref),
+            **dict(zip(("muscle_gain", "muscle_bias"), map(len, muscles(m, active)), strict=True)),
         }
         self.counts = {element: max(1, count) for element, count in counts.items()}
         self.offsets: dict[str, int] = {}
@@ -137,9 +140,6 @@ class Parameters:
                 "parameters must not contain body_mass, body_inertia, body_pos or body_ipos with integrator=implicit, "
                 "or with integrator=implicitfast and free bodies without jointed descendants"
             )
-        if has_muscles(self._m) and {"actuator_gainprm", "actuator_biasprm"} & set(parameters):
-            raise ValueError("parameters must not contain actuator_gainprm or actuator_biasprm of a model with muscles")
-
         if {"geom_pos", "geom_size"} & set(parameters) and self._m.opt.density + self._m.opt.viscosity > 0:
             if ellipsoid_bodies(self._m).any():
                 raise ValueError('parameters must not contain geom_pos or geom_size with fluidshape="ellipsoid"')
@@ -203,6 +203,8 @@ class Parameters:
             "geom_rbound": bounding_radii(m, given["geom_size"]),
             "solver_reference": reference,
             "solver_impedance": impedance,
+            "muscle_gain": muscle_gains(m, self._active, given["actuator_gainprm"]),
+            "muscle_bias": muscle_biases(m, self._active, given["actuator_biasprm"]),
         }
 
     def _has_friction(self, device: torch.device) -> Tensor:

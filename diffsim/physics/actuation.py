@@ -70,15 +70,16 @@ def advanced_activation(m: ModelArrays, s: Scratch, world: int, i: int, act: rea
 @wp.func
 def is_muscle(m: ModelArrays, actuator: int) -> bool:
     """Whether an actuator's gain or bias is a muscle's."""
-    return m.has_muscles == 1 and m.muscle_part[actuator] > 0
+    return m.has_muscles == 1 and (m.actuator_gain_row[actuator] >= 0 or m.actuator_bias_row[actuator] >= 0)
 
 
 @wp.func
 def gain_terms(m: ModelArrays, world: int, actuator: int, length: real, velocity: real) -> vec5:
     """Gain of an actuator, and its derivatives: by length, by velocity, by both, and by velocity twice."""
     if is_muscle(m, actuator):
-        if m.muscle_part[actuator] % 2 == 1:
-            return muscle_gain(m.muscle_gain[actuator], length, velocity)
+        row = m.actuator_gain_row[actuator]
+        if row >= 0:
+            return muscle_gain(m.muscle_gain[world * m.muscle_gain_stride + row], length, velocity)
     gain = m.actuator_gain[world * m.actuator_stride + actuator]
     return vec5(gain[0] + gain[1] * length + gain[2] * velocity, gain[1], gain[2], ZERO, ZERO)
 
@@ -87,8 +88,9 @@ def gain_terms(m: ModelArrays, world: int, actuator: int, length: real, velocity
 def bias_terms(m: ModelArrays, world: int, actuator: int, length: real, velocity: real) -> vec3:
     """Bias of an actuator, and its derivatives by length and velocity."""
     if is_muscle(m, actuator):
-        if m.muscle_part[actuator] >= 2:
-            passive = muscle_bias(m.muscle_bias[actuator], length)
+        row = m.actuator_bias_row[actuator]
+        if row >= 0:
+            passive = muscle_bias(m.muscle_bias[world * m.muscle_bias_stride + row], length)
             return vec3(passive[0], passive[1], ZERO)
     bias = m.actuator_bias[world * m.actuator_stride + actuator]
     return vec3(bias[0] + bias[1] * length + bias[2] * velocity, bias[1], bias[2])

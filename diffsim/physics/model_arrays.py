@@ -224,6 +224,11 @@ class ModelArrays:
     act_range: wp.array2d(dtype=real)
     # muscles
     has_muscles: wp.int32
-    muscle_part: wp.array(dtype=wp.int32)  # of an actuator: 1 if its gain, 2 if its bias, 3 if both are a muscle's
-    muscle_gain: wp.array2d(dtype=real)  # [nactuator, 8] see `muscle.muscle_gain`
-    muscle_bias: wp.array2d(dtype=real)  # [nactuator, 6] see `muscle.muscle_bias`
+    actuator_gain_row: wp.array(dtype=wp.int32)  # of an actuator in muscle_gain, -1 for none
+    actuator_bias_row: wp.array(dtype=wp.int32)
+    muscle_gain_stride: wp.int32
+    muscle_bias_stride: wp.int32
+    muscle_gain: wp.array2d(dtype=real)  # [..., 8] see `muscle.muscle_gain`
+    muscle_bias: wp.array2d(dtype=real)  # [..., 6] see `muscle.muscle_bias`
+    at_muscle_gain: wp.int32
+    at_muscle_bias: wp.int32

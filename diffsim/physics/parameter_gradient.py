@@ -7,7 +7,7 @@ in the order of `diffsim.compile.parameters.KERNEL_FIELDS`; m.at_... are the off
 import warp as wp
 
 from diffsim.physics.activation import actuator_input
-from diffsim.physics.actuation import actuator_length, moment_dot, tracked_ctrl
+from diffsim.physics.actuation import actuator_length, is_muscle, moment_dot, tracked_ctrl
 from diffsim.physics.cone import cone_mu, cone_product, cone_slope_gradient, load_products, load_rows
 from diffsim.physics.constraint import SLIDING, row_dot
 from diffsim.physics.constraint_parameters import add_to, row_parameter_gradient, solver_gradient
@@ -20,6 +20,7 @@ from diffsim.physics.implicit import actuator_slope_cotangent
 from diffsim.physics.integrate import load3
 from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.model_arrays import ModelArrays
+from diffsim.physics.muscle_gradient import muscle_bias_gradient, muscle_gain_gradient
 from diffsim.physics.passive import spring_rotation
 from diffsim.physics.rotation import quat_conj, rotate
 from diffsim.physics.scratch import Scratch
@@ -200,6 +201,28 @@ def actuator_parameter_gradient(m: ModelArrays, s: Scratch, world: int, actuator
     for k in range(3):
         add_to(s, world, m.at_actuator_gain + 3 * actuator + k, force_bar * tracked * terms[k])
         add_to(s, world, m.at_actuator_bias + 3 * actuator + k, force_bar * terms[k])
+    muscle_parameter_gradient(m, s, world, actuator, force_bar * u, ZERO, force_bar)
+
+
+@wp.func
+def muscle_parameter_gradient(
+    m: ModelArrays, s: Scratch, world: int, actuator: int, gain_bar: real, slope_bar: real, bias_bar: real
+):
+    """Adds the part of a muscle, given the cotangents of its gain, of the gain's slope by velocity, and of its bias."""
+    if is_muscle(m, actuator):
+        length = actuator_length(m, s, world, actuator)
+        row = m.actuator_gain_row[actuator]
+        if row >= 0:
+            velocity = moment_dot(m, actuator, s.qvel[world])
+            prm = m.muscle_gain[world * m.muscle_gain_stride + row]
+            gain = muscle_gain_gradient(prm, length, velocity, gain_bar, slope_bar)
+            for k in range(8):
+                add_to(s, world, m.at_muscle_gain + 8 * row + k, gain[k])
+        row = m.actuator_bias_row[actuator]
+        if row >= 0:
+            bias = muscle_bias_gradient(m.muscle_bias[world * m.muscle_bias_stride + row], length, bias_bar)
+            for k in range(6):
+                add_to(s, world, m.at_muscle_bias + 6 * row + k, bias[k])
 
 
 @wp.func
@@ -290,8 +313,10 @@ def implicitfast_parameter_gradient(m: ModelArrays, s: Scratch, world: int):
     for actuator in range(lane(), m.nactuator, lanes()):
         slope_bar = actuator_slope_cotangent(m, s, world, actuator)
         adr = 3 * actuator + 2
-        add_to(s, world, m.at_actuator_gain + adr, slope_bar * actuator_input(m, s, world, actuator))
+        u = actuator_input(m, s, world, actuator)
+        add_to(s, world, m.at_actuator_gain + adr, slope_bar * u)
         add_to(s, world, m.at_actuator_bias + adr, slope_bar)
+        muscle_parameter_gradient(m, s, world, actuator, ZERO, slope_bar * u, ZERO)
     if m.fluid == 0:
         return
     position_gradient(m, s, world, s.virtual_twist[world], s.virtual_twist_bar[world])

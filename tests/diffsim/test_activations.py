@@ -57,13 +57,6 @@ def test_disabled_actuators_and_clamps(change):
     assert not moved.any() if change == "flag" else moved.any()
 
 
-def test_parameters_of_muscles_are_refused():
-    sim, (state, ctrl) = simulator(load("activations"), 1), tensors(*moving_states(load("activations"), 1))
-    gain = torch.as_tensor(sim.model.mj_model.actuator_gainprm, dtype=diffsim.dtype)
-    with pytest.raises(ValueError, match="must not contain actuator_gainprm or actuator_biasprm of a model with musc"):
-        sim.step(state, ctrl, parameters={"actuator_gainprm": gain})
-
-
 def small_policy(task):
     torch.manual_seed(0)
     return DeterministicMLP(task.observation_space, task.action_space, hidden_sizes=(4,), out_scale=1.0).to(task.dtype)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import diffsim
-from tests.diffsim.reference import load
+from tests.diffsim.reference import load, set_state
 
 NUM_STEPS = 3
 FIELDS = (
@@ -55,6 +55,8 @@ CASES = [
     ("joint_equality", "Euler"),
     ("tendon_forces", "implicitfast"),
     ("tree", "implicitfast"),
+    ("activations", "Euler"),
+    ("activations", "implicitfast"),
 ]
 
 DAMPING_BY_CONTROL = """
@@ -79,7 +81,7 @@ def moving(name: str, integrator: str | None) -> tuple[mujoco.MjModel, np.ndarra
     for _ in range(60):
         data.ctrl[:] = rng.uniform(-1, 1, mj_model.nu)
         mujoco.mj_step(mj_model, data)
-    return mj_model, np.concatenate([data.qpos, data.qvel]), rng.uniform(-0.8, 0.8, mj_model.nu)
+    return mj_model, np.concatenate([data.qpos, data.qvel, data.act]), rng.uniform(-0.8, 0.8, mj_model.nu)
 
 
 def field(mj_model: mujoco.MjModel, name: str) -> np.ndarray:
@@ -114,7 +116,8 @@ def central_differences(mj_model: mujoco.MjModel, name: str, scalar) -> np.ndarr
     result = np.zeros_like(array)
     for index in np.ndindex(*array.shape):
         value = array[index]
-        if (name.startswith("actuator") and index[1] > 2) or not has_effect(name, index, value, mj_model.opt.timestep):
+        unused = name.startswith("actuator") and index[1] > (8 if mj_model.na else 2)
+        if unused or not has_effect(name, index, value, mj_model.opt.timestep):
             continue
         # Masses and inertias span orders of magnitude; friction, the larger of two equal values, has a kink here.
         fine = ("friction", "armature", "pos", "range", "size", "solimp")
@@ -146,7 +149,7 @@ def test_gradient_by_shapes_and_contact_parameters(name):
 def compare(mj_model: mujoco.MjModel, state: np.ndarray, ctrl: np.ndarray, names: list[str]) -> set[str]:
     """Compares the gradient of a step by parameters; returns those that have an effect."""
     sim = diffsim.Simulator(diffsim.Model(mj_model), 1)
-    weight = np.random.default_rng(1).normal(size=mj_model.nq + mj_model.nv)
+    weight = np.random.default_rng(1).normal(size=mj_model.nq + mj_model.nv + mj_model.na)
     parameters = {n: torch.tensor(field(mj_model, n)).requires_grad_() for n in names}
     inputs = torch.tensor(state)[None], torch.tensor(ctrl)[None]
     loss = (sim.step(*inputs, NUM_STEPS, parameters=parameters)[0] * torch.tensor(weight)).sum()
@@ -155,9 +158,10 @@ def compare(mj_model: mujoco.MjModel, state: np.ndarray, ctrl: np.ndarray, names
 
     def scalar() -> float:
         mujoco.mj_resetData(mj_model, data)
-        data.qpos[:], data.qvel[:], data.ctrl[:] = state[: mj_model.nq], state[mj_model.nq :], ctrl
+        set_state(mj_model, data, state)
+        data.ctrl[:] = ctrl
         mujoco.mj_step(mj_model, data, NUM_STEPS)
-        return np.concatenate([data.qpos, data.qvel]) @ weight
+        return np.concatenate([data.qpos, data.qvel, data.act]) @ weight
 
     assert abs(loss.item() - scalar()) <= 1e-9 * max(1, abs(loss.item()))
     seen = set()
