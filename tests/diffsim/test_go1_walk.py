@@ -125,3 +125,15 @@ def test_options():
     ):
         with pytest.raises(ValueError, match=message):
             diffsim.make("Go1Walk-v0", **options)
+
+
+def test_commands_that_last_two_seconds():
+    mdp = diffsim.make("Go1Walk-v0", num_envs=11, command_steps=99, stand_share=0.0)
+    state = mdp.initial(torch.Generator().manual_seed(0))
+    assert mdp.num_memory == 13 + 3 * 11
+    state[:, 37] = torch.arange(11) * 99
+    state[10, 37] = 2000  # the last one stays
+    commands = mdp.memory(state)[:, 13:].unflatten(1, (11, 3))
+    assert torch.equal(mdp.current_command(state), commands.diagonal().T)
+    state[:, 37] = torch.arange(11) * 99 + 98
+    assert torch.equal(mdp.current_command(state), commands.diagonal().T)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffsim.checks import check_choice, require
+from diffsim.checks import check_choice, check_count, require
 from diffsim.options import option
 from diffsim.tasks.memory_task import MemoryTask
 from diffsim.tasks.rllab.kinematics import free_frame
@@ -21,8 +21,6 @@ OFFSETS = (0.0, 0.5, 0.5, 0.0)
 """Of the feet's clocks, in periods: diagonal feet swing together, as in a trot."""
 PERIOD, SWING_HEIGHT, FOOT_RADIUS = 25, 0.08, 0.023
 """Steps of a gait cycle, and m."""
-COMMANDS = 2
-"""Commands of an episode, one after the other."""
 ACTION_RANGE = (0.35, 0.6, 0.6)
 """Half-widths of the ranges of a leg's targets around the home pose: abduction, hip, knee, rad."""
 TRACKING_VARIANCE = 0.25
@@ -48,8 +46,9 @@ class Go1Walk(MemoryTask):
     """Walk on flat ground with the velocity that a command says, by position targets for the twelve joints.
 
     An action is held for 20 ms. It is the target of the joints' position actuators (rad), within 0.35 rad of the home
-    pose for abduction, and 0.6 rad for hip and knee. An episode lasts 20 s. Two commands, 10 s each, are drawn at
-    reset: velocity forward and to the left (m/s), yaw rate (rad/s), uniform within `command_range`, or all zero.
+    pose for abduction, and 0.6 rad for hip and knee. An episode lasts 20 s. Its commands, one after the
+    other, are drawn at reset: velocity forward and to the left (m/s), yaw rate (rad/s), uniform within `command_range`,
+    or all zero.
 
     Observation: velocity and angular velocity of the trunk, and direction of gravity, all in the trunk's frame (m/s,
     rad/s, unit vector); command; joint angles less those of the home pose (rad); joint velocities (rad/s); last action
@@ -64,7 +63,6 @@ class Go1Walk(MemoryTask):
     which here follow a clock of 2 Hz in place of a reward for time in the air. Model: MuJoCo Menagerie.
     """
 
-    num_memory = 1 + 12 + 3 * COMMANDS
     position_indices = (*range(6, 24), *range(36, 50))
 
     xml_file = Path(__file__).with_name("unitree_go1.xml")
@@ -75,6 +73,7 @@ class Go1Walk(MemoryTask):
     command_range: Sequence[float] = option(
         "half-widths of the ranges of drawn commands, as in `command`, each >= 0.", default=(1.0, 1.0, 1.0)
     )
+    command_steps: int = option("steps that a drawn command lasts, >= 1.", check_count, default=500)
     stand_share: float = option("probability that a drawn command is zero.", "in [0, 1]", default=0.1)
     reset_noise_scale: float = option("half-width of the noise on joint angles (rad) at reset.", ">= 0", default=0.1)
     weights: Mapping[str, float] | None = option("weights of terms of the reward other than `WEIGHTS`.", default=None)
@@ -94,13 +93,17 @@ class Go1Walk(MemoryTask):
         require(min(self.command_range) >= 0, "command_range", ">= 0", self.command_range)
         for name in self.weights or {}:
             check_choice("a name in weights", name, tuple(WEIGHTS))
+        self.num_commands = -(-self.max_episode_steps // self.command_steps)
+        self.num_memory = 1 + 12 + 3 * self.num_commands
         self.term_weights = {**WEIGHTS, **(self.weights or {})}
         model = self.mj_model
         self.init_qpos = self._tensor(model.key_qpos[0])
         self.home = self.init_qpos[7:]
         self.gain = self._tensor(model.actuator_gainprm[:, 0])
         self.torque_limit = self._tensor(model.actuator_forcerange[:, 1])
-        self.offsets = self._tensor(OFFSETS)
+        self.offsets, self.half_range = self._tensor(OFFSETS), self._tensor(self.command_range)
+        command = self._tensor((0.5, 0.0, 0.0) if self.command is None else self.command)
+        self.first_memory = torch.cat([self.home.new_zeros(1), self.home, command.repeat(self.num_commands)])
 
     def _tensor(self, values: Sequence[float] | np.ndarray) -> Tensor:
         return torch.tensor(np.asarray(values), dtype=self.dtype, device=self.device)
@@ -114,17 +117,16 @@ class Go1Walk(MemoryTask):
     def initial_memory(self, generator: torch.Generator) -> Tensor:
         """Draws the commands."""
         memory = self.rest_memory()
-        drawn = self.uniform(3 * COMMANDS, 1.0, generator).unflatten(1, (COMMANDS, 3))
-        moves = (self.uniform(COMMANDS, 0.5, generator) + 0.5 >= self.stand_share)[..., None]
+        count = self.num_commands
+        drawn = self.uniform(3 * count, 1.0, generator).unflatten(1, (count, 3))
+        moves = (self.uniform(count, 0.5, generator) + 0.5 >= self.stand_share)[..., None]
         if self.command is not None:
             return memory
-        return torch.cat([memory[:, :13], (drawn * self._tensor(self.command_range) * moves).flatten(1)], dim=1)
+        return torch.cat([memory[:, :13], (drawn * self.half_range * moves).flatten(1)], dim=1)
 
     def rest_memory(self) -> Tensor:
         """The home pose as last action, and one command: `command`, or forward at 0.5 m/s."""
-        command = self._tensor((0.5, 0.0, 0.0) if self.command is None else self.command)
-        memory = torch.cat([self.home.new_zeros(1), self.home, command.repeat(COMMANDS)])
-        return memory.expand(self.num_envs, -1)
+        return self.first_memory.expand(self.num_envs, -1)
 
     def next_memory(self, memory: Tensor, action: Tensor, reached: Tensor) -> Tensor:
         """Counts the step, and keeps the action."""
@@ -133,8 +135,9 @@ class Go1Walk(MemoryTask):
     def current_command(self, state: Tensor) -> Tensor:
         """The command in `state` [N, S]: [N, 3]."""
         memory = self.memory(state)
-        later = memory[:, :1] >= self.max_episode_steps // COMMANDS
-        return torch.where(later, memory[:, 16:], memory[:, 13:16])
+        index = (memory[:, 0] / self.command_steps).floor().clamp(0, self.num_commands - 1).long()
+        commands = memory[:, 13:].unflatten(1, (self.num_commands, 3))
+        return commands.gather(1, index[:, None, None].expand(-1, 1, 3))[:, 0]
 
     def trunk(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Velocity, angular velocity, and direction of gravity in the trunk's frame, [N, 3] each."""
