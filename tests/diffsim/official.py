@@ -161,12 +161,12 @@ def official(id: str, **options: Any) -> MujocoEnv | OfficialEnv:
     """The environment on C MuJoCo, without wrappers.
 
     Its solver is the model's own, except where that does not converge: the humanoids ask for 50 sweeps of projected
-    Gauss-Seidel, and contacts of Pusher's fingers with the cylinder are found to a tolerance of 1e-6 m. These are
-    solved to convergence.
+    Gauss-Seidel, contacts of Pusher's fingers with the cylinder are found to a tolerance of 1e-6 m, and Go1's feet have
+    elliptic cones with a ratio of 100. These are solved to convergence.
     """
     env = gymnasium.make(id, **options).unwrapped
     assert isinstance(env, MujocoEnv | OfficialEnv)
-    if id == "Pusher-v5" or env.model.opt.solver == mujoco.mjtSolver.mjSOL_PGS:
+    if id in ("Pusher-v5", "Go1Walk-v0") or env.model.opt.solver == mujoco.mjtSolver.mjSOL_PGS:
         converge(env.model)
     return env
 
