@@ -40,6 +40,7 @@ vec2 = wp.types.vector(2, real)
 vec3 = wp.types.vector(3, real)
 vec5 = wp.types.vector(5, real)
 vec6 = wp.types.vector(6, real)
+vec7 = wp.types.vector(7, real)
 quat = wp.types.vector(4, real)
 mat33 = wp.types.matrix((3, 3), real)
 

@@ -19,14 +19,16 @@ def _mark(owner: object, name: str, value: bool) -> None:
     setattr(owner, name, value)
 
 
-def differentiable(function: Callable | None = None, *, module: wp.Module | None = None) -> Any:  # noqa: ANN401
+def differentiable(
+    function: Callable | None = None, *, inline: bool | None = None, module: wp.Module | None = None
+) -> Any:  # noqa: ANN401
     """Makes a Warp function whose adjoint is always emitted, so that `wp.grad` can differentiate it.
 
-    `module` is as in `wp.func`.
+    `inline` and `module` are as in `wp.func`.
     """
     if function is None:
-        return partial(differentiable, module=module)
-    marked = wp.func(module=module)(function)
+        return partial(differentiable, inline=inline, module=module)
+    marked = wp.func(inline=inline, module=module)(function)
     _mark(marked.adj, "force_adjoint_codegen", True)
     return marked
 

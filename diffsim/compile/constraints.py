@@ -8,7 +8,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from diffsim.compile.equalities import equality_fields, tendon_fields
+from diffsim.compile.equalities import equality_fields, tendon_equality_fields, tendon_fields
 from diffsim.compile.pairs import DISABLE, explicit_index, pair_fields
 from diffsim.compile.solver_parameters import SolverTable
 from diffsim.types import BALL
@@ -27,13 +27,14 @@ def constraint_fields(m: mujoco.MjModel, max_contacts: int | None) -> dict[str, 
     limits = bool(enabled and not off & DISABLE.mjDSBL_LIMIT)
     frictionloss = m.dof_frictionloss * bool(enabled and not off & DISABLE.mjDSBL_FRICTIONLOSS)
     pairs = pair_fields(m)
-    equalities, tendons = equality_fields(m), tendon_fields(m)
-    sections = [joint_solver_parameters(m), *(part.pop("solver") for part in (pairs, equalities, tendons))]
+    equalities, tendons, tied = equality_fields(m), tendon_fields(m), tendon_equality_fields(m)
+    sections = [joint_solver_parameters(m), *(part.pop("solver") for part in (pairs, equalities, tied, tendons))]
     solref, solimp = (np.concatenate([section[i] for section in sections]) for i in range(2))
     geoms = np.sort(np.stack([pairs["pair_geom1"], pairs["pair_geom2"]], axis=1), axis=1)
-    table = SolverTable(solref, solimp, geoms, explicit_index(m, geoms) >= 0, equalities.pop("ids"))
-    params_pair, params_eq, params_tendon = np.cumsum([len(section[0]) for section in sections[:-1]])
-    equality_rows, tendon_rows = equalities.pop("rows"), tendons.pop("rows")
+    table = SolverTable(solref, solimp, geoms, explicit_index(m, geoms) >= 0, equalities.pop("ids") + tied.pop("ids"))
+    params_pair, params_eq, params_tied, params_tendon = np.cumsum([len(section[0]) for section in sections[:-1]])
+    equality_rows = equalities.pop("rows") + tied.pop("rows")
+    tendon_rows = tendons.pop("rows")
     condim, cap = pairs["pair_condim"], pairs["pair_cap"]
     possible = int(cap.sum())
     contacts = min(possible, max_contacts or DEFAULT_MAX_CONTACTS)
@@ -49,6 +50,7 @@ def constraint_fields(m: mujoco.MjModel, max_contacts: int | None) -> dict[str, 
         **pairs,
         **equalities,
         **tendons,
+        **tied,
         max_contacts=contacts,
         max_rows=equality_rows + friction_rows + limit_rows + tendon_rows + contact_rows,
         has_limits=int(limited.any()),
@@ -61,6 +63,7 @@ def constraint_fields(m: mujoco.MjModel, max_contacts: int | None) -> dict[str, 
         params_joint_eq=int(params_eq) + equalities["neq"],
         params_tendon_limit=int(params_tendon),
         params_tendon_friction=int(params_tendon) + m.ntendon,
+        params_tendon_eq=int(params_tied),
         solver_table=table,
         jnt_limited=limited,
         jnt_margin=m.jnt_margin,

@@ -1,15 +1,25 @@
-"""Fields of `ModelArrays` that describe equality constraints and fixed tendons."""
+"""Fields of `ModelArrays` that describe equality constraints and tendons."""
 
 from typing import Any
 
 import mujoco
 import numpy as np
 
+from diffsim.compile.lines import (
+    addresses,
+    descending,
+    is_ancestor,
+    is_branched,
+    runs_of,
+    simple_dofs,
+    spatial_tendons,
+    tendon_dofs,
+)
 from diffsim.compile.unsupported import equality
 
 DISABLE = mujoco.mjtDisableBit
 EQ = mujoco.mjtEq
-CONNECT, WELD, JOINT = int(EQ.mjEQ_CONNECT), int(EQ.mjEQ_WELD), int(EQ.mjEQ_JOINT)
+CONNECT, WELD, JOINT, TENDON = (int(kind) for kind in (EQ.mjEQ_CONNECT, EQ.mjEQ_WELD, EQ.mjEQ_JOINT, EQ.mjEQ_TENDON))
 
 
 def enabled_equalities(m: mujoco.MjModel, *kinds: int) -> list[int]:
@@ -61,15 +71,49 @@ def joined_frames(m: mujoco.MjModel, equality: int) -> list[tuple[int, np.ndarra
     return [(ids[0], data[3:6], data[6:10]), (ids[1], data[0:3], identity)]
 
 
+def tendon_equality_fields(m: mujoco.MjModel) -> dict[str, Any]:
+    """Tendon constraints; also the number of their `rows`, and their `solver` parameters."""
+    ids = enabled_equalities(m, TENDON)
+    pairs = np.stack([m.eq_obj1id[ids], m.eq_obj2id[ids]], axis=1)
+    lengths = np.where(pairs >= 0, m.tendon_length0[pairs], 0) if ids else np.zeros((0, 2))
+    weights = np.where(pairs >= 0, m.tendon_invweight0[pairs], 0) if ids else np.zeros((0, 2))
+    dofs = [descending(set().union(*(tendon_dofs(m, int(i)) for i in pair if i >= 0))) for pair in pairs]
+    runs = [runs_of(d) for d in dofs]
+    return dict(
+        rows=len(ids),
+        ids=ids,
+        solver=(m.eq_solref[ids], m.eq_solimp[ids]),
+        ntendon_eq=len(ids),
+        tendon_eq_id=np.array(ids, int),
+        tendon_eq=pairs,
+        tendon_eq_polynomial=m.eq_data[ids, :5],
+        tendon_eq_length=lengths,
+        tendon_eq_invweight=weights.sum(axis=1),
+        tendon_eq_runadr=addresses(runs),
+        tendon_eq_runs=np.array([len(r) for r in runs], int),
+        tendon_eq_run=np.array([run for r in runs for run in r], int).reshape(-1, 2),
+        tendon_eq_branched=np.array([is_branched(m, d) for d in dofs], int),
+    )
+
+
 def tendon_fields(m: mujoco.MjModel) -> dict[str, Any]:
-    """Fixed tendons; also the maximum number of their `rows`, and the `solver` parameters of limits and friction."""
+    """Tendons; also the maximum number of their `rows`, and the `solver` parameters of limits and friction.
+
+    Only fixed tendons have entries here: those of spatial ones are in `lines`.
+    """
     off = m.opt.disableflags
     enabled = not off & DISABLE.mjDSBL_CONSTRAINT
     limited = m.tendon_limited * bool(enabled and not off & DISABLE.mjDSBL_LIMIT)
     frictionloss = m.tendon_frictionloss * bool(enabled and not off & DISABLE.mjDSBL_FRICTIONLOSS)
     damping = m.tendon_damping * (not off & DISABLE.mjDSBL_DAMPER)
+    num = m.tendon_num.copy()
+    num[spatial_tendons(m)] = 0
+    still = [i for i in spatial_tendons(m) if not tendon_dofs(m, i)]  # no dof moves them: MuJoCo omits their rows
+    limited[still], frictionloss[still] = 0, 0
     tendon = np.repeat(np.arange(m.ntendon), m.tendon_num)
-    order = np.lexsort((-m.jnt_dofadr[m.wrap_objid], tendon))  # entries of a tendon in descending order of dofs
+    entries = np.flatnonzero(num[tendon] > 0)
+    # entries of a tendon in descending order of dofs
+    order = entries[np.lexsort((-m.jnt_dofadr[m.wrap_objid[entries]], tendon[entries]))]
     joints = m.wrap_objid[order]
     return dict(
         rows=int(2 * limited.sum() + np.count_nonzero(frictionloss)),
@@ -78,8 +122,8 @@ def tendon_fields(m: mujoco.MjModel) -> dict[str, Any]:
             np.concatenate([m.tendon_solimp_lim, m.tendon_solimp_fri]),
         ),
         ntendon=m.ntendon,
-        tendon_adr=m.tendon_adr,
-        tendon_num=m.tendon_num,
+        tendon_adr=np.cumsum(num) - num,
+        tendon_num=num,
         tendon_dof=m.jnt_dofadr[joints],
         tendon_qpos=m.jnt_qposadr[joints],
         tendon_coef=m.wrap_prm[order],
@@ -100,13 +144,16 @@ def tendon_pairs(m: mujoco.MjModel, damping: np.ndarray) -> dict[str, Any]:
 
     Only at entries that the mass matrix has without tendons: MuJoCo omits pairs of dofs in different branches.
     """
+    simple = simple_dofs(m)
     entries: dict[tuple[int, int], np.ndarray] = {}
-    for tendon in np.flatnonzero(m.tendon_armature + damping):
+    fixed = np.ones(m.ntendon, bool)
+    fixed[spatial_tendons(m)] = False
+    for tendon in np.flatnonzero((m.tendon_armature + damping) * fixed):
         wraps = range(m.tendon_adr[tendon], m.tendon_adr[tendon] + m.tendon_num[tendon])
         coefs = {int(m.jnt_dofadr[m.wrap_objid[wrap]]): m.wrap_prm[wrap] for wrap in wraps}
         for row, left in coefs.items():
             for col, right in coefs.items():
-                if is_ancestor(m, col, row):
+                if row == col or (is_ancestor(m, col, row) and not simple[row]):
                     per_product = np.array([m.tendon_armature[tendon], damping[tendon]])
                     entries[row, col] = entries.get((row, col), 0) + left * right * per_product
     values = np.array(list(entries.values()), float).reshape(-1, 2)
@@ -116,10 +163,3 @@ def tendon_pairs(m: mujoco.MjModel, damping: np.ndarray) -> dict[str, Any]:
         tendon_pair_armature=values[:, 0],
         tendon_pair_damping=values[:, 1],
     )
-
-
-def is_ancestor(m: mujoco.MjModel, ancestor: int, dof: int) -> bool:
-    """Whether `ancestor` is `dof`, or one of its ancestors in the tree."""
-    while dof > ancestor:
-        dof = int(m.dof_parentid[dof])
-    return dof == ancestor

@@ -9,6 +9,7 @@ from diffsim.compile.activations import activations, muscle_fields
 from diffsim.compile.actuator_additions import actuator_additions
 from diffsim.compile.constraints import constraint_fields
 from diffsim.compile.ellipsoids import ellipsoid_fields
+from diffsim.compile.lines import line_fields, moving_actuators, spatial_tendons
 from diffsim.compile.sparsity import sparsity_fields
 from diffsim.physics.gravcomp import ACTUATOR, NOWHERE, PASSIVE
 from diffsim.types import BALL, EULER, FREE, HINGE, IMPLICIT, IMPLICITFAST, SLIDE, numpy_dtype, vec3
@@ -76,6 +77,7 @@ def host_arrays(mj_model: mujoco.MjModel, max_contacts: int | None) -> dict[str,
         **activations(m, active_actuators(m)),
         **muscle_fields(m, active_actuators(m)),
         **gravity_compensation(m),
+        **line_fields(m, active_actuators(m)),
         **constraint_fields(m, max_contacts),
     )
     return {name: _packed(value) for name, value in fields.items()}
@@ -184,8 +186,19 @@ def active_actuators(m: mujoco.MjModel) -> list[int]:
     return [i for i in range(m.nactuator) if not m.opt.disableactuator >> int(m.actuator_group[i]) & 1]
 
 
+def on_tendon(m: mujoco.MjModel, actuator: int) -> bool:
+    """Whether an actuator acts on a tendon."""
+    return mujoco.mjtTrn(m.actuator_trntype[actuator]) == mujoco.mjtTrn.mjTRN_TENDON
+
+
+def turns_a_site(m: mujoco.MjModel, actuator: int) -> bool:
+    """Whether an actuator's length is a site's rotation relative to another site."""
+    on_site = mujoco.mjtTrn(m.actuator_trntype[actuator]) == mujoco.mjtTrn.mjTRN_SITE
+    return bool(on_site and m.actuator_trnid[actuator, 1] >= 0 and not m.actuator_gear[actuator, :3].any())
+
+
 def actuators(m: mujoco.MjModel) -> dict[str, Any]:
-    """Enabled actuators: ranges, and moments as sparse constant rows."""
+    """Enabled actuators: ranges, and constant moments as sparse rows."""
     active = active_actuators(m)
     clamp = not m.opt.disableflags & mujoco.mjtDisableBit.mjDSBL_CLAMPCTRL
     fixed_gain = m.actuator_gaintype[active] == int(mujoco.mjtGain.mjGAIN_FIXED)
@@ -193,13 +206,18 @@ def actuators(m: mujoco.MjModel) -> dict[str, Any]:
     gain = m.actuator_gainprm[active, 0]
     holds = np.isin(m.actuator_dyntype[active], [mujoco.mjtDyn.mjDYN_NONE, mujoco.mjtDyn.mjDYN_INTEGRATOR])
     servo = fixed_gain & affine_bias & holds & (gain != 0) & (gain == -m.actuator_biasprm[active, 1])
+    moving = moving_actuators(m, active)
+    moving += [i for i in active if on_tendon(m, i) and m.actuator_trnid[i, 0] in spatial_tendons(m)]
     adr, num, dofs, coordinates, values = [], [], [], [], []
     quats, joints, periods = np.full(len(active), -1), np.full(len(active), -1), np.zeros(len(active))
     for n, i in enumerate(active):
         adr.append(len(dofs))
         gear = m.actuator_gear[i]
         target = int(m.actuator_trnid[i, 0])
-        if mujoco.mjtTrn(m.actuator_trntype[i]) == mujoco.mjtTrn.mjTRN_TENDON:
+        if i in moving:  # its moment is in `lines`
+            if turns_a_site(m, i):
+                periods[n] = servo[n] * 2 * np.pi * np.linalg.norm(gear[3:])
+        elif on_tendon(m, i):
             for wrap in range(m.tendon_adr[target], m.tendon_adr[target] + m.tendon_num[target]):
                 joint = m.wrap_objid[wrap]
                 dofs.append(m.jnt_dofadr[joint])

@@ -73,6 +73,8 @@ class Model:
             "row": max_rows,
             "parameter": self.parameters.size,
             "unsymmetric": self.nv * (self.integrator == "implicit"),
+            "line": self._host["nline"],
+            "line_entry": int(self._host["line_num"][: self._host["nline"]].sum()),
             **sparsity_sizes(mj_model, self._host, max_rows),
         }
         self._host.update({f"at_{name}": offset for name, offset in self.parameters.offsets.items()})

@@ -17,6 +17,7 @@ from torch import Tensor
 from diffsim.compile.activations import muscle_biases, muscle_gains, muscles
 from diffsim.compile.actuator_additions import actuator_additions
 from diffsim.compile.ellipsoids import ellipsoid_bodies
+from diffsim.compile.lines import fixed_by_lines
 from diffsim.compile.pairs import DISABLE, explicit_index
 from diffsim.compile.solver_parameters import SolverTable, solver_fields, solver_tables
 from diffsim.types import dtype, kernel_dtype, mat33, real, vec3, vec6
@@ -140,6 +141,9 @@ class Parameters:
                 "parameters must not contain body_mass, body_inertia, body_pos or body_ipos with integrator=implicit, "
                 "or with integrator=implicitfast and free bodies without jointed descendants"
             )
+        for name, reason in fixed_by_lines(self._m, self._active).items():
+            if name in parameters:
+                raise ValueError(f"parameters must not contain {name} with {reason}")
         if {"geom_pos", "geom_size"} & set(parameters) and self._m.opt.density + self._m.opt.viscosity > 0:
             if ellipsoid_bodies(self._m).any():
                 raise ValueError('parameters must not contain geom_pos or geom_size with fluidshape="ellipsoid"')

@@ -1,7 +1,7 @@
 """Solver parameters of constraints, solref and solimp, as torch functions, so that gradients reach the model's fields.
 
 One table has a row for each joint (its limit), each dof (its friction), each pair of geoms that can touch, each connect
-or weld constraint, each joint constraint, and each tendon's limit and friction, in this order.
+or weld constraint, each joint constraint, each tendon constraint, and each tendon's limit and friction, in this order.
 """
 
 from __future__ import annotations

@@ -38,7 +38,8 @@ def sparsity_sizes(m: mujoco.MjModel, host: dict[str, Any], max_rows: int) -> di
     bodies = m.geom_bodyid[geoms]
     contact = int(chain[bodies].sum(0).max(initial=0))
     joined = host["eq_body"][: host["neq"]]
-    tendons = 3 * int(host["tendon_num"].sum()) if m.ntendon else 0
+    tendons = 3 * (int(host["tendon_num"].sum()) + len(host["line_run"])) if m.ntendon else 0
+    tendons += len(host["tendon_eq_run"])
     equalities = int(chain[joined].sum()) + 2 * host["njoint_eq"]
     words = (m.nv + WORD - 1) // WORD
     couples = bool(joined.size or host["njoint_eq"] or m.ntendon or (last[bodies] >= 0).all(0).any())

@@ -98,8 +98,8 @@ def equalities(m: mujoco.MjModel) -> Iterator[str]:
 
 
 def equality(m: mujoco.MjModel, eq: int) -> Iterator[str]:
-    """An equality constraint of tendons or flexes, or where a joint follows a ball joint."""
-    supported = (mujoco.mjtEq.mjEQ_CONNECT, mujoco.mjtEq.mjEQ_WELD, mujoco.mjtEq.mjEQ_JOINT)
+    """An equality constraint of flexes, or where a joint follows a ball joint."""
+    supported = (mujoco.mjtEq.mjEQ_CONNECT, mujoco.mjtEq.mjEQ_WELD, mujoco.mjtEq.mjEQ_JOINT, mujoco.mjtEq.mjEQ_TENDON)
     kind = mujoco.mjtEq(m.eq_type[eq])
     if kind not in supported:
         yield f"equality {kind.name.removeprefix('mjEQ_').lower()} {name_of(m, OBJ.mjOBJ_EQUALITY, eq)}"
@@ -109,18 +109,23 @@ def equality(m: mujoco.MjModel, eq: int) -> Iterator[str]:
 
 def drifting_balls(m: mujoco.MjModel, eq: int, kind: mujoco.mjtEq) -> Iterator[str]:
     """Connect and weld constraints where a joint follows a ball joint: MuJoCo's dJ/dt v is not exact there."""
-    is_site = m.eq_objtype[eq] == int(OBJ.mjOBJ_SITE)
+    ends = [int(m.eq_obj1id[eq]), int(m.eq_obj2id[eq])]
+    bodies = [int(m.site_bodyid[end]) for end in ends] if m.eq_objtype[eq] == int(OBJ.mjOBJ_SITE) else ends
+    for place in balls_before_joints(m, bodies):
+        yield f"equality {kind.name.removeprefix('mjEQ_').lower()} {name_of(m, OBJ.mjOBJ_EQUALITY, eq)} on {place}"
+
+
+def balls_before_joints(m: mujoco.MjModel, bodies: list[int]) -> Iterator[str]:
+    """The bodies above some bodies, these included, that have a joint after a ball joint."""
     chains = set()
-    for end in (int(m.eq_obj1id[eq]), int(m.eq_obj2id[eq])):
-        body = int(m.site_bodyid[end]) if is_site else end
+    for body in bodies:
         while body > 0:
             chains.add(body)
             body = int(m.body_parentid[body])
     for body in sorted(chains):
         types = m.jnt_type[m.body_jntadr[body] : m.body_jntadr[body] + m.body_jntnum[body]]
         if (types[:-1] == int(mujoco.mjtJoint.mjJNT_BALL)).any():
-            place = f"body {name_of(m, OBJ.mjOBJ_BODY, body)} where a joint follows a ball joint"
-            yield f"equality {kind.name.removeprefix('mjEQ_').lower()} {name_of(m, OBJ.mjOBJ_EQUALITY, eq)} on {place}"
+            yield f"body {name_of(m, OBJ.mjOBJ_BODY, body)} where a joint follows a ball joint"
 
 
 def bodies(m: mujoco.MjModel) -> Iterator[str]:
@@ -142,12 +147,14 @@ def joints(m: mujoco.MjModel) -> Iterator[str]:
 
 
 def tendons(m: mujoco.MjModel) -> Iterator[str]:
-    """Spatial tendons, and polynomial springs and dampers, plasticity and limits of actuator force of all tendons."""
+    """Polynomial springs and dampers, plasticity, limits of actuator force, and armature where dJ/dt v is not exact."""
     for i in range(m.ntendon):
         name = name_of(m, OBJ.mjOBJ_TENDON, i)
-        wraps = m.wrap_type[m.tendon_adr[i] : m.tendon_adr[i] + m.tendon_num[i]]
-        if np.any(wraps != int(mujoco.mjtWrap.mjWRAP_JOINT)):
-            yield f"spatial tendon {name}"
+        if m.tendon_armature[i]:
+            wraps = range(m.tendon_adr[i], m.tendon_adr[i] + m.tendon_num[i])
+            sites = [int(m.wrap_objid[w]) for w in wraps if m.wrap_type[w] == int(mujoco.mjtWrap.mjWRAP_SITE)]
+            for place in balls_before_joints(m, [int(m.site_bodyid[site]) for site in sites]):
+                yield f"tendon armature, tendon {name} on {place}"
         for attribute, present in (
             ("stiffness polynomial", np.any(m.tendon_stiffnesspoly[i])),
             ("damping polynomial", np.any(m.tendon_dampingpoly[i])),
@@ -159,14 +166,15 @@ def tendons(m: mujoco.MjModel) -> Iterator[str]:
 
 
 def actuators(m: mujoco.MjModel) -> Iterator[str]:
-    """Transmissions but joints and fixed tendons, types of dynamics, gain and bias, and special attributes."""
+    """Transmissions by bodies and the like, types of dynamics, gain and bias, and special attributes."""
     trn, jnt = mujoco.mjtTrn, mujoco.mjtJoint
+    supported = (trn.mjTRN_JOINT, trn.mjTRN_TENDON, trn.mjTRN_SITE, trn.mjTRN_SLIDERCRANK)
     for i in range(m.nactuator):
         name = f"actuator {name_of(m, OBJ.mjOBJ_ACTUATOR, i)}"
         transmission = trn(m.actuator_trntype[i])
         in_parent = transmission == trn.mjTRN_JOINTINPARENT
         one_dof = in_parent and jnt(m.jnt_type[m.actuator_trnid[i, 0]]) in (jnt.mjJNT_SLIDE, jnt.mjJNT_HINGE)
-        if transmission not in (trn.mjTRN_JOINT, trn.mjTRN_TENDON) and not one_dof:
+        if transmission not in supported and not one_dof:
             yield f"actuator transmission {transmission.name.removeprefix('mjTRN_').lower()}, {name}"
         yield from actuator_types(m, i, name)
         on_tendon = transmission == trn.mjTRN_TENDON

@@ -7,9 +7,11 @@ runs the same functions as a sequence of small kernels, captured as one graph:
     adjoint, for each evaluation:   frames, motion, mass, collide, rows, virtual, twists, for some models ellipsoids,
                                     collide_gradient, gather, elements, on request parameters
 
-A model launches, and so compiles, only the stages that it needs: `compilation.modules_of` lists them. They compile in
-seconds each, side by side. Alternatives were one kernel per launch, which takes minutes to compile and 255 registers,
-and a kernel per element, which needs some thousand launches per step.
+Rare features have stages of their own: `joined` of connect and weld constraints, `lines` of spatial tendons and moving
+transmissions, `implicit` of implicit velocity steps. A model launches, and so compiles, only the stages that it needs:
+`compilation.modules_of` lists them. They compile in seconds each, side by side. Alternatives were one kernel per
+launch, which takes minutes to compile and 255 registers, and a kernel per element, which needs some thousand launches
+per step.
 
 Between the stages the working memory is in global memory. A stage of Humanoid touches at most 9 kB of it per world.
 Shared memory is not used by hand: it is the same hardware as the multiprocessor's cache, and a copy there of the 64
@@ -49,6 +51,8 @@ from diffsim.stages.gather import add_contacts_kernel, gather_kernel
 from diffsim.stages.implicit import implicit_kernel
 from diffsim.stages.implicit_adjoint import implicit_adjoint_kernel
 from diffsim.stages.joined import joined_kernel
+from diffsim.stages.lines import lines_kernel
+from diffsim.stages.lines_gradient import lines_gradient_kernel
 from diffsim.stages.mass import mass_kernel
 from diffsim.stages.motion import motion_kernel
 from diffsim.stages.parameters import (
@@ -174,6 +178,8 @@ class Stages:
         """Poses, velocities, accelerations and the mass matrix. Three kernels, so that each fits the cache."""
         self._each(frames_kernel, points, slot, num_steps, adjoint)
         self._each(motion_kernel, adjoint)
+        if self.arrays.nline:
+            self._each(lines_kernel)
         self._each(mass_kernel)
 
     def _constraints(self) -> None:
@@ -207,6 +213,8 @@ class Stages:
             self._each(add_contacts_kernel)
         if self.arrays.neq:
             self._each(joined_kernel)
+        if self.arrays.nline:
+            self._each(lines_gradient_kernel)
         self._each(gather_kernel)
         self._each(elements_kernel)
 

@@ -12,6 +12,7 @@ from diffsim.physics.activation import actuator_input, add_input_cotangent, clam
 from diffsim.physics.gravcomp import ACTUATOR, gravcomp_force
 from diffsim.physics.kinematics import joint_quat
 from diffsim.physics.lanes import lane, lanes, sync
+from diffsim.physics.line import LENGTH, VELOCITY, add_along_line, add_line_bar, line_dot
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.muscle import muscle_bias, muscle_gain, vec5
 from diffsim.physics.rotation import inverse_right_jacobian, quat_log
@@ -28,7 +29,10 @@ def quat_moment(m: ModelArrays, actuator: int) -> vec3:
 
 @wp.func
 def actuator_length(m: ModelArrays, s: Scratch, world: int, actuator: int) -> real:
-    """Length: moment . qpos, the gear times the rotation vector for a ball joint, zero for a free joint."""
+    """Length: moment . qpos, gear . rotation vector for a ball joint, zero for a free joint, gear times a line's."""
+    line = m.actuator_line[actuator]
+    if line >= 0:
+        return m.actuator_gear[actuator] * s.line_length[world, line]
     if m.actuator_quat[actuator] >= 0:
         return wp.dot(quat_moment(m, actuator), quat_log(joint_quat(s, world, m.actuator_quat[actuator])))
     length = real(0.0)
@@ -39,8 +43,11 @@ def actuator_length(m: ModelArrays, s: Scratch, world: int, actuator: int) -> re
 
 
 @wp.func
-def moment_dot(m: ModelArrays, actuator: int, x: wp.array(dtype=real)) -> real:
+def moment_dot(m: ModelArrays, s: Scratch, world: int, actuator: int, x: wp.array(dtype=real)) -> real:
     """moment_i . x for a vector over dofs."""
+    line = m.actuator_line[actuator]
+    if line >= 0:
+        return m.actuator_gear[actuator] * line_dot(m, s, world, line, x)
     total = real(0.0)
     for entry in range(m.moment_adr[actuator], m.moment_adr[actuator] + m.moment_num[actuator]):
         total += m.moment_value[entry] * x[m.moment_dof[entry]]
@@ -113,7 +120,7 @@ def unclamped_force(m: ModelArrays, world: int, actuator: int, u: real, length: 
 def actuator_force(m: ModelArrays, s: Scratch, world: int, actuator: int) -> real:
     """p_i, clamped to forcerange."""
     length = actuator_length(m, s, world, actuator)
-    velocity = moment_dot(m, actuator, s.qvel[world])
+    velocity = moment_dot(m, s, world, actuator, s.qvel[world])
     force = unclamped_force(m, world, actuator, actuator_input(m, s, world, actuator), length, velocity)
     if m.actuator_forcelimited[actuator] == 1:
         force = wp.clamp(force, m.actuator_forcerange[actuator, 0], m.actuator_forcerange[actuator, 1])
@@ -124,6 +131,10 @@ def actuator_force(m: ModelArrays, s: Scratch, world: int, actuator: int) -> rea
 def add_actuator_cotangents(m: ModelArrays, s: Scratch, world: int, actuator: int, bar: vec3):
     """Adds the cotangents of an actuator's input, length and velocity to those of control and state. For one lane."""
     add_input_cotangent(m, s, world, actuator, bar[0])
+    line = m.actuator_line[actuator]
+    if line >= 0:
+        add_line_bar(s, world, line, LENGTH, m.actuator_gear[actuator] * bar[1])
+        add_line_bar(s, world, line, VELOCITY, m.actuator_gear[actuator] * bar[2])
     for entry in range(m.moment_adr[actuator], m.moment_adr[actuator] + m.moment_num[actuator]):
         dof = m.moment_dof[entry]
         s.qvel_bar[world, dof] = s.qvel_bar[world, dof] + bar[2] * m.moment_value[entry]
@@ -148,6 +159,9 @@ def sum_actuator_forces(m: ModelArrays, s: Scratch, world: int):
     if lane() == 0:
         for actuator in range(m.nactuator):
             force = s.actuator_force[world, actuator]
+            line = m.actuator_line[actuator]
+            if line >= 0:
+                add_along_line(m, s, world, line, m.actuator_gear[actuator] * force, s.qfrc_actuator[world])
             for entry in range(m.moment_adr[actuator], m.moment_adr[actuator] + m.moment_num[actuator]):
                 dof = m.moment_dof[entry]
                 s.qfrc_actuator[world, dof] = s.qfrc_actuator[world, dof] + m.moment_value[entry] * force

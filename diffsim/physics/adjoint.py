@@ -21,6 +21,7 @@ from diffsim.physics.integrate import (
     tangent_from_raw,
 )
 from diffsim.physics.lanes import lane, lanes, sync
+from diffsim.physics.line import fill_lines
 from diffsim.physics.mocap import load_inputs, store_input_cotangents
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import inverse_right_jacobian, inverse_right_jacobian_gradient
@@ -71,6 +72,8 @@ def load_point(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot
     """Sets the evaluation point to a slot, and fills what its gradient needs: frames, mass matrix, contacts, rows."""
     set_point(m, s, t, world, slot)
     moving_frames(m, s, world, 1)
+    if m.nline > 0:
+        fill_lines(m, s, world)
     mass_matrix(m, s, world)
     detect_contacts(m, s, world)
     constraint_rows(m, s, world)

@@ -41,6 +41,7 @@ CONNECT_OR_WELD = wp.constant(4)  # connect and weld constraints
 JOINT_EQUALITY = wp.constant(5)  # joint constraints
 TENDON_LIMIT = wp.constant(6)  # tendons
 TENDON_FRICTION = wp.constant(7)  # tendons
+TENDON_EQUALITY = wp.constant(8)  # equality constraints of tendons
 
 TINY = wp.constant(real(1.0e-15))
 

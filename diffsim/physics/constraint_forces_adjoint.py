@@ -83,7 +83,9 @@ def load_force_cotangents(
         load_limit_cotangents(m, s, world, joint_limit, tendon_limit)
     sync()
     for row in range(s.row_count[world]):
-        limits = is_limit_of_joint(s, world, row) or s.row_source[world, row] == TENDON_LIMIT
+        limits = is_limit_of_joint(s, world, row)
+        if s.row_source[world, row] == TENDON_LIMIT:  # that of a spatial tendon acts on the bodies' accelerations
+            limits = m.tendon_line[s.row_index[world, row]] < 0
         if limits and s.row_state[world, row] == QUADRATIC:
             pull = s.row_stiffness[world, row] * s.row_force_bar[world, row]
             add_row_scaled(s, world, row, -pull, s.qacc_bar[world])
@@ -130,7 +132,7 @@ def store_force_gradient(
         s.contact_distance_bar[world, contact] = ZERO
     copy(m.nv, s.qvel_bar[world], qvel_bar)
     store_input_cotangents(m, s, world, inputs_bar)
-    joins = s.contact_count[world] + m.neq > 0
+    joins = s.contact_count[world] + m.neq + m.nline > 0
     for dof in range(lane(), m.nv, lanes()):
         body = m.dof_body[dof]
         total = s.acceleration_bar[world, body]

@@ -11,11 +11,14 @@ from diffsim.physics.adjoint import clear
 from diffsim.physics.bias import moving_frames
 from diffsim.physics.integrate import raw_from_tangent
 from diffsim.physics.lanes import lane, lanes, sync, world_of
+from diffsim.physics.line import clear_line_bars, fill_lines
+from diffsim.physics.line_power import sensed_lines_gradient
 from diffsim.physics.mocap import load_inputs, store_input_cotangents
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.step import copy
-from diffsim.physics.tendon import add_along_tendon, tendon_dot, tendon_length
+from diffsim.physics.tendon import tendon_dot, tendon_length
+from diffsim.physics.tendon_equality import add_tendon_bar
 from diffsim.physics.virtual_power import actuation_gradient
 from diffsim.types import ZERO, real, vec2, vec3
 
@@ -40,6 +43,8 @@ def load_elements(
     clear(m.nv, s.qfrc_applied[world])
     sync()
     moving_frames(m, s, world, 0)
+    if m.nline > 0:
+        fill_lines(m, s, world)
 
 
 @wp.kernel
@@ -60,11 +65,11 @@ def elements_kernel(
     load_elements(m, s, world, state_in[world], inputs_in[world])
     actuation(m, s, world)
     for tendon in range(lane(), m.ntendon, lanes()):
-        velocity = tendon_dot(m, tendon, s.qvel[world])
+        velocity = tendon_dot(m, s, world, tendon, s.qvel[world])
         tendon_out[world, tendon] = vec2(tendon_length(m, s, world, tendon), velocity)
     for actuator in range(lane(), m.nactuator, lanes()):
         length = actuator_length(m, s, world, actuator)
-        velocity = moment_dot(m, actuator, s.qvel[world])
+        velocity = moment_dot(m, s, world, actuator, s.qvel[world])
         actuator_out[world, actuator] = vec3(s.actuator_force[world, actuator], length, velocity)
     copy(m.nv, s.qfrc_actuator[world], qfrc_actuator_out[world])
 
@@ -95,7 +100,7 @@ def elements_adjoint_kernel(
     copy(m.nv, qfrc_actuator_bar_in[world], s.virtual_velocity[world])
     for actuator in range(lane(), m.nactuator, lanes()):
         s.actuator_sensed_bar[world, actuator] = actuator_bar_in[world, actuator]
-    sync()
+    clear_line_bars(m, s, world)
     actuation_gradient(m, s, world)
     sync()
     for actuator in range(lane(), m.nactuator, lanes()):
@@ -103,9 +108,10 @@ def elements_adjoint_kernel(
     if lane() == 0:
         for tendon in range(m.ntendon):
             bar = tendon_bar_in[world, tendon]
-            add_along_tendon(m, tendon, bar[0], s.qpos_bar[world])
-            add_along_tendon(m, tendon, bar[1], s.qvel_bar[world])
+            add_tendon_bar(m, s, world, tendon, bar[0], ZERO, bar[1], ZERO)
     sync()
+    if m.nline > 0:
+        sensed_lines_gradient(m, s, world)
     store_input_cotangents(m, s, world, inputs_bar_out[world])
     raw_from_tangent(m, state_in[world], s.qpos_bar[world], state_bar_out[world])
     for i in range(lane(), m.nv, lanes()):

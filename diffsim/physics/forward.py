@@ -11,12 +11,14 @@ from diffsim.physics.inertia import mass_matrix
 from diffsim.physics.joint_equality import joint_equality_rows
 from diffsim.physics.lanes import lane, sync
 from diffsim.physics.limit import friction_rows, limit_rows
+from diffsim.physics.line import fill_lines
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.newton import solve_acceleration
 from diffsim.physics.passive import passive
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.structure import hessian_structure
 from diffsim.physics.tendon import tendon_friction_rows, tendon_limit_rows, tendon_passive
+from diffsim.physics.tendon_equality import tendon_equality_rows
 
 
 @wp.func(inline=True)
@@ -28,6 +30,7 @@ def constraint_rows(m: ModelArrays, s: Scratch, world: int):
         s.coupled[world] = 0
         equality_rows(m, s, world)
         joint_equality_rows(m, s, world)
+        tendon_equality_rows(m, s, world)
         if m.has_frictionloss == 1:
             friction_rows(m, s, world)
         tendon_friction_rows(m, s, world)
@@ -46,6 +49,8 @@ def constraint_rows(m: ModelArrays, s: Scratch, world: int):
 def evaluate(m: ModelArrays, s: Scratch, world: int, warm: int):
     """Fills qacc and qfrc_constraint from qpos, qvel and ctrl (`mj_forward`); starts from qacc if `warm` is 1."""
     moving_frames(m, s, world, 0)
+    if m.nline > 0:
+        fill_lines(m, s, world)
     mass_matrix(m, s, world)
     smooth_bias(m, s, world)
     passive(m, s, world)

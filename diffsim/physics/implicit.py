@@ -28,6 +28,8 @@ from diffsim.physics.fluid import drag_derivative, drag_second_derivative, wind_
 from diffsim.physics.gyroscopic import gyroscopic_gradient, gyroscopic_solve, gyroscopic_solve_transposed
 from diffsim.physics.inertia import multiply_mass
 from diffsim.physics.lanes import lane, lanes, sync
+from diffsim.physics.line import PUSH, add_line_bar, add_line_outer, clear_line_bars
+from diffsim.physics.line_gradient import add_coupled, coupled_power, push_lines
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.muscle import vec5
 from diffsim.physics.polynomial import coefficient_slope, damper_bend, damper_polynomial
@@ -38,7 +40,7 @@ from diffsim.physics.structure import is_ancestor
 from diffsim.physics.tendon import add_tendon_damping
 from diffsim.physics.tree import gather, gather_motion, spread, zero_twist
 from diffsim.physics.unsymmetric import factor_unsymmetric, solve_transposed, solve_unsymmetric
-from diffsim.types import EULER, IMPLICIT, ZERO, real, vec3
+from diffsim.types import EULER, IMPLICIT, ONE, ZERO, real, vec3
 
 
 @wp.func(inline=True)
@@ -62,6 +64,8 @@ def factor_implicit(m: ModelArrays, s: Scratch, world: int):
         sync()
         add_tendon_damping(m, s, world)
         sync()
+        if m.nline > 0:
+            add_line_damping(m, s, world)
         if m.fluid == 1 and lane() == 0:
             for body in range(1, m.nbody):
                 subtract_drag_derivative(m, s, world, body)
@@ -111,7 +115,7 @@ def velocity_slope(m: ModelArrays, s: Scratch, world: int, actuator: int) -> rea
 def muscle_terms(m: ModelArrays, s: Scratch, world: int, actuator: int) -> vec5:
     """`gain_terms` at the evaluation point."""
     length = actuator_length(m, s, world, actuator)
-    return gain_terms(m, world, actuator, length, moment_dot(m, actuator, s.qvel[world]))
+    return gain_terms(m, world, actuator, length, moment_dot(m, s, world, actuator, s.qvel[world]))
 
 
 @wp.func
@@ -120,7 +124,7 @@ def velocity_factor(m: ModelArrays, s: Scratch, world: int, actuator: int, u: re
     factor = real(1.0)
     if m.actuator_forcelimited[actuator] == 1:
         length = actuator_length(m, s, world, actuator)
-        force = unclamped_force(m, world, actuator, u, length, moment_dot(m, actuator, s.qvel[world]))
+        force = unclamped_force(m, world, actuator, u, length, moment_dot(m, s, world, actuator, s.qvel[world]))
         factor *= strictly_inside(force, m.actuator_forcerange[actuator, 0], m.actuator_forcerange[actuator, 1])
     joint = m.actuator_joint[actuator]
     if joint >= 0:
@@ -145,6 +149,27 @@ def subtract_actuator_derivative(m: ModelArrays, s: Scratch, world: int):
                         s.hessian[world, i, j] = (
                             s.hessian[world, i, j] - slope * m.moment_value[row] * m.moment_value[col]
                         )
+
+
+@wp.func
+def line_damping(m: ModelArrays, s: Scratch, world: int, line: int) -> real:
+    """B of the force -B L' of the damper and the actuators of a line. Needs qfrc_actuator before the clamp."""
+    damping = real(0.0)
+    if m.line_tendon[line] >= 0:
+        damping = m.tendon_damping[m.line_tendon[line]]
+    for actuator in range(m.nactuator):
+        if m.actuator_line[actuator] == line:
+            gear = m.actuator_gear[actuator]
+            damping -= gear * gear * velocity_slope(m, s, world, actuator)
+    return damping
+
+
+@wp.func
+def add_line_damping(m: ModelArrays, s: Scratch, world: int):
+    """Hessian += h J' B J of all lines, at the entries that M has."""
+    for line in range(m.nline):
+        add_line_outer(m, s, world, line, m.timestep * line_damping(m, s, world, line), s.hessian[world])
+        sync()
 
 
 @wp.func
@@ -210,6 +235,8 @@ def implicit_inertia_adjoint(m: ModelArrays, s: Scratch, world: int):
 @partial(calls_gradient, inline=True)
 def implicit_force_adjoint(m: ModelArrays, s: Scratch, world: int):
     """Second part: adds the gradient of h mu' D(q, v, u) w. Needs `implicit_inertia_adjoint`."""
+    if m.nline > 0:
+        clear_line_bars(m, s, world)
     if m.has_polynomials == 1:
         for dof in range(lane(), m.nv, lanes()):
             bend = damper_bend(damper_polynomial(m, dof), s.qvel[world, dof])
@@ -225,6 +252,33 @@ def implicit_force_adjoint(m: ModelArrays, s: Scratch, world: int):
         sync()
         if m.fluid == 1:
             drag_derivative_gradient(m, s, world)
+    if m.nline > 0:
+        implicit_line_gradient(m, s, world)
+
+
+@partial(calls_gradient, inline=True)
+def implicit_line_gradient(m: ModelArrays, s: Scratch, world: int):
+    """Adds the gradient of h mu' D w through the lines' moments, and that of mu' M (a - w) through their armature.
+
+    Also that of the lines' cotangents so far.
+    """
+    for body in range(lane(), m.nbody, lanes()):
+        s.velocity_bar[world, body] = zero_twist()
+        s.acceleration_bar[world, body] = zero_twist()
+        s.pose_bar[world, body] = zero_twist()
+    sync()
+    for line in range(m.nline):
+        damping = real(0.0)
+        if m.integrator != EULER:
+            damping = m.timestep * line_damping(m, s, world, line)
+        armature = m.line_armature[line]
+        if damping != ZERO or armature != ZERO or wp.length_sq(s.line_bar[world, line]) != ZERO:
+            if lane() == 0:
+                add_line_bar(s, world, line, PUSH, ONE)
+                add_coupled(m, s, world, line, -damping, s.multiplier[world], s.implicit_qacc[world])
+                add_coupled(m, s, world, line, armature, s.multiplier[world], s.qacc_change[world])
+            push_lines(m, s, world, line, line + 1)
+    gather_motion(m, s, world)
 
 
 @wp.func(inline=True)
@@ -248,7 +302,11 @@ def actuator_slope_cotangent(m: ModelArrays, s: Scratch, world: int, actuator: i
     """Cotangent of the derivative of an actuator's force by its velocity; zero where the force is at its limit."""
     power = real(0.0)
     factor = velocity_factor(m, s, world, actuator, actuator_input(m, s, world, actuator))
-    if factor != ZERO:
+    line = m.actuator_line[actuator]
+    if factor != ZERO and line >= 0:
+        gear = m.actuator_gear[actuator]
+        power = gear * gear * coupled_power(m, s, world, line, s.multiplier[world], s.implicit_qacc[world])
+    elif factor != ZERO:
         first = m.moment_adr[actuator]
         last = first + m.moment_num[actuator]
         for row in range(first, last):

@@ -6,6 +6,7 @@ Source: Featherstone (2008), sections 2.13 and 6.2.
 import warp as wp
 
 from diffsim.physics.lanes import lane, lanes, sync
+from diffsim.physics.line import add_line_armature
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import quat_to_mat
 from diffsim.physics.scratch import Scratch
@@ -76,6 +77,9 @@ def mass_matrix(m: ModelArrays, s: Scratch, world: int):
     if m.ntendon_pair > 0:
         sync()
         add_tendon_armature(m, s, world)
+    if m.nline > 0:
+        sync()
+        add_line_armature(m, s, world)
     sync()
 
 

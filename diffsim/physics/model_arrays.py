@@ -185,6 +185,43 @@ class ModelArrays:
     tendon_pair_dof: wp.array2d(dtype=wp.int32)  # [ntendon_pair, 2] row and column
     tendon_pair_armature: wp.array(dtype=real)
     tendon_pair_damping: wp.array(dtype=real)
+    tendon_line: wp.array(dtype=wp.int32)  # line of a spatial tendon, -1 for a fixed one
+    # equality constraints of tendons [ntendon_eq]
+    ntendon_eq: wp.int32
+    params_tendon_eq: wp.int32
+    tendon_eq_id: wp.array(dtype=wp.int32)
+    tendon_eq: wp.array2d(dtype=wp.int32)  # [ntendon_eq, 2] the tendon and the one it follows, -1 for none
+    tendon_eq_polynomial: wp.array2d(dtype=real)  # [ntendon_eq, 5]
+    tendon_eq_length: wp.array2d(dtype=real)  # [ntendon_eq, 2] lengths at qpos0, m
+    tendon_eq_invweight: wp.array(dtype=real)
+    tendon_eq_runadr: wp.array(dtype=wp.int32)
+    tendon_eq_runs: wp.array(dtype=wp.int32)
+    tendon_eq_run: wp.array2d(dtype=wp.int32)
+    tendon_eq_branched: wp.array(dtype=wp.int32)
+    # lines [nline]: spatial tendons, and moving transmissions; see `line`
+    nline: wp.int32
+    line_kind: wp.array(dtype=wp.int32)
+    line_adr: wp.array(dtype=wp.int32)  # first of the line's entries, in descending order of dofs
+    line_num: wp.array(dtype=wp.int32)
+    line_dof: wp.array(dtype=wp.int32)
+    line_runadr: wp.array(dtype=wp.int32)  # first of the runs of the line's dofs
+    line_runs: wp.array(dtype=wp.int32)
+    line_run: wp.array2d(dtype=wp.int32)
+    line_branched: wp.array(dtype=wp.int32)  # 1 if the dofs are in several branches of the tree
+    line_tendon: wp.array(dtype=wp.int32)  # its tendon, -1 for none
+    line_armature: wp.array(dtype=real)
+    line_gear: wp.array2d(dtype=real)  # [nline, 6] of a transmission
+    line_pieceadr: wp.array(dtype=wp.int32)
+    line_pieces: wp.array(dtype=wp.int32)
+    # pieces of lines, each with four places: two ends, the geom or the body above both, the side site
+    piece_kind: wp.array(dtype=wp.int32)  # of a wrap, 0 for straight pieces
+    piece_body: wp.array2d(dtype=wp.int32)  # [npiece, 4]
+    piece_point: wp.array2d(dtype=vec3)
+    piece_quat: wp.array2d(dtype=quat)
+    piece_side: wp.array(dtype=wp.int32)  # 1 if there is a side site
+    piece_size: wp.array(dtype=real)  # radius of the geom, or length of the rod, m
+    piece_scale: wp.array(dtype=real)  # 1 / divisor of the pulley
+    dof_simple: wp.array(dtype=wp.int32)  # 1 if M has only a diagonal entry
     # geoms that can touch
     collider_geom: wp.array(dtype=wp.int32)  # [ncollider]
     geom_body: wp.array(dtype=wp.int32)
@@ -207,10 +244,12 @@ class ModelArrays:
     actuator_forcelimited: wp.array(dtype=wp.int32)
     actuator_forcerange: wp.array2d(dtype=real)
     actuator_quat: wp.array(dtype=wp.int32)  # qpos address of a ball joint's quaternion, -1 for the others
-    actuator_period: wp.array(dtype=real)  # setpoint's period of a position servo on a ball joint, 0 for the others
+    actuator_period: wp.array(dtype=real)  # setpoint's period of a position servo on a rotation, 0 for the others
     actuator_actadr: wp.array(dtype=wp.int32)  # activation that is the gain's input, -1 for the control
     actuator_actearly: wp.array(dtype=wp.int32)
     actuator_joint: wp.array(dtype=wp.int32)  # slide or hinge joint with an actuatorfrcrange, -1 for the others
+    actuator_line: wp.array(dtype=wp.int32)  # line whose moment times the gear is the actuator's, -1 for a constant one
+    actuator_gear: wp.array(dtype=real)  # for a line
     moment_adr: wp.array(dtype=wp.int32)
     moment_num: wp.array(dtype=wp.int32)
     moment_dof: wp.array(dtype=wp.int32)

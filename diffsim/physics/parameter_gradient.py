@@ -120,10 +120,12 @@ def power_parameter_gradient(m: ModelArrays, s: Scratch, world: int):
         body_parameter_gradient(m, s, world, body)
     joint_parameter_gradient(m, s, world)
     position_gradient(m, s, world, s.virtual_twist[world], s.virtual_twist_bar[world])
-    if s.contact_count[world] + m.neq > 0:
+    if s.contact_count[world] + m.neq + m.nline > 0:
         if not no_kappa(m, s, world):
             position_gradient(m, s, world, s.constraint_twist[world], s.constraint_twist_bar[world])
         position_gradient(m, s, world, s.qacc_twist[world], s.qacc_twist_bar[world])
+    if m.nline > 0:
+        position_gradient(m, s, world, s.push_twist[world], s.push_twist_bar[world])
     motion_position_gradient(m, s, world)
     if m.ngravcomp > 0:
         position_gradient(m, s, world, s.gravcomp_twist[world], s.gravcomp_twist_bar[world])
@@ -154,6 +156,9 @@ def gravity_gradient(m: ModelArrays, s: Scratch, world: int, x: wp.array(dtype=r
             up_bar = compensated(m, s, world, body, s.gravcomp_twist[world, body])
             for i in range(3):
                 add_to(s, world, m.at_gravity + i, -up_bar[3 + i])
+    if m.nline > 0:
+        for i in range(3):
+            add_to(s, world, m.at_gravity + i, -s.acceleration_bar[world, 0][3 + i])
     for eq in range(m.neq):
         if s.eq_row[world, eq] >= 0:
             pull = row_cotangents(m, s, world, eq, s.eq_row[world, eq], ZERO, x).beta
@@ -193,7 +198,7 @@ def joint_parameter_gradient(m: ModelArrays, s: Scratch, world: int):
 def actuator_parameter_gradient(m: ModelArrays, s: Scratch, world: int, actuator: int):
     """Adds the part of an actuator's gain and bias. Needs `joint_clamp_gradient`."""
     length = actuator_length(m, s, world, actuator)
-    velocity = moment_dot(m, actuator, s.qvel[world])
+    velocity = moment_dot(m, s, world, actuator, s.qvel[world])
     u = actuator_input(m, s, world, actuator)
     force_bar = force_cotangent(m, s, world, actuator, u, length, velocity)
     tracked = tracked_ctrl(m, actuator, u, length)
@@ -213,7 +218,7 @@ def muscle_parameter_gradient(
         length = actuator_length(m, s, world, actuator)
         row = m.actuator_gain_row[actuator]
         if row >= 0:
-            velocity = moment_dot(m, actuator, s.qvel[world])
+            velocity = moment_dot(m, s, world, actuator, s.qvel[world])
             prm = m.muscle_gain[world * m.muscle_gain_stride + row]
             gain = muscle_gain_gradient(prm, length, velocity, gain_bar, slope_bar)
             for k in range(8):

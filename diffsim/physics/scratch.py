@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import warp as wp
 
-from diffsim.types import kernel_dtype, mat33, quat, real, vec2, vec3, vec6
+from diffsim.types import kernel_dtype, mat33, quat, real, vec2, vec3, vec6, vec7
 
 # Quantities of one evaluation: type, and shape for one world. Twists and wrenches are about the root body's origin.
 FIELDS = {
@@ -40,6 +40,9 @@ FIELDS = {
     "subtree_rotary": (mat33, ("nbody",)),  # kg m^2
     "mass_matrix": (real, ("nv", "nv")),  # lower triangle; zero where no dof of the row's chain is
     "hessian": (real, ("nv", "nv")),  # lower triangle, then its factor; undefined outside its runs
+    # lines: see `line`
+    "line_length": (real, ("line",)),  # m, rad
+    "line_moment": (real, ("line_entry",)),  # J
     # velocities and forces
     "velocity": (vec6, ("nbody",)),  # twist
     "acceleration": (vec6, ("nbody",)),  # rate of the twist, gravity included
@@ -150,6 +153,11 @@ FIELDS = {
     "contact_pull": (vec6, ("contact", 2)),
     "contact_pose": (vec6, ("contact", 2)),
     "contact_geom_bar": (vec3, ("contact", 4)),  # of positions and sizes of both geoms; for gradients of parameters
+    # adjoint: lines' cotangents, see `line_gradient`, and the twists of one more vector
+    "line_bar": (vec7, ("line",)),
+    "line_velocity": (real, ("nv",)),  # zero where it is not used
+    "push_twist": (vec6, ("nbody",)),
+    "push_twist_bar": (vec6, ("nbody",)),
     "parameter_bar": (real, ("parameter",)),  # in the order of `diffsim.compile.parameters`
     # adjoint: implicit velocity step
     "implicit_qacc_bar": (real, ("nv",)),

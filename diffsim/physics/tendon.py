@@ -1,9 +1,9 @@
-"""Fixed tendons: springs and dampers, limits and dry friction, armature, and their gradients.
+"""Tendons: springs and dampers, limits and dry friction, armature, and their gradients.
 
-A tendon's length is a fixed linear combination of the coordinates of slide and hinge joints, L = J qpos, so its forces
-are J' f with a constant J. The spring is slack between its two rest lengths. Armature adds J' J times its value to the
-mass matrix, and damping adds J' J times its value to what implicitfast factors; both only at entries that the mass
-matrix has without tendons.
+The length of a fixed tendon is a linear combination of the coordinates of slide and hinge joints, L = J qpos, so its
+forces are J' f with a constant J. That of a spatial tendon is a line's (see `line`). The spring is slack between its
+two rest lengths. Armature adds J' J times its value to the mass matrix, and damping adds J' J times its value to what
+implicitfast factors; both only at entries that the mass matrix has without tendons.
 Source: MuJoCo documentation, XML reference, tendon/fixed; Computation, passive forces.
 """
 
@@ -22,6 +22,7 @@ from diffsim.physics.constraint import (
 )
 from diffsim.physics.lanes import lane, lanes
 from diffsim.physics.limit import constant_row_gradient
+from diffsim.physics.line import add_along_line, add_line_bias, line_dot, line_runs
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.structure import extend_runs, is_ancestor
@@ -31,6 +32,9 @@ from diffsim.types import HALF, ONE, ZERO, real
 @wp.func
 def tendon_length(m: ModelArrays, s: Scratch, world: int, tendon: int) -> real:
     """L."""
+    line = m.tendon_line[tendon]
+    if line >= 0:
+        return s.line_length[world, line]
     length = real(0.0)
     for entry in range(m.tendon_adr[tendon], m.tendon_adr[tendon] + m.tendon_num[tendon]):
         length += m.tendon_coef[entry] * s.qpos[world, m.tendon_qpos[entry]]
@@ -38,8 +42,11 @@ def tendon_length(m: ModelArrays, s: Scratch, world: int, tendon: int) -> real:
 
 
 @wp.func
-def tendon_dot(m: ModelArrays, tendon: int, x: wp.array(dtype=real)) -> real:
+def tendon_dot(m: ModelArrays, s: Scratch, world: int, tendon: int, x: wp.array(dtype=real)) -> real:
     """J x."""
+    line = m.tendon_line[tendon]
+    if line >= 0:
+        return line_dot(m, s, world, line, x)
     total = real(0.0)
     for entry in range(m.tendon_adr[tendon], m.tendon_adr[tendon] + m.tendon_num[tendon]):
         total += m.tendon_coef[entry] * x[m.tendon_dof[entry]]
@@ -47,8 +54,11 @@ def tendon_dot(m: ModelArrays, tendon: int, x: wp.array(dtype=real)) -> real:
 
 
 @wp.func
-def add_along_tendon(m: ModelArrays, tendon: int, force: real, x: wp.array(dtype=real)):
+def add_along_tendon(m: ModelArrays, s: Scratch, world: int, tendon: int, force: real, x: wp.array(dtype=real)):
     """X += J' force."""
+    line = m.tendon_line[tendon]
+    if line >= 0:
+        add_along_line(m, s, world, line, force, x)
     for entry in range(m.tendon_adr[tendon], m.tendon_adr[tendon] + m.tendon_num[tendon]):
         dof = m.tendon_dof[entry]
         x[dof] = x[dof] + m.tendon_coef[entry] * force
@@ -76,29 +86,34 @@ def stretch_slope(m: ModelArrays, s: Scratch, world: int, tendon: int) -> real:
 
 @wp.func
 def tendon_passive(m: ModelArrays, s: Scratch, world: int):
-    """Adds the forces of tendons' springs and dampers to qfrc_smooth. One lane does it; needs a `sync` around."""
-    if lane() > 0:
-        return
-    for tendon in range(m.ntendon):
-        force = -m.tendon_damping[tendon] * tendon_dot(m, tendon, s.qvel[world])
-        force -= m.tendon_stiffness[tendon] * stretch(m, s, world, tendon)
-        add_along_tendon(m, tendon, force, s.qfrc_smooth[world])
-
-
-@wp.func
-def tendon_passive_gradient(m: ModelArrays, s: Scratch, world: int):
-    """Adds the gradient of the virtual power of tendons' springs and dampers to qpos_bar and qvel_bar.
+    """Adds the forces of tendons' springs and dampers to qfrc_smooth, and the bias force of spatial tendons' armature.
 
     One lane does it; needs a `sync` around.
     """
     if lane() > 0:
         return
     for tendon in range(m.ntendon):
-        power = tendon_dot(m, tendon, s.virtual_velocity[world])
-        add_along_tendon(m, tendon, -m.tendon_damping[tendon] * power, s.qvel_bar[world])
-        slope = m.tendon_stiffness[tendon] * stretch_slope(m, s, world, tendon)
-        if slope != ZERO:
-            add_along_tendon(m, tendon, -slope * power, s.qpos_bar[world])
+        force = -m.tendon_damping[tendon] * tendon_dot(m, s, world, tendon, s.qvel[world])
+        force -= m.tendon_stiffness[tendon] * stretch(m, s, world, tendon)
+        add_along_tendon(m, s, world, tendon, force, s.qfrc_smooth[world])
+    add_line_bias(m, s, world)
+
+
+@wp.func
+def tendon_passive_gradient(m: ModelArrays, s: Scratch, world: int):
+    """Adds the gradient of the virtual power of fixed tendons' springs and dampers to qpos_bar and qvel_bar.
+
+    One lane does it; needs a `sync` around. `line_power` does it for spatial tendons.
+    """
+    if lane() > 0:
+        return
+    for tendon in range(m.ntendon):
+        if m.tendon_line[tendon] < 0:
+            power = tendon_dot(m, s, world, tendon, s.virtual_velocity[world])
+            add_along_tendon(m, s, world, tendon, -m.tendon_damping[tendon] * power, s.qvel_bar[world])
+            slope = m.tendon_stiffness[tendon] * stretch_slope(m, s, world, tendon)
+            if slope != ZERO:
+                add_along_tendon(m, s, world, tendon, -slope * power, s.qpos_bar[world])
 
 
 @wp.func
@@ -124,6 +139,10 @@ def tendon_runs(m: ModelArrays, s: Scratch, world: int, tendon: int) -> int:
     """Appends the runs of a tendon's dofs; returns the index of the first one."""
     first = s.run_count[world]
     last = first
+    line = m.tendon_line[tendon]
+    if line >= 0:
+        line_runs(m, s, world, line)
+        return first
     adr = m.tendon_adr[tendon]
     for entry in range(adr, adr + m.tendon_num[tendon]):
         dof = m.tendon_dof[entry]
@@ -145,7 +164,7 @@ def tendon_friction_rows(m: ModelArrays, s: Scratch, world: int):
             row = add_row(s, world, run, FRICTION, TENDON_FRICTION, tendon, params, ZERO, ZERO, weight)
             s.row_limit[world, row] = m.tendon_frictionloss[tendon]
             clear_row(s, world, row)
-            add_along_tendon(m, tendon, ONE, s.row_jacobian[world, row])
+            add_along_tendon(m, s, world, tendon, ONE, s.row_jacobian[world, row])
 
 
 @wp.func
@@ -163,12 +182,17 @@ def tendon_limit_rows(m: ModelArrays, s: Scratch, world: int):
                     run = tendon_runs(m, s, world, tendon)
                     row = add_row(s, world, run, UNILATERAL, TENDON_LIMIT, tendon, params, r, wp.abs(r), weight)
                     clear_row(s, world, row)
-                    add_along_tendon(m, tendon, sign, s.row_jacobian[world, row])
+                    add_along_tendon(m, s, world, tendon, sign, s.row_jacobian[world, row])
 
 
 @wp.func
 def tendon_row_gradient(m: ModelArrays, s: Scratch, world: int, row: int, x: wp.array(dtype=real)):
-    """Adds the gradient of (J_i x) f_i at fixed a and x, of a limit or dry friction, to qpos_bar and qvel_bar."""
+    """Adds the gradient of (J_i x) f_i at fixed a and x, of a limit or dry friction, to qpos_bar and qvel_bar.
+
+    `line_power` does it for spatial tendons.
+    """
+    if m.tendon_line[s.row_index[world, row]] >= 0:
+        return
     power = row_dot(s, world, row, x) + s.row_force_bar[world, row]
     constant_row_gradient(m, s, world, row, power)
     if s.row_source[world, row] == TENDON_LIMIT:

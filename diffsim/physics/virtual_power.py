@@ -52,6 +52,8 @@ from diffsim.physics.integrate import load3
 from diffsim.physics.joint_equality import joint_equality_gradient
 from diffsim.physics.lanes import all_lanes, lane, lanes, sync
 from diffsim.physics.limit import joint_row_gradient
+from diffsim.physics.line import clear_line_bars
+from diffsim.physics.line_power import line_power_gradient
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.newton import factor_hessian, solve_hessian
 from diffsim.physics.passive import spring_rotation
@@ -60,6 +62,7 @@ from diffsim.physics.rotation import inverse_right_jacobian
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import apply_inertia, cross_force, cross_motion
 from diffsim.physics.tendon import tendon_passive_gradient, tendon_row_gradient
+from diffsim.physics.tendon_equality import tendon_equalities_gradient
 from diffsim.physics.tree import gather, gather_motion, spread, zero_twist
 from diffsim.types import BALL, FREE, ZERO, real, vec3
 
@@ -96,6 +99,8 @@ def virtual_power_gradient(m: ModelArrays, s: Scratch, world: int):
     if s.contact_count[world] + m.neq > 0:
         contact_gradient(m, s, world, s.constraint_velocity[world])
     joined_gradient(m, s, world)
+    if m.nline > 0:
+        lines_gradient(m, s, world)
     gather_cotangents(m, s, world)
     element_gradients(m, s, world)
 
@@ -106,7 +111,7 @@ def twist_cotangents(m: ModelArrays, s: Scratch, world: int):
     spread(m, s, world, s.virtual_velocity[world], s.virtual_twist[world])
     for body in range(1 + lane(), m.nbody, lanes()):
         body_twist_cotangents(m, s, world, body)
-    if s.contact_count[world] + m.neq > 0:
+    if s.contact_count[world] + m.neq + m.nline > 0:
         if no_kappa(m, s, world):
             for body in range(lane(), m.nbody, lanes()):
                 s.constraint_twist[world, body] = s.virtual_twist[world, body]
@@ -146,10 +151,18 @@ def joined_gradient(m: ModelArrays, s: Scratch, world: int):
     sync()
 
 
+@partial(calls_gradient, inline=True)
+def lines_gradient(m: ModelArrays, s: Scratch, world: int):
+    """Adds the gradients of actuators, and of all forces along lines."""
+    clear_line_bars(m, s, world)
+    actuation_gradient(m, s, world)
+    line_power_gradient(m, s, world)
+
+
 @wp.func(inline=True)
 def gather_cotangents(m: ModelArrays, s: Scratch, world: int):
     """Adds the gradients of the bodies' twists and poses."""
-    if s.contact_count[world] + m.neq > 0:
+    if s.contact_count[world] + m.neq + m.nline > 0:
         if no_kappa(m, s, world):
             for body in range(1 + lane(), m.nbody, lanes()):
                 bar = s.virtual_twist_bar[world, body] + s.constraint_twist_bar[world, body]
@@ -170,8 +183,11 @@ def element_gradients(m: ModelArrays, s: Scratch, world: int):
     passive_gradient(m, s, world)
     if m.ntendon > 0:
         tendon_passive_gradient(m, s, world)
+        if m.nline == 0 and m.ntendon_eq > 0 and lane() == 0:
+            tendon_equalities_gradient(m, s, world)
         sync()
-    actuation_gradient(m, s, world)
+    if m.nline == 0:
+        actuation_gradient(m, s, world)
     for row in range(s.row_count[world]):
         if s.row_state[world, row] == QUADRATIC:
             source = s.row_source[world, row]
@@ -265,14 +281,14 @@ def force_cotangent(
     m: ModelArrays, s: Scratch, world: int, actuator: int, u: real, length: real, velocity: real
 ) -> real:
     """Cotangent of an actuator's force. Needs `joint_clamp_gradient`."""
-    force_bar = moment_dot(m, actuator, s.work[world]) + s.actuator_sensed_bar[world, actuator][0]
+    force_bar = moment_dot(m, s, world, actuator, s.work[world]) + s.actuator_sensed_bar[world, actuator][0]
     if m.actuator_forcelimited[actuator] == 1:
         force = unclamped_force(m, world, actuator, u, length, velocity)
         force_bar *= force_slope(force, m.actuator_forcerange[actuator, 0], m.actuator_forcerange[actuator, 1])
     return force_bar
 
 
-@wp.func
+@wp.func(inline=True)
 def actuation_gradient(m: ModelArrays, s: Scratch, world: int):
     """Adds the gradient of the virtual power of actuators and applied forces."""
     joint_clamp_gradient(m, s, world)
@@ -281,7 +297,7 @@ def actuation_gradient(m: ModelArrays, s: Scratch, world: int):
     sync()
     for actuator in range(lane(), m.nactuator, lanes()):
         length = actuator_length(m, s, world, actuator)
-        velocity = moment_dot(m, actuator, s.qvel[world])
+        velocity = moment_dot(m, s, world, actuator, s.qvel[world])
         u = actuator_input(m, s, world, actuator)
         force_bar = force_cotangent(m, s, world, actuator, u, length, velocity)
         sensed = s.actuator_sensed_bar[world, actuator]

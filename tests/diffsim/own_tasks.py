@@ -125,10 +125,11 @@ class SlideTo(GoalTask):
 
 
 class Cable(Pendulum):
-    """A pendulum on a spatial tendon, which the simulator does not support."""
+    """A pendulum on a spatial tendon, with an option that the simulator does not support."""
 
     simulated = False
     xml_file = PENDULUM.replace(
         "<actuator>",
         '<tendon><spatial stiffness="5"><site site="tip"/><site site="anchor"/></spatial></tendon><actuator>',
     ).replace("<body>", '<site name="anchor" pos="0.5 0 1"/><body>')
+    xml_file = xml_file.replace("<worldbody>", '<option><flag diagexact="enable"/></option><worldbody>')

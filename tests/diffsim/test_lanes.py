@@ -48,9 +48,10 @@ def names(file: Path, **options: bool) -> set[str]:
 def test_a_model_compiles_what_it_needs():
     hopper = names(ASSETS / "hopper.xml")
     assert {"frames", "rows", "solve", "gather", "collide.plane_capsule", "collide.capsule_capsule"} <= hopper
-    assert not {"implicit", "joined", "collide.box_box"} & hopper
+    assert not {"implicit", "joined", "lines", "collide.box_box"} & hopper
     assert "collide_gradient.plane_capsule" not in names(ASSETS / "hopper.xml", adjoint=False)
     assert {"joined", "implicit_adjoint"} - names(MODELS / "contact_weld.xml") == set()
+    assert {"lines", "lines_gradient"} - names(MODELS / "spatial_tendons.xml") == set()
     assert {"collide.box_box", "collide.plane_box"} <= names(MODELS / "contact_boxes.xml")
     assert "parameters" in names(ASSETS / "hopper.xml", parameters=True) - hopper
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import diffsim
+from diffsim.compile.lines import fixed_by_lines
 from tests.diffsim.reference import load, set_state
 
 NUM_STEPS = 3
@@ -57,6 +58,8 @@ CASES = [
     ("tree", "implicitfast"),
     ("activations", "Euler"),
     ("activations", "implicitfast"),
+    ("spatial_tendons", "RK4"),
+    ("transmissions", "Euler"),
 ]
 
 DAMPING_BY_CONTROL = """
@@ -94,7 +97,10 @@ def supported(mj_model: mujoco.MjModel, name: str) -> bool:
     implicit = mj_model.opt.integrator == mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     joints = np.bincount(mj_model.body_rootid[mj_model.jnt_bodyid], minlength=mj_model.nbody)
     standalone = bool(((mj_model.body_dofnum == 6) & (joints == 1)).any())
-    return field(mj_model, name).size > 0 and not (name.startswith("body") and implicit and standalone)
+    refused = name in fixed_by_lines(mj_model, list(range(mj_model.nu))) or (
+        name.startswith("body") and implicit and standalone
+    )
+    return field(mj_model, name).size > 0 and not refused
 
 
 def has_effect(name: str, index: tuple[int, ...], value: float, timestep: float) -> bool:
