@@ -71,6 +71,8 @@ def contacts(m: mujoco.MjModel) -> Iterator[str]:
             )
     for geom in np.unique(pairs[special[pairs]]):
         yield f"geom adhesion or surfacevel, geom {name_of(m, OBJ.mjOBJ_GEOM, geom)}"
+    for pair in _where(m.pair_adhesion != 0):
+        yield f"pair adhesion, pair {name_of(m, OBJ.mjOBJ_PAIR, pair)}"
     if m.opt.cone == mujoco.mjtCone.mjCONE_ELLIPTIC:
         for pair in _where(m.pair_solreffriction != 0):
             yield f"pair solreffriction with option cone=elliptic, pair {name_of(m, OBJ.mjOBJ_PAIR, pair)}"

@@ -90,6 +90,20 @@ def test_each_feature_is_listed_once():
     assert error.value.features == ["geom adhesion or surfacevel, geom 'belt'"]
 
 
+def test_adhesion_of_a_pair_is_refused():
+    text = """
+        <mujoco>
+          <worldbody>
+            <geom name="floor" type="plane" size="1 1 1"/>
+            <body pos="0 0 1"><freejoint/><geom name="ball" size="0.1"/></body>
+          </worldbody>
+          <contact><pair name="sticky" geom1="floor" geom2="ball" adhesion="1"/></contact>
+        </mujoco>"""
+    with pytest.raises(diffsim.UnsupportedModelError) as error:
+        diffsim.Model.from_mjcf(text)
+    assert error.value.features == ["pair adhesion, pair 'sticky'"]
+
+
 @pytest.mark.parametrize("element", ["joint", "tendon"])
 def test_noslip_without_contacts_is_refused_if_it_changes_friction(element):
     text = body(joint='frictionloss="500"') if element == "joint" else tendon('frictionloss="500"')
