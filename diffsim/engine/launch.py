@@ -13,6 +13,7 @@ from torch import Tensor
 
 from diffsim.compile.model import POINT, Model
 from diffsim.compile.parameter_memory import ParameterMemory
+from diffsim.engine.builds import build_of
 from diffsim.engine.captured_launch import CapturedLaunch, capturing, torch_stream
 from diffsim.engine.checks import ContactOverflowError as ContactOverflowError  # its place in earlier versions
 from diffsim.engine.compilation import prepare
@@ -138,6 +139,7 @@ class Launch:
 
         Returns: the outputs, in `dtype` but for those in `EXACT`; all in the kernels' precision if `exact`.
         """
+        kernel = kernel if self.staged else build_of(kernel, self.model)
         values = [value.detach() if isinstance(value, Tensor) else value for value in inputs]
         shapes = outputs | (memory or {})
         if self.memory is not None and self.vector is not None:

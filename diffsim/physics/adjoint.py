@@ -24,6 +24,7 @@ from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.line import fill_lines
 from diffsim.physics.mocap import load_inputs, store_input_cotangents
 from diffsim.physics.model_arrays import ModelArrays
+from diffsim.physics.rare import rare
 from diffsim.physics.rotation import inverse_right_jacobian, inverse_right_jacobian_gradient
 from diffsim.physics.row_law import row_forces
 from diffsim.physics.scratch import Scratch
@@ -72,7 +73,7 @@ def load_point(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot
     """Sets the evaluation point to a slot, and fills what its gradient needs: frames, mass matrix, contacts, rows."""
     set_point(m, s, t, world, slot)
     moving_frames(m, s, world, 1)
-    if m.nline > 0:
+    if rare(m.nline) > 0:
         fill_lines(m, s, world)
     mass_matrix(m, s, world)
     detect_contacts(m, s, world)

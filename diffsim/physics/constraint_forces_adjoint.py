@@ -16,6 +16,7 @@ from diffsim.physics.integrate import raw_from_tangent
 from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.mocap import load_inputs, store_input_cotangents
 from diffsim.physics.model_arrays import ModelArrays
+from diffsim.physics.rare import rare
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.step import EvaluationPoints, copy
 from diffsim.physics.virtual_power import virtual_power_gradient
@@ -30,10 +31,10 @@ def contact_row_cotangents(m: ModelArrays, s: Scratch, world: int, contact: int,
     pair = s.contact_pair[world, contact]
     row = s.contact_row[world, contact]
     condim = m.pair_condim[pair]
-    if condim == 1 or m.elliptic == 1:
+    if condim == 1 or rare(m.elliptic) == 1:
         s.row_force_bar[world, row] = bar[0]
     for j in range(1, condim):
-        if m.elliptic == 1:
+        if rare(m.elliptic) == 1:
             s.row_force_bar[world, row + j] = cone_scale(m, world, pair, j) * bar[j]
             continue
         side = m.pair_friction[world * m.pair_stride + pair, j - 1] * bar[j]
@@ -85,7 +86,7 @@ def load_force_cotangents(
     for row in range(s.row_count[world]):
         limits = is_limit_of_joint(s, world, row)
         if s.row_source[world, row] == TENDON_LIMIT:  # that of a spatial tendon acts on the bodies' accelerations
-            limits = m.tendon_line[s.row_index[world, row]] < 0
+            limits = (rare(m.tendon_line[s.row_index[world, row]] + 1) - 1) < 0
         if limits and s.row_state[world, row] == QUADRATIC:
             pull = s.row_stiffness[world, row] * s.row_force_bar[world, row]
             add_row_scaled(s, world, row, -pull, s.qacc_bar[world])
@@ -132,7 +133,7 @@ def store_force_gradient(
         s.contact_distance_bar[world, contact] = ZERO
     copy(m.nv, s.qvel_bar[world], qvel_bar)
     store_input_cotangents(m, s, world, inputs_bar)
-    joins = s.contact_count[world] + m.neq + m.nline > 0
+    joins = s.contact_count[world] + m.neq + rare(m.nline) > 0
     for dof in range(lane(), m.nv, lanes()):
         body = m.dof_body[dof]
         total = s.acceleration_bar[world, body]

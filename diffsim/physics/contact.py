@@ -16,6 +16,7 @@ from diffsim.physics.cone import cone_scale
 from diffsim.physics.constraint import CONE, CONTACT, UNILATERAL, fill_row
 from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.model_arrays import ModelArrays
+from diffsim.physics.rare import rare
 from diffsim.physics.rotation import quat_mul, quat_to_mat, rotate
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import angular, linear, twist
@@ -121,7 +122,7 @@ def place_contacts(m: ModelArrays, s: Scratch, world: int):
 def contact_row_count(m: ModelArrays, pair: int) -> int:
     """Number of rows of a pair's contact."""
     condim = m.pair_condim[pair]
-    if m.elliptic == 1:
+    if rare(m.elliptic) == 1:
         return condim
     return wp.max(1, 2 * (condim - 1))
 
@@ -145,7 +146,7 @@ def fill_contact(m: ModelArrays, s: Scratch, world: int, contact: int):
     rows = contact_row_count(m, pair)
     mu = m.pair_friction[world * m.pair_stride + pair, 0]
     weight = m.pair_invweight[pair]
-    if condim > 1 and m.elliptic == 0:
+    if condim > 1 and rare(m.elliptic) == 0:
         # all rows of a pyramid share the regularization with which its stiffness along the normal is that of one row
         weight = TWO * mu * mu / m.impratio * weight * (ONE + mu * mu)
     body1 = m.geom_body[m.pair_geom1[pair]]
@@ -155,7 +156,7 @@ def fill_contact(m: ModelArrays, s: Scratch, world: int, contact: int):
     dof2 = m.body_lastdof[body2]
     last = chain_runs(m.dof_parent, dof1, dof2, 0, s.run[world], first, s.coupled, world)
     start = s.contact_row[world, contact]
-    if m.elliptic == 1:
+    if rare(m.elliptic) == 1:
         for i in range(rows):
             position = r
             if i > 0:
@@ -203,10 +204,10 @@ def fill_contact_jacobian(
         else:
             dof2 = m.dof_parent[dof2]
         u = sign * components(frame, twist_at(s.motion[world, dof], arm))
-        if condim == 1 or m.elliptic == 1:
+        if condim == 1 or rare(m.elliptic) == 1:
             s.row_jacobian[world, row, dof] = u[0]
         for j in range(1, condim):
-            if m.elliptic == 1:
+            if rare(m.elliptic) == 1:
                 s.row_jacobian[world, row + j, dof] = cone_scale(m, world, pair, j) * u[j]
                 continue
             side = m.pair_friction[world * m.pair_stride + pair, j - 1] * u[j]
@@ -222,10 +223,10 @@ def contact_force(m: ModelArrays, s: Scratch, world: int, contact: int) -> vec6:
     row = s.contact_row[world, contact]
     condim = m.pair_condim[pair]
     force = vec6()
-    if condim == 1 or m.elliptic == 1:
+    if condim == 1 or rare(m.elliptic) == 1:
         force[0] = s.row_force[world, row]
     for j in range(1, condim):
-        if m.elliptic == 1:
+        if rare(m.elliptic) == 1:
             force[j] = cone_scale(m, world, pair, j) * s.row_force[world, row + j]
         else:
             plus = s.row_force[world, row + 2 * j - 2]

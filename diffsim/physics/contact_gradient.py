@@ -28,6 +28,7 @@ from diffsim.physics.constraint import (
 )
 from diffsim.physics.contact import load_geom, twist_at
 from diffsim.physics.model_arrays import ModelArrays
+from diffsim.physics.rare import rare
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import angular, cross_force, linear, twist
 from diffsim.types import ONE, real, vec3, vec6
@@ -81,7 +82,7 @@ def keep_geom_cotangents(
 @wp.func(inline=True)
 def contact_forces(m: ModelArrays, s: Scratch, world: int, contact: int, x: wp.array(dtype=real)) -> bool:
     """Fills a contact's alpha, beta, b and r_bar. Returns whether it has cotangents."""
-    if m.elliptic == 1:
+    if rare(m.elliptic) == 1:
         return cone_cotangents(m, s, world, contact, x)
     first = s.contact_row[world, contact]
     pair = s.contact_pair[world, contact]

@@ -15,6 +15,7 @@ from diffsim.physics.line import fill_lines
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.newton import solve_acceleration
 from diffsim.physics.passive import passive
+from diffsim.physics.rare import rare
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.structure import hessian_structure
 from diffsim.physics.tendon import tendon_friction_rows, tendon_limit_rows, tendon_passive
@@ -49,7 +50,7 @@ def constraint_rows(m: ModelArrays, s: Scratch, world: int):
 def evaluate(m: ModelArrays, s: Scratch, world: int, warm: int):
     """Fills qacc and qfrc_constraint from qpos, qvel and ctrl (`mj_forward`); starts from qacc if `warm` is 1."""
     moving_frames(m, s, world, 0)
-    if m.nline > 0:
+    if rare(m.nline) > 0:
         fill_lines(m, s, world)
     mass_matrix(m, s, world)
     smooth_bias(m, s, world)

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 import torch
 
+from diffsim.engine.builds import COMMON_BUILDS
 from diffsim.physics.adjoint import step_adjoint_kernel
 from diffsim.physics.step import step_kernel
 from tests.diffsim.engine import simulator, tensors
@@ -19,7 +20,7 @@ def test_no_function_but_the_loop_over_worlds_takes_the_struct():
     inputs = tensors(*moving_states(mj_model, 2), requires_grad=True)
     torch.autograd.grad(simulator(mj_model, 2).step(*inputs).sum(), inputs)
     for kernel, loop in ((step_kernel, "run"), (step_adjoint_kernel, "run_adjoint")):
-        (program,) = kernel.module.execs.values()
+        (program,) = COMMON_BUILDS[kernel].module.execs.values()
         symbols = subprocess.run(["nm", "-C", program.binary_path], capture_output=True, text=True, check=True).stdout
         called = re.findall(r" t (\w+)_\d+\((?:.*, )?ModelArrays_", symbols)
         assert called == [loop]
