@@ -57,7 +57,8 @@ def muscle_gains(m: mujoco.MjModel, active: list[int], prm: Tensor) -> Tensor:
     Returns: [..., number of gains, 8].
     """
     own = muscles(m, active)[0]
-    prm, start, optimum = prm[..., own, :], *_lengths(m, own, prm[..., own, :])
+    prm = _rows(prm, own)
+    start, optimum = _lengths(m, own, prm)
     rate = 1 / (optimum * prm[..., 6]).clamp(min=mujoco.mjMINVAL)
     peak = _peak_force(m, own, prm)
     return torch.stack([peak, prm[..., 0], start, 1 / optimum, prm[..., 4], prm[..., 5], rate, prm[..., 8]], dim=-1)
@@ -66,9 +67,15 @@ def muscle_gains(m: mujoco.MjModel, active: list[int], prm: Tensor) -> Tensor:
 def muscle_biases(m: mujoco.MjModel, active: list[int], prm: Tensor) -> Tensor:
     """As `muscle_gains`, of biases: [..., number of biases, 6]. See `diffsim.physics.muscle.muscle_bias`."""
     own = muscles(m, active)[1]
-    prm, start, optimum = prm[..., own, :], *_lengths(m, own, prm[..., own, :])
+    prm = _rows(prm, own)
+    start, optimum = _lengths(m, own, prm)
     peak = _peak_force(m, own, prm)
     return torch.stack([peak, prm[..., 0], start, 1 / optimum, prm[..., 5], prm[..., 7]], dim=-1)
+
+
+def _rows(prm: Tensor, own: list[int]) -> Tensor:
+    """Rows of parameters [..., nu, 10], which may be none."""
+    return prm.index_select(-2, torch.tensor(own, dtype=torch.int64, device=prm.device))
 
 
 def _peak_force(m: mujoco.MjModel, own: list[int], prm: Tensor) -> Tensor:

@@ -49,7 +49,8 @@ def solver_tables(m: mujoco.MjModel, table: SolverTable, given: Mapping[str, Ten
         own = torch.as_tensor(table.own, device=compiled.device)[:, None]
         mixed = mix_solver(m, table.pairs, given["geom_solref"], given["geom_solimp"])[part == "solimp"]
         pairs = torch.where(own, compiled[first:last], mixed)
-        equalities = fields["eq"][..., table.equalities, :]
+        ids = torch.tensor(table.equalities, dtype=torch.int64, device=compiled.device)
+        equalities = fields["eq"].index_select(-2, ids)
         others = compiled[rest:].expand(*batch, -1, -1)
         parts.append(torch.cat([fields["jnt"], fields["dof"], pairs, equalities, others], dim=-2))
     solimp = clamp_solimp(parts[1])
