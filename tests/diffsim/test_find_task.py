@@ -82,7 +82,7 @@ def test_tasks_of_installed_packages(monkeypatch):
         ("no.such:Mine-v0", "'no.such', which is neither in the current folder"),
         (
             f"{HERE}:Pendulem-v0",
-            r"has no Pendulem; did you mean Pendulum\? .*Pendulum, PlainPendulum, SlideTo, Cable\)",
+            r"has no Pendulem; did you mean Pendulum\? .*Pendulum, PlainPendulum, Forearm, SlideTo, Cable\)",
         ),
         (f"{HERE}:PENDULUM", "its PENDULUM is not a subclass of diffsim.tasks.Task"),
         ("math:Mine-v0", r"has no Mine \(tasks there: none\)"),

@@ -37,8 +37,8 @@ def stiff_reference() -> dict[str, np.ndarray]:
     for name in STIFF:
         mj_model = stiff_model(name)
         stepper, zero = Stepper(mj_model), np.zeros(mj_model.nu)
-        rest = np.concatenate([mj_model.qpos0, np.zeros(mj_model.nv)])
-        state = np.concatenate([mj_model.qpos0, 0.2 * rng.standard_normal(mj_model.nv)])
+        rest = np.concatenate([mj_model.qpos0, np.zeros(mj_model.nv + mj_model.na)])
+        state = np.concatenate([mj_model.qpos0, 0.2 * rng.standard_normal(mj_model.nv), np.zeros(mj_model.na)])
         states = np.array([rest, *(state := stepper.step(state, zero, 15) for _ in range(8))])
         states = states.astype(np.float32).astype(np.float64)
         ctrl = np.zeros((len(states), mj_model.nu))
