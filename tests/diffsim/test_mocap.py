@@ -242,15 +242,3 @@ def test_bad_input(name, value, error, message):
     state, ctrl = tensors(*cases(mj_model)[:2])
     with pytest.raises(error, match=message):
         simulator(mj_model, WORLDS).step(state, ctrl, **{name: value})
-
-
-def test_unsupported_constraint_cannot_be_activated():
-    text = XML.replace("</equality>", '<tendon tendon1="t" active="false"/></equality>').replace(
-        "<actuator>", '<tendon><fixed name="t"><joint joint="elbow" coef="1"/></fixed></tendon><actuator>'
-    )
-    mj_model = mujoco.MjModel.from_xml_string(text)
-    state, ctrl = tensors(*cases(mj_model)[:2])
-    sim = simulator(mj_model, WORLDS)
-    sim.step(state, ctrl)
-    with pytest.raises(ValueError, match="eq_active must be None .* equality tendon"):
-        sim.step(state, ctrl, eq_active=torch.ones(WORLDS, mj_model.neq, dtype=torch.bool))
