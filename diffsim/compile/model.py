@@ -15,7 +15,7 @@ from diffsim.compile.parameters import Parameters
 from diffsim.compile.sparsity import sparsity_sizes
 from diffsim.compile.unsupported import UnsupportedModelError, unsupported_features
 from diffsim.physics.lanes import EMULATED
-from diffsim.physics.model_arrays import ModelArrays
+from diffsim.physics.model_arrays import ModelArrays, RareArrays
 from diffsim.types import EULER, IMPLICIT, IMPLICITFAST, RK4
 
 POINT = ("qpos", "qvel", "act", "qacc")
@@ -161,18 +161,28 @@ class Model:
             own.load(self.parameters.vector({}, torch.device(device)))
             self._on_device[device] = {name: _on_device(name, value, device) for name, value in fields.items()}
             self._on_device[device] |= own.fields()
+            self._on_device[device]["rare"] = self._rare(device)
+        fields = self._on_device[device] | ({} if memory is None else memory.fields(first_world))
         arrays = ModelArrays()
-        for name, value in (self._on_device[device] | ({} if memory is None else memory.fields(first_world))).items():
-            setattr(arrays, name, value)
+        for name in ModelArrays.vars:
+            if name in fields:
+                setattr(arrays, name, fields[name])
         if memory is not None and damps_implicitly(self.mj_model):
             arrays.implicit = 1  # the new damping may be nonzero
         arrays.parameter_gradient = gradient
         return arrays
+
+    def _rare(self, device: str) -> wp.array:
+        """The arrays of rare features, which `_on_device` keeps."""
+        rare = RareArrays()
+        for name in RareArrays.vars:
+            setattr(rare, name, self._on_device[device][name])
+        return wp.array([rare], dtype=RareArrays, device=device)
 
 
 def _on_device(name: str, value: Any, device: str) -> Any:  # noqa: ANN401
     """Converts a field of `ModelArrays` to a kernel argument."""
     if not isinstance(value, np.ndarray):
         return value
-    field = ModelArrays.vars[name].type
+    field = (ModelArrays.vars | RareArrays.vars)[name].type
     return wp.array(value, dtype=field.dtype, ndim=field.ndim, device=device)

@@ -12,6 +12,7 @@ import warp as wp
 
 from diffsim.physics.adjoint import clear
 from diffsim.physics.bias import moving_frames
+from diffsim.physics.contact import twist_at
 from diffsim.physics.integrate import raw_from_tangent
 from diffsim.physics.kinematics import motion_subspaces
 from diffsim.physics.lanes import lane, lanes, sync, world_of
@@ -48,12 +49,6 @@ def load_motion(
     moving_frames(m, s, world, 1)
 
 
-@wp.func
-def material(x: vec6, arm: vec3) -> vec6:
-    """A twist about the reference point as the angular and linear velocity of the point at `arm` from it."""
-    return twist(angular(x), linear(x) + wp.cross(angular(x), arm))
-
-
 @wp.kernel
 def body_motion_kernel(
     # model and working memory
@@ -75,8 +70,8 @@ def body_motion_kernel(
     load_motion(m, s, world, qpos_in[world], qvel_in[world], qacc_in[world], inputs_in[world])
     for body in range(lane(), m.nbody, lanes()):
         arm = s.xpos[world, body] - s.xpos[world, m.body_root[body]]
-        v = material(s.velocity[world, body], arm)
-        a = material(s.acceleration[world, body], arm)
+        v = twist_at(s.velocity[world, body], arm)
+        a = twist_at(s.acceleration[world, body], arm)
         xpos_out[world, body] = s.xpos[world, body]
         xquat_out[world, body] = s.xquat[world, body]
         velocity_out[world, body] = v
@@ -136,7 +131,7 @@ def body_motion_adjoint(
     v = s.velocity[world, body]
     a = s.acceleration[world, body]
     w = angular(v)
-    point = linear(material(v, arm))
+    point = linear(twist_at(v, arm))
     pull = linear(a_bar)
     spin_bar = angular(v_bar) + wp.cross(point, pull)
     point_bar = linear(v_bar) + wp.cross(pull, w)
@@ -162,7 +157,7 @@ def dof_motion_kernel(
     load_motions(m, s, world, qpos_in[world])
     for dof in range(lane(), m.nv, lanes()):
         arm = -s.xpos[world, m.body_root[m.dof_body[dof]]]
-        motion_out[world, dof] = material(s.motion[world, dof], arm)
+        motion_out[world, dof] = twist_at(s.motion[world, dof], arm)
 
 
 @wp.func

@@ -27,22 +27,22 @@ from diffsim.types import HALF, IMPLICIT, quat, real, vec3, vec6
 @wp.func(inline=True)
 def load_ellipsoid(m: ModelArrays, i: int) -> Ellipsoid:
     """The constants of an ellipsoid."""
-    v = m.ellipsoid_vectors[i]
-    c = m.ellipsoid_numbers[i]
+    v = m.rare[0].ellipsoid_vectors[i]
+    c = m.rare[0].ellipsoid_numbers[i]
     return Ellipsoid(v[0], v[1], v[2], v[3], c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
 
 
 @wp.func(inline=True)
 def ellipsoid_axes(m: ModelArrays, s: Scratch, world: int, i: int) -> quat:
     """Orientation of an ellipsoid."""
-    geom = m.ellipsoid_geom[i]
+    geom = m.rare[0].ellipsoid_geom[i]
     return quat_mul(s.xquat[world, m.geom_body[geom]], m.geom_quat[geom])
 
 
 @wp.func(inline=True)
 def ellipsoid_arm(m: ModelArrays, s: Scratch, world: int, i: int) -> vec3:
     """From the reference point to the centre of an ellipsoid."""
-    geom = m.ellipsoid_geom[i]
+    geom = m.rare[0].ellipsoid_geom[i]
     body = m.geom_body[geom]
     return point_position(s, world, body, m.geom_pos[world * m.geom_stride + geom]) - s.xpos[world, m.body_root[body]]
 
@@ -84,7 +84,7 @@ def subtract_ellipsoid_derivative(m: ModelArrays, s: Scratch, world: int):
     if lane() > 0:
         return
     for e in range(rare(m.nellipsoid)):
-        body = m.geom_body[m.ellipsoid_geom[e]]
+        body = m.geom_body[m.rare[0].ellipsoid_geom[e]]
         axes = ellipsoid_axes(m, s, world, e)
         arm = ellipsoid_arm(m, s, world, e)
         x = to_box(axes, arm, s.velocity[world, body] - wind_twist(m))

@@ -156,8 +156,8 @@ def subtract_actuator_derivative(m: ModelArrays, s: Scratch, world: int):
 def line_damping(m: ModelArrays, s: Scratch, world: int, line: int) -> real:
     """B of the force -B L' of the damper and the actuators of a line. Needs qfrc_actuator before the clamp."""
     damping = real(0.0)
-    if m.line_tendon[line] >= 0:
-        damping = m.tendon_damping[m.line_tendon[line]]
+    if m.rare[0].line_tendon[line] >= 0:
+        damping = m.tendon_damping[m.rare[0].line_tendon[line]]
     for actuator in range(m.nactuator):
         if m.actuator_line[actuator] == line:
             gear = m.actuator_gear[actuator]
@@ -272,7 +272,7 @@ def implicit_line_gradient(m: ModelArrays, s: Scratch, world: int):
         damping = real(0.0)
         if m.integrator != EULER:
             damping = m.timestep * line_damping(m, s, world, line)
-        armature = m.line_armature[line]
+        armature = m.rare[0].line_armature[line]
         if damping != ZERO or armature != ZERO or wp.length_sq(s.line_bar[world, line]) != ZERO:
             if lane() == 0:
                 add_line_bar(s, world, line, PUSH, ONE)

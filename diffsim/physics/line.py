@@ -71,28 +71,28 @@ class Around:
 def line_dot(m: ModelArrays, s: Scratch, world: int, line: int, x: wp.array(dtype=real)) -> real:
     """J x."""
     total = real(0.0)
-    for entry in range(m.line_adr[line], m.line_adr[line] + m.line_num[line]):
-        total += s.line_moment[world, entry] * x[m.line_dof[entry]]
+    for entry in range(m.rare[0].line_adr[line], m.rare[0].line_adr[line] + m.rare[0].line_num[line]):
+        total += s.line_moment[world, entry] * x[m.rare[0].line_dof[entry]]
     return total
 
 
 @wp.func
 def add_along_line(m: ModelArrays, s: Scratch, world: int, line: int, force: real, x: wp.array(dtype=real)):
     """X += J' force."""
-    for entry in range(m.line_adr[line], m.line_adr[line] + m.line_num[line]):
-        dof = m.line_dof[entry]
+    for entry in range(m.rare[0].line_adr[line], m.rare[0].line_adr[line] + m.rare[0].line_num[line]):
+        dof = m.rare[0].line_dof[entry]
         x[dof] = x[dof] + s.line_moment[world, entry] * force
 
 
 @wp.func
 def line_runs(m: ModelArrays, s: Scratch, world: int, line: int):
     """Appends the runs of a line's dofs."""
-    for run in range(m.line_runadr[line], m.line_runadr[line] + m.line_runs[line]):
+    for run in range(m.rare[0].line_runadr[line], m.rare[0].line_runadr[line] + m.rare[0].line_runs[line]):
         last = s.run_count[world]
-        s.run[world, last, 0] = m.line_run[run, 0]
-        s.run[world, last, 1] = m.line_run[run, 1]
+        s.run[world, last, 0] = m.rare[0].line_run[run, 0]
+        s.run[world, last, 1] = m.rare[0].line_run[run, 1]
         s.run_count[world] = last + 1
-    if m.line_branched[line] == 1:
+    if m.rare[0].line_branched[line] == 1:
         s.coupled[world] = 1
 
 
@@ -107,12 +107,12 @@ def couples(m: ModelArrays, row: int, col: int) -> bool:
 @wp.func
 def add_line_outer(m: ModelArrays, s: Scratch, world: int, line: int, scale: real, a: wp.array2d(dtype=real)):
     """A += scale J'J in the lower triangle, at the entries that M has. Lanes share the rows."""
-    first = m.line_adr[line]
-    last = first + m.line_num[line]
+    first = m.rare[0].line_adr[line]
+    last = first + m.rare[0].line_num[line]
     for i in range(first + lane(), last, lanes()):
-        row = m.line_dof[i]
+        row = m.rare[0].line_dof[i]
         for j in range(i, last):
-            col = m.line_dof[j]
+            col = m.rare[0].line_dof[j]
             if couples(m, row, col):
                 a[row, col] = a[row, col] + scale * s.line_moment[world, i] * s.line_moment[world, j]
 
@@ -121,8 +121,8 @@ def add_line_outer(m: ModelArrays, s: Scratch, world: int, line: int, scale: rea
 def add_line_armature(m: ModelArrays, s: Scratch, world: int):
     """Adds the lines' armature to the mass matrix."""
     for line in range(m.nline):
-        if m.line_armature[line] != ZERO:
-            add_line_outer(m, s, world, line, m.line_armature[line], s.mass_matrix[world])
+        if m.rare[0].line_armature[line] != ZERO:
+            add_line_outer(m, s, world, line, m.rare[0].line_armature[line], s.mass_matrix[world])
             sync()
 
 
@@ -130,9 +130,9 @@ def add_line_armature(m: ModelArrays, s: Scratch, world: int):
 def fill_lines(m: ModelArrays, s: Scratch, world: int):
     """Fills the lines' lengths and moments. Needs the motion subspaces."""
     for line in range(lane(), m.nline, lanes()):
-        for entry in range(m.line_adr[line], m.line_adr[line] + m.line_num[line]):
+        for entry in range(m.rare[0].line_adr[line], m.rare[0].line_adr[line] + m.rare[0].line_num[line]):
             s.line_moment[world, entry] = ZERO
-        kind = m.line_kind[line]
+        kind = m.rare[0].line_kind[line]
         if kind == SITE or kind == REFSITE:
             fill_site_line(m, s, world, line)
         else:
@@ -144,8 +144,8 @@ def fill_lines(m: ModelArrays, s: Scratch, world: int):
 def fill_ends_line(m: ModelArrays, s: Scratch, world: int, line: int):
     """Fills a spatial tendon or a slider-crank."""
     length = real(0.0)
-    for piece in range(m.line_pieceadr[line], m.line_pieceadr[line] + m.line_pieces[line]):
-        scale = m.piece_scale[piece]
+    for piece in range(m.rare[0].line_pieceadr[line], m.rare[0].line_pieceadr[line] + m.rare[0].line_pieces[line]):
+        scale = m.rare[0].piece_scale[piece]
         ends = piece_ends(m, s, world, line, piece)
         length += scale * ends.length
         for i in range(ends.count):
@@ -158,8 +158,8 @@ def fill_ends_line(m: ModelArrays, s: Scratch, world: int, line: int):
                 pull = scale * ends.pull1
             add_moment(
                 m.dof_parent,
-                m.line_dof,
-                m.line_adr[line],
+                m.rare[0].line_dof,
+                m.rare[0].line_adr[line],
                 s.motion[world],
                 m.body_lastdof[ends.base],
                 force_at(m, s, world, ends.base, point, pull),
@@ -207,13 +207,13 @@ def force_at(m: ModelArrays, s: Scratch, world: int, body: int, point: vec3, for
 @wp.func
 def place(m: ModelArrays, s: Scratch, world: int, piece: int, i: int) -> vec3:
     """World position of one of a piece's places."""
-    return point_position(s, world, m.piece_body[piece, i], m.piece_point[piece, i])
+    return point_position(s, world, m.rare[0].piece_body[piece, i], m.rare[0].piece_point[piece, i])
 
 
 @wp.func
 def place_quat(m: ModelArrays, s: Scratch, world: int, piece: int, i: int) -> quat:
     """World orientation of one of a piece's places."""
-    return quat_mul(s.xquat[world, m.piece_body[piece, i]], m.piece_quat[piece, i])
+    return quat_mul(s.xquat[world, m.rare[0].piece_body[piece, i]], m.rare[0].piece_quat[piece, i])
 
 
 @wp.func
@@ -230,26 +230,28 @@ def piece_ends(m: ModelArrays, s: Scratch, world: int, line: int, piece: int) ->
     """The ends of a piece of a spatial tendon or of a slider-crank."""
     e = Ends()
     e.count = 1
-    e.body0 = m.piece_body[piece, 0]
+    e.body0 = m.rare[0].piece_body[piece, 0]
     e.point0 = place(m, s, world, piece, 0)
-    e.base = m.piece_body[piece, 1]
-    if m.line_kind[line] == CRANK:
+    e.base = m.rare[0].piece_body[piece, 1]
+    if m.rare[0].line_kind[line] == CRANK:
         e.point1 = place(m, s, world, piece, 1)
         axis = rotate(place_quat(m, s, world, piece, 1), vec3(ZERO, ZERO, ONE))
-        crank = slider_crank(e.point0 - e.point1, axis, m.piece_size[piece])
-        e.length = m.line_gear[line, 0] * crank[0]
-        e.pull0 = m.line_gear[line, 0] * vec3(crank[1], crank[2], crank[3])
+        crank = slider_crank(e.point0 - e.point1, axis, m.rare[0].piece_size[piece])
+        e.length = m.rare[0].line_gear[line, 0] * crank[0]
+        e.pull0 = m.rare[0].line_gear[line, 0] * vec3(crank[1], crank[2], crank[3])
     else:
         e.body1 = e.base
         e.point1 = place(m, s, world, piece, 1)
         straight = bool(True)
-        if m.piece_kind[piece] > 0:
+        if m.rare[0].piece_kind[piece] > 0:
             around = piece_around(m, s, world, piece, e.point0, e.point1)
             if around.way.kind != STRAIGHT:
                 straight = False
-                path = wrapped(m.piece_kind[piece], around.end0, around.end1, m.piece_size[piece], around.way)
+                path = wrapped(
+                    m.rare[0].piece_kind[piece], around.end0, around.end1, m.rare[0].piece_size[piece], around.way
+                )
                 e.count = 2
-                e.base = m.piece_body[piece, 2]
+                e.base = m.rare[0].piece_body[piece, 2]
                 e.length = path.length
                 e.pull0 = around.axes * path.pull0
                 e.pull1 = around.axes * path.pull1
@@ -269,7 +271,9 @@ def piece_around(m: ModelArrays, s: Scratch, world: int, piece: int, point0: vec
     a.end0 = inverse * (point0 - centre)
     a.end1 = inverse * (point1 - centre)
     side = inverse * (place(m, s, world, piece, 3) - centre)
-    a.way = choose_way(m.piece_kind[piece], a.end0, a.end1, m.piece_size[piece], m.piece_side[piece], side)
+    a.way = choose_way(
+        m.rare[0].piece_kind[piece], a.end0, a.end1, m.rare[0].piece_size[piece], m.rare[0].piece_side[piece], side
+    )
     return a
 
 
@@ -317,14 +321,18 @@ class SiteWrench:
 @wp.func
 def site_wrench(m: ModelArrays, s: Scratch, world: int, line: int) -> SiteWrench:
     """The gear in the site's axes, or in the reference site's."""
-    piece = m.line_pieceadr[line]
+    piece = m.rare[0].line_pieceadr[line]
     w = SiteWrench()
     frame = int(0)
-    if m.line_kind[line] == REFSITE:
+    if m.rare[0].line_kind[line] == REFSITE:
         frame = 1
     axes = place_quat(m, s, world, piece, frame)
-    w.force = rotate(axes, vec3(m.line_gear[line, 0], m.line_gear[line, 1], m.line_gear[line, 2]))
-    w.torque = rotate(axes, vec3(m.line_gear[line, 3], m.line_gear[line, 4], m.line_gear[line, 5]))
+    w.force = rotate(
+        axes, vec3(m.rare[0].line_gear[line, 0], m.rare[0].line_gear[line, 1], m.rare[0].line_gear[line, 2])
+    )
+    w.torque = rotate(
+        axes, vec3(m.rare[0].line_gear[line, 3], m.rare[0].line_gear[line, 4], m.rare[0].line_gear[line, 5])
+    )
     w.point = place(m, s, world, piece, 0)
     w.reference = place(m, s, world, piece, 1)
     return w
@@ -340,22 +348,22 @@ def site_turn(m: ModelArrays, s: Scratch, world: int, piece: int) -> vec3:
 @wp.func(inline=True)
 def fill_site_line(m: ModelArrays, s: Scratch, world: int, line: int):
     """Fills a transmission by site. Without a reference site it has no length."""
-    piece = m.line_pieceadr[line]
-    body = m.piece_body[piece, 0]
-    base = m.piece_body[piece, 1]
+    piece = m.rare[0].line_pieceadr[line]
+    body = m.rare[0].piece_body[piece, 0]
+    base = m.rare[0].piece_body[piece, 1]
     w = site_wrench(m, s, world, line)
     length = real(0.0)
-    if m.line_kind[line] == REFSITE:
+    if m.rare[0].line_kind[line] == REFSITE:
         turn = site_turn(m, s, world, piece)
         length = wp.dot(w.force, w.point - w.reference)
         for i in range(3):
-            length += m.line_gear[line, 3 + i] * turn[i]
+            length += m.rare[0].line_gear[line, 3 + i] * turn[i]
     s.line_length[world, line] = length
     zero = vec3(ZERO, ZERO, ZERO)
     add_moment(
         m.dof_parent,
-        m.line_dof,
-        m.line_adr[line],
+        m.rare[0].line_dof,
+        m.rare[0].line_adr[line],
         s.motion[world],
         m.body_lastdof[base],
         force_at(m, s, world, base, w.reference, w.force) + twist(w.torque, zero),
@@ -386,9 +394,9 @@ def point_velocity(m: ModelArrays, s: Scratch, world: int, body: int, point: vec
 def line_acceleration(m: ModelArrays, s: Scratch, world: int, line: int) -> real:
     """L'' of a spatial tendon without geoms: J a + dJ/dt v, where A includes the part of a. Gravity in A cancels."""
     total = real(0.0)
-    for piece in range(m.line_pieceadr[line], m.line_pieceadr[line] + m.line_pieces[line]):
-        body0 = m.piece_body[piece, 0]
-        body1 = m.piece_body[piece, 1]
+    for piece in range(m.rare[0].line_pieceadr[line], m.rare[0].line_pieceadr[line] + m.rare[0].line_pieces[line]):
+        body0 = m.rare[0].piece_body[piece, 0]
+        body1 = m.rare[0].piece_body[piece, 1]
         point0 = place(m, s, world, piece, 0)
         point1 = place(m, s, world, piece, 1)
         if body0 != body1:
@@ -397,7 +405,7 @@ def line_acceleration(m: ModelArrays, s: Scratch, world: int, line: int) -> real
             a = point_acceleration(m, s, world, body1, point1) - point_acceleration(m, s, world, body0, point0)
             across = v - wp.dot(along, v) * along
             bend = wp.dot(across, across) / wp.max(TINY, wp.length(point1 - point0))
-            total += m.piece_scale[piece] * (wp.dot(along, a) + bend)
+            total += m.rare[0].piece_scale[piece] * (wp.dot(along, a) + bend)
     return total
 
 
@@ -408,6 +416,6 @@ def add_line_bias(m: ModelArrays, s: Scratch, world: int):
     Needs A without qacc.
     """
     for line in range(m.nline):
-        if m.line_armature[line] != ZERO:
-            force = -m.line_armature[line] * line_acceleration(m, s, world, line)
+        if m.rare[0].line_armature[line] != ZERO:
+            force = -m.rare[0].line_armature[line] * line_acceleration(m, s, world, line)
             add_along_line(m, s, world, line, force, s.qfrc_smooth[world])

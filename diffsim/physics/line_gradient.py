@@ -144,20 +144,20 @@ def push_body(m: ModelArrays, s: Scratch, world: int, body: int, c: vec7, wrench
 @partial(calls_gradient, inline=True)
 def add_line_cotangents(m: ModelArrays, s: Scratch, world: int, line: int, c: vec7):
     """Adds what a line's cotangents c give to those of the bodies' twists and poses. For one lane."""
-    kind = m.line_kind[line]
+    kind = m.rare[0].line_kind[line]
     if kind == SITE or kind == REFSITE:
         add_site_cotangents(m, s, world, line, c)
     else:
-        for piece in range(m.line_pieceadr[line], m.line_pieceadr[line] + m.line_pieces[line]):
+        for piece in range(m.rare[0].line_pieceadr[line], m.rare[0].line_pieceadr[line] + m.rare[0].line_pieces[line]):
             add_piece_cotangents(m, s, world, line, piece, c)
             if c[RATE] != ZERO:
-                add_rate_cotangents(m, s, world, piece, c[RATE] * m.piece_scale[piece])
+                add_rate_cotangents(m, s, world, piece, c[RATE] * m.rare[0].piece_scale[piece])
 
 
 @partial(calls_gradient, inline=True)
 def add_piece_cotangents(m: ModelArrays, s: Scratch, world: int, line: int, piece: int, c: vec7):
     """Adds those of a piece of a spatial tendon or of a slider-crank."""
-    scale = m.piece_scale[piece]
+    scale = m.rare[0].piece_scale[piece]
     e = piece_ends(m, s, world, line, piece)
     x_base = body_twist(m, s, world, e.base, c)
     x0 = body_twist(m, s, world, e.body0, c)
@@ -170,10 +170,10 @@ def add_piece_cotangents(m: ModelArrays, s: Scratch, world: int, line: int, piec
         around = piece_around(m, s, world, piece, e.point0, e.point1)
         inverse = wp.transpose(around.axes)
         bar = wrapped_adjoint(
-            m.piece_kind[piece],
+            m.rare[0].piece_kind[piece],
             around.end0,
             around.end1,
-            m.piece_size[piece],
+            m.rare[0].piece_size[piece],
             around.way,
             c[LENGTH],
             inverse * linear(by0),
@@ -181,10 +181,10 @@ def add_piece_cotangents(m: ModelArrays, s: Scratch, world: int, line: int, piec
         )
         h0 = around.axes * bar.end0
         h1 = around.axes * bar.end1
-    elif m.line_kind[line] == CRANK:
+    elif m.rare[0].line_kind[line] == CRANK:
         axis = rotate(place_quat(m, s, world, piece, 1), vec3(ZERO, ZERO, ONE))
-        turning = crank_bend(e.point0 - e.point1, axis, m.piece_size[piece], linear(by0))
-        h0 = c[LENGTH] * e.pull0 + m.line_gear[line, 0] * turning
+        turning = crank_bend(e.point0 - e.point1, axis, m.rare[0].piece_size[piece], linear(by0))
+        h0 = c[LENGTH] * e.pull0 + m.rare[0].line_gear[line, 0] * turning
     else:
         v = linear(by0)
         across = v - wp.dot(e.pull0, v) * e.pull0
@@ -240,8 +240,8 @@ def crank_bend(arm: vec3, axis: vec3, rod: real, v: vec3) -> vec3:
 @wp.func(inline=True)
 def add_rate_cotangents(m: ModelArrays, s: Scratch, world: int, piece: int, beta: real):
     """Adds beta times the gradient of L'' = u . (a_1 - a_0) + |v'|^2 / |x|, v' the part of v_1 - v_0 normal to u."""
-    body0 = m.piece_body[piece, 0]
-    body1 = m.piece_body[piece, 1]
+    body0 = m.rare[0].piece_body[piece, 0]
+    body1 = m.rare[0].piece_body[piece, 1]
     if body0 != body1:
         point0 = place(m, s, world, piece, 0)
         point1 = place(m, s, world, piece, 1)
@@ -290,15 +290,15 @@ def add_site_cotangents(m: ModelArrays, s: Scratch, world: int, line: int, c: ve
     A wrench that is fixed in its body has no cotangent of the pose. With a reference site, the wrench turns with that
     site, and the sites' twists count relative to that of the body above both.
     """
-    piece = m.line_pieceadr[line]
-    body = m.piece_body[piece, 0]
-    base = m.piece_body[piece, 1]
-    shared = m.piece_body[piece, 2]
+    piece = m.rare[0].line_pieceadr[line]
+    body = m.rare[0].piece_body[piece, 0]
+    base = m.rare[0].piece_body[piece, 1]
+    shared = m.rare[0].piece_body[piece, 2]
     zero = vec3(ZERO, ZERO, ZERO)
     w = site_wrench(m, s, world, line)
     wrench = force_at(m, s, world, body, w.point, w.force) + twist(w.torque, zero)
     x = body_twist(m, s, world, body, c)
-    if m.line_kind[line] == SITE:
+    if m.rare[0].line_kind[line] == SITE:
         push_body(m, s, world, body, c, wrench, x, -cross_force(x, wrench))
     else:
         base_wrench = force_at(m, s, world, base, w.reference, w.force) + twist(w.torque, zero)
@@ -313,7 +313,7 @@ def add_site_cotangents(m: ModelArrays, s: Scratch, world: int, line: int, c: ve
         moved_base = twist(turned, zero) - force_at(m, s, world, base, w.reference, wp.cross(w.force, angular(y_base)))
         if c[LENGTH] != ZERO:
             pull = c[LENGTH] * w.force
-            torque = vec3(m.line_gear[line, 3], m.line_gear[line, 4], m.line_gear[line, 5])
+            torque = vec3(m.rare[0].line_gear[line, 3], m.rare[0].line_gear[line, 4], m.rare[0].line_gear[line, 5])
             turn = site_turn(m, s, world, piece)
             own = rotate(place_quat(m, s, world, piece, 0), inverse_right_jacobian(-turn, torque))
             other = rotate(place_quat(m, s, world, piece, 1), inverse_right_jacobian(turn, torque))
@@ -332,9 +332,9 @@ def add_site_cotangents(m: ModelArrays, s: Scratch, world: int, line: int, c: ve
 def coupled_dot(m: ModelArrays, s: Scratch, world: int, line: int, i: int, x: wp.array(dtype=real)) -> real:
     """sum_j J_j x_j over the dofs j that M couples with that of an entry."""
     total = real(0.0)
-    dof = m.line_dof[i]
-    for j in range(m.line_adr[line], m.line_adr[line] + m.line_num[line]):
-        other = m.line_dof[j]
+    dof = m.rare[0].line_dof[i]
+    for j in range(m.rare[0].line_adr[line], m.rare[0].line_adr[line] + m.rare[0].line_num[line]):
+        other = m.rare[0].line_dof[j]
         if couples(m, wp.max(dof, other), wp.min(dof, other)):
             total += s.line_moment[world, j] * x[other]
     return total
@@ -346,8 +346,8 @@ def coupled_power(
 ) -> real:
     """Left' (J'J) right, at the entries that M has."""
     total = real(0.0)
-    for i in range(m.line_adr[line], m.line_adr[line] + m.line_num[line]):
-        total += s.line_moment[world, i] * left[m.line_dof[i]] * coupled_dot(m, s, world, line, i, right)
+    for i in range(m.rare[0].line_adr[line], m.rare[0].line_adr[line] + m.rare[0].line_num[line]):
+        total += s.line_moment[world, i] * left[m.rare[0].line_dof[i]] * coupled_dot(m, s, world, line, i, right)
     return total
 
 
@@ -362,8 +362,8 @@ def add_coupled(
     right: wp.array(dtype=real),
 ):
     """Adds to `line_velocity` the z for which the gradient of scale left' (J'J) right is that of J z. For one lane."""
-    for i in range(m.line_adr[line], m.line_adr[line] + m.line_num[line]):
-        dof = m.line_dof[i]
+    for i in range(m.rare[0].line_adr[line], m.rare[0].line_adr[line] + m.rare[0].line_num[line]):
+        dof = m.rare[0].line_dof[i]
         z = left[dof] * coupled_dot(m, s, world, line, i, right)
         z += right[dof] * coupled_dot(m, s, world, line, i, left)
         s.line_velocity[world, dof] = s.line_velocity[world, dof] + scale * z
@@ -394,7 +394,7 @@ def push_lines(m: ModelArrays, s: Scratch, world: int, first: int, last: int):
 @wp.func
 def armature_cotangents(m: ModelArrays, s: Scratch, world: int, line: int):
     """Adds to a line's cotangents those of the bias force of its armature, -(J lambda) (L'' - J a). For one lane."""
-    armature = m.line_armature[line]
+    armature = m.rare[0].line_armature[line]
     if armature != ZERO:
         beta = -armature * line_dot(m, s, world, line, s.virtual_velocity[world])
         drift = line_acceleration(m, s, world, line) - line_dot(m, s, world, line, s.qacc[world])

@@ -47,7 +47,7 @@ def line_power_gradient(m: ModelArrays, s: Scratch, world: int):
             last = m.nline
             force_cotangents(m, s, world)
         else:
-            armature = m.line_armature[first]
+            armature = m.rare[0].line_armature[first]
             if armature != ZERO and lane() == 0:
                 s.line_bar[world, first] = vec7()
                 add_line_bar(s, world, first, PUSH, ONE)
@@ -132,8 +132,8 @@ def row_cotangents(m: ModelArrays, s: Scratch, world: int, row: int):
 def row_sign(m: ModelArrays, s: Scratch, world: int, row: int, line: int) -> real:
     """Whether the row's Jacobian is that of the line, 1, or its opposite, -1."""
     total = real(0.0)
-    for entry in range(m.line_adr[line], m.line_adr[line] + m.line_num[line]):
-        total += s.line_moment[world, entry] * s.row_jacobian[world, row, m.line_dof[entry]]
+    for entry in range(m.rare[0].line_adr[line], m.rare[0].line_adr[line] + m.rare[0].line_num[line]):
+        total += s.line_moment[world, entry] * s.row_jacobian[world, row, m.rare[0].line_dof[entry]]
     if total < ZERO:
         return real(-1.0)
     return real(1.0)

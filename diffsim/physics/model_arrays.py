@@ -6,6 +6,48 @@ from diffsim.types import mat33, quat, real, vec2, vec3, vec6
 
 
 @wp.struct
+class RareArrays:
+    """Arrays of rare features."""
+
+    # ellipsoids in the medium [nellipsoid]: their geoms, and the vectors and numbers of `ellipsoid.Ellipsoid`
+    ellipsoid_geom: wp.array(dtype=wp.int32)
+    ellipsoid_vectors: wp.array2d(dtype=vec3)
+    ellipsoid_numbers: wp.array2d(dtype=real)
+    # equality constraints of tendons [ntendon_eq]
+    tendon_eq_id: wp.array(dtype=wp.int32)
+    tendon_eq: wp.array2d(dtype=wp.int32)  # [ntendon_eq, 2] the tendon and the one it follows, -1 for none
+    tendon_eq_polynomial: wp.array2d(dtype=real)  # [ntendon_eq, 5]
+    tendon_eq_length: wp.array2d(dtype=real)  # [ntendon_eq, 2] lengths at qpos0, m
+    tendon_eq_invweight: wp.array(dtype=real)
+    tendon_eq_runadr: wp.array(dtype=wp.int32)
+    tendon_eq_runs: wp.array(dtype=wp.int32)
+    tendon_eq_run: wp.array2d(dtype=wp.int32)
+    tendon_eq_branched: wp.array(dtype=wp.int32)
+    # lines [nline]: spatial tendons, and moving transmissions; see `line`
+    line_kind: wp.array(dtype=wp.int32)
+    line_adr: wp.array(dtype=wp.int32)  # first of the line's entries, in descending order of dofs
+    line_num: wp.array(dtype=wp.int32)
+    line_dof: wp.array(dtype=wp.int32)
+    line_runadr: wp.array(dtype=wp.int32)  # first of the runs of the line's dofs
+    line_runs: wp.array(dtype=wp.int32)
+    line_run: wp.array2d(dtype=wp.int32)
+    line_branched: wp.array(dtype=wp.int32)  # 1 if the dofs are in several branches of the tree
+    line_tendon: wp.array(dtype=wp.int32)  # its tendon, -1 for none
+    line_armature: wp.array(dtype=real)
+    line_gear: wp.array2d(dtype=real)  # [nline, 6] of a transmission
+    line_pieceadr: wp.array(dtype=wp.int32)
+    line_pieces: wp.array(dtype=wp.int32)
+    # pieces of lines, each with four places: two ends, the geom or the body above both, the side site
+    piece_kind: wp.array(dtype=wp.int32)  # of a wrap, 0 for straight pieces
+    piece_body: wp.array2d(dtype=wp.int32)  # [npiece, 4]
+    piece_point: wp.array2d(dtype=vec3)
+    piece_quat: wp.array2d(dtype=quat)
+    piece_side: wp.array(dtype=wp.int32)  # 1 if there is a side site
+    piece_size: wp.array(dtype=real)  # radius of the geom, or length of the rod, m
+    piece_scale: wp.array(dtype=real)  # 1 / divisor of the pulley
+
+
+@wp.struct
 class ModelArrays:
     """A model for the kernels. A field with MuJoCo's name has MuJoCo's meaning.
 
@@ -13,6 +55,7 @@ class ModelArrays:
     three translations and then three rotations of a free joint.
     """
 
+    rare: wp.array(dtype=RareArrays)  # one
     nbody: wp.int32
     nv: wp.int32
     nq: wp.int32
@@ -114,10 +157,6 @@ class ModelArrays:
     body_iquat: wp.array(dtype=quat)
     body_gravcomp: wp.array(dtype=real)
     body_ellipsoidadr: wp.array(dtype=wp.int32)  # [nbody + 1] address of each body's ellipsoids
-    # ellipsoids in the medium [nellipsoid]: their geoms, and the vectors and numbers of `ellipsoid.Ellipsoid`
-    ellipsoid_geom: wp.array(dtype=wp.int32)
-    ellipsoid_vectors: wp.array2d(dtype=vec3)
-    ellipsoid_numbers: wp.array2d(dtype=real)
     # blocks
     block_dofadr: wp.array(dtype=wp.int32)
     block_dofnum: wp.array(dtype=wp.int32)
@@ -186,41 +225,11 @@ class ModelArrays:
     tendon_pair_armature: wp.array(dtype=real)
     tendon_pair_damping: wp.array(dtype=real)
     tendon_line: wp.array(dtype=wp.int32)  # line of a spatial tendon, -1 for a fixed one
-    # equality constraints of tendons [ntendon_eq]
+    # equality constraints of tendons; see `RareArrays`
     ntendon_eq: wp.int32
     params_tendon_eq: wp.int32
-    tendon_eq_id: wp.array(dtype=wp.int32)
-    tendon_eq: wp.array2d(dtype=wp.int32)  # [ntendon_eq, 2] the tendon and the one it follows, -1 for none
-    tendon_eq_polynomial: wp.array2d(dtype=real)  # [ntendon_eq, 5]
-    tendon_eq_length: wp.array2d(dtype=real)  # [ntendon_eq, 2] lengths at qpos0, m
-    tendon_eq_invweight: wp.array(dtype=real)
-    tendon_eq_runadr: wp.array(dtype=wp.int32)
-    tendon_eq_runs: wp.array(dtype=wp.int32)
-    tendon_eq_run: wp.array2d(dtype=wp.int32)
-    tendon_eq_branched: wp.array(dtype=wp.int32)
-    # lines [nline]: spatial tendons, and moving transmissions; see `line`
+    # lines: spatial tendons, and moving transmissions; see `RareArrays`
     nline: wp.int32
-    line_kind: wp.array(dtype=wp.int32)
-    line_adr: wp.array(dtype=wp.int32)  # first of the line's entries, in descending order of dofs
-    line_num: wp.array(dtype=wp.int32)
-    line_dof: wp.array(dtype=wp.int32)
-    line_runadr: wp.array(dtype=wp.int32)  # first of the runs of the line's dofs
-    line_runs: wp.array(dtype=wp.int32)
-    line_run: wp.array2d(dtype=wp.int32)
-    line_branched: wp.array(dtype=wp.int32)  # 1 if the dofs are in several branches of the tree
-    line_tendon: wp.array(dtype=wp.int32)  # its tendon, -1 for none
-    line_armature: wp.array(dtype=real)
-    line_gear: wp.array2d(dtype=real)  # [nline, 6] of a transmission
-    line_pieceadr: wp.array(dtype=wp.int32)
-    line_pieces: wp.array(dtype=wp.int32)
-    # pieces of lines, each with four places: two ends, the geom or the body above both, the side site
-    piece_kind: wp.array(dtype=wp.int32)  # of a wrap, 0 for straight pieces
-    piece_body: wp.array2d(dtype=wp.int32)  # [npiece, 4]
-    piece_point: wp.array2d(dtype=vec3)
-    piece_quat: wp.array2d(dtype=quat)
-    piece_side: wp.array(dtype=wp.int32)  # 1 if there is a side site
-    piece_size: wp.array(dtype=real)  # radius of the geom, or length of the rod, m
-    piece_scale: wp.array(dtype=real)  # 1 / divisor of the pulley
     dof_simple: wp.array(dtype=wp.int32)  # 1 if M has only a diagonal entry
     # geoms that can touch
     collider_geom: wp.array(dtype=wp.int32)  # [ncollider]

@@ -29,38 +29,38 @@ from diffsim.types import ONE, real, vec3
 @wp.func
 def leader_polynomial(m: ModelArrays, s: Scratch, world: int, eq: int) -> vec3:
     """Value, slope and curvature of c_0 + p at the length of the tendon that is followed; c_0 if there is none."""
-    leader = m.tendon_eq[eq, 1]
+    leader = m.rare[0].tendon_eq[eq, 1]
     stretch = real(0.0)
     if leader >= 0:
-        stretch = tendon_length(m, s, world, leader) - m.tendon_eq_length[eq, 1]
-    return polynomial(m.tendon_eq_polynomial[eq], stretch)
+        stretch = tendon_length(m, s, world, leader) - m.rare[0].tendon_eq_length[eq, 1]
+    return polynomial(m.rare[0].tendon_eq_polynomial[eq], stretch)
 
 
 @wp.func
 def tendon_equality_rows(m: ModelArrays, s: Scratch, world: int):
     """Appends the rows of the active tendon constraints."""
     for eq in range(m.ntendon_eq):
-        if s.eq_active[world, m.tendon_eq_id[eq]] == 1:
+        if s.eq_active[world, m.rare[0].tendon_eq_id[eq]] == 1:
             tendon_equality_row(m, s, world, eq)
 
 
 @wp.func
 def tendon_equality_row(m: ModelArrays, s: Scratch, world: int, eq: int):
     """Appends the row of a tendon constraint."""
-    tendon = m.tendon_eq[eq, 0]
-    leader = m.tendon_eq[eq, 1]
+    tendon = m.rare[0].tendon_eq[eq, 0]
+    leader = m.rare[0].tendon_eq[eq, 1]
     p = leader_polynomial(m, s, world, eq)
-    r = tendon_length(m, s, world, tendon) - m.tendon_eq_length[eq, 0] - p[0]
+    r = tendon_length(m, s, world, tendon) - m.rare[0].tendon_eq_length[eq, 0] - p[0]
     first = s.run_count[world]
-    for run in range(m.tendon_eq_runadr[eq], m.tendon_eq_runadr[eq] + m.tendon_eq_runs[eq]):
+    for run in range(m.rare[0].tendon_eq_runadr[eq], m.rare[0].tendon_eq_runadr[eq] + m.rare[0].tendon_eq_runs[eq]):
         last = s.run_count[world]
-        s.run[world, last, 0] = m.tendon_eq_run[run, 0]
-        s.run[world, last, 1] = m.tendon_eq_run[run, 1]
+        s.run[world, last, 0] = m.rare[0].tendon_eq_run[run, 0]
+        s.run[world, last, 1] = m.rare[0].tendon_eq_run[run, 1]
         s.run_count[world] = last + 1
-    if m.tendon_eq_branched[eq] == 1:
+    if m.rare[0].tendon_eq_branched[eq] == 1:
         s.coupled[world] = 1
     params = m.params_tendon_eq + eq
-    weight = m.tendon_eq_invweight[eq]
+    weight = m.rare[0].tendon_eq_invweight[eq]
     row = add_row(s, world, first, EQUALITY, TENDON_EQUALITY, eq, params, r, wp.abs(r), weight)
     clear_row(s, world, row)
     add_along_tendon(m, s, world, tendon, ONE, s.row_jacobian[world, row])
@@ -101,8 +101,8 @@ def tendon_equality_gradient(m: ModelArrays, s: Scratch, world: int, row: int, x
     damping = row_damping(m, s, world, row)
     pull = -power * s.row_stiffness[world, row]
     r_bar = power * position_slope(m, s, world, row)
-    add_tendon_bar(m, s, world, m.tendon_eq[eq, 0], r_bar, force, damping * pull, pull)
-    leader = m.tendon_eq[eq, 1]
+    add_tendon_bar(m, s, world, m.rare[0].tendon_eq[eq, 0], r_bar, force, damping * pull, pull)
+    leader = m.rare[0].tendon_eq[eq, 1]
     if leader >= 0:
         p = leader_polynomial(m, s, world, eq)
         swept = tendon_dot(m, s, world, leader, s.qacc[world])
