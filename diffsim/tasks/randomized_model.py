@@ -49,7 +49,8 @@ class RandomizedModel(AugmentedMDP):
             `Simulator.step`'s parameters for one factor of all its values, such as "geom_friction"; with ":name" for
             the values of one element, such as "body_mass:torso"; and with ":*" for a factor of each element.
 
-    Raises: TypeError or ValueError if a key or a range is none, or C MuJoCo steps the task, or its model is random.
+    Raises: TypeError or ValueError if a key or a range is none, C MuJoCo steps the task, its model is random, or the
+        simulator does not take these parameters together with the model.
 
     Source: Tobin et al. (2017), "Domain Randomization for Transferring Deep Neural Networks from Simulation to the Real
     World"; Peng et al. (2018), "Sim-to-Real Transfer of Robotic Control with Dynamics Randomization", for dynamics.
@@ -76,6 +77,8 @@ class RandomizedModel(AugmentedMDP):
         ]
         bounds = [(f.low, f.high) for f, size in zip(self.factors, self.sizes, strict=True) for _ in range(size)]
         self.low, self.high = torch.tensor(bounds, dtype=self.dtype, device=self.device).reshape(-1, 2).T
+        own = self._parameters(self.low.expand(self.num_envs, -1))
+        model.parameters.check(own, self.num_envs, task.simulator.device)
 
     def initial(self, generator: torch.Generator) -> Tensor:
         """Draws the factors of every copy, and then its state: [N, S]."""

@@ -6,9 +6,28 @@ import pytest
 import torch
 
 import diffsim
-from diffsim.tasks import RandomizedModel, official_env
+from diffsim.tasks import RandomizedModel, Task, official_env
 
 RANGES = {"geom_friction": (0.5, 1.5), "body_mass:*": (0.5, 2.0), "dof_damping:thigh_joint": (2.0, 4.0)}
+
+
+class FallingBox(Task):
+    """A free body, whose gyroscopic forces implicitfast integrates implicitly."""
+
+    xml_file = """
+        <mujoco>
+          <option integrator="implicitfast"/>
+          <worldbody><body><freejoint/><geom size="0.1"/></body></worldbody>
+        </mujoco>"""
+
+    def reset_model(self, generator):
+        return self.init_qpos.expand(self.num_envs, -1), torch.zeros(self.num_envs, 6, dtype=self.dtype)
+
+    def observation(self, state):
+        return state
+
+    def reward(self, state, action, next_state):
+        return -state[:, 2]
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +104,11 @@ def test_gradients_flow_through_the_worlds_own_dynamics(hopper):
 def test_bad_ranges(ranges, message):
     with pytest.raises(ValueError, match=message):
         diffsim.make("Hopper-v5", randomize=ranges)
+
+
+def test_parameters_that_a_model_does_not_take_are_refused_at_once():
+    with pytest.raises(ValueError, match="must not contain body_mass.* with integrator=implicitfast"):
+        diffsim.make(FallingBox, randomize={"body_mass": (0.5, 1.5)})
 
 
 def test_only_worlds_on_the_simulator_are_randomized():
