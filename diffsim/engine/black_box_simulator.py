@@ -55,8 +55,8 @@ class BlackBoxSimulator:
         """Next state, and the last evaluation of the dynamics (see `DynamicsPoint`)."""
         m, bodies = self.mj_model, mocap_bodies(self.mj_model)
         defaults = (np.zeros(m.nv), m.body_pos[bodies], m.body_quat[bodies], m.eq_active0)
-        others = [
-            torch.as_tensor(own).to(state).expand(len(state), *own.shape) if given is None else given
+        others = [  # C MuJoCo runs on the CPU, where defaults stay
+            torch.as_tensor(own).to(state.dtype).expand(len(state), *own.shape) if given is None else given
             for given, own in zip((qfrc_applied, mocap_pos, mocap_quat, eq_active), defaults, strict=True)
         ]
         next_state, *point, act, actuator, contact = _Step(self, num_steps)(state, ctrl, *others)
