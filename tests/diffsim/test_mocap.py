@@ -251,7 +251,7 @@ def test_a_constraint_that_is_not_supported_cannot_be_activated():
         '<joint type="ball" damping="0.1"/>',
         '<connect body1="fore" body2="hook" anchor="0 0 0" active="false"/>',
     )
-    text = XML.replace(ball, f'{ball}<joint name="after" axis="1 0 0"/>')
+    text = XML.replace(ball, f'{ball}<joint name="after" type="slide" axis="1 0 0"/>')
     text = re.sub(r'<weld body1="hook" .*/>', connect, text)
     sim = simulator(mujoco.MjModel.from_xml_string(text), WORLDS)
     state = torch.zeros(WORLDS, sim.model.state_size, dtype=diffsim.dtype)

@@ -82,4 +82,4 @@ def test_commands(tmp_path, capsys):
         assert cli.main(["fit", "--task", task, *own, *shared, "--run", str(run)]) in (0, None)
     assert cli.main(["evaluate", str(run), "--episodes", "1"]) in (0, None)
     assert cli.main(["fit", "--task", TASK, "--dynamics", "finite_differences", *shared]) == 2
-    assert "need a MuJoCo model, got task 'HelicopterHover-v0'" in capsys.readouterr().err
+    assert "need a MuJoCo model without randomize, got task 'HelicopterHover-v0'" in capsys.readouterr().err
