@@ -202,15 +202,15 @@ def count(task: str, folder: Path) -> list[StageRow]:
     """Counts the stages of an env step, forward and in the adjoint. Needs `DIFFSIM_LANES`."""
     made = TASKS[task](num_envs=SAMPLES)
     counter = Counter(folder)
-    launch, single = stages.Stages._launch, stages.Stages._threads  # noqa: SLF001
+    launch, single = stages.Stages._each, stages.Stages._threads  # noqa: SLF001
 
-    def counted(self: stages.Stages, kernel: wp.Kernel, threads: int, block: int, inputs: Any) -> None:  # noqa: ANN401
-        counter.with_lanes(lambda: launch(self, kernel, threads, block, inputs), kernel, self.lanes)
+    def counted(self: stages.Stages, kernel: wp.Kernel, *arguments: Any) -> None:  # noqa: ANN401
+        counter.with_lanes(lambda: launch(self, kernel, *arguments), kernel, self.lanes)
 
     def counted_alone(self: stages.Stages, kernel: wp.Kernel, threads: int, *arguments: Any) -> None:  # noqa: ANN401
-        counter.alone(lambda: single(self, kernel, threads, *arguments), kernel, threads)
+        counter.alone(lambda: single(self, kernel, threads, *arguments), kernel, threads * self.num_worlds)
 
-    stages.Stages._launch, stages.Stages._threads = counted, counted_alone  # noqa: SLF001
+    stages.Stages._each, stages.Stages._threads = counted, counted_alone  # noqa: SLF001
     state, ctrl = (torch.tensor(value, dtype=diffsim.dtype) for value in visited_states(task))
     simulator = made.simulator
     rows = []

@@ -5,6 +5,8 @@ detection distance, `margin + gap`, are the pair's contacts, in this order and u
 touch, and which candidates are used, are discrete choices; the gradient holds them fixed.
 """
 
+from functools import cache
+
 import mujoco
 import warp as wp
 
@@ -21,21 +23,11 @@ from diffsim.collision.collide_plane import (
     plane_sphere,
 )
 from diffsim.collision.collide_round import capsule_capsule, sphere_capsule, sphere_sphere
-from diffsim.collision.contact_frame import NO_CONTACT, ContactGeometry, Geom, axis_of, contact_frame, no_contact
-from diffsim.collision.gradient_call import calls_gradient, differentiable
+from diffsim.collision.contact_frame import ContactGeometry, Geom, axis_of, contact_frame
+from diffsim.collision.gradient_call import differentiable
 from diffsim.types import mat33, real, vec3
 
-__all__ = [
-    "CANDIDATES",
-    "COLLIDERS",
-    "NO_CONTACT",
-    "ContactGeometry",
-    "Geom",
-    "GeometryCotangents",
-    "contact_frame",
-    "contact_geometry",
-    "contact_geometry_adjoint",
-]
+__all__ = ["CANDIDATES", "COLLIDERS", "ContactGeometry", "Geom", "contact_frame", "contraction_of", "turning"]
 
 PLANE = wp.constant(int(mujoco.mjtGeom.mjGEOM_PLANE))
 SPHERE = wp.constant(int(mujoco.mjtGeom.mjGEOM_SPHERE))
@@ -80,91 +72,29 @@ COLLIDERS: dict[tuple[int, int], wp.Function] = {
 """By the kinds of the two geoms: the function (geom1, geom2, candidate, margin) of a candidate."""
 
 
-@wp.struct
-class GeometryCotangents:
-    """Gradient by each geom's motion, a force and a torque about its centre, in world axes, and by its size."""
+@cache
+def contraction_of(kind1: int, kind2: int, module: wp.Module) -> wp.Function:
+    """The inner product of a candidate of two kinds of geoms and its cotangents; for `wp.grad`, in a Warp module.
 
-    force1: vec3
-    torque1: vec3
-    force2: vec3
-    torque2: vec3
-    size1: vec3
-    size2: vec3
-
-
-@differentiable
-def dispatch(
-    kind1: int,
-    kind2: int,
-    size1: vec3,
-    pos1: vec3,
-    mat1: mat33,
-    size2: vec3,
-    pos2: vec3,
-    mat2: mat33,
-    candidate: int,
-    margin: real,
-) -> ContactGeometry:
-    """Calls the collider of two kinds of geoms.
-
-    It takes the fields of the geoms, because with structs LLVM inlines it into the kernels, which makes those slower.
+    It is distance * distance_bar + position . position_bar + sum(frame * frame_bar).
     """
-    geom1 = Geom(size1, pos1, mat1)
-    geom2 = Geom(size2, pos2, mat2)
-    if kind1 == PLANE:
-        if kind2 == SPHERE:
-            return plane_sphere(geom1, geom2, candidate, margin)
-        if kind2 == CAPSULE:
-            return plane_capsule(geom1, geom2, candidate, margin)
-        if kind2 == ELLIPSOID:
-            return plane_ellipsoid(geom1, geom2, candidate, margin)
-        if kind2 == CYLINDER:
-            return plane_cylinder(geom1, geom2, candidate, margin)
-        if kind2 == BOX:
-            return plane_box(geom1, geom2, candidate, margin)
-    if kind1 == SPHERE:
-        if kind2 == SPHERE:
-            return sphere_sphere(geom1, geom2, candidate, margin)
-        if kind2 == CAPSULE:
-            return sphere_capsule(geom1, geom2, candidate, margin)
-        if kind2 == CYLINDER:
-            return sphere_cylinder(geom1, geom2, candidate, margin)
-        if kind2 == BOX:
-            return sphere_box(geom1, geom2, candidate, margin)
-    if kind1 == CAPSULE:
-        if kind2 == CAPSULE:
-            return capsule_capsule(geom1, geom2, candidate, margin)
-        if kind2 == CYLINDER:
-            return capsule_cylinder(geom1, geom2, candidate, margin)
-        if kind2 == BOX:
-            return capsule_box(geom1, geom2, candidate, margin)
-    if kind1 == BOX and kind2 == BOX:
-        return box_box(geom1, geom2, candidate, margin)
-    return no_contact()
+    collide = COLLIDERS[kind1, kind2]
 
+    @differentiable(module=module)
+    def contraction(
+        geom1: Geom,
+        geom2: Geom,
+        candidate: int,
+        margin: real,
+        distance_bar: real,
+        position_bar: vec3,
+        frame_bar: mat33,
+    ) -> real:
+        g = collide(geom1, geom2, candidate, margin)
+        frame = contact_frame(g.normal, g.tangent)
+        return g.distance * distance_bar + wp.dot(g.position, position_bar) + wp.ddot(frame, frame_bar)
 
-@differentiable
-def contact_geometry(kind1: int, kind2: int, geom1: Geom, geom2: Geom, candidate: int, margin: real) -> ContactGeometry:
-    """One candidate of a pair. It is a contact if its distance is at most `margin`, the detection distance."""
-    return dispatch(kind1, kind2, geom1.size, geom1.pos, geom1.mat, geom2.size, geom2.pos, geom2.mat, candidate, margin)
-
-
-@differentiable
-def contraction(
-    kind1: int,
-    kind2: int,
-    geom1: Geom,
-    geom2: Geom,
-    candidate: int,
-    margin: real,
-    distance_bar: real,
-    position_bar: vec3,
-    frame_bar: mat33,
-) -> real:
-    """The inner product of a contact and its cotangents."""
-    g = contact_geometry(kind1, kind2, geom1, geom2, candidate, margin)
-    frame = contact_frame(g.normal, g.tangent)
-    return g.distance * distance_bar + wp.dot(g.position, position_bar) + wp.ddot(frame, frame_bar)
+    return contraction
 
 
 @wp.func
@@ -174,30 +104,4 @@ def turning(mat: mat33, mat_bar: mat33) -> vec3:
         wp.cross(axis_of(mat, 0), axis_of(mat_bar, 0))
         + wp.cross(axis_of(mat, 1), axis_of(mat_bar, 1))
         + wp.cross(axis_of(mat, 2), axis_of(mat_bar, 2))
-    )
-
-
-@calls_gradient
-def contact_geometry_adjoint(
-    kind1: int,
-    kind2: int,
-    geom1: Geom,
-    geom2: Geom,
-    candidate: int,
-    margin: real,
-    distance_bar: real,
-    position_bar: vec3,
-    frame_bar: mat33,
-) -> GeometryCotangents:
-    """Gradient of distance * distance_bar + position . position_bar + sum(frame * frame_bar)."""
-    bar = wp.grad(contraction)(kind1, kind2, geom1, geom2, candidate, margin, distance_bar, position_bar, frame_bar)
-    geom1_bar = bar[2]
-    geom2_bar = bar[3]
-    return GeometryCotangents(
-        geom1_bar.pos,
-        turning(geom1.mat, geom1_bar.mat),
-        geom2_bar.pos,
-        turning(geom2.mat, geom2_bar.mat),
-        geom1_bar.size,
-        geom2_bar.size,
     )

@@ -114,12 +114,6 @@ class Model:
         """Parts of points of evaluation [..., nq + 2 nv + na], in the order of `POINT`."""
         return point.split([self.nq, self.nv, self.na, self.nv], dim=-1)
 
-    @property
-    def common(self) -> bool:
-        """Whether the model has none of the features that `diffsim.physics.rare` names."""
-        counts = ("nline", "nellipsoid", "elliptic", "ngravcomp", "has_polynomials", "has_muscles")
-        return self.integrator != "implicit" and not any(self._host[name] for name in counts)
-
     def field(self, name: str) -> Any:  # noqa: ANN401
         """A field of `ModelArrays` on the host."""
         return self._host[name]

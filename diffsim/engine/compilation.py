@@ -1,7 +1,7 @@
-"""Compiles the stage kernels of a model for CUDA: several modules side by side, once per machine.
+"""Compiles the stage kernels of a model: several modules side by side, once per machine.
 
-Warp compiles a module at its first launch, one after the other. `compile_modules` does it before, in processes, and
-needs no GPU. Warp finds the results in its kernel cache.
+Warp compiles a module at its first launch, one after the other. `prepare` does it before: for the CPU in threads, for
+CUDA by `compile_modules`, in processes, which needs no GPU. Warp finds the results in its kernel cache.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -85,15 +85,36 @@ def modules_of(model: Model, forward: bool = True, adjoint: bool = True, paramet
         recorder.evaluate(None, None, None, None, None)
         small += [points_kernel, body_quantities_kernel]
     if adjoint:
-        recorder.step_adjoint(None, 1, None, *[None] * (9 if parameters else 8))
+        recorder.step_adjoint(None, 1, None, *[None] * (10 if parameters else 9))
         small.append(to_tangent_kernel)
     block_dim = WORLDS_PER_BLOCK * lanes_of(model)
     return [*recorder.modules, *(Module(kernel.module.name, block_dim) for kernel in small)]
 
 
 def prepare(model: Model, device: str, adjoint: bool, parameters: bool) -> None:
-    """Compiles what forward launches, or those of the adjoint, need on a CUDA device, unless it is in the cache."""
-    compile_modules(modules_of(model, not adjoint, adjoint, parameters), wp.get_device(device).arch)
+    """Compiles what forward launches, or those of the adjoint, need on a device, unless it is in the cache."""
+    modules = modules_of(model, not adjoint, adjoint, parameters)
+    if device == "cpu":
+        load_stages([module for module in modules if module.name.startswith("diffsim.stages.")])
+    else:
+        compile_modules(modules, wp.get_device(device).arch)
+
+
+def load_stages(modules: Iterable[Module]) -> None:
+    """Loads modules on the CPU, in a thread per core. Those that are not in the cache are compiled."""
+    missing = [found for found in (find_module(module.name) for module in _longest_first(modules)) if not found.execs]
+    if not missing:
+        return
+    compiled = [module for module in missing if not _is_compiled_for_cpu(module)]
+    if compiled:
+        place = f"once for this machine (kept in {cache_folder()})"
+        print(f"diffsim: compiling {len(compiled)} modules for the CPU, {place}", file=sys.stderr)
+    wp.force_load("cpu", modules=missing, max_workers=default_processes())
+
+
+def _is_compiled_for_cpu(module: wp.Module) -> bool:
+    """Whether a module's code for the CPU is in the cache."""
+    return any((cache_folder() / module.get_module_identifier(1)).glob("*.o"))
 
 
 def find_module(name: str) -> wp.Module:
@@ -211,7 +232,7 @@ SLOW = (
 """Parts of the names of modules that compile for long; they start first, so that none is left for the end."""
 
 
-def _longest_first(modules: Sequence[Module]) -> list[Module]:
+def _longest_first(modules: Iterable[Module]) -> list[Module]:
     """Modules that compile for long first."""
 
     def rank(module: Module) -> int:

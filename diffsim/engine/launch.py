@@ -13,21 +13,28 @@ from torch import Tensor
 
 from diffsim.compile.model import POINT, Model
 from diffsim.compile.parameter_memory import ParameterMemory
-from diffsim.engine.builds import build_of
-from diffsim.engine.captured_launch import CapturedLaunch, capturing, torch_stream
+from diffsim.engine.captured_launch import CapturedLaunch, Replay, capture, capturing, torch_stream
 from diffsim.engine.checks import ContactOverflowError as ContactOverflowError  # its place in earlier versions
 from diffsim.engine.compilation import prepare
+from diffsim.engine.programs import (
+    CONSTRAINT_FORCES,
+    CONSTRAINT_FORCES_ADJOINT,
+    EVALUATE,
+    LINEARIZE,
+    PARAMETER_ADJOINT,
+    STEP,
+    STEP_ADJOINT,
+    Program,
+    arguments_of,
+)
 from diffsim.engine.report_checks import ReportChecks
-from diffsim.engine.stages import Stages
+from diffsim.engine.stages import Stages, lanes_of, launch_lanes
 from diffsim.engine.world_inputs import WorldInputs
-from diffsim.physics.adjoint import step_adjoint_kernel
-from diffsim.physics.constraint_forces import constraint_forces_kernel
-from diffsim.physics.constraint_forces_adjoint import constraint_forces_adjoint_kernel
+from diffsim.engine.world_loop import WorldLoop
 from diffsim.physics.lanes import EMULATED
-from diffsim.physics.linearize import jacobian_shape, linearize_kernel
-from diffsim.physics.parameter_adjoint import parameter_adjoint_kernel
+from diffsim.physics.linearize import jacobian_shape
 from diffsim.physics.scratch import make_scratch
-from diffsim.physics.step import EvaluationPoints, evaluate_kernel, step_kernel
+from diffsim.physics.step import EvaluationPoints
 from diffsim.physics.tangent import from_tangent_kernel, to_tangent_kernel
 from diffsim.types import dtype, kernel_dtype
 
@@ -52,7 +59,7 @@ class Launch:
     """Kernel launches for N worlds of a model.
 
     Tensors are converted to the kernels' precision and back. On the CPU, `torch.get_num_threads()` threads share the
-    worlds. The first launch of a kernel is captured, and later ones replay it.
+    worlds. The first launch of a program is recorded, and later ones replay it.
 
     Args:
         model: the model.
@@ -83,20 +90,19 @@ class Launch:
         self.vector: Tensor | None = None
         self.arrays = {0: model.arrays(str(device), memory, 0, gradient)}
         self.gradient = gradient
-        self.staged = device.type == "cuda" or EMULATED > 0
+        self.looped = device.type == "cpu" and not EMULATED
         self.scratches = scratches or [self._make_scratch()]
         self.captured: dict[tuple[Any, ...], CapturedLaunch] | None = None if EMULATED else {}
         self.varied: dict[tuple[bool, bool], Launch] = {}
         self.parts: dict[int, Launch] = {}
-        self.prepared: set[wp.Kernel] = set()
+        self.prepared: set[Program] = set()
         self.inputs = WorldInputs(model.mj_model, num_worlds, device)
         self.checks = ReportChecks(model, self.stages, self.inputs, device)
         self.exact = False
 
     def _make_scratch(self) -> Any:  # noqa: ANN401  (a Warp struct instance)
-        """Working memory for one thread on the CPU, for all worlds if the launches are `Stages`."""
-        sizes = self.model.sizes if self.staged else self.model.sizes | {"pair": 1, "candidate": 1}
-        return make_scratch(sizes, self.num_worlds, str(self.device), shared=not self.staged)
+        """Working memory: for all worlds, but with a `WorldLoop` for the one that its thread works on."""
+        return make_scratch(self.model.sizes, self.num_worlds, str(self.device), shared=self.looped)
 
     def with_parameters(self, vector: Tensor | None, gradient: bool = False) -> Launch:
         """Launches for the same worlds, in the same working memory, with other parameters.
@@ -123,37 +129,36 @@ class Launch:
 
     def run(
         self,
-        kernel: wp.Kernel,
+        program: Program | wp.Kernel,
         inputs: Sequence[Tensor | int],
         outputs: dict[str, tuple[int, ...]],
         memory: dict[str, tuple[int, ...]] | None = None,
     ) -> list[Tensor]:
-        """Launches a kernel over all worlds.
+        """Launches a program, or one kernel, over all worlds.
 
         Args:
-            kernel: its arguments are the model, optionally the working memory, the inputs, the outputs and memory of
-                its own. Arguments whose names end in _in or _out have one row per world.
-            inputs: in the kernel's order; tensors may have any strides.
-            outputs: names of the kernel's next arguments, and the shape of each for one world.
+            program: its arguments are, of a kernel, the model and optionally the working memory, then inputs, outputs
+                and memory of its own. Arguments whose names end in _in or _out have one row per world.
+            inputs: in the program's order; tensors may have any strides.
+            outputs: names of the program's next arguments, and the shape of each for one world.
             memory: likewise, of its last arguments, which are not returned.
 
         Returns: the outputs, in `dtype` but for those in `EXACT`; all in the kernels' precision if `exact`.
         """
-        kernel = kernel if self.staged else build_of(kernel, self.model)
         values = [value.detach() if isinstance(value, Tensor) else value for value in inputs]
         shapes = outputs | (memory or {})
         if self.memory is not None and self.vector is not None:
             self.memory.load(self.vector)
         if self.captured is None or capturing(self.device):
-            results = self._new_outputs(kernel, shapes)
+            results = self._new_outputs(program, shapes)
             worlds = slice(0, self.num_worlds)
             arguments = [*map(in_kernel_precision, values), *results]
-            self._launch(kernel, arguments, self.scratches[0], worlds, torch_stream(self.device))
+            self._launch(program, arguments, self.scratches[0], worlds, torch_stream(self.device))
             return [result.to(kind) for result, kind in zip(results, self._types(outputs, results), strict=False)]
         threads = self._threads()
-        key = (kernel, threads, *(value.shape if isinstance(value, Tensor) else value for value in values))
+        key = (program, threads, *(value.shape if isinstance(value, Tensor) else value for value in values))
         if key not in self.captured:
-            self.captured[key] = self._capture(kernel, values, shapes, threads)
+            self.captured[key] = self._capture(program, values, shapes, threads)
         launch = self.captured[key]
         return launch([value for value in values if isinstance(value, Tensor)], self._types(outputs, launch.outputs))
 
@@ -168,7 +173,7 @@ class Launch:
             **self._forces,
         }
         inputs = [value.detach() for value in (state, ctrl, qfrc_applied)]
-        trajectory, next_state, *forces, report = self.run(step_kernel, [*inputs, num_steps], outputs)
+        trajectory, next_state, *forces, report = self.run(STEP, [*inputs, num_steps], outputs)
         repeat = partial(self.step, *inputs, num_steps)
         self.checks.check(report, inputs, trajectory, [next_state, *forces], repeat)
         return next_state, trajectory, Forces(*forces, solver_iterations=report[:, 1])
@@ -177,7 +182,7 @@ class Launch:
         """Accelerations in `kernel_dtype`, and forces."""
         outputs = {"qacc_out": (self.model.nv,), **self._forces}
         inputs = [value.detach() for value in (state, ctrl, qfrc_applied)]
-        qacc, *forces, report = self.run(evaluate_kernel, inputs, outputs)
+        qacc, *forces, report = self.run(EVALUATE, inputs, outputs)
         self.checks.check(report, inputs, None, [qacc, *forces], partial(self.evaluate, *inputs))
         return qacc, Forces(*forces, solver_iterations=report[:, 1])
 
@@ -203,17 +208,17 @@ class Launch:
         zero = next_bar.new_zeros(1, 1)
         pairs = zip(evaluation_bar, sizes, strict=True)
         bars = [zero.expand(self.num_worlds, size) if bar is None else bar for bar, size in pairs]
-        kernel = parameter_adjoint_kernel if self.gradient else step_adjoint_kernel
-        return self.run(kernel, [ctrl, num_steps, trajectory, next_bar, *bars], self._cotangents(ctrl.shape[1]))
+        program = PARAMETER_ADJOINT if self.gradient else STEP_ADJOINT
+        return self.run(program, [ctrl, num_steps, trajectory, next_bar, *bars], self._cotangents(ctrl.shape[1]))
 
     def linearize(self, ctrl: Tensor, num_steps: int, trajectory: Tensor) -> list[Tensor]:
         """Jacobians of the next state by state [N, T, T] and ctrl [N, T, nu], T = 2 nv + na; see `step_adjoint`."""
         size, nu = self.model.tangent_size, self.model.nu
-        if self.staged:
+        if not self.looped:
             return self._linearize_by_adjoint(ctrl, num_steps, trajectory)
         outputs = {"state_jacobian_out": (size, size), "ctrl_jacobian_out": (size, nu)}
         memory = {"evaluation_jacobian_out": jacobian_shape(self.stages, self.model.nv, nu, self.model.na)}
-        return self.run(linearize_kernel, [ctrl, num_steps, trajectory], outputs, memory)
+        return self.run(LINEARIZE, [ctrl, num_steps, trajectory], outputs, memory)
 
     def _linearize_by_adjoint(self, ctrl: Tensor, num_steps: int, trajectory: Tensor) -> list[Tensor]:
         """`linearize`, by the adjoint of every component of the next state, each in worlds of its own."""
@@ -248,10 +253,10 @@ class Launch:
         return self.step_adjoint(ctrl, 0, point, next_bar, [None, None, *bars, None])
 
     def constraint_forces(self, state: Tensor, inputs: Tensor, qacc: Tensor) -> list[Tensor]:
-        """Contacts and forces at a state with its accelerations: see `constraint_forces.constraint_forces_kernel`."""
+        """Contacts and forces at a state with its accelerations: see `programs.CONSTRAINT_FORCES`."""
         outputs = {"count_out": (1,), "pair_out": (self.model.max_contacts,)}
         outputs |= {f"{name}_out": shape for name, shape in self._constraint_forces.items()}
-        return self.run(constraint_forces_kernel, [inputs, self._point(state, qacc)], outputs)
+        return self.run(CONSTRAINT_FORCES, [inputs, self._point(state, qacc)], outputs)
 
     def constraint_forces_adjoint(
         self, state: Tensor, inputs: Tensor, qacc: Tensor, bars: Sequence[Tensor | None]
@@ -262,7 +267,7 @@ class Launch:
         nq, nv = self.model.nq, self.model.nv
         outputs = {"qpos_bar_out": (nq,), "qvel_bar_out": (nv,), "qacc_bar_out": (nv,)}
         outputs["inputs_bar_out"] = (inputs.shape[1],)
-        return self.run(constraint_forces_adjoint_kernel, [inputs, self._point(state, qacc), *full], outputs)
+        return self.run(CONSTRAINT_FORCES_ADJOINT, [inputs, self._point(state, qacc), *full], outputs)
 
     def _point(self, state: Tensor, qacc: Tensor) -> Tensor:
         """One evaluation point, as in a trajectory: [N, 1, nq + 2 nv + na]."""
@@ -296,7 +301,7 @@ class Launch:
 
     @property
     def _forces(self) -> dict[str, tuple[int, ...]]:
-        """Outputs of both forward kernels: forces, and each world's report."""
+        """Outputs of both forward programs: forces, and each world's report."""
         nv, nbody = self.model.nv, self.model.mj_model.nbody
         return {
             "qfrc_constraint_out": (nv,),
@@ -306,7 +311,7 @@ class Launch:
         }
 
     def _cotangents(self, num_inputs: int) -> dict[str, tuple[int, ...]]:
-        """Outputs of the adjoint kernel."""
+        """Outputs of the adjoint."""
         parameters = {"parameter_bar_out": (self.model.parameters.size,)} if self.gradient else {}
         return {
             "state_bar_out": (self.model.tangent_size,),
@@ -317,26 +322,41 @@ class Launch:
 
     def _threads(self) -> int:
         """Number of threads that share the worlds."""
-        if self.staged:
+        if not self.looped:
             return 1
         return max(1, min(torch.get_num_threads(), self.num_worlds // WORLDS_PER_THREAD))
 
     def _capture(
-        self, kernel: wp.Kernel, inputs: Sequence[Tensor | int], shapes: dict[str, tuple[int, ...]], threads: int
+        self,
+        program: Program | wp.Kernel,
+        inputs: Sequence[Tensor | int],
+        shapes: dict[str, tuple[int, ...]],
+        threads: int,
     ) -> CapturedLaunch:
-        """Captures a kernel's launch on copies of the inputs, with a share of the worlds per thread."""
+        """Records a launch on copies of the inputs, with a share of the worlds per thread."""
         while len(self.scratches) < threads:
             self.scratches.append(self._make_scratch())
-        outputs = self._new_outputs(kernel, shapes)
+        outputs = self._new_outputs(program, shapes)
         copies = [in_kernel_precision(value, copy=True) for value in inputs]
         arguments = [*copies, *outputs]
         bounds = [self.num_worlds * share // threads for share in range(threads + 1)]
-        launches = [
-            lambda worlds=slice(*ends), scratch=scratch: self._launch(kernel, arguments, scratch, worlds)
+        replays = [
+            self._record(program, arguments, scratch, slice(*ends))
             for ends, scratch in zip(zip(bounds[:-1], bounds[1:], strict=True), self.scratches, strict=False)
         ]
-        memory = [value for value in copies if isinstance(value, Tensor)]
-        return CapturedLaunch(launches, memory, outputs, self.device)
+        return CapturedLaunch(replays, [value for value in copies if isinstance(value, Tensor)], outputs)
+
+    def _record(
+        self,
+        program: Program | wp.Kernel,
+        arguments: Sequence[Tensor | int],
+        scratch: Any,  # noqa: ANN401  (a Warp struct instance)
+        worlds: slice,
+    ) -> Replay:
+        """A launch on some of the worlds, to be repeated."""
+        if self.looped and isinstance(program, Program):
+            return self._loop(program, arguments, scratch, worlds)
+        return capture(lambda: self._launch(program, arguments, scratch, worlds), self.device)
 
     def _types(self, names: Iterable[str], outputs: Sequence[Tensor]) -> list[torch.dtype]:
         """Types in which `run` returns a kernel's outputs."""
@@ -345,68 +365,82 @@ class Launch:
             for name, output in zip(names, outputs, strict=False)
         ]
 
+    def _loop(
+        self,
+        program: Program,
+        arguments: Sequence[Tensor | int],
+        scratch: Any,  # noqa: ANN401  (a Warp struct instance)
+        worlds: slice,
+    ) -> WorldLoop:
+        """A program's stages, for one after the other of some of the worlds."""
+        loop = WorldLoop(worlds.start, worlds.stop)
+        self._stage(program, self._inputs(program, arguments), scratch, None, loop)
+        return loop
+
     def _launch(
         self,
-        kernel: wp.Kernel,
+        program: Program | wp.Kernel,
         values: Sequence[Tensor | int],
         scratch: Any,  # noqa: ANN401  (a Warp struct instance)
         worlds: slice,
         stream: wp.Stream | None = None,
     ) -> None:
-        """Launches a kernel on some of the worlds. With `stream` None, uses Warp's own stream."""
-        count = worlds.stop - worlds.start
-        # The CPU runs one thread, in which these kernels loop over the worlds.
-        per_thread = count if self.device.type == "cpu" else 1
+        """Launches a program over all worlds, or a kernel over some. With `stream` None, uses Warp's own stream."""
+        if isinstance(program, Program):
+            if self.looped:
+                self._loop(program, values, scratch, worlds)()
+            else:
+                self._stage(program, self._inputs(program, values), scratch, stream, None)
+            return
         if worlds.start not in self.arrays:
             self.arrays[worlds.start] = self.model.arrays(str(self.device), self.memory, worlds.start, self.gradient)
-        given = {"m": self.arrays[worlds.start], "s": scratch, "worlds_per_thread": per_thread}
-        remaining = iter(values)
-        inputs = []
-        for parameter in kernel.adj.args:
-            value = given[parameter.label] if parameter.label in given else next(remaining)
-            if isinstance(value, Tensor):
-                rows = value[worlds] if parameter.label.endswith(("_in", "_out")) else value
-                points = parameter.type is EvaluationPoints
-                value = self._points(rows) if points else as_warp(rows, parameter.type)
-            inputs.append(value)
-        if self.staged:
-            self._launch_stages(kernel, inputs, scratch, stream)
-            return
-        loops = any(parameter.label == "worlds_per_thread" for parameter in kernel.adj.args)
-        threads = count // per_thread if loops else count
-        wp.launch(kernel, dim=threads, inputs=inputs, device=str(self.device), stream=stream)
+        given = {"m": self.arrays[worlds.start], "s": scratch}
+        own = [value for name, value in given.items() if name in arguments_of(program)]
+        inputs = own + self._inputs(program, values, worlds)
+        count = worlds.stop - worlds.start
+        launch_lanes(program, inputs, count, lanes_of(self.model), str(self.device), stream)
 
-    def _launch_stages(
+    def _inputs(
+        self, program: Program | wp.Kernel, values: Sequence[Tensor | int], worlds: slice | None = None
+    ) -> list[Any]:
+        """The arguments of a program, or those of a kernel after the model and the working memory, for some worlds."""
+        kinds = {name: kind for name, kind in arguments_of(program).items() if name not in ("m", "s")}
+        inputs = []
+        for (name, kind), value in zip(kinds.items(), values, strict=True):
+            if isinstance(value, Tensor):
+                rows = value[worlds] if worlds and name.endswith(("_in", "_out")) else value
+                value = self._points(rows) if kind is EvaluationPoints else as_warp(rows, kind)
+            inputs.append(value)
+        return inputs
+
+    def _stage(
         self,
-        kernel: wp.Kernel,
+        program: Program,
         inputs: Sequence[Any],
         scratch: Any,  # noqa: ANN401  (a Warp struct instance)
         stream: wp.Stream | None,
+        loop: WorldLoop | None,
     ) -> None:
-        """Launches the stages of a kernel; a kernel without stages, with the lanes of all worlds."""
-        stages = Stages(self.model, self.arrays[0], scratch, self.num_worlds, str(self.device), stream)
+        """Launches the stages of a program, or adds them to a loop over worlds."""
+        self._prepare(program)
+        stages = Stages(self.model, self.arrays[0], scratch, self.num_worlds, str(self.device), stream, loop)
         programs = {
-            step_kernel: stages.step,
-            evaluate_kernel: stages.evaluate,
-            step_adjoint_kernel: stages.step_adjoint,
-            parameter_adjoint_kernel: stages.step_adjoint,
-            constraint_forces_kernel: stages.forces,
-            constraint_forces_adjoint_kernel: stages.forces_adjoint,
+            STEP: stages.step,
+            EVALUATE: stages.evaluate,
+            STEP_ADJOINT: stages.step_adjoint,
+            PARAMETER_ADJOINT: stages.step_adjoint,
+            LINEARIZE: stages.linearize,
+            CONSTRAINT_FORCES: stages.forces,
+            CONSTRAINT_FORCES_ADJOINT: stages.forces_adjoint,
         }
-        if kernel in programs:
-            self._prepare(kernel)
-            own = ("m", "s", "worlds_per_thread")
-            named = zip(kernel.adj.args, inputs, strict=True)
-            programs[kernel](*(value for parameter, value in named if parameter.label not in own))
-        else:
-            stages.launch(kernel, inputs)
+        programs[program](*inputs)
 
-    def _prepare(self, kernel: wp.Kernel) -> None:
-        """Compiles the stages of a kernel for a CUDA device, before its first launch."""
-        if self.device.type == "cuda" and kernel not in self.prepared:
-            adjoint = kernel in (step_adjoint_kernel, parameter_adjoint_kernel, constraint_forces_adjoint_kernel)
+    def _prepare(self, program: Program) -> None:
+        """Compiles the stages of a program before its first launch."""
+        if program not in self.prepared and not EMULATED:
+            adjoint = program in (STEP_ADJOINT, PARAMETER_ADJOINT, CONSTRAINT_FORCES_ADJOINT)
             prepare(self.model, str(self.device), adjoint, self.gradient)
-            self.prepared.add(kernel)
+            self.prepared.add(program)
 
     def _points(self, trajectory: Tensor) -> Any:  # noqa: ANN401  (a Warp struct instance)
         """Converts evaluation points [N, slots, nq + 2 nv + na] to the kernels' struct."""
@@ -415,9 +449,9 @@ class Launch:
             setattr(struct, name, wp.from_torch(part, requires_grad=False))
         return struct
 
-    def _new_outputs(self, kernel: wp.Kernel, shapes: dict[str, tuple[int, ...]]) -> list[Tensor]:
-        """Memory for a kernel's outputs."""
-        types = {parameter.label: parameter.type for parameter in kernel.adj.args}
+    def _new_outputs(self, program: Program | wp.Kernel, shapes: dict[str, tuple[int, ...]]) -> list[Tensor]:
+        """Memory for a program's outputs."""
+        types = arguments_of(program)
         outputs = []
         for name, shape in shapes.items():
             kind = getattr(types[name], "dtype", None)

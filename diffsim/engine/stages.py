@@ -1,7 +1,4 @@
-"""Launches as a sequence of stage kernels, with several lanes per world.
-
-The CPU runs a world's whole launch in one kernel (`step`, `adjoint`), which keeps its working memory in the cache. CUDA
-runs the same functions as a sequence of small kernels, captured as one graph:
+"""Programs as sequences of stage kernels: one order of stages for the CPU and for CUDA.
 
     forward, for each evaluation:   frames, motion, mass, forces, collide (per kinds of geoms), rows, solve, advance
     adjoint, for each evaluation:   frames, motion, mass, collide, rows, virtual, twists, for some models ellipsoids,
@@ -10,10 +7,14 @@ runs the same functions as a sequence of small kernels, captured as one graph:
 Rare features have stages of their own: `joined` of connect and weld constraints, `lines` of spatial tendons and moving
 transmissions, `implicit` of implicit velocity steps. A model launches, and so compiles, only the stages that it needs:
 `compilation.modules_of` lists them. They compile in seconds each, side by side. Alternatives were one kernel per
-launch, which takes minutes to compile and 255 registers, and a kernel per element, which needs some thousand launches
-per step.
+launch, which takes minutes to compile and on CUDA 255 registers, and a kernel per element, which needs some thousand
+launches per step.
 
-Between the stages the working memory is in global memory. A stage of Humanoid touches at most 9 kB of it per world.
+The CPU runs all stages for one world, then for the next (`world_loop`). CUDA runs each stage for all worlds, with
+several lanes per world, and captures the sequence as one graph.
+
+On CUDA, between the stages, the working memory is in global memory. A stage of Humanoid touches at most 9 kB of it per
+world.
 Shared memory is not used by hand: it is the same hardware as the multiprocessor's cache, and a copy there of the 64
 worlds that can be in flight would not fit.
 
@@ -31,6 +32,7 @@ import warp as wp
 
 from diffsim.compile.model import Model
 from diffsim.engine.lane_emulation import emulation
+from diffsim.engine.world_loop import WorldLoop
 from diffsim.physics.lanes import EMULATED, WORLDS_PER_BLOCK
 from diffsim.physics.step import EvaluationPoints
 from diffsim.stages.advance import advance_kernel
@@ -51,6 +53,15 @@ from diffsim.stages.gather import add_contacts_kernel, gather_kernel
 from diffsim.stages.implicit import implicit_kernel
 from diffsim.stages.implicit_adjoint import implicit_adjoint_kernel
 from diffsim.stages.joined import joined_kernel
+from diffsim.stages.linearize import (
+    begin_linearize_kernel,
+    factor_kernel,
+    first_row_kernel,
+    step_rows_kernel,
+    store_row_kernel,
+    unit_row_kernel,
+    virtual_row_kernel,
+)
 from diffsim.stages.lines import lines_kernel
 from diffsim.stages.lines_gradient import lines_gradient_kernel
 from diffsim.stages.mass import mass_kernel
@@ -78,7 +89,7 @@ FEW_DOFS = 32
 
 
 def lanes_of(model: Model) -> int:
-    """Number of lanes of a world on CUDA.
+    """Number of lanes of a world on CUDA, or emulated.
 
     Counted by `benchmarks.cuda_model`, the chain of dependent accesses of Ant with 8 lanes is a fifth longer than with
     32, and a GPU holds four times as many worlds at once.
@@ -96,6 +107,7 @@ class Stages:
         num_worlds: N.
         device: Warp's name of the device.
         stream: a CUDA stream; None for Warp's own.
+        loop: records the kernels instead of launching them; on the CPU without emulated lanes.
     """
 
     def __init__(
@@ -106,13 +118,15 @@ class Stages:
         num_worlds: int,
         device: str,
         stream: wp.Stream | None = None,
+        loop: WorldLoop | None = None,
     ) -> None:
+        self.loop = loop
         self.model, self.arrays, self.scratch = model, arrays, scratch
         self.num_worlds, self.device, self.stream = num_worlds, device, stream
         self.lanes = lanes_of(model)
 
     def step(self, state: Any, ctrl: Any, force: Any, num_steps: int, points: Any, result: Any, *forces: Any) -> None:  # noqa: ANN401
-        """As `step.step_kernel`; the last of `forces` is the report."""
+        """`programs.STEP`; the last of `forces` is the report."""
         report = forces[-1]
         self._each(begin_kernel, state, ctrl, force, report)
         rk4 = self.model.integrator == "RK4"
@@ -124,13 +138,13 @@ class Stages:
         self._each(end_kernel, num_steps, result, *forces)
 
     def evaluate(self, state: Any, ctrl: Any, force: Any, qacc: Any, *forces: Any) -> None:  # noqa: ANN401
-        """As `step.evaluate_kernel`."""
+        """`programs.EVALUATE`."""
         self._each(begin_kernel, state, ctrl, force, forces[-1])
         self._evaluate(EvaluationPoints(), 0, 0, 0)
         self._each(end_kernel, 0, qacc, *forces)
 
     def step_adjoint(self, ctrl: Any, num_steps: int, points: Any, *bars: Any) -> None:  # noqa: ANN401
-        """As `adjoint.step_adjoint_kernel`, or `parameter_adjoint.parameter_adjoint_kernel`."""
+        """`programs.STEP_ADJOINT`, or `programs.PARAMETER_ADJOINT`."""
         inputs, outputs, parameter_bar = bars[:6], bars[6:9], bars[9:]
         self._each(begin_adjoint_kernel, ctrl, num_steps, points, *inputs)
         if parameter_bar:
@@ -150,15 +164,39 @@ class Stages:
         if parameter_bar:
             self._each(store_parameters_kernel, *parameter_bar)
 
+    def linearize(self, ctrl: Any, num_steps: int, points: Any, by_state: Any, by_ctrl: Any, evaluations: Any) -> None:  # noqa: ANN401
+        """`programs.LINEARIZE`, with one lane."""
+        self._each(begin_linearize_kernel, ctrl, by_state, by_ctrl)
+        stages = 4 if self.model.integrator == "RK4" else 1
+        for slot in reversed(range(num_steps * stages)):
+            row = slot % stages, evaluations
+            self._frames(points, slot, num_steps, 1)
+            self._constraints()
+            if self.arrays.implicit:
+                self._each(implicit_kernel)
+            self._each(first_row_kernel)  # the rows at fixed dynamics, before the factor of H replaces that of M - h D
+            for _ in range(self.model.nv):
+                self._each(unit_row_kernel)
+                if self.arrays.implicit:
+                    self._each(implicit_adjoint_kernel)
+                self._each(store_row_kernel, *row)
+            self._each(factor_kernel)
+            for _ in range(self.model.nv):
+                self._each(virtual_row_kernel, *row)
+                self._gradient_of_power()
+                self._each(store_row_kernel, *row)
+            if slot % stages == 0:
+                self._each(step_rows_kernel, points, slot, by_state, by_ctrl, evaluations)
+
     def forces(self, inputs: Any, points: Any, *outputs: Any) -> None:  # noqa: ANN401
-        """As `constraint_forces.constraint_forces_kernel`."""
+        """`programs.CONSTRAINT_FORCES`."""
         self._each(load_inputs_kernel, inputs)
         self._frames(points, 0, 0, 1)
         self._constraints()
         self._each(sensed_kernel, *outputs)
 
     def forces_adjoint(self, inputs: Any, points: Any, *bars: Any) -> None:  # noqa: ANN401
-        """As `constraint_forces_adjoint.constraint_forces_adjoint_kernel`."""
+        """`programs.CONSTRAINT_FORCES_ADJOINT`."""
         self._each(load_inputs_kernel, inputs)
         bars, outputs = bars[:7], bars[7:]
         self._frames(points, 0, 0, 1)
@@ -168,7 +206,7 @@ class Stages:
         self._each(end_sensed_adjoint_kernel, points, *outputs)
 
     def _evaluate(self, points: Any, slot: int, num_steps: int, warm: int) -> None:  # noqa: ANN401
-        """One evaluation; as `forward.evaluate`."""
+        """One evaluation (`mj_forward`)."""
         self._frames(points, slot, num_steps, 0)
         self._each(forces_kernel)
         self._constraints()
@@ -185,11 +223,11 @@ class Stages:
     def _constraints(self) -> None:
         """Contacts and rows."""
         for kinds, pairs in self._pairs().items():
-            self._threads(detection_kernel(*kinds), self.num_worlds * len(pairs), pairs)
+            self._threads(detection_kernel(*kinds), len(pairs), pairs)
         self._each(rows_kernel)
 
     def _velocity_step_adjoint(self, implicit_adjoint: wp.Kernel) -> None:
-        """As `adjoint.euler_step_adjoint`."""
+        """Adjoint of Euler's step."""
         if self.arrays.implicit:
             self._each(implicit_kernel)
         self._each(velocity_adjoint_kernel)
@@ -197,7 +235,7 @@ class Stages:
             self._each(implicit_adjoint)
 
     def _gradient(self) -> None:
-        """Gradient of the virtual power; as `virtual_power.virtual_power_gradient`."""
+        """Gradient of the virtual power: see `virtual_power`."""
         self._each(virtual_kernel)
         self._gradient_of_power()
 
@@ -208,7 +246,7 @@ class Stages:
             self._each(ellipsoids_kernel)
         kinds = list(self._pairs())
         for pair in kinds:
-            self._threads(gradient_kernel(*pair), self.num_worlds * self.model.max_contacts)
+            self._threads(gradient_kernel(*pair), self.model.max_contacts)
         if kinds:
             self._each(add_contacts_kernel)
         if self.arrays.neq:
@@ -222,29 +260,34 @@ class Stages:
         """The pairs of geoms, by kinds."""
         return self.model.pairs_by_kinds(self.device)
 
-    def launch(self, kernel: wp.Kernel, inputs: Sequence[Any]) -> None:
-        """Launches a kernel that is no stage, with all lanes of all worlds and all its arguments."""
-        self._launch(kernel, self.num_worlds * self.lanes, WORLDS_PER_BLOCK * self.lanes, inputs)
-
     def _each(self, kernel: wp.Kernel, *arguments: Any) -> None:  # noqa: ANN401
         """Launches a kernel with all lanes of all worlds."""
-        block = WORLDS_PER_BLOCK * self.lanes
-        self._launch(kernel, self.num_worlds * self.lanes, block, [self.arrays, self.scratch, *arguments])
+        inputs = [self.arrays, self.scratch, *arguments]
+        if self.loop is not None:
+            self.loop.add(kernel, inputs)
+        else:
+            launch_lanes(kernel, inputs, self.num_worlds, self.lanes, self.device, self.stream)
 
     def _threads(self, kernel: wp.Kernel, threads: int, *arguments: Any) -> None:  # noqa: ANN401
-        """Launches a kernel that has no lanes."""
+        """Launches a kernel whose last argument is the number of its threads per world: 1 if they are recorded."""
         inputs = [self.arrays, self.scratch, *arguments]
-        wp.launch(kernel, dim=threads, inputs=inputs, device=self.device, stream=self.stream, block_dim=LARGEST_BLOCK)
+        if self.loop is not None:
+            self.loop.add(kernel, [*inputs, 1])
+            return
+        count, inputs = self.num_worlds * threads, [*inputs, threads]
+        wp.launch(kernel, dim=count, inputs=inputs, device=self.device, stream=self.stream, block_dim=LARGEST_BLOCK)
 
-    def _launch(self, kernel: wp.Kernel, threads: int, block: int, inputs: Sequence[Any]) -> None:
-        """Launches a kernel with lanes."""
-        if self.device == "cpu":
-            self._launch_on_cpu(kernel, inputs)
-        else:
-            wp.launch(kernel, dim=threads, inputs=inputs, device=self.device, stream=self.stream, block_dim=block)
 
-    def _launch_on_cpu(self, kernel: wp.Kernel, inputs: Sequence[Any]) -> None:
-        """Emulates lanes."""
+def launch_lanes(
+    kernel: wp.Kernel, inputs: Sequence[Any], num_worlds: int, lanes: int, device: str, stream: wp.Stream | None
+) -> None:
+    """Launches a kernel with some number of lanes for each world; on the CPU, emulates more than one."""
+    if device != "cpu":
+        block = WORLDS_PER_BLOCK * lanes
+        wp.launch(kernel, dim=num_worlds * lanes, inputs=inputs, device=device, stream=stream, block_dim=block)
+    elif not EMULATED:
+        wp.launch(kernel, dim=num_worlds, inputs=inputs, device=device)
+    else:
         if not kernel.module.execs:
-            wp.load_module(kernel.module, device="cpu")
-        emulation().run(lambda: wp.launch(kernel, dim=self.num_worlds, inputs=list(inputs), device="cpu"), self.lanes)
+            wp.load_module(kernel.module, device=device)
+        emulation().run(lambda: wp.launch(kernel, dim=num_worlds, inputs=list(inputs), device=device), lanes)

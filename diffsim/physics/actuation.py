@@ -15,7 +15,6 @@ from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.line import LENGTH, VELOCITY, add_along_line, add_line_bar, line_dot
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.muscle import muscle_bias, muscle_gain, vec5
-from diffsim.physics.rare import rare
 from diffsim.physics.rotation import inverse_right_jacobian, quat_log
 from diffsim.physics.scratch import Scratch
 from diffsim.types import ZERO, real, vec3
@@ -31,7 +30,7 @@ def quat_moment(m: ModelArrays, actuator: int) -> vec3:
 @wp.func
 def actuator_length(m: ModelArrays, s: Scratch, world: int, actuator: int) -> real:
     """Length: moment . qpos, gear . rotation vector for a ball joint, zero for a free joint, gear times a line's."""
-    line = rare(m.actuator_line[actuator] + 1) - 1
+    line = m.actuator_line[actuator]
     if line >= 0:
         return m.actuator_gear[actuator] * s.line_length[world, line]
     if m.actuator_quat[actuator] >= 0:
@@ -46,7 +45,7 @@ def actuator_length(m: ModelArrays, s: Scratch, world: int, actuator: int) -> re
 @wp.func
 def moment_dot(m: ModelArrays, s: Scratch, world: int, actuator: int, x: wp.array(dtype=real)) -> real:
     """moment_i . x for a vector over dofs."""
-    line = rare(m.actuator_line[actuator] + 1) - 1
+    line = m.actuator_line[actuator]
     if line >= 0:
         return m.actuator_gear[actuator] * line_dot(m, s, world, line, x)
     total = real(0.0)
@@ -78,7 +77,7 @@ def advanced_activation(m: ModelArrays, s: Scratch, world: int, i: int, act: rea
 @wp.func
 def is_muscle(m: ModelArrays, actuator: int) -> bool:
     """Whether an actuator's gain or bias is a muscle's."""
-    return rare(m.has_muscles) == 1 and (m.actuator_gain_row[actuator] >= 0 or m.actuator_bias_row[actuator] >= 0)
+    return m.has_muscles == 1 and (m.actuator_gain_row[actuator] >= 0 or m.actuator_bias_row[actuator] >= 0)
 
 
 @wp.func
@@ -132,7 +131,7 @@ def actuator_force(m: ModelArrays, s: Scratch, world: int, actuator: int) -> rea
 def add_actuator_cotangents(m: ModelArrays, s: Scratch, world: int, actuator: int, bar: vec3):
     """Adds the cotangents of an actuator's input, length and velocity to those of control and state. For one lane."""
     add_input_cotangent(m, s, world, actuator, bar[0])
-    line = rare(m.actuator_line[actuator] + 1) - 1
+    line = m.actuator_line[actuator]
     if line >= 0:
         add_line_bar(s, world, line, LENGTH, m.actuator_gear[actuator] * bar[1])
         add_line_bar(s, world, line, VELOCITY, m.actuator_gear[actuator] * bar[2])
@@ -160,7 +159,7 @@ def sum_actuator_forces(m: ModelArrays, s: Scratch, world: int):
     if lane() == 0:
         for actuator in range(m.nactuator):
             force = s.actuator_force[world, actuator]
-            line = rare(m.actuator_line[actuator] + 1) - 1
+            line = m.actuator_line[actuator]
             if line >= 0:
                 add_along_line(m, s, world, line, m.actuator_gear[actuator] * force, s.qfrc_actuator[world])
             for entry in range(m.moment_adr[actuator], m.moment_adr[actuator] + m.moment_num[actuator]):

@@ -3,17 +3,9 @@
 They hold cotangents of positions in the tangent space (`mj_integratePos`); see `tangent`.
 """
 
-from functools import partial
-
 import warp as wp
 
-from diffsim.collision.gradient_call import calls_gradient
 from diffsim.physics.activation import act_slope, activation_time, add_rate_cotangent, euler_activation_adjoint
-from diffsim.physics.bias import moving_frames
-from diffsim.physics.contact import detect_contacts
-from diffsim.physics.forward import constraint_rows
-from diffsim.physics.implicit import implicit_acceleration, implicit_adjoint
-from diffsim.physics.inertia import mass_matrix
 from diffsim.physics.integrate import (
     integrate_position_adjoint,
     load3,
@@ -21,12 +13,9 @@ from diffsim.physics.integrate import (
     tangent_from_raw,
 )
 from diffsim.physics.lanes import lane, lanes, sync
-from diffsim.physics.line import fill_lines
 from diffsim.physics.mocap import load_inputs, store_input_cotangents
 from diffsim.physics.model_arrays import ModelArrays
-from diffsim.physics.rare import rare
 from diffsim.physics.rotation import inverse_right_jacobian, inverse_right_jacobian_gradient
-from diffsim.physics.row_law import row_forces
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.step import (
     EvaluationPoints,
@@ -38,10 +27,7 @@ from diffsim.physics.step import (
     stage_weight,
     tangent_rate,
 )
-from diffsim.physics.virtual_power import solve_virtual_velocity, virtual_power_gradient
 from diffsim.types import BALL, FREE, RK4, real
-
-wp.set_module_options({"enable_backward": False})
 
 
 @wp.func
@@ -66,40 +52,6 @@ def set_point(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot:
     copy(m.na, t.act[world, slot], s.act[world])
     copy(m.nv, t.qacc[world, slot], s.qacc[world])
     sync()
-
-
-@wp.func(inline=True)
-def load_point(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int):
-    """Sets the evaluation point to a slot, and fills what its gradient needs: frames, mass matrix, contacts, rows."""
-    set_point(m, s, t, world, slot)
-    moving_frames(m, s, world, 1)
-    if rare(m.nline) > 0:
-        fill_lines(m, s, world)
-    mass_matrix(m, s, world)
-    detect_contacts(m, s, world)
-    constraint_rows(m, s, world)
-    row_forces(m, s, world, s.qacc[world])
-
-
-@partial(calls_gradient, inline=True)
-def euler_step_adjoint(m: ModelArrays, s: Scratch, world: int):
-    """Adjoint of `euler_step`: from next_*_bar, adds to the cotangents of the evaluation. Needs `load_point`."""
-    euler_velocity_adjoint(m, s, world)
-    if m.implicit == 1:
-        implicit_adjoint(m, s, world)
-    else:
-        add(m.nv, s.implicit_qacc_bar[world], s.qacc_bar[world])
-    sync()
-
-
-@wp.func(inline=True)
-def euler_velocity_adjoint(m: ModelArrays, s: Scratch, world: int):
-    """The part of `euler_step_adjoint` after the acceleration: fills implicit_qacc_bar."""
-    if m.implicit == 1:
-        implicit_acceleration(m, s, world)
-    else:
-        copy(m.nv, s.qacc[world], s.implicit_qacc[world])
-    velocity_step_adjoint(m, s, world)
 
 
 @wp.func(inline=True)
@@ -261,21 +213,6 @@ def end_slot(m: ModelArrays, s: Scratch, world: int, slot: int, num_steps: int):
         copy(m.nv, s.state_qvel_bar[world], s.next_qvel_bar[world])
 
 
-@partial(calls_gradient, inline=True)
-def evaluations_adjoint(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, num_steps: int):
-    """Adjoint of `evaluations`: given next_*_bar and the last evaluation's cotangents, fills state_*_bar."""
-    count = evaluation_count(m, num_steps)
-    for r in range(count):
-        slot = count - 1 - r
-        begin_slot(m, s, t, world, slot, num_steps)
-        load_point(m, s, t, world, slot)
-        if m.integrator != RK4 and num_steps > 0:
-            euler_step_adjoint(m, s, world)
-        solve_virtual_velocity(m, s, world)
-        virtual_power_gradient(m, s, world)
-        end_slot(m, s, world, slot, num_steps)
-
-
 @wp.func
 def load_evaluation_cotangents(
     m: ModelArrays,
@@ -347,76 +284,3 @@ def store_cotangents(
         state_bar[2 * m.nv + i] = s.state_act_bar[world, i]
     store_input_cotangents(m, s, world, ctrl_bar)
     copy(m.nv, s.applied_bar[world], qfrc_applied_bar)
-
-
-@calls_gradient
-def run_adjoint(
-    m: ModelArrays,
-    s: Scratch,
-    first: int,
-    count: int,
-    ctrl: wp.array2d(dtype=real),
-    num_steps: int,
-    trajectory: EvaluationPoints,
-    next_bar: wp.array2d(dtype=real),
-    qpos_bar: wp.array2d(dtype=real),
-    qvel_bar: wp.array2d(dtype=real),
-    qacc_bar: wp.array2d(dtype=real),
-    constraint_bar: wp.array2d(dtype=real),
-    act_bar: wp.array2d(dtype=real),
-    state_bar: wp.array2d(dtype=real),
-    ctrl_bar: wp.array2d(dtype=real),
-    qfrc_applied_bar: wp.array2d(dtype=real),
-):
-    """Body of the kernel, for `count` worlds; a loop for the reason given in `step.run`."""
-    for world in range(first, first + count):
-        last = trajectory.qpos[world, evaluation_count(m, num_steps) - 1]
-        load_cotangents(
-            m, s, world, ctrl[world], last, next_bar[world], qpos_bar, qvel_bar, qacc_bar, constraint_bar, act_bar
-        )
-        sync()
-        evaluations_adjoint(m, s, trajectory, world, num_steps)
-        store_cotangents(m, s, world, state_bar[world], ctrl_bar[world], qfrc_applied_bar[world])
-
-
-@wp.kernel
-def step_adjoint_kernel(
-    # model and working memory
-    m: ModelArrays,
-    s: Scratch,
-    worlds_per_thread: int,
-    # in
-    ctrl_in: wp.array2d(dtype=real),
-    num_steps: int,
-    trajectory_in: EvaluationPoints,
-    # cotangents in: of the next state in the tangent space [world, 2 nv + na], and of the last evaluation
-    next_bar_in: wp.array2d(dtype=real),
-    qpos_bar_in: wp.array2d(dtype=real),
-    qvel_bar_in: wp.array2d(dtype=real),
-    qacc_bar_in: wp.array2d(dtype=real),
-    constraint_bar_in: wp.array2d(dtype=real),
-    act_bar_in: wp.array2d(dtype=real),
-    # cotangents out: state in the tangent space [world, 2 nv + na], controls, applied forces
-    state_bar_out: wp.array2d(dtype=real),
-    ctrl_bar_out: wp.array2d(dtype=real),
-    qfrc_applied_bar_out: wp.array2d(dtype=real),
-):
-    """The adjoint of `step_kernel`; with `num_steps` 0, that of `evaluate_kernel`, and next_bar is ignored."""
-    run_adjoint(
-        m,
-        s,
-        wp.tid() * worlds_per_thread,
-        worlds_per_thread,
-        ctrl_in,
-        num_steps,
-        trajectory_in,
-        next_bar_in,
-        qpos_bar_in,
-        qvel_bar_in,
-        qacc_bar_in,
-        constraint_bar_in,
-        act_bar_in,
-        state_bar_out,
-        ctrl_bar_out,
-        qfrc_applied_bar_out,
-    )

@@ -17,7 +17,6 @@ from diffsim.physics.inertia import body_inertia
 from diffsim.physics.kinematics import kinematics, motion_subspaces
 from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.model_arrays import ModelArrays
-from diffsim.physics.rare import rare
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import apply_inertia, cross_force, cross_motion
 from diffsim.physics.tree import block_twist, sum_subtrees, zero_twist
@@ -43,7 +42,7 @@ def body_motions(m: ModelArrays, s: Scratch, world: int, with_qacc: int):
         body_inertia(m, s, world, body)
     sync()
     body_velocities(m, s, world, with_qacc)
-    if rare(m.ngravcomp) > 0:
+    if m.ngravcomp > 0:
         gravcomp_forces(m, s, world)
 
 
@@ -85,7 +84,7 @@ def body_wrench(m: ModelArrays, s: Scratch, world: int, body: int) -> vec6:
     wrench = force + cross_force(velocity, momentum)
     if m.fluid == 1:
         wrench -= drag(m, s, world, body, velocity)
-        if rare(m.nellipsoid) > 0:
+        if m.nellipsoid > 0:
             wrench -= ellipsoid_drag(m, s, world, body, velocity)
     if s.has_xfrc[world] == 1:
         wrench -= applied_wrench(m, s, world, body)

@@ -5,14 +5,11 @@ The rows' law gives the forces f(q, v, a) without a solve.
 
 import warp as wp
 
-from diffsim.physics.adjoint import load_point
 from diffsim.physics.constraint import BALL_LIMIT, JOINT_LIMIT, TENDON_LIMIT
 from diffsim.physics.contact import contact_force
 from diffsim.physics.lanes import lane, lanes
-from diffsim.physics.mocap import load_inputs
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
-from diffsim.physics.step import EvaluationPoints
 from diffsim.types import ZERO, mat33, real, vec3, vec6
 
 wp.set_module_options({"enable_backward": False})
@@ -82,42 +79,3 @@ def store_limit_forces(
                 joint_limit[s.row_index[world, row]] = s.row_force[world, row]
             elif s.row_source[world, row] == TENDON_LIMIT:
                 tendon_limit[s.row_index[world, row]] = s.row_force[world, row]
-
-
-@wp.kernel
-def constraint_forces_kernel(
-    # model and working memory
-    m: ModelArrays,
-    s: Scratch,
-    # in
-    inputs_in: wp.array2d(dtype=real),
-    trajectory_in: EvaluationPoints,
-    # out
-    count_out: wp.array2d(dtype=wp.int32),
-    pair_out: wp.array2d(dtype=wp.int32),
-    point_out: wp.array2d(dtype=vec3),
-    frame_out: wp.array2d(dtype=mat33),
-    distance_out: wp.array2d(dtype=real),
-    force_out: wp.array2d(dtype=vec6),
-    equality_out: wp.array2d(dtype=vec6),
-    joint_limit_out: wp.array2d(dtype=real),
-    tendon_limit_out: wp.array2d(dtype=real),
-):
-    """Contacts, with their forces, and forces of connect and weld constraints and of limits, at the first points."""
-    world = wp.tid()
-    load_inputs(m, s, world, inputs_in[world])
-    load_point(m, s, trajectory_in, world, 0)
-    store_constraint_forces(
-        m,
-        s,
-        world,
-        count_out[world],
-        pair_out[world],
-        point_out[world],
-        frame_out[world],
-        distance_out[world],
-        force_out[world],
-        equality_out[world],
-        joint_limit_out[world],
-        tendon_limit_out[world],
-    )

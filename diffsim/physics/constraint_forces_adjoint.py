@@ -7,19 +7,16 @@ subtrees, and of the rows of single dofs.
 
 import warp as wp
 
-from diffsim.collision.gradient_call import calls_gradient
-from diffsim.physics.adjoint import clear, load_point
+from diffsim.physics.adjoint import clear
 from diffsim.physics.cone import cone_scale
 from diffsim.physics.constraint import QUADRATIC, TENDON_LIMIT, add_row_scaled
 from diffsim.physics.constraint_forces import is_limit_of_joint
 from diffsim.physics.integrate import raw_from_tangent
 from diffsim.physics.lanes import lane, lanes, sync
-from diffsim.physics.mocap import load_inputs, store_input_cotangents
+from diffsim.physics.mocap import store_input_cotangents
 from diffsim.physics.model_arrays import ModelArrays
-from diffsim.physics.rare import rare
 from diffsim.physics.scratch import Scratch
-from diffsim.physics.step import EvaluationPoints, copy
-from diffsim.physics.virtual_power import virtual_power_gradient
+from diffsim.physics.step import copy
 from diffsim.types import ZERO, mat33, real, vec3, vec6
 
 wp.set_module_options({"enable_backward": False})
@@ -31,10 +28,10 @@ def contact_row_cotangents(m: ModelArrays, s: Scratch, world: int, contact: int,
     pair = s.contact_pair[world, contact]
     row = s.contact_row[world, contact]
     condim = m.pair_condim[pair]
-    if condim == 1 or rare(m.elliptic) == 1:
+    if condim == 1 or m.elliptic == 1:
         s.row_force_bar[world, row] = bar[0]
     for j in range(1, condim):
-        if rare(m.elliptic) == 1:
+        if m.elliptic == 1:
             s.row_force_bar[world, row + j] = cone_scale(m, world, pair, j) * bar[j]
             continue
         side = m.pair_friction[world * m.pair_stride + pair, j - 1] * bar[j]
@@ -86,7 +83,7 @@ def load_force_cotangents(
     for row in range(s.row_count[world]):
         limits = is_limit_of_joint(s, world, row)
         if s.row_source[world, row] == TENDON_LIMIT:  # that of a spatial tendon acts on the bodies' accelerations
-            limits = (rare(m.tendon_line[s.row_index[world, row]] + 1) - 1) < 0
+            limits = m.tendon_line[s.row_index[world, row]] < 0
         if limits and s.row_state[world, row] == QUADRATIC:
             pull = s.row_stiffness[world, row] * s.row_force_bar[world, row]
             add_row_scaled(s, world, row, -pull, s.qacc_bar[world])
@@ -133,7 +130,7 @@ def store_force_gradient(
         s.contact_distance_bar[world, contact] = ZERO
     copy(m.nv, s.qvel_bar[world], qvel_bar)
     store_input_cotangents(m, s, world, inputs_bar)
-    joins = s.contact_count[world] + m.neq + rare(m.nline) > 0
+    joins = s.contact_count[world] + m.neq + m.nline > 0
     for dof in range(lane(), m.nv, lanes()):
         body = m.dof_body[dof]
         total = s.acceleration_bar[world, body]
@@ -142,68 +139,3 @@ def store_force_gradient(
         qacc_bar[dof] = s.qacc_bar[world, dof] + wp.dot(s.motion[world, dof], total)
     sync()
     raw_from_tangent(m, qpos, s.qpos_bar[world], qpos_bar)
-
-
-@calls_gradient
-def constraint_forces_adjoint(
-    m: ModelArrays,
-    s: Scratch,
-    world: int,
-    inputs: wp.array(dtype=real),
-    t: EvaluationPoints,
-    point: wp.array(dtype=vec3),
-    frame: wp.array(dtype=mat33),
-    distance: wp.array(dtype=real),
-    force: wp.array(dtype=vec6),
-    equality: wp.array(dtype=vec6),
-    joint_limit: wp.array(dtype=real),
-    tendon_limit: wp.array(dtype=real),
-):
-    """Fills the cotangents of the evaluation point."""
-    load_inputs(m, s, world, inputs)
-    load_point(m, s, t, world, 0)
-    load_force_cotangents(m, s, world, point, frame, distance, force, equality, joint_limit, tendon_limit)
-    virtual_power_gradient(m, s, world)
-
-
-@wp.kernel
-def constraint_forces_adjoint_kernel(
-    # model and working memory
-    m: ModelArrays,
-    s: Scratch,
-    # in
-    inputs_in: wp.array2d(dtype=real),
-    trajectory_in: EvaluationPoints,
-    point_bar_in: wp.array2d(dtype=vec3),
-    frame_bar_in: wp.array2d(dtype=mat33),
-    distance_bar_in: wp.array2d(dtype=real),
-    force_bar_in: wp.array2d(dtype=vec6),
-    equality_bar_in: wp.array2d(dtype=vec6),
-    joint_limit_bar_in: wp.array2d(dtype=real),
-    tendon_limit_bar_in: wp.array2d(dtype=real),
-    # out
-    qpos_bar_out: wp.array2d(dtype=real),
-    qvel_bar_out: wp.array2d(dtype=real),
-    qacc_bar_out: wp.array2d(dtype=real),
-    inputs_bar_out: wp.array2d(dtype=real),
-):
-    """The adjoint of the forces of `constraint_forces_kernel`."""
-    world = wp.tid()
-    constraint_forces_adjoint(
-        m,
-        s,
-        world,
-        inputs_in[world],
-        trajectory_in,
-        point_bar_in[world],
-        frame_bar_in[world],
-        distance_bar_in[world],
-        force_bar_in[world],
-        equality_bar_in[world],
-        joint_limit_bar_in[world],
-        tendon_limit_bar_in[world],
-    )
-    qpos = trajectory_in.qpos[world, 0]
-    store_force_gradient(
-        m, s, world, qpos, qpos_bar_out[world], qvel_bar_out[world], qacc_bar_out[world], inputs_bar_out[world]
-    )

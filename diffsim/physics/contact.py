@@ -11,12 +11,11 @@ Source: MuJoCo documentation, Computation, contact and friction cones.
 
 import warp as wp
 
-from diffsim.collision.geometry import PLANE, Geom, contact_frame, contact_geometry
+from diffsim.collision.geometry import PLANE, Geom
 from diffsim.physics.cone import cone_scale
 from diffsim.physics.constraint import CONE, CONTACT, UNILATERAL, fill_row
 from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.model_arrays import ModelArrays
-from diffsim.physics.rare import rare
 from diffsim.physics.rotation import quat_mul, quat_to_mat, rotate
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import angular, linear, twist
@@ -61,44 +60,6 @@ def may_touch(m: ModelArrays, s: Scratch, world: int, pair: int) -> int:
 
 
 @wp.func
-def detect_contacts(m: ModelArrays, s: Scratch, world: int):
-    """Fills the contacts of all pairs of geoms. Needs the kinematics."""
-    s.contact_count[world] = 0
-    if m.npair == 0:
-        return
-    geom_poses(m, s, world)
-    for pair in range(m.npair):
-        if may_touch(m, s, world, pair) == 1:
-            pair_contacts(m, s, world, pair)
-    s.contact_peak[world] = wp.max(s.contact_peak[world], s.contact_count[world])
-    s.contact_count[world] = wp.min(m.max_contacts, s.contact_count[world])
-
-
-@wp.func
-def pair_contacts(m: ModelArrays, s: Scratch, world: int, pair: int):
-    """Appends the contacts of a pair of geoms: its first candidates within the detection distance."""
-    kind1 = m.geom_kind[m.pair_geom1[pair]]
-    kind2 = m.geom_kind[m.pair_geom2[pair]]
-    geom1 = load_geom(m, s, world, m.pair_geom1[pair])
-    geom2 = load_geom(m, s, world, m.pair_geom2[pair])
-    detected = int(0)
-    for candidate in range(m.pair_candidates[pair]):
-        if detected < m.pair_cap[pair]:
-            g = contact_geometry(kind1, kind2, geom1, geom2, candidate, m.pair_detection[pair])
-            if g.distance <= m.pair_detection[pair]:
-                detected += 1
-                if g.distance < m.pair_margin[pair]:
-                    contact = s.contact_count[world]
-                    s.contact_count[world] = contact + 1
-                    if contact < m.max_contacts:
-                        s.contact_pair[world, contact] = pair
-                        s.contact_candidate[world, contact] = candidate
-                        s.contact_distance[world, contact] = g.distance
-                        s.contact_point[world, contact] = g.position
-                        s.contact_frame[world, contact] = contact_frame(g.normal, g.tangent)
-
-
-@wp.func
 def contact_rows(m: ModelArrays, s: Scratch, world: int):
     """Fills the rows of all contacts. Needs `place_contacts`."""
     for contact in range(lane(), s.contact_count[world], lanes()):
@@ -122,7 +83,7 @@ def place_contacts(m: ModelArrays, s: Scratch, world: int):
 def contact_row_count(m: ModelArrays, pair: int) -> int:
     """Number of rows of a pair's contact."""
     condim = m.pair_condim[pair]
-    if rare(m.elliptic) == 1:
+    if m.elliptic == 1:
         return condim
     return wp.max(1, 2 * (condim - 1))
 
@@ -146,7 +107,7 @@ def fill_contact(m: ModelArrays, s: Scratch, world: int, contact: int):
     rows = contact_row_count(m, pair)
     mu = m.pair_friction[world * m.pair_stride + pair, 0]
     weight = m.pair_invweight[pair]
-    if condim > 1 and rare(m.elliptic) == 0:
+    if condim > 1 and m.elliptic == 0:
         # all rows of a pyramid share the regularization with which its stiffness along the normal is that of one row
         weight = TWO * mu * mu / m.impratio * weight * (ONE + mu * mu)
     body1 = m.geom_body[m.pair_geom1[pair]]
@@ -156,7 +117,7 @@ def fill_contact(m: ModelArrays, s: Scratch, world: int, contact: int):
     dof2 = m.body_lastdof[body2]
     last = chain_runs(m.dof_parent, dof1, dof2, 0, s.run[world], first, s.coupled, world)
     start = s.contact_row[world, contact]
-    if rare(m.elliptic) == 1:
+    if m.elliptic == 1:
         for i in range(rows):
             position = r
             if i > 0:
@@ -204,10 +165,10 @@ def fill_contact_jacobian(
         else:
             dof2 = m.dof_parent[dof2]
         u = sign * components(frame, twist_at(s.motion[world, dof], arm))
-        if condim == 1 or rare(m.elliptic) == 1:
+        if condim == 1 or m.elliptic == 1:
             s.row_jacobian[world, row, dof] = u[0]
         for j in range(1, condim):
-            if rare(m.elliptic) == 1:
+            if m.elliptic == 1:
                 s.row_jacobian[world, row + j, dof] = cone_scale(m, world, pair, j) * u[j]
                 continue
             side = m.pair_friction[world * m.pair_stride + pair, j - 1] * u[j]
@@ -223,10 +184,10 @@ def contact_force(m: ModelArrays, s: Scratch, world: int, contact: int) -> vec6:
     row = s.contact_row[world, contact]
     condim = m.pair_condim[pair]
     force = vec6()
-    if condim == 1 or rare(m.elliptic) == 1:
+    if condim == 1 or m.elliptic == 1:
         force[0] = s.row_force[world, row]
     for j in range(1, condim):
-        if rare(m.elliptic) == 1:
+        if m.elliptic == 1:
             force[j] = cone_scale(m, world, pair, j) * s.row_force[world, row + j]
         else:
             plus = s.row_force[world, row + 2 * j - 2]

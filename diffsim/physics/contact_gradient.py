@@ -15,8 +15,6 @@ distance by the poses of the two geoms.
 
 import warp as wp
 
-from diffsim.collision.geometry import contact_geometry_adjoint
-from diffsim.collision.gradient_call import calls_gradient
 from diffsim.physics.cone import cone_mu, cone_product, cone_scale, load_products, load_rows
 from diffsim.physics.constraint import (
     QUADRATIC,
@@ -26,45 +24,11 @@ from diffsim.physics.constraint import (
     row_dot,
     signed_impedance,
 )
-from diffsim.physics.contact import load_geom, twist_at
+from diffsim.physics.contact import twist_at
 from diffsim.physics.model_arrays import ModelArrays
-from diffsim.physics.rare import rare
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import angular, cross_force, linear, twist
 from diffsim.types import ONE, real, vec3, vec6
-
-
-@calls_gradient
-def contact_gradient(m: ModelArrays, s: Scratch, world: int, x: wp.array(dtype=real)):
-    """Adds each contact's cotangents of its bodies' twists and poses. Needs the bodies' twists of x and a.
-
-    For one lane. Several lanes use the stages of `diffsim.stages`, which call the same functions.
-    """
-    for contact in range(s.contact_count[world]):
-        if contact_forces(m, s, world, contact, x):
-            pair = s.contact_pair[world, contact]
-            geom1 = m.pair_geom1[pair]
-            geom2 = m.pair_geom2[pair]
-            body1 = m.geom_body[geom1]
-            body2 = m.geom_body[geom2]
-            point_bar, frame_bar = shape_cotangents(m, s, world, contact, body1, body2)
-            g = contact_geometry_adjoint(
-                m.geom_kind[geom1],
-                m.geom_kind[geom2],
-                load_geom(m, s, world, geom1),
-                load_geom(m, s, world, geom2),
-                s.contact_candidate[world, contact],
-                m.pair_detection[pair],
-                s.contact_r_bar[world, contact],
-                point_bar,
-                frame_bar,
-            )
-            damping = s.contact_damping[world, contact]
-            push, pull, pose = body_cotangents(m, s, world, contact, body1, geom1, -ONE, g.torque1, g.force1)
-            add_body_cotangents(s, world, body1, push, pull, damping, pose)
-            push2, pull2, pose2 = body_cotangents(m, s, world, contact, body2, geom2, ONE, g.torque2, g.force2)
-            add_body_cotangents(s, world, body2, push2, pull2, damping, pose2)
-            keep_geom_cotangents(m, s, world, contact, g.force1, g.size1, g.force2, g.size2)
 
 
 @wp.func(inline=True)
@@ -82,7 +46,7 @@ def keep_geom_cotangents(
 @wp.func(inline=True)
 def contact_forces(m: ModelArrays, s: Scratch, world: int, contact: int, x: wp.array(dtype=real)) -> bool:
     """Fills a contact's alpha, beta, b and r_bar. Returns whether it has cotangents."""
-    if rare(m.elliptic) == 1:
+    if m.elliptic == 1:
         return cone_cotangents(m, s, world, contact, x)
     first = s.contact_row[world, contact]
     pair = s.contact_pair[world, contact]

@@ -15,7 +15,6 @@ from diffsim.physics.line import clear_line_bars, fill_lines
 from diffsim.physics.line_power import sensed_lines_gradient
 from diffsim.physics.mocap import load_inputs, store_input_cotangents
 from diffsim.physics.model_arrays import ModelArrays
-from diffsim.physics.rare import rare
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.step import copy
 from diffsim.physics.tendon import tendon_dot, tendon_length
@@ -44,7 +43,7 @@ def load_elements(
     clear(m.nv, s.qfrc_applied[world])
     sync()
     moving_frames(m, s, world, 0)
-    if rare(m.nline) > 0:
+    if m.nline > 0:
         fill_lines(m, s, world)
 
 
@@ -111,7 +110,7 @@ def elements_adjoint_kernel(
             bar = tendon_bar_in[world, tendon]
             add_tendon_bar(m, s, world, tendon, bar[0], ZERO, bar[1], ZERO)
     sync()
-    if rare(m.nline) > 0:
+    if m.nline > 0:
         sensed_lines_gradient(m, s, world)
     store_input_cotangents(m, s, world, inputs_bar_out[world])
     raw_from_tangent(m, state_in[world], s.qpos_bar[world], state_bar_out[world])

@@ -16,7 +16,6 @@ from diffsim.physics.fluid import from_box, to_box, wind_twist
 from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.points import point_position
-from diffsim.physics.rare import rare
 from diffsim.physics.rotation import quat_mul
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import cross_force
@@ -83,7 +82,7 @@ def subtract_ellipsoid_derivative(m: ModelArrays, s: Scratch, world: int):
     """
     if lane() > 0:
         return
-    for e in range(rare(m.nellipsoid)):
+    for e in range(m.nellipsoid):
         body = m.geom_body[m.rare[0].ellipsoid_geom[e]]
         axes = ellipsoid_axes(m, s, world, e)
         arm = ellipsoid_arm(m, s, world, e)
@@ -103,7 +102,7 @@ def subtract_ellipsoid_derivative(m: ModelArrays, s: Scratch, world: int):
 @wp.func(inline=True)
 def subtract_entry(m: ModelArrays, s: Scratch, world: int, row: int, col: int, value: real):
     """Subtracts an entry from the matrix of the velocity step."""
-    if rare(m.integrator) == IMPLICIT:
+    if m.integrator == IMPLICIT:
         s.unsymmetric[world, row, col] = s.unsymmetric[world, row, col] - value
     elif row == col:
         s.hessian[world, row, col] = s.hessian[world, row, col] - value

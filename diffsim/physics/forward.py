@@ -2,23 +2,16 @@
 
 import warp as wp
 
-from diffsim.physics.actuation import actuation
-from diffsim.physics.bias import moving_frames, smooth_bias
 from diffsim.physics.constraint import finish_rows
-from diffsim.physics.contact import contact_rows, detect_contacts, place_contacts
+from diffsim.physics.contact import contact_rows, place_contacts
 from diffsim.physics.equality import equality_rows
-from diffsim.physics.inertia import mass_matrix
 from diffsim.physics.joint_equality import joint_equality_rows
 from diffsim.physics.lanes import lane, sync
 from diffsim.physics.limit import friction_rows, limit_rows
-from diffsim.physics.line import fill_lines
 from diffsim.physics.model_arrays import ModelArrays
-from diffsim.physics.newton import solve_acceleration
-from diffsim.physics.passive import passive
-from diffsim.physics.rare import rare
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.structure import hessian_structure
-from diffsim.physics.tendon import tendon_friction_rows, tendon_limit_rows, tendon_passive
+from diffsim.physics.tendon import tendon_friction_rows, tendon_limit_rows
 from diffsim.physics.tendon_equality import tendon_equality_rows
 
 
@@ -44,21 +37,3 @@ def constraint_rows(m: ModelArrays, s: Scratch, world: int):
     sync()
     finish_rows(m, s, world)
     hessian_structure(m, s, world)
-
-
-@wp.func(inline=True)
-def evaluate(m: ModelArrays, s: Scratch, world: int, warm: int):
-    """Fills qacc and qfrc_constraint from qpos, qvel and ctrl (`mj_forward`); starts from qacc if `warm` is 1."""
-    moving_frames(m, s, world, 0)
-    if rare(m.nline) > 0:
-        fill_lines(m, s, world)
-    mass_matrix(m, s, world)
-    smooth_bias(m, s, world)
-    passive(m, s, world)
-    if m.ntendon > 0:
-        tendon_passive(m, s, world)
-        sync()
-    actuation(m, s, world)
-    detect_contacts(m, s, world)
-    constraint_rows(m, s, world)
-    solve_acceleration(m, s, world, warm)

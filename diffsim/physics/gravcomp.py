@@ -10,7 +10,6 @@ import warp as wp
 
 from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.model_arrays import ModelArrays
-from diffsim.physics.rare import rare
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import apply_inertia, cross_force
 from diffsim.physics.tree import spread, sum_subtrees
@@ -43,7 +42,7 @@ def gravcomp_forces(m: ModelArrays, s: Scratch, world: int):
 @wp.func(inline=True)
 def gravcomp_force(m: ModelArrays, s: Scratch, world: int, dof: int, place: int) -> real:
     """The force of a dof that goes to a place."""
-    if rare(m.ngravcomp) > 0:
+    if m.ngravcomp > 0:
         if m.dof_gravcomp[dof] == place:
             return s.qfrc_gravcomp[world, dof]
     return ZERO

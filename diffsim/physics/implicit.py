@@ -33,7 +33,6 @@ from diffsim.physics.line_gradient import add_coupled, coupled_power, push_lines
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.muscle import vec5
 from diffsim.physics.polynomial import coefficient_slope, damper_bend, damper_polynomial
-from diffsim.physics.rare import rare
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.sparse import copy_lower, factor, factor_solve
 from diffsim.physics.spatial import apply_inertia, cross_force
@@ -65,18 +64,18 @@ def factor_implicit(m: ModelArrays, s: Scratch, world: int):
         sync()
         add_tendon_damping(m, s, world)
         sync()
-        if rare(m.nline) > 0:
+        if m.nline > 0:
             add_line_damping(m, s, world)
         if m.fluid == 1 and lane() == 0:
             for body in range(1, m.nbody):
                 subtract_drag_derivative(m, s, world, body)
     sync()
-    if rare(m.integrator) == IMPLICIT:
+    if m.integrator == IMPLICIT:
         fill_unsymmetric(m, s, world)
-    if rare(m.nellipsoid) > 0 and m.integrator != EULER:
+    if m.nellipsoid > 0 and m.integrator != EULER:
         subtract_ellipsoid_derivative(m, s, world)
         sync()
-    if rare(m.integrator) == IMPLICIT:
+    if m.integrator == IMPLICIT:
         factor_unsymmetric(m.nv, m.dof_parent, s.unsymmetric[world])
         sync()
     else:
@@ -168,7 +167,7 @@ def line_damping(m: ModelArrays, s: Scratch, world: int, line: int) -> real:
 @wp.func
 def add_line_damping(m: ModelArrays, s: Scratch, world: int):
     """Hessian += h J' B J of all lines, at the entries that M has."""
-    for line in range(rare(m.nline)):
+    for line in range(m.nline):
         add_line_outer(m, s, world, line, m.timestep * line_damping(m, s, world, line), s.hessian[world])
         sync()
 
@@ -192,7 +191,7 @@ def implicit_acceleration(m: ModelArrays, s: Scratch, world: int):
     factor_implicit(m, s, world)
     multiply_mass(m, s, world, s.qacc[world], s.implicit_qacc[world])
     sync()
-    if rare(m.integrator) == IMPLICIT:
+    if m.integrator == IMPLICIT:
         solve_unsymmetric(m.nv, m.dof_parent, s.unsymmetric[world], s.implicit_qacc[world])
         sync()
     else:
@@ -221,7 +220,7 @@ def implicit_inertia_adjoint(m: ModelArrays, s: Scratch, world: int):
         s.multiplier[world, dof] = s.implicit_qacc_bar[world, dof]
         s.qacc_change[world, dof] = s.qacc[world, dof] - s.implicit_qacc[world, dof]
     sync()
-    if rare(m.integrator) == IMPLICIT:
+    if m.integrator == IMPLICIT:
         solve_transposed(m.nv, m.dof_parent, s.unsymmetric[world], s.multiplier[world])
         sync()
     else:
@@ -236,15 +235,15 @@ def implicit_inertia_adjoint(m: ModelArrays, s: Scratch, world: int):
 @partial(calls_gradient, inline=True)
 def implicit_force_adjoint(m: ModelArrays, s: Scratch, world: int):
     """Second part: adds the gradient of h mu' D(q, v, u) w. Needs `implicit_inertia_adjoint`."""
-    if rare(m.nline) > 0:
+    if m.nline > 0:
         clear_line_bars(m, s, world)
-    if rare(m.has_polynomials) == 1:
+    if m.has_polynomials == 1:
         for dof in range(lane(), m.nv, lanes()):
             bend = damper_bend(damper_polynomial(m, dof), s.qvel[world, dof])
             bar = -m.timestep * bend * s.multiplier[world, dof] * s.implicit_qacc[world, dof]
             s.qvel_bar[world, dof] = s.qvel_bar[world, dof] + bar
         sync()
-    if rare(m.integrator) == IMPLICIT:
+    if m.integrator == IMPLICIT:
         bias_derivative_gradient(m, s, world, -m.timestep)
     if m.integrator != EULER:
         if lane() == 0:
@@ -253,7 +252,7 @@ def implicit_force_adjoint(m: ModelArrays, s: Scratch, world: int):
         sync()
         if m.fluid == 1:
             drag_derivative_gradient(m, s, world)
-    if rare(m.nline) > 0:
+    if m.nline > 0:
         implicit_line_gradient(m, s, world)
 
 
@@ -268,7 +267,7 @@ def implicit_line_gradient(m: ModelArrays, s: Scratch, world: int):
         s.acceleration_bar[world, body] = zero_twist()
         s.pose_bar[world, body] = zero_twist()
     sync()
-    for line in range(rare(m.nline)):
+    for line in range(m.nline):
         damping = real(0.0)
         if m.integrator != EULER:
             damping = m.timestep * line_damping(m, s, world, line)
@@ -303,7 +302,7 @@ def actuator_slope_cotangent(m: ModelArrays, s: Scratch, world: int, actuator: i
     """Cotangent of the derivative of an actuator's force by its velocity; zero where the force is at its limit."""
     power = real(0.0)
     factor = velocity_factor(m, s, world, actuator, actuator_input(m, s, world, actuator))
-    line = rare(m.actuator_line[actuator] + 1) - 1
+    line = m.actuator_line[actuator]
     if factor != ZERO and line >= 0:
         gear = m.actuator_gear[actuator]
         power = gear * gear * coupled_power(m, s, world, line, s.multiplier[world], s.implicit_qacc[world])
@@ -352,7 +351,7 @@ def drag_derivative_gradient(m: ModelArrays, s: Scratch, world: int):
         s.velocity_bar[world, body] = v_bar
         s.acceleration_bar[world, body] = zero_twist()
         s.pose_bar[world, body] = cross_force(wind_twist(m), v_bar)
-        if rare(m.nellipsoid) > 0:
+        if m.nellipsoid > 0:
             ellipsoid_derivative_cotangents(m, s, world, body)
     sync()
     gather(m, s, world, s.multiplier[world], s.virtual_twist[world], s.virtual_twist_bar[world])

@@ -8,7 +8,6 @@ import warp as wp
 from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.line import add_line_armature
 from diffsim.physics.model_arrays import ModelArrays
-from diffsim.physics.rare import rare
 from diffsim.physics.rotation import quat_to_mat
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.sparse import multiply
@@ -78,7 +77,7 @@ def mass_matrix(m: ModelArrays, s: Scratch, world: int):
     if m.ntendon_pair > 0:
         sync()
         add_tendon_armature(m, s, world)
-    if rare(m.nline) > 0:
+    if m.nline > 0:
         sync()
         add_line_armature(m, s, world)
     sync()

@@ -1,34 +1,24 @@
-"""Kernel of the Jacobian of steps: the adjoint of every component of the next state, in one pass over the steps.
+"""The Jacobian of steps on the CPU: the adjoint of every component of the next state, in one pass over the steps.
 
 The rows of an evaluation's Jacobian share frames, mass matrix, contacts, constraint rows and the factor of H. So each
 evaluation of a step is loaded once, and differentiated for the nv components of the acceleration w that the velocity
 step uses. The adjoint of the step, for each component of the next state, multiplies by these Jacobians.
 """
 
-from functools import partial
-
 import warp as wp
 
-from diffsim.collision.gradient_call import calls_gradient
 from diffsim.physics.activation import euler_activation_adjoint
 from diffsim.physics.adjoint import (
     clear,
-    load_point,
     load_stage_adjoint,
     load_stage_cotangents,
     runge_kutta_step_adjoint,
 )
-from diffsim.physics.implicit import implicit_acceleration, implicit_adjoint
 from diffsim.physics.integrate import integrate_position_adjoint
-from diffsim.physics.mocap import load_inputs
 from diffsim.physics.model_arrays import ModelArrays
-from diffsim.physics.newton import factor_hessian, solve_hessian
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.step import EvaluationPoints, copy, stage_count
-from diffsim.physics.virtual_power import virtual_power_gradient
 from diffsim.types import RK4, ZERO, real
-
-wp.set_module_options({"enable_backward": False})
 
 GROUP = wp.constant(8)  # columns summed together
 group_vector = wp.types.vector(GROUP, real)
@@ -79,46 +69,6 @@ def load_row(m: ModelArrays, s: Scratch, world: int, row: wp.array(dtype=real)):
         s.act_bar[world, i] = row[2 * m.nv + m.nu + i]
 
 
-@partial(calls_gradient, inline=True)
-def velocity_step_rows(m: ModelArrays, s: Scratch, world: int, jacobian: wp.array2d(dtype=real)):
-    """Fills implicit_qacc, w, and the rows of its derivatives at fixed dynamics: by q, v, u, act and qacc.
-
-    These use the factor of M - h D, so all of them are made before the factor of H replaces it.
-    """
-    if m.implicit == 1:
-        implicit_acceleration(m, s, world)
-    else:
-        copy(m.nv, s.qacc[world], s.implicit_qacc[world])
-    for row in range(m.nv):
-        clear_cotangents(m, s, world)
-        if m.implicit == 1:
-            s.implicit_qacc_bar[world, row] = real(1.0)
-            implicit_adjoint(m, s, world)
-        else:
-            s.qacc_bar[world, row] = real(1.0)
-        store_row(m, s, world, jacobian[row])
-
-
-@partial(calls_gradient, inline=True)
-def evaluation_jacobian(
-    m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int, jacobian: wp.array2d(dtype=real)
-):
-    """Fills the derivatives of w by q, v, u and act: nv rows, 2 nv + nu + na columns, then nv that are overwritten.
-
-    As in `evaluations_adjoint`, the functions that it calls in each evaluation are inlined.
-    """
-    load_point(m, s, t, world, slot)
-    velocity_step_rows(m, s, world, jacobian)
-    factor_hessian(m, s, world)
-    for row in range(m.nv):
-        load_row(m, s, world, jacobian[row])
-        copy(m.nv, s.qacc_bar[world], s.virtual_velocity[world])
-        solve_hessian(m, s, world, s.virtual_velocity[world])
-        copy(m.nv, s.virtual_velocity[world], s.constraint_velocity[world])
-        virtual_power_gradient(m, s, world)
-        store_row(m, s, world, jacobian[row])
-
-
 @wp.func
 def combine_rows(rows: int, cols: int, x: wp.array(dtype=real), a: wp.array2d(dtype=real), total: wp.array(dtype=real)):
     """Total = a' x, of the first columns: `cols`, rounded up to whole groups.
@@ -153,7 +103,7 @@ def multiply_jacobian(m: ModelArrays, s: Scratch, world: int, jacobian: wp.array
 
 @wp.func
 def euler_row(m: ModelArrays, s: Scratch, world: int, jacobian: wp.array3d(dtype=real)):
-    """Adjoint of an Euler step: from next_*_bar to state_*_bar, adds to ctrl_bar. Needs `evaluation_jacobian`."""
+    """Adjoint of an Euler step: from next_*_bar to state_*_bar, adds to ctrl_bar. Needs the evaluation's Jacobian."""
     next_qvel = s.work[world]
     clear(m.nv, s.qpos_bar[world])
     clear(m.na, s.act_bar[world])
@@ -217,61 +167,3 @@ def step_row(
     for i in range(m.na):
         by_state[2 * m.nv + i] = s.state_act_bar[world, i]
     copy(m.nu, s.ctrl_bar[world], by_ctrl)
-
-
-@calls_gradient
-def step_jacobians(
-    m: ModelArrays,
-    s: Scratch,
-    t: EvaluationPoints,
-    world: int,
-    num_steps: int,
-    jacobian: wp.array3d(dtype=real),
-    by_state: wp.array2d(dtype=real),
-    by_ctrl: wp.array2d(dtype=real),
-):
-    """Fills the Jacobian of `num_steps` steps, from the last step to the first."""
-    rows = 2 * m.nv + m.na
-    for row in range(rows):
-        clear(rows, by_state[row])
-        clear(m.nu, by_ctrl[row])
-        by_state[row, row] = real(1.0)
-    stages = stage_count(m)
-    for r in range(num_steps * stages):
-        slot = num_steps * stages - 1 - r
-        evaluation_jacobian(m, s, t, world, slot, jacobian[slot % stages])
-        if slot % stages == 0:
-            for row in range(rows):
-                step_row(m, s, t, world, slot, jacobian, by_state[row], by_ctrl[row])
-
-
-@wp.kernel
-def linearize_kernel(
-    # model and working memory
-    m: ModelArrays,
-    s: Scratch,
-    # in
-    ctrl_in: wp.array2d(dtype=real),
-    num_steps: int,
-    trajectory_in: EvaluationPoints,
-    # out: by state in the tangent space [world, 2 nv + na, 2 nv + na], by ctrl [world, 2 nv + na, nu]
-    state_jacobian_out: wp.array3d(dtype=real),
-    ctrl_jacobian_out: wp.array3d(dtype=real),
-    # working memory: Jacobians of a step's evaluations, of `jacobian_shape`
-    evaluation_jacobian_out: wp.array4d(dtype=real),
-):
-    """The Jacobian of `step_kernel`, from its trajectory."""
-    world = wp.tid()
-    load_inputs(m, s, world, ctrl_in[world])
-    clear(m.nv, s.constraint_bar[world])
-    clear(m.nv, s.applied_bar[world])
-    step_jacobians(
-        m,
-        s,
-        trajectory_in,
-        world,
-        num_steps,
-        evaluation_jacobian_out[world],
-        state_jacobian_out[world],
-        ctrl_jacobian_out[world],
-    )

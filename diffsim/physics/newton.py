@@ -21,7 +21,6 @@ from diffsim.physics.constraint import QUADRATIC, SLIDING, row_dot
 from diffsim.physics.inertia import multiply_mass
 from diffsim.physics.lanes import all_lanes, lane, lanes, sync
 from diffsim.physics.model_arrays import ModelArrays
-from diffsim.physics.rare import rare
 from diffsim.physics.row_law import constraint_force, move_rows, row_forces, row_law, row_state, scalar_rows
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.sparse import add_cone, add_outer, add_scaled, copy_lower, copy_range, dot, factor, factor_solve
@@ -43,7 +42,7 @@ def add_active_rows(m: ModelArrays, s: Scratch, world: int):
             last = s.row_last_run[world, row]
             stiffness = s.row_stiffness[world, row]
             add_outer(first, last, s.run[world], stiffness, s.row_jacobian[world, row], s.hessian[world])
-    if rare(m.elliptic) == 1:
+    if m.elliptic == 1:
         for contact in range(s.contact_count[world]):
             if s.row_state[world, s.contact_row[world, contact]] == SLIDING:
                 add_sliding_contact(m, s, world, contact)
@@ -116,7 +115,7 @@ def line_derivatives(m: ModelArrays, s: Scratch, world: int, slope: real, curvat
             second += by_second
         else:
             s.row_derivatives[world, row] = vec2(by_first, by_second)
-    if rare(m.elliptic) == 1:
+    if m.elliptic == 1:
         for contact in range(lane(), s.contact_count[world], lanes()):
             by = cone_derivatives(m, s, world, contact, alpha)
             if lanes() == 1:
@@ -154,7 +153,7 @@ def line_search(m: ModelArrays, s: Scratch, world: int) -> real:
     high = real(-1.0)  # no upper bracket yet
     alpha = real(1.0)
     small = wp.abs(line_derivatives(m, s, world, slope, curvature, ZERO)[0])
-    if rare(m.elliptic) == 1:
+    if m.elliptic == 1:
         small *= ROUGH
     else:
         small *= real(4.0) * EPSILON
@@ -195,7 +194,7 @@ def full_step_keeps_states(m: ModelArrays, s: Scratch, world: int) -> bool:
         s.row_along[world, row] = along
         if row_state(s, world, row, s.row_residual[world, row] + along) != s.row_state[world, row]:
             same = False
-    if rare(m.elliptic) == 1:
+    if m.elliptic == 1:
         if not full_step_keeps_cones(m, s, world):
             same = False
     return all_lanes(same)
@@ -251,7 +250,7 @@ def solve_acceleration(m: ModelArrays, s: Scratch, world: int, warm: int):
     if idle and (warm == 0 or s.row_count[world] == 0):
         constraint_force(m, s, world)
         return
-    if rare(m.elliptic) == 1 and warm == 0:
+    if m.elliptic == 1 and warm == 0:
         scale_start(m, s, world)
     iterations = int(0)
     previous = real(0.0)
@@ -268,7 +267,7 @@ def solve_acceleration(m: ModelArrays, s: Scratch, world: int, warm: int):
         limit = tolerance(s, world, m.nv)
         if exact or decrement <= limit:
             break
-        if rare(m.elliptic) == 1:
+        if m.elliptic == 1:
             if decrement <= NOISE * limit and FOURTH * previous <= decrement:
                 break  # what is left are rounding errors
             previous = decrement

@@ -22,7 +22,6 @@ from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.muscle_gradient import muscle_bias_gradient, muscle_gain_gradient
 from diffsim.physics.passive import spring_rotation
-from diffsim.physics.rare import rare
 from diffsim.physics.rotation import quat_conj, rotate
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import angular, cross_force, cross_motion, linear
@@ -121,14 +120,14 @@ def power_parameter_gradient(m: ModelArrays, s: Scratch, world: int):
         body_parameter_gradient(m, s, world, body)
     joint_parameter_gradient(m, s, world)
     position_gradient(m, s, world, s.virtual_twist[world], s.virtual_twist_bar[world])
-    if s.contact_count[world] + m.neq + rare(m.nline) > 0:
+    if s.contact_count[world] + m.neq + m.nline > 0:
         if not no_kappa(m, s, world):
             position_gradient(m, s, world, s.constraint_twist[world], s.constraint_twist_bar[world])
         position_gradient(m, s, world, s.qacc_twist[world], s.qacc_twist_bar[world])
-    if rare(m.nline) > 0:
+    if m.nline > 0:
         position_gradient(m, s, world, s.push_twist[world], s.push_twist_bar[world])
     motion_position_gradient(m, s, world)
-    if rare(m.ngravcomp) > 0:
+    if m.ngravcomp > 0:
         position_gradient(m, s, world, s.gravcomp_twist[world], s.gravcomp_twist_bar[world])
         for body in range(1 + lane(), m.nbody, lanes()):
             up = m.body_gravcomp[body] * s.acceleration[world, 0]
@@ -152,12 +151,12 @@ def gravity_gradient(m: ModelArrays, s: Scratch, world: int, x: wp.array(dtype=r
         a_bar = s.acceleration_bar[world, m.body_child[c]]
         for i in range(3):
             add_to(s, world, m.at_gravity + i, -a_bar[3 + i])
-    if rare(m.ngravcomp) > 0:
+    if m.ngravcomp > 0:
         for body in range(1, m.nbody):
             up_bar = compensated(m, s, world, body, s.gravcomp_twist[world, body])
             for i in range(3):
                 add_to(s, world, m.at_gravity + i, -up_bar[3 + i])
-    if rare(m.nline) > 0:
+    if m.nline > 0:
         for i in range(3):
             add_to(s, world, m.at_gravity + i, -s.acceleration_bar[world, 0][3 + i])
     for eq in range(m.neq):
@@ -253,7 +252,7 @@ def contact_parameter_gradient(m: ModelArrays, s: Scratch, world: int, x: wp.arr
                 add_vector(s, world, m.at_geom_pos + 3 * geom, axes, s.contact_geom_bar[world, contact, 2 * side])
                 for i in range(3):
                     add_to(s, world, m.at_geom_size + 3 * geom + i, size_bar[i])
-            if rare(m.elliptic) == 1:
+            if m.elliptic == 1:
                 sliding_gradient(m, s, world, contact, x)
 
 
@@ -264,7 +263,7 @@ def friction_gradient(m: ModelArrays, s: Scratch, world: int, pair: int, alpha: 
     A pyramid's D falls as 1 / (mu^2 (1 + mu^2)). In an elliptic cone friction scales the rows; it also sets the slope.
     """
     adr = m.at_pair_friction + 5 * pair
-    if rare(m.elliptic) == 1:
+    if m.elliptic == 1:
         for j in range(2, m.pair_condim[pair]):
             by_scale = alpha[j] * u_x[j] + beta[j] * u_a[j]
             add_to(s, world, adr + j - 1, by_scale / m.pair_friction[world * m.pair_stride + pair, j - 1])

@@ -8,7 +8,6 @@ from diffsim.physics.kinematics import joint_quat
 from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.polynomial import coefficient, damper_polynomial, spring_polynomial
-from diffsim.physics.rare import rare
 from diffsim.physics.rotation import quat_conj, quat_log, quat_mul, quat_normalize
 from diffsim.physics.scratch import Scratch
 from diffsim.types import BALL, FREE, ZERO, quat, vec3
@@ -29,7 +28,7 @@ def passive(m: ModelArrays, s: Scratch, world: int):
         damping = m.dof_damping[world * m.dof_stride + dof]
         damping = coefficient(damping, damper_polynomial(m, dof), wp.abs(velocity))
         s.qfrc_smooth[world, dof] = s.qfrc_smooth[world, dof] - damping * velocity
-        if rare(m.ngravcomp) > 0:
+        if m.ngravcomp > 0:
             s.qfrc_smooth[world, dof] = s.qfrc_smooth[world, dof] + gravcomp_force(m, s, world, dof, PASSIVE)
     sync()
     for joint in range(lane(), m.njnt, lanes()):

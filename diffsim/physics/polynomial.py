@@ -8,7 +8,6 @@ import warp as wp
 
 from diffsim.physics.constraint import TINY
 from diffsim.physics.model_arrays import ModelArrays
-from diffsim.physics.rare import rare
 from diffsim.types import TWO, ZERO, real, vec2, vec3
 
 THREE = wp.constant(real(3.0))
@@ -19,7 +18,7 @@ SIX = wp.constant(real(6.0))
 def spring_polynomial(m: ModelArrays, joint: int) -> vec2:
     """The coefficients c of a joint's spring."""
     c = vec2(ZERO, ZERO)
-    if rare(m.has_polynomials) == 1:
+    if m.has_polynomials == 1:
         c = m.jnt_stiffnesspoly[joint]
     return c
 
@@ -28,7 +27,7 @@ def spring_polynomial(m: ModelArrays, joint: int) -> vec2:
 def damper_polynomial(m: ModelArrays, dof: int) -> vec2:
     """The coefficients c of a dof's damper."""
     c = vec2(ZERO, ZERO)
-    if rare(m.has_polynomials) == 1:
+    if m.has_polynomials == 1:
         c = m.dof_dampingpoly[dof]
     return c
 

@@ -18,7 +18,6 @@ from diffsim.physics.constraint import (
 )
 from diffsim.physics.lanes import all_lanes, lane, lanes, sync
 from diffsim.physics.model_arrays import ModelArrays
-from diffsim.physics.rare import rare
 from diffsim.physics.scratch import Scratch
 from diffsim.types import ZERO, real
 
@@ -26,7 +25,7 @@ from diffsim.types import ZERO, real
 @wp.func(inline=True)
 def scalar_rows(m: ModelArrays, s: Scratch, world: int) -> int:
     """Number of rows that have a law of their own. With elliptic cones they come first, then those of all contacts."""
-    if rare(m.elliptic) == 1 and s.contact_count[world] > 0:
+    if m.elliptic == 1 and s.contact_count[world] > 0:
         return s.contact_row[world, 0]
     return s.row_count[world]
 
@@ -72,7 +71,7 @@ def row_forces(m: ModelArrays, s: Scratch, world: int, qacc: wp.array(dtype=real
         s.row_force[world, row] = row_law(s, world, row, state, residual)
         if state != SATISFIED:
             idle = False
-    if rare(m.elliptic) == 1:
+    if m.elliptic == 1:
         if not cone_forces(m, s, world, qacc):
             idle = False
     return all_lanes(idle)
@@ -87,7 +86,7 @@ def move_rows(m: ModelArrays, s: Scratch, world: int, alpha: real):
         s.row_residual[world, row] = residual
         s.row_state[world, row] = state
         s.row_force[world, row] = row_law(s, world, row, state, residual)
-    if rare(m.elliptic) == 1:
+    if m.elliptic == 1:
         move_cones(m, s, world, alpha)
     sync()
 

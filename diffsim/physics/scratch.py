@@ -1,7 +1,7 @@
 """Working memory of the simulator: one struct of arrays indexed [world, ...].
 
-On the CPU, Warp runs one world after the other, so all worlds share one row (stride zero), which stays in the cache. On
-CUDA each world has its row, whose neighbouring numbers the world's lanes read together.
+On the CPU all stages run for one world after the other, so all worlds share one row (stride zero), which stays in the
+cache. On CUDA each world has its row, whose neighbouring numbers the world's lanes read together.
 """
 
 from collections.abc import Mapping
@@ -163,6 +163,7 @@ FIELDS = {
     "implicit_qacc_bar": (real, ("nv",)),
     "multiplier": (real, ("nv",)),  # mu
     "qacc_change": (real, ("nv",)),  # a - w
+    "jacobian_row": (wp.int32, ()),  # of the stages `linearize`
     # adjoint: integrators
     "state_qpos_bar": (real, ("nv",)),  # at the start of a step
     "state_qvel_bar": (real, ("nv",)),
@@ -181,7 +182,8 @@ FIELDS = {
 
 def _struct() -> type:
     """Makes the struct of `FIELDS`, one argument of the kernels."""
-    annotations = {name: wp.array(dtype=kind, ndim=1 + len(shape)) for name, (kind, shape) in FIELDS.items()}
+    annotations: dict[str, Any] = {"first_world": wp.int32}  # the world of a launch's first thread
+    annotations |= {name: wp.array(dtype=kind, ndim=1 + len(shape)) for name, (kind, shape) in FIELDS.items()}
     namespace = {"__annotations__": annotations, "__module__": __name__, "__doc__": "Working memory: see `FIELDS`."}
     return wp.struct(type("Scratch", (), namespace))
 

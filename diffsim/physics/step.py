@@ -1,4 +1,4 @@
-"""Kernels of the physics step and of one evaluation: explicit and implicit Euler, Runge-Kutta 4 on the manifold.
+"""The physics step: explicit and implicit Euler, Runge-Kutta 4 on the manifold.
 
 Each evaluation writes (q, v, act, a) to its slot of a trajectory; the adjoint needs nothing else.
 """
@@ -9,8 +9,6 @@ import warp as wp
 from diffsim.physics.activation import activation_rate, activation_time
 from diffsim.physics.actuation import advanced_activation
 from diffsim.physics.derived import contact_wrenches
-from diffsim.physics.forward import evaluate
-from diffsim.physics.implicit import implicit_acceleration
 from diffsim.physics.integrate import integrate_position, load3, store3
 from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.mocap import load_inputs
@@ -18,8 +16,6 @@ from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import inverse_right_jacobian
 from diffsim.physics.scratch import Scratch
 from diffsim.types import BALL, FREE, RK4, real, vec6
-
-wp.set_module_options({"enable_backward": False})
 
 MAXVAL = wp.constant(real(mujoco.mjMAXVAL))  # MuJoCo resets a simulation with larger numbers
 
@@ -87,16 +83,6 @@ def tangent_rate(
             store3(rate, dof, inverse_right_jacobian(scale * load3(step, dof), load3(qvel, dof)))
         else:
             rate[dof] = qvel[dof]
-
-
-@wp.func(inline=True)
-def euler_step(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int):
-    """V' = v + h w, q' = q (+) h v', where w is qacc or the acceleration of `implicit`. Follows the evaluation."""
-    if m.implicit == 1:
-        implicit_acceleration(m, s, world)
-        velocity_step(m, s, t, world, slot, s.implicit_qacc[world])
-    else:
-        velocity_step(m, s, t, world, slot, s.qacc[world])
 
 
 @wp.func(inline=True)
@@ -195,31 +181,6 @@ def all_bounded(n: int, values: wp.array(dtype=real)) -> bool:
     return True
 
 
-@wp.func(inline=True)
-def evaluations(
-    m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, num_steps: int, report: wp.array(dtype=wp.int32)
-):
-    """Runs physics steps and stores their evaluation points. With `num_steps` 0, evaluates once and stores nothing.
-
-    Reports a fault if a number at the start of a step is not bounded (mj_checkPos, mj_checkVel, mj_checkAcc).
-    """
-    for slot in range(evaluation_count(m, num_steps)):
-        stage = slot % stage_count(m)
-        if m.integrator == RK4 and num_steps > 0:
-            load_stage(m, s, t, world, slot - stage, stage)
-        evaluate(m, s, world, wp.min(stage, 1))
-        if num_steps > 0:
-            store_point(m, s, t, world, slot)
-            if stage == 0:
-                bounded = all_bounded(m.nq, s.qpos[world]) and all_bounded(m.nv, s.qvel[world])
-                if not (bounded and all_bounded(m.nv, s.qacc[world])):
-                    report[2] = 1
-            if m.integrator != RK4:
-                euler_step(m, s, t, world, slot)
-            elif stage == 3:
-                runge_kutta_step(m, s, t, world, slot - stage)
-
-
 @wp.func
 def load_state(
     m: ModelArrays,
@@ -272,124 +233,3 @@ def store_forces(
         report[1] = s.iteration_peak[world]
     if lane() == 0 and s.contact_peak[world] <= m.max_contacts:
         contact_wrenches(m, s, world, cfrc_ext)
-
-
-@wp.func
-def run(
-    m: ModelArrays,
-    s: Scratch,
-    first: int,
-    count: int,
-    state: wp.array2d(dtype=real),
-    ctrl: wp.array2d(dtype=real),
-    qfrc_applied: wp.array2d(dtype=real),
-    num_steps: int,
-    trajectory: EvaluationPoints,
-    result: wp.array2d(dtype=real),
-    qfrc_constraint: wp.array2d(dtype=real),
-    qfrc_actuator: wp.array2d(dtype=real),
-    cfrc_ext: wp.array2d(dtype=vec6),
-    report: wp.array2d(dtype=wp.int32),
-):
-    """Body of both kernels, for `count` worlds. The result is the next state, or qacc if `num_steps` is 0.
-
-    On the CPU each call of a function that is not inlined copies the structs in its arguments (10 kB, a tenth of the
-    time of a small model's step), and slows its caller even where it is not reached. So the functions of an evaluation
-    are inlined, and this function, which is not, loops over the worlds.
-    """
-    for world in range(first, first + count):
-        report[world, 2] = 1
-        if load_state(m, s, world, state[world], ctrl[world], qfrc_applied[world]):
-            report[world, 2] = 0
-            evaluations(m, s, trajectory, world, num_steps, report[world])
-            store_forces(m, s, world, qfrc_constraint[world], qfrc_actuator[world], cfrc_ext[world], report[world])
-            if num_steps == 0:
-                copy(m.nv, s.qacc[world], result[world])
-                if not all_finite(m.nv, result[world]):
-                    report[world, 2] = 1
-            else:
-                copy(m.nq, s.qpos[world], result[world])
-                for i in range(m.nv):
-                    result[world, m.nq + i] = s.qvel[world, i]
-                for i in range(m.na):
-                    result[world, m.nq + m.nv + i] = s.act[world, i]
-                if not all_bounded(m.nq + m.nv + m.na, result[world]):
-                    report[world, 2] = 1
-
-
-@wp.kernel
-def step_kernel(
-    # model and working memory
-    m: ModelArrays,
-    s: Scratch,
-    worlds_per_thread: int,
-    # in
-    state_in: wp.array2d(dtype=real),
-    ctrl_in: wp.array2d(dtype=real),
-    qfrc_applied_in: wp.array2d(dtype=real),
-    num_steps: int,
-    # out
-    trajectory_out: EvaluationPoints,
-    state_out: wp.array2d(dtype=real),
-    qfrc_constraint_out: wp.array2d(dtype=real),
-    qfrc_actuator_out: wp.array2d(dtype=real),
-    cfrc_ext_out: wp.array2d(dtype=vec6),
-    report_out: wp.array2d(dtype=wp.int32),
-):
-    """Advances each world by `num_steps` physics steps; the forces are those of the last evaluation.
-
-    The report holds the largest number of contacts and of solver iterations in any evaluation, and 1 if an input or a
-    result is not finite, or larger than MAXVAL. If it is an input, the kernel writes nothing else.
-    """
-    run(
-        m,
-        s,
-        wp.tid() * worlds_per_thread,
-        worlds_per_thread,
-        state_in,
-        ctrl_in,
-        qfrc_applied_in,
-        num_steps,
-        trajectory_out,
-        state_out,
-        qfrc_constraint_out,
-        qfrc_actuator_out,
-        cfrc_ext_out,
-        report_out,
-    )
-
-
-@wp.kernel
-def evaluate_kernel(
-    # model and working memory
-    m: ModelArrays,
-    s: Scratch,
-    worlds_per_thread: int,
-    # in
-    state_in: wp.array2d(dtype=real),
-    ctrl_in: wp.array2d(dtype=real),
-    qfrc_applied_in: wp.array2d(dtype=real),
-    # out
-    qacc_out: wp.array2d(dtype=real),
-    qfrc_constraint_out: wp.array2d(dtype=real),
-    qfrc_actuator_out: wp.array2d(dtype=real),
-    cfrc_ext_out: wp.array2d(dtype=vec6),
-    report_out: wp.array2d(dtype=wp.int32),
-):
-    """Evaluates each world's dynamics once. The report is as in `step_kernel`."""
-    run(
-        m,
-        s,
-        wp.tid() * worlds_per_thread,
-        worlds_per_thread,
-        state_in,
-        ctrl_in,
-        qfrc_applied_in,
-        0,
-        EvaluationPoints(),
-        qacc_out,
-        qfrc_constraint_out,
-        qfrc_actuator_out,
-        cfrc_ext_out,
-        report_out,
-    )

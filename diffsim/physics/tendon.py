@@ -24,7 +24,6 @@ from diffsim.physics.lanes import lane, lanes
 from diffsim.physics.limit import constant_row_gradient
 from diffsim.physics.line import add_along_line, add_line_bias, line_dot, line_runs
 from diffsim.physics.model_arrays import ModelArrays
-from diffsim.physics.rare import rare
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.structure import extend_runs, is_ancestor
 from diffsim.types import HALF, ONE, ZERO, real
@@ -33,7 +32,7 @@ from diffsim.types import HALF, ONE, ZERO, real
 @wp.func
 def tendon_length(m: ModelArrays, s: Scratch, world: int, tendon: int) -> real:
     """L."""
-    line = rare(m.tendon_line[tendon] + 1) - 1
+    line = m.tendon_line[tendon]
     if line >= 0:
         return s.line_length[world, line]
     length = real(0.0)
@@ -45,7 +44,7 @@ def tendon_length(m: ModelArrays, s: Scratch, world: int, tendon: int) -> real:
 @wp.func
 def tendon_dot(m: ModelArrays, s: Scratch, world: int, tendon: int, x: wp.array(dtype=real)) -> real:
     """J x."""
-    line = rare(m.tendon_line[tendon] + 1) - 1
+    line = m.tendon_line[tendon]
     if line >= 0:
         return line_dot(m, s, world, line, x)
     total = real(0.0)
@@ -57,7 +56,7 @@ def tendon_dot(m: ModelArrays, s: Scratch, world: int, tendon: int, x: wp.array(
 @wp.func
 def add_along_tendon(m: ModelArrays, s: Scratch, world: int, tendon: int, force: real, x: wp.array(dtype=real)):
     """X += J' force."""
-    line = rare(m.tendon_line[tendon] + 1) - 1
+    line = m.tendon_line[tendon]
     if line >= 0:
         add_along_line(m, s, world, line, force, x)
     for entry in range(m.tendon_adr[tendon], m.tendon_adr[tendon] + m.tendon_num[tendon]):
@@ -109,7 +108,7 @@ def tendon_passive_gradient(m: ModelArrays, s: Scratch, world: int):
     if lane() > 0:
         return
     for tendon in range(m.ntendon):
-        if (rare(m.tendon_line[tendon] + 1) - 1) < 0:
+        if m.tendon_line[tendon] < 0:
             power = tendon_dot(m, s, world, tendon, s.virtual_velocity[world])
             add_along_tendon(m, s, world, tendon, -m.tendon_damping[tendon] * power, s.qvel_bar[world])
             slope = m.tendon_stiffness[tendon] * stretch_slope(m, s, world, tendon)
@@ -140,7 +139,7 @@ def tendon_runs(m: ModelArrays, s: Scratch, world: int, tendon: int) -> int:
     """Appends the runs of a tendon's dofs; returns the index of the first one."""
     first = s.run_count[world]
     last = first
-    line = rare(m.tendon_line[tendon] + 1) - 1
+    line = m.tendon_line[tendon]
     if line >= 0:
         line_runs(m, s, world, line)
         return first
@@ -192,7 +191,7 @@ def tendon_row_gradient(m: ModelArrays, s: Scratch, world: int, row: int, x: wp.
 
     `line_power` does it for spatial tendons.
     """
-    if (rare(m.tendon_line[s.row_index[world, row]] + 1) - 1) >= 0:
+    if m.tendon_line[s.row_index[world, row]] >= 0:
         return
     power = row_dot(s, world, row, x) + s.row_force_bar[world, row]
     constant_row_gradient(m, s, world, row, power)

@@ -20,7 +20,6 @@ from diffsim.physics.constraint import (
 from diffsim.physics.joint_equality import polynomial
 from diffsim.physics.line import ACCELERATION, CONSTRAINT, LENGTH, VELOCITY, add_line_bar
 from diffsim.physics.model_arrays import ModelArrays
-from diffsim.physics.rare import rare
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.tendon import add_along_tendon, tendon_dot, tendon_length
 from diffsim.types import ONE, real, vec3
@@ -73,7 +72,7 @@ def add_tendon_bar(
     m: ModelArrays, s: Scratch, world: int, tendon: int, length: real, force: real, rate: real, acceleration: real
 ):
     """Adds cotangents of a tendon's L, and of J x for x = lambda + kappa, v and a. For one lane."""
-    line = rare(m.tendon_line[tendon] + 1) - 1
+    line = m.tendon_line[tendon]
     if line >= 0:
         add_line_bar(s, world, line, LENGTH, length)
         add_line_bar(s, world, line, CONSTRAINT, force)

@@ -43,8 +43,6 @@ from diffsim.physics.constraint import (
     add_row_scaled,
     row_dot,
 )
-from diffsim.physics.contact_gradient import contact_gradient
-from diffsim.physics.ellipsoid_drag import ellipsoid_cotangents
 from diffsim.physics.equality_gradient import equality_gradient
 from diffsim.physics.fluid import drag_derivative, wind_twist
 from diffsim.physics.gravcomp import gravcomp_cotangents
@@ -58,7 +56,6 @@ from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.newton import factor_hessian, solve_hessian
 from diffsim.physics.passive import spring_rotation
 from diffsim.physics.polynomial import coefficient_slope, damper_polynomial, spring_polynomial, stretch_gradient
-from diffsim.physics.rare import rare
 from diffsim.physics.rotation import inverse_right_jacobian
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import apply_inertia, cross_force, cross_motion
@@ -81,7 +78,7 @@ def solve_virtual_velocity(m: ModelArrays, s: Scratch, world: int):
             if s.row_state[world, row] == QUADRATIC:
                 pull = s.row_stiffness[world, row] * row_dot(s, world, row, s.constraint_bar[world])
                 add_row_scaled(s, world, row, -pull, s.virtual_velocity[world])
-        if rare(m.elliptic) == 1:
+        if m.elliptic == 1:
             subtract_sliding(m, s, world, s.constraint_bar[world], s.virtual_velocity[world])
     sync()
     factor_hessian(m, s, world)
@@ -91,28 +88,13 @@ def solve_virtual_velocity(m: ModelArrays, s: Scratch, world: int):
     sync()
 
 
-@partial(calls_gradient, inline=True)
-def virtual_power_gradient(m: ModelArrays, s: Scratch, world: int):
-    """Adds the gradient of P to the cotangents of the evaluation. Needs the moving frames with qacc."""
-    twist_cotangents(m, s, world)
-    if rare(m.nellipsoid) > 0:
-        ellipsoid_cotangents(m, s, world)
-    if s.contact_count[world] + m.neq > 0:
-        contact_gradient(m, s, world, s.constraint_velocity[world])
-    joined_gradient(m, s, world)
-    if rare(m.nline) > 0:
-        lines_gradient(m, s, world)
-    gather_cotangents(m, s, world)
-    element_gradients(m, s, world)
-
-
 @wp.func(inline=True)
 def twist_cotangents(m: ModelArrays, s: Scratch, world: int):
     """Fills the twists of lambda, of lambda + kappa and of a, and the bodies' cotangents without constraints."""
     spread(m, s, world, s.virtual_velocity[world], s.virtual_twist[world])
     for body in range(1 + lane(), m.nbody, lanes()):
         body_twist_cotangents(m, s, world, body)
-    if s.contact_count[world] + m.neq + rare(m.nline) > 0:
+    if s.contact_count[world] + m.neq + m.nline > 0:
         if no_kappa(m, s, world):
             for body in range(lane(), m.nbody, lanes()):
                 s.constraint_twist[world, body] = s.virtual_twist[world, body]
@@ -123,7 +105,7 @@ def twist_cotangents(m: ModelArrays, s: Scratch, world: int):
             s.constraint_twist_bar[world, body] = zero_twist()
             s.qacc_twist_bar[world, body] = zero_twist()
     sync()
-    if rare(m.ngravcomp) > 0:
+    if m.ngravcomp > 0:
         joint_clamp_gradient(m, s, world)
         sync()
         gravcomp_cotangents(m, s, world)
@@ -163,7 +145,7 @@ def lines_gradient(m: ModelArrays, s: Scratch, world: int):
 @wp.func(inline=True)
 def gather_cotangents(m: ModelArrays, s: Scratch, world: int):
     """Adds the gradients of the bodies' twists and poses."""
-    if s.contact_count[world] + m.neq + rare(m.nline) > 0:
+    if s.contact_count[world] + m.neq + m.nline > 0:
         if no_kappa(m, s, world):
             for body in range(1 + lane(), m.nbody, lanes()):
                 bar = s.virtual_twist_bar[world, body] + s.constraint_twist_bar[world, body]
@@ -173,7 +155,7 @@ def gather_cotangents(m: ModelArrays, s: Scratch, world: int):
             gather(m, s, world, s.constraint_velocity[world], s.constraint_twist[world], s.constraint_twist_bar[world])
         gather(m, s, world, s.qacc[world], s.qacc_twist[world], s.qacc_twist_bar[world])
     gather(m, s, world, s.virtual_velocity[world], s.virtual_twist[world], s.virtual_twist_bar[world])
-    if rare(m.ngravcomp) > 0:
+    if m.ngravcomp > 0:
         gather(m, s, world, s.gravcomp_velocity[world], s.gravcomp_twist[world], s.gravcomp_twist_bar[world])
     gather_motion(m, s, world)
 
@@ -184,10 +166,10 @@ def element_gradients(m: ModelArrays, s: Scratch, world: int):
     passive_gradient(m, s, world)
     if m.ntendon > 0:
         tendon_passive_gradient(m, s, world)
-        if rare(m.nline) == 0 and m.ntendon_eq > 0 and lane() == 0:
+        if m.nline == 0 and m.ntendon_eq > 0 and lane() == 0:
             tendon_equalities_gradient(m, s, world)
         sync()
-    if rare(m.nline) == 0:
+    if m.nline == 0:
         actuation_gradient(m, s, world)
     for row in range(s.row_count[world]):
         if s.row_state[world, row] == QUADRATIC:

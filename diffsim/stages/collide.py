@@ -1,15 +1,16 @@
 """Stages: the narrow phase and its gradient, a kernel of each for every pair of kinds of geoms.
 
-A thread has one pair of geoms, or one contact, of one world; there are no lanes.
+There are no lanes. The pairs of geoms, or the contacts, of a world are shared by as many threads as the last argument
+says.
 """
 
 from functools import cache
 
 import warp as wp
 
-from diffsim.collision.contact_frame import Geom, contact_frame
-from diffsim.collision.geometry import COLLIDERS, turning
-from diffsim.collision.gradient_call import calls_gradient, differentiable
+from diffsim.collision.contact_frame import contact_frame
+from diffsim.collision.geometry import COLLIDERS, contraction_of, turning
+from diffsim.collision.gradient_call import calls_gradient
 from diffsim.physics.contact import load_geom, may_touch
 from diffsim.physics.contact_gradient import (
     body_cotangents,
@@ -20,7 +21,7 @@ from diffsim.physics.contact_gradient import (
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
 from diffsim.stages.bounds import OPTIONS, stage_module
-from diffsim.types import ONE, mat33, real, vec3
+from diffsim.types import ONE
 
 
 @cache
@@ -45,13 +46,14 @@ def detection_kernel(kind1: int, kind2: int) -> wp.Kernel:
         s.pair_detected[world, pair] = detected
 
     @wp.kernel(module=module, **OPTIONS)
-    def detect_kernel(m: ModelArrays, s: Scratch, pairs: wp.array(dtype=wp.int32)):
-        world = wp.tid() / pairs.shape[0]
-        pair = pairs[wp.tid() % pairs.shape[0]]
-        if may_touch(m, s, world, pair) == 1:
-            detect(m, s, world, pair)
-        else:
-            s.pair_detected[world, pair] = 0
+    def detect_kernel(m: ModelArrays, s: Scratch, pairs: wp.array(dtype=wp.int32), threads: int):
+        world = s.first_world + wp.tid() / threads
+        for i in range(wp.tid() % threads, pairs.shape[0], threads):
+            pair = pairs[i]
+            if may_touch(m, s, world, pair) == 1:
+                detect(m, s, world, pair)
+            else:
+                s.pair_detected[world, pair] = 0
 
     return detect_kernel
 
@@ -62,19 +64,7 @@ def gradient_kernel(kind1: int, kind2: int) -> wp.Kernel:
     collide = COLLIDERS[kind1, kind2]
     module = stage_module(f"collide_gradient.{collide.key}")
 
-    @differentiable(module=module)
-    def contraction(
-        geom1: Geom,
-        geom2: Geom,
-        candidate: int,
-        margin: real,
-        distance_bar: real,
-        position_bar: vec3,
-        frame_bar: mat33,
-    ) -> real:
-        g = collide(geom1, geom2, candidate, margin)
-        frame = contact_frame(g.normal, g.tangent)
-        return g.distance * distance_bar + wp.dot(g.position, position_bar) + wp.ddot(frame, frame_bar)
+    contraction = contraction_of(kind1, kind2, module)
 
     @calls_gradient(module=module)
     def contact_cotangents(m: ModelArrays, s: Scratch, world: int, contact: int, pair: int):
@@ -106,10 +96,9 @@ def gradient_kernel(kind1: int, kind2: int) -> wp.Kernel:
             keep_geom_cotangents(m, s, world, contact, bar1.pos, bar1.size, bar2.pos, bar2.size)
 
     @wp.kernel(module=module, **OPTIONS)
-    def contact_gradient_kernel(m: ModelArrays, s: Scratch):
-        world = wp.tid() / m.max_contacts
-        contact = wp.tid() % m.max_contacts
-        if contact < s.contact_count[world]:
+    def contact_gradient_kernel(m: ModelArrays, s: Scratch, threads: int):
+        world = s.first_world + wp.tid() / threads
+        for contact in range(wp.tid() % threads, s.contact_count[world], threads):
             pair = s.contact_pair[world, contact]
             kinds = wp.vec2i(m.geom_kind[m.pair_geom1[pair]], m.geom_kind[m.pair_geom2[pair]])
             if kinds[0] == kind1 and kinds[1] == kind2:

@@ -2,19 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import mujoco
 import numpy as np
 import warp as wp
 
-from diffsim.collision.geometry import (
-    CANDIDATES,
-    Geom,
-    GeometryCotangents,
-    contact_frame,
-    contact_geometry,
-    contact_geometry_adjoint,
-)
+from diffsim.collision.geometry import CANDIDATES, COLLIDERS, Geom, contact_frame, contraction_of, turning
+from diffsim.collision.gradient_call import calls_gradient
 from diffsim.types import mat33, numpy_dtype, real, vec3
 
 MOST = 8  # contacts of one pair
@@ -120,11 +115,11 @@ class Pair:
 
     def _launch(self, poses: Poses, result: Contacts, bar: np.ndarray) -> np.ndarray:
         n = len(poses)
-        out = [wp.zeros((n, MOST), dtype=dtype, device="cpu") for dtype in (real, vec3, mat33, GeometryCotangents)]
+        out = [wp.zeros((n, MOST), dtype=dtype, device="cpu") for dtype in (real, vec3, mat33)]
+        gradient = wp.zeros((n, MOST, 4), dtype=vec3, device="cpu")
         count = wp.zeros(n, dtype=int, device="cpu")
         inputs = [
-            *self.kinds,
-            *CANDIDATES.get(self.kinds, (1, 1)),
+            *CANDIDATES[self.kinds],
             vec3(*self.sizes[0]),
             vec3(*self.sizes[1]),
             real(self.margin),
@@ -134,12 +129,11 @@ class Pair:
             wp.array(bar[..., 1:4].astype(numpy_dtype), dtype=vec3, device="cpu"),
             wp.array(bar[..., 4:].reshape(n, MOST, 3, 3).astype(numpy_dtype), dtype=mat33, device="cpu"),
         ]
-        wp.launch(pair_kernel, n, inputs=[*inputs, count, *out], device="cpu")
+        wp.launch(pair_kernel(*self.kinds), n, inputs=[*inputs, count, *out, gradient], device="cpu")
         result.count[:] = count.numpy()
-        for field, array in zip((result.dist, result.pos, result.frame), out[:3], strict=True):
+        for field, array in zip((result.dist, result.pos, result.frame), out, strict=True):
             field[:] = array.numpy()
-        gradient = out[3].numpy()
-        return np.concatenate([gradient[f] for f in ("force1", "torque1", "force2", "torque2")], axis=-1)
+        return gradient.numpy().reshape(n, MOST, 12)
 
 
 def _empty(n: int, dtype=np.float64) -> Contacts:
@@ -147,45 +141,77 @@ def _empty(n: int, dtype=np.float64) -> Contacts:
     return Contacts(np.zeros(n, dtype=int), *(np.zeros(shape, dtype) for shape in shapes))
 
 
-@wp.kernel(enable_backward=False)
-def pair_kernel(
-    # In:
-    kind1: int,
-    kind2: int,
-    candidates: int,
-    most: int,
-    size1: vec3,
-    size2: vec3,
-    margin: real,
-    pos_in: wp.array2d(dtype=vec3),
-    mat_in: wp.array2d(dtype=mat33),
-    distance_bar_in: wp.array2d(dtype=real),
-    position_bar_in: wp.array2d(dtype=vec3),
-    frame_bar_in: wp.array2d(dtype=mat33),
-    # Out:
-    count_out: wp.array(dtype=int),
-    dist_out: wp.array2d(dtype=real),
-    position_out: wp.array2d(dtype=vec3),
-    frame_out: wp.array2d(dtype=mat33),
-    gradient_out: wp.array2d(dtype=GeometryCotangents),
-):
-    pose = wp.tid()
-    geom1 = Geom(size1, pos_in[pose, 0], mat_in[pose, 0])
-    geom2 = Geom(size2, pos_in[pose, 1], mat_in[pose, 1])
-    n = wp.int32(0)
-    for candidate in range(candidates):
-        if n < most:
-            g = contact_geometry(kind1, kind2, geom1, geom2, candidate, margin)
-            if g.distance <= margin:
-                dist_out[pose, n] = g.distance
-                position_out[pose, n] = g.position
-                frame_out[pose, n] = contact_frame(g.normal, g.tangent)
-                gradient_out[pose, n] = contact_geometry_adjoint(
-                    kind1, kind2, geom1, geom2, candidate, margin,
-                    distance_bar_in[pose, n], position_bar_in[pose, n], frame_bar_in[pose, n],
-                )  # fmt: skip
-                n += 1
-    count_out[pose] = n
+@cache
+def pair_kernel(kind1: int, kind2: int) -> wp.Kernel:
+    """Detects the contacts of two kinds of geoms, and computes their gradient."""
+    collide = COLLIDERS[kind1, kind2]
+    module = wp.get_module(f"tests.pair.{collide.key}")
+    contraction = contraction_of(kind1, kind2, module)
+
+    @calls_gradient(module=module)
+    def store_gradient(
+        geom1: Geom,
+        geom2: Geom,
+        candidate: int,
+        margin: real,
+        distance_bar: real,
+        position_bar: vec3,
+        frame_bar: mat33,
+        out: wp.array(dtype=vec3),
+    ):
+        bar = wp.grad(contraction)(geom1, geom2, candidate, margin, distance_bar, position_bar, frame_bar)
+        bar1 = bar[0]
+        bar2 = bar[1]
+        out[0] = bar1.pos
+        out[1] = turning(geom1.mat, bar1.mat)
+        out[2] = bar2.pos
+        out[3] = turning(geom2.mat, bar2.mat)
+
+    @wp.kernel(enable_backward=False, module=module)
+    def kernel(
+        # In:
+        candidates: int,
+        most: int,
+        size1: vec3,
+        size2: vec3,
+        margin: real,
+        pos_in: wp.array2d(dtype=vec3),
+        mat_in: wp.array2d(dtype=mat33),
+        distance_bar_in: wp.array2d(dtype=real),
+        position_bar_in: wp.array2d(dtype=vec3),
+        frame_bar_in: wp.array2d(dtype=mat33),
+        # Out:
+        count_out: wp.array(dtype=int),
+        dist_out: wp.array2d(dtype=real),
+        position_out: wp.array2d(dtype=vec3),
+        frame_out: wp.array2d(dtype=mat33),
+        gradient_out: wp.array3d(dtype=vec3),
+    ):
+        pose = wp.tid()
+        geom1 = Geom(size1, pos_in[pose, 0], mat_in[pose, 0])
+        geom2 = Geom(size2, pos_in[pose, 1], mat_in[pose, 1])
+        n = wp.int32(0)
+        for candidate in range(candidates):
+            if n < most:
+                g = collide(geom1, geom2, candidate, margin)
+                if g.distance <= margin:
+                    dist_out[pose, n] = g.distance
+                    position_out[pose, n] = g.position
+                    frame_out[pose, n] = contact_frame(g.normal, g.tangent)
+                    store_gradient(
+                        geom1,
+                        geom2,
+                        candidate,
+                        margin,
+                        distance_bar_in[pose, n],
+                        position_bar_in[pose, n],
+                        frame_bar_in[pose, n],
+                        gradient_out[pose, n],
+                    )
+                    n += 1
+        count_out[pose] = n
+
+    return kernel
 
 
 # ----------------------------------------------------------------------------------------------------- poses

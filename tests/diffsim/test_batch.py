@@ -113,8 +113,8 @@ def test_threads_compute_the_same_bits(two_threads):
     torch.set_num_threads(2)
     for _ in range(20):
         assert torch.equal(sim.step(*inputs, num_steps=3), alone)
-    graphs = [len(replay.graphs) for replay in (sim.launch.captured or {}).values()]
-    assert sorted(graphs) == [1, 2]
+    shares = [len(launch.replays) for launch in (sim.launch.captured or {}).values()]
+    assert sorted(shares) == [1, 2]
 
 
 def test_threads_share_worlds_with_their_own_parameters(two_threads):

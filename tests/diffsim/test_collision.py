@@ -73,13 +73,6 @@ def test_deep_penetration():
         assert np.isfinite(pair.gradient(poses, np.ones((len(poses), MOST, 13)))).all()
 
 
-def test_pairs_without_a_collider_have_no_contacts():
-    pair = Case("ellipsoid", "box", (0.1, 0.1, 0.1), (0.1, 0.1, 0.1), 1).pair()
-    poses = Poses(np.zeros((1, 2, 3)), np.tile(np.eye(3), (1, 2, 1, 1)))
-    assert pair.contacts(poses).count[0] == 0
-    assert not pair.gradient(poses, np.ones((1, MOST, 13))).any()
-
-
 def test_kinds_are_ordered_as_in_mujoco():
     assert all(first <= second for first, second in CANDIDATES)
     assert all(candidates >= most for candidates, most in CANDIDATES.values())

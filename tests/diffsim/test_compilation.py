@@ -1,5 +1,6 @@
 """Compilation for CUDA ahead of time: Warp finds the modules, and compiles nothing again."""
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import warp as wp
 from warp._src import build, context
 
 from diffsim.engine.compilation import Module, compile_modules, find_module, is_compiled
+from diffsim.physics.model_arrays import ModelArrays
+from diffsim.physics.scratch import Scratch
 from diffsim.stages.collide import detection_kernel
 
 ARCH = 90
@@ -80,3 +83,9 @@ def test_a_folder_of_its_own(tmp_path):
     assert "[1/1] collide.plane_sphere" in lines[1]
     assert compile_modules([module], ARCH, tmp_path, report=lines.append) == []
     assert wp.get_module(module.name).options["block_dim"] == before
+
+
+@pytest.mark.parametrize("struct", [ModelArrays, Scratch])
+def test_structs_are_small_enough_for_registers(struct):
+    """NVRTC copies a struct of more bytes to local memory at each call: a stage then compiles 40 times as long."""
+    assert ctypes.sizeof(struct.ctype) <= 8192

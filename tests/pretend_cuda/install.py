@@ -180,7 +180,7 @@ def _install_engine() -> None:
     import diffsim.engine.launch
     import diffsim.engine.stages
 
-    diffsim.engine.stages.lanes_of = lambda model: 1
+    diffsim.engine.stages.lanes_of = diffsim.engine.launch.lanes_of = lambda model: 1
     diffsim.engine.launch.prepare = lambda *arguments: None
     diffsim.engine.compilation.compile_modules = lambda *arguments, **options: []
 
