@@ -80,7 +80,8 @@ MODELS = {
             <geom type="hfield" hfield="hill"/><body pos="0 0 2"><freejoint/><geom size="0.1"/></body>
           </worldbody>
         </mujoco>""",
-    "surface velocity and adhesion of geoms": touching('size="0.1" surfacevel="1 0 0 0 0 0"'),
+    "surface velocity of geoms (belts, turntables)": touching('size="0.1" surfacevel="1 0 0 0 0 0"'),
+    "adhesion of geoms": touching('size="0.1" adhesion="1"'),
     "connect, weld and joint equality": model(
         rest='<equality><connect body1="hand" anchor="0 0 0"/><weld body1="arm"/><joint joint1="wrist"/></equality>'
     ),

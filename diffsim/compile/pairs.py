@@ -100,6 +100,8 @@ def pair_fields(m: mujoco.MjModel) -> dict[str, Any]:
         geom_body=m.geom_bodyid,
         geom_kind=m.geom_type,
         geom_quat=m.geom_quat,
+        surfacevel=int(m.geom_surfacevel[colliders].any()),
+        geom_surfacevel=m.geom_surfacevel[:, [3, 4, 5, 0, 1, 2]],
     )
 
 

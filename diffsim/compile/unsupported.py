@@ -57,7 +57,6 @@ def contacts(m: mujoco.MjModel) -> Iterator[str]:
     kinds = m.geom_type[pairs]
     without_collider = COUNTS[kinds[:, 0], kinds[:, 1], 0] == 0
     convex = (kinds == CONVEX_PAIR).all(axis=1) & bool(m.opt.disableflags & CONVEX_FLAGS)
-    special = (m.geom_adhesion != 0) | m.geom_surfacevel.any(axis=1)
     for pair in np.flatnonzero(without_collider | convex):
         first, second = pairs[pair]
         if without_collider[pair]:
@@ -69,8 +68,8 @@ def contacts(m: mujoco.MjModel) -> Iterator[str]:
                 f"option flag multiccd or nativeccd=disable, contact between capsule geom "
                 f"{name_of(m, OBJ.mjOBJ_GEOM, first)} and cylinder geom {name_of(m, OBJ.mjOBJ_GEOM, second)}"
             )
-    for geom in np.unique(pairs[special[pairs]]):
-        yield f"geom adhesion or surfacevel, geom {name_of(m, OBJ.mjOBJ_GEOM, geom)}"
+    for geom in np.unique(pairs[m.geom_adhesion[pairs] != 0]):
+        yield f"geom adhesion, geom {name_of(m, OBJ.mjOBJ_GEOM, geom)}"
     for pair in _where(m.pair_adhesion != 0):
         yield f"pair adhesion, pair {name_of(m, OBJ.mjOBJ_PAIR, pair)}"
     if m.opt.cone == mujoco.mjtCone.mjCONE_ELLIPTIC:

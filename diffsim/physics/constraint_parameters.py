@@ -7,6 +7,7 @@ import warp as wp
 
 from diffsim.physics.constraint import (
     BALL_LIMIT,
+    CONTACT,
     DOF_FRICTION,
     JOINT_LIMIT,
     QUADRATIC,
@@ -18,6 +19,7 @@ from diffsim.physics.constraint import (
 )
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
+from diffsim.physics.surface_velocity import surface_rate
 from diffsim.types import HALF, ONE, ZERO, real, vec5
 
 
@@ -64,7 +66,10 @@ def solver_gradient(m: ModelArrays, s: Scratch, world: int, row: int, power: rea
     d = impedance(m, params, s.row_size[world, row])[0]
     r = s.row_position[world, row]
     add_to(s, world, m.at_solver_reference + 2 * local, -pull * d * r)
-    add_to(s, world, m.at_solver_reference + 2 * local + 1, -pull * row_dot(s, world, row, s.qvel[world]))
+    rate = row_dot(s, world, row, s.qvel[world])
+    if m.surfacevel == 1 and s.row_source[world, row] == CONTACT:
+        rate += surface_rate(m, s, world, row)
+    add_to(s, world, m.at_solver_reference + 2 * local + 1, -pull * rate)
     d_bar = power * s.row_force[world, row] / (d * (ONE - d)) - pull * m.solver_reference[params, 0] * r
     by_solimp = impedance_gradient(
         m.solver_impedance[params, 0],

@@ -13,13 +13,14 @@ import warp as wp
 
 from diffsim.collision.geometry import PLANE, Geom
 from diffsim.physics.cone import cone_scale
-from diffsim.physics.constraint import CONE, CONTACT, UNILATERAL, fill_row
+from diffsim.physics.constraint import CONE, CONTACT, UNILATERAL, fill_row, row_damping
 from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import quat_mul, quat_to_mat, rotate
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import angular, linear, twist
 from diffsim.physics.structure import chain_runs
+from diffsim.physics.surface_velocity import surface_rate
 from diffsim.types import ONE, TWO, ZERO, mat33, real, vec3, vec6
 
 
@@ -126,6 +127,9 @@ def fill_contact(m: ModelArrays, s: Scratch, world: int, contact: int):
     else:
         for i in range(rows):
             fill_row(s, world, start + i, first, last, UNILATERAL, CONTACT, contact, params, r, wp.abs(r), weight)
+    if m.surfacevel == 1:
+        for row in range(start, start + rows):
+            s.row_aref[world, row] = -row_damping(m, s, world, row) * surface_rate(m, s, world, row)
     fill_contact_jacobian(m, s, world, contact, start, condim, body1, body2)
 
 

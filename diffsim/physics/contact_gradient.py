@@ -28,6 +28,7 @@ from diffsim.physics.contact import twist_at
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import angular, cross_force, linear, twist
+from diffsim.physics.surface_velocity import surface_pose_cotangents, surface_shape_cotangents
 from diffsim.types import ONE, real, vec3, vec6
 
 
@@ -41,6 +42,13 @@ def keep_geom_cotangents(
         s.contact_geom_bar[world, contact, 1] = size1
         s.contact_geom_bar[world, contact, 2] = force2
         s.contact_geom_bar[world, contact, 3] = size2
+        if m.surfacevel == 1:
+            for side in range(2):
+                geom = m.pair_geom1[s.contact_pair[world, contact]]
+                if side == 1:
+                    geom = m.pair_geom2[s.contact_pair[world, contact]]
+                _turn, shift = surface_pose_cotangents(m, s, world, contact, geom, real(2 * side - 1))
+                s.contact_geom_bar[world, contact, 2 * side] = s.contact_geom_bar[world, contact, 2 * side] + shift
 
 
 @wp.func(inline=True)
@@ -150,6 +158,13 @@ def shape_cotangents(m: ModelArrays, s: Scratch, world: int, contact: int, body1
         )
         for i in range(3):
             frame_bar[k, i] += row_bar[i]
+    if m.surfacevel == 1:
+        point, normal, tangent1, tangent2 = surface_shape_cotangents(m, s, world, contact)
+        point_bar += point
+        for i in range(3):
+            frame_bar[0, i] += normal[i]
+            frame_bar[1, i] += tangent1[i]
+            frame_bar[2, i] += tangent2[i]
     return point_bar, frame_bar
 
 
@@ -182,6 +197,9 @@ def body_cotangents(
     push = wrench_at(m, s, world, body, point, alpha_torque, alpha_force)
     pull = wrench_at(m, s, world, body, point, beta_torque, beta_force)
     pose = wrench_at(m, s, world, body, s.geom_pos[world, geom], torque, force)
+    if m.surfacevel == 1:
+        turn, shift = surface_pose_cotangents(m, s, world, contact, geom, sign)
+        pose += wrench_at(m, s, world, body, s.geom_pos[world, geom], turn, shift)
     return push, pull, pose
 
 

@@ -13,6 +13,8 @@ class RareArrays:
     ellipsoid_geom: wp.array(dtype=wp.int32)
     ellipsoid_vectors: wp.array2d(dtype=vec3)
     ellipsoid_numbers: wp.array2d(dtype=real)
+    # material velocities of geoms [ngeom]
+    geom_surfacevel: wp.array(dtype=vec6)  # (angular, linear), rad/s, m/s, in the geom's frame
     # equality constraints of tendons [ntendon_eq]
     tendon_eq_id: wp.array(dtype=wp.int32)
     tendon_eq: wp.array2d(dtype=wp.int32)  # [ntendon_eq, 2] the tendon and the one it follows, -1 for none
@@ -80,6 +82,7 @@ class ModelArrays:
     params_dof: wp.int32  # offsets of the solver parameters of dofs' friction and of pairs; those of joints are first
     params_pair: wp.int32
     elliptic: wp.int32  # 1 if contacts have elliptic friction cones
+    surfacevel: wp.int32  # 1 if a geom has a surface velocity
     impratio: real
     has_actfrcrange: wp.int32
     timestep: real  # s

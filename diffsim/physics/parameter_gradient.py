@@ -25,6 +25,7 @@ from diffsim.physics.passive import spring_rotation
 from diffsim.physics.rotation import quat_conj, rotate
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import angular, cross_force, cross_motion, linear
+from diffsim.physics.surface_velocity import surface_components
 from diffsim.physics.virtual_power import force_cotangent, joint_clamp_gradient, no_kappa
 from diffsim.types import BALL, FREE, TWO, ZERO, quat, real, vec3, vec6
 
@@ -242,7 +243,10 @@ def contact_parameter_gradient(m: ModelArrays, s: Scratch, world: int, x: wp.arr
             frame = s.contact_frame[world, contact]
             alpha = s.contact_alpha[world, contact]
             beta = s.contact_beta[world, contact]
-            friction_gradient(m, s, world, pair, alpha, beta, components(frame, by_x), components(frame, by_a))
+            u_a = components(frame, by_a)
+            if m.surfacevel == 1:
+                u_a += s.contact_damping[world, contact] * surface_components(m, s, world, contact)
+            friction_gradient(m, s, world, pair, alpha, beta, components(frame, by_x), u_a)
             for side in range(2):
                 geom = m.pair_geom1[pair]
                 if side == 1:

@@ -80,14 +80,14 @@ def test_each_feature_is_listed_once():
     text = """
         <mujoco>
           <worldbody>
-            <geom name="belt" type="plane" size="1 1 1" surfacevel="1 0 0 0 0 0"/>
+            <geom name="belt" type="plane" size="1 1 1" adhesion="1"/>
             <body pos="0 0 1"><freejoint/><geom size="0.1"/></body>
             <body pos="1 0 1"><freejoint/><geom size="0.1"/></body>
           </worldbody>
         </mujoco>"""
     with pytest.raises(diffsim.UnsupportedModelError) as error:
         diffsim.Model.from_mjcf(text)
-    assert error.value.features == ["geom adhesion or surfacevel, geom 'belt'"]
+    assert error.value.features == ["geom adhesion, geom 'belt'"]
 
 
 def test_adhesion_of_a_pair_is_refused():

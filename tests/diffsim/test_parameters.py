@@ -146,7 +146,9 @@ def test_gradient(name, integrator):
     assert {"dof_armature", "gravity", "body_ipos"} <= seen
 
 
-@pytest.mark.parametrize("name", ["contact_condim", "contact_boxes", "contact_capsules", "contact_elliptic"])
+@pytest.mark.parametrize(
+    "name", ["contact_condim", "contact_boxes", "contact_capsules", "contact_elliptic", "contact_surface_velocity"]
+)
 def test_gradient_by_shapes_and_contact_parameters(name):
     names = ["geom_pos", "geom_size", "geom_friction", "geom_solref", "geom_solimp"]
     assert {"geom_pos", "geom_size", "geom_solimp"} <= compare(*moving(name, None), names)

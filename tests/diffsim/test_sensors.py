@@ -247,8 +247,11 @@ def standing(mj_model, count, seed=0):
     return np.array(states), rng.standard_normal((count, mj_model.nu))
 
 
-def robot(sensors, cone="pyramidal"):
-    mj_model = mujoco.MjModel.from_xml_string(ROBOT.replace("CONE", cone).format(sensors))
+def robot(sensors, cone="pyramidal", surfaces=()):
+    text = ROBOT.replace("CONE", cone).format(sensors)
+    for geom, velocity in surfaces:
+        text = text.replace(f'<geom name="{geom}"', f'<geom name="{geom}" surfacevel="{velocity}"')
+    mj_model = mujoco.MjModel.from_xml_string(text)
     converge(mj_model)
     return mj_model
 
@@ -256,7 +259,16 @@ def robot(sensors, cone="pyramidal"):
 @pytest.mark.parametrize("cone", ["pyramidal", "elliptic"])
 @pytest.mark.parametrize("sensors", [ACCELERATION, CONTACTS], ids=["acceleration", "contact"])
 def test_forces(sensors, cone):
-    mj_model = robot(sensors, cone)
+    check_forces(robot(sensors, cone))
+
+
+@pytest.mark.parametrize("cone", ["pyramidal", "elliptic"])
+def test_forces_on_surfaces_that_move(cone):
+    surfaces = ("floor", "0.3 -0.2 0.1 0.1 0.2 0.5"), ("left", "-0.1 0.3 0.2 0.4 -0.2 0.1")
+    check_forces(robot(CONTACTS, cone, surfaces))
+
+
+def check_forces(mj_model):
     state, ctrl = standing(mj_model, 4)
     sim = simulator(mj_model, len(state))
     given = tensors(state, ctrl)
