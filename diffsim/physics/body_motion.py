@@ -66,7 +66,7 @@ def body_motion_kernel(
     acceleration_out: wp.array2d(dtype=vec6),
 ):
     """Poses, velocities and accelerations of all bodies, (angular, linear) in world axes at the bodies' origins."""
-    world = world_of(wp.tid())
+    world = world_of(0, wp.tid())
     load_motion(m, s, world, qpos_in[world], qvel_in[world], qacc_in[world], inputs_in[world])
     for body in range(lane(), m.nbody, lanes()):
         arm = s.xpos[world, body] - s.xpos[world, m.body_root[body]]
@@ -99,7 +99,7 @@ def body_motion_adjoint_kernel(
     inputs_bar_out: wp.array2d(dtype=real),
 ):
     """The adjoint of `body_motion_kernel`."""
-    world = world_of(wp.tid())
+    world = world_of(0, wp.tid())
     load_motion(m, s, world, qpos_in[world], qvel_in[world], qacc_in[world], inputs_in[world])
     for dof in range(lane(), m.nv, lanes()):
         s.qpos_bar[world, dof] = ZERO
@@ -153,7 +153,7 @@ def dof_motion_kernel(
     motion_out: wp.array2d(dtype=vec6),
 ):
     """Each dof's motion: the twist, about the world's origin, that a unit of its velocity gives to its body."""
-    world = world_of(wp.tid())
+    world = world_of(0, wp.tid())
     load_motions(m, s, world, qpos_in[world])
     for dof in range(lane(), m.nv, lanes()):
         arm = -s.xpos[world, m.body_root[m.dof_body[dof]]]
@@ -185,7 +185,7 @@ def dof_motion_adjoint_kernel(
 
     With the cotangents B_d, dP/dq_e = S_e . sum over later d of (S_d x* B_d).
     """
-    world = world_of(wp.tid())
+    world = world_of(0, wp.tid())
     load_motions(m, s, world, qpos_in[world])
     for r in range(m.nlevel):
         level = m.nlevel - 1 - r

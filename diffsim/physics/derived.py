@@ -108,7 +108,7 @@ def body_quantities_kernel(
     cvel_out: wp.array2d(dtype=vec6),
 ):
     """Bodies' inertias (xx, yy, zz, xy, xz, yz, mass * com, mass) and twists, as MuJoCo's `cinert` and `cvel`."""
-    world = world_of(wp.tid())
+    world = world_of(0, wp.tid())
     for i in range(lane(), m.nq, lanes()):
         s.qpos[world, i] = qpos_in[world, i]
     for i in range(lane(), m.nv, lanes()):

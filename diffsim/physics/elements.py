@@ -61,7 +61,7 @@ def elements_kernel(
     qfrc_actuator_out: wp.array2d(dtype=real),
 ):
     """Length and velocity of tendons; force, length and velocity of enabled actuators; the actuators' joint forces."""
-    world = world_of(wp.tid())
+    world = world_of(0, wp.tid())
     load_elements(m, s, world, state_in[world], inputs_in[world])
     actuation(m, s, world)
     for tendon in range(lane(), m.ntendon, lanes()):
@@ -90,7 +90,7 @@ def elements_adjoint_kernel(
     inputs_bar_out: wp.array2d(dtype=real),
 ):
     """The adjoint of `elements_kernel`."""
-    world = world_of(wp.tid())
+    world = world_of(0, wp.tid())
     load_elements(m, s, world, state_in[world], inputs_in[world])
     clear(m.nv, s.qpos_bar[world])
     clear(m.nv, s.qvel_bar[world])

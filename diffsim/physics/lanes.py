@@ -126,12 +126,22 @@ def all_lanes(condition: bool) -> bool:
 @wp.func_native(
     f"""
 #if defined(__CUDA_ARCH__)
-    return thread / (int)(blockDim.x / {WORLDS_PER_BLOCK});
+    return (first + thread / (int)(blockDim.x / {WORLDS_PER_BLOCK})) & 0x7fffffff;
 #else
-    return thread;
+    return (first + thread) & 0x7fffffff;
 #endif
 """
 )
-def world_of(thread: int) -> int:
-    """The world of a kernel's thread."""
+def world_of(first: int, thread: int) -> int:
+    """The world of a kernel's thread, given that of the first; see `natural`."""
+    ...
+
+
+@wp.func_native("return index & 0x7fffffff;")
+def natural(index: int) -> int:
+    """An index that is not negative, as the compiler then knows.
+
+    Warp counts negative indices from the end of an array, which costs instructions, and a register per array, where an
+    index may be negative.
+    """
     ...

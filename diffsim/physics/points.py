@@ -45,7 +45,7 @@ def points_kernel(
     position_out: wp.array2d(dtype=vec3),
 ):
     """Positions of points in each world."""
-    world = world_of(wp.tid())
+    world = world_of(0, wp.tid())
     load_kinematics(m, s, world, qpos_in[world])
     for point in range(lane(), point_body.shape[0], lanes()):
         position_out[world, point] = point_position(s, world, point_body[point], point_offset[point])
@@ -65,7 +65,7 @@ def points_adjoint_kernel(
     qpos_bar_out: wp.array2d(dtype=real),
 ):
     """The adjoint of `points_kernel`: the cotangents are forces at the points, which act on the bodies as wrenches."""
-    world = world_of(wp.tid())
+    world = world_of(0, wp.tid())
     load_kinematics(m, s, world, qpos_in[world])
     for body in range(lane(), m.nbody, lanes()):
         motion_subspaces(m, s, world, body)

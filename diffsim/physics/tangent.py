@@ -21,7 +21,7 @@ def to_tangent_kernel(
     tangent_bar_out: wp.array2d(dtype=real),
 ):
     """Converts cotangents of a state's coordinates [world, nq + nv + na] to the tangent space [world, 2 nv + na]."""
-    world = world_of(wp.tid())
+    world = world_of(0, wp.tid())
     clear(m.nv, tangent_bar_out[world])
     sync()
     tangent_from_raw(m, state_in[world], raw_bar_in[world], tangent_bar_out[world])
@@ -41,7 +41,7 @@ def from_tangent_kernel(
     raw_bar_out: wp.array2d(dtype=real),
 ):
     """Converts cotangents in the tangent space [world, 2 nv + na] to a state's coordinates [world, nq + nv + na]."""
-    world = world_of(wp.tid())
+    world = world_of(0, wp.tid())
     raw_from_tangent(m, state_in[world], tangent_bar_in[world], raw_bar_out[world])
     for dof in range(lane(), m.nv, lanes()):
         raw_bar_out[world, m.nq + dof] = tangent_bar_in[world, m.nv + dof]

@@ -22,7 +22,7 @@ wp.set_module_options({"enable_backward": False})
 @wp.kernel(**OPTIONS)
 def advance_kernel(m: ModelArrays, s: Scratch, t: EvaluationPoints, slot: int, report_out: wp.array2d(dtype=wp.int32)):
     """Stores a slot and takes a step of Euler, or the last of a Runge-Kutta step. Reports as `step.evaluations`."""
-    world = s.first_world + world_of(wp.tid())
+    world = world_of(s.first_world, wp.tid())
     stage = slot % stage_count(m)
     store_point(m, s, t, world, slot)
     if stage == 0:

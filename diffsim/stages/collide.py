@@ -18,6 +18,7 @@ from diffsim.physics.contact_gradient import (
     keep_geom_cotangents,
     shape_cotangents,
 )
+from diffsim.physics.lanes import natural
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
 from diffsim.stages.bounds import OPTIONS, stage_module
@@ -47,7 +48,7 @@ def detection_kernel(kind1: int, kind2: int) -> wp.Kernel:
 
     @wp.kernel(module=module, **OPTIONS)
     def detect_kernel(m: ModelArrays, s: Scratch, pairs: wp.array(dtype=wp.int32), threads: int):
-        world = s.first_world + wp.tid() / threads
+        world = natural(s.first_world + wp.tid() / threads)
         for i in range(wp.tid() % threads, pairs.shape[0], threads):
             pair = pairs[i]
             if may_touch(m, s, world, pair) == 1:
@@ -97,7 +98,7 @@ def gradient_kernel(kind1: int, kind2: int) -> wp.Kernel:
 
     @wp.kernel(module=module, **OPTIONS)
     def contact_gradient_kernel(m: ModelArrays, s: Scratch, threads: int):
-        world = s.first_world + wp.tid() / threads
+        world = natural(s.first_world + wp.tid() / threads)
         for contact in range(wp.tid() % threads, s.contact_count[world], threads):
             pair = s.contact_pair[world, contact]
             kinds = wp.vec2i(m.geom_kind[m.pair_geom1[pair]], m.geom_kind[m.pair_geom2[pair]])

@@ -37,7 +37,7 @@ def begin_adjoint_kernel(
     act_bar_in: wp.array2d(dtype=real),
 ):
     """Loads the controls and the cotangents of the outputs."""
-    world = s.first_world + world_of(wp.tid())
+    world = world_of(s.first_world, wp.tid())
     last = trajectory_in.qpos[world, evaluation_count(m, num_steps) - 1]
     next_bar = next_bar_in[world]
     load_cotangents(
@@ -58,13 +58,13 @@ def begin_adjoint_kernel(
 @wp.kernel(**OPTIONS)
 def begin_slot_kernel(m: ModelArrays, s: Scratch, t: EvaluationPoints, slot: int, num_steps: int):
     """See `adjoint.begin_slot`."""
-    begin_slot(m, s, t, s.first_world + world_of(wp.tid()), slot, num_steps)
+    begin_slot(m, s, t, world_of(s.first_world, wp.tid()), slot, num_steps)
 
 
 @wp.kernel(**OPTIONS)
 def velocity_adjoint_kernel(m: ModelArrays, s: Scratch):
     """Adjoint of Euler's step; if it is implicit, the stages `implicit` and `implicit_adjoint` are around this one."""
-    world = s.first_world + world_of(wp.tid())
+    world = world_of(s.first_world, wp.tid())
     if m.implicit == 0:
         copy(m.nv, s.qacc[world], s.implicit_qacc[world])
     velocity_step_adjoint(m, s, world)
@@ -75,7 +75,7 @@ def velocity_adjoint_kernel(m: ModelArrays, s: Scratch):
 @wp.kernel(**OPTIONS)
 def end_slot_kernel(m: ModelArrays, s: Scratch, slot: int, num_steps: int):
     """See `adjoint.end_slot`."""
-    end_slot(m, s, s.first_world + world_of(wp.tid()), slot, num_steps)
+    end_slot(m, s, world_of(s.first_world, wp.tid()), slot, num_steps)
 
 
 @wp.kernel(**OPTIONS)
@@ -89,5 +89,5 @@ def end_adjoint_kernel(
     qfrc_applied_bar_out: wp.array2d(dtype=real),
 ):
     """Stores the cotangents of the inputs."""
-    world = s.first_world + world_of(wp.tid())
+    world = world_of(s.first_world, wp.tid())
     store_cotangents(m, s, world, state_bar_out[world], ctrl_bar_out[world], qfrc_applied_bar_out[world])

@@ -14,4 +14,4 @@ wp.set_module_options({"enable_backward": False})
 @wp.kernel(**OPTIONS)
 def elements_kernel(m: ModelArrays, s: Scratch):
     """See `virtual_power.element_gradients`."""
-    element_gradients(m, s, s.first_world + world_of(wp.tid()))
+    element_gradients(m, s, world_of(s.first_world, wp.tid()))

@@ -14,4 +14,4 @@ wp.set_module_options({"enable_backward": False})
 @wp.kernel(**OPTIONS)
 def ellipsoids_kernel(m: ModelArrays, s: Scratch):
     """Launched only for models with such forces, after the stage `twists`."""
-    ellipsoid_cotangents(m, s, s.first_world + world_of(wp.tid()))
+    ellipsoid_cotangents(m, s, world_of(s.first_world, wp.tid()))

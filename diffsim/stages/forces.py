@@ -17,7 +17,7 @@ wp.set_module_options({"enable_backward": False})
 @wp.kernel(**OPTIONS)
 def forces_kernel(m: ModelArrays, s: Scratch):
     """Fills qfrc_smooth and qfrc_actuator. Needs the motion."""
-    world = s.first_world + world_of(wp.tid())
+    world = world_of(s.first_world, wp.tid())
     smooth_bias(m, s, world)
     passive(m, s, world)
     if m.ntendon > 0:

@@ -18,7 +18,7 @@ wp.set_module_options({"enable_backward": False})
 @wp.kernel(**OPTIONS)
 def frames_kernel(m: ModelArrays, s: Scratch, t: EvaluationPoints, slot: int, num_steps: int, adjoint: int):
     """Forward, moves on to a Runge-Kutta stage first; in the adjoint, loads the slot's point."""
-    world = s.first_world + world_of(wp.tid())
+    world = world_of(s.first_world, wp.tid())
     if adjoint == 1:
         set_point(m, s, t, world, slot)
     elif m.integrator == RK4 and num_steps > 0:

@@ -32,7 +32,7 @@ def add_contacts(m: ModelArrays, s: Scratch, world: int, body: int):
 @wp.kernel(**OPTIONS)
 def add_contacts_kernel(m: ModelArrays, s: Scratch):
     """Adds the cotangents of `collide_gradient` to the bodies'."""
-    world = s.first_world + world_of(wp.tid())
+    world = world_of(s.first_world, wp.tid())
     for body in range(1 + lane(), m.nbody, lanes()):
         add_contacts(m, s, world, body)
 
@@ -40,4 +40,4 @@ def add_contacts_kernel(m: ModelArrays, s: Scratch):
 @wp.kernel(**OPTIONS)
 def gather_kernel(m: ModelArrays, s: Scratch):
     """See `virtual_power.gather_cotangents`."""
-    gather_cotangents(m, s, s.first_world + world_of(wp.tid()))
+    gather_cotangents(m, s, world_of(s.first_world, wp.tid()))

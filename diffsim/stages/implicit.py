@@ -14,4 +14,4 @@ wp.set_module_options({"enable_backward": False})
 @wp.kernel(**OPTIONS)
 def implicit_kernel(m: ModelArrays, s: Scratch):
     """Fills implicit_qacc, and `hessian` with the factor of M - h D. Needs qacc and the frames."""
-    implicit_acceleration(m, s, s.first_world + world_of(wp.tid()))
+    implicit_acceleration(m, s, world_of(s.first_world, wp.tid()))

@@ -14,4 +14,4 @@ wp.set_module_options({"enable_backward": False})
 @wp.kernel(**OPTIONS)
 def implicit_adjoint_kernel(m: ModelArrays, s: Scratch):
     """Adds to the cotangents of the evaluation, given implicit_qacc_bar. Needs what `implicit` filled."""
-    implicit_adjoint(m, s, s.first_world + world_of(wp.tid()))
+    implicit_adjoint(m, s, world_of(s.first_world, wp.tid()))

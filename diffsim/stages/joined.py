@@ -14,4 +14,4 @@ wp.set_module_options({"enable_backward": False})
 @wp.kernel(**OPTIONS)
 def joined_kernel(m: ModelArrays, s: Scratch):
     """Launched only for models with such constraints."""
-    joined_gradient(m, s, s.first_world + world_of(wp.tid()))
+    joined_gradient(m, s, world_of(s.first_world, wp.tid()))

@@ -30,7 +30,7 @@ def begin_linearize_kernel(
     ctrl_jacobian_out: wp.array3d(dtype=real),
 ):
     """Loads the inputs, and starts with the Jacobian of no step."""
-    world = s.first_world + world_of(wp.tid())
+    world = world_of(s.first_world, wp.tid())
     load_inputs(m, s, world, ctrl_in[world])
     clear(m.nv, s.constraint_bar[world])
     clear(m.nv, s.applied_bar[world])
@@ -44,13 +44,13 @@ def begin_linearize_kernel(
 @wp.kernel(**OPTIONS)
 def first_row_kernel(m: ModelArrays, s: Scratch):
     """Starts to count rows."""
-    s.jacobian_row[s.first_world + world_of(wp.tid())] = 0
+    s.jacobian_row[world_of(s.first_world, wp.tid())] = 0
 
 
 @wp.kernel(**OPTIONS)
 def unit_row_kernel(m: ModelArrays, s: Scratch):
     """Sets the cotangents to those of one component of w: of `implicit_qacc`, or of qacc if that is w."""
-    world = s.first_world + world_of(wp.tid())
+    world = world_of(s.first_world, wp.tid())
     clear_cotangents(m, s, world)
     row = s.jacobian_row[world]
     if m.implicit == 1:
@@ -62,7 +62,7 @@ def unit_row_kernel(m: ModelArrays, s: Scratch):
 @wp.kernel(**OPTIONS)
 def store_row_kernel(m: ModelArrays, s: Scratch, stage: int, evaluation_jacobian_out: wp.array4d(dtype=real)):
     """Stores a row of an evaluation's Jacobian, and moves on to the next."""
-    world = s.first_world + world_of(wp.tid())
+    world = world_of(s.first_world, wp.tid())
     row = s.jacobian_row[world]
     store_row(m, s, world, evaluation_jacobian_out[world, stage, row])
     s.jacobian_row[world] = row + 1
@@ -71,7 +71,7 @@ def store_row_kernel(m: ModelArrays, s: Scratch, stage: int, evaluation_jacobian
 @wp.kernel(**OPTIONS)
 def factor_kernel(m: ModelArrays, s: Scratch):
     """Factors H, and starts to count rows. Needs the mass matrix and the rows."""
-    world = s.first_world + world_of(wp.tid())
+    world = world_of(s.first_world, wp.tid())
     if m.implicit == 0:
         copy(m.nv, s.qacc[world], s.implicit_qacc[world])
     row_forces(m, s, world, s.qacc[world])
@@ -82,7 +82,7 @@ def factor_kernel(m: ModelArrays, s: Scratch):
 @wp.kernel(**OPTIONS)
 def virtual_row_kernel(m: ModelArrays, s: Scratch, stage: int, evaluation_jacobian_out: wp.array4d(dtype=real)):
     """Fills lambda of a row. Needs the factor of H."""
-    world = s.first_world + world_of(wp.tid())
+    world = world_of(s.first_world, wp.tid())
     load_row(m, s, world, evaluation_jacobian_out[world, stage, s.jacobian_row[world]])
     copy(m.nv, s.qacc_bar[world], s.virtual_velocity[world])
     solve_hessian(m, s, world, s.virtual_velocity[world])
@@ -100,7 +100,7 @@ def step_rows_kernel(
     evaluation_jacobian_out: wp.array4d(dtype=real),
 ):
     """Continues all rows of the result through the step that starts at a slot."""
-    world = s.first_world + world_of(wp.tid())
+    world = world_of(s.first_world, wp.tid())
     for row in range(2 * m.nv + m.na):
         step_row(
             m,

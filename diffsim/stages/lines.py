@@ -14,4 +14,4 @@ wp.set_module_options({"enable_backward": False})
 @wp.kernel(**OPTIONS)
 def lines_kernel(m: ModelArrays, s: Scratch):
     """Fills their lengths and moments. Needs the motion."""
-    fill_lines(m, s, s.first_world + world_of(wp.tid()))
+    fill_lines(m, s, world_of(s.first_world, wp.tid()))

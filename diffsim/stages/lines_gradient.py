@@ -14,4 +14,4 @@ wp.set_module_options({"enable_backward": False})
 @wp.kernel(**OPTIONS)
 def lines_gradient_kernel(m: ModelArrays, s: Scratch):
     """Launched only for models with them. See `virtual_power.lines_gradient`."""
-    lines_gradient(m, s, s.first_world + world_of(wp.tid()))
+    lines_gradient(m, s, world_of(s.first_world, wp.tid()))

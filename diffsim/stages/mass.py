@@ -14,4 +14,4 @@ wp.set_module_options({"enable_backward": False})
 @wp.kernel(**OPTIONS)
 def mass_kernel(m: ModelArrays, s: Scratch):
     """See `inertia.mass_matrix`. Needs the motion."""
-    mass_matrix(m, s, s.first_world + world_of(wp.tid()))
+    mass_matrix(m, s, world_of(s.first_world, wp.tid()))

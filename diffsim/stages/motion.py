@@ -14,4 +14,4 @@ wp.set_module_options({"enable_backward": False})
 @wp.kernel(**OPTIONS)
 def motion_kernel(m: ModelArrays, s: Scratch, with_qacc: int):
     """See `bias.body_motions`. Needs the frames."""
-    body_motions(m, s, s.first_world + world_of(wp.tid()), with_qacc)
+    body_motions(m, s, world_of(s.first_world, wp.tid()), with_qacc)

@@ -18,24 +18,24 @@ wp.set_module_options({"enable_backward": False})
 @wp.kernel(**OPTIONS)
 def clear_parameters_kernel(m: ModelArrays, s: Scratch):
     """Begins the adjoint."""
-    world = s.first_world + world_of(wp.tid())
+    world = world_of(s.first_world, wp.tid())
     clear(s.parameter_bar.shape[1], s.parameter_bar[world])
 
 
 @wp.kernel(**OPTIONS)
 def implicit_parameters_kernel(m: ModelArrays, s: Scratch):
     """In place of the stage `implicit_adjoint`."""
-    implicit_adjoint_with_parameters(m, s, s.first_world + world_of(wp.tid()))
+    implicit_adjoint_with_parameters(m, s, world_of(s.first_world, wp.tid()))
 
 
 @wp.kernel(**OPTIONS)
 def parameters_kernel(m: ModelArrays, s: Scratch):
     """After the stage `elements`. See `parameter_gradient.power_parameter_gradient`."""
-    power_parameter_gradient(m, s, s.first_world + world_of(wp.tid()))
+    power_parameter_gradient(m, s, world_of(s.first_world, wp.tid()))
 
 
 @wp.kernel(**OPTIONS)
 def store_parameters_kernel(m: ModelArrays, s: Scratch, parameter_bar_out: wp.array2d(dtype=real)):
     """Ends the adjoint."""
-    world = s.first_world + world_of(wp.tid())
+    world = world_of(s.first_world, wp.tid())
     copy(parameter_bar_out.shape[1], s.parameter_bar[world], parameter_bar_out[world])

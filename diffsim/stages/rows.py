@@ -45,7 +45,7 @@ def load_contacts(m: ModelArrays, s: Scratch, world: int):
 @wp.kernel(**OPTIONS)
 def rows_kernel(m: ModelArrays, s: Scratch):
     """Fills the contacts and the rows. Needs the motion, and the candidates of `collide`."""
-    world = s.first_world + world_of(wp.tid())
+    world = world_of(s.first_world, wp.tid())
     if lane() == 0:
         choose_contacts(m, s, world)
     sync()

@@ -19,7 +19,7 @@ wp.set_module_options({"enable_backward": False})
 @wp.kernel(**OPTIONS)
 def load_inputs_kernel(m: ModelArrays, s: Scratch, inputs_in: wp.array2d(dtype=real)):
     """Loads the inputs."""
-    world = s.first_world + world_of(wp.tid())
+    world = world_of(s.first_world, wp.tid())
     load_inputs(m, s, world, inputs_in[world])
 
 
@@ -40,7 +40,7 @@ def sensed_kernel(
     tendon_limit_out: wp.array2d(dtype=real),
 ):
     """See `constraint_forces.constraint_forces_kernel`. Needs the rows."""
-    world = s.first_world + world_of(wp.tid())
+    world = world_of(s.first_world, wp.tid())
     row_forces(m, s, world, s.qacc[world])
     sync()
     store_constraint_forces(
@@ -74,7 +74,7 @@ def begin_sensed_adjoint_kernel(
     tendon_limit_bar_in: wp.array2d(dtype=real),
 ):
     """Loads the cotangents. Needs the rows."""
-    world = s.first_world + world_of(wp.tid())
+    world = world_of(s.first_world, wp.tid())
     row_forces(m, s, world, s.qacc[world])
     sync()
     load_force_cotangents(
@@ -105,7 +105,7 @@ def end_sensed_adjoint_kernel(
     inputs_bar_out: wp.array2d(dtype=real),
 ):
     """Stores the cotangents of the evaluation point."""
-    world = s.first_world + world_of(wp.tid())
+    world = world_of(s.first_world, wp.tid())
     qpos = trajectory_in.qpos[world, 0]
     store_force_gradient(
         m, s, world, qpos, qpos_bar_out[world], qvel_bar_out[world], qacc_bar_out[world], inputs_bar_out[world]

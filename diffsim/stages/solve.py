@@ -14,4 +14,4 @@ wp.set_module_options({"enable_backward": False})
 @wp.kernel(**OPTIONS)
 def solve_kernel(m: ModelArrays, s: Scratch, warm: int):
     """Fills qacc and qfrc_constraint. Needs the forces and the rows."""
-    solve_acceleration(m, s, s.first_world + world_of(wp.tid()), warm)
+    solve_acceleration(m, s, world_of(s.first_world, wp.tid()), warm)

@@ -25,7 +25,7 @@ def begin_kernel(
     report_out: wp.array2d(dtype=wp.int32),
 ):
     """Loads the states, and clears the reports but for inputs that are not finite or too large."""
-    world = s.first_world + world_of(wp.tid())
+    world = world_of(s.first_world, wp.tid())
     if lane() == 0:
         report_out[world, 2] = 0
     sync()
@@ -48,7 +48,7 @@ def end_kernel(
     report_out: wp.array2d(dtype=wp.int32),
 ):
     """Stores the next states (qacc if `num_steps` is 0), the forces and the reports."""
-    world = s.first_world + world_of(wp.tid())
+    world = world_of(s.first_world, wp.tid())
     store_forces(
         m, s, world, qfrc_constraint_out[world], qfrc_actuator_out[world], cfrc_ext_out[world], report_out[world]
     )

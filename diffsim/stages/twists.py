@@ -14,4 +14,4 @@ wp.set_module_options({"enable_backward": False})
 @wp.kernel(**OPTIONS)
 def twists_kernel(m: ModelArrays, s: Scratch):
     """Fills what `collide_gradient` and `gather` need. Needs the motion and lambda."""
-    twist_cotangents(m, s, s.first_world + world_of(wp.tid()))
+    twist_cotangents(m, s, world_of(s.first_world, wp.tid()))

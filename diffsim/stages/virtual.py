@@ -15,6 +15,6 @@ wp.set_module_options({"enable_backward": False})
 @wp.kernel(**OPTIONS)
 def virtual_kernel(m: ModelArrays, s: Scratch):
     """Fills lambda. Needs the mass matrix and the rows."""
-    world = s.first_world + world_of(wp.tid())
+    world = world_of(s.first_world, wp.tid())
     row_forces(m, s, world, s.qacc[world])
     solve_virtual_velocity(m, s, world)
