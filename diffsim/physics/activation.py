@@ -65,31 +65,31 @@ def time_of(kind: int, prm: vec3, timestep: real) -> real:
 @wp.func
 def activation_rate(m: ModelArrays, s: Scratch, world: int, i: int, act: real) -> vec3:
     """`rate_of` activation i at the value `act`; zero if its actuator is disabled."""
-    actuator = m.act_actuator[i]
+    actuator = m.rare[0].act_actuator[i]
     if actuator < 0:
         return vec3(ZERO, ZERO, ZERO)
-    return rate_of(m.act_dyntype[i], m.act_dynprm[i], clamped_ctrl(m, s, world, actuator), act)
+    return rate_of(m.rare[0].act_dyntype[i], m.rare[0].act_dynprm[i], clamped_ctrl(m, s, world, actuator), act)
 
 
 @wp.func
 def activation_time(m: ModelArrays, i: int) -> real:
     """`time_of` activation i."""
-    return time_of(m.act_dyntype[i], m.act_dynprm[i], m.timestep)
+    return time_of(m.rare[0].act_dyntype[i], m.rare[0].act_dynprm[i], m.timestep)
 
 
 @wp.func
 def clamped_act(m: ModelArrays, i: int, act: real) -> real:
     """An activation within actrange."""
-    if m.act_limited[i] == 1:
-        return wp.clamp(act, m.act_range[i, 0], m.act_range[i, 1])
+    if m.rare[0].act_limited[i] == 1:
+        return wp.clamp(act, m.rare[0].act_range[i, 0], m.rare[0].act_range[i, 1])
     return act
 
 
 @wp.func
 def act_slope(m: ModelArrays, i: int, act: real) -> real:
     """Derivative of `clamped_act`."""
-    if m.act_limited[i] == 1:
-        return inside(act, m.act_range[i, 0], m.act_range[i, 1])
+    if m.rare[0].act_limited[i] == 1:
+        return inside(act, m.rare[0].act_range[i, 0], m.rare[0].act_range[i, 1])
     return real(1.0)
 
 
@@ -106,7 +106,7 @@ def actuator_input(m: ModelArrays, s: Scratch, world: int, actuator: int) -> rea
     i = m.actuator_actadr[actuator]
     if i < 0:
         return clamped_ctrl(m, s, world, actuator)
-    if m.actuator_actearly[actuator] == 1:
+    if m.rare[0].actuator_actearly[actuator] == 1:
         return next_activation(m, s, world, i, s.act[world, i])
     return s.act[world, i]
 
@@ -114,7 +114,7 @@ def actuator_input(m: ModelArrays, s: Scratch, world: int, actuator: int) -> rea
 @wp.func
 def add_rate_cotangent(m: ModelArrays, s: Scratch, world: int, i: int, bar: real):
     """Adds to act_bar and ctrl_bar, given the cotangent of the rate of activation i at the evaluation point."""
-    actuator = m.act_actuator[i]
+    actuator = m.rare[0].act_actuator[i]
     if actuator >= 0:
         rate = activation_rate(m, s, world, i, s.act[world, i])
         ctrl = m.actuator_ctrl[actuator]
@@ -140,7 +140,7 @@ def add_input_cotangent(m: ModelArrays, s: Scratch, world: int, actuator: int, b
     if i < 0:
         ctrl = m.actuator_ctrl[actuator]
         s.ctrl_bar[world, ctrl] = s.ctrl_bar[world, ctrl] + bar * ctrl_slope(m, s, world, actuator)
-    elif m.actuator_actearly[actuator] == 1:
+    elif m.rare[0].actuator_actearly[actuator] == 1:
         add_next_cotangent(m, s, world, i, bar)
     else:
         s.act_bar[world, i] = s.act_bar[world, i] + bar

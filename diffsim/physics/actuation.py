@@ -67,7 +67,7 @@ def tracked_ctrl(m: ModelArrays, actuator: int, u: real, length: real) -> real:
 def advanced_activation(m: ModelArrays, s: Scratch, world: int, i: int, act: real) -> real:
     """Activation i after a step to the value `act`: within actrange, and for a servo on a ball joint tracked."""
     act = clamped_act(m, i, act)
-    actuator = m.act_actuator[i]
+    actuator = m.rare[0].act_actuator[i]
     if actuator >= 0:
         if m.actuator_period[actuator] > ZERO:
             act = tracked_ctrl(m, actuator, act, actuator_length(m, s, world, actuator))
@@ -77,14 +77,16 @@ def advanced_activation(m: ModelArrays, s: Scratch, world: int, i: int, act: rea
 @wp.func
 def is_muscle(m: ModelArrays, actuator: int) -> bool:
     """Whether an actuator's gain or bias is a muscle's."""
-    return m.has_muscles == 1 and (m.actuator_gain_row[actuator] >= 0 or m.actuator_bias_row[actuator] >= 0)
+    return m.has_muscles == 1 and (
+        m.rare[0].actuator_gain_row[actuator] >= 0 or m.rare[0].actuator_bias_row[actuator] >= 0
+    )
 
 
 @wp.func
 def gain_terms(m: ModelArrays, world: int, actuator: int, length: real, velocity: real) -> vec5:
     """Gain of an actuator, and its derivatives: by length, by velocity, by both, and by velocity twice."""
     if is_muscle(m, actuator):
-        row = m.actuator_gain_row[actuator]
+        row = m.rare[0].actuator_gain_row[actuator]
         if row >= 0:
             return muscle_gain(m.muscle_gain[world * m.muscle_gain_stride + row], length, velocity)
     gain = m.actuator_gain[world * m.actuator_stride + actuator]
@@ -95,7 +97,7 @@ def gain_terms(m: ModelArrays, world: int, actuator: int, length: real, velocity
 def bias_terms(m: ModelArrays, world: int, actuator: int, length: real, velocity: real) -> vec3:
     """Bias of an actuator, and its derivatives by length and velocity."""
     if is_muscle(m, actuator):
-        row = m.actuator_bias_row[actuator]
+        row = m.rare[0].actuator_bias_row[actuator]
         if row >= 0:
             passive = muscle_bias(m.muscle_bias[world * m.muscle_bias_stride + row], length)
             return vec3(passive[0], passive[1], ZERO)
@@ -174,10 +176,12 @@ def actuation(m: ModelArrays, s: Scratch, world: int):
     sum_actuator_forces(m, s, world)
     if m.has_actfrcrange == 1:
         for joint in range(lane(), m.njnt, lanes()):
-            if m.jnt_actfrclimited[joint] == 1:
+            if m.rare[0].jnt_actfrclimited[joint] == 1:
                 dof = m.jnt_dofadr[joint]
                 s.qfrc_actuator[world, dof] = wp.clamp(
-                    s.qfrc_actuator[world, dof], m.jnt_actfrcrange[joint, 0], m.jnt_actfrcrange[joint, 1]
+                    s.qfrc_actuator[world, dof],
+                    m.rare[0].jnt_actfrcrange[joint, 0],
+                    m.rare[0].jnt_actfrcrange[joint, 1],
                 )
         sync()
     for dof in range(lane(), m.nv, lanes()):

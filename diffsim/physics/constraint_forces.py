@@ -54,7 +54,7 @@ def store_constraint_forces(
     for eq in range(lane(), m.neq, lanes()):
         both = vec6()
         if s.eq_row[world, eq] >= 0:
-            for i in range(m.eq_rows[eq]):
+            for i in range(m.rare[0].eq_rows[eq]):
                 both[i] = s.row_force[world, s.eq_row[world, eq] + i]
         equality[eq] = both
     store_limit_forces(m, s, world, joint_limit, tendon_limit)

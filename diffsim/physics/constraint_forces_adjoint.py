@@ -76,14 +76,14 @@ def load_force_cotangents(
             s.contact_distance_bar[world, contact] = distance[contact]
         for eq in range(m.neq):
             if s.eq_row[world, eq] >= 0:
-                for i in range(m.eq_rows[eq]):
+                for i in range(m.rare[0].eq_rows[eq]):
                     s.row_force_bar[world, s.eq_row[world, eq] + i] = equality[eq][i]
         load_limit_cotangents(m, s, world, joint_limit, tendon_limit)
     sync()
     for row in range(s.row_count[world]):
         limits = is_limit_of_joint(s, world, row)
         if s.row_source[world, row] == TENDON_LIMIT:  # that of a spatial tendon acts on the bodies' accelerations
-            limits = m.tendon_line[s.row_index[world, row]] < 0
+            limits = m.rare[0].tendon_line[s.row_index[world, row]] < 0
         if limits and s.row_state[world, row] == QUADRATIC:
             pull = s.row_stiffness[world, row] * s.row_force_bar[world, row]
             add_row_scaled(s, world, row, -pull, s.qacc_bar[world])

@@ -89,7 +89,7 @@ def equality_wrenches(m: ModelArrays, s: Scratch, world: int, wrench: wp.array(d
             j = joined(m, s, world, eq)
             force = load3(s.row_force[world], first)
             torque = vec3(ZERO, ZERO, ZERO)
-            if m.eq_rows[eq] == 6:
+            if m.rare[0].eq_rows[eq] == 6:
                 torque = turning_torque(j, load3(s.row_force[world], first + 3))
             add_wrench(m, s, world, j.body1, j.point1, torque, force, wrench)
             add_wrench(m, s, world, j.body2, j.point2, -torque, -force, wrench)

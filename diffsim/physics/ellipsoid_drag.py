@@ -50,7 +50,7 @@ def ellipsoid_arm(m: ModelArrays, s: Scratch, world: int, i: int) -> vec3:
 def ellipsoid_drag(m: ModelArrays, s: Scratch, world: int, body: int, velocity: vec6) -> vec6:
     """Wrench of the medium on a body's ellipsoids about the reference point."""
     total = zero_twist()
-    for i in range(m.body_ellipsoidadr[body], m.body_ellipsoidadr[body + 1]):
+    for i in range(m.rare[0].body_ellipsoidadr[body], m.rare[0].body_ellipsoidadr[body + 1]):
         axes = ellipsoid_axes(m, s, world, i)
         arm = ellipsoid_arm(m, s, world, i)
         x = to_box(axes, arm, velocity - wind_twist(m))
@@ -62,7 +62,7 @@ def ellipsoid_drag(m: ModelArrays, s: Scratch, world: int, body: int, velocity: 
 def ellipsoid_cotangents(m: ModelArrays, s: Scratch, world: int):
     """Adds the gradient of the power along Y to the bodies' velocity_bar and pose_bar. Needs `twist_cotangents`."""
     for body in range(1 + lane(), m.nbody, lanes()):
-        for i in range(m.body_ellipsoidadr[body], m.body_ellipsoidadr[body + 1]):
+        for i in range(m.rare[0].body_ellipsoidadr[body], m.rare[0].body_ellipsoidadr[body + 1]):
             axes = ellipsoid_axes(m, s, world, i)
             arm = ellipsoid_arm(m, s, world, i)
             x = to_box(axes, arm, s.velocity[world, body] - wind_twist(m))
@@ -115,7 +115,7 @@ def subtract_entry(m: ModelArrays, s: Scratch, world: int, row: int, col: int, v
 @partial(calls_gradient, inline=True)
 def ellipsoid_derivative_cotangents(m: ModelArrays, s: Scratch, world: int, body: int):
     """Adds the gradient of h Y . B Z to a body's cotangents, as `implicit.drag_derivative_gradient` fills them."""
-    for e in range(m.body_ellipsoidadr[body], m.body_ellipsoidadr[body + 1]):
+    for e in range(m.rare[0].body_ellipsoidadr[body], m.rare[0].body_ellipsoidadr[body + 1]):
         axes = ellipsoid_axes(m, s, world, e)
         arm = ellipsoid_arm(m, s, world, e)
         x = to_box(axes, arm, s.velocity[world, body] - wind_twist(m))

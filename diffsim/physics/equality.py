@@ -48,17 +48,17 @@ class Joined:
 def joined(m: ModelArrays, s: Scratch, world: int, eq: int) -> Joined:
     """The points and frames of a constraint. Needs the kinematics."""
     j = Joined()
-    j.body1 = m.eq_body[eq, 0]
-    j.body2 = m.eq_body[eq, 1]
-    j.point1 = point_position(s, world, j.body1, m.eq_anchor[eq, 0])
-    j.point2 = point_position(s, world, j.body2, m.eq_anchor[eq, 1])
-    first = quat_mul(s.xquat[world, j.body1], m.eq_quat[eq, 0])
-    second = quat_mul(s.xquat[world, j.body2], m.eq_quat[eq, 1])
+    j.body1 = m.rare[0].eq_body[eq, 0]
+    j.body2 = m.rare[0].eq_body[eq, 1]
+    j.point1 = point_position(s, world, j.body1, m.rare[0].eq_anchor[eq, 0])
+    j.point2 = point_position(s, world, j.body2, m.rare[0].eq_anchor[eq, 1])
+    first = quat_mul(s.xquat[world, j.body1], m.rare[0].eq_quat[eq, 0])
+    second = quat_mul(s.xquat[world, j.body2], m.rare[0].eq_quat[eq, 1])
     between = quat_mul(first, quat_conj(second))
     j.frame = wp.transpose(quat_to_mat(second))
     j.scalar = between[0]
     j.turn = vec3(between[1], between[2], between[3])
-    j.scale = HALF * m.eq_torquescale[eq]
+    j.scale = HALF * m.rare[0].eq_torquescale[eq]
     return j
 
 
@@ -83,7 +83,7 @@ def equality_rows(m: ModelArrays, s: Scratch, world: int):
     drifts(m, s, world)
     for eq in range(m.neq):
         s.eq_row[world, eq] = -1
-        if s.eq_active[world, m.eq_id[eq]] == 1:
+        if s.eq_active[world, m.rare[0].eq_id[eq]] == 1:
             s.eq_row[world, eq] = s.row_count[world]
             joined_rows(m, s, world, eq)
 
@@ -101,10 +101,10 @@ def joined_rows(m: ModelArrays, s: Scratch, world: int, eq: int):
     dof2 = m.body_lastdof[j.body2]
     s.run_count[world] = chain_runs(m.dof_parent, dof1, dof2, 1, s.run[world], run, s.coupled, world)
     for i in range(3):
-        add_row(s, world, run, EQUALITY, CONNECT_OR_WELD, eq, params, apart[i], size, m.eq_invweight[eq, 0])
-    for i in range(m.eq_rows[eq] - 3):
-        add_row(s, world, run, EQUALITY, CONNECT_OR_WELD, eq, params, turned[i], size, m.eq_invweight[eq, 1])
-    for i in range(m.eq_rows[eq]):
+        add_row(s, world, run, EQUALITY, CONNECT_OR_WELD, eq, params, apart[i], size, m.rare[0].eq_invweight[eq, 0])
+    for i in range(m.rare[0].eq_rows[eq] - 3):
+        add_row(s, world, run, EQUALITY, CONNECT_OR_WELD, eq, params, turned[i], size, m.rare[0].eq_invweight[eq, 1])
+    for i in range(m.rare[0].eq_rows[eq]):
         clear_row(s, world, s.eq_row[world, eq] + i)
     add_joined_jacobian(m, s, world, eq, j, j.body1, j.point1, ONE)
     add_joined_jacobian(m, s, world, eq, j, j.body2, j.point2, -ONE)
@@ -123,7 +123,7 @@ def add_joined_jacobian(m: ModelArrays, s: Scratch, world: int, eq: int, j: Join
         w = sign * turning(j, angular(at))
         for i in range(3):
             s.row_jacobian[world, row + i, dof] = s.row_jacobian[world, row + i, dof] + v[i]
-        if m.eq_rows[eq] == 6:
+        if m.rare[0].eq_rows[eq] == 6:
             for i in range(3):
                 s.row_jacobian[world, row + 3 + i, dof] = s.row_jacobian[world, row + 3 + i, dof] + w[i]
         dof = m.dof_parent[dof]
@@ -159,7 +159,7 @@ def subtract_drift(m: ModelArrays, s: Scratch, world: int, eq: int, j: Joined):
     drift = point_drift(m, s, world, j.body1, j.point1) - point_drift(m, s, world, j.body2, j.point2)
     for i in range(3):
         s.row_aref[world, row + i] = s.row_aref[world, row + i] - drift[i]
-    if m.eq_rows[eq] == 6:
+    if m.rare[0].eq_rows[eq] == 6:
         w1 = angular(s.velocity[world, j.body1])
         w2 = angular(s.velocity[world, j.body2])
         w = w1 - w2

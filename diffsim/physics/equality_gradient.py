@@ -42,7 +42,7 @@ def equality_gradient(m: ModelArrays, s: Scratch, world: int, x: wp.array(dtype=
             c = row_cotangents(m, s, world, eq, first, bend, x)
             add_point_cotangents(m, s, world, j.body1, j.point1, c)
             add_point_cotangents(m, s, world, j.body2, j.point2, opposite(c))
-            if m.eq_rows[eq] == 6:
+            if m.rare[0].eq_rows[eq] == 6:
                 c = row_cotangents(m, s, world, eq, first + 3, bend, x)
                 add_turn_cotangents(m, s, world, j, c)
 
@@ -57,7 +57,7 @@ def size_cotangent(m: ModelArrays, s: Scratch, world: int, eq: int, x: wp.array(
         return ZERO
     d = impedance(m, params, size)
     by_d = real(0.0)
-    for row in range(first, first + m.eq_rows[eq]):
+    for row in range(first, first + m.rare[0].eq_rows[eq]):
         stretch = m.solver_reference[params, 0] * s.row_position[world, row]
         slope = s.row_force[world, row] / (d[0] * (ONE - d[0])) - s.row_stiffness[world, row] * stretch
         by_d += (row_dot(s, world, row, x) + s.row_force_bar[world, row]) * slope

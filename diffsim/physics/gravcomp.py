@@ -24,7 +24,9 @@ NOWHERE = wp.constant(2)
 def compensated(m: ModelArrays, s: Scratch, world: int, body: int, x: vec6) -> vec6:
     """gravcomp_b I_b x."""
     mass = m.body_mass[world * m.body_stride + body]
-    return m.body_gravcomp[body] * apply_inertia(mass, s.body_moment[world, body], s.body_rotary[world, body], x)
+    return m.rare[0].body_gravcomp[body] * apply_inertia(
+        mass, s.body_moment[world, body], s.body_rotary[world, body], x
+    )
 
 
 @wp.func(inline=True)
@@ -43,7 +45,7 @@ def gravcomp_forces(m: ModelArrays, s: Scratch, world: int):
 def gravcomp_force(m: ModelArrays, s: Scratch, world: int, dof: int, place: int) -> real:
     """The force of a dof that goes to a place."""
     if m.ngravcomp > 0:
-        if m.dof_gravcomp[dof] == place:
+        if m.rare[0].dof_gravcomp[dof] == place:
             return s.qfrc_gravcomp[world, dof]
     return ZERO
 
@@ -56,9 +58,9 @@ def gravcomp_cotangents(m: ModelArrays, s: Scratch, world: int):
     """
     for dof in range(lane(), m.nv, lanes()):
         velocity = s.virtual_velocity[world, dof]
-        if m.dof_gravcomp[dof] == ACTUATOR:
+        if m.rare[0].dof_gravcomp[dof] == ACTUATOR:
             velocity = s.work[world, dof]
-        elif m.dof_gravcomp[dof] == NOWHERE:
+        elif m.rare[0].dof_gravcomp[dof] == NOWHERE:
             velocity = ZERO
         s.gravcomp_velocity[world, dof] = velocity
     sync()

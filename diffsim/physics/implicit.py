@@ -129,7 +129,7 @@ def velocity_factor(m: ModelArrays, s: Scratch, world: int, actuator: int, u: re
     joint = m.actuator_joint[actuator]
     if joint >= 0:
         total = s.qfrc_actuator[world, m.jnt_dofadr[joint]]
-        factor *= strictly_inside(total, m.jnt_actfrcrange[joint, 0], m.jnt_actfrcrange[joint, 1])
+        factor *= strictly_inside(total, m.rare[0].jnt_actfrcrange[joint, 0], m.rare[0].jnt_actfrcrange[joint, 1])
     return factor
 
 
@@ -156,7 +156,7 @@ def line_damping(m: ModelArrays, s: Scratch, world: int, line: int) -> real:
     """B of the force -B L' of the damper and the actuators of a line. Needs qfrc_actuator before the clamp."""
     damping = real(0.0)
     if m.rare[0].line_tendon[line] >= 0:
-        damping = m.tendon_damping[m.rare[0].line_tendon[line]]
+        damping = m.rare[0].tendon_damping[m.rare[0].line_tendon[line]]
     for actuator in range(m.nactuator):
         if m.actuator_line[actuator] == line:
             gear = m.actuator_gear[actuator]

@@ -64,14 +64,16 @@ def joint_runs(m: ModelArrays, s: Scratch, world: int, dof: int, leader: int) ->
 def joint_equality_rows(m: ModelArrays, s: Scratch, world: int):
     """Appends a row for each active joint constraint."""
     for eq in range(m.njoint_eq):
-        if s.eq_active[world, m.joint_eq_id[eq]] == 1:
-            leader = m.joint_eq[eq, 1]
-            p = polynomial(m.joint_eq_polynomial[eq], displacement(m, s, world, leader))
-            r = displacement(m, s, world, m.joint_eq[eq, 0]) - p[0]
+        if s.eq_active[world, m.rare[0].joint_eq_id[eq]] == 1:
+            leader = m.rare[0].joint_eq[eq, 1]
+            p = polynomial(m.rare[0].joint_eq_polynomial[eq], displacement(m, s, world, leader))
+            r = displacement(m, s, world, m.rare[0].joint_eq[eq, 0]) - p[0]
             params = m.params_joint_eq + eq
-            run = joint_runs(m, s, world, m.jnt_dofadr[m.joint_eq[eq, 0]], leader)
-            row = add_row(s, world, run, EQUALITY, JOINT_EQUALITY, eq, params, r, wp.abs(r), m.joint_eq_invweight[eq])
-            s.row_jacobian[world, row, m.jnt_dofadr[m.joint_eq[eq, 0]]] = ONE
+            run = joint_runs(m, s, world, m.jnt_dofadr[m.rare[0].joint_eq[eq, 0]], leader)
+            row = add_row(
+                s, world, run, EQUALITY, JOINT_EQUALITY, eq, params, r, wp.abs(r), m.rare[0].joint_eq_invweight[eq]
+            )
+            s.row_jacobian[world, row, m.jnt_dofadr[m.rare[0].joint_eq[eq, 0]]] = ONE
             if leader >= 0:
                 s.row_jacobian[world, row, m.jnt_dofadr[leader]] = -p[1]
 
@@ -82,14 +84,14 @@ def joint_equality_gradient(m: ModelArrays, s: Scratch, world: int, row: int, x:
     power = row_dot(s, world, row, x)
     constant_row_gradient(m, s, world, row, power)
     eq = s.row_index[world, row]
-    dof = m.jnt_dofadr[m.joint_eq[eq, 0]]
-    leader = m.joint_eq[eq, 1]
+    dof = m.jnt_dofadr[m.rare[0].joint_eq[eq, 0]]
+    leader = m.rare[0].joint_eq[eq, 1]
     r_bar = power * position_slope(m, s, world, row)
     if owns(dof):
         s.qpos_bar[world, dof] = s.qpos_bar[world, dof] + r_bar
     if leader >= 0:
         dof = m.jnt_dofadr[leader]
-        p = polynomial(m.joint_eq_polynomial[eq], displacement(m, s, world, leader))
+        p = polynomial(m.rare[0].joint_eq_polynomial[eq], displacement(m, s, world, leader))
         # the cotangent of J = -p' through J x, J a and J v
         swept = s.qacc[world, dof] + row_damping(m, s, world, row) * s.qvel[world, dof]
         slope_bar = (power * s.row_stiffness[world, row]) * swept - s.row_force[world, row] * x[dof]

@@ -94,10 +94,10 @@ def force_cotangents(m: ModelArrays, s: Scratch, world: int):
 @wp.func
 def tendon_cotangents(m: ModelArrays, s: Scratch, world: int, tendon: int):
     """Adds the spring, the damper and the armature's bias force of a spatial tendon."""
-    line = m.tendon_line[tendon]
+    line = m.rare[0].tendon_line[tendon]
     if line >= 0:
-        damping = m.tendon_damping[tendon]
-        stiffness = m.tendon_stiffness[tendon]
+        damping = m.rare[0].tendon_damping[tendon]
+        stiffness = m.rare[0].tendon_stiffness[tendon]
         power = line_dot(m, s, world, line, s.virtual_velocity[world])
         force = -damping * line_dot(m, s, world, line, s.qvel[world])
         if stiffness != ZERO:
@@ -115,8 +115,8 @@ def row_cotangents(m: ModelArrays, s: Scratch, world: int, row: int):
     state = s.row_state[world, row]
     if (source == TENDON_LIMIT or source == TENDON_FRICTION) and state != SATISFIED:
         tendon = s.row_index[world, row]
-        if m.tendon_line[tendon] >= 0:
-            sign = row_sign(m, s, world, row, m.tendon_line[tendon])
+        if m.rare[0].tendon_line[tendon] >= 0:
+            sign = row_sign(m, s, world, row, m.rare[0].tendon_line[tendon])
             pull = real(0.0)
             length_bar = real(0.0)
             if state == QUADRATIC:

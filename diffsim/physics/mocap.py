@@ -37,7 +37,7 @@ def load_inputs(m: ModelArrays, s: Scratch, world: int, inputs: wp.array(dtype=r
 def load_default_mocap(m: ModelArrays, s: Scratch, world: int):
     """Sets the poses of mocap bodies to those of the model."""
     for k in range(lane(), m.nmocap, lanes()):
-        body = m.mocap_body[k]
+        body = m.rare[0].mocap_body[k]
         s.mocap_pos[world, k] = m.body_pos[world * m.body_stride + body]
         s.mocap_quat[world, k] = m.body_quat[body]
 

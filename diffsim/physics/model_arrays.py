@@ -7,7 +7,7 @@ from diffsim.types import mat33, quat, real, vec2, vec3, vec6
 
 @wp.struct
 class RareArrays:
-    """Arrays of rare features."""
+    """Arrays of rare features. A kernel loads what it needs of them where it needs it, of `ModelArrays` at its start."""
 
     # ellipsoids in the medium [nellipsoid]: their geoms, and the vectors and numbers of `ellipsoid.Ellipsoid`
     ellipsoid_geom: wp.array(dtype=wp.int32)
@@ -47,6 +47,57 @@ class RareArrays:
     piece_side: wp.array(dtype=wp.int32)  # 1 if there is a side site
     piece_size: wp.array(dtype=real)  # radius of the geom, or length of the rod, m
     piece_scale: wp.array(dtype=real)  # 1 / divisor of the pulley
+    # mocap bodies, gravity compensation, ellipsoids, polynomials of springs and dampers, clamps of joints' actuators
+    mocap_body: wp.array(dtype=wp.int32)  # [nmocap]
+    body_gravcomp: wp.array(dtype=real)
+    body_ellipsoidadr: wp.array(dtype=wp.int32)  # [nbody + 1] address of each body's ellipsoids
+    jnt_stiffnesspoly: wp.array(dtype=vec2)
+    jnt_actfrclimited: wp.array(dtype=wp.int32)
+    jnt_actfrcrange: wp.array2d(dtype=real)
+    dof_dampingpoly: wp.array(dtype=vec2)  # those of actuators included
+    dof_gravcomp: wp.array(dtype=wp.int32)  # where its gravity compensation goes; named in `gravcomp`
+    # connect and weld constraints [neq]
+    eq_id: wp.array(dtype=wp.int32)  # index among all equality constraints
+    eq_rows: wp.array(dtype=wp.int32)  # 3 for connect, 6 for weld
+    eq_body: wp.array2d(dtype=wp.int32)  # [neq, 2]
+    eq_anchor: wp.array2d(dtype=vec3)  # [neq, 2] points of the two bodies to be joined, in their frames
+    eq_quat: wp.array2d(dtype=quat)  # [neq, 2] frames of the two bodies to be aligned, in their frames
+    eq_torquescale: wp.array(dtype=real)
+    eq_invweight: wp.array2d(dtype=real)  # [neq, 2] of translation and rotation
+    # joint constraints [njoint_eq]
+    joint_eq_id: wp.array(dtype=wp.int32)
+    joint_eq: wp.array2d(dtype=wp.int32)  # [njoint_eq, 2] the joint and the one it follows, -1 for none
+    joint_eq_polynomial: wp.array2d(dtype=real)  # [njoint_eq, 5]
+    joint_eq_invweight: wp.array(dtype=real)
+    # tendons [ntendon]: a fixed one has the entries [tendon_adr, tendon_adr + tendon_num)
+    tendon_adr: wp.array(dtype=wp.int32)
+    tendon_num: wp.array(dtype=wp.int32)
+    tendon_dof: wp.array(dtype=wp.int32)
+    tendon_qpos: wp.array(dtype=wp.int32)
+    tendon_coef: wp.array(dtype=real)
+    tendon_stiffness: wp.array(dtype=real)
+    tendon_lengthspring: wp.array2d(dtype=real)  # [ntendon, 2] range of lengths where the spring is slack
+    tendon_damping: wp.array(dtype=real)
+    tendon_limited: wp.array(dtype=wp.int32)
+    tendon_range: wp.array2d(dtype=real)
+    tendon_margin: wp.array(dtype=real)
+    tendon_frictionloss: wp.array(dtype=real)
+    tendon_invweight: wp.array(dtype=real)
+    tendon_line: wp.array(dtype=wp.int32)  # line of a spatial tendon, -1 for a fixed one
+    # pairs of dofs that tendons couple, where M has an entry [ntendon_pair]
+    tendon_pair_dof: wp.array2d(dtype=wp.int32)  # [ntendon_pair, 2] row and column
+    tendon_pair_armature: wp.array(dtype=real)
+    tendon_pair_damping: wp.array(dtype=real)
+    # activations [na], and actuators with them
+    actuator_actearly: wp.array(dtype=wp.int32)
+    act_actuator: wp.array(dtype=wp.int32)  # -1 if the actuator is disabled
+    act_dyntype: wp.array(dtype=wp.int32)
+    act_dynprm: wp.array(dtype=vec3)  # the first three
+    act_limited: wp.array(dtype=wp.int32)
+    act_range: wp.array2d(dtype=real)
+    # muscles
+    actuator_gain_row: wp.array(dtype=wp.int32)  # of an actuator in muscle_gain, -1 for none
+    actuator_bias_row: wp.array(dtype=wp.int32)
 
 
 @wp.struct
@@ -156,10 +207,7 @@ class ModelArrays:
     body_child: wp.array(dtype=wp.int32)  # in descending order
     body_quat: wp.array(dtype=quat)
     body_mocap: wp.array(dtype=wp.int32)  # index of a mocap body, -1 for the others
-    mocap_body: wp.array(dtype=wp.int32)  # [nmocap]
     body_iquat: wp.array(dtype=quat)
-    body_gravcomp: wp.array(dtype=real)
-    body_ellipsoidadr: wp.array(dtype=wp.int32)  # [nbody + 1] address of each body's ellipsoids
     # blocks
     block_dofadr: wp.array(dtype=wp.int32)
     block_dofnum: wp.array(dtype=wp.int32)
@@ -172,62 +220,29 @@ class ModelArrays:
     jnt_dofadr: wp.array(dtype=wp.int32)
     jnt_pos: wp.array(dtype=vec3)
     jnt_axis: wp.array(dtype=vec3)
-    jnt_stiffnesspoly: wp.array(dtype=vec2)
     jnt_limited: wp.array(dtype=wp.int32)
     jnt_margin: wp.array(dtype=real)
-    jnt_actfrclimited: wp.array(dtype=wp.int32)
-    jnt_actfrcrange: wp.array2d(dtype=real)
     # coordinates and dofs
     qpos0: wp.array(dtype=real)
     qpos_spring: wp.array(dtype=real)
     dof_body: wp.array(dtype=wp.int32)
     dof_parent: wp.array(dtype=wp.int32)
-    dof_dampingpoly: wp.array(dtype=vec2)  # those of actuators included
-    dof_gravcomp: wp.array(dtype=wp.int32)  # where its gravity compensation goes; named in `gravcomp`
     dof_address: wp.array(dtype=wp.int32)  # [nv + 1] address in dof_run of the runs of each dof's ancestors
     dof_run: wp.array2d(dtype=wp.int32)  # [n, 2] see `sparse`
     dof_invweight: wp.array(dtype=real)
-    # connect and weld constraints [neq], whose rows come first
+    # connect and weld constraints, whose rows come first; arrays of rare features are in `RareArrays`
     neq: wp.int32
-    eq_id: wp.array(dtype=wp.int32)  # index among all equality constraints
-    eq_rows: wp.array(dtype=wp.int32)  # 3 for connect, 6 for weld
-    eq_body: wp.array2d(dtype=wp.int32)  # [neq, 2]
-    eq_anchor: wp.array2d(dtype=vec3)  # [neq, 2] points of the two bodies to be joined, in their frames
-    eq_quat: wp.array2d(dtype=quat)  # [neq, 2] frames of the two bodies to be aligned, in their frames
-    eq_torquescale: wp.array(dtype=real)
-    eq_invweight: wp.array2d(dtype=real)  # [neq, 2] of translation and rotation
-    # joint constraints [njoint_eq]
+    # joint constraints
     njoint_eq: wp.int32
-    joint_eq_id: wp.array(dtype=wp.int32)
-    joint_eq: wp.array2d(dtype=wp.int32)  # [njoint_eq, 2] the joint and the one it follows, -1 for none
-    joint_eq_polynomial: wp.array2d(dtype=real)  # [njoint_eq, 5]
-    joint_eq_invweight: wp.array(dtype=real)
     # offsets of the solver parameters of these, and of tendons' limits and friction
     params_eq: wp.int32
     params_joint_eq: wp.int32
     params_tendon_limit: wp.int32
     params_tendon_friction: wp.int32
-    # fixed tendons [ntendon]: combinations of slide and hinge joints, entries [tendon_adr, tendon_adr + tendon_num)
+    # tendons
     ntendon: wp.int32
-    tendon_adr: wp.array(dtype=wp.int32)
-    tendon_num: wp.array(dtype=wp.int32)
-    tendon_dof: wp.array(dtype=wp.int32)
-    tendon_qpos: wp.array(dtype=wp.int32)
-    tendon_coef: wp.array(dtype=real)
-    tendon_stiffness: wp.array(dtype=real)
-    tendon_lengthspring: wp.array2d(dtype=real)  # [ntendon, 2] range of lengths where the spring is slack
-    tendon_damping: wp.array(dtype=real)
-    tendon_limited: wp.array(dtype=wp.int32)
-    tendon_range: wp.array2d(dtype=real)
-    tendon_margin: wp.array(dtype=real)
-    tendon_frictionloss: wp.array(dtype=real)
-    tendon_invweight: wp.array(dtype=real)
-    # pairs of dofs that tendons couple, where M has an entry [ntendon_pair]
+    # pairs of dofs that tendons couple
     ntendon_pair: wp.int32
-    tendon_pair_dof: wp.array2d(dtype=wp.int32)  # [ntendon_pair, 2] row and column
-    tendon_pair_armature: wp.array(dtype=real)
-    tendon_pair_damping: wp.array(dtype=real)
-    tendon_line: wp.array(dtype=wp.int32)  # line of a spatial tendon, -1 for a fixed one
     # equality constraints of tendons; see `RareArrays`
     ntendon_eq: wp.int32
     params_tendon_eq: wp.int32
@@ -258,7 +273,6 @@ class ModelArrays:
     actuator_quat: wp.array(dtype=wp.int32)  # qpos address of a ball joint's quaternion, -1 for the others
     actuator_period: wp.array(dtype=real)  # setpoint's period of a position servo on a rotation, 0 for the others
     actuator_actadr: wp.array(dtype=wp.int32)  # activation that is the gain's input, -1 for the control
-    actuator_actearly: wp.array(dtype=wp.int32)
     actuator_joint: wp.array(dtype=wp.int32)  # slide or hinge joint with an actuatorfrcrange, -1 for the others
     actuator_line: wp.array(dtype=wp.int32)  # line whose moment times the gear is the actuator's, -1 for a constant one
     actuator_gear: wp.array(dtype=real)  # for a line
@@ -267,16 +281,8 @@ class ModelArrays:
     moment_dof: wp.array(dtype=wp.int32)
     moment_qpos: wp.array(dtype=wp.int32)  # qpos address in the length, -1 for none
     moment_value: wp.array(dtype=real)
-    # activations [na]
-    act_actuator: wp.array(dtype=wp.int32)  # -1 if the actuator is disabled
-    act_dyntype: wp.array(dtype=wp.int32)
-    act_dynprm: wp.array(dtype=vec3)  # the first three
-    act_limited: wp.array(dtype=wp.int32)
-    act_range: wp.array2d(dtype=real)
     # muscles
     has_muscles: wp.int32
-    actuator_gain_row: wp.array(dtype=wp.int32)  # of an actuator in muscle_gain, -1 for none
-    actuator_bias_row: wp.array(dtype=wp.int32)
     muscle_gain_stride: wp.int32
     muscle_bias_stride: wp.int32
     muscle_gain: wp.array2d(dtype=real)  # [..., 8] see `muscle.muscle_gain`

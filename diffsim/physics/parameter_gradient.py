@@ -131,7 +131,7 @@ def power_parameter_gradient(m: ModelArrays, s: Scratch, world: int):
     if m.ngravcomp > 0:
         position_gradient(m, s, world, s.gravcomp_twist[world], s.gravcomp_twist_bar[world])
         for body in range(1 + lane(), m.nbody, lanes()):
-            up = m.body_gravcomp[body] * s.acceleration[world, 0]
+            up = m.rare[0].body_gravcomp[body] * s.acceleration[world, 0]
             add_inertia_product(m, s, world, body, s.gravcomp_twist[world, body], up, real(1.0))
     joint_clamp_gradient(m, s, world)
     sync()
@@ -164,9 +164,9 @@ def gravity_gradient(m: ModelArrays, s: Scratch, world: int, x: wp.array(dtype=r
         if s.eq_row[world, eq] >= 0:
             pull = row_cotangents(m, s, world, eq, s.eq_row[world, eq], ZERO, x).beta
             for i in range(3):
-                if m.eq_body[eq, 0] > 0:
+                if m.rare[0].eq_body[eq, 0] > 0:
                     add_to(s, world, m.at_gravity + i, pull[i])
-                if m.eq_body[eq, 1] > 0:
+                if m.rare[0].eq_body[eq, 1] > 0:
                     add_to(s, world, m.at_gravity + i, -pull[i])
 
 
@@ -217,14 +217,14 @@ def muscle_parameter_gradient(
     """Adds the part of a muscle, given the cotangents of its gain, of the gain's slope by velocity, and of its bias."""
     if is_muscle(m, actuator):
         length = actuator_length(m, s, world, actuator)
-        row = m.actuator_gain_row[actuator]
+        row = m.rare[0].actuator_gain_row[actuator]
         if row >= 0:
             velocity = moment_dot(m, s, world, actuator, s.qvel[world])
             prm = m.muscle_gain[world * m.muscle_gain_stride + row]
             gain = muscle_gain_gradient(prm, length, velocity, gain_bar, slope_bar)
             for k in range(8):
                 add_to(s, world, m.at_muscle_gain + 8 * row + k, gain[k])
-        row = m.actuator_bias_row[actuator]
+        row = m.rare[0].actuator_bias_row[actuator]
         if row >= 0:
             bias = muscle_bias_gradient(m.muscle_bias[world * m.muscle_bias_stride + row], length, bias_bar)
             for k in range(6):

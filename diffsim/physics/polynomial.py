@@ -19,7 +19,7 @@ def spring_polynomial(m: ModelArrays, joint: int) -> vec2:
     """The coefficients c of a joint's spring."""
     c = vec2(ZERO, ZERO)
     if m.has_polynomials == 1:
-        c = m.jnt_stiffnesspoly[joint]
+        c = m.rare[0].jnt_stiffnesspoly[joint]
     return c
 
 
@@ -28,7 +28,7 @@ def damper_polynomial(m: ModelArrays, dof: int) -> vec2:
     """The coefficients c of a dof's damper."""
     c = vec2(ZERO, ZERO)
     if m.has_polynomials == 1:
-        c = m.dof_dampingpoly[dof]
+        c = m.rare[0].dof_dampingpoly[dof]
     return c
 
 

@@ -32,50 +32,50 @@ from diffsim.types import HALF, ONE, ZERO, real
 @wp.func
 def tendon_length(m: ModelArrays, s: Scratch, world: int, tendon: int) -> real:
     """L."""
-    line = m.tendon_line[tendon]
+    line = m.rare[0].tendon_line[tendon]
     if line >= 0:
         return s.line_length[world, line]
     length = real(0.0)
-    for entry in range(m.tendon_adr[tendon], m.tendon_adr[tendon] + m.tendon_num[tendon]):
-        length += m.tendon_coef[entry] * s.qpos[world, m.tendon_qpos[entry]]
+    for entry in range(m.rare[0].tendon_adr[tendon], m.rare[0].tendon_adr[tendon] + m.rare[0].tendon_num[tendon]):
+        length += m.rare[0].tendon_coef[entry] * s.qpos[world, m.rare[0].tendon_qpos[entry]]
     return length
 
 
 @wp.func
 def tendon_dot(m: ModelArrays, s: Scratch, world: int, tendon: int, x: wp.array(dtype=real)) -> real:
     """J x."""
-    line = m.tendon_line[tendon]
+    line = m.rare[0].tendon_line[tendon]
     if line >= 0:
         return line_dot(m, s, world, line, x)
     total = real(0.0)
-    for entry in range(m.tendon_adr[tendon], m.tendon_adr[tendon] + m.tendon_num[tendon]):
-        total += m.tendon_coef[entry] * x[m.tendon_dof[entry]]
+    for entry in range(m.rare[0].tendon_adr[tendon], m.rare[0].tendon_adr[tendon] + m.rare[0].tendon_num[tendon]):
+        total += m.rare[0].tendon_coef[entry] * x[m.rare[0].tendon_dof[entry]]
     return total
 
 
 @wp.func
 def add_along_tendon(m: ModelArrays, s: Scratch, world: int, tendon: int, force: real, x: wp.array(dtype=real)):
     """X += J' force."""
-    line = m.tendon_line[tendon]
+    line = m.rare[0].tendon_line[tendon]
     if line >= 0:
         add_along_line(m, s, world, line, force, x)
-    for entry in range(m.tendon_adr[tendon], m.tendon_adr[tendon] + m.tendon_num[tendon]):
-        dof = m.tendon_dof[entry]
-        x[dof] = x[dof] + m.tendon_coef[entry] * force
+    for entry in range(m.rare[0].tendon_adr[tendon], m.rare[0].tendon_adr[tendon] + m.rare[0].tendon_num[tendon]):
+        dof = m.rare[0].tendon_dof[entry]
+        x[dof] = x[dof] + m.rare[0].tendon_coef[entry] * force
 
 
 @wp.func
 def stretch(m: ModelArrays, s: Scratch, world: int, tendon: int) -> real:
     """Distance of the length from the range where the spring is slack, with a sign."""
     length = tendon_length(m, s, world, tendon)
-    return length - wp.clamp(length, m.tendon_lengthspring[tendon, 0], m.tendon_lengthspring[tendon, 1])
+    return length - wp.clamp(length, m.rare[0].tendon_lengthspring[tendon, 0], m.rare[0].tendon_lengthspring[tendon, 1])
 
 
 @wp.func
 def stretch_slope(m: ModelArrays, s: Scratch, world: int, tendon: int) -> real:
     """Derivative of `stretch` by the length: 0 in the slack range, 1 outside, their mean at an end of the range."""
-    low = m.tendon_lengthspring[tendon, 0]
-    high = m.tendon_lengthspring[tendon, 1]
+    low = m.rare[0].tendon_lengthspring[tendon, 0]
+    high = m.rare[0].tendon_lengthspring[tendon, 1]
     length = tendon_length(m, s, world, tendon)
     if low == high or length < low or length > high:
         return real(1.0)
@@ -93,8 +93,8 @@ def tendon_passive(m: ModelArrays, s: Scratch, world: int):
     if lane() > 0:
         return
     for tendon in range(m.ntendon):
-        force = -m.tendon_damping[tendon] * tendon_dot(m, s, world, tendon, s.qvel[world])
-        force -= m.tendon_stiffness[tendon] * stretch(m, s, world, tendon)
+        force = -m.rare[0].tendon_damping[tendon] * tendon_dot(m, s, world, tendon, s.qvel[world])
+        force -= m.rare[0].tendon_stiffness[tendon] * stretch(m, s, world, tendon)
         add_along_tendon(m, s, world, tendon, force, s.qfrc_smooth[world])
     add_line_bias(m, s, world)
 
@@ -108,10 +108,10 @@ def tendon_passive_gradient(m: ModelArrays, s: Scratch, world: int):
     if lane() > 0:
         return
     for tendon in range(m.ntendon):
-        if m.tendon_line[tendon] < 0:
+        if m.rare[0].tendon_line[tendon] < 0:
             power = tendon_dot(m, s, world, tendon, s.virtual_velocity[world])
-            add_along_tendon(m, s, world, tendon, -m.tendon_damping[tendon] * power, s.qvel_bar[world])
-            slope = m.tendon_stiffness[tendon] * stretch_slope(m, s, world, tendon)
+            add_along_tendon(m, s, world, tendon, -m.rare[0].tendon_damping[tendon] * power, s.qvel_bar[world])
+            slope = m.rare[0].tendon_stiffness[tendon] * stretch_slope(m, s, world, tendon)
             if slope != ZERO:
                 add_along_tendon(m, s, world, tendon, -slope * power, s.qpos_bar[world])
 
@@ -120,18 +120,18 @@ def tendon_passive_gradient(m: ModelArrays, s: Scratch, world: int):
 def add_tendon_armature(m: ModelArrays, s: Scratch, world: int):
     """Adds the tendons' armature to the mass matrix."""
     for pair in range(lane(), m.ntendon_pair, lanes()):
-        row = m.tendon_pair_dof[pair, 0]
-        col = m.tendon_pair_dof[pair, 1]
-        s.mass_matrix[world, row, col] = s.mass_matrix[world, row, col] + m.tendon_pair_armature[pair]
+        row = m.rare[0].tendon_pair_dof[pair, 0]
+        col = m.rare[0].tendon_pair_dof[pair, 1]
+        s.mass_matrix[world, row, col] = s.mass_matrix[world, row, col] + m.rare[0].tendon_pair_armature[pair]
 
 
 @wp.func
 def add_tendon_damping(m: ModelArrays, s: Scratch, world: int):
     """Adds the tendons' damping, times the time step, to `hessian`."""
     for pair in range(lane(), m.ntendon_pair, lanes()):
-        row = m.tendon_pair_dof[pair, 0]
-        col = m.tendon_pair_dof[pair, 1]
-        s.hessian[world, row, col] = s.hessian[world, row, col] + m.timestep * m.tendon_pair_damping[pair]
+        row = m.rare[0].tendon_pair_dof[pair, 0]
+        col = m.rare[0].tendon_pair_dof[pair, 1]
+        s.hessian[world, row, col] = s.hessian[world, row, col] + m.timestep * m.rare[0].tendon_pair_damping[pair]
 
 
 @wp.func
@@ -139,15 +139,15 @@ def tendon_runs(m: ModelArrays, s: Scratch, world: int, tendon: int) -> int:
     """Appends the runs of a tendon's dofs; returns the index of the first one."""
     first = s.run_count[world]
     last = first
-    line = m.tendon_line[tendon]
+    line = m.rare[0].tendon_line[tendon]
     if line >= 0:
         line_runs(m, s, world, line)
         return first
-    adr = m.tendon_adr[tendon]
-    for entry in range(adr, adr + m.tendon_num[tendon]):
-        dof = m.tendon_dof[entry]
+    adr = m.rare[0].tendon_adr[tendon]
+    for entry in range(adr, adr + m.rare[0].tendon_num[tendon]):
+        dof = m.rare[0].tendon_dof[entry]
         last = extend_runs(s.run[world], first, last, dof)
-        if entry > adr and is_ancestor(m.dof_parent, dof, m.tendon_dof[entry - 1]) == 0:
+        if entry > adr and is_ancestor(m.dof_parent, dof, m.rare[0].tendon_dof[entry - 1]) == 0:
             s.coupled[world] = 1
     s.run_count[world] = last
     return first
@@ -157,12 +157,12 @@ def tendon_runs(m: ModelArrays, s: Scratch, world: int, tendon: int) -> int:
 def tendon_friction_rows(m: ModelArrays, s: Scratch, world: int):
     """Appends a row for each tendon with friction loss."""
     for tendon in range(m.ntendon):
-        if m.tendon_frictionloss[tendon] > ZERO:
+        if m.rare[0].tendon_frictionloss[tendon] > ZERO:
             params = m.params_tendon_friction + tendon
-            weight = m.tendon_invweight[tendon]
+            weight = m.rare[0].tendon_invweight[tendon]
             run = tendon_runs(m, s, world, tendon)
             row = add_row(s, world, run, FRICTION, TENDON_FRICTION, tendon, params, ZERO, ZERO, weight)
-            s.row_limit[world, row] = m.tendon_frictionloss[tendon]
+            s.row_limit[world, row] = m.rare[0].tendon_frictionloss[tendon]
             clear_row(s, world, row)
             add_along_tendon(m, s, world, tendon, ONE, s.row_jacobian[world, row])
 
@@ -171,13 +171,13 @@ def tendon_friction_rows(m: ModelArrays, s: Scratch, world: int):
 def tendon_limit_rows(m: ModelArrays, s: Scratch, world: int):
     """Appends a row for each tendon limit that is closer than its margin."""
     for tendon in range(m.ntendon):
-        if m.tendon_limited[tendon] == 1:
+        if m.rare[0].tendon_limited[tendon] == 1:
             length = tendon_length(m, s, world, tendon)
             params = m.params_tendon_limit + tendon
-            weight = m.tendon_invweight[tendon]
+            weight = m.rare[0].tendon_invweight[tendon]
             for side in range(2):
                 sign = ONE - real(2 * side)
-                r = sign * (length - m.tendon_range[tendon, side]) - m.tendon_margin[tendon]
+                r = sign * (length - m.rare[0].tendon_range[tendon, side]) - m.rare[0].tendon_margin[tendon]
                 if r < ZERO:
                     run = tendon_runs(m, s, world, tendon)
                     row = add_row(s, world, run, UNILATERAL, TENDON_LIMIT, tendon, params, r, wp.abs(r), weight)
@@ -191,7 +191,7 @@ def tendon_row_gradient(m: ModelArrays, s: Scratch, world: int, row: int, x: wp.
 
     `line_power` does it for spatial tendons.
     """
-    if m.tendon_line[s.row_index[world, row]] >= 0:
+    if m.rare[0].tendon_line[s.row_index[world, row]] >= 0:
         return
     power = row_dot(s, world, row, x) + s.row_force_bar[world, row]
     constant_row_gradient(m, s, world, row, power)

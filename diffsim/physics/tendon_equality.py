@@ -72,7 +72,7 @@ def add_tendon_bar(
     m: ModelArrays, s: Scratch, world: int, tendon: int, length: real, force: real, rate: real, acceleration: real
 ):
     """Adds cotangents of a tendon's L, and of J x for x = lambda + kappa, v and a. For one lane."""
-    line = m.tendon_line[tendon]
+    line = m.rare[0].tendon_line[tendon]
     if line >= 0:
         add_line_bar(s, world, line, LENGTH, length)
         add_line_bar(s, world, line, CONSTRAINT, force)

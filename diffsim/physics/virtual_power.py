@@ -252,10 +252,10 @@ def joint_clamp_gradient(m: ModelArrays, s: Scratch, world: int):
         return
     sum_actuator_forces(m, s, world)
     for joint in range(lane(), m.njnt, lanes()):
-        if m.jnt_actfrclimited[joint] == 1:
+        if m.rare[0].jnt_actfrclimited[joint] == 1:
             dof = m.jnt_dofadr[joint]
             s.work[world, dof] = s.work[world, dof] * force_slope(
-                s.qfrc_actuator[world, dof], m.jnt_actfrcrange[joint, 0], m.jnt_actfrcrange[joint, 1]
+                s.qfrc_actuator[world, dof], m.rare[0].jnt_actfrcrange[joint, 0], m.rare[0].jnt_actfrcrange[joint, 1]
             )
 
 
