@@ -37,6 +37,7 @@ from diffsim.physics.lanes import EMULATED, WORLDS_PER_BLOCK
 from diffsim.physics.step import EvaluationPoints
 from diffsim.stages.advance import advance_kernel
 from diffsim.stages.bounds import LARGEST_BLOCK
+from diffsim.stages.collect import collect_kernel
 from diffsim.stages.collide import detection_kernel, gradient_kernel
 from diffsim.stages.cotangents import (
     begin_adjoint_kernel,
@@ -72,6 +73,9 @@ from diffsim.stages.parameters import (
     parameters_kernel,
     store_parameters_kernel,
 )
+from diffsim.stages.point import point_kernel
+from diffsim.stages.power import power_kernel
+from diffsim.stages.respond import respond_kernel
 from diffsim.stages.rows import rows_kernel
 from diffsim.stages.sensed import (
     begin_sensed_adjoint_kernel,
@@ -79,6 +83,7 @@ from diffsim.stages.sensed import (
     load_inputs_kernel,
     sensed_kernel,
 )
+from diffsim.stages.smooth import smooth_kernel
 from diffsim.stages.solve import solve_kernel
 from diffsim.stages.state import begin_kernel, end_kernel
 from diffsim.stages.twists import twists_kernel
@@ -151,11 +156,19 @@ class Stages:
             self._each(clear_parameters_kernel)
         rk4 = self.model.integrator == "RK4"
         for slot in reversed(range(max(1, num_steps * (4 if rk4 else 1)))):
-            self._each(begin_slot_kernel, points, slot, num_steps)
-            self._frames(points, slot, num_steps, 1)
+            if self.merged:
+                self._each(point_kernel, points, slot, num_steps)
+            else:
+                self._each(begin_slot_kernel, points, slot, num_steps)
+                self._frames(points, slot, num_steps, 1)
             self._constraints()
             if num_steps and not rk4:
                 self._velocity_step_adjoint(implicit_parameters_kernel if parameter_bar else implicit_adjoint_kernel)
+            if self.merged and not (parameter_bar or self.arrays.neq):
+                self._each(power_kernel)
+                self._contact_gradients()
+                self._each(collect_kernel, slot, num_steps)
+                continue
             self._gradient()
             if parameter_bar:
                 self._each(parameters_kernel)
@@ -207,6 +220,11 @@ class Stages:
 
     def _evaluate(self, points: Any, slot: int, num_steps: int, warm: int) -> None:  # noqa: ANN401
         """One evaluation (`mj_forward`)."""
+        if self.merged:
+            self._each(smooth_kernel, points, slot, num_steps)
+            self._detect()
+            self._each(respond_kernel, warm)
+            return
         self._frames(points, slot, num_steps, 0)
         self._each(forces_kernel)
         self._constraints()
@@ -220,10 +238,19 @@ class Stages:
             self._each(lines_kernel)
         self._each(mass_kernel)
 
-    def _constraints(self) -> None:
-        """Contacts and rows."""
+    @property
+    def merged(self) -> bool:
+        """Whether stages run together."""
+        return self.loop is not None and not self.arrays.nline and not self.arrays.nellipsoid
+
+    def _detect(self) -> None:
+        """Candidates of contacts."""
         for kinds, pairs in self._pairs().items():
             self._threads(detection_kernel(*kinds), len(pairs), pairs)
+
+    def _constraints(self) -> None:
+        """Contacts and rows."""
+        self._detect()
         self._each(rows_kernel)
 
     def _velocity_step_adjoint(self, implicit_adjoint: wp.Kernel) -> None:
@@ -244,10 +271,7 @@ class Stages:
         self._each(twists_kernel)
         if self.arrays.nellipsoid:
             self._each(ellipsoids_kernel)
-        kinds = list(self._pairs())
-        for pair in kinds:
-            self._threads(gradient_kernel(*pair), self.model.max_contacts)
-        if kinds:
+        if self._contact_gradients():
             self._each(add_contacts_kernel)
         if self.arrays.neq:
             self._each(joined_kernel)
@@ -255,6 +279,13 @@ class Stages:
             self._each(lines_gradient_kernel)
         self._each(gather_kernel)
         self._each(elements_kernel)
+
+    def _contact_gradients(self) -> list[tuple[int, int]]:
+        """Gradients of contacts; returns the kinds of geoms that can touch."""
+        kinds = list(self._pairs())
+        for pair in kinds:
+            self._threads(gradient_kernel(*pair), self.model.max_contacts)
+        return kinds
 
     def _pairs(self) -> Mapping[tuple[int, int], Any]:
         """The pairs of geoms, by kinds."""

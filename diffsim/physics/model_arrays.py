@@ -7,7 +7,7 @@ from diffsim.types import mat33, quat, real, vec2, vec3, vec6
 
 @wp.struct
 class RareArrays:
-    """Arrays of rare features. A kernel loads what it needs of them where it needs it, of `ModelArrays` at its start."""
+    """Arrays of rare features: a kernel loads their addresses where it uses them, those of `ModelArrays` at its start."""
 
     # ellipsoids in the medium [nellipsoid]: their geoms, and the vectors and numbers of `ellipsoid.Ellipsoid`
     ellipsoid_geom: wp.array(dtype=wp.int32)

@@ -14,13 +14,18 @@ from diffsim.stages.bounds import OPTIONS
 wp.set_module_options({"enable_backward": False})
 
 
-@wp.kernel(**OPTIONS)
-def forces_kernel(m: ModelArrays, s: Scratch):
+@wp.func(inline=True)
+def forces(m: ModelArrays, s: Scratch, world: int):
     """Fills qfrc_smooth and qfrc_actuator. Needs the motion."""
-    world = world_of(s.first_world, wp.tid())
     smooth_bias(m, s, world)
     passive(m, s, world)
     if m.ntendon > 0:
         tendon_passive(m, s, world)
         sync()
     actuation(m, s, world)
+
+
+@wp.kernel(**OPTIONS)
+def forces_kernel(m: ModelArrays, s: Scratch):
+    """See `forces`."""
+    forces(m, s, world_of(s.first_world, wp.tid()))

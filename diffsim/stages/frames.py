@@ -15,10 +15,9 @@ from diffsim.types import RK4
 wp.set_module_options({"enable_backward": False})
 
 
-@wp.kernel(**OPTIONS)
-def frames_kernel(m: ModelArrays, s: Scratch, t: EvaluationPoints, slot: int, num_steps: int, adjoint: int):
+@wp.func(inline=True)
+def frames(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int, num_steps: int, adjoint: int):
     """Forward, moves on to a Runge-Kutta stage first; in the adjoint, loads the slot's point."""
-    world = world_of(s.first_world, wp.tid())
     if adjoint == 1:
         set_point(m, s, t, world, slot)
     elif m.integrator == RK4 and num_steps > 0:
@@ -26,3 +25,9 @@ def frames_kernel(m: ModelArrays, s: Scratch, t: EvaluationPoints, slot: int, nu
         load_stage(m, s, t, world, slot - stage, stage)
     kinematics(m, s, world)
     geom_poses(m, s, world)
+
+
+@wp.kernel(**OPTIONS)
+def frames_kernel(m: ModelArrays, s: Scratch, t: EvaluationPoints, slot: int, num_steps: int, adjoint: int):
+    """See `frames`."""
+    frames(m, s, t, world_of(s.first_world, wp.tid()), slot, num_steps, adjoint)
