@@ -7,7 +7,7 @@ from diffsim.types import mat33, quat, real, vec2, vec3, vec6
 
 @wp.struct
 class RareArrays:
-    """Arrays of rare features: a kernel loads their addresses where it uses them, those of `ModelArrays` at its start."""
+    """Arrays of rare features: kernels load their addresses where used, those of `ModelArrays` at the start."""
 
     # ellipsoids in the medium [nellipsoid]: their geoms, and the vectors and numbers of `ellipsoid.Ellipsoid`
     ellipsoid_geom: wp.array(dtype=wp.int32)
