@@ -24,7 +24,8 @@ from diffsim.collision.geometry import COLLIDERS
 from diffsim.engine.compilation import Module, compile_modules, default_processes, find_module, modules_of
 from diffsim.tasks import TASKS
 
-STAGES = ("implicit", "implicit_adjoint", "joined", "parameters")
+STAGES = ("implicit", "implicit_adjoint", "implicit_bias", "implicit_forces", "implicit_fluid", "implicit_lines")
+STAGES += ("joined", "lines", "lines_gradient", "ellipsoids", "parameters", "sensed")
 TIMED = ("Hopper-v5", "Humanoid-v5", "everything")
 MAIN_ARCH = 90
 ARCHITECTURES = (80, 90, 100)

@@ -55,7 +55,7 @@ class _Recorder(Stages):
     """Records the modules that a model's launches need, and launches nothing."""
 
     def __init__(self, model: Model) -> None:
-        fields = {name: model.field(name) for name in ("implicit", "neq", "nellipsoid", "nline")}
+        fields = {name: model.field(name) for name in ("implicit", "neq", "nellipsoid", "nline", "fluid")}
         super().__init__(model, SimpleNamespace(**fields), None, 1, "none")
         self.modules: dict[Module, None] = {}
 

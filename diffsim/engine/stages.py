@@ -5,13 +5,14 @@
                                     collide_gradient, gather, elements, on request parameters
 
 Rare features have stages of their own: `joined` of connect and weld constraints, `lines` of spatial tendons and moving
-transmissions, `implicit` of implicit velocity steps. A model launches, and so compiles, only the stages that it needs:
-`compilation.modules_of` lists them. They compile in seconds each, side by side. Alternatives were one kernel per
-launch, which takes minutes to compile and on CUDA 255 registers, and a kernel per element, which needs some thousand
-launches per step.
+transmissions, `implicit` and `implicit_adjoint` of implicit velocity steps. A model launches, and so compiles, only the
+stages that it needs: `compilation.modules_of` lists them. They compile in seconds each, side by side. Alternatives were
+one kernel per launch, which takes minutes to compile and on CUDA 255 registers, and a kernel per element, which needs
+some thousand launches per step.
 
-The CPU runs all stages for one world, then for the next (`world_loop`). CUDA runs each stage for all worlds, with
-several lanes per world, and captures the sequence as one graph.
+The CPU runs all stages for one world, then for the next (`world_loop`). Those between contacts run in one kernel each
+unless a rare stage is between them: `smooth`, `respond`, `point`, `power`, `collect`. CUDA runs each stage for all
+worlds, with several lanes per world, and captures the sequence as one graph.
 
 On CUDA, between the stages, the working memory is in global memory. A stage of Humanoid touches at most 9 kB of it per
 world.
@@ -53,6 +54,10 @@ from diffsim.stages.frames import frames_kernel
 from diffsim.stages.gather import add_contacts_kernel, gather_kernel
 from diffsim.stages.implicit import implicit_kernel
 from diffsim.stages.implicit_adjoint import implicit_adjoint_kernel
+from diffsim.stages.implicit_bias import implicit_bias_kernel
+from diffsim.stages.implicit_fluid import implicit_fluid_kernel
+from diffsim.stages.implicit_forces import implicit_forces_kernel
+from diffsim.stages.implicit_lines import implicit_lines_kernel
 from diffsim.stages.joined import joined_kernel
 from diffsim.stages.linearize import (
     begin_linearize_kernel,
@@ -70,6 +75,7 @@ from diffsim.stages.motion import motion_kernel
 from diffsim.stages.parameters import (
     clear_parameters_kernel,
     implicit_parameters_kernel,
+    implicitfast_parameters_kernel,
     parameters_kernel,
     store_parameters_kernel,
 )
@@ -163,7 +169,7 @@ class Stages:
                 self._frames(points, slot, num_steps, 1)
             self._constraints()
             if num_steps and not rk4:
-                self._velocity_step_adjoint(implicit_parameters_kernel if parameter_bar else implicit_adjoint_kernel)
+                self._velocity_step_adjoint(bool(parameter_bar))
             if self.merged and not (parameter_bar or self.arrays.neq):
                 self._each(power_kernel)
                 self._contact_gradients()
@@ -191,7 +197,7 @@ class Stages:
             for _ in range(self.model.nv):
                 self._each(unit_row_kernel)
                 if self.arrays.implicit:
-                    self._each(implicit_adjoint_kernel)
+                    self._implicit_adjoint()
                 self._each(store_row_kernel, *row)
             self._each(factor_kernel)
             for _ in range(self.model.nv):
@@ -253,13 +259,30 @@ class Stages:
         self._detect()
         self._each(rows_kernel)
 
-    def _velocity_step_adjoint(self, implicit_adjoint: wp.Kernel) -> None:
+    def _velocity_step_adjoint(self, parameters: bool) -> None:
         """Adjoint of Euler's step."""
         if self.arrays.implicit:
             self._each(implicit_kernel)
         self._each(velocity_adjoint_kernel)
         if self.arrays.implicit:
-            self._each(implicit_adjoint)
+            self._implicit_adjoint(parameters)
+
+    def _implicit_adjoint(self, parameters: bool = False) -> None:
+        """Adjoint of the acceleration of an implicit step."""
+        euler = self.model.integrator == "Euler"
+        self._each(implicit_adjoint_kernel)
+        if parameters:
+            self._each(implicit_parameters_kernel)
+        if self.model.integrator == "implicit":
+            self._each(implicit_bias_kernel)
+        if not euler:
+            self._each(implicit_forces_kernel)
+            if self.arrays.fluid:
+                self._each(implicit_fluid_kernel)
+        if self.arrays.nline:
+            self._each(implicit_lines_kernel)
+        if parameters and not euler:
+            self._each(implicitfast_parameters_kernel)
 
     def _gradient(self) -> None:
         """Gradient of the virtual power: see `virtual_power`."""

@@ -21,7 +21,7 @@ from diffsim.physics.actuation import (
     sum_actuator_forces,
     unclamped_force,
 )
-from diffsim.physics.bias_derivative import bias_derivative_gradient, bias_derivative_matrix
+from diffsim.physics.bias_derivative import bias_derivative_matrix
 from diffsim.physics.clamp import strictly_inside
 from diffsim.physics.ellipsoid_drag import ellipsoid_derivative_cotangents, subtract_ellipsoid_derivative
 from diffsim.physics.fluid import drag_derivative, drag_second_derivative, wind_twist
@@ -199,23 +199,17 @@ def implicit_acceleration(m: ModelArrays, s: Scratch, world: int):
         gyroscopic_solve(m, s, world, s.implicit_qacc[world])
 
 
-@partial(calls_gradient, inline=True)
-def implicit_adjoint(m: ModelArrays, s: Scratch, world: int):
-    """Given implicit_qacc_bar, adds to qacc_bar, qpos_bar, qvel_bar and ctrl_bar.
+@wp.func(inline=True)
+def implicit_inertia_adjoint(m: ModelArrays, s: Scratch, world: int):
+    """First part of the adjoint: given implicit_qacc_bar, fills mu, and adds a_bar and the gradient of mu' M (a - w).
 
     Needs the moving frames, and w and the factor from `implicit_acceleration`. With the multiplier mu,
 
         mu = (M - h D)'^-1 w_bar,    a_bar = M mu
 
-    and the other cotangents are the gradient of mu' M(q) (a - w) + h mu' D(q, v, u) w at fixed mu, a and w.
+    and the other cotangents are the gradient of mu' M(q) (a - w) + h mu' D(q, v, u) w at fixed mu, a and w. Its parts
+    are stages, of which a model launches those that it needs: see `diffsim.stages.implicit_adjoint`.
     """
-    implicit_inertia_adjoint(m, s, world)
-    implicit_force_adjoint(m, s, world)
-
-
-@wp.func(inline=True)
-def implicit_inertia_adjoint(m: ModelArrays, s: Scratch, world: int):
-    """First part: fills mu, and adds a_bar and the gradient of mu' M(q) (a - w)."""
     for dof in range(lane(), m.nv, lanes()):
         s.multiplier[world, dof] = s.implicit_qacc_bar[world, dof]
         s.qacc_change[world, dof] = s.qacc[world, dof] - s.implicit_qacc[world, dof]
@@ -232,9 +226,9 @@ def implicit_inertia_adjoint(m: ModelArrays, s: Scratch, world: int):
     inertia_gradient(m, s, world)
 
 
-@partial(calls_gradient, inline=True)
-def implicit_force_adjoint(m: ModelArrays, s: Scratch, world: int):
-    """Second part: adds the gradient of h mu' D(q, v, u) w. Needs `implicit_inertia_adjoint`."""
+@wp.func(inline=True)
+def damper_bend_gradient(m: ModelArrays, s: Scratch, world: int):
+    """Adds the gradient of h mu' D(v) w by the velocities of dampers with polynomials; clears the lines' cotangents."""
     if m.nline > 0:
         clear_line_bars(m, s, world)
     if m.has_polynomials == 1:
@@ -243,17 +237,15 @@ def implicit_force_adjoint(m: ModelArrays, s: Scratch, world: int):
             bar = -m.timestep * bend * s.multiplier[world, dof] * s.implicit_qacc[world, dof]
             s.qvel_bar[world, dof] = s.qvel_bar[world, dof] + bar
         sync()
-    if m.integrator == IMPLICIT:
-        bias_derivative_gradient(m, s, world, -m.timestep)
-    if m.integrator != EULER:
-        if lane() == 0:
-            gyroscopic_gradient(m, s, world, s.multiplier[world], s.implicit_qacc[world])
-            actuator_derivative_gradient(m, s, world)
-        sync()
-        if m.fluid == 1:
-            drag_derivative_gradient(m, s, world)
-    if m.nline > 0:
-        implicit_line_gradient(m, s, world)
+
+
+@wp.func(inline=True)
+def implicit_force_gradient(m: ModelArrays, s: Scratch, world: int):
+    """Adds the gradient of h mu' D w of gyroscopic forces and actuators."""
+    if lane() == 0:
+        gyroscopic_gradient(m, s, world, s.multiplier[world], s.implicit_qacc[world])
+        actuator_derivative_gradient(m, s, world)
+    sync()
 
 
 @partial(calls_gradient, inline=True)

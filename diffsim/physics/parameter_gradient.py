@@ -317,7 +317,7 @@ def implicit_parameter_gradient(m: ModelArrays, s: Scratch, world: int):
 def implicitfast_parameter_gradient(m: ModelArrays, s: Scratch, world: int):
     """Adds the parts of h mu' D w of actuators, and of drag, h sum_b Y . (d drag / d V) Z.
 
-    Needs `implicit_force_adjoint`.
+    Needs the stages of `diffsim.stages.implicit_adjoint`.
     """
     for actuator in range(lane(), m.nactuator, lanes()):
         slope_bar = actuator_slope_cotangent(m, s, world, actuator)

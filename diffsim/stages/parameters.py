@@ -5,8 +5,11 @@ import warp as wp
 from diffsim.physics.adjoint import clear
 from diffsim.physics.lanes import world_of
 from diffsim.physics.model_arrays import ModelArrays
-from diffsim.physics.parameter_adjoint import implicit_adjoint_with_parameters
-from diffsim.physics.parameter_gradient import power_parameter_gradient
+from diffsim.physics.parameter_gradient import (
+    implicit_parameter_gradient,
+    implicitfast_parameter_gradient,
+    power_parameter_gradient,
+)
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.step import copy
 from diffsim.stages.bounds import OPTIONS
@@ -24,8 +27,14 @@ def clear_parameters_kernel(m: ModelArrays, s: Scratch):
 
 @wp.kernel(**OPTIONS)
 def implicit_parameters_kernel(m: ModelArrays, s: Scratch):
-    """In place of the stage `implicit_adjoint`."""
-    implicit_adjoint_with_parameters(m, s, world_of(s.first_world, wp.tid()))
+    """After the stage `implicit_adjoint`."""
+    implicit_parameter_gradient(m, s, world_of(s.first_world, wp.tid()))
+
+
+@wp.kernel(**OPTIONS)
+def implicitfast_parameters_kernel(m: ModelArrays, s: Scratch):
+    """After the stages `implicit_forces` and later ones."""
+    implicitfast_parameter_gradient(m, s, world_of(s.first_world, wp.tid()))
 
 
 @wp.kernel(**OPTIONS)
