@@ -22,6 +22,7 @@ import warp as wp
 from diffsim.collision.geometry import COLLIDERS
 from diffsim.compile.model import Model
 from diffsim.engine.stages import Stages, lanes_of
+from diffsim.engine.world_loop import WorldLoop
 from diffsim.physics.derived import body_quantities_kernel
 from diffsim.physics.lanes import WORLDS_PER_BLOCK
 from diffsim.physics.points import points_kernel
@@ -54,9 +55,10 @@ class CompilationError(RuntimeError):
 class _Recorder(Stages):
     """Records the modules that a model's launches need, and launches nothing."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, looped: bool) -> None:
         fields = {name: model.field(name) for name in ("implicit", "neq", "nellipsoid", "nline", "fluid")}
-        super().__init__(model, SimpleNamespace(**fields), None, 1, "none")
+        loop = WorldLoop(0, 0) if looped else None
+        super().__init__(model, SimpleNamespace(**fields), None, 1, "none", loop=loop)
         self.modules: dict[Module, None] = {}
 
     def _pairs(self) -> dict[tuple[int, int], Any]:
@@ -69,16 +71,19 @@ class _Recorder(Stages):
         self.modules[Module(kernel.module.name, 256)] = None
 
 
-def modules_of(model: Model, forward: bool = True, adjoint: bool = True, parameters: bool = False) -> list[Module]:
-    """The modules of a model's launches on CUDA.
+def modules_of(
+    model: Model, forward: bool = True, adjoint: bool = True, parameters: bool = False, looped: bool = False
+) -> list[Module]:
+    """The modules of a model's launches on CUDA, or of its loops over worlds on the CPU.
 
     Args:
         model: the model.
         forward: whether to include steps and evaluations, and what tasks observe.
         adjoint: whether to include gradients.
         parameters: whether to include the gradient by physical parameters.
+        looped: whether to list those of the CPU.
     """
-    recorder = _Recorder(model)
+    recorder = _Recorder(model, looped)
     small = []
     if forward:
         recorder.step(None, None, None, 1, None, None, None)
@@ -93,7 +98,7 @@ def modules_of(model: Model, forward: bool = True, adjoint: bool = True, paramet
 
 def prepare(model: Model, device: str, adjoint: bool, parameters: bool) -> None:
     """Compiles what forward launches, or those of the adjoint, need on a device, unless it is in the cache."""
-    modules = modules_of(model, not adjoint, adjoint, parameters)
+    modules = modules_of(model, not adjoint, adjoint, parameters, looped=device == "cpu")
     if device == "cpu":
         load_stages([module for module in modules if module.name.startswith("diffsim.stages.")])
     else:
@@ -219,6 +224,10 @@ def default_processes() -> int:
 
 SLOW = (
     "box_box",
+    "respond",
+    "collect",
+    "smooth",
+    "power",
     "capsule_cylinder",
     "implicit_adjoint",
     "elements",
