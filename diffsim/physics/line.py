@@ -228,37 +228,37 @@ def direction(gap: vec3) -> vec3:
 @wp.func(inline=True)
 def piece_ends(m: ModelArrays, s: Scratch, world: int, line: int, piece: int) -> Ends:
     """The ends of a piece of a spatial tendon or of a slider-crank."""
-    e = Ends()
-    e.count = 1
-    e.body0 = m.rare[0].piece_body[piece, 0]
-    e.point0 = place(m, s, world, piece, 0)
-    e.base = m.rare[0].piece_body[piece, 1]
+    ends = Ends()
+    ends.count = 1
+    ends.body0 = m.rare[0].piece_body[piece, 0]
+    ends.point0 = place(m, s, world, piece, 0)
+    ends.base = m.rare[0].piece_body[piece, 1]
     if m.rare[0].line_kind[line] == CRANK:
-        e.point1 = place(m, s, world, piece, 1)
+        ends.point1 = place(m, s, world, piece, 1)
         axis = rotate(place_quat(m, s, world, piece, 1), vec3(ZERO, ZERO, ONE))
-        crank = slider_crank(e.point0 - e.point1, axis, m.rare[0].piece_size[piece])
-        e.length = m.rare[0].line_gear[line, 0] * crank[0]
-        e.pull0 = m.rare[0].line_gear[line, 0] * vec3(crank[1], crank[2], crank[3])
+        crank = slider_crank(ends.point0 - ends.point1, axis, m.rare[0].piece_size[piece])
+        ends.length = m.rare[0].line_gear[line, 0] * crank[0]
+        ends.pull0 = m.rare[0].line_gear[line, 0] * vec3(crank[1], crank[2], crank[3])
     else:
-        e.body1 = e.base
-        e.point1 = place(m, s, world, piece, 1)
+        ends.body1 = ends.base
+        ends.point1 = place(m, s, world, piece, 1)
         straight = bool(True)
         if m.rare[0].piece_kind[piece] > 0:
-            around = piece_around(m, s, world, piece, e.point0, e.point1)
+            around = piece_around(m, s, world, piece, ends.point0, ends.point1)
             if around.way.kind != STRAIGHT:
                 straight = False
                 path = wrapped(
                     m.rare[0].piece_kind[piece], around.end0, around.end1, m.rare[0].piece_size[piece], around.way
                 )
-                e.count = 2
-                e.base = m.rare[0].piece_body[piece, 2]
-                e.length = path.length
-                e.pull0 = around.axes * path.pull0
-                e.pull1 = around.axes * path.pull1
+                ends.count = 2
+                ends.base = m.rare[0].piece_body[piece, 2]
+                ends.length = path.length
+                ends.pull0 = around.axes * path.pull0
+                ends.pull1 = around.axes * path.pull1
         if straight:
-            e.length = wp.length(e.point0 - e.point1)
-            e.pull0 = -direction(e.point1 - e.point0)
-    return e
+            ends.length = wp.length(ends.point0 - ends.point1)
+            ends.pull0 = -direction(ends.point1 - ends.point0)
+    return ends
 
 
 @wp.func(inline=True)

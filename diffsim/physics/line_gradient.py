@@ -158,16 +158,16 @@ def add_line_cotangents(m: ModelArrays, s: Scratch, world: int, line: int, c: ve
 def add_piece_cotangents(m: ModelArrays, s: Scratch, world: int, line: int, piece: int, c: vec7):
     """Adds those of a piece of a spatial tendon or of a slider-crank."""
     scale = m.rare[0].piece_scale[piece]
-    e = piece_ends(m, s, world, line, piece)
-    x_base = body_twist(m, s, world, e.base, c)
-    x0 = body_twist(m, s, world, e.body0, c)
-    x1 = body_twist(m, s, world, e.body1, c)
-    by0 = relative(m, s, world, x_base, e.base, x0, e.body0, e.point0)
-    by1 = relative(m, s, world, x_base, e.base, x1, e.body1, e.point1)
+    ends = piece_ends(m, s, world, line, piece)
+    x_base = body_twist(m, s, world, ends.base, c)
+    x0 = body_twist(m, s, world, ends.body0, c)
+    x1 = body_twist(m, s, world, ends.body1, c)
+    by0 = relative(m, s, world, x_base, ends.base, x0, ends.body0, ends.point0)
+    by1 = relative(m, s, world, x_base, ends.base, x1, ends.body1, ends.point1)
     h0 = vec3()
     h1 = vec3()
-    if e.count == 2:
-        around = piece_around(m, s, world, piece, e.point0, e.point1)
+    if ends.count == 2:
+        around = piece_around(m, s, world, piece, ends.point0, ends.point1)
         inverse = wp.transpose(around.axes)
         bar = wrapped_adjoint(
             m.rare[0].piece_kind[piece],
@@ -183,15 +183,15 @@ def add_piece_cotangents(m: ModelArrays, s: Scratch, world: int, line: int, piec
         h1 = around.axes * bar.end1
     elif m.rare[0].line_kind[line] == CRANK:
         axis = rotate(place_quat(m, s, world, piece, 1), vec3(ZERO, ZERO, ONE))
-        turning = crank_bend(e.point0 - e.point1, axis, m.rare[0].piece_size[piece], linear(by0))
-        h0 = c[LENGTH] * e.pull0 + m.rare[0].line_gear[line, 0] * turning
+        turning = crank_bend(ends.point0 - ends.point1, axis, m.rare[0].piece_size[piece], linear(by0))
+        h0 = c[LENGTH] * ends.pull0 + m.rare[0].line_gear[line, 0] * turning
     else:
         v = linear(by0)
-        across = v - wp.dot(e.pull0, v) * e.pull0
-        h0 = c[LENGTH] * e.pull0 + across / wp.max(TINY, e.length)
-    push_end(m, s, world, c, e.base, x_base, e.body0, x0, e.point0, scale * e.pull0, by0, scale * h0)
-    if e.count == 2:
-        push_end(m, s, world, c, e.base, x_base, e.body1, x1, e.point1, scale * e.pull1, by1, scale * h1)
+        across = v - wp.dot(ends.pull0, v) * ends.pull0
+        h0 = c[LENGTH] * ends.pull0 + across / wp.max(TINY, ends.length)
+    push_end(m, s, world, c, ends.base, x_base, ends.body0, x0, ends.point0, scale * ends.pull0, by0, scale * h0)
+    if ends.count == 2:
+        push_end(m, s, world, c, ends.base, x_base, ends.body1, x1, ends.point1, scale * ends.pull1, by1, scale * h1)
 
 
 @wp.func

@@ -89,3 +89,12 @@ def test_a_folder_of_its_own(tmp_path):
 def test_structs_are_small_enough_for_registers(struct):
     """NVRTC copies a struct of more bytes to local memory at each call: a stage then compiles 40 times as long."""
     assert ctypes.sizeof(struct.ctype) <= 8192
+
+
+def test_the_name_of_a_module_is_the_same_before_and_after_its_code_is_generated():
+    """Otherwise Warp does not find what another process compiled. A variable named as a constant of Warp does that."""
+    module = find_module("diffsim.stages.lines_gradient")
+    before = module.get_module_identifier(64)
+    context.ModuleBuilder(module, module.options | {"block_dim": 64, "output_arch": ARCH})
+    module.mark_modified()
+    assert module.get_module_identifier(64) == before
