@@ -1,4 +1,4 @@
-"""Captures kernel launches and replays them."""
+"""Records launches and replays them."""
 
 from __future__ import annotations
 

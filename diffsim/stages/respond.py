@@ -2,13 +2,12 @@
 
 import warp as wp
 
-from diffsim.physics.forward import constraint_rows
 from diffsim.physics.lanes import world_of
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.newton import solve_acceleration
 from diffsim.physics.scratch import Scratch
 from diffsim.stages.bounds import OPTIONS
-from diffsim.stages.rows import choose_contacts, load_contacts
+from diffsim.stages.rows import contacts_and_rows
 
 wp.set_module_options({"enable_backward": False})
 
@@ -17,7 +16,5 @@ wp.set_module_options({"enable_backward": False})
 def respond_kernel(m: ModelArrays, s: Scratch, warm: int):
     """Contacts, rows and the acceleration."""
     world = world_of(s.first_world, wp.tid())
-    choose_contacts(m, s, world)
-    load_contacts(m, s, world)
-    constraint_rows(m, s, world)
+    contacts_and_rows(m, s, world)
     solve_acceleration(m, s, world, warm)

@@ -42,13 +42,18 @@ def load_contacts(m: ModelArrays, s: Scratch, world: int):
         s.contact_frame[world, contact] = s.candidate_frame[world, place]
 
 
-@wp.kernel(**OPTIONS)
-def rows_kernel(m: ModelArrays, s: Scratch):
+@wp.func(inline=True)
+def contacts_and_rows(m: ModelArrays, s: Scratch, world: int):
     """Fills the contacts and the rows. Needs the motion, and the candidates of `collide`."""
-    world = world_of(s.first_world, wp.tid())
     if lane() == 0:
         choose_contacts(m, s, world)
     sync()
     load_contacts(m, s, world)
     sync()
     constraint_rows(m, s, world)
+
+
+@wp.kernel(**OPTIONS)
+def rows_kernel(m: ModelArrays, s: Scratch):
+    """See `contacts_and_rows`."""
+    contacts_and_rows(m, s, world_of(s.first_world, wp.tid()))

@@ -39,7 +39,7 @@ def sensed_kernel(
     joint_limit_out: wp.array2d(dtype=real),
     tendon_limit_out: wp.array2d(dtype=real),
 ):
-    """See `constraint_forces.constraint_forces_kernel`. Needs the rows."""
+    """See `constraint_forces.store_constraint_forces`. Needs the rows."""
     world = world_of(s.first_world, wp.tid())
     row_forces(m, s, world, s.qacc[world])
     sync()
