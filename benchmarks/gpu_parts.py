@@ -20,7 +20,7 @@ from benchmarks.gpu_report import Clock, Heading, Report, Row
 from benchmarks.runs import CONFIGS
 from diffsim.engine.checks import deferred_checks
 from diffsim.engine.compilation import compile_modules, is_compiled
-from diffsim.physics.scratch import FIELDS
+from diffsim.physics.scratch import FIELDS, RARE_FIELDS
 from diffsim.trainers.algorithm import Algorithm
 from diffsim.trainers.run.arguments import RunOptions, parse_fit, pick, resolved
 from diffsim.trainers.run.build import build
@@ -264,6 +264,7 @@ def peak(setup: Setup) -> int:
 def size(scratch: object) -> int:
     """Bytes of the simulator's working memory. Worlds that share memory have stride 0."""
     arrays = [getattr(scratch, name) for name in FIELDS]
+    arrays += [getattr(scratch.rare.members, name) for name in RARE_FIELDS]
     return sum(
         array.size * wp.types.type_size_in_bytes(array.dtype) // (1 if array.strides[0] else array.shape[0])
         for array in arrays

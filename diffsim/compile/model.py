@@ -69,6 +69,7 @@ class Model:
             "actuator": self._host["nactuator"],
             "pair": len(pairs),
             "candidate": int(self._host["pair_candidates"][: len(pairs)].sum()),
+            "convex_candidate": 0,
             "contact": self.max_contacts,
             "row": max_rows,
             "parameter": self.parameters.size,

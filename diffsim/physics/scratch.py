@@ -180,15 +180,22 @@ FIELDS = {
 }
 
 
-def _struct() -> type:
-    """Makes the struct of `FIELDS`, one argument of the kernels."""
-    annotations: dict[str, Any] = {"first_world": wp.int32}  # the world of a launch's first thread
-    annotations |= {name: wp.array(dtype=kind, ndim=1 + len(shape)) for name, (kind, shape) in FIELDS.items()}
-    namespace = {"__annotations__": annotations, "__module__": __name__, "__doc__": "Working memory: see `FIELDS`."}
-    return wp.struct(type("Scratch", (), namespace))
+# Quantities of rare features, which kernels reach by `s.rare[0]`: with them, `Scratch` would be too large for NVRTC.
+RARE_FIELDS: dict[str, tuple[type, tuple[str | int, ...]]] = {
+    "candidate_feature": (wp.int32, ("convex_candidate", 8)),  # see `diffsim.collision.convex`
+}
 
 
-Scratch = _struct()
+def _struct(name: str, fields: Mapping[str, tuple[Any, tuple[str | int, ...]]], **others: Any) -> type:  # noqa: ANN401
+    """Makes a struct of fields, and of other members with their types."""
+    annotations = others | {name: wp.array(dtype=kind, ndim=1 + len(shape)) for name, (kind, shape) in fields.items()}
+    namespace = {"__annotations__": annotations, "__module__": __name__, "__doc__": "Working memory: see the fields."}
+    return wp.struct(type(name, (), namespace))
+
+
+RareScratch = _struct("RareScratch", RARE_FIELDS)
+# `first_world` is the world of a launch's first thread.
+Scratch = _struct("Scratch", FIELDS, first_world=wp.int32, rare=wp.array(dtype=RareScratch))
 
 
 def world_array(num_worlds: int, shape: tuple[int, ...], kind: type, device: str, shared: bool = False) -> wp.array:
@@ -212,10 +219,13 @@ def world_array(num_worlds: int, shape: tuple[int, ...], kind: type, device: str
 def make_scratch(sizes: Mapping[str, int], num_worlds: int, device: str, shared: bool) -> Any:  # noqa: ANN401
     """Working memory, a Warp struct, on a device.
 
-    `sizes` gives the model's value of each name in the shapes of `FIELDS`; `shared` is as in `world_array`.
+    `sizes` gives the model's value of each name in the shapes of the fields; `shared` is as in `world_array`.
     """
-    scratch = Scratch()
-    for name, (kind, shape) in FIELDS.items():
-        shape = tuple(sizes[size] if isinstance(size, str) else size for size in shape)
-        setattr(scratch, name, world_array(num_worlds, shape, kind, device, shared))
+    scratch, rare = Scratch(), RareScratch()
+    for struct, fields in ((scratch, FIELDS), (rare, RARE_FIELDS)):
+        for name, (kind, shape) in fields.items():
+            shape = tuple(sizes[size] if isinstance(size, str) else size for size in shape)
+            setattr(struct, name, world_array(num_worlds, shape, kind, device, shared))
+    scratch.rare = wp.array([rare], dtype=RareScratch, device=device)
+    scratch.rare.members = rare  # keeps their memory
     return scratch
