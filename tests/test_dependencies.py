@@ -27,7 +27,7 @@ TOP_LEVEL = {"models", "policies", "trainers", "benchmarks", "tests", "examples"
 """Names that may belong to somebody else where our package is installed."""
 NO_LIGHTNING = {"diffsim", "models", "policies"}
 NO_LIGHTNING_FOLDERS = ("trainers/maths", "trainers/experience", "trainers/pathwise", "trainers/likelihood_ratio")
-NO_LIGHTNING_FOLDERS += ("trainers/value_gradient", "trainers/model_based", "trainers/black_box")
+NO_LIGHTNING_FOLDERS += ("trainers/value_gradient", "trainers/model_based", "trainers/black_box", "trainers/graphs")
 PACKAGE_FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 
