@@ -58,7 +58,10 @@ MODELS = {
     "free, ball, slide and hinge joints": model(world=JOINTS),
     "joint limits": model(joint='type="hinge" axis="0 1 0" range="-1 1"'),
     "joint friction loss": model(joint='type="hinge" axis="0 1 0" frictionloss="1"'),
-    "joint polynomial stiffness and damping": model(joint='axis="0 1 0" stiffness="1 2" damping="1 2 3"'),
+    "polynomial stiffness and damping of joints and tendons": model(
+        joint='axis="0 1 0" stiffness="1 2" damping="1 2 3"',
+        rest=FIXED.replace('name="cord"', 'name="cord" stiffness="1 2" damping="1 2 3"'),
+    ),
     "pyramidal friction cones": touching('size="0.1"'),
     "elliptic friction cones": touching('size="0.1"', option='cone="elliptic"'),
     "condim 1, 3, 4, 6": touching(*(f'size="0.1" condim="{n}"' for n in (1, 3, 4, 6))),

@@ -1,9 +1,10 @@
-"""Damping and armature that actuators add to the dofs of their joints."""
+"""Damping and armature that actuators add to the dofs of their joints, and to their tendons."""
 
 import mujoco
 import numpy as np
 
 JOINTS = int(mujoco.mjtTrn.mjTRN_JOINT), int(mujoco.mjtTrn.mjTRN_JOINTINPARENT)
+TENDON = (int(mujoco.mjtTrn.mjTRN_TENDON),)
 
 
 def actuator_additions(m: mujoco.MjModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -12,10 +13,22 @@ def actuator_additions(m: mujoco.MjModel) -> tuple[np.ndarray, np.ndarray, np.nd
     Returns: damping [nv], its polynomial [nv, 2] and armature [nv].
     Source: MuJoCo documentation, XML reference, actuator/general.
     """
-    per_joint = np.zeros((m.njnt, 4))
-    for i in range(m.nactuator):
-        if m.actuator_trntype[i] in JOINTS:
-            values = [m.actuator_damping[i], *m.actuator_dampingpoly[i], m.actuator_armature[i]]
-            per_joint[m.actuator_trnid[i, 0]] += m.actuator_gear[i, 0] ** 2 * np.array(values)
-    per_dof = per_joint[m.dof_jntid]
+    per_dof = _sums(m, JOINTS, m.njnt)[m.dof_jntid]
     return per_dof[:, 0], per_dof[:, 1:3], per_dof[:, 3]
+
+
+def tendon_dampers(m: mujoco.MjModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Damping [ntendon], its polynomial [ntendon, 2] and armature [ntendon] of tendons and of their actuators."""
+    added = _sums(m, TENDON, m.ntendon)
+    return m.tendon_damping + added[:, 0], m.tendon_dampingpoly + added[:, 1:3], m.tendon_armature + added[:, 3]
+
+
+def _sums(m: mujoco.MjModel, transmissions: tuple[int, ...], count: int) -> np.ndarray:
+    """Damping, its polynomial and armature of the actuators on each joint or tendon: [count, 4]."""
+    total = np.zeros((count, 4))
+    for i in range(m.nactuator):
+        if m.actuator_trntype[i] in transmissions:
+            values = [m.actuator_damping[i], *m.actuator_dampingpoly[i], m.actuator_armature[i]]
+            gear = m.actuator_gear[m.actuator_outadr[i], 0]
+            total[m.actuator_trnid[i, 0]] += gear**2 * np.array(values)
+    return total

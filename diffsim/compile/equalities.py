@@ -5,6 +5,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from diffsim.compile.actuator_additions import tendon_dampers
 from diffsim.compile.lines import (
     addresses,
     descending,
@@ -105,7 +106,9 @@ def tendon_fields(m: mujoco.MjModel) -> dict[str, Any]:
     enabled = not off & DISABLE.mjDSBL_CONSTRAINT
     limited = m.tendon_limited * bool(enabled and not off & DISABLE.mjDSBL_LIMIT)
     frictionloss = m.tendon_frictionloss * bool(enabled and not off & DISABLE.mjDSBL_FRICTIONLOSS)
-    damping = m.tendon_damping * (not off & DISABLE.mjDSBL_DAMPER)
+    damping, polynomial, armature = tendon_dampers(m)
+    damping, polynomial = damping * (not off & DISABLE.mjDSBL_DAMPER), polynomial * (not off & DISABLE.mjDSBL_DAMPER)
+    spring = not off & DISABLE.mjDSBL_SPRING
     num = m.tendon_num.copy()
     num[spatial_tendons(m)] = 0
     still = [i for i in spatial_tendons(m) if not tendon_dofs(m, i)]  # no dof moves them: MuJoCo omits their rows
@@ -127,7 +130,9 @@ def tendon_fields(m: mujoco.MjModel) -> dict[str, Any]:
         tendon_dof=m.jnt_dofadr[joints],
         tendon_qpos=m.jnt_qposadr[joints],
         tendon_coef=m.wrap_prm[order],
-        tendon_stiffness=m.tendon_stiffness * (not off & DISABLE.mjDSBL_SPRING),
+        tendon_stiffness=m.tendon_stiffness * spring,
+        tendon_stiffnesspoly=m.tendon_stiffnesspoly * spring,
+        tendon_dampingpoly=polynomial,
         tendon_lengthspring=m.tendon_lengthspring,
         tendon_damping=damping,
         tendon_limited=limited,
@@ -135,12 +140,12 @@ def tendon_fields(m: mujoco.MjModel) -> dict[str, Any]:
         tendon_margin=m.tendon_margin,
         tendon_frictionloss=frictionloss,
         tendon_invweight=m.tendon_invweight0,
-        **tendon_pairs(m, damping),
+        **tendon_pairs(m, armature, np.where(polynomial.any(axis=1), 0, damping)),
     )
 
 
-def tendon_pairs(m: mujoco.MjModel, damping: np.ndarray) -> dict[str, Any]:
-    """Sums over tendons of armature J'J and of damping J'J, in the lower triangle.
+def tendon_pairs(m: mujoco.MjModel, armature: np.ndarray, damping: np.ndarray) -> dict[str, Any]:
+    """Sums over fixed tendons of armature J'J and of damping J'J, in the lower triangle.
 
     Only at entries that the mass matrix has without tendons: MuJoCo omits pairs of dofs in different branches.
     """
@@ -148,13 +153,13 @@ def tendon_pairs(m: mujoco.MjModel, damping: np.ndarray) -> dict[str, Any]:
     entries: dict[tuple[int, int], np.ndarray] = {}
     fixed = np.ones(m.ntendon, bool)
     fixed[spatial_tendons(m)] = False
-    for tendon in np.flatnonzero((m.tendon_armature + damping) * fixed):
+    for tendon in np.flatnonzero((armature + damping) * fixed):
         wraps = range(m.tendon_adr[tendon], m.tendon_adr[tendon] + m.tendon_num[tendon])
         coefs = {int(m.jnt_dofadr[m.wrap_objid[wrap]]): m.wrap_prm[wrap] for wrap in wraps}
         for row, left in coefs.items():
             for col, right in coefs.items():
                 if row == col or (is_ancestor(m, col, row) and not simple[row]):
-                    per_product = np.array([m.tendon_armature[tendon], damping[tendon]])
+                    per_product = np.array([armature[tendon], damping[tendon]])
                     entries[row, col] = entries.get((row, col), 0) + left * right * per_product
     values = np.array(list(entries.values()), float).reshape(-1, 2)
     return dict(

@@ -6,7 +6,7 @@ import mujoco
 import numpy as np
 
 from diffsim.compile.activations import activations, muscle_fields
-from diffsim.compile.actuator_additions import actuator_additions
+from diffsim.compile.actuator_additions import actuator_additions, tendon_dampers
 from diffsim.compile.constraints import constraint_fields
 from diffsim.compile.ellipsoids import ellipsoid_fields
 from diffsim.compile.lines import line_fields, moving_actuators, spatial_tendons
@@ -28,6 +28,7 @@ def host_arrays(mj_model: mujoco.MjModel, max_contacts: int | None) -> dict[str,
     damping_polynomial = (m.dof_dampingpoly + damping_polynomial) * bool(damper)
     damped = damper and (np.any(m.dof_damping > 0) or np.any(extra) or np.any(damping_polynomial))
     stiffness_polynomial = m.jnt_stiffnesspoly * bool(spring)
+    tendons = m.tendon_stiffnesspoly.any() or tendon_dampers(m)[1].any()
     fields: dict[str, Any] = dict(
         nbody=m.nbody,
         nv=m.nv,
@@ -39,7 +40,7 @@ def host_arrays(mj_model: mujoco.MjModel, max_contacts: int | None) -> dict[str,
         njnt=m.njnt,
         integrator=integrator,
         implicit=int(integrator in (IMPLICIT, IMPLICITFAST) or bool(damped and damps_implicitly(m))),
-        has_polynomials=int(damping_polynomial.any() or stiffness_polynomial.any()),
+        has_polynomials=int(damping_polynomial.any() or stiffness_polynomial.any() or tendons),
         fluid=int(fluid),
         **ellipsoid_fields(m, fluid),
         has_actfrcrange=int(bool(np.any(m.jnt_actfrclimited))),
@@ -209,6 +210,8 @@ def actuators(m: mujoco.MjModel) -> dict[str, Any]:
     moving = moving_actuators(m, active)
     moving += [i for i in active if on_tendon(m, i) and m.actuator_trnid[i, 0] in spatial_tendons(m)]
     adr, num, dofs, coordinates, values = [], [], [], [], []
+    tendons = [int(m.actuator_trnid[i, 0]) if on_tendon(m, i) else -1 for i in active]
+    tendons = np.array([tendon if tendon >= 0 and m.tendon_actfrclimited[tendon] else -1 for tendon in tendons], int)
     quats, joints, periods = np.full(len(active), -1), np.full(len(active), -1), np.zeros(len(active))
     for n, i in enumerate(active):
         adr.append(len(dofs))
@@ -244,6 +247,9 @@ def actuators(m: mujoco.MjModel) -> dict[str, Any]:
         actuator_quat=quats,
         actuator_period=periods,
         actuator_joint=joints,
+        has_tendon_frcrange=int((tendons >= 0).any()),
+        actuator_tendon=tendons,
+        tendon_actfrcrange=m.tendon_actfrcrange,
         moment_adr=np.array(adr, int),
         moment_num=np.array(num, int),
         moment_dof=np.array(dofs, int),

@@ -9,6 +9,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from diffsim.compile.actuator_additions import tendon_dampers
 from diffsim.physics.line import CRANK, REFSITE, SITE, SPATIAL
 from diffsim.types import FREE, IMPLICIT, IMPLICITFAST
 
@@ -34,7 +35,7 @@ def fixed_by_lines(m: mujoco.MjModel, active: list[int]) -> dict[str, str]:
     lines = len(spatial_tendons(m)) + len(moving_actuators(m, active))
     if lines and m.opt.integrator in (IMPLICIT, IMPLICITFAST):
         fixed["body_pos"] = "implicit integrators and spatial tendons, or actuators on sites or slider-cranks"
-    elif any(m.tendon_armature[i] for i in spatial_tendons(m)):
+    elif tendon_dampers(m)[2][spatial_tendons(m)].any():
         fixed["body_pos"] = "armature of spatial tendons"
     if np.isin(m.wrap_type, (int(WRAP.mjWRAP_SPHERE), int(WRAP.mjWRAP_CYLINDER))).any():
         fixed["geom_pos"] = fixed["geom_size"] = "spatial tendons around geoms"
@@ -57,7 +58,7 @@ def line_fields(m: mujoco.MjModel, active: list[int]) -> dict[str, Any]:
             of_actuator[n], gear[n] = of_tendon[target], m.actuator_gear[i, 0]
         elif i in actuators:
             of_actuator[n] = len(tendons) + actuators.index(i)
-    armature = np.array([m.tendon_armature[i] for i in tendons] + [0.0] * len(actuators), float)
+    armature = np.concatenate([tendon_dampers(m)[2][tendons], np.zeros(len(actuators))])
     return dict(
         nline=len(lines),
         line_kind=np.array([line["kind"] for line in lines], int),

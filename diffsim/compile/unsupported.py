@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import mujoco
 import numpy as np
 
+from diffsim.compile.actuator_additions import tendon_dampers
 from diffsim.compile.pairs import COUNTS, DISABLE, ordered_pairs, touching_pairs
 
 OBJ = mujoco.mjtObj
@@ -144,26 +145,22 @@ def bodies(m: mujoco.MjModel) -> Iterator[str]:
 def joints(m: mujoco.MjModel) -> Iterator[str]:
     """Plasticity."""
     for i in _where(m.jnt_plasticadr >= 0):
-        yield f"joint spring yield, joint {name_of(m, OBJ.mjOBJ_JOINT, i)}"
+        name = name_of(m, OBJ.mjOBJ_JOINT, i)
+        yield f"joint spring yield, whose rest position is no part of the state [qpos, qvel, act], joint {name}"
 
 
 def tendons(m: mujoco.MjModel) -> Iterator[str]:
-    """Polynomial springs and dampers, plasticity, limits of actuator force, and armature where dJ/dt v is not exact."""
+    """Plasticity, and armature where dJ/dt v is not exact."""
+    armature = tendon_dampers(m)[2]
     for i in range(m.ntendon):
         name = name_of(m, OBJ.mjOBJ_TENDON, i)
-        if m.tendon_armature[i]:
+        if armature[i]:
             wraps = range(m.tendon_adr[i], m.tendon_adr[i] + m.tendon_num[i])
             sites = [int(m.wrap_objid[w]) for w in wraps if m.wrap_type[w] == int(mujoco.mjtWrap.mjWRAP_SITE)]
             for place in balls_before_joints(m, [int(m.site_bodyid[site]) for site in sites]):
                 yield f"tendon armature, tendon {name} on {place}"
-        for attribute, present in (
-            ("stiffness polynomial", np.any(m.tendon_stiffnesspoly[i])),
-            ("damping polynomial", np.any(m.tendon_dampingpoly[i])),
-            ("actuatorfrclimited", m.tendon_actfrclimited[i]),
-            ("spring yield", m.tendon_plasticadr[i] >= 0),
-        ):
-            if present:
-                yield f"tendon {attribute}, tendon {name}"
+        if m.tendon_plasticadr[i] >= 0:
+            yield f"tendon spring yield, whose rest length is no part of the state [qpos, qvel, act], tendon {name}"
 
 
 def actuators(m: mujoco.MjModel) -> Iterator[str]:
@@ -178,13 +175,10 @@ def actuators(m: mujoco.MjModel) -> Iterator[str]:
         if transmission not in supported and not one_dof:
             yield f"actuator transmission {transmission.name.removeprefix('mjTRN_').lower()}, {name}"
         yield from actuator_types(m, i, name)
-        on_tendon = transmission == trn.mjTRN_TENDON
         for attribute, present in (
             ("with several controls", m.actuator_ctrlnum[i] != 1),
             ("delay", m.actuator_delay[i] != 0 or m.actuator_history[i].any()),
             ("plugin", m.actuator_plugin[i] >= 0),
-            ("damping", on_tendon and (m.actuator_damping[i] != 0 or m.actuator_dampingpoly[i].any())),
-            ("armature", on_tendon and m.actuator_armature[i] != 0),
         ):
             if present:
                 yield f"actuator {attribute}, {name}"

@@ -1,8 +1,9 @@
 """Actuator forces, clamped as MuJoCo clamps them, and their gradient.
 
-    p_i = clamp(gain_i(l, l') u_i + bias_i(l, l')),    qfrc_actuator = sum_i moment_i p_i, clamped per joint
+    p_i = clamp(c_i (gain_i(l, l') u_i + bias_i(l, l'))),    qfrc_actuator = sum_i moment_i p_i, clamped per joint
 
-The input u_i is a control or an activation (see `activation`).
+The input u_i is a control or an activation (see `activation`). The factor c_i scales the forces on a tendon so that
+their sum is within the tendon's actuatorfrcrange.
 Source: MuJoCo documentation, Computation, actuation model.
 """
 
@@ -119,11 +120,41 @@ def unclamped_force(m: ModelArrays, world: int, actuator: int, u: real, length: 
 
 
 @wp.func
-def actuator_force(m: ModelArrays, s: Scratch, world: int, actuator: int) -> real:
-    """p_i, clamped to forcerange."""
+def driving_force(m: ModelArrays, s: Scratch, world: int, actuator: int) -> real:
+    """`unclamped_force` at the evaluation point."""
     length = actuator_length(m, s, world, actuator)
     velocity = moment_dot(m, s, world, actuator, s.qvel[world])
-    force = unclamped_force(m, world, actuator, actuator_input(m, s, world, actuator), length, velocity)
+    return unclamped_force(m, world, actuator, actuator_input(m, s, world, actuator), length, velocity)
+
+
+@wp.func
+def tendon_total(m: ModelArrays, s: Scratch, world: int, tendon: int) -> real:
+    """Sum of the forces of a tendon's actuators before all clamps."""
+    total = real(0.0)
+    for actuator in range(m.nactuator):
+        if m.rare[0].actuator_tendon[actuator] == tendon:
+            total += driving_force(m, s, world, actuator)
+    return total
+
+
+@wp.func
+def tendon_scale(m: ModelArrays, s: Scratch, world: int, actuator: int) -> real:
+    """c_i; 1 where the sum is zero, as in MuJoCo."""
+    scale = real(1.0)
+    if m.has_tendon_frcrange == 1:
+        tendon = m.rare[0].actuator_tendon[actuator]
+        if tendon >= 0:
+            total = tendon_total(m, s, world, tendon)
+            if total != ZERO:
+                low = m.rare[0].tendon_actfrcrange[tendon, 0]
+                scale = wp.clamp(total, low, m.rare[0].tendon_actfrcrange[tendon, 1]) / total
+    return scale
+
+
+@wp.func
+def actuator_force(m: ModelArrays, s: Scratch, world: int, actuator: int) -> real:
+    """p_i, clamped to forcerange."""
+    force = tendon_scale(m, s, world, actuator) * driving_force(m, s, world, actuator)
     if m.actuator_forcelimited[actuator] == 1:
         force = wp.clamp(force, m.actuator_forcerange[actuator, 0], m.actuator_forcerange[actuator, 1])
     return force

@@ -19,6 +19,7 @@ from diffsim.physics.actuation import (
     is_muscle,
     moment_dot,
     sum_actuator_forces,
+    tendon_scale,
     unclamped_force,
 )
 from diffsim.physics.bias_derivative import bias_derivative_matrix
@@ -37,10 +38,13 @@ from diffsim.physics.scratch import Scratch
 from diffsim.physics.sparse import copy_lower, factor, factor_solve
 from diffsim.physics.spatial import apply_inertia, cross_force
 from diffsim.physics.structure import is_ancestor
-from diffsim.physics.tendon import add_tendon_damping
+from diffsim.physics.tendon import add_tendon_damping, damper_slope, tendon_dot
+from diffsim.physics.tendon_damping import add_polynomial_damping, polynomial_damping_gradient
 from diffsim.physics.tree import gather, gather_motion, spread, zero_twist
 from diffsim.physics.unsymmetric import factor_unsymmetric, solve_transposed, solve_unsymmetric
-from diffsim.types import EULER, IMPLICIT, ONE, ZERO, real, vec3
+from diffsim.types import EULER, IMPLICIT, ONE, X64, ZERO, real, vec3
+
+ROUNDING = wp.constant(real(1e-10 if X64 else 1e-5))  # of a sum of forces that are scaled to a range; 1e-10 in MuJoCo
 
 
 @wp.func(inline=True)
@@ -56,11 +60,13 @@ def factor_implicit(m: ModelArrays, s: Scratch, world: int):
         slope = coefficient_slope(slope, damper_polynomial(m, i), wp.abs(s.qvel[world, i]))
         s.hessian[world, i, i] = s.hessian[world, i, i] + m.timestep * slope
     if m.integrator != EULER:
-        if m.has_actfrcrange == 1:
+        if m.has_actfrcrange == 1 or m.has_tendon_frcrange == 1:
             sum_actuator_forces(m, s, world)
         sync()
         if lane() == 0:
             subtract_actuator_derivative(m, s, world)
+            if m.has_polynomials == 1:
+                add_polynomial_damping(m, s, world)
         sync()
         add_tendon_damping(m, s, world)
         sync()
@@ -99,7 +105,7 @@ def fill_unsymmetric(m: ModelArrays, s: Scratch, world: int):
 
 @wp.func
 def velocity_slope(m: ModelArrays, s: Scratch, world: int, actuator: int) -> real:
-    """dp_i / dl'_i of an actuator. Needs qfrc_actuator before the clamp."""
+    """dp_i / dl'_i of an actuator. Needs `sum_actuator_forces`."""
     u = actuator_input(m, s, world, actuator)
     adr = world * m.actuator_stride + actuator
     gain = m.actuator_gain[adr][2]
@@ -120,17 +126,33 @@ def muscle_terms(m: ModelArrays, s: Scratch, world: int, actuator: int) -> vec5:
 
 @wp.func
 def velocity_factor(m: ModelArrays, s: Scratch, world: int, actuator: int, u: real) -> real:
-    """0 where an actuator's or its joint's force is outside its range or at an end, as in MuJoCo; else 1."""
+    """0 where the force of an actuator, its joint or tendon is outside its range or at an end, as in MuJoCo; else 1."""
     factor = real(1.0)
     if m.actuator_forcelimited[actuator] == 1:
         length = actuator_length(m, s, world, actuator)
         force = unclamped_force(m, world, actuator, u, length, moment_dot(m, s, world, actuator, s.qvel[world]))
+        force *= tendon_scale(m, s, world, actuator)
         factor *= strictly_inside(force, m.actuator_forcerange[actuator, 0], m.actuator_forcerange[actuator, 1])
     joint = m.actuator_joint[actuator]
     if joint >= 0:
         total = s.qfrc_actuator[world, m.jnt_dofadr[joint]]
         factor *= strictly_inside(total, m.rare[0].jnt_actfrcrange[joint, 0], m.rare[0].jnt_actfrcrange[joint, 1])
+    if m.has_tendon_frcrange == 1:
+        if m.rare[0].actuator_tendon[actuator] >= 0:
+            factor *= tendon_factor(m, s, world, m.rare[0].actuator_tendon[actuator])
     return factor
+
+
+@wp.func
+def tendon_factor(m: ModelArrays, s: Scratch, world: int, tendon: int) -> real:
+    """0 where the sum of a tendon's actuator forces, after their clamps, is at an end of its range; else 1."""
+    total = real(0.0)
+    for actuator in range(m.nactuator):
+        if m.rare[0].actuator_tendon[actuator] == tendon:
+            total += s.actuator_force[world, actuator]
+    low = m.rare[0].tendon_actfrcrange[tendon, 0]
+    high = m.rare[0].tendon_actfrcrange[tendon, 1]
+    return strictly_inside(total, low + ROUNDING * wp.abs(low), high - ROUNDING * wp.abs(high))
 
 
 @wp.func
@@ -153,10 +175,11 @@ def subtract_actuator_derivative(m: ModelArrays, s: Scratch, world: int):
 
 @wp.func
 def line_damping(m: ModelArrays, s: Scratch, world: int, line: int) -> real:
-    """B of the force -B L' of the damper and the actuators of a line. Needs qfrc_actuator before the clamp."""
+    """B of the force -B L' of the damper and the actuators of a line. Needs `sum_actuator_forces`."""
     damping = real(0.0)
-    if m.rare[0].line_tendon[line] >= 0:
-        damping = m.rare[0].tendon_damping[m.rare[0].line_tendon[line]]
+    tendon = m.rare[0].line_tendon[line]
+    if tendon >= 0:
+        damping = damper_slope(m, tendon, tendon_dot(m, s, world, tendon, s.qvel[world]))
     for actuator in range(m.nactuator):
         if m.actuator_line[actuator] == line:
             gear = m.actuator_gear[actuator]
@@ -245,6 +268,8 @@ def implicit_force_gradient(m: ModelArrays, s: Scratch, world: int):
     if lane() == 0:
         gyroscopic_gradient(m, s, world, s.multiplier[world], s.implicit_qacc[world])
         actuator_derivative_gradient(m, s, world)
+        if m.has_polynomials == 1:
+            polynomial_damping_gradient(m, s, world)
     sync()
 
 

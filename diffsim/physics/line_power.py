@@ -24,7 +24,7 @@ from diffsim.physics.line_gradient import (
 )
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
-from diffsim.physics.tendon import stretch, stretch_slope
+from diffsim.physics.tendon import damper_force, damper_slope, spring_force, spring_slope
 from diffsim.physics.tendon_equality import add_tendon_bar, tendon_equalities_gradient
 from diffsim.physics.tree import gather_motion, zero_twist
 from diffsim.types import ONE, ZERO, real, vec7
@@ -96,15 +96,12 @@ def tendon_cotangents(m: ModelArrays, s: Scratch, world: int, tendon: int):
     """Adds the spring, the damper and the armature's bias force of a spatial tendon."""
     line = m.rare[0].tendon_line[tendon]
     if line >= 0:
-        damping = m.rare[0].tendon_damping[tendon]
-        stiffness = m.rare[0].tendon_stiffness[tendon]
         power = line_dot(m, s, world, line, s.virtual_velocity[world])
-        force = -damping * line_dot(m, s, world, line, s.qvel[world])
-        if stiffness != ZERO:
-            force -= stiffness * stretch(m, s, world, tendon)
-            add_line_bar(s, world, line, LENGTH, -stiffness * stretch_slope(m, s, world, tendon) * power)
+        velocity = line_dot(m, s, world, line, s.qvel[world])
+        force = damper_force(m, tendon, velocity) + spring_force(m, s, world, tendon)
+        add_line_bar(s, world, line, LENGTH, -spring_slope(m, s, world, tendon) * power)
         add_line_bar(s, world, line, POWER, force)
-        add_line_bar(s, world, line, VELOCITY, -damping * power)
+        add_line_bar(s, world, line, VELOCITY, -damper_slope(m, tendon, velocity) * power)
         armature_cotangents(m, s, world, line)
 
 

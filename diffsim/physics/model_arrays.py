@@ -76,8 +76,10 @@ class RareArrays:
     tendon_qpos: wp.array(dtype=wp.int32)
     tendon_coef: wp.array(dtype=real)
     tendon_stiffness: wp.array(dtype=real)
+    tendon_stiffnesspoly: wp.array(dtype=vec2)
     tendon_lengthspring: wp.array2d(dtype=real)  # [ntendon, 2] range of lengths where the spring is slack
-    tendon_damping: wp.array(dtype=real)
+    tendon_damping: wp.array(dtype=real)  # those of actuators included
+    tendon_dampingpoly: wp.array(dtype=vec2)
     tendon_limited: wp.array(dtype=wp.int32)
     tendon_range: wp.array2d(dtype=real)
     tendon_margin: wp.array(dtype=real)
@@ -95,6 +97,9 @@ class RareArrays:
     act_dynprm: wp.array(dtype=vec3)  # the first three
     act_limited: wp.array(dtype=wp.int32)
     act_range: wp.array2d(dtype=real)
+    # clamps of the sums of tendons' actuators
+    actuator_tendon: wp.array(dtype=wp.int32)  # tendon with an actuatorfrcrange, -1 for the others
+    tendon_actfrcrange: wp.array2d(dtype=real)  # [ntendon, 2]
     # muscles
     actuator_gain_row: wp.array(dtype=wp.int32)  # of an actuator in muscle_gain, -1 for none
     actuator_bias_row: wp.array(dtype=wp.int32)
@@ -118,7 +123,7 @@ class ModelArrays:
     nactuator: wp.int32
     nmocap: wp.int32
     nequality: wp.int32  # equality constraints of all kinds, of which each world has some active
-    has_polynomials: wp.int32  # 1 if a joint's spring or damper has a polynomial coefficient
+    has_polynomials: wp.int32  # 1 if a spring or damper of a joint or tendon has a polynomial coefficient
     ngravcomp: wp.int32  # bodies with gravity compensation
     ngyro: wp.int32  # standalone free bodies, where the integrator is implicitfast; see `gyroscopic`
     integrator: wp.int32
@@ -136,6 +141,7 @@ class ModelArrays:
     surfacevel: wp.int32  # 1 if a geom has a surface velocity
     impratio: real
     has_actfrcrange: wp.int32
+    has_tendon_frcrange: wp.int32
     timestep: real  # s
     wind: vec3  # m/s
     # offsets in `Scratch.parameter_bar`

@@ -32,6 +32,24 @@ def damper_polynomial(m: ModelArrays, dof: int) -> vec2:
     return c
 
 
+@wp.func(inline=True)
+def tendon_spring_polynomial(m: ModelArrays, tendon: int) -> vec2:
+    """The coefficients c of a tendon's spring."""
+    c = vec2(ZERO, ZERO)
+    if m.has_polynomials == 1:
+        c = m.rare[0].tendon_stiffnesspoly[tendon]
+    return c
+
+
+@wp.func(inline=True)
+def tendon_damper_polynomial(m: ModelArrays, tendon: int) -> vec2:
+    """The coefficients c of a tendon's damper."""
+    c = vec2(ZERO, ZERO)
+    if m.has_polynomials == 1:
+        c = m.rare[0].tendon_dampingpoly[tendon]
+    return c
+
+
 @wp.func
 def coefficient(k: real, c: vec2, x: real) -> real:
     """k(x)."""

@@ -24,6 +24,12 @@ from diffsim.physics.lanes import lane, lanes
 from diffsim.physics.limit import constant_row_gradient
 from diffsim.physics.line import add_along_line, add_line_bias, line_dot, line_runs
 from diffsim.physics.model_arrays import ModelArrays
+from diffsim.physics.polynomial import (
+    coefficient,
+    coefficient_slope,
+    tendon_damper_polynomial,
+    tendon_spring_polynomial,
+)
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.structure import extend_runs, is_ancestor
 from diffsim.types import HALF, ONE, ZERO, real
@@ -85,6 +91,35 @@ def stretch_slope(m: ModelArrays, s: Scratch, world: int, tendon: int) -> real:
 
 
 @wp.func
+def spring_force(m: ModelArrays, s: Scratch, world: int, tendon: int) -> real:
+    """Force of a spring."""
+    x = stretch(m, s, world, tendon)
+    return -coefficient(m.rare[0].tendon_stiffness[tendon], tendon_spring_polynomial(m, tendon), x) * x
+
+
+@wp.func
+def spring_slope(m: ModelArrays, s: Scratch, world: int, tendon: int) -> real:
+    """Derivative of `spring_force` by the length, negated."""
+    c = tendon_spring_polynomial(m, tendon)
+    slope = coefficient_slope(m.rare[0].tendon_stiffness[tendon], c, stretch(m, s, world, tendon))
+    return slope * stretch_slope(m, s, world, tendon)
+
+
+@wp.func
+def damper_force(m: ModelArrays, tendon: int, velocity: real) -> real:
+    """Force of a damper."""
+    c = tendon_damper_polynomial(m, tendon)
+    return -coefficient(m.rare[0].tendon_damping[tendon], c, wp.abs(velocity)) * velocity
+
+
+@wp.func
+def damper_slope(m: ModelArrays, tendon: int, velocity: real) -> real:
+    """Derivative of `damper_force` by the velocity, negated."""
+    c = tendon_damper_polynomial(m, tendon)
+    return coefficient_slope(m.rare[0].tendon_damping[tendon], c, wp.abs(velocity))
+
+
+@wp.func
 def tendon_passive(m: ModelArrays, s: Scratch, world: int):
     """Adds the forces of tendons' springs and dampers to qfrc_smooth, and the bias force of spatial tendons' armature.
 
@@ -93,8 +128,8 @@ def tendon_passive(m: ModelArrays, s: Scratch, world: int):
     if lane() > 0:
         return
     for tendon in range(m.ntendon):
-        force = -m.rare[0].tendon_damping[tendon] * tendon_dot(m, s, world, tendon, s.qvel[world])
-        force -= m.rare[0].tendon_stiffness[tendon] * stretch(m, s, world, tendon)
+        force = damper_force(m, tendon, tendon_dot(m, s, world, tendon, s.qvel[world]))
+        force += spring_force(m, s, world, tendon)
         add_along_tendon(m, s, world, tendon, force, s.qfrc_smooth[world])
     add_line_bias(m, s, world)
 
@@ -110,8 +145,9 @@ def tendon_passive_gradient(m: ModelArrays, s: Scratch, world: int):
     for tendon in range(m.ntendon):
         if m.rare[0].tendon_line[tendon] < 0:
             power = tendon_dot(m, s, world, tendon, s.virtual_velocity[world])
-            add_along_tendon(m, s, world, tendon, -m.rare[0].tendon_damping[tendon] * power, s.qvel_bar[world])
-            slope = m.rare[0].tendon_stiffness[tendon] * stretch_slope(m, s, world, tendon)
+            damping = damper_slope(m, tendon, tendon_dot(m, s, world, tendon, s.qvel[world]))
+            add_along_tendon(m, s, world, tendon, -damping * power, s.qvel_bar[world])
+            slope = spring_slope(m, s, world, tendon)
             if slope != ZERO:
                 add_along_tendon(m, s, world, tendon, -slope * power, s.qpos_bar[world])
 
@@ -127,7 +163,7 @@ def add_tendon_armature(m: ModelArrays, s: Scratch, world: int):
 
 @wp.func
 def add_tendon_damping(m: ModelArrays, s: Scratch, world: int):
-    """Adds the tendons' damping, times the time step, to `hessian`."""
+    """Adds the damping of fixed tendons without polynomials, times the time step, to `hessian`."""
     for pair in range(lane(), m.ntendon_pair, lanes()):
         row = m.rare[0].tendon_pair_dof[pair, 0]
         col = m.rare[0].tendon_pair_dof[pair, 1]

@@ -23,9 +23,12 @@ from diffsim.physics.actuation import (
     actuator_length,
     add_actuator_cotangents,
     bias_terms,
+    driving_force,
     gain_terms,
     moment_dot,
     sum_actuator_forces,
+    tendon_scale,
+    tendon_total,
     unclamped_force,
 )
 from diffsim.physics.applied import applied_pose_cotangent
@@ -263,12 +266,45 @@ def joint_clamp_gradient(m: ModelArrays, s: Scratch, world: int):
 def force_cotangent(
     m: ModelArrays, s: Scratch, world: int, actuator: int, u: real, length: real, velocity: real
 ) -> real:
-    """Cotangent of an actuator's force. Needs `joint_clamp_gradient`."""
+    """Cotangent of an actuator's force before all clamps. Needs `joint_clamp_gradient`."""
+    bar = range_cotangent(m, s, world, actuator, unclamped_force(m, world, actuator, u, length, velocity))
+    if m.has_tendon_frcrange == 1:
+        if m.rare[0].actuator_tendon[actuator] >= 0:
+            bar = tendon_range_cotangent(m, s, world, m.rare[0].actuator_tendon[actuator], bar)
+    return bar
+
+
+@wp.func
+def range_cotangent(m: ModelArrays, s: Scratch, world: int, actuator: int, force: real) -> real:
+    """Cotangent of an actuator's force before its clamp to forcerange, and after the scaling to its tendon's range."""
     force_bar = moment_dot(m, s, world, actuator, s.work[world]) + s.actuator_sensed_bar[world, actuator][0]
     if m.actuator_forcelimited[actuator] == 1:
-        force = unclamped_force(m, world, actuator, u, length, velocity)
+        force *= tendon_scale(m, s, world, actuator)
         force_bar *= force_slope(force, m.actuator_forcerange[actuator, 0], m.actuator_forcerange[actuator, 1])
     return force_bar
+
+
+@wp.func
+def tendon_range_cotangent(m: ModelArrays, s: Scratch, world: int, tendon: int, bar: real) -> real:
+    """Cotangent of a force F_j before the scaling p_i = F_i r / T to a tendon's range, given that of p_j.
+
+    With T = sum_i F_i it is (bar_j - sum_i bar_i F_i / T) r / T; where T is at an end of the range, the mean of both
+    sides.
+    """
+    total = tendon_total(m, s, world, tendon)
+    low = m.rare[0].tendon_actfrcrange[tendon, 0]
+    high = m.rare[0].tendon_actfrcrange[tendon, 1]
+    outside = real(1.0) - force_slope(total, low, high)
+    if outside == ZERO:
+        return bar
+    if total == ZERO:
+        return (real(1.0) - outside) * bar
+    along = real(0.0)
+    for other in range(m.nactuator):
+        if m.rare[0].actuator_tendon[other] == tendon:
+            force = driving_force(m, s, world, other)
+            along += range_cotangent(m, s, world, other, force) * force
+    return (bar - outside * along / total) * wp.clamp(total, low, high) / total
 
 
 @wp.func(inline=True)

@@ -8,7 +8,7 @@ import mujoco
 import torch
 from torch import Tensor
 
-from diffsim.compile.actuator_additions import actuator_additions
+from diffsim.compile.actuator_additions import actuator_additions, tendon_dampers
 from diffsim.engine.rotations import quat_conj, quat_mul, rotation_vector
 from diffsim.sensors.reading import Reading
 from diffsim.sensors.sensor import Sensor
@@ -76,6 +76,7 @@ def kinetic(reading: Reading, sensors: Sequence[Sensor]) -> Tensor:
     m = reading.mj_model
     armature = reading.tensor(m.dof_armature + actuator_additions(m)[2])
     energy = reading.sim.subtrees.kinetic(reading.motion) + 0.5 * reading.qvel.square() @ armature
-    if m.ntendon and m.tendon_armature.any():
-        energy = energy + 0.5 * reading.elements.tendon[..., 1].square() @ reading.tensor(m.tendon_armature)
+    armature = tendon_dampers(m)[2]
+    if armature.any():
+        energy = energy + 0.5 * reading.elements.tendon[..., 1].square() @ reading.tensor(armature)
     return energy[:, None, None].expand(-1, len(sensors), 1)

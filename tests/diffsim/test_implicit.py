@@ -15,6 +15,7 @@ MODELS = [
     "ellipsoids",
     "tendon_forces",
     "polynomials",
+    "tendon_actuators",
     "contact_weld",
 ]
 
