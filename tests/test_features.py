@@ -84,7 +84,7 @@ MODELS = {
           </worldbody>
         </mujoco>""",
     "surface velocity of geoms (belts, turntables)": touching('size="0.1" surfacevel="1 0 0 0 0 0"'),
-    "adhesion of geoms": touching('size="0.1" adhesion="1"'),
+    "adhesion of geoms and pairs": touching('size="0.1" adhesion="1"'),
     "connect, weld and joint equality": model(
         rest='<equality><connect body1="hand" anchor="0 0 0"/><weld body1="arm"/><joint joint1="wrist"/></equality>'
     ),

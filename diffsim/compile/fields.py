@@ -9,7 +9,7 @@ from diffsim.compile.activations import activations, muscle_fields
 from diffsim.compile.actuator_additions import actuator_additions, tendon_dampers
 from diffsim.compile.constraints import constraint_fields
 from diffsim.compile.ellipsoids import ellipsoid_fields
-from diffsim.compile.lines import line_fields, moving_actuators, spatial_tendons
+from diffsim.compile.lines import body_actuators, line_fields, moving_actuators, spatial_tendons
 from diffsim.compile.sparsity import sparsity_fields
 from diffsim.physics.gravcomp import ACTUATOR, NOWHERE, PASSIVE
 from diffsim.types import BALL, EULER, FREE, HINGE, IMPLICIT, IMPLICITFAST, SLIDE, numpy_dtype, vec3
@@ -81,7 +81,19 @@ def host_arrays(mj_model: mujoco.MjModel, max_contacts: int | None) -> dict[str,
         **line_fields(m, active_actuators(m)),
         **constraint_fields(m, max_contacts),
     )
+    fields.update(**contact_terms(m, fields))
     return {name: _packed(value) for name, value in fields.items()}
+
+
+def contact_terms(m: mujoco.MjModel, fields: dict[str, Any]) -> dict[str, int]:
+    """Which contacts there are that few models have. Body transmissions count those at distance 0 without a gap too."""
+    on_bodies = bool(body_actuators(m, active_actuators(m)))
+    adhesion = bool(fields["pair_adhesion"].any())
+    return dict(
+        has_gap=int(on_bodies or (fields["pair_detection"] > fields["pair_margin"]).any()),
+        adhesion=int(adhesion),
+        contact_terms=int(on_bodies or adhesion),
+    )
 
 
 def _packed(value: Any) -> Any:  # noqa: ANN401

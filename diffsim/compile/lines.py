@@ -10,12 +10,13 @@ import mujoco
 import numpy as np
 
 from diffsim.compile.actuator_additions import tendon_dampers
-from diffsim.physics.line import CRANK, REFSITE, SITE, SPATIAL
+from diffsim.compile.pairs import DISABLE, adhesive_pairs, touching_pairs
+from diffsim.physics.line import CRANK, NORMALS, REFSITE, SITE, SPATIAL
 from diffsim.types import FREE, IMPLICIT, IMPLICITFAST
 
 WRAP = mujoco.mjtWrap
 TRN = mujoco.mjtTrn
-KINDS = {TRN.mjTRN_SITE: int(SITE), TRN.mjTRN_SLIDERCRANK: int(CRANK)}
+KINDS = {TRN.mjTRN_SITE: int(SITE), TRN.mjTRN_SLIDERCRANK: int(CRANK), TRN.mjTRN_BODY: int(NORMALS)}
 IDENTITY = np.array([1.0, 0, 0, 0])
 
 
@@ -29,10 +30,16 @@ def moving_actuators(m: mujoco.MjModel, active: Iterable[int]) -> list[int]:
     return [i for i in active if TRN(m.actuator_trntype[i]) in KINDS]
 
 
+def body_actuators(m: mujoco.MjModel, active: Iterable[int]) -> list[int]:
+    """Ids of the enabled actuators that act on the contacts of a body."""
+    return [i for i in active if TRN(m.actuator_trntype[i]) == TRN.mjTRN_BODY]
+
+
 def fixed_by_lines(m: mujoco.MjModel, active: list[int]) -> dict[str, str]:
     """Parameters that the model's lines do not follow or differentiate, and why."""
     fixed = {}
-    lines = len(spatial_tendons(m)) + len(moving_actuators(m, active))
+    on_bodies = body_actuators(m, active)
+    lines = len(spatial_tendons(m)) + len(set(moving_actuators(m, active)) - set(on_bodies))
     if lines and m.opt.integrator in (IMPLICIT, IMPLICITFAST):
         fixed["body_pos"] = "implicit integrators and spatial tendons, or actuators on sites or slider-cranks"
     elif tendon_dampers(m)[2][spatial_tendons(m)].any():
@@ -43,9 +50,9 @@ def fixed_by_lines(m: mujoco.MjModel, active: list[int]) -> dict[str, str]:
 
 
 def line_fields(m: mujoco.MjModel, active: list[int]) -> dict[str, Any]:
-    """All lines: those of spatial tendons, then those of actuators."""
+    """All lines: those of spatial tendons, of actuators, and that of the pull of adhesive contacts."""
     tendons, actuators = spatial_tendons(m), moving_actuators(m, active)
-    lines = [_tendon_line(m, i) for i in tendons] + [_actuator_line(m, i) for i in actuators]
+    lines = [_tendon_line(m, i) for i in tendons] + [_actuator_line(m, i) for i in actuators] + _adhesion_lines(m)
     dofs = [descending(line["dofs"]) for line in lines]
     pieces = [piece for line in lines for piece in line["pieces"]]
     runs = [runs_of(d) for d in dofs]
@@ -58,7 +65,9 @@ def line_fields(m: mujoco.MjModel, active: list[int]) -> dict[str, Any]:
             of_actuator[n], gear[n] = of_tendon[target], m.actuator_gear[i, 0]
         elif i in actuators:
             of_actuator[n] = len(tendons) + actuators.index(i)
-    armature = np.concatenate([tendon_dampers(m)[2][tendons], np.zeros(len(actuators))])
+    others = len(lines) - len(tendons)
+    armature = np.concatenate([tendon_dampers(m)[2][tendons], np.zeros(others)])
+    adhesive = len(lines) > len(tendons) + len(actuators)
     return dict(
         nline=len(lines),
         line_kind=np.array([line["kind"] for line in lines], int),
@@ -69,8 +78,10 @@ def line_fields(m: mujoco.MjModel, active: list[int]) -> dict[str, Any]:
         line_runs=np.array([len(r) for r in runs], int),
         line_run=np.array([run for r in runs for run in r], int).reshape(-1, 2),
         line_branched=np.array([is_branched(m, d) for d in dofs], int),
-        line_tendon=np.array(tendons + [-1] * len(actuators), int),
+        line_tendon=np.array(tendons + [-1] * others, int),
         line_armature=armature,
+        line_body=np.array([line.get("body", -1) for line in lines], int),
+        adhesion_line=len(lines) - 1 if adhesive else -1,
         line_pieceadr=addresses([line["pieces"] for line in lines]),
         line_pieces=np.array([len(line["pieces"]) for line in lines], int),
         line_gear=np.array([line["gear"] for line in lines], float).reshape(-1, 6),
@@ -172,9 +183,11 @@ def _tendon_piece(m: mujoco.MjModel, first: int, wrap: int, second: int, scale: 
 
 
 def _actuator_line(m: mujoco.MjModel, actuator: int) -> dict[str, Any]:
-    """The one piece of a transmission by site or slider-crank."""
+    """The one piece of a transmission by site or slider-crank; a transmission by body has none."""
     kind = KINDS[TRN(m.actuator_trntype[actuator])]
     first, second = (int(site) for site in m.actuator_trnid[actuator])
+    if kind == NORMALS:
+        return _normals_line(m, _touching(m, first), first)
     gear = m.actuator_gear[actuator]
     body = int(m.site_bodyid[first])
     if kind == SITE and second < 0:
@@ -188,6 +201,29 @@ def _actuator_line(m: mujoco.MjModel, actuator: int) -> dict[str, Any]:
         return dict(kind=int(REFSITE), pieces=[_piece(places)], dofs=dofs, gear=gear)
     rod = float(m.actuator_cranklength[actuator])
     return dict(kind=kind, pieces=[_piece(places, size=rod)], dofs=dofs, gear=gear)
+
+
+def _touching(m: mujoco.MjModel, body: int) -> np.ndarray:
+    """Pairs of geoms that can touch, one of them the body's: [n, 2]."""
+    if m.opt.disableflags & (DISABLE.mjDSBL_CONTACT | DISABLE.mjDSBL_CONSTRAINT):
+        return np.zeros((0, 2), int)
+    pairs = touching_pairs(m)
+    return pairs[(m.geom_bodyid[pairs] == body).any(axis=1)]
+
+
+def _adhesion_lines(m: mujoco.MjModel) -> list[dict[str, Any]]:
+    """The line of the pull of adhesive contacts, if there are any. MuJoCo omits it without springs and dampers."""
+    pairs, off = adhesive_pairs(m), m.opt.disableflags
+    passive = not off & DISABLE.mjDSBL_SPRING or not off & DISABLE.mjDSBL_DAMPER
+    return [_normals_line(m, pairs, -1)] if len(pairs) and passive else []
+
+
+def _normals_line(m: mujoco.MjModel, pairs: np.ndarray, body: int) -> dict[str, Any]:
+    """A line of contact normals of pairs of geoms [n, 2]."""
+    dofs = set()
+    for first, second in {(int(a), int(b)) for a, b in m.geom_bodyid[pairs]}:
+        dofs |= moving_dofs(m, first, second)
+    return dict(kind=int(NORMALS), pieces=[], dofs=dofs, gear=np.zeros(6), body=body)
 
 
 def moving_dofs(m: mujoco.MjModel, first: int, second: int) -> set[int]:

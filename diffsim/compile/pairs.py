@@ -74,11 +74,7 @@ def pair_fields(m: mujoco.MjModel) -> dict[str, Any]:
     """Pairs of geoms that can touch, each in MuJoCo's order of kinds, and the geoms in them."""
     disabled = m.opt.disableflags & (DISABLE.mjDSBL_CONTACT | DISABLE.mjDSBL_CONSTRAINT)
     pairs = np.zeros((0, 2), int) if disabled else touching_pairs(m)
-    parameters = mixed_parameters(m, pairs)
-    explicit = explicit_index(m, pairs)
-    own = explicit >= 0
-    for name, values in parameters.items():
-        values[own] = getattr(m, f"pair_{name}")[explicit[own]]
+    parameters = pair_parameters(m, pairs)
     geom1, geom2 = ordered_pairs(m, pairs).T
     counts = COUNTS[m.geom_type[geom1], m.geom_type[geom2]]
     colliders = np.flatnonzero(np.bincount(pairs.ravel()))
@@ -93,6 +89,7 @@ def pair_fields(m: mujoco.MjModel) -> dict[str, Any]:
         pair_condim=parameters["dim"],
         pair_margin=parameters["margin"],
         pair_detection=parameters["margin"] + parameters["gap"],
+        pair_adhesion=parameters["adhesion"],
         pair_invweight=weights[geom1] + weights[geom2],
         solver=(parameters["solref"], parameters["solimp"]),
         ncollider=len(colliders),
@@ -105,12 +102,35 @@ def pair_fields(m: mujoco.MjModel) -> dict[str, Any]:
     )
 
 
+def pair_parameters(m: mujoco.MjModel, pairs: np.ndarray) -> dict[str, np.ndarray]:
+    """Contact parameters of pairs: those of a <pair>, else mixed ones.
+
+    Returns: as `mixed_parameters`.
+    """
+    parameters = mixed_parameters(m, pairs)
+    explicit = explicit_index(m, pairs)
+    own = explicit >= 0
+    for name, values in parameters.items():
+        values[own] = getattr(m, f"pair_{name}")[explicit[own]]
+    return parameters
+
+
+def adhesive_pairs(m: mujoco.MjModel) -> np.ndarray:
+    """Pairs of geoms that can touch and adhere: [n, 2]."""
+    if m.opt.disableflags & (DISABLE.mjDSBL_CONTACT | DISABLE.mjDSBL_CONSTRAINT):
+        return np.zeros((0, 2), int)
+    if not (m.geom_adhesion.any() or m.pair_adhesion.any()):
+        return np.zeros((0, 2), int)
+    pairs = touching_pairs(m)
+    return pairs[pair_parameters(m, pairs)["adhesion"] != 0]
+
+
 def mixed_parameters(m: mujoco.MjModel, pairs: np.ndarray) -> dict[str, np.ndarray]:
     """Contact parameters of pairs, mixed from those of their two geoms (friction: see `Parameters`).
 
-    A geom of higher priority gives its own; margin and gap are sums.
+    A geom of higher priority gives its own; margin and gap are sums, as is adhesion of equal priorities.
 
-    Returns: dim [n], solref [n, 2], solimp [n, 5], margin [n] and gap [n], as in the fields `pair_...`.
+    Returns: dim [n], solref [n, 2], solimp [n, 5], margin [n], gap [n] and adhesion [n], as in the fields `pair_...`.
     """
     first, second = pairs.T
     priority = m.geom_priority[first] - m.geom_priority[second]
@@ -122,4 +142,5 @@ def mixed_parameters(m: mujoco.MjModel, pairs: np.ndarray) -> dict[str, np.ndarr
         solimp=solver[1].numpy(),
         margin=m.geom_margin[first] + m.geom_margin[second],
         gap=m.geom_gap[first] + m.geom_gap[second],
+        adhesion=m.geom_adhesion[first] * (priority >= 0) + m.geom_adhesion[second] * (priority <= 0),
     )

@@ -16,6 +16,9 @@ CONVEX_PAIR = (int(mujoco.mjtGeom.mjGEOM_CAPSULE), int(mujoco.mjtGeom.mjGEOM_CYL
 CONVEX_FLAGS = int(DISABLE.mjDSBL_MULTICCD) | int(DISABLE.mjDSBL_NATIVECCD)
 
 
+IMPLICIT = (mujoco.mjtIntegrator.mjINT_IMPLICIT, mujoco.mjtIntegrator.mjINT_IMPLICITFAST)
+
+
 class UnsupportedModelError(ValueError):
     """The model has unsupported features; `features` lists all of them."""
 
@@ -69,10 +72,6 @@ def contacts(m: mujoco.MjModel) -> Iterator[str]:
                 f"option flag multiccd or nativeccd=disable, contact between capsule geom "
                 f"{name_of(m, OBJ.mjOBJ_GEOM, first)} and cylinder geom {name_of(m, OBJ.mjOBJ_GEOM, second)}"
             )
-    for geom in np.unique(pairs[m.geom_adhesion[pairs] != 0]):
-        yield f"geom adhesion, geom {name_of(m, OBJ.mjOBJ_GEOM, geom)}"
-    for pair in _where(m.pair_adhesion != 0):
-        yield f"pair adhesion, pair {name_of(m, OBJ.mjOBJ_PAIR, pair)}"
     if m.opt.cone == mujoco.mjtCone.mjCONE_ELLIPTIC:
         for pair in _where(m.pair_solreffriction != 0):
             yield f"pair solreffriction with option cone=elliptic, pair {name_of(m, OBJ.mjOBJ_PAIR, pair)}"
@@ -164,9 +163,9 @@ def tendons(m: mujoco.MjModel) -> Iterator[str]:
 
 
 def actuators(m: mujoco.MjModel) -> Iterator[str]:
-    """Transmissions by bodies and the like, types of dynamics, gain and bias, and special attributes."""
+    """Transmissions by child frames of balls and the like, types of dynamics, gain and bias, and special attributes."""
     trn, jnt = mujoco.mjtTrn, mujoco.mjtJoint
-    supported = (trn.mjTRN_JOINT, trn.mjTRN_TENDON, trn.mjTRN_SITE, trn.mjTRN_SLIDERCRANK)
+    supported = (trn.mjTRN_JOINT, trn.mjTRN_TENDON, trn.mjTRN_SITE, trn.mjTRN_SLIDERCRANK, trn.mjTRN_BODY)
     for i in range(m.nactuator):
         name = f"actuator {name_of(m, OBJ.mjOBJ_ACTUATOR, i)}"
         transmission = trn(m.actuator_trntype[i])
@@ -175,6 +174,10 @@ def actuators(m: mujoco.MjModel) -> Iterator[str]:
         if transmission not in supported and not one_dof:
             yield f"actuator transmission {transmission.name.removeprefix('mjTRN_').lower()}, {name}"
         yield from actuator_types(m, i, name)
+        constant = not m.actuator_gaintype[i] and not m.actuator_biastype[i]  # fixed, none
+        if transmission == trn.mjTRN_BODY and m.opt.integrator in IMPLICIT and not constant:
+            integrator = mujoco.mjtIntegrator(m.opt.integrator).name.removeprefix("mjINT_").lower()
+            yield f"actuator transmission body with gain or bias of velocity and integrator={integrator}, {name}"
         for attribute, present in (
             ("with several controls", m.actuator_ctrlnum[i] != 1),
             ("delay", m.actuator_delay[i] != 0 or m.actuator_history[i].any()),

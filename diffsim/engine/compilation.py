@@ -56,7 +56,8 @@ class _Recorder(Stages):
     """Records the modules that a model's launches need, and launches nothing."""
 
     def __init__(self, model: Model, looped: bool) -> None:
-        fields = {name: model.field(name) for name in ("implicit", "neq", "nellipsoid", "nline", "fluid")}
+        names = ("implicit", "neq", "nellipsoid", "nline", "fluid", "contact_terms")
+        fields = {name: model.field(name) for name in names}
         loop = WorldLoop(0, 0) if looped else None
         super().__init__(model, SimpleNamespace(**fields), None, 1, "none", loop=loop)
         self.modules: dict[Module, None] = {}

@@ -20,7 +20,7 @@ from diffsim.types import dtype
 
 
 class Contacts(NamedTuple):
-    """Contacts that can exert a force, of each world; zeros, and geoms of -1, beyond the last one.
+    """Contacts of each world, those in the gap too; zeros, and geoms of -1, beyond the last one.
 
     The order is that of the pairs of geoms, not MuJoCo's. Positions, frames, distances and forces are differentiable,
     at a fixed set of contacts.
@@ -31,7 +31,7 @@ class Contacts(NamedTuple):
         position: [N, max_contacts, 3] m, between the two surfaces.
         frame: [N, max_contacts, 3, 3], rows are the normal from the first geom to the second, and two tangents.
         distance: [N, max_contacts] m, negative where the geoms overlap.
-        force: [N, max_contacts, 6] N, N m: force on the second geom and torque, in the contact's frame.
+        force: [N, max_contacts, 6] N, N m: force on the second geom and torque, in the contact's frame, minus adhesion.
     """
 
     count: Tensor

@@ -5,10 +5,11 @@
                                     collide_gradient, gather, elements, on request parameters
 
 Rare features have stages of their own: `joined` of connect and weld constraints, `lines` of spatial tendons and moving
-transmissions, `implicit` and `implicit_adjoint` of implicit velocity steps. A model launches, and so compiles, only the
-stages that it needs: `compilation.modules_of` lists them. They compile in seconds each, side by side. Alternatives were
-one kernel per launch, which takes minutes to compile and on CUDA 255 registers, and a kernel per element, which needs
-some thousand launches per step.
+transmissions, `contact_terms` of adhesion and actuators on a body's contacts, whose forces come after the contacts,
+`implicit` and `implicit_adjoint` of implicit velocity steps. A model launches, and so compiles, only the stages that it
+needs: `compilation.modules_of` lists them. They compile in seconds each, side by side. Alternatives were one kernel per
+launch, which takes minutes to compile and on CUDA 255 registers, and a kernel per element, which needs some thousand
+launches per step.
 
 The CPU runs all stages for one world, then for the next (`world_loop`). Those between contacts run in one kernel each
 unless a rare stage is between them: `smooth`, `respond`, `point`, `power`, `collect`. CUDA runs each stage for all
@@ -40,6 +41,11 @@ from diffsim.stages.advance import advance_kernel
 from diffsim.stages.bounds import LARGEST_BLOCK
 from diffsim.stages.collect import collect_kernel
 from diffsim.stages.collide import detection_kernel, gradient_kernel
+from diffsim.stages.contact_terms import (
+    adhesion_kernel,
+    clear_contact_bars_kernel,
+    contact_terms_kernel,
+)
 from diffsim.stages.cotangents import (
     begin_adjoint_kernel,
     begin_slot_kernel,
@@ -202,6 +208,7 @@ class Stages:
             self._each(factor_kernel)
             for _ in range(self.model.nv):
                 self._each(virtual_row_kernel, *row)
+                self._clear_contact_bars()
                 self._gradient_of_power()
                 self._each(store_row_kernel, *row)
             if slot % stages == 0:
@@ -232,8 +239,13 @@ class Stages:
             self._each(respond_kernel, warm)
             return
         self._frames(points, slot, num_steps, 0)
-        self._each(forces_kernel)
-        self._constraints()
+        if self.arrays.contact_terms:  # forces depend on contacts
+            self._constraints()
+            self._each(forces_kernel)
+            self._each(adhesion_kernel)
+        else:
+            self._each(forces_kernel)
+            self._constraints()
         self._each(solve_kernel, warm)
 
     def _frames(self, points: Any, slot: int, num_steps: int, adjoint: int) -> None:  # noqa: ANN401
@@ -247,7 +259,8 @@ class Stages:
     @property
     def merged(self) -> bool:
         """Whether stages run together."""
-        return self.loop is not None and not self.arrays.nline and not self.arrays.nellipsoid
+        rare = self.arrays.nline or self.arrays.nellipsoid or self.arrays.contact_terms
+        return self.loop is not None and not rare
 
     def _detect(self) -> None:
         """Candidates of contacts."""
@@ -258,6 +271,8 @@ class Stages:
         """Contacts and rows."""
         self._detect()
         self._each(rows_kernel)
+        if self.arrays.contact_terms:
+            self._each(contact_terms_kernel)
 
     def _velocity_step_adjoint(self, parameters: bool) -> None:
         """Adjoint of Euler's step."""
@@ -287,18 +302,26 @@ class Stages:
     def _gradient(self) -> None:
         """Gradient of the virtual power: see `virtual_power`."""
         self._each(virtual_kernel)
+        self._clear_contact_bars()
         self._gradient_of_power()
+
+    def _clear_contact_bars(self) -> None:
+        """Clears the cotangents of contacts' shapes, to which `_gradient_of_power` adds."""
+        if self.arrays.contact_terms:
+            self._each(clear_contact_bars_kernel)
 
     def _gradient_of_power(self) -> None:
         """`_gradient`, given the virtual velocity."""
         self._each(twists_kernel)
         if self.arrays.nellipsoid:
             self._each(ellipsoids_kernel)
+        if self.arrays.contact_terms and self.arrays.nline:  # adds cotangents of contacts
+            self._each(lines_gradient_kernel)
         if self._contact_gradients():
             self._each(add_contacts_kernel)
         if self.arrays.neq:
             self._each(joined_kernel)
-        if self.arrays.nline:
+        if self.arrays.nline and not self.arrays.contact_terms:
             self._each(lines_gradient_kernel)
         self._each(gather_kernel)
         self._each(elements_kernel)

@@ -19,6 +19,7 @@ Source: MuJoCo documentation, Computation, constraint model; `mj_constraintUpdat
 import warp as wp
 
 from diffsim.physics.constraint import QUADRATIC, SATISFIED, SLIDING, add_row_scaled, row_dot
+from diffsim.physics.contact_list import contact_dim
 from diffsim.physics.lanes import lane, lanes
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
@@ -163,7 +164,7 @@ def cone_forces(m: ModelArrays, s: Scratch, world: int, qacc: wp.array(dtype=rea
     for contact in range(lane(), s.contact_count[world], lanes()):
         pair = s.contact_pair[world, contact]
         first = s.contact_row[world, contact]
-        dim = m.pair_condim[pair]
+        dim = contact_dim(m, s, world, contact)
         u = load_products(s, world, first, dim, qacc) - load_rows(s.row_aref[world], first, dim)
         if set_cone(s, world, first, dim, cone_mu(m, world, pair), u) != SATISFIED:
             idle = False
@@ -176,7 +177,7 @@ def move_cones(m: ModelArrays, s: Scratch, world: int, alpha: real):
     for contact in range(lane(), s.contact_count[world], lanes()):
         pair = s.contact_pair[world, contact]
         first = s.contact_row[world, contact]
-        dim = m.pair_condim[pair]
+        dim = contact_dim(m, s, world, contact)
         u = load_rows(s.row_residual[world], first, dim) + alpha * load_rows(s.row_along[world], first, dim)
         set_cone(s, world, first, dim, cone_mu(m, world, pair), u)
 
@@ -188,7 +189,7 @@ def full_step_keeps_cones(m: ModelArrays, s: Scratch, world: int) -> bool:
     for contact in range(lane(), s.contact_count[world], lanes()):
         pair = s.contact_pair[world, contact]
         first = s.contact_row[world, contact]
-        dim = m.pair_condim[pair]
+        dim = contact_dim(m, s, world, contact)
         along = load_products(s, world, first, dim, s.search[world])
         for j in range(dim):
             s.row_along[world, first + j] = along[j]
@@ -203,7 +204,7 @@ def cone_derivatives(m: ModelArrays, s: Scratch, world: int, contact: int, alpha
     """Work of a contact's forces along qacc + alpha search, and curvature of its cost."""
     pair = s.contact_pair[world, contact]
     first = s.contact_row[world, contact]
-    dim = m.pair_condim[pair]
+    dim = contact_dim(m, s, world, contact)
     mu = cone_mu(m, world, pair)
     stiffness = s.row_stiffness[world, first]
     along = load_rows(s.row_along[world], first, dim)
@@ -219,7 +220,7 @@ def subtract_sliding(m: ModelArrays, s: Scratch, world: int, x: wp.array(dtype=r
         pair = s.contact_pair[world, contact]
         first = s.contact_row[world, contact]
         if s.row_state[world, first] == SLIDING:
-            dim = m.pair_condim[pair]
+            dim = contact_dim(m, s, world, contact)
             u = load_rows(s.row_residual[world], first, dim)
             push = load_products(s, world, first, dim, x)
             pull = cone_product(SLIDING, s.row_stiffness[world, first], cone_mu(m, world, pair), u, push)

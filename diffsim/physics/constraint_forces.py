@@ -7,6 +7,7 @@ import warp as wp
 
 from diffsim.physics.constraint import BALL_LIMIT, JOINT_LIMIT, TENDON_LIMIT
 from diffsim.physics.contact import contact_force
+from diffsim.physics.contact_list import contact_total, listed_place
 from diffsim.physics.lanes import lane, lanes
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
@@ -38,19 +39,23 @@ def store_constraint_forces(
 ):
     """Writes contacts and forces; zeros, and pair -1, beyond the last contact. Needs the rows' forces."""
     if lane() == 0:
-        count[0] = s.contact_count[world]
+        count[0] = contact_total(m, s, world)
     for contact in range(lane(), m.max_contacts, lanes()):
-        pair[contact] = -1
-        point[contact] = vec3(ZERO, ZERO, ZERO)
-        frame[contact] = mat33()
-        distance[contact] = ZERO
-        force[contact] = vec6()
+        place = contact
+        if contact < contact_total(m, s, world):
+            place = listed_place(m, s, world, contact)
+        pair[place] = -1
+        point[place] = vec3(ZERO, ZERO, ZERO)
+        frame[place] = mat33()
+        distance[place] = ZERO
+        force[place] = vec6()
+        if contact < contact_total(m, s, world):
+            pair[place] = s.contact_pair[world, contact]
+            point[place] = s.contact_point[world, contact]
+            frame[place] = s.contact_frame[world, contact]
+            distance[place] = s.contact_distance[world, contact]
         if contact < s.contact_count[world]:
-            pair[contact] = s.contact_pair[world, contact]
-            point[contact] = s.contact_point[world, contact]
-            frame[contact] = s.contact_frame[world, contact]
-            distance[contact] = s.contact_distance[world, contact]
-            force[contact] = contact_force(m, s, world, contact)
+            force[place] = contact_force(m, s, world, contact)
     for eq in range(lane(), m.neq, lanes()):
         both = vec6()
         if s.eq_row[world, eq] >= 0:

@@ -11,6 +11,8 @@ from diffsim.physics.adjoint import clear
 from diffsim.physics.cone import cone_scale
 from diffsim.physics.constraint import QUADRATIC, TENDON_LIMIT, add_row_scaled
 from diffsim.physics.constraint_forces import is_limit_of_joint
+from diffsim.physics.contact_gradient import clear_contact_bars
+from diffsim.physics.contact_list import contact_dim, contact_total, listed_place
 from diffsim.physics.integrate import raw_from_tangent
 from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.mocap import store_input_cotangents
@@ -27,7 +29,7 @@ def contact_row_cotangents(m: ModelArrays, s: Scratch, world: int, contact: int,
     """Adjoint of `contact.contact_force`: fills the cotangents of the contact's rows."""
     pair = s.contact_pair[world, contact]
     row = s.contact_row[world, contact]
-    condim = m.pair_condim[pair]
+    condim = contact_dim(m, s, world, contact)
     if condim == 1 or m.elliptic == 1:
         s.row_force_bar[world, row] = bar[0]
     for j in range(1, condim):
@@ -68,12 +70,14 @@ def load_force_cotangents(
     if lane() == 0:
         for row in range(s.row_count[world]):
             s.row_force_bar[world, row] = ZERO
-        for contact in range(s.contact_count[world]):
-            contact_row_cotangents(m, s, world, contact, force[contact])
+        for contact in range(contact_total(m, s, world)):
+            place = listed_place(m, s, world, contact)
+            if contact < s.contact_count[world]:
+                contact_row_cotangents(m, s, world, contact, force[place])
             s.contact_sensed[world, contact] = 1
-            s.contact_point_bar[world, contact] = point[contact]
-            s.contact_frame_bar[world, contact] = frame[contact]
-            s.contact_distance_bar[world, contact] = distance[contact]
+            s.contact_point_bar[world, contact] = point[place]
+            s.contact_frame_bar[world, contact] = frame[place]
+            s.contact_distance_bar[world, contact] = distance[place]
         for eq in range(m.neq):
             if s.eq_row[world, eq] >= 0:
                 for i in range(m.rare[0].eq_rows[eq]):
@@ -123,14 +127,10 @@ def store_force_gradient(
     """Writes the cotangents of the evaluation point and the inputs, and clears those of rows and contacts."""
     for row in range(lane(), s.row_count[world], lanes()):
         s.row_force_bar[world, row] = ZERO
-    for contact in range(lane(), s.contact_count[world], lanes()):
-        s.contact_sensed[world, contact] = 0
-        s.contact_point_bar[world, contact] = vec3(ZERO, ZERO, ZERO)
-        s.contact_frame_bar[world, contact] = mat33()
-        s.contact_distance_bar[world, contact] = ZERO
+    clear_contact_bars(m, s, world)
     copy(m.nv, s.qvel_bar[world], qvel_bar)
     store_input_cotangents(m, s, world, inputs_bar)
-    joins = s.contact_count[world] + m.neq + m.nline > 0
+    joins = contact_total(m, s, world) + m.neq + m.nline > 0
     for dof in range(lane(), m.nv, lanes()):
         body = m.dof_body[dof]
         total = s.acceleration_bar[world, body]

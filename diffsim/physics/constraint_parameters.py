@@ -5,6 +5,7 @@ A row in the quadratic state has the force f = -D (J a + b J v + k d r + ...), D
 
 import warp as wp
 
+from diffsim.physics.adhesion import row_adhesion
 from diffsim.physics.constraint import (
     BALL_LIMIT,
     CONTACT,
@@ -70,7 +71,12 @@ def solver_gradient(m: ModelArrays, s: Scratch, world: int, row: int, power: rea
     if m.surfacevel == 1 and s.row_source[world, row] == CONTACT:
         rate += surface_rate(m, s, world, row)
     add_to(s, world, m.at_solver_reference + 2 * local + 1, -pull * rate)
-    d_bar = power * s.row_force[world, row] / (d * (ONE - d)) - pull * m.solver_reference[params, 0] * r
+    work = power * s.row_force[world, row]
+    if m.adhesion == 1 and s.row_source[world, row] == CONTACT:
+        contact = s.row_index[world, row]
+        share = row_adhesion(m, s, world, contact, row - s.contact_row[world, contact])
+        work -= pull * share / s.row_stiffness[world, row]
+    d_bar = work / (d * (ONE - d)) - pull * m.solver_reference[params, 0] * r
     by_solimp = impedance_gradient(
         m.solver_impedance[params, 0],
         m.solver_impedance[params, 1],

@@ -14,6 +14,7 @@ import warp as wp
 from diffsim.collision.geometry import PLANE, Geom
 from diffsim.physics.cone import cone_scale
 from diffsim.physics.constraint import CONE, CONTACT, UNILATERAL, fill_row, row_damping
+from diffsim.physics.contact_list import contact_dim
 from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import quat_mul, quat_to_mat, rotate
@@ -76,14 +77,13 @@ def place_contacts(m: ModelArrays, s: Scratch, world: int):
         body2 = m.geom_body[m.pair_geom2[pair]]
         s.contact_row[world, contact] = s.row_count[world]
         s.contact_run[world, contact] = s.run_count[world]
-        s.row_count[world] = s.row_count[world] + contact_row_count(m, pair)
+        s.row_count[world] = s.row_count[world] + contact_row_count(m, contact_dim(m, s, world, contact))
         s.run_count[world] = s.run_count[world] + chain_room(m, body1) + chain_room(m, body2)
 
 
 @wp.func
-def contact_row_count(m: ModelArrays, pair: int) -> int:
-    """Number of rows of a pair's contact."""
-    condim = m.pair_condim[pair]
+def contact_row_count(m: ModelArrays, condim: int) -> int:
+    """Number of rows of a contact."""
     if m.elliptic == 1:
         return condim
     return wp.max(1, 2 * (condim - 1))
@@ -103,9 +103,9 @@ def fill_contact(m: ModelArrays, s: Scratch, world: int, contact: int):
     """Fills a contact's runs, and its rows with their Jacobians."""
     pair = s.contact_pair[world, contact]
     r = s.contact_distance[world, contact] - m.pair_margin[pair]
-    condim = m.pair_condim[pair]
+    condim = contact_dim(m, s, world, contact)
     params = m.params_pair + pair
-    rows = contact_row_count(m, pair)
+    rows = contact_row_count(m, condim)
     mu = m.pair_friction[world * m.pair_stride + pair, 0]
     weight = m.pair_invweight[pair]
     if condim > 1 and m.elliptic == 0:
@@ -186,7 +186,7 @@ def contact_force(m: ModelArrays, s: Scratch, world: int, contact: int) -> vec6:
     """A contact's force and torque in its frame, on the second geom (`mj_contactForce`). Needs the rows' forces."""
     pair = s.contact_pair[world, contact]
     row = s.contact_row[world, contact]
-    condim = m.pair_condim[pair]
+    condim = contact_dim(m, s, world, contact)
     force = vec6()
     if condim == 1 or m.elliptic == 1:
         force[0] = s.row_force[world, row]
@@ -198,4 +198,6 @@ def contact_force(m: ModelArrays, s: Scratch, world: int, contact: int) -> vec6:
             minus = s.row_force[world, row + 2 * j - 1]
             force[0] = force[0] + plus + minus
             force[j] = m.pair_friction[world * m.pair_stride + pair, j - 1] * (plus - minus)
+    if m.adhesion == 1:
+        force[0] = force[0] - m.rare[0].pair_adhesion[pair]
     return force

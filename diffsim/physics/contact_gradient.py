@@ -15,6 +15,7 @@ distance by the poses of the two geoms.
 
 import warp as wp
 
+from diffsim.physics.adhesion import adhesion_slope
 from diffsim.physics.cone import cone_mu, cone_product, cone_scale, load_products, load_rows
 from diffsim.physics.constraint import (
     QUADRATIC,
@@ -25,11 +26,13 @@ from diffsim.physics.constraint import (
     signed_impedance,
 )
 from diffsim.physics.contact import twist_at
+from diffsim.physics.contact_list import contact_dim, contact_total
+from diffsim.physics.lanes import lane, lanes
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import angular, cross_force, linear, twist
 from diffsim.physics.surface_velocity import surface_pose_cotangents, surface_shape_cotangents
-from diffsim.types import ONE, real, vec3, vec6
+from diffsim.types import ONE, ZERO, mat33, real, vec3, vec6
 
 
 @wp.func(inline=True)
@@ -54,11 +57,13 @@ def keep_geom_cotangents(
 @wp.func(inline=True)
 def contact_forces(m: ModelArrays, s: Scratch, world: int, contact: int, x: wp.array(dtype=real)) -> bool:
     """Fills a contact's alpha, beta, b and r_bar. Returns whether it has cotangents."""
+    if contact >= s.contact_count[world]:
+        return gap_cotangents(s, world, contact)
     if m.elliptic == 1:
         return cone_cotangents(m, s, world, contact, x)
     first = s.contact_row[world, contact]
     pair = s.contact_pair[world, contact]
-    condim = m.pair_condim[pair]
+    condim = contact_dim(m, s, world, contact)
     alpha = vec6()
     beta = vec6()
     r_bar = s.contact_distance_bar[world, contact]
@@ -81,11 +86,33 @@ def contact_forces(m: ModelArrays, s: Scratch, world: int, contact: int, x: wp.a
                 beta[j] = beta[j] + mu * pull
             r_bar += power * position_slope(m, s, world, row)
     if active:
+        if m.adhesion == 1:
+            r_bar += adhesion_slope(m, s, world, contact, beta[0])
         s.contact_alpha[world, contact] = alpha
         s.contact_beta[world, contact] = beta
         s.contact_r_bar[world, contact] = r_bar
         s.contact_damping[world, contact] = row_damping(m, s, world, first)
     return active
+
+
+@wp.func
+def gap_cotangents(s: Scratch, world: int, contact: int) -> bool:
+    """`contact_forces` of a contact in the gap, which exerts no force."""
+    s.contact_alpha[world, contact] = vec6()
+    s.contact_beta[world, contact] = vec6()
+    s.contact_r_bar[world, contact] = s.contact_distance_bar[world, contact]
+    s.contact_damping[world, contact] = ZERO
+    return s.contact_sensed[world, contact] == 1
+
+
+@wp.func
+def clear_contact_bars(m: ModelArrays, s: Scratch, world: int):
+    """Sets the cotangents of the contacts' points, frames and distances to zero."""
+    for contact in range(lane(), contact_total(m, s, world), lanes()):
+        s.contact_sensed[world, contact] = 0
+        s.contact_point_bar[world, contact] = vec3(ZERO, ZERO, ZERO)
+        s.contact_frame_bar[world, contact] = mat33()
+        s.contact_distance_bar[world, contact] = ZERO
 
 
 @wp.func(inline=True)
@@ -96,7 +123,7 @@ def cone_cotangents(m: ModelArrays, s: Scratch, world: int, contact: int, x: wp.
     if state == SATISFIED and s.contact_sensed[world, contact] == 0:
         return False
     pair = s.contact_pair[world, contact]
-    dim = m.pair_condim[pair]
+    dim = contact_dim(m, s, world, contact)
     u = load_rows(s.row_residual[world], first, dim)
     force = load_rows(s.row_force[world], first, dim)
     push = load_products(s, world, first, dim, x) + load_rows(s.row_force_bar[world], first, dim)
@@ -111,6 +138,8 @@ def cone_cotangents(m: ModelArrays, s: Scratch, world: int, contact: int, x: wp.
     d = signed_impedance(m, params, r)
     r_bar = s.contact_distance_bar[world, contact] + d[1] / (d[0] * (ONE - d[0])) * wp.dot(push, force)
     r_bar += beta[0] * m.solver_reference[params, 0] * (d[0] + r * d[1])
+    if m.adhesion == 1:
+        r_bar += adhesion_slope(m, s, world, contact, beta[0])
     s.contact_alpha[world, contact] = alpha
     s.contact_beta[world, contact] = beta
     s.contact_r_bar[world, contact] = r_bar

@@ -45,6 +45,11 @@ def load_elements(
     moving_frames(m, s, world, 0)
     if m.nline > 0:
         fill_lines(m, s, world)
+    if lane() == 0:  # the lines of normals have no contacts here
+        s.contact_count[world] = 0
+        if m.has_gap == 1:
+            s.rare[0].contact_total[world] = 0
+    sync()
 
 
 @wp.kernel

@@ -30,7 +30,7 @@ SPATIAL = wp.constant(0)
 SITE = wp.constant(1)  # a wrench fixed in a site
 REFSITE = wp.constant(2)  # a site's pose relative to another site
 CRANK = wp.constant(3)
-
+NORMALS = wp.constant(4)  # contact normals: see `normals`
 
 # Entries of a line's cotangents: of L, of J x for five vectors x, and of L''.
 LENGTH = wp.constant(0)
@@ -133,7 +133,9 @@ def fill_lines(m: ModelArrays, s: Scratch, world: int):
         for entry in range(m.rare[0].line_adr[line], m.rare[0].line_adr[line] + m.rare[0].line_num[line]):
             s.line_moment[world, entry] = ZERO
         kind = m.rare[0].line_kind[line]
-        if kind == SITE or kind == REFSITE:
+        if kind == NORMALS:  # `normals` fills it later
+            s.line_length[world, line] = ZERO
+        elif kind == SITE or kind == REFSITE:
             fill_site_line(m, s, world, line)
         else:
             fill_ends_line(m, s, world, line)

@@ -89,6 +89,8 @@ def force_cotangents(m: ModelArrays, s: Scratch, world: int):
         tendon_equalities_gradient(m, s, world)
         for actuator in range(m.nactuator):
             actuator_cotangents(m, s, world, actuator)
+        if m.adhesion_line >= 0:
+            add_line_bar(s, world, m.adhesion_line, POWER, ONE)
 
 
 @wp.func

@@ -15,6 +15,8 @@ class RareArrays:
     ellipsoid_numbers: wp.array2d(dtype=real)
     # material velocities of geoms [ngeom]
     geom_surfacevel: wp.array(dtype=vec6)  # (angular, linear), rad/s, m/s, in the geom's frame
+    # pairs of geoms [npair]
+    pair_adhesion: wp.array(dtype=real)  # N
     # equality constraints of tendons [ntendon_eq]
     tendon_eq_id: wp.array(dtype=wp.int32)
     tendon_eq: wp.array2d(dtype=wp.int32)  # [ntendon_eq, 2] the tendon and the one it follows, -1 for none
@@ -36,6 +38,7 @@ class RareArrays:
     line_branched: wp.array(dtype=wp.int32)  # 1 if the dofs are in several branches of the tree
     line_tendon: wp.array(dtype=wp.int32)  # its tendon, -1 for none
     line_armature: wp.array(dtype=real)
+    line_body: wp.array(dtype=wp.int32)  # the body whose contacts a line of normals has, -1 for all adhesive contacts
     line_gear: wp.array2d(dtype=real)  # [nline, 6] of a transmission
     line_pieceadr: wp.array(dtype=wp.int32)
     line_pieces: wp.array(dtype=wp.int32)
@@ -140,6 +143,10 @@ class ModelArrays:
     elliptic: wp.int32  # 1 if contacts have elliptic friction cones
     surfacevel: wp.int32  # 1 if a geom has a surface velocity
     impratio: real
+    has_gap: wp.int32  # 1 if contacts can be detected that exert no force
+    contact_terms: wp.int32  # 1 if there are terms of `contact_terms`
+    adhesion: wp.int32  # 1 if there are adhesive contacts
+    adhesion_line: wp.int32  # line of their pull, -1 for none
     has_actfrcrange: wp.int32
     has_tendon_frcrange: wp.int32
     timestep: real  # s

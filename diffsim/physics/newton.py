@@ -18,6 +18,7 @@ from diffsim.physics.cone import (
     turning_stiffness,
 )
 from diffsim.physics.constraint import QUADRATIC, SLIDING, row_dot
+from diffsim.physics.contact_list import contact_dim
 from diffsim.physics.inertia import multiply_mass
 from diffsim.physics.lanes import all_lanes, lane, lanes, sync
 from diffsim.physics.model_arrays import ModelArrays
@@ -53,7 +54,7 @@ def add_sliding_contact(m: ModelArrays, s: Scratch, world: int, contact: int):
     """Adds J' H J of a contact that slides, with the Hessian H in `cone`, to `hessian`."""
     row = s.contact_row[world, contact]
     pair = s.contact_pair[world, contact]
-    dim = m.pair_condim[pair]
+    dim = contact_dim(m, s, world, contact)
     mu = cone_mu(m, world, pair)
     u = load_rows(s.row_residual[world], row, dim)
     stiffness = s.row_stiffness[world, row]
@@ -123,7 +124,7 @@ def line_derivatives(m: ModelArrays, s: Scratch, world: int, slope: real, curvat
                 second += by[1]
             else:
                 row = s.contact_row[world, contact]
-                for j in range(m.pair_condim[s.contact_pair[world, contact]]):
+                for j in range(contact_dim(m, s, world, contact)):
                     s.row_derivatives[world, row + j] = vec2()
                 s.row_derivatives[world, row] = by
     if lanes() > 1:

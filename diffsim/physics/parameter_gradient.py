@@ -8,11 +8,13 @@ import warp as wp
 
 from diffsim.physics.activation import actuator_input
 from diffsim.physics.actuation import actuator_length, is_muscle, moment_dot, tracked_ctrl
+from diffsim.physics.adhesion import adhesion_power
 from diffsim.physics.cone import cone_mu, cone_product, cone_slope_gradient, load_products, load_rows
 from diffsim.physics.constraint import SLIDING, row_dot
 from diffsim.physics.constraint_parameters import add_to, row_parameter_gradient, solver_gradient
 from diffsim.physics.contact import components
 from diffsim.physics.contact_gradient import contact_forces, relative_twists
+from diffsim.physics.contact_list import contact_dim, contact_total
 from diffsim.physics.equality_gradient import row_cotangents
 from diffsim.physics.fluid import com_arm, drag_at, drag_bend_at, drag_slope_at, inertia_axes, to_box, wind_twist
 from diffsim.physics.gravcomp import compensated
@@ -121,7 +123,7 @@ def power_parameter_gradient(m: ModelArrays, s: Scratch, world: int):
         body_parameter_gradient(m, s, world, body)
     joint_parameter_gradient(m, s, world)
     position_gradient(m, s, world, s.virtual_twist[world], s.virtual_twist_bar[world])
-    if s.contact_count[world] + m.neq + m.nline > 0:
+    if contact_total(m, s, world) + m.neq + m.nline > 0:
         if not no_kappa(m, s, world):
             position_gradient(m, s, world, s.constraint_twist[world], s.constraint_twist_bar[world])
         position_gradient(m, s, world, s.qacc_twist[world], s.qacc_twist_bar[world])
@@ -234,7 +236,7 @@ def muscle_parameter_gradient(
 @wp.func
 def contact_parameter_gradient(m: ModelArrays, s: Scratch, world: int, x: wp.array(dtype=real)):
     """Adds the gradient by friction, and by positions and sizes of geoms. For one lane, since contacts share pairs."""
-    for contact in range(s.contact_count[world]):
+    for contact in range(contact_total(m, s, world)):
         if contact_forces(m, s, world, contact, x):
             pair = s.contact_pair[world, contact]
             body1 = m.geom_body[m.pair_geom1[pair]]
@@ -246,7 +248,8 @@ def contact_parameter_gradient(m: ModelArrays, s: Scratch, world: int, x: wp.arr
             u_a = components(frame, by_a)
             if m.surfacevel == 1:
                 u_a += s.contact_damping[world, contact] * surface_components(m, s, world, contact)
-            friction_gradient(m, s, world, pair, alpha, beta, components(frame, by_x), u_a)
+            if contact < s.contact_count[world]:
+                friction_gradient(m, s, world, contact, alpha, beta, components(frame, by_x), u_a)
             for side in range(2):
                 geom = m.pair_geom1[pair]
                 if side == 1:
@@ -256,29 +259,36 @@ def contact_parameter_gradient(m: ModelArrays, s: Scratch, world: int, x: wp.arr
                 add_vector(s, world, m.at_geom_pos + 3 * geom, axes, s.contact_geom_bar[world, contact, 2 * side])
                 for i in range(3):
                     add_to(s, world, m.at_geom_size + 3 * geom + i, size_bar[i])
-            if m.elliptic == 1:
+            if m.elliptic == 1 and contact < s.contact_count[world]:
                 sliding_gradient(m, s, world, contact, x)
 
 
 @wp.func
-def friction_gradient(m: ModelArrays, s: Scratch, world: int, pair: int, alpha: vec6, beta: vec6, u_x: vec6, u_a: vec6):
-    """Adds the part of a pair's friction, in the notation of `contact_gradient`.
+def friction_gradient(
+    m: ModelArrays, s: Scratch, world: int, contact: int, alpha: vec6, beta: vec6, u_x: vec6, u_a: vec6
+):
+    """Adds the part of the friction of a contact's pair, in the notation of `contact_gradient`.
 
     A pyramid's D falls as 1 / (mu^2 (1 + mu^2)). In an elliptic cone friction scales the rows; it also sets the slope.
     """
+    pair = s.contact_pair[world, contact]
+    condim = contact_dim(m, s, world, contact)
     adr = m.at_pair_friction + 5 * pair
     if m.elliptic == 1:
-        for j in range(2, m.pair_condim[pair]):
+        for j in range(2, condim):
             by_scale = alpha[j] * u_x[j] + beta[j] * u_a[j]
             add_to(s, world, adr + j - 1, by_scale / m.pair_friction[world * m.pair_stride + pair, j - 1])
             add_to(s, world, adr, -by_scale / m.pair_friction[world * m.pair_stride + pair, 0])
         return
-    for j in range(1, m.pair_condim[pair]):
+    for j in range(1, condim):
         mu = m.pair_friction[world * m.pair_stride + pair, j - 1]
         add_to(s, world, adr + j - 1, (alpha[j] * u_x[j] + beta[j] * u_a[j]) / mu)
     mu = m.pair_friction[world * m.pair_stride + pair, 0]
-    if m.pair_condim[pair] > 1:
-        add_to(s, world, adr, -wp.dot(alpha, u_x) * (TWO / mu + TWO * mu / (real(1.0) + mu * mu)))
+    if condim > 1:
+        power = wp.dot(alpha, u_x)
+        if m.adhesion == 1:
+            power += adhesion_power(m, s, world, contact, beta[0])
+        add_to(s, world, adr, -power * (TWO / mu + TWO * mu / (real(1.0) + mu * mu)))
 
 
 @wp.func
@@ -287,7 +297,7 @@ def sliding_gradient(m: ModelArrays, s: Scratch, world: int, contact: int, x: wp
     first = s.contact_row[world, contact]
     if s.row_state[world, first] == SLIDING:
         pair = s.contact_pair[world, contact]
-        dim = m.pair_condim[pair]
+        dim = contact_dim(m, s, world, contact)
         u = load_rows(s.row_residual[world], first, dim)
         push = load_products(s, world, first, dim, x)
         stiffness = s.row_stiffness[world, first]

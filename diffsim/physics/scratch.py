@@ -88,7 +88,7 @@ FIELDS = {
     "candidate_distance": (real, ("candidate",)),  # m
     "candidate_point": (vec3, ("candidate",)),  # m
     "candidate_frame": (mat33, ("candidate",)),
-    "contact_count": (wp.int32, ()),
+    "contact_count": (wp.int32, ()),  # contacts with rows: see `contact_list`
     "contact_peak": (wp.int32, ()),  # largest number of contacts, also beyond the room for them
     "iteration_peak": (wp.int32, ()),  # largest number of solver iterations
     "contact_pair": (wp.int32, ("contact",)),
@@ -183,6 +183,7 @@ FIELDS = {
 # Quantities of rare features, which kernels reach by `s.rare[0]`: with them, `Scratch` would be too large for NVRTC.
 RARE_FIELDS: dict[str, tuple[type, tuple[str | int, ...]]] = {
     "candidate_feature": (wp.int32, ("convex_candidate", 8)),  # see `diffsim.collision.convex`
+    "contact_total": (wp.int32, ()),  # contacts with those in the gap: see `contact_list`
 }
 
 

@@ -8,6 +8,7 @@ Source: MuJoCo documentation, XML reference, geom surfacevel; `mj_addSurfaceVel`
 import warp as wp
 
 from diffsim.physics.cone import cone_scale
+from diffsim.physics.contact_list import contact_dim
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import angular, linear, twist
@@ -49,7 +50,7 @@ def surface_rate(m: ModelArrays, s: Scratch, world: int, row: int) -> real:
     i = row - s.contact_row[world, contact]
     if m.elliptic == 1:
         return cone_scale(m, world, pair, i) * c[i]
-    if m.pair_condim[pair] == 1:
+    if contact_dim(m, s, world, contact) == 1:
         return ZERO
     j = i / 2
     sign = ONE - real(2 * (i % 2))

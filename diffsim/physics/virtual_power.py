@@ -46,6 +46,7 @@ from diffsim.physics.constraint import (
     add_row_scaled,
     row_dot,
 )
+from diffsim.physics.contact_list import contact_total
 from diffsim.physics.equality_gradient import equality_gradient
 from diffsim.physics.fluid import drag_derivative, wind_twist
 from diffsim.physics.gravcomp import gravcomp_cotangents
@@ -97,7 +98,7 @@ def twist_cotangents(m: ModelArrays, s: Scratch, world: int):
     spread(m, s, world, s.virtual_velocity[world], s.virtual_twist[world])
     for body in range(1 + lane(), m.nbody, lanes()):
         body_twist_cotangents(m, s, world, body)
-    if s.contact_count[world] + m.neq + m.nline > 0:
+    if contact_total(m, s, world) + m.neq + m.nline > 0:
         if no_kappa(m, s, world):
             for body in range(lane(), m.nbody, lanes()):
                 s.constraint_twist[world, body] = s.virtual_twist[world, body]
@@ -148,7 +149,7 @@ def lines_gradient(m: ModelArrays, s: Scratch, world: int):
 @wp.func(inline=True)
 def gather_cotangents(m: ModelArrays, s: Scratch, world: int):
     """Adds the gradients of the bodies' twists and poses."""
-    if s.contact_count[world] + m.neq + m.nline > 0:
+    if contact_total(m, s, world) + m.neq + m.nline > 0:
         if no_kappa(m, s, world):
             for body in range(1 + lane(), m.nbody, lanes()):
                 bar = s.virtual_twist_bar[world, body] + s.constraint_twist_bar[world, body]

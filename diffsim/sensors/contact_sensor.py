@@ -25,9 +25,7 @@ def contact_sensors(reading: Reading, sensors: Sequence[Sensor]) -> Tensor:
 
 def check_contact_sensor(reading: Reading, sensor: Sensor) -> None:
     """Raises if a contact sensor is not supported."""
-    model, m = reading.model, reading.mj_model
-    if (model.field("pair_detection") > model.field("pair_margin")).any():
-        raise sensor.refuse("geoms have a gap, whose contacts without force the simulator does not list")
+    m = reading.mj_model
     if sensor.objtype == Obj.mjOBJ_SITE and int(m.site_type[sensor.objid]) not in RAYS:
         raise sensor.refuse("its site is a mesh")
 

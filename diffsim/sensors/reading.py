@@ -15,6 +15,7 @@ from diffsim.engine.force_calls import ConstraintForces, ForcesCall, contact_geo
 from diffsim.engine.frames import Frames
 from diffsim.engine.motion_calls import BodyMotion, Elements, ElementsCall
 from diffsim.engine.world_inputs import APPLIED
+from diffsim.physics.line import NORMALS
 from diffsim.types import dtype
 
 if TYPE_CHECKING:
@@ -108,6 +109,24 @@ class Reading:
         if sensor.objid not in self.active:
             raise sensor.refuse("its actuator is disabled")
         return self.active[sensor.objid]
+
+    def has_normals(self, sensor: Sensor) -> bool:
+        """Whether a sensor of an actuator, or of all actuators of a joint, depends on the normals of contacts.
+
+        `Elements`, which has no contacts, lacks them. The force of an actuator without terms of velocity does not.
+        """
+        m, model = self.mj_model, self.model
+        if sensor.type == mujoco.mjtSensor.mjSENS_JOINTACTFRC:
+            lines = model.field("actuator_line")[list(self.active.values())]
+            dof = int(m.jnt_dofadr[sensor.objid])
+            first, size = model.field("line_adr"), model.field("line_num")
+            dofs = [model.field("line_dof")[first[line] : first[line] + size[line]] for line in lines if line >= 0]
+            normals = [model.field("line_kind")[line] == NORMALS for line in lines if line >= 0]
+            return any(normal and dof in of_line for normal, of_line in zip(normals, dofs, strict=True))
+        if mujoco.mjtTrn(m.actuator_trntype[sensor.objid]) != mujoco.mjtTrn.mjTRN_BODY:
+            return False
+        constant = not m.actuator_gaintype[sensor.objid] and not m.actuator_biastype[sensor.objid]
+        return sensor.type == mujoco.mjtSensor.mjSENS_ACTUATORVEL or not constant
 
     def tensor(self, value: object) -> Tensor:
         """Numbers of the model."""

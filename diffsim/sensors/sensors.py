@@ -26,6 +26,7 @@ CHECKS: dict[Type, Callable[[Reading, Sensor], None]] = {
     Type.mjSENS_CONTACT: check_contact_sensor,
 }
 OF_ACTUATORS = (Type.mjSENS_ACTUATORPOS, Type.mjSENS_ACTUATORVEL)
+OF_MOMENTS = (Type.mjSENS_ACTUATORVEL, Type.mjSENS_ACTUATORFRC, Type.mjSENS_JOINTACTFRC)
 WITHOUT_CUTOFF = (Type.mjSENS_CONTACT, Type.mjSENS_GEOMFROMTO)
 REAL, POSITIVE = int(mujoco.mjtDataType.mjDATATYPE_REAL), int(mujoco.mjtDataType.mjDATATYPE_POSITIVE)
 
@@ -92,5 +93,7 @@ def _check(reading: Reading, sensor: Sensor) -> None:
         raise sensor.refuse("it has a delay or an interval, and the simulator keeps no history")
     if sensor.type in OF_ACTUATORS:
         reading.actuator(sensor)
+    if sensor.type in OF_MOMENTS and reading.has_normals(sensor):
+        raise sensor.refuse("it depends on the moment of an actuator on the contacts of a body")
     if sensor.type in CHECKS:
         CHECKS[sensor.type](reading, sensor)

@@ -3,6 +3,7 @@
 import warp as wp
 
 from diffsim.physics.adjoint import end_slot
+from diffsim.physics.contact_list import contact_total
 from diffsim.physics.lanes import world_of
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
@@ -17,7 +18,7 @@ wp.set_module_options({"enable_backward": False})
 def collect_kernel(m: ModelArrays, s: Scratch, slot: int, num_steps: int):
     """The end of a slot's adjoint, after the gradients of contacts."""
     world = world_of(s.first_world, wp.tid())
-    if s.contact_count[world] > 0:
+    if contact_total(m, s, world) > 0:
         for body in range(1, m.nbody):
             add_contacts(m, s, world, body)
     gather_cotangents(m, s, world)

@@ -18,6 +18,7 @@ from diffsim.physics.contact_gradient import (
     keep_geom_cotangents,
     shape_cotangents,
 )
+from diffsim.physics.contact_list import contact_total
 from diffsim.physics.lanes import natural
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
@@ -99,7 +100,7 @@ def gradient_kernel(kind1: int, kind2: int) -> wp.Kernel:
     @wp.kernel(module=module, **OPTIONS)
     def contact_gradient_kernel(m: ModelArrays, s: Scratch, threads: int):
         world = natural(s.first_world + wp.tid() / threads)
-        for contact in range(wp.tid() % threads, s.contact_count[world], threads):
+        for contact in range(wp.tid() % threads, contact_total(m, s, world), threads):
             pair = s.contact_pair[world, contact]
             kinds = wp.vec2i(m.geom_kind[m.pair_geom1[pair]], m.geom_kind[m.pair_geom2[pair]])
             if kinds[0] == kind1 and kinds[1] == kind2:

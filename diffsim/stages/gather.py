@@ -3,6 +3,7 @@
 import warp as wp
 
 from diffsim.physics.contact_gradient import add_body_cotangents
+from diffsim.physics.contact_list import contact_total
 from diffsim.physics.lanes import lane, lanes, world_of
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
@@ -15,7 +16,7 @@ wp.set_module_options({"enable_backward": False})
 @wp.func
 def add_contacts(m: ModelArrays, s: Scratch, world: int, body: int):
     """Adds the contacts' cotangents of a body, in the order of the contacts."""
-    for contact in range(s.contact_count[world]):
+    for contact in range(contact_total(m, s, world)):
         if s.contact_active[world, contact] == 1:
             pair = s.contact_pair[world, contact]
             damping = s.contact_damping[world, contact]

@@ -147,7 +147,15 @@ def test_gradient(name, integrator):
 
 
 @pytest.mark.parametrize(
-    "name", ["contact_condim", "contact_boxes", "contact_capsules", "contact_elliptic", "contact_surface_velocity"]
+    "name",
+    [
+        "contact_condim",
+        "contact_boxes",
+        "contact_capsules",
+        "contact_elliptic",
+        "contact_surface_velocity",
+        "contact_adhesion",
+    ],
 )
 def test_gradient_by_shapes_and_contact_parameters(name):
     names = ["geom_pos", "geom_size", "geom_friction", "geom_solref", "geom_solimp"]
