@@ -9,7 +9,7 @@ import mujoco
 import numpy as np
 
 from diffsim.compile.equalities import equality_fields, tendon_equality_fields, tendon_fields
-from diffsim.compile.pairs import DISABLE, explicit_index, pair_fields
+from diffsim.compile.pairs import DISABLE, explicit_index, overrides, pair_fields
 from diffsim.compile.solver_parameters import SolverTable
 from diffsim.types import BALL
 
@@ -31,7 +31,8 @@ def constraint_fields(m: mujoco.MjModel, max_contacts: int | None) -> dict[str, 
     sections = [joint_solver_parameters(m), *(part.pop("solver") for part in (pairs, equalities, tied, tendons))]
     solref, solimp = (np.concatenate([section[i] for section in sections]) for i in range(2))
     geoms = np.sort(np.stack([pairs["pair_geom1"], pairs["pair_geom2"]], axis=1), axis=1)
-    table = SolverTable(solref, solimp, geoms, explicit_index(m, geoms) >= 0, equalities.pop("ids") + tied.pop("ids"))
+    own = (explicit_index(m, geoms) >= 0) | overrides(m)
+    table = SolverTable(solref, solimp, geoms, own, equalities.pop("ids") + tied.pop("ids"))
     params_pair, params_eq, params_tied, params_tendon = np.cumsum([len(section[0]) for section in sections[:-1]])
     equality_rows = equalities.pop("rows") + tied.pop("rows")
     tendon_rows = tendons.pop("rows")

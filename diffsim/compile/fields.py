@@ -92,7 +92,7 @@ def contact_terms(m: mujoco.MjModel, fields: dict[str, Any]) -> dict[str, int]:
     return dict(
         has_gap=int(on_bodies or (fields["pair_detection"] > fields["pair_margin"]).any()),
         adhesion=int(adhesion),
-        contact_terms=int(on_bodies or adhesion),
+        contact_terms=int(on_bodies or adhesion or (fields["pair_friction_damping"] >= 0).any()),
     )
 
 

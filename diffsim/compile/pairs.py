@@ -90,6 +90,7 @@ def pair_fields(m: mujoco.MjModel) -> dict[str, Any]:
         pair_margin=parameters["margin"],
         pair_detection=parameters["margin"] + parameters["gap"],
         pair_adhesion=parameters["adhesion"],
+        pair_friction_damping=friction_damping(m, pairs),
         pair_invweight=weights[geom1] + weights[geom2],
         solver=(parameters["solref"], parameters["solimp"]),
         ncollider=len(colliders),
@@ -103,7 +104,7 @@ def pair_fields(m: mujoco.MjModel) -> dict[str, Any]:
 
 
 def pair_parameters(m: mujoco.MjModel, pairs: np.ndarray) -> dict[str, np.ndarray]:
-    """Contact parameters of pairs: those of a <pair>, else mixed ones.
+    """Contact parameters of pairs: those of a <pair>, else mixed ones, but those of <option> with the flag override.
 
     Returns: as `mixed_parameters`.
     """
@@ -112,7 +113,33 @@ def pair_parameters(m: mujoco.MjModel, pairs: np.ndarray) -> dict[str, np.ndarra
     own = explicit >= 0
     for name, values in parameters.items():
         values[own] = getattr(m, f"pair_{name}")[explicit[own]]
+    if overrides(m):
+        for name in ("margin", "solref", "solimp"):
+            parameters[name][:] = getattr(m.opt, f"o_{name}")
     return parameters
+
+
+def overrides(m: mujoco.MjModel) -> bool:
+    """Whether <option> gives the parameters of all contacts."""
+    return bool(m.opt.enableflags & mujoco.mjtEnableBit.mjENBL_OVERRIDE)
+
+
+def friction_damping(m: mujoco.MjModel, pairs: np.ndarray) -> np.ndarray:
+    """Damping b of the rows of friction of elliptic cones, where a <pair> has its own solreffriction; else -1: [npair].
+
+    Source: `mj_makeImpedance` of MuJoCo.
+    """
+    damping = np.full(len(pairs), -1.0)
+    if m.opt.cone != mujoco.mjtCone.mjCONE_ELLIPTIC or overrides(m):
+        return damping
+    for pair, index in enumerate(explicit_index(m, pairs)):
+        first, second = m.pair_solreffriction[index] if index >= 0 else (0.0, 0.0)
+        if (first > 0) == (second > 0) and (first or second):
+            if not m.opt.disableflags & DISABLE.mjDSBL_REFSAFE and first > 0:
+                first = max(first, 2 * m.opt.timestep)
+            dmax = np.clip(m.pair_solimp[index, 1], mujoco.mjMINIMP, mujoco.mjMAXIMP)
+            damping[pair] = 2 / (dmax * first) if second > 0 else -second / dmax
+    return damping
 
 
 def adhesive_pairs(m: mujoco.MjModel) -> np.ndarray:

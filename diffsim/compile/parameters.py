@@ -18,7 +18,7 @@ from diffsim.compile.activations import muscle_biases, muscle_gains, muscles
 from diffsim.compile.actuator_additions import actuator_additions
 from diffsim.compile.ellipsoids import ellipsoid_bodies
 from diffsim.compile.lines import fixed_by_lines
-from diffsim.compile.pairs import DISABLE, explicit_index
+from diffsim.compile.pairs import DISABLE, explicit_index, overrides
 from diffsim.compile.solver_parameters import SolverTable, solver_fields, solver_tables
 from diffsim.types import dtype, kernel_dtype, mat33, real, vec3, vec6
 
@@ -226,6 +226,8 @@ class Parameters:
     def _pair_friction(self, friction: Tensor) -> Tensor:
         """Friction of pairs of geoms [..., npair, 5]: a <pair>'s own, else the higher priority's, else the larger.
 
+        With the flag override, that of <option>.
+
         Source: MuJoCo documentation, Modeling, contact parameters.
         """
         m = self._m
@@ -237,9 +239,11 @@ class Parameters:
         )
         mixed = mixed[..., [0, 0, 1, 2, 2]]
         index = explicit_index(m, self._pairs)
-        if (index >= 0).any():
-            own = torch.as_tensor(m.pair_friction[index], dtype=kernel_dtype, device=friction.device)
-            mixed = torch.where(torch.as_tensor(index >= 0, device=friction.device)[:, None], own, mixed)
+        is_own = (index >= 0) | overrides(m)
+        if is_own.any():
+            given = np.broadcast_to(m.opt.o_friction, (len(index), 5)) if overrides(m) else m.pair_friction[index]
+            own = torch.tensor(given, dtype=kernel_dtype, device=friction.device)
+            mixed = torch.where(torch.as_tensor(is_own, device=friction.device)[:, None], own, mixed)
         return mixed.clamp(min=MIN_FRICTION)
 
 

@@ -23,7 +23,7 @@ class SolverTable(NamedTuple):
     solref: np.ndarray  # [n, 2]
     solimp: np.ndarray  # [n, 5]
     pairs: np.ndarray  # [npair, 2] geoms
-    own: np.ndarray  # [npair] whether a <pair> gives the parameters
+    own: np.ndarray  # [npair] whether a <pair> or <option> gives the parameters
     equalities: list[int]  # ids
 
 

@@ -6,7 +6,15 @@ import mujoco
 import numpy as np
 
 from diffsim.compile.actuator_additions import tendon_dampers
-from diffsim.compile.pairs import COUNTS, DISABLE, ordered_pairs, touching_pairs
+from diffsim.compile.pairs import (
+    COUNTS,
+    DISABLE,
+    friction_damping,
+    ordered_pairs,
+    overrides,
+    pair_parameters,
+    touching_pairs,
+)
 
 OBJ = mujoco.mjtObj
 ENABLE = mujoco.mjtEnableBit
@@ -72,11 +80,13 @@ def contacts(m: mujoco.MjModel) -> Iterator[str]:
                 f"option flag multiccd or nativeccd=disable, contact between capsule geom "
                 f"{name_of(m, OBJ.mjOBJ_GEOM, first)} and cylinder geom {name_of(m, OBJ.mjOBJ_GEOM, second)}"
             )
-    if m.opt.cone == mujoco.mjtCone.mjCONE_ELLIPTIC:
-        for pair in _where(m.pair_solreffriction != 0):
-            yield f"pair solreffriction with option cone=elliptic, pair {name_of(m, OBJ.mjOBJ_PAIR, pair)}"
-    if m.opt.enableflags & ENABLE.mjENBL_OVERRIDE:
-        yield "option flag override=enable"
+    for pair in pairs[friction_damping(m, pairs) >= 0]:
+        if m.geom_surfacevel[pair].any():
+            names = [name_of(m, OBJ.mjOBJ_GEOM, geom) for geom in pair]
+            yield f"pair solreffriction with option cone=elliptic and surfacevel, geoms {names[0]} and {names[1]}"
+    # MuJoCo's search for pairs then leaves out some of the contacts in the gap.
+    if overrides(m) and (pair_parameters(m, pairs)["gap"] > 0).any():
+        yield "option flag override=enable with gap"
 
 
 def noslip(m: mujoco.MjModel) -> Iterator[str]:

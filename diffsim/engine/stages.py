@@ -45,6 +45,7 @@ from diffsim.stages.contact_terms import (
     adhesion_kernel,
     clear_contact_bars_kernel,
     contact_terms_kernel,
+    friction_reference_kernel,
 )
 from diffsim.stages.cotangents import (
     begin_adjoint_kernel,
@@ -315,8 +316,10 @@ class Stages:
         self._each(twists_kernel)
         if self.arrays.nellipsoid:
             self._each(ellipsoids_kernel)
-        if self.arrays.contact_terms and self.arrays.nline:  # adds cotangents of contacts
-            self._each(lines_gradient_kernel)
+        if self.arrays.contact_terms:  # adds cotangents of contacts
+            if self.arrays.nline:
+                self._each(lines_gradient_kernel)
+            self._each(friction_reference_kernel)
         if self._contact_gradients():
             self._each(add_contacts_kernel)
         if self.arrays.neq:

@@ -17,6 +17,7 @@ class RareArrays:
     geom_surfacevel: wp.array(dtype=vec6)  # (angular, linear), rad/s, m/s, in the geom's frame
     # pairs of geoms [npair]
     pair_adhesion: wp.array(dtype=real)  # N
+    pair_friction_damping: wp.array(dtype=real)  # b of an elliptic cone's rows of friction, -1 for that of the first
     # equality constraints of tendons [ntendon_eq]
     tendon_eq_id: wp.array(dtype=wp.int32)
     tendon_eq: wp.array2d(dtype=wp.int32)  # [ntendon_eq, 2] the tendon and the one it follows, -1 for none

@@ -1,4 +1,4 @@
-"""Stages of what few models' contacts have: adhesion, and body transmissions.
+"""Stages of what few models' contacts have: adhesion, body transmissions, friction with a reference of its own.
 
 Launched only for models with them.
 """
@@ -7,7 +7,8 @@ import warp as wp
 
 from diffsim.physics.adhesion import adhesion_reference
 from diffsim.physics.contact_gradient import clear_contact_bars
-from diffsim.physics.lanes import lane, lanes, world_of
+from diffsim.physics.friction_reference import friction_reference, friction_reference_gradient
+from diffsim.physics.lanes import lane, lanes, sync, world_of
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.normals import fill_normals
 from diffsim.physics.scratch import Scratch
@@ -23,6 +24,9 @@ def contact_terms_kernel(m: ModelArrays, s: Scratch):
     fill_normals(m, s, world)
     if m.adhesion == 1:
         adhesion_reference(m, s, world)
+        sync()
+    if m.elliptic == 1:
+        friction_reference(m, s, world)
 
 
 @wp.kernel(**OPTIONS)
@@ -41,3 +45,11 @@ def adhesion_kernel(m: ModelArrays, s: Scratch):
 def clear_contact_bars_kernel(m: ModelArrays, s: Scratch):
     """Begins a gradient without cotangents of contacts."""
     clear_contact_bars(m, s, world_of(s.first_world, wp.tid()))
+
+
+@wp.kernel(**OPTIONS)
+def friction_reference_kernel(m: ModelArrays, s: Scratch):
+    """Adds the gradient of friction with a reference of its own. Needs `twists`."""
+    world = world_of(s.first_world, wp.tid())
+    if m.elliptic == 1 and lane() == 0:
+        friction_reference_gradient(m, s, world)
