@@ -9,6 +9,7 @@ import mujoco
 import numpy as np
 
 from diffsim.compile.equalities import equality_fields, tendon_equality_fields, tendon_fields
+from diffsim.compile.noslip import noslip_fields
 from diffsim.compile.pairs import DISABLE, explicit_index, overrides, pair_fields
 from diffsim.compile.solver_parameters import SolverTable
 from diffsim.types import BALL
@@ -52,6 +53,7 @@ def constraint_fields(m: mujoco.MjModel, max_contacts: int | None) -> dict[str, 
         **equalities,
         **tendons,
         **tied,
+        **noslip_fields(m, pairs["npair"]),
         max_contacts=contacts,
         max_rows=equality_rows + friction_rows + limit_rows + tendon_rows + contact_rows,
         has_limits=int(limited.any()),

@@ -10,6 +10,7 @@ import warp as wp
 
 from diffsim.compile.few_iterations import warn_of_few_iterations
 from diffsim.compile.fields import active_actuators, damps_implicitly, host_arrays, one_level
+from diffsim.compile.noslip import noslip_sizes
 from diffsim.compile.parameter_memory import ParameterMemory
 from diffsim.compile.parameters import Parameters
 from diffsim.compile.sparsity import sparsity_sizes
@@ -18,8 +19,8 @@ from diffsim.physics.lanes import EMULATED
 from diffsim.physics.model_arrays import ModelArrays, RareArrays
 from diffsim.types import EULER, IMPLICIT, IMPLICITFAST, RK4
 
-POINT = ("qpos", "qvel", "act", "qacc")
-"""What a point of evaluation has, in this order."""
+POINT = ("qpos", "qvel", "act", "qacc", "start")
+"""What a point of evaluation has, in this order. `start` is the acceleration before the noslip solver, if that acts."""
 INTEGRATORS = {EULER: "Euler", RK4: "RK4", IMPLICIT: "implicit", IMPLICITFAST: "implicitfast"}
 
 
@@ -77,6 +78,7 @@ class Model:
             "line": self._host["nline"],
             "line_entry": int(self._host["line_num"][: self._host["nline"]].sum()),
             **sparsity_sizes(mj_model, self._host, max_rows),
+            **noslip_sizes(mj_model, self._host["noslip"], max_rows),
         }
         self._host.update({f"at_{name}": offset for name, offset in self.parameters.offsets.items()})
         self._pairs: dict[str, dict[tuple[int, int], wp.array]] = {}
@@ -111,9 +113,14 @@ class Model:
         """Numbers in a change of state in the tangent space: 2 nv + na."""
         return 2 * self.nv + self.na
 
+    @property
+    def qacc_size(self) -> int:
+        """Numbers in the accelerations of an evaluation: nv, or with the noslip solver 2 nv, [qacc, start]."""
+        return 2 * self.nv if self.field("noslip") else self.nv
+
     def split_point(self, point: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Parts of points of evaluation [..., nq + 2 nv + na], in the order of `POINT`."""
-        return point.split([self.nq, self.nv, self.na, self.nv], dim=-1)
+        """Parts of points of evaluation [..., nq + nv + na + qacc_size], in the order of `POINT`."""
+        return point.split([self.nq, self.nv, self.na, self.nv, self.qacc_size - self.nv], dim=-1)
 
     def field(self, name: str) -> Any:  # noqa: ANN401
         """A field of `ModelArrays` on the host."""

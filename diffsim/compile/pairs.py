@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from diffsim.collision.geometry import CANDIDATES
+from diffsim.compile.noslip import visited_order
 from diffsim.compile.solver_parameters import mix_solver
 
 DISABLE = mujoco.mjtDisableBit
@@ -20,7 +21,7 @@ for _kinds, _counts in CANDIDATES.items():
 def touching_pairs(m: mujoco.MjModel) -> np.ndarray:
     """Pairs of geoms that can collide in MuJoCo: by contype and conaffinity, bodies, exclude, and explicit pairs.
 
-    Returns: [npair, 2], sorted; in each pair the lower id is first.
+    Returns: [npair, 2], sorted, or with the noslip solver in MuJoCo's order; in each pair the lower id is first.
     """
     collidable = np.flatnonzero(m.geom_contype | m.geom_conaffinity)
     first, second = (collidable[index] for index in np.triu_indices(len(collidable), 1))
@@ -31,7 +32,10 @@ def touching_pairs(m: mujoco.MjModel) -> np.ndarray:
     explicit = np.unique(pair_keys(m, np.stack([m.pair_geom1, m.pair_geom2], axis=1)))
     keys = first[apart] * m.ngeom + second[apart]
     keys = np.sort(np.concatenate([explicit, keys[~np.isin(keys, explicit)]]), kind="stable")  # fast for sorted runs
-    return np.stack(np.divmod(keys, max(1, m.ngeom)), axis=1)
+    pairs = np.stack(np.divmod(keys, max(1, m.ngeom)), axis=1)
+    if m.opt.noslip_iterations > 0:  # its sweeps depend on the order
+        pairs = pairs[visited_order(m, pairs, explicit_index(m, pairs))]
+    return pairs
 
 
 def bodies_collide(m: mujoco.MjModel, body1: np.ndarray, body2: np.ndarray) -> np.ndarray:

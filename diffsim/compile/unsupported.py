@@ -39,7 +39,7 @@ class UnsupportedModelError(ValueError):
 
 def unsupported_features(m: mujoco.MjModel) -> list[str]:
     """One line per unsupported feature of the model; empty if it can be simulated and differentiated exactly."""
-    checks = (options, contacts, noslip, equalities, bodies, joints, tendons, actuators, others)
+    checks = (options, contacts, equalities, bodies, joints, tendons, actuators, others)
     return [feature for check in checks for feature in check(m)]
 
 
@@ -87,16 +87,6 @@ def contacts(m: mujoco.MjModel) -> Iterator[str]:
     # MuJoCo's search for pairs then leaves out some of the contacts in the gap.
     if overrides(m) and (pair_parameters(m, pairs)["gap"] > 0).any():
         yield "option flag override=enable with gap"
-
-
-def noslip(m: mujoco.MjModel) -> Iterator[str]:
-    """The solver of <option noslip_iterations>, which changes friction of contacts, joints and tendons."""
-    off = m.opt.disableflags
-    if m.opt.noslip_iterations <= 0 or off & DISABLE.mjDSBL_CONSTRAINT:
-        return
-    dry = not off & DISABLE.mjDSBL_FRICTIONLOSS and (m.dof_frictionloss.any() or m.tendon_frictionloss.any())
-    if dry or (not off & DISABLE.mjDSBL_CONTACT and len(touching_pairs(m))):
-        yield f"option noslip_iterations={m.opt.noslip_iterations}"
 
 
 def equalities(m: mujoco.MjModel) -> Iterator[str]:

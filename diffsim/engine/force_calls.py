@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from diffsim.compile.model import Model
+from diffsim.engine.launch import padded
 from diffsim.engine.physics_calls import VECTOR, PhysicsCall, input_cotangents
 
 
@@ -51,10 +52,11 @@ def contact_geoms(model: Model, pair: Tensor) -> Tensor:
 
 
 class ForcesCall(PhysicsCall):
-    """`ConstraintForces`: state, inputs, applied forces, None -> its fields, and qacc in the kernels' precision.
+    """`ConstraintForces`: state, inputs, applied forces, None -> its fields, and accelerations in kernel precision.
 
     The forces are functions of the state and of the accelerations, which are functions of state, controls and applied
-    forces; the gradient is that of both, one after the other.
+    forces; the gradient is that of both, one after the other. With the noslip solver, the accelerations are those
+    before it.
     """
 
     num_outputs = 8
@@ -63,18 +65,19 @@ class ForcesCall(PhysicsCall):
     def results(self, state: Tensor, inputs: Tensor, force: Tensor, vector: None) -> tuple[Tensor, ...]:  # noqa: D102
         qacc, forces = self.launch.evaluate(state, inputs, force)
         count, pair, *rest = self.launch.constraint_forces(state, inputs, qacc)
-        return qacc.to(forces.qfrc_constraint.dtype, copy=True), *rest, count, pair, qacc
+        return qacc[:, : self.launch.model.nv].to(forces.qfrc_constraint.dtype, copy=True), *rest, count, pair, qacc
 
     def gradient(  # noqa: D102
         self, inputs: Sequence[Tensor], kept: Sequence[Tensor], bars: Sequence[Tensor | None], wanted: Sequence[bool]
     ) -> tuple[Tensor | None, ...]:
         (state, row, *_), (qacc,) = inputs, kept
-        qacc_bar = qacc.new_zeros(qacc.shape) if bars[0] is None else bars[0]
-        direct = None
+        qacc_bar, direct = bars[0], None
         if any(bar is not None for bar in bars[1:]):
             *direct, by_force, of_inputs = self.launch.constraint_forces_adjoint(state, row, qacc, bars[1:])
-            qacc_bar = qacc_bar + by_force
-        cotangents = self.launch.evaluate_adjoint(state, row, qacc, [qacc_bar, qacc.new_zeros(qacc.shape)])
+            before = qacc.shape[1] - by_force.shape[1]  # columns of qacc that the forces do not depend on
+            by_force = torch.cat([by_force.new_zeros(len(state), before), by_force], dim=1)
+            qacc_bar = by_force if qacc_bar is None else padded(qacc_bar, qacc.shape[1]) + by_force
+        cotangents = self.launch.evaluate_adjoint(state, row, qacc, [qacc_bar, None])
         bars_ = input_cotangents(self.launch, state, None, cotangents, [*wanted[:VECTOR], False])
         if direct is None:
             return bars_

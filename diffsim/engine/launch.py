@@ -163,12 +163,12 @@ class Launch:
         return launch([value for value in values if isinstance(value, Tensor)], self._types(outputs, launch.outputs))
 
     def step(self, state: Tensor, ctrl: Tensor, qfrc_applied: Tensor, num_steps: int) -> tuple[Tensor, Tensor, Forces]:
-        """Next state, evaluation points [N, slots, nq + 2 nv + na] in `kernel_dtype`, and the last evaluation's forces.
+        """Next state, evaluation points [N, slots, state_size + qacc_size] in `kernel_dtype`, the last one's forces.
 
-        A point is [qpos, qvel, act, qacc].
+        A point has the parts of `Model.split_point`.
         """
         outputs = {
-            "trajectory_out": (num_steps * self.stages, self.model.state_size + self.model.nv),
+            "trajectory_out": (num_steps * self.stages, self.model.state_size + self.model.qacc_size),
             "state_out": (self.model.state_size,),
             **self._forces,
         }
@@ -179,8 +179,8 @@ class Launch:
         return next_state, trajectory, Forces(*forces, solver_iterations=report[:, 1])
 
     def evaluate(self, state: Tensor, ctrl: Tensor, qfrc_applied: Tensor) -> tuple[Tensor, Forces]:
-        """Accelerations in `kernel_dtype`, and forces."""
-        outputs = {"qacc_out": (self.model.nv,), **self._forces}
+        """Accelerations [N, qacc_size] in `kernel_dtype` (see `Model.qacc_size`), and forces."""
+        outputs = {"qacc_out": (self.model.qacc_size,), **self._forces}
         inputs = [value.detach() for value in (state, ctrl, qfrc_applied)]
         qacc, *forces, report = self.run(EVALUATE, inputs, outputs)
         self.checks.check(report, inputs, None, [qacc, *forces], partial(self.evaluate, *inputs))
@@ -202,12 +202,12 @@ class Launch:
             trajectory: from `step`.
             next_bar: cotangents of the next state in the tangent space.
             evaluation_bar: cotangents of qpos, qvel, qacc, qfrc_constraint and act of the last evaluation; None for
-                zero.
+                zero. That of qacc may be [N, nv] or [N, qacc_size].
         """
-        sizes = (self.model.nq, self.model.nv, self.model.nv, self.model.nv, self.model.na)
+        sizes = (self.model.nq, self.model.nv, self.model.qacc_size, self.model.nv, self.model.na)
         zero = next_bar.new_zeros(1, 1)
         pairs = zip(evaluation_bar, sizes, strict=True)
-        bars = [zero.expand(self.num_worlds, size) if bar is None else bar for bar, size in pairs]
+        bars = [zero.expand(self.num_worlds, size) if bar is None else padded(bar, size) for bar, size in pairs]
         program = PARAMETER_ADJOINT if self.gradient else STEP_ADJOINT
         return self.run(program, [ctrl, num_steps, trajectory, next_bar, *bars], self._cotangents(ctrl.shape[1]))
 
@@ -246,14 +246,16 @@ class Launch:
         """Repeats each world."""
         return value.repeat_interleave(times, dim=0)
 
-    def evaluate_adjoint(self, state: Tensor, ctrl: Tensor, qacc: Tensor, bars: Sequence[Tensor]) -> list[Tensor]:
-        """Cotangents as in `step_adjoint`, given those of qacc and qfrc_constraint."""
+    def evaluate_adjoint(
+        self, state: Tensor, ctrl: Tensor, qacc: Tensor, bars: Sequence[Tensor | None]
+    ) -> list[Tensor]:
+        """Cotangents as in `step_adjoint`, given those of qacc and qfrc_constraint; None for zero."""
         point = self._point(state, qacc)
         next_bar = point.new_zeros(1, 1).expand(self.num_worlds, self.model.tangent_size)
         return self.step_adjoint(ctrl, 0, point, next_bar, [None, None, *bars, None])
 
     def constraint_forces(self, state: Tensor, inputs: Tensor, qacc: Tensor) -> list[Tensor]:
-        """Contacts and forces at a state with its accelerations: see `programs.CONSTRAINT_FORCES`."""
+        """Contacts and forces at a state with its accelerations [N, qacc_size]: see `programs.CONSTRAINT_FORCES`."""
         outputs = {"count_out": (1,), "pair_out": (self.model.max_contacts,)}
         outputs |= {f"{name}_out": shape for name, shape in self._constraint_forces.items()}
         return self.run(CONSTRAINT_FORCES, [inputs, self._point(state, qacc)], outputs)
@@ -261,7 +263,7 @@ class Launch:
     def constraint_forces_adjoint(
         self, state: Tensor, inputs: Tensor, qacc: Tensor, bars: Sequence[Tensor | None]
     ) -> list[Tensor]:
-        """Cotangents of qpos, qvel, qacc and inputs, given those of the forces and contacts; None for zero."""
+        """Cotangents of qpos, qvel, the last nv of qacc, and inputs, given those of the outputs; None for zero."""
         pairs = zip(bars, self._constraint_forces.values(), strict=True)
         full = [state.new_zeros(len(state), *shape) if bar is None else bar.contiguous() for bar, shape in pairs]
         nq, nv = self.model.nq, self.model.nv
@@ -270,7 +272,7 @@ class Launch:
         return self.run(CONSTRAINT_FORCES_ADJOINT, [inputs, self._point(state, qacc), *full], outputs)
 
     def _point(self, state: Tensor, qacc: Tensor) -> Tensor:
-        """One evaluation point, as in a trajectory: [N, 1, nq + 2 nv + na]."""
+        """One evaluation point, as in a trajectory: [N, 1, state_size + qacc_size]."""
         return torch.cat([state.to(kernel_dtype), qacc], dim=1)[:, None]
 
     @property
@@ -443,7 +445,7 @@ class Launch:
             self.prepared.add(program)
 
     def _points(self, trajectory: Tensor) -> Any:  # noqa: ANN401  (a Warp struct instance)
-        """Converts evaluation points [N, slots, nq + 2 nv + na] to the kernels' struct."""
+        """Converts evaluation points [N, slots, state_size + qacc_size] to the kernels' struct."""
         struct = EvaluationPoints()
         for name, part in zip(POINT, self.model.split_point(trajectory), strict=True):
             setattr(struct, name, wp.from_torch(part, requires_grad=False))
@@ -465,6 +467,12 @@ def in_kernel_precision(value: Any, copy: bool = False) -> Any:  # noqa: ANN401
     if not isinstance(value, Tensor):
         return value
     return value.to(kernel_dtype if value.is_floating_point() else value.dtype, copy=copy)
+
+
+def padded(value: Tensor, size: int) -> Tensor:
+    """Adds columns of zeros to a tensor, up to `size`."""
+    missing = size - value.shape[1]
+    return value if not missing else torch.cat([value, value.new_zeros(1, 1).expand(len(value), missing)], dim=1)
 
 
 def as_warp(value: Tensor, kind: wp.array) -> wp.array:

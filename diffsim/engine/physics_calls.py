@@ -57,7 +57,7 @@ class StepCall(PhysicsCall):
         launch = self.launch.with_parameters(vector)
         next_state, trajectory, forces = launch.step(state, ctrl, force, self.num_steps)
         point = (part.to(next_state.dtype, copy=True) for part in launch.model.split_point(trajectory[:, -1]))
-        qpos, qvel, act, qacc = point
+        qpos, qvel, act, qacc, _ = point
         return next_state, qpos, qvel, qacc, forces[0], act, *forces[1:], trajectory
 
     def gradient(  # noqa: D102
@@ -75,22 +75,21 @@ class StepCall(PhysicsCall):
 
 
 class EvaluateCall(PhysicsCall):
-    """`Simulator.forward`: state, inputs, force, parameters -> qacc, forces, and qacc in the kernels' precision."""
+    """`Simulator.forward`: state, inputs, force, parameters -> qacc, forces, and accelerations in kernel precision."""
 
     num_outputs = 2
     kept = (5,)
 
     def results(self, state: Tensor, ctrl: Tensor, force: Tensor, vector: Tensor | None) -> tuple[Tensor, ...]:  # noqa: D102
         qacc, forces = self.launch.with_parameters(vector).evaluate(state, ctrl, force)
-        return qacc.to(forces.qfrc_constraint.dtype, copy=True), *forces, qacc
+        return qacc[:, : self.launch.model.nv].to(forces.qfrc_constraint.dtype, copy=True), *forces, qacc
 
     def gradient(  # noqa: D102
         self, inputs: Sequence[Tensor], kept: Sequence[Tensor], bars: Sequence[Tensor | None], wanted: Sequence[bool]
     ) -> tuple[Tensor | None, ...]:
         (state, ctrl, _, vector), (qacc,) = inputs, kept
         launch = self.launch.with_parameters(vector, wanted[VECTOR])
-        zeros = torch.zeros_like(qacc)
-        cotangents = launch.evaluate_adjoint(state, ctrl, qacc, [zeros if bar is None else bar for bar in bars])
+        cotangents = launch.evaluate_adjoint(state, ctrl, qacc, bars)
         return input_cotangents(launch, state, vector, cotangents, wanted)
 
 

@@ -208,6 +208,12 @@ class Simulator(Readings):
         if not parameters:
             return None
         self.model.parameters.check(parameters, self.num_worlds, self.device)
+        if torch.is_grad_enabled() and self.model.field("noslip"):
+            for name, value in parameters.items():
+                if value.requires_grad:
+                    raise NotImplementedError(
+                        f"parameters must not require gradients where the noslip solver acts, but {name} does"
+                    )
         return self.model.parameters.vector(parameters, self.device)
 
     def _force(self, qfrc_applied: Tensor | None) -> Tensor:

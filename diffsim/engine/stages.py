@@ -6,10 +6,10 @@
 
 Rare features have stages of their own: `joined` of connect and weld constraints, `lines` of spatial tendons and moving
 transmissions, `contact_terms` of adhesion and actuators on a body's contacts, whose forces come after the contacts,
-`implicit` and `implicit_adjoint` of implicit velocity steps. A model launches, and so compiles, only the stages that it
-needs: `compilation.modules_of` lists them. They compile in seconds each, side by side. Alternatives were one kernel per
-launch, which takes minutes to compile and on CUDA 255 registers, and a kernel per element, which needs some thousand
-launches per step.
+`implicit` and `implicit_adjoint` of implicit velocity steps, `noslip` of that solver. A model launches, and so
+compiles, only the stages that it needs: `compilation.modules_of` lists them. They compile in seconds each, side by
+side. Alternatives were one kernel per launch, which takes minutes to compile and on CUDA 255 registers, and a kernel
+per element, which needs some thousand launches per step.
 
 The CPU runs all stages for one world, then for the next (`world_loop`). Those between contacts run in one kernel each
 unless a rare stage is between them: `smooth`, `respond`, `point`, `power`, `collect`. CUDA runs each stage for all
@@ -79,6 +79,10 @@ from diffsim.stages.lines import lines_kernel
 from diffsim.stages.lines_gradient import lines_gradient_kernel
 from diffsim.stages.mass import mass_kernel
 from diffsim.stages.motion import motion_kernel
+from diffsim.stages.noslip import noslip_kernel
+from diffsim.stages.noslip_adjoint import noslip_adjoint_kernel
+from diffsim.stages.noslip_gradient import noslip_gradient_kernel
+from diffsim.stages.noslip_lines import noslip_lines_kernel
 from diffsim.stages.parameters import (
     clear_parameters_kernel,
     implicit_parameters_kernel,
@@ -177,6 +181,9 @@ class Stages:
             self._constraints()
             if num_steps and not rk4:
                 self._velocity_step_adjoint(bool(parameter_bar))
+            if self.arrays.noslip:
+                self._noslip_point(points, slot)
+                self._noslip_adjoint(0)
             if self.merged and not (parameter_bar or self.arrays.neq):
                 self._each(power_kernel)
                 self._contact_gradients()
@@ -207,9 +214,14 @@ class Stages:
                     self._implicit_adjoint()
                 self._each(store_row_kernel, *row)
             self._each(factor_kernel)
+            if self.arrays.noslip:
+                self._noslip_point(points, slot)
             for _ in range(self.model.nv):
                 self._each(virtual_row_kernel, *row)
                 self._clear_contact_bars()
+                if self.arrays.noslip:
+                    self._noslip_adjoint(0)
+                    self._each(virtual_kernel)
                 self._gradient_of_power()
                 self._each(store_row_kernel, *row)
             if slot % stages == 0:
@@ -220,6 +232,8 @@ class Stages:
         self._each(load_inputs_kernel, inputs)
         self._frames(points, 0, 0, 1)
         self._constraints()
+        if self.arrays.noslip:
+            self._each(noslip_kernel, points, 0, 1)
         self._each(sensed_kernel, *outputs)
 
     def forces_adjoint(self, inputs: Any, points: Any, *bars: Any) -> None:  # noqa: ANN401
@@ -228,7 +242,11 @@ class Stages:
         bars, outputs = bars[:7], bars[7:]
         self._frames(points, 0, 0, 1)
         self._constraints()
+        if self.arrays.noslip:
+            self._noslip_point(points, 0)
         self._each(begin_sensed_adjoint_kernel, *bars)
+        if self.arrays.noslip:
+            self._noslip_adjoint(1)
         self._gradient_of_power()
         self._each(end_sensed_adjoint_kernel, points, *outputs)
 
@@ -248,6 +266,18 @@ class Stages:
             self._each(forces_kernel)
             self._constraints()
         self._each(solve_kernel, warm)
+        if self.arrays.noslip:
+            self._each(noslip_kernel, points, slot, 0)
+
+    def _noslip_point(self, points: Any, slot: int) -> None:  # noqa: ANN401
+        """The noslip solver in the adjoint; moves the evaluation point to the accelerations before it."""
+        self._each(noslip_kernel, points, slot, 1)
+        self._each(motion_kernel, 1)
+
+    def _noslip_adjoint(self, sensed: int) -> None:
+        """Adjoint of the noslip solver, of results or of sensed forces."""
+        self._each(noslip_adjoint_kernel, sensed)
+        self._each(noslip_gradient_kernel)
 
     def _frames(self, points: Any, slot: int, num_steps: int, adjoint: int) -> None:  # noqa: ANN401
         """Poses, velocities, accelerations and the mass matrix. Three kernels, so that each fits the cache."""
@@ -260,7 +290,8 @@ class Stages:
     @property
     def merged(self) -> bool:
         """Whether stages run together."""
-        rare = self.arrays.nline or self.arrays.nellipsoid or self.arrays.contact_terms
+        a = self.arrays
+        rare = a.nline or a.nellipsoid or a.contact_terms or a.noslip
         return self.loop is not None and not rare
 
     def _detect(self) -> None:
@@ -307,8 +338,8 @@ class Stages:
         self._gradient_of_power()
 
     def _clear_contact_bars(self) -> None:
-        """Clears the cotangents of contacts' shapes, to which `_gradient_of_power` adds."""
-        if self.arrays.contact_terms:
+        """Clears the cotangents of contacts' shapes, to which `_gradient_of_power` adds. The noslip solver did it."""
+        if self.arrays.contact_terms and not self.arrays.noslip:
             self._each(clear_contact_bars_kernel)
 
     def _gradient_of_power(self) -> None:
@@ -326,6 +357,8 @@ class Stages:
             self._each(joined_kernel)
         if self.arrays.nline and not self.arrays.contact_terms:
             self._each(lines_gradient_kernel)
+        if self.arrays.nline and self.arrays.noslip:
+            self._each(noslip_lines_kernel)
         self._each(gather_kernel)
         self._each(elements_kernel)
 

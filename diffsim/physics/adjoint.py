@@ -16,7 +16,7 @@ from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.mocap import load_inputs, store_input_cotangents
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import inverse_right_jacobian, inverse_right_jacobian_gradient
-from diffsim.physics.scratch import Scratch
+from diffsim.physics.scratch import START_BAR, Scratch
 from diffsim.physics.step import (
     EvaluationPoints,
     activation_end,
@@ -231,6 +231,9 @@ def load_evaluation_cotangents(
     tangent_from_raw(m, qpos, qpos_bar[world], s.qpos_bar[world])
     copy(m.nv, qvel_bar[world], s.qvel_bar[world])
     copy(m.nv, qacc_bar[world], s.qacc_bar[world])
+    if m.noslip > 0:
+        for dof in range(lane(), m.nv, lanes()):
+            s.rare[0].noslip_vector[world, START_BAR, dof] = qacc_bar[world, m.nv + dof]
     copy(m.nv, constraint_bar[world], s.constraint_bar[world])
     copy(m.na, act_bar[world], s.act_bar[world])
 

@@ -9,8 +9,8 @@ With an elliptic cone, whose rows are J_k = s_k u_k and whose cost has the Hessi
 
     alpha_k = s_k f_k,    beta_k = -s_k (H J x)_k,    r_bar = d ln D / dr sum_k (J_k x) f_k + beta_0 d (k d r) / dr
 
-alpha and beta act on the bodies as wrenches. The narrow phase gives the gradient of the contact's point, frame and
-distance by the poses of the two geoms.
+With the noslip solver beta also has the weights of the rows' residuals. alpha and beta act on the bodies as wrenches.
+The narrow phase gives the gradient of the contact's point, frame and distance by the poses of the two geoms.
 """
 
 import warp as wp
@@ -54,6 +54,12 @@ def keep_geom_cotangents(
                 s.contact_geom_bar[world, contact, 2 * side] = s.contact_geom_bar[world, contact, 2 * side] + shift
 
 
+@wp.func
+def noslip_weight(s: Scratch, world: int, row: int) -> real:
+    """W of a row (see `noslip_adjoint`), which multiplies the residual J a - aref in P."""
+    return s.rare[0].noslip_weight[world, row]
+
+
 @wp.func(inline=True)
 def contact_forces(m: ModelArrays, s: Scratch, world: int, contact: int, x: wp.array(dtype=real)) -> bool:
     """Fills a contact's alpha, beta, b and r_bar. Returns whether it has cotangents."""
@@ -85,6 +91,17 @@ def contact_forces(m: ModelArrays, s: Scratch, world: int, contact: int, x: wp.a
                 alpha[j] = alpha[j] + mu * force
                 beta[j] = beta[j] + mu * pull
             r_bar += power * position_slope(m, s, world, row)
+    if m.noslip > 0:
+        params = world * m.solver_stride + s.row_params[world, first]
+        r = s.row_position[world, first]
+        d = signed_impedance(m, params, r)
+        for i in range(wp.max(1, 2 * (condim - 1))):
+            weight = noslip_weight(s, world, first + i)
+            beta[0] = beta[0] + weight
+            r_bar += weight * m.solver_reference[params, 0] * (d[0] + r * d[1])
+            if condim > 1:
+                mu = m.pair_friction[world * m.pair_stride + pair, i / 2] * (ONE - real(2 * (i % 2)))
+                beta[1 + i / 2] = beta[1 + i / 2] + mu * weight
     if active:
         if m.adhesion == 1:
             r_bar += adhesion_slope(m, s, world, contact, beta[0])
@@ -129,6 +146,9 @@ def cone_cotangents(m: ModelArrays, s: Scratch, world: int, contact: int, x: wp.
     push = load_products(s, world, first, dim, x) + load_rows(s.row_force_bar[world], first, dim)
     alpha = vec6()
     beta = -cone_product(state, s.row_stiffness[world, first], cone_mu(m, world, pair), u, push)
+    if m.noslip > 0:
+        for k in range(dim):
+            beta[k] += noslip_weight(s, world, first + k)
     for k in range(dim):
         scale = cone_scale(m, world, pair, k)
         alpha[k] = scale * force[k]

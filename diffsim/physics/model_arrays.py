@@ -104,6 +104,11 @@ class RareArrays:
     # clamps of the sums of tendons' actuators
     actuator_tendon: wp.array(dtype=wp.int32)  # tendon with an actuatorfrcrange, -1 for the others
     tendon_actfrcrange: wp.array2d(dtype=real)  # [ntendon, 2]
+    # noslip solver; see `diffsim.compile.noslip`
+    noslip_tolerance: real  # gain per inertia of an island below which a sweep is its last
+    noslip_islands: wp.int32
+    ntree: wp.int32
+    dof_tree: wp.array(dtype=wp.int32)
     # muscles
     actuator_gain_row: wp.array(dtype=wp.int32)  # of an actuator in muscle_gain, -1 for none
     actuator_bias_row: wp.array(dtype=wp.int32)
@@ -148,6 +153,7 @@ class ModelArrays:
     contact_terms: wp.int32  # 1 if there are terms of `contact_terms`
     adhesion: wp.int32  # 1 if there are adhesive contacts
     adhesion_line: wp.int32  # line of their pull, -1 for none
+    noslip: wp.int32  # largest number of sweeps of the noslip solver, 0 without; see `noslip`
     has_actfrcrange: wp.int32
     has_tendon_frcrange: wp.int32
     timestep: real  # s

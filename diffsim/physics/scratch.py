@@ -179,11 +179,31 @@ FIELDS = {
     "act_step_bar": (real, ("na",)),  # of a stage's rate of activation, from the next stage
 }
 
+# Vectors of the noslip solver
+START = wp.constant(0)  # qacc before it
+END = wp.constant(1)  # qacc after it
+RUNNING = wp.constant(2)  # qacc between two updates
+START_BAR = wp.constant(3)  # cotangent of START
+RESPONSE = wp.constant(4)  # y, see `noslip_adjoint`
+PUSH = wp.constant(5)  # Lambda
 
 # Quantities of rare features, which kernels reach by `s.rare[0]`: with them, `Scratch` would be too large for NVRTC.
 RARE_FIELDS: dict[str, tuple[type, tuple[str | int, ...]]] = {
     "candidate_feature": (wp.int32, ("convex_candidate", 8)),  # see `diffsim.collision.convex`
     "contact_total": (wp.int32, ()),  # contacts with those in the gap: see `contact_list`
+    # noslip solver: see `noslip` and, for the adjoint, `noslip_adjoint`
+    "noslip_vector": (real, ("noslip_vector", "nv")),  # named in `noslip`
+    "noslip_response": (real, ("noslip_row", "nv")),  # X = M^-1 J'
+    "noslip_force": (real, ("noslip_force", "row")),  # before each sweep, and after the last
+    "noslip_ending": (wp.int32, ("noslip_sweep", "row")),  # what an update was, at a contact's or edge's first row
+    "noslip_island": (wp.int32, ("noslip_row",)),  # the first tree of each row's island
+    "noslip_tree": (wp.int32, ("noslip_tree",)),  # another tree of a tree's island, or itself
+    "noslip_sweeps": (wp.int32, ("noslip_tree",)),  # of an island, at its first tree
+    "noslip_inertia": (real, ("noslip_tree",)),  # of an island, the trace of its part of M
+    "noslip_gain": (real, ("noslip_tree",)),  # decrease of an island's cost in a sweep
+    "noslip_weight": (real, ("noslip_row",)),  # w, cotangents of the rows' residuals
+    "noslip_pull": (real, ("noslip_row", "nv")),  # alpha and beta, whose sum is the cotangent of J
+    "noslip_push": (real, ("noslip_row", "nv")),
 }
 
 

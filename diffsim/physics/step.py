@@ -14,7 +14,7 @@ from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.mocap import load_inputs
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import inverse_right_jacobian
-from diffsim.physics.scratch import Scratch
+from diffsim.physics.scratch import START, Scratch
 from diffsim.types import BALL, FREE, RK4, real, vec6
 
 MAXVAL = wp.constant(real(mujoco.mjMAXVAL))  # MuJoCo resets a simulation with larger numbers
@@ -28,6 +28,7 @@ class EvaluationPoints:
     qvel: wp.array3d(dtype=real)  # [world, slot, nv]
     act: wp.array3d(dtype=real)  # [world, slot, na]
     qacc: wp.array3d(dtype=real)  # [world, slot, nv]
+    start: wp.array3d(dtype=real)  # [world, slot, nv] before the noslip solver; empty without
 
 
 @wp.func
@@ -62,6 +63,8 @@ def store_point(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slo
     copy(m.nv, s.qvel[world], t.qvel[world, slot])
     copy(m.na, s.act[world], t.act[world, slot])
     copy(m.nv, s.qacc[world], t.qacc[world, slot])
+    if m.noslip > 0:
+        copy(m.nv, s.rare[0].noslip_vector[world, START], t.start[world, slot])
 
 
 @wp.func

@@ -39,10 +39,11 @@ def sensed_kernel(
     joint_limit_out: wp.array2d(dtype=real),
     tendon_limit_out: wp.array2d(dtype=real),
 ):
-    """See `constraint_forces.store_constraint_forces`. Needs the rows."""
+    """See `constraint_forces.store_constraint_forces`. Needs the rows, or the noslip solver's forces."""
     world = world_of(s.first_world, wp.tid())
-    row_forces(m, s, world, s.qacc[world])
-    sync()
+    if m.noslip == 0:
+        row_forces(m, s, world, s.qacc[world])
+        sync()
     store_constraint_forces(
         m,
         s,

@@ -4,7 +4,7 @@ import warp as wp
 
 from diffsim.physics.lanes import lane, lanes, sync, world_of
 from diffsim.physics.model_arrays import ModelArrays
-from diffsim.physics.scratch import Scratch
+from diffsim.physics.scratch import START, Scratch
 from diffsim.physics.step import all_bounded, all_finite, copy, load_state, store_forces
 from diffsim.stages.bounds import OPTIONS
 from diffsim.types import real, vec6
@@ -47,7 +47,7 @@ def end_kernel(
     cfrc_ext_out: wp.array2d(dtype=vec6),
     report_out: wp.array2d(dtype=wp.int32),
 ):
-    """Stores the next states (qacc if `num_steps` is 0), the forces and the reports."""
+    """Stores the next states (if `num_steps` is 0, the accelerations), the forces and the reports."""
     world = world_of(s.first_world, wp.tid())
     store_forces(
         m, s, world, qfrc_constraint_out[world], qfrc_actuator_out[world], cfrc_ext_out[world], report_out[world]
@@ -55,6 +55,9 @@ def end_kernel(
     sync()
     if num_steps == 0:
         copy(m.nv, s.qacc[world], result_out[world])
+        if m.noslip > 0:
+            for i in range(lane(), m.nv, lanes()):
+                result_out[world, m.nv + i] = s.rare[0].noslip_vector[world, START, i]
         if not all_finite(m.nv, s.qacc[world]):
             report_out[world, 2] = 1
     else:

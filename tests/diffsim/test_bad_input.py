@@ -43,7 +43,7 @@ def test_all_unsupported_features_are_listed():
 
 MANY_ON_ONE_ELEMENT = """
 <mujoco>
-  <option noslip_iterations="3"><flag contact="disable"/></option>
+  <option><flag contact="disable"/></option>
   <worldbody>
     <site name="anchor" pos="0 0 1"/>
     <body name="arm"><joint name="elbow" axis="0 1 0"/><geom size="0.1"/><site name="wrist" pos="0.3 0 0"/></body>
@@ -68,7 +68,6 @@ def test_all_features_of_one_element_are_listed():
     with pytest.raises(diffsim.UnsupportedModelError) as error:
         diffsim.Model.from_mjcf(MANY_ON_ONE_ELEMENT)
     assert error.value.features == [
-        "option noslip_iterations=3",
         "tendon spring yield, whose rest length is no part of the state [qpos, qvel, act], tendon 'cable'",
         "actuator delay, actuator 'biceps'",
     ]
@@ -100,21 +99,6 @@ def test_adhesion_of_a_pair_is_refused():
     with pytest.raises(diffsim.UnsupportedModelError) as error:
         diffsim.Model.from_mjcf(text)
     assert error.value.features == ["pair adhesion, pair 'sticky'"]
-
-
-@pytest.mark.parametrize("element", ["joint", "tendon"])
-def test_noslip_without_contacts_is_refused_if_it_changes_friction(element):
-    text = body(joint='frictionloss="500"') if element == "joint" else tendon('frictionloss="500"')
-    option = '<option noslip_iterations="30"><flag contact="disable"/></option>'
-    text = text.replace("<worldbody>", option + "<worldbody>")
-    mj_model = mujoco.MjModel.from_xml_string(text)
-    state, ctrl = moving_states(mj_model, 20)
-    state[:, mj_model.nq :] *= 1e-3  # friction stops the motion
-    with_noslip = Stepper(mj_model).step_batch(state, ctrl)
-    mj_model.opt.noslip_iterations = 0
-    assert relative_error(Stepper(mj_model).step_batch(state, ctrl), with_noslip) > 1e-6
-    with pytest.raises(diffsim.UnsupportedModelError, match="noslip_iterations=30"):
-        diffsim.Model.from_mjcf(text)
 
 
 def test_flexes_are_refused_also_without_contacts():
@@ -293,15 +277,6 @@ def test_pairs_without_a_collider_are_refused():
 )
 def test_geoms_that_cannot_touch_are_accepted(first, second):
     diffsim.Model.from_mjcf(pair(first, second))
-
-
-def test_options_that_change_contact_forces_are_refused():
-    own = '<contact><pair name="both" geom1="floor" geom2="ball" solreffriction="0.05 1"/></contact></mujoco>'
-    text = pair("", "").replace("</mujoco>", own)
-    diffsim.Model.from_mjcf(text)  # pyramids do not use it
-    for option, name in (('noslip_iterations="3"', "noslip_iterations=3"), ('cone="elliptic"', "solreffriction.*both")):
-        with pytest.raises(diffsim.UnsupportedModelError, match=name):
-            diffsim.Model.from_mjcf(text.replace("<worldbody>", f"<option {option}/><worldbody>"))
 
 
 @pytest.mark.parametrize("flag", ["multiccd", "nativeccd"])

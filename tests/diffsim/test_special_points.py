@@ -23,7 +23,6 @@ RANGE = 2e-3  # relative error outside the range of slopes, which are not extrap
 REPORTS = {path.stem: path for path in sorted((Path(__file__).parent / "reports").glob("*.xml"))}
 REFUSED = {
     "mj1040_cylinder_on_box": "contact between cylinder geom #1 and box geom #0",
-    "mj2423_noslip": "option noslip_iterations=4",
     "mw288_tendon_force_limit": "tendon actuatorfrclimited, tendon 't'",
 }
 # A contact at qpos0 is 1e-17 deep: its derivative holds for changes of that size, not for those of the differences.
