@@ -85,7 +85,8 @@ def test_sensors(cone):
     mj_model = model(cone=cone, sensors=SENSORS)
     state, ctrl = visited_states(mj_model, 20, 5, inside=True, seed=1)
     sim = simulator(mj_model, len(state))
-    values = sim.sensors(*tensors(state, ctrl)).numpy()
+    given = tensors(state, ctrl)
+    values = sim.sensors(given[0], given[1]).numpy()
     assert relative_error(values, reference(mj_model, sensordata, state, ctrl)) <= 1e-9
     quick = without_repetition(mj_model)
     smooth = [derivative_of(quick, sensordata, *world)[1] <= 1e-7 for world in zip(state, ctrl, strict=True)]
@@ -132,5 +133,6 @@ def test_velocity_dependent_forces_are_refused_with_implicit_integrators():
 )
 def test_sensors_of_moments_are_refused(sensor):
     mj_model = model(actuator=BRAKE, sensors=f"<{sensor}/>")
+    state, ctrl = tensors(*visited_states(mj_model, 1, 5))
     with pytest.raises(UnsupportedSensorError, match="the moment of an actuator on the contacts of a body"):
-        simulator(mj_model, 1).sensors(*tensors(*visited_states(mj_model, 1, 5)))
+        simulator(mj_model, 1).sensors(state, ctrl)
