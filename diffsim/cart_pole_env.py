@@ -13,6 +13,8 @@ import numpy as np
 from gymnasium.envs.mujoco import MujocoEnv
 from gymnasium.spaces import Box, Space
 
+from diffsim.tasks.cart_pole_gears import DIRECTIONS, START_ANGLES, action_space, check_start
+
 TASKS = Path(__file__).parent / "tasks"
 
 
@@ -70,7 +72,7 @@ class CartPoleSwingUpEnv(OwnMujocoEnv):
         reset_noise_scale: float = 0.01,
         **kwargs: Any,
     ) -> None:
-        self.reset_noise_scale = reset_noise_scale
+        self.reset_noise_scale, self.start_angle = reset_noise_scale, np.pi
         space = Box(-np.inf, np.inf, (5,), np.float64)
         super().__init__(xml_file, frame_skip, space, **{"camera_name": "side", **kwargs})
 
@@ -84,9 +86,37 @@ class CartPoleSwingUpEnv(OwnMujocoEnv):
     def reset_model(self) -> np.ndarray:
         """Starts an episode."""
         noise = self.reset_noise_scale * self.np_random.standard_normal(4)
-        self.set_state(np.array([0.0, np.pi]) + noise[:2], noise[2:])
+        self.set_state(np.array([0.0, self.start_angle]) + noise[:2], noise[2:])
         return self._get_obs()
 
     def _get_obs(self) -> np.ndarray:
         cart, theta = self.data.qpos
         return np.array([cart, np.cos(theta), np.sin(theta), *self.data.qvel])
+
+
+class CartPoleGearsEnv(CartPoleSwingUpEnv):
+    """`diffsim.tasks.CartPoleGears` on C MuJoCo: actions are `(throttle [1], gear)`.
+
+    Args:
+        reset_noise_scale: standard deviation of the normal noise at reset.
+        start: angle of the pole at reset: "upright" or "hanging".
+        **kwargs: as for the base class.
+    """
+
+    def __init__(self, reset_noise_scale: float = 0.1, start: str = "upright", **kwargs: Any) -> None:
+        check_start("start", start)
+        super().__init__(reset_noise_scale=reset_noise_scale, **kwargs)
+        self.start_angle = START_ANGLES[start]
+
+    def _set_action_space(self) -> Space:
+        self.action_space = action_space()
+        return self.action_space
+
+    def step(self, action: tuple[np.ndarray, int]) -> tuple[Any, float, bool, bool, dict[str, Any]]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Advances by one throttle, [1], and gear."""
+        throttle, gear = action
+        self.do_simulation(np.clip(np.asarray(throttle), 0.0, 1.0) * DIRECTIONS[int(gear)], self.frame_skip)
+        obs = self._get_obs()
+        if self.render_mode == "human":
+            self.render()
+        return obs, self.reward(obs, np.asarray(throttle), {}), False, False, {}

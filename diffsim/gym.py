@@ -13,8 +13,9 @@ from gymnasium.vector.utils import batch_space
 
 from diffsim.checks import require
 from diffsim.engine.checks import deferred_checks
-from diffsim.mdp import MDP
+from diffsim.mdp import MDP, action_size
 from diffsim.random_state import restore
+from diffsim.structured_actions import flattened, is_structured, structured
 from diffsim.tasks import Task, make
 from diffsim.tasks.goal_task import goal_task
 
@@ -74,11 +75,11 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         self._age[mask], self._ended[mask] = 0, False
         return self._seen(obs.array), {}
 
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Advances every copy that has not ended, and resets the others.
 
         Args:
-            actions: [N, A], in the action space's units.
+            actions: [N, A], in the action space's units; of a Tuple or Dict space, as its `batch_space` has them.
 
         Returns: observations [N, O], rewards [N], terminations [N], truncations [N], and an info.
         Raises: ResetNeeded before the first `reset`; ValueError if actions have the wrong shape or are not
@@ -86,8 +87,11 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         """
         if self._generator is None:
             raise gymnasium.error.ResetNeeded("reset must be called before step")
-        if np.shape(actions) != self.action_space.shape:
-            raise ValueError(f"actions must have shape {self.action_space.shape}, got {np.shape(actions)}")
+        if is_structured(self.single_action_space):
+            actions = flattened(self.single_action_space, actions)
+        shape = (self.num_envs, action_size(self.single_action_space))
+        if np.shape(actions) != shape:
+            raise ValueError(f"actions must have shape {shape}, got {np.shape(actions)}")
         self._settle()
         renewed = self._ended.copy()
         with torch.no_grad(), deferred_checks() as checks:  # one read for all
@@ -239,9 +243,11 @@ class Env(gymnasium.Env):
         obs, info = self._vector.reset(seed=seed)
         return self._first(obs), info
 
-    def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Advances by one action [A]: observation [O], reward, terminated, truncated (never), and an info."""
-        obs, reward, terminated, truncated, info = self._vector.step(np.asarray(action)[None])
+        space = self.action_space
+        batch = structured(space, flattened(space, action)[None]) if is_structured(space) else np.asarray(action)[None]
+        obs, reward, terminated, truncated, info = self._vector.step(batch)
         first = {name: value[0] for name, value in info.items()}
         return self._first(obs), float(reward[0]), bool(terminated[0]), bool(truncated[0]), first
 

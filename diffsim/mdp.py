@@ -32,7 +32,8 @@ class MDP(ABC):
         noise_size: W, process noise per step and copy; 0 if the dynamics are deterministic.
         max_episode_steps: steps after which an episode is truncated (a time-out, not a terminal state).
         observation_space: of one copy, as Gymnasium's environment has it.
-        action_space: of one copy. Actions are in its units and bounds, as `env.step` takes them.
+        action_space: of one copy. Actions are in its units and bounds, as `env.step` takes them. Where it is a Tuple or
+            a Dict, an action has the numbers of its parts in one row (`action_parts`).
         position_indices: indices of the observed numbers that are positions, not velocities or forces; empty if the
             MDP does not say.
     """
@@ -78,6 +79,27 @@ class MDP(ABC):
     @abstractmethod
     def terminal(self, state: Tensor) -> Tensor:
         """Whether an episode ends in `state` [N, S]: bool [N]. Time-outs are not terminal."""
+
+
+def action_parts(space: gymnasium.Space) -> list[gymnasium.Space]:
+    """The parts of a Tuple or Dict space of actions, in order, or the space itself.
+
+    The action of an MDP has their numbers in one row: A of a Box [A], one of a Discrete space.
+
+    Raises: ValueError if a part is neither a vector Box nor Discrete.
+    """
+    if isinstance(space, gymnasium.spaces.Tuple | gymnasium.spaces.Dict):
+        parts = space.spaces.values() if isinstance(space, gymnasium.spaces.Dict) else space.spaces
+        return [leaf for part in parts for leaf in action_parts(part)]
+    vector = isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 1
+    if not vector and not isinstance(space, gymnasium.spaces.Discrete):
+        raise ValueError(f"parts of action_space must be vector Box or Discrete, got {space}")
+    return [space]
+
+
+def action_size(space: gymnasium.Space) -> int:
+    """A, the numbers of an MDP's action."""
+    return sum((part.shape or (1,))[0] for part in action_parts(space))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import gymnasium
 
 EPISODE_STEPS = {
     "Ant-v5": 1000,
+    "CartPoleGears-v0": 250,
     "CartPoleSwingUp-v0": 250,
     "Go1Walk-v0": 1000,
     "HalfCheetah-v5": 1000,
@@ -44,6 +45,7 @@ TASK_ENV = "diffsim.tasks.official:OfficialEnv"
 """Environment of a task that has none written by hand: the task's functions on C MuJoCo."""
 
 OFFICIAL_ENVS = {
+    "CartPoleGears-v0": "diffsim.cart_pole_env:CartPoleGearsEnv",
     "CartPoleSwingUp-v0": "diffsim.cart_pole_env:CartPoleSwingUpEnv",
     "Go1Walk-v0": TASK_ENV,
     "HelicopterHover-v0": "diffsim.helicopter_env:HelicopterHoverEnv",

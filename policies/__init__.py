@@ -4,10 +4,11 @@ from diffsim.policies.categorical import CategoricalMLP
 from diffsim.policies.deterministic import DeterministicMLP
 from diffsim.policies.discrete import BernoulliMLP, RelaxedCategoricalMLP
 from diffsim.policies.discrete_q import DiscreteQMLP
-from diffsim.policies.distributions import Categoricals, DiagonalGaussian, Distribution, FullGaussian
+from diffsim.policies.distributions import Categoricals, DiagonalGaussian, Distribution, FullGaussian, Mixed
 from diffsim.policies.encoder import ImageEncoder, is_image
 from diffsim.policies.gaussian import FullGaussianMLP, GaussianMLP
 from diffsim.policies.helicopter import HelicopterPolicy
+from diffsim.policies.hybrid import HybridMLP
 from diffsim.policies.linear import FeaturePolicy, LinearPolicy, RBFPolicy
 from diffsim.policies.linear_choice import LinearChoice
 from diffsim.policies.mlp_policy import MLPPolicy
@@ -35,11 +36,13 @@ __all__ = [
     "GRUPolicy",
     "GaussianMLP",
     "HelicopterPolicy",
+    "HybridMLP",
     "ImageEncoder",
     "LSTMPolicy",
     "LinearPolicy",
     "LinearChoice",
     "MLPPolicy",
+    "Mixed",
     "ObservationNormalizer",
     "Policy",
     "QMLP",

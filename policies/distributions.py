@@ -175,6 +175,51 @@ class Categoricals(Distribution):
         return Categoricals(tuple(log_prob.detach() for log_prob in self.log_probs))
 
 
+@dataclass(frozen=True)
+class Mixed(Distribution):
+    """Normal numbers and choices, independent of each other.
+
+    Args:
+        numbers: A normal numbers.
+        choices: F choices.
+    """
+
+    numbers: DiagonalGaussian
+    choices: Categoricals
+
+    @property
+    def mode(self) -> Tensor:
+        """The mean and the most probable indices, as numbers: [..., A + F]."""
+        return torch.cat([self.numbers.mode, self.choices.mode.to(self.numbers.mean)], dim=-1)
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """Numbers, and indices as numbers. Only the former have a gradient."""
+        first, second = self.split(noise)
+        return torch.cat([self.numbers.sample(first), self.choices.sample(second).to(first)], dim=-1)
+
+    def log_prob(self, raw: Tensor) -> Tensor:
+        """Log density of the numbers, plus log probability of the indices."""
+        first, second = self.split(raw)
+        return self.numbers.log_prob(first) + self.choices.log_prob(second.round().long())
+
+    def entropy(self) -> Tensor:
+        """The sum of both."""
+        return self.numbers.entropy() + self.choices.entropy()
+
+    def kl(self, other: Mixed) -> Tensor:
+        """The sum of both."""
+        return self.numbers.kl(other.numbers) + self.choices.kl(other.choices)
+
+    def detach(self) -> Mixed:
+        """The same distribution, detached from the graph."""
+        return Mixed(self.numbers.detach(), self.choices.detach())
+
+    def split(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """The entries [..., A + F] of numbers and of choices."""
+        size = self.numbers.mean.shape[-1]
+        return raw[..., :size], raw[..., size:]
+
+
 def _solve(factor: Tensor, right: Tensor) -> Tensor:
     """L^-1 R for lower triangular L."""
     return torch.linalg.solve_triangular(factor, right, upper=False)

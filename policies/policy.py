@@ -51,6 +51,7 @@ class Policy(nn.Module, ABC):
         noise_size: numbers of standard normal noise per action; 0 for a deterministic policy.
         recurrent: whether the policy has a memory that `step` is given and returns.
         memory_size: M, numbers in this memory; 0 without one.
+        action_space: of one copy.
         obs_shape: shape of an observation.
         obs_size: numbers in the features of an observation: O, or the output size of the encoder.
         normalizer: the `ObservationNormalizer`, or None.
@@ -83,6 +84,7 @@ class Policy(nn.Module, ABC):
         if not isinstance(observation_space, Box) or not (images or len(observation_space.shape) == 1):
             kind, shape = type(observation_space).__name__, observation_space.shape
             raise ValueError(f"observation_space must be a vector or integer-image Box, got shape {shape} of {kind}")
+        self.action_space = action_space
         self.squash = TanhBox(action_space) if squash is None else squash
         self.encoder = ImageEncoder(observation_space, convolutions) if images else None
         self.obs_shape = observation_space.shape

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from diffsim.trainers.options import option as option
     from diffsim.trainers.pathwise.bptt import BPTT as BPTT
     from diffsim.trainers.pathwise.pegasus import Pegasus as Pegasus
+    from diffsim.trainers.pathwise.scg import SCG as SCG
     from diffsim.trainers.pathwise.shac import SHAC as SHAC
     from diffsim.trainers.run.api import evaluate as evaluate
     from diffsim.trainers.run.api import fit as fit

@@ -10,10 +10,20 @@ import torch
 from diffsim.checks import check_count, check_std, require
 from diffsim.mdp import MDP
 from diffsim.tasks.ant import Ant
+from diffsim.tasks.cart_pole_gears import CartPoleGears
 from diffsim.tasks.cart_pole_swing_up import CartPoleSwingUp
 from diffsim.tasks.check import TaskReport, check_task
 from diffsim.tasks.configurable import ConfigurableMDP
-from diffsim.tasks.find import EQUATION_TASKS, RLLAB_TASKS, TASKS, check_options, find_task, mdp_class, task_ids
+from diffsim.tasks.find import (
+    EQUATION_TASKS,
+    HYBRID_TASKS,
+    RLLAB_TASKS,
+    TASKS,
+    check_options,
+    find_task,
+    mdp_class,
+    task_ids,
+)
 from diffsim.tasks.go1.walk import Go1Walk
 from diffsim.tasks.goal_task import GoalTask
 from diffsim.tasks.half_cheetah import HalfCheetah
@@ -39,9 +49,11 @@ from diffsim.wrappers import NoisyReward
 
 __all__ = [
     "EQUATION_TASKS",
+    "HYBRID_TASKS",
     "RLLAB_TASKS",
     "TASKS",
     "Ant",
+    "CartPoleGears",
     "CartPoleSwingUp",
     "ConfigurableMDP",
     "Go1Walk",

@@ -43,11 +43,11 @@ class CartPoleSwingUp(Task):
     def setup(self) -> None:
         """Makes the position at reset."""
         super().setup()
-        self.hanging = torch.tensor([0.0, torch.pi], dtype=self.dtype, device=self.device)
+        self.start_position = torch.tensor([0.0, torch.pi], dtype=self.dtype, device=self.device)
 
     def reset_model(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The cart in the middle, the pole hanging, both nearly at rest."""
-        qpos = self.hanging + self.normal(2, self.reset_noise_scale, generator)
+        qpos = self.start_position + self.normal(2, self.reset_noise_scale, generator)
         return qpos, self.normal(2, self.reset_noise_scale, generator)
 
     def observation(self, state: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import gymnasium
 
 from diffsim.checks import did_you_mean
 from diffsim.tasks.ant import Ant
+from diffsim.tasks.cart_pole_gears import CartPoleGears
 from diffsim.tasks.cart_pole_swing_up import CartPoleSwingUp
 from diffsim.tasks.configurable import ConfigurableMDP
 from diffsim.tasks.go1.walk import Go1Walk
@@ -87,6 +88,9 @@ TASKS: dict[str, type[Task]] = {
 }
 """The tasks of this package with a MuJoCo model, by their Gymnasium ids."""
 
+HYBRID_TASKS: dict[str, type[Task]] = {"CartPoleGears-v0": CartPoleGears}
+"""Those with a MuJoCo model whose actions have continuous and discrete parts."""
+
 EQUATION_TASKS: dict[str, type[ConfigurableMDP]] = {
     "HelicopterHover-v0": HelicopterHover,
     "RllabMountainCar-v0": RllabMountainCar,
@@ -98,8 +102,9 @@ def find_task(id: str) -> type[ConfigurableMDP] | None:
     """The task class of an id.
 
     Args:
-        id: one of `TASKS` or `EQUATION_TASKS`; or `module:MyTask-v0`, the class `MyTask` of an importable module (the
-            version is optional); or the name of an entry point of an installed package, in the group `diffsim.tasks`.
+        id: one of `TASKS`, `HYBRID_TASKS` or `EQUATION_TASKS`; or `module:MyTask-v0`, the class `MyTask` of an
+            importable module (the version is optional); or the name of an entry point of an installed package, in the
+            group `diffsim.tasks`.
 
     Returns: the class; None for any other id, which may be Gymnasium's: also for `module:Env-v0` where the module
     registers `Env-v0` with Gymnasium.
@@ -107,8 +112,8 @@ def find_task(id: str) -> type[ConfigurableMDP] | None:
     Raises: ValueError if `id` names a module that cannot be found, or that has neither such a task nor such an
     environment; TypeError if an entry point is no task.
     """
-    if id in TASKS:
-        return TASKS[id]
+    if found := {**TASKS, **HYBRID_TASKS}.get(id):
+        return found
     if id in EQUATION_TASKS:
         return EQUATION_TASKS[id]
     if ":" in id:
@@ -151,7 +156,8 @@ def mdp_class(id: str | type[ConfigurableMDP]) -> type[ConfigurableMDP]:
 
 def task_ids() -> list[str]:
     """Ids of the tasks of this package and of installed packages."""
-    return sorted({*TASKS, *EQUATION_TASKS, *(entry_point.name for entry_point in entry_points(group=GROUP))})
+    installed = (entry_point.name for entry_point in entry_points(group=GROUP))
+    return sorted({*TASKS, *HYBRID_TASKS, *EQUATION_TASKS, *installed})
 
 
 def task_options(cls: type[ConfigurableMDP]) -> list[str]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from diffsim.engine.black_box import BlackBox
 from diffsim.engine.simulator import DynamicsPoint
 from diffsim.engine.world_inputs import WORLD_INPUTS
-from diffsim.tasks.find import EQUATION_TASKS, TASKS, check_options, find_task, task_class, task_options
+from diffsim.tasks.find import EQUATION_TASKS, HYBRID_TASKS, TASKS, check_options, find_task, task_class, task_options
 from diffsim.tasks.goal_task import GoalTask
 from diffsim.tasks.memory_task import MemoryTask
 from diffsim.tasks.partial_observation import PartialObservation
@@ -77,7 +77,7 @@ def position_indices(id: str | type[Task], options: Mapping[str, Any]) -> Sequen
 
 def _observed_env(id: str | type[Task], kwargs: Mapping[str, Any]) -> gymnasium.Env:
     """The environment without partial observation."""
-    if isinstance(id, str) and (id in TASKS or id in EQUATION_TASKS or find_task(id) is None):
+    if isinstance(id, str) and (id in {**TASKS, **HYBRID_TASKS, **EQUATION_TASKS} or find_task(id) is None):
         return gymnasium.make(id, **kwargs)
     cls = task_class(id)
     steps = cls.max_episode_steps

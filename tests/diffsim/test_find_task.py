@@ -12,7 +12,17 @@ import diffsim
 import diffsim.gym
 from diffsim.options import option
 from diffsim.registration import EPISODE_STEPS
-from diffsim.tasks import EQUATION_TASKS, TASKS, HelicopterHover, Hopper, find, find_task, official_env, task_ids
+from diffsim.tasks import (
+    EQUATION_TASKS,
+    HYBRID_TASKS,
+    TASKS,
+    HelicopterHover,
+    Hopper,
+    find,
+    find_task,
+    official_env,
+    task_ids,
+)
 from tests import processes
 
 from . import own_tasks
@@ -22,7 +32,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_registration_agrees_with_the_classes():
-    assert EPISODE_STEPS == {id: cls.max_episode_steps for id, cls in {**TASKS, **EQUATION_TASKS}.items()}
+    assert EPISODE_STEPS == {
+        id: cls.max_episode_steps for id, cls in {**TASKS, **HYBRID_TASKS, **EQUATION_TASKS}.items()
+    }
 
 
 def test_ids_of_tasks():

@@ -15,6 +15,7 @@ from gymnasium.vector.utils import batch_space
 
 import diffsim.gym
 from diffsim.registration import TETRIS, TETRIS_STEPS
+from diffsim.structured_actions import is_structured, structured
 from diffsim.tasks import official_env
 from diffsim.tetris import TetrisVectorEnv
 from diffsim.trainers.errors import CheckpointError, OptionError
@@ -55,8 +56,9 @@ class ResumableEnv(VectorWrapper):
         return self.obs, info
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Steps every copy."""
-        obs, *rest = self.env.step(actions)
+        """Steps every copy by actions [N, ...]; of a Tuple or Dict space, by their numbers [N, A]."""
+        space = self.single_action_space
+        obs, *rest = self.env.step(structured(space, actions) if is_structured(space) else actions)
         self.obs = self.flat(obs)
         return self.obs, *rest  # pyright: ignore[reportReturnType]
 

@@ -15,7 +15,7 @@ from torch.distributions import Distribution as TorchDistribution
 from torch.nn.functional import logsigmoid
 
 from diffsim.checks import check_shape, require
-from diffsim.policies.distributions import Categoricals, DiagonalGaussian, Distribution
+from diffsim.policies.distributions import Categoricals, DiagonalGaussian, Distribution, Mixed
 from diffsim.policies.relaxed import gumbel, gumbel_softmax, one_hot_argmax, with_gradient_of
 
 
@@ -79,7 +79,7 @@ def draw(distribution: Any, noise: Noise) -> Tensor:
 def can_reparameterise(distribution: Any) -> bool:
     """Whether `draw` has a gradient."""
     if isinstance(distribution, Distribution):
-        return not isinstance(distribution, Categoricals)
+        return not isinstance(distribution, Categoricals | Mixed)
     return distribution.has_rsample
 
 

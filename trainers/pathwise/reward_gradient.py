@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from diffsim.mdp import MDP
+from diffsim.mdp import MDP, action_size
 from diffsim.trainers.errors import UsageError
 
 NO_GRADIENT = "the reward must depend on the actions; the reward of this task has no gradient"
@@ -16,8 +16,7 @@ def require_reward_gradient(mdp: MDP) -> None:
     Raises: UsageError if it depends on neither.
     """
     state = mdp.initial(torch.Generator(mdp.device).manual_seed(0))
-    assert mdp.action_space.shape is not None
-    action = torch.zeros((mdp.num_envs, *mdp.action_space.shape), device=mdp.device, dtype=mdp.dtype)
+    action = torch.zeros((mdp.num_envs, action_size(mdp.action_space)), device=mdp.device, dtype=mdp.dtype)
     reached = state.detach().clone().requires_grad_()
     if not mdp.reward(state, action.requires_grad_(), reached).requires_grad:
         raise UsageError(NO_GRADIENT)

@@ -161,8 +161,7 @@ class SHAC(MDPAlgorithm):
     def setup(self) -> None:
         """Makes the actor, the critic, and the buffers of the worlds."""
         policy = self.policy
-        if self.entropy_weight > 0 and not isinstance(policy, GaussianMLP):
-            raise ValueError(f"entropy_weight must be 0 unless the policy is a GaussianMLP, got {self.entropy_weight}")
+        self.check_policy()
         mdp = self.mdp = BoundedMDP(self.mdp, self.termination_bounds) if self.termination_bounds else self.mdp
         self.actor = copy.deepcopy(policy)
         policy.requires_grad_(False)
@@ -187,6 +186,11 @@ class SHAC(MDPAlgorithm):
         )
         register_worlds(self, mdp, policy)
         self.captured = CapturedWindow(self.differentiate) if self.cuda_graph and mdp.device.type == "cuda" else None
+
+    def check_policy(self) -> None:
+        """Raises ValueError if the options do not fit the policy."""
+        if self.entropy_weight > 0 and not isinstance(self.policy, GaussianMLP):
+            raise ValueError(f"entropy_weight must be 0 unless the policy is a GaussianMLP, got {self.entropy_weight}")
 
     def make_optimizers(self) -> list[Optimizer]:
         """Adam for the actor and the critic; betas below the defaults adapt faster to a changing objective."""

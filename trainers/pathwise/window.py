@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from diffsim.engine.checks import Reading
-from diffsim.mdp import MDP, Scenarios
+from diffsim.mdp import MDP, Scenarios, action_size
 from diffsim.trainers.errors import NonFiniteError
 from diffsim.trainers.experience.rollout import Actor, Trajectory, Worlds, rollout, window_checks
 
@@ -89,7 +89,7 @@ def differentiate_window(
 
 def zero_actions(mdp: MDP, scenarios: Scenarios) -> Tensor:
     """Zeros to add to the actions of a roll-out, for the derivatives with respect to these: [H, N, A]."""
-    shape = (*scenarios.action_noise.shape[:2], *mdp.action_space.shape)
+    shape = (*scenarios.action_noise.shape[:2], action_size(mdp.action_space))
     return torch.zeros(shape, device=mdp.device, dtype=mdp.dtype, requires_grad=True)
 
 

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from diffsim.checks import check_values
 from diffsim.policies import Policy
+from diffsim.structured_actions import is_structured, structured
 from diffsim.trainers.algorithm import Algorithm
 from diffsim.trainers.errors import OptionError
 from diffsim.trainers.experience.goals import make_official
@@ -112,23 +113,29 @@ class NumpyPolicy:
         self.policy = policy.eval().requires_grad_(False)
         self.memory: torch.Tensor | None = None
 
-    def __call__(self, obs: ArrayLike) -> np.ndarray:
+    def __call__(self, obs: ArrayLike) -> Any:
         """The mean (or likeliest) action for `obs`, [O] or [N, O], as `env.step` takes it: [A] or [N, A].
+
+        Of a Tuple or Dict space, a tuple or dictionary of such arrays.
 
         Raises: ValueError if a recurrent policy gets another number of observations than since the last `reset`.
         """
         weight = next(self.policy.parameters())
         rows = torch.as_tensor(np.asarray(obs)).to(weight)
         if not self.policy.recurrent:
-            return self.policy.decode(self.policy(rows)).cpu().numpy()
+            return self.taken(self.policy(rows))
         single = rows.ndim == len(self.policy.obs_shape)
         rows = rows[None] if single else rows
         memory = self.policy.initial_memory(len(rows)) if self.memory is None else self.memory
         if len(memory) != len(rows):
             raise ValueError(f"obs must have {len(memory)} rows until reset() is called, got {len(rows)}")
         action, self.memory = self.policy.step(rows, memory)
-        action = self.policy.decode(action).cpu().numpy()
-        return action[0] if single else action
+        return self.taken(action[0] if single else action)
+
+    def taken(self, action: torch.Tensor) -> Any:
+        """Actions of the policy as `env.step` takes them."""
+        space, numbers = self.policy.action_space, self.policy.decode(action).cpu().numpy()
+        return structured(space, numbers) if is_structured(space) else numbers
 
     def reset(self, ended: ArrayLike | None = None) -> None:
         """Starts new episodes: clears the policy's memory, if it has one.

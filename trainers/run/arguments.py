@@ -21,6 +21,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # pyright:
 
 import diffsim
 from diffsim.checks import did_you_mean
+from diffsim.structured_actions import is_structured
 from diffsim.trainers.errors import OptionError
 from diffsim.trainers.experience.goals import make_official
 from diffsim.trainers.options import RENAMED, Option, check_fields
@@ -226,9 +227,11 @@ def default_policy(algorithm: str, task: str | None) -> str:
         env = make_official(official_id(task))
     except gymnasium.error.Error:
         return RunOptions.policy  # building the task reports the error
-    continuous = isinstance(env.action_space, Box)
+    space = env.action_space
     env.close()
-    return "GaussianMLP" if continuous else "CategoricalMLP"
+    if is_structured(space):
+        return "HybridMLP"
+    return "GaussianMLP" if isinstance(space, Box) else "CategoricalMLP"
 
 
 def official_id(task: str) -> str:

@@ -13,6 +13,7 @@ ALGORITHMS = {
     "BPTT": "diffsim.trainers.pathwise.bptt",
     "Pegasus": "diffsim.trainers.pathwise.pegasus",
     "SHAC": "diffsim.trainers.pathwise.shac",
+    "SCG": "diffsim.trainers.pathwise.scg",
     "Reinforce": "diffsim.trainers.likelihood_ratio.reinforce",
     "ActorCritic": "diffsim.trainers.likelihood_ratio.actor_critic",
     "A2C": "diffsim.trainers.likelihood_ratio.a2c",
@@ -46,7 +47,7 @@ ALGORITHMS = {
 POLICIES: dict[str, str] = dict.fromkeys(
     (
         *("DeterministicMLP", "GaussianMLP", "FullGaussianMLP", "GRUPolicy", "LSTMPolicy"),
-        *("CategoricalMLP", "RelaxedCategoricalMLP", "BernoulliMLP", "DiscreteQMLP"),
+        *("CategoricalMLP", "RelaxedCategoricalMLP", "BernoulliMLP", "DiscreteQMLP", "HybridMLP"),
         *("LinearPolicy", "RBFPolicy", "LinearChoice", "HelicopterPolicy"),
     ),
     "diffsim.policies",

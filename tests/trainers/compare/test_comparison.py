@@ -166,7 +166,7 @@ def test_check_without_faults(tmp_path, capsys):
 def test_large_comparisons_have_every_gradient_for_continuous_actions(name, tmp_path):
     found = read_comparison(ROOT / "configs" / "compare" / f"{name}.yaml", tmp_path)
     assert len(found.tasks) == 3
-    names = {name for name, module in ALGORITHMS.items() if ".black_box." not in module} - {"DQN"}
+    names = {name for name, module in ALGORITHMS.items() if ".black_box." not in module} - {"DQN", "SCG"}
     assert {run.algorithm for run in found.runs} == names
     assert len({run.cell for run in found.runs}) == 3 * len(names)
 
