@@ -25,7 +25,7 @@ from diffsim.engine.compilation import Module, compile_modules, default_processe
 from diffsim.tasks import TASKS
 
 STAGES = ("implicit", "implicit_adjoint", "implicit_bias", "implicit_forces", "implicit_fluid", "implicit_lines")
-STAGES += ("joined", "lines", "lines_gradient", "ellipsoids", "parameters", "sensed")
+STAGES += ("joined", "lines", "lines_gradient", "ellipsoids", "servos", "parameters", "sensed")
 TIMED = ("Hopper-v5", "Humanoid-v5", "everything")
 MAIN_ARCH = 90
 ARCHITECTURES = (80, 90, 100)

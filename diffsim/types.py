@@ -41,6 +41,7 @@ vec3 = wp.types.vector(3, real)
 vec5 = wp.types.vector(5, real)
 vec6 = wp.types.vector(6, real)
 vec7 = wp.types.vector(7, real)
+vec11 = wp.types.vector(11, real)
 quat = wp.types.vector(4, real)
 mat33 = wp.types.matrix((3, 3), real)
 

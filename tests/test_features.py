@@ -109,6 +109,8 @@ MODELS = {
     ),
     "muscles": model(actuator='<muscle tendon="cord" lengthrange="0 2"/>', rest=SPATIAL),
     "DC motors": model(actuator='<dcmotor joint="swing" motorconst="0.1" resistance="1"/>'),
+    "PID controllers": model(actuator='<pid joint="swing" kp="1" ki="2" slewmax="1" input="pos vel ff"/>'),
+    "orientation servos": model(actuator='<orientation site="tip" refsite="here" kp="1"/>'),
     "actuator delay": model(actuator='<motor joint="swing" delay="0.01" nsample="10"/>'),
     "gravity compensation": model(world='<body gravcomp="1" pos="3 0 1"><freejoint/><geom size="0.1"/></body>'),
     "fluid forces on inertia boxes": model('density="1.2" viscosity="1e-5"'),

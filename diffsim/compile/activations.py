@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diffsim.compile.servos import DC_MOTOR, is_servo, servo_slots
+
 GAIN, BIAS = mujoco.mjtGain.mjGAIN_MUSCLE, mujoco.mjtBias.mjBIAS_MUSCLE
 
 
@@ -21,14 +23,22 @@ def activations(m: mujoco.MjModel, active: list[int]) -> dict[str, Any]:
         owner[m.actuator_actadr[i] : m.actuator_actadr[i] + m.actuator_actnum[i]] = i
     place = np.full(m.nactuator, -1)
     place[active] = np.arange(len(active))
+    servos = np.array([is_servo(m, i) for i in range(m.nactuator)], bool)
+    place[servos] = -1  # `servos` has these
+    limited, ends = m.actuator_actlimited[owner] * (not off), m.actuator_actrange[owner]
+    for i in map(int, np.flatnonzero(m.actuator_gaintype == int(DC_MOTOR))):  # its own range, of the integral only
+        slots, bound = servo_slots(m, i), m.actuator_dynprm[i, 8]
+        limited[[slot for slot in slots if slot >= 0]] = 0
+        if slots[1] >= 0 and bound > 0:
+            limited[slots[1]], ends[slots[1]] = not off, (-bound, bound)
     return dict(
-        actuator_actadr=m.actuator_actadr[active],
+        actuator_actadr=np.where(servos, -1, m.actuator_actadr)[active],
         actuator_actearly=m.actuator_actearly[active].astype(int),
         act_actuator=place[owner],
         act_dyntype=m.actuator_dyntype[owner],
         act_dynprm=m.actuator_dynprm[owner, :3],
-        act_limited=m.actuator_actlimited[owner] * (not off),
-        act_range=m.actuator_actrange[owner],
+        act_limited=limited,
+        act_range=ends,
     )
 
 

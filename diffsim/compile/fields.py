@@ -10,6 +10,7 @@ from diffsim.compile.actuator_additions import actuator_additions, tendon_damper
 from diffsim.compile.constraints import constraint_fields
 from diffsim.compile.ellipsoids import ellipsoid_fields
 from diffsim.compile.lines import body_actuators, line_fields, moving_actuators, spatial_tendons
+from diffsim.compile.servos import PID, is_servo, servo_fields
 from diffsim.compile.sparsity import sparsity_fields
 from diffsim.physics.gravcomp import ACTUATOR, NOWHERE, PASSIVE
 from diffsim.types import BALL, EULER, FREE, HINGE, IMPLICIT, IMPLICITFAST, SLIDE, numpy_dtype, vec3
@@ -218,7 +219,10 @@ def actuators(m: mujoco.MjModel) -> dict[str, Any]:
     affine_bias = m.actuator_biastype[active] == int(mujoco.mjtBias.mjBIAS_AFFINE)
     gain = m.actuator_gainprm[active, 0]
     holds = np.isin(m.actuator_dyntype[active], [mujoco.mjtDyn.mjDYN_NONE, mujoco.mjtDyn.mjDYN_INTEGRATOR])
-    servo = fixed_gain & affine_bias & holds & (gain != 0) & (gain == -m.actuator_biasprm[active, 1])
+    tracked = fixed_gain & affine_bias & holds & (gain != 0) & (gain == -m.actuator_biasprm[active, 1])
+    tracked |= m.actuator_gaintype[active] == int(PID)
+    servo = np.array([is_servo(m, i) for i in active], bool)
+    control = np.where(m.actuator_ctrlnum[active] > 0, m.actuator_ctrladr[active], 0)
     moving = moving_actuators(m, active)
     moving += [i for i in active if on_tendon(m, i) and m.actuator_trnid[i, 0] in spatial_tendons(m)]
     adr, num, dofs, coordinates, values = [], [], [], [], []
@@ -231,7 +235,7 @@ def actuators(m: mujoco.MjModel) -> dict[str, Any]:
         target = int(m.actuator_trnid[i, 0])
         if i in moving:  # its moment is in `lines`
             if turns_a_site(m, i):
-                periods[n] = servo[n] * 2 * np.pi * np.linalg.norm(gear[3:])
+                periods[n] = tracked[n] * 2 * np.pi * np.linalg.norm(gear[3:])
         elif on_tendon(m, i):
             for wrap in range(m.tendon_adr[target], m.tendon_adr[target] + m.tendon_num[target]):
                 joint = m.wrap_objid[wrap]
@@ -242,7 +246,7 @@ def actuators(m: mujoco.MjModel) -> dict[str, Any]:
             size = {int(FREE): 6, int(BALL): 3}.get(int(m.jnt_type[target]), 1)
             if size == 3:
                 quats[n] = m.jnt_qposadr[target]
-                periods[n] = servo[n] * 2 * np.pi * np.linalg.norm(gear[:3])
+                periods[n] = tracked[n] * 2 * np.pi * np.linalg.norm(gear[:3])
             if size == 1 and m.jnt_actfrclimited[target]:
                 joints[n] = target
             dofs += range(m.jnt_dofadr[target], m.jnt_dofadr[target] + size)
@@ -251,17 +255,18 @@ def actuators(m: mujoco.MjModel) -> dict[str, Any]:
         num.append(len(dofs) - adr[-1])
     return dict(
         nactuator=len(active),
-        actuator_ctrl=m.actuator_ctrladr[active],
-        actuator_ctrllimited=m.actuator_ctrllimited[m.actuator_ctrladr[active]] * bool(clamp),
-        actuator_ctrlrange=m.actuator_ctrlrange[m.actuator_ctrladr[active]],
+        actuator_ctrl=control,
+        actuator_ctrllimited=np.where(servo, 1, m.actuator_ctrllimited[control] * bool(clamp)) if m.nu else servo,
+        actuator_ctrlrange=m.actuator_ctrlrange[control] if m.nu else np.zeros((len(active), 2)),
         actuator_forcelimited=m.actuator_forcelimited[active].astype(int),
         actuator_forcerange=m.actuator_forcerange[active],
         actuator_quat=quats,
-        actuator_period=periods,
+        actuator_period=periods * ~servo,
         actuator_joint=joints,
         has_tendon_frcrange=int((tendons >= 0).any()),
         actuator_tendon=tendons,
         tendon_actfrcrange=m.tendon_actfrcrange,
+        **servo_fields(m, active, periods * servo),
         moment_adr=np.array(adr, int),
         moment_num=np.array(num, int),
         moment_dof=np.array(dofs, int),

@@ -73,6 +73,7 @@ class Model:
             "convex_candidate": 0,
             "contact": self.max_contacts,
             "row": max_rows,
+            "servo": self._host["nservo"],
             "parameter": self.parameters.size,
             "unsymmetric": self.nv * (self.integrator == "implicit"),
             "line": self._host["nline"],

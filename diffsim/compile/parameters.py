@@ -19,6 +19,7 @@ from diffsim.compile.actuator_additions import actuator_additions
 from diffsim.compile.ellipsoids import ellipsoid_bodies
 from diffsim.compile.lines import fixed_by_lines
 from diffsim.compile.pairs import DISABLE, explicit_index, overrides
+from diffsim.compile.servos import fixed_by_servos, is_servo
 from diffsim.compile.solver_parameters import SolverTable, solver_fields, solver_tables
 from diffsim.types import dtype, kernel_dtype, mat33, real, vec3, vec6
 
@@ -141,7 +142,7 @@ class Parameters:
                 "parameters must not contain body_mass, body_inertia, body_pos or body_ipos with integrator=implicit, "
                 "or with integrator=implicitfast and free bodies without jointed descendants"
             )
-        for name, reason in fixed_by_lines(self._m, self._active).items():
+        for name, reason in (fixed_by_lines(self._m, self._active) | fixed_by_servos(self._m, self._active)).items():
             if name in parameters:
                 raise ValueError(f"parameters must not contain {name} with {reason}")
         if {"geom_pos", "geom_size"} & set(parameters) and self._m.opt.density + self._m.opt.viscosity > 0:
@@ -181,7 +182,7 @@ class Parameters:
             boxes * value for value in drag_coefficients(mass, inertia, m.opt.density, m.opt.viscosity)
         )
         reference, impedance = solver_tables(m, self._solver, given)
-        gain_mask, bias_mask = (
+        gain_mask, bias_mask, unit_gain = (
             torch.as_tensor(mask, dtype=kernel_dtype, device=mass.device) for mask in self._actuator_masks()
         )
         return {
@@ -194,7 +195,7 @@ class Parameters:
             "dof_damping": (given["dof_damping"] + damping) * (not disabled & DISABLE.mjDSBL_DAMPER),
             "dof_armature": given["dof_armature"] + armature,
             "jnt_stiffness": given["jnt_stiffness"] * (not disabled & DISABLE.mjDSBL_SPRING),
-            "actuator_gain": given["actuator_gainprm"][..., self._active, :3] * gain_mask,
+            "actuator_gain": given["actuator_gainprm"][..., self._active, :3] * gain_mask + unit_gain,
             "actuator_bias": given["actuator_biasprm"][..., self._active, :3] * bias_mask,
             "pair_friction": self._pair_friction(given["geom_friction"]),
             "gravity": given["gravity"] * (not disabled & DISABLE.mjDSBL_GRAVITY),
@@ -216,12 +217,17 @@ class Parameters:
         off = self._m.opt.disableflags & (DISABLE.mjDSBL_CONSTRAINT | DISABLE.mjDSBL_FRICTIONLOSS)
         return torch.as_tensor((self._m.dof_frictionloss > 0) & (not off), device=device)
 
-    def _actuator_masks(self) -> tuple[np.ndarray, np.ndarray]:
-        """Masks of the existing constant, length and velocity terms of gain and bias: [nactuator, 3] each."""
+    def _actuator_masks(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Masks of the existing constant, length and velocity terms of gain and bias: [nactuator, 3] each.
+
+        Also the gains of servos, whose input is a force.
+        """
         affine_gain = self._m.actuator_gaintype[self._active] == int(mujoco.mjtGain.mjGAIN_AFFINE)
         affine_bias = self._m.actuator_biastype[self._active] == int(mujoco.mjtBias.mjBIAS_AFFINE)
-        no_muscle = self._m.actuator_gaintype[self._active] != int(mujoco.mjtGain.mjGAIN_MUSCLE)
-        return np.stack([no_muscle, affine_gain, affine_gain], axis=1), np.stack([affine_bias] * 3, axis=1)
+        servo = np.array([is_servo(self._m, i) for i in self._active], bool)
+        constant = (self._m.actuator_gaintype[self._active] != int(mujoco.mjtGain.mjGAIN_MUSCLE)) & ~servo
+        gain = np.stack([constant, affine_gain, affine_gain], axis=1)
+        return gain, np.stack([affine_bias] * 3, axis=1), np.outer(servo, [1.0, 0.0, 0.0])
 
     def _pair_friction(self, friction: Tensor) -> Tensor:
         """Friction of pairs of geoms [..., npair, 5]: a <pair>'s own, else the higher priority's, else the larger.

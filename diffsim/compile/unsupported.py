@@ -15,6 +15,7 @@ from diffsim.compile.pairs import (
     pair_parameters,
     touching_pairs,
 )
+from diffsim.compile.servos import is_servo, servo_slots
 
 OBJ = mujoco.mjtObj
 ENABLE = mujoco.mjtEnableBit
@@ -179,8 +180,8 @@ def actuators(m: mujoco.MjModel) -> Iterator[str]:
             integrator = mujoco.mjtIntegrator(m.opt.integrator).name.removeprefix("mjINT_").lower()
             yield f"actuator transmission body with gain or bias of velocity and integrator={integrator}, {name}"
         for attribute, present in (
-            ("with several controls", m.actuator_ctrlnum[i] != 1),
-            ("delay", m.actuator_delay[i] != 0 or m.actuator_history[i].any()),
+            ("with several controls", m.actuator_ctrlnum[i] != 1 and not is_servo(m, i)),
+            ("delay, whose buffer is no part of the state", m.actuator_delay[i] != 0 or m.actuator_history[i].any()),
             ("plugin", m.actuator_plugin[i] >= 0),
         ):
             if present:
@@ -193,16 +194,41 @@ def actuator_types(m: mujoco.MjModel, i: int, name: str) -> Iterator[str]:
     kinds = {
         "dyntype": (
             dyn(m.actuator_dyntype[i]),
-            (dyn.mjDYN_NONE, dyn.mjDYN_INTEGRATOR, dyn.mjDYN_FILTER, dyn.mjDYN_FILTEREXACT, dyn.mjDYN_MUSCLE),
+            (dyn.mjDYN_NONE, dyn.mjDYN_INTEGRATOR, dyn.mjDYN_FILTER, dyn.mjDYN_FILTEREXACT, dyn.mjDYN_MUSCLE)
+            + (dyn.mjDYN_PID, dyn.mjDYN_DCMOTOR),
         ),
-        "gaintype": (gain(m.actuator_gaintype[i]), (gain.mjGAIN_FIXED, gain.mjGAIN_AFFINE, gain.mjGAIN_MUSCLE)),
-        "biastype": (bias(m.actuator_biastype[i]), (bias.mjBIAS_NONE, bias.mjBIAS_AFFINE, bias.mjBIAS_MUSCLE)),
+        "gaintype": (
+            gain(m.actuator_gaintype[i]),
+            (gain.mjGAIN_FIXED, gain.mjGAIN_AFFINE, gain.mjGAIN_MUSCLE, gain.mjGAIN_PID, gain.mjGAIN_DCMOTOR),
+        ),
+        "biastype": (
+            bias(m.actuator_biastype[i]),
+            (bias.mjBIAS_NONE, bias.mjBIAS_AFFINE, bias.mjBIAS_MUSCLE, bias.mjBIAS_DCMOTOR),
+        ),
     }
     for attribute, (kind, supported) in kinds.items():
         if kind not in supported:
             yield f"actuator {attribute}={kind.name.split('_')[-1].lower()}, {name}"
-    if m.actuator_actnum[i] != int(kinds["dyntype"][0] != dyn.mjDYN_NONE):
+    if is_servo(m, i):
+        yield from servo_types(m, i, name)
+    elif m.actuator_actnum[i] != int(kinds["dyntype"][0] != dyn.mjDYN_NONE):
         yield f"actuator with {m.actuator_actnum[i]} activations, {name}"
+
+
+def servo_types(m: mujoco.MjModel, i: int, name: str) -> Iterator[str]:
+    """Combinations of types that PID controllers and DC motors do not have, and bristles that move while disabled."""
+    dyn, gain, bias = mujoco.mjtDyn, mujoco.mjtGain, mujoco.mjtBias
+    types = (dyn(m.actuator_dyntype[i]), gain(m.actuator_gaintype[i]), bias(m.actuator_biastype[i]))
+    motor = types == (dyn.mjDYN_DCMOTOR, gain.mjGAIN_DCMOTOR, bias.mjBIAS_DCMOTOR)
+    controller = types[0] in (dyn.mjDYN_NONE, dyn.mjDYN_PID) and types[1:] == (gain.mjGAIN_PID, bias.mjBIAS_AFFINE)
+    slots = [slot for slot in servo_slots(m, i) if slot >= 0]
+    if not (motor or controller) or len(slots) != m.actuator_actnum[i]:
+        names = [kind.name.split("_")[-1].lower() for kind in types]
+        yield f"actuator dyntype={names[0]} with gaintype={names[1]} and biastype={names[2]}, {name}"
+    elif m.actuator_trntype[i] == int(mujoco.mjtTrn.mjTRN_BODY):
+        yield f"actuator transmission body with gaintype={types[1].name.split('_')[-1].lower()}, {name}"
+    elif motor and servo_slots(m, i)[3] >= 0 and m.opt.disableactuator >> int(m.actuator_group[i]) & 1:
+        yield f"dcmotor lugre in a disabled group, {name}"
 
 
 def others(m: mujoco.MjModel) -> Iterator[str]:

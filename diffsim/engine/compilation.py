@@ -56,7 +56,7 @@ class _Recorder(Stages):
     """Records the modules that a model's launches need, and launches nothing."""
 
     def __init__(self, model: Model, looped: bool) -> None:
-        names = ("implicit", "neq", "nellipsoid", "nline", "fluid", "contact_terms", "noslip")
+        names = ("implicit", "neq", "nellipsoid", "nline", "nservo", "fluid", "contact_terms", "noslip")
         fields = {name: model.field(name) for name in names}
         loop = WorldLoop(0, 0) if looped else None
         super().__init__(model, SimpleNamespace(**fields), None, 1, "none", loop=loop)

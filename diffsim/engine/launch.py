@@ -214,7 +214,7 @@ class Launch:
     def linearize(self, ctrl: Tensor, num_steps: int, trajectory: Tensor) -> list[Tensor]:
         """Jacobians of the next state by state [N, T, T] and ctrl [N, T, nu], T = 2 nv + na; see `step_adjoint`."""
         size, nu = self.model.tangent_size, self.model.nu
-        if not self.looped:
+        if not self.looped or self.model.field("nservo"):
             return self._linearize_by_adjoint(ctrl, num_steps, trajectory)
         outputs = {"state_jacobian_out": (size, size), "ctrl_jacobian_out": (size, nu)}
         memory = {"evaluation_jacobian_out": jacobian_shape(self.stages, self.model.nv, nu, self.model.na)}

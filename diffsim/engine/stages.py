@@ -5,11 +5,11 @@
                                     collide_gradient, gather, elements, on request parameters
 
 Rare features have stages of their own: `joined` of connect and weld constraints, `lines` of spatial tendons and moving
-transmissions, `contact_terms` of adhesion and actuators on a body's contacts, whose forces come after the contacts,
-`implicit` and `implicit_adjoint` of implicit velocity steps, `noslip` of that solver. A model launches, and so
-compiles, only the stages that it needs: `compilation.modules_of` lists them. They compile in seconds each, side by
-side. Alternatives were one kernel per launch, which takes minutes to compile and on CUDA 255 registers, and a kernel
-per element, which needs some thousand launches per step.
+transmissions, `servos` of PID controllers and DC motors, `contact_terms` of adhesion and actuators on a body's
+contacts, whose forces come after the contacts, `implicit` and `implicit_adjoint` of implicit velocity steps, `noslip`
+of that solver. A model launches, and so compiles, only the stages that it needs: `compilation.modules_of` lists them.
+They compile in seconds each, side by side. Alternatives were one kernel per launch, which takes minutes to compile and
+on CUDA 255 registers, and a kernel per element, which needs some thousand launches per step.
 
 The CPU runs all stages for one world, then for the next (`world_loop`). Those between contacts run in one kernel each
 unless a rare stage is between them: `smooth`, `respond`, `point`, `power`, `collect`. CUDA runs each stage for all
@@ -100,6 +100,7 @@ from diffsim.stages.sensed import (
     load_inputs_kernel,
     sensed_kernel,
 )
+from diffsim.stages.servos import servos_adjoint_kernel, servos_kernel
 from diffsim.stages.smooth import smooth_kernel
 from diffsim.stages.solve import solve_kernel
 from diffsim.stages.state import begin_kernel, end_kernel
@@ -178,6 +179,8 @@ class Stages:
             else:
                 self._each(begin_slot_kernel, points, slot, num_steps)
                 self._frames(points, slot, num_steps, 1)
+            if self.arrays.nservo:
+                self._each(servos_adjoint_kernel, points, slot, num_steps)
             self._constraints()
             if num_steps and not rk4:
                 self._velocity_step_adjoint(bool(parameter_bar))
@@ -258,6 +261,8 @@ class Stages:
             self._each(respond_kernel, warm)
             return
         self._frames(points, slot, num_steps, 0)
+        if self.arrays.nservo:
+            self._each(servos_kernel, points, slot, num_steps)
         if self.arrays.contact_terms:  # forces depend on contacts
             self._constraints()
             self._each(forces_kernel)
@@ -291,7 +296,7 @@ class Stages:
     def merged(self) -> bool:
         """Whether stages run together."""
         a = self.arrays
-        rare = a.nline or a.nellipsoid or a.contact_terms or a.noslip
+        rare = a.nline or a.nellipsoid or a.contact_terms or a.noslip or a.nservo
         return self.loop is not None and not rare
 
     def _detect(self) -> None:

@@ -43,6 +43,14 @@ def ctrl_slope(m: ModelArrays, s: Scratch, world: int, actuator: int) -> real:
 
 
 @wp.func
+def of_servo(m: ModelArrays, i: int) -> bool:
+    """Whether activation i belongs to a PID controller or DC motor, which `servo` steps."""
+    if m.nservo > 0:
+        return m.rare[0].act_servo[i] == 1
+    return False
+
+
+@wp.func
 def rate_of(kind: int, prm: vec3, u: real, act: real) -> vec3:
     """Rate of an activation, and its derivatives by the control within its range and by the activation."""
     if kind == INTEGRATOR:
@@ -148,6 +156,7 @@ def add_input_cotangent(m: ModelArrays, s: Scratch, world: int, actuator: int, b
 
 @wp.func
 def euler_activation_adjoint(m: ModelArrays, s: Scratch, world: int):
-    """Adjoint of Euler's step of the activations: from next_act_bar, adds to act_bar and ctrl_bar."""
+    """Adjoint of Euler's step of the activations but servos': from next_act_bar, adds to act_bar and ctrl_bar."""
     for i in range(lane(), m.na, lanes()):
-        add_next_cotangent(m, s, world, i, s.next_act_bar[world, i])
+        if not of_servo(m, i):
+            add_next_cotangent(m, s, world, i, s.next_act_bar[world, i])

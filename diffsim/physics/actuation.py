@@ -18,6 +18,7 @@ from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.muscle import muscle_bias, muscle_gain, vec5
 from diffsim.physics.rotation import inverse_right_jacobian, quat_log
 from diffsim.physics.scratch import Scratch
+from diffsim.physics.servo import servo_forces
 from diffsim.types import ZERO, real, vec3
 
 
@@ -120,11 +121,20 @@ def unclamped_force(m: ModelArrays, world: int, actuator: int, u: real, length: 
 
 
 @wp.func
+def drive_input(m: ModelArrays, s: Scratch, world: int, actuator: int) -> real:
+    """What an actuator's gain multiplies; the whole force of a DC motor, and that of a PID controller but its bias."""
+    if m.nservo > 0:
+        if m.rare[0].actuator_servo[actuator] >= 0:
+            return servo_forces(m, s, world, actuator)[0]
+    return actuator_input(m, s, world, actuator)
+
+
+@wp.func
 def driving_force(m: ModelArrays, s: Scratch, world: int, actuator: int) -> real:
     """`unclamped_force` at the evaluation point."""
     length = actuator_length(m, s, world, actuator)
     velocity = moment_dot(m, s, world, actuator, s.qvel[world])
-    return unclamped_force(m, world, actuator, actuator_input(m, s, world, actuator), length, velocity)
+    return unclamped_force(m, world, actuator, drive_input(m, s, world, actuator), length, velocity)
 
 
 @wp.func
@@ -153,10 +163,12 @@ def tendon_scale(m: ModelArrays, s: Scratch, world: int, actuator: int) -> real:
 
 @wp.func
 def actuator_force(m: ModelArrays, s: Scratch, world: int, actuator: int) -> real:
-    """p_i, clamped to forcerange."""
+    """p_i, clamped to forcerange, and what a DC motor adds."""
     force = tendon_scale(m, s, world, actuator) * driving_force(m, s, world, actuator)
     if m.actuator_forcelimited[actuator] == 1:
         force = wp.clamp(force, m.actuator_forcerange[actuator, 0], m.actuator_forcerange[actuator, 1])
+    if m.nservo > 0:
+        force += servo_forces(m, s, world, actuator)[1]
     return force
 
 

@@ -6,9 +6,11 @@ those of single forces, lengths and velocities are added where it computes their
 
 import warp as wp
 
+from diffsim.collision.gradient_call import calls_gradient
 from diffsim.physics.actuation import actuation, actuator_length, moment_dot
 from diffsim.physics.adjoint import clear
 from diffsim.physics.bias import moving_frames
+from diffsim.physics.fill_servos import fill_servos
 from diffsim.physics.integrate import raw_from_tangent
 from diffsim.physics.lanes import lane, lanes, sync, world_of
 from diffsim.physics.line import clear_line_bars, fill_lines
@@ -25,7 +27,7 @@ from diffsim.types import ZERO, real, vec2, vec3
 wp.set_module_options({"enable_backward": False})
 
 
-@wp.func
+@calls_gradient
 def load_elements(
     m: ModelArrays,
     s: Scratch,
@@ -50,6 +52,8 @@ def load_elements(
         if m.has_gap == 1:
             s.rare[0].contact_total[world] = 0
     sync()
+    if m.nservo > 0:
+        fill_servos(m, s, world)
 
 
 @wp.kernel

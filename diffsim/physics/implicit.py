@@ -15,12 +15,12 @@ from diffsim.physics.activation import actuator_input, add_input_cotangent
 from diffsim.physics.actuation import (
     actuator_length,
     add_actuator_cotangents,
+    driving_force,
     gain_terms,
     is_muscle,
     moment_dot,
     sum_actuator_forces,
     tendon_scale,
-    unclamped_force,
 )
 from diffsim.physics.bias_derivative import bias_derivative_matrix
 from diffsim.physics.clamp import strictly_inside
@@ -35,6 +35,7 @@ from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.muscle import vec5
 from diffsim.physics.polynomial import coefficient_slope, damper_bend, damper_polynomial
 from diffsim.physics.scratch import Scratch
+from diffsim.physics.servo import add_point_cotangent, servo_forces
 from diffsim.physics.sparse import copy_lower, factor, factor_solve
 from diffsim.physics.spatial import apply_inertia, cross_force
 from diffsim.physics.structure import is_ancestor
@@ -112,8 +113,14 @@ def velocity_slope(m: ModelArrays, s: Scratch, world: int, actuator: int) -> rea
     if is_muscle(m, actuator):
         gain = muscle_terms(m, s, world, actuator)[2]
     slope = gain * u + m.actuator_bias[adr][2]
+    if m.nservo > 0:
+        slope += servo_forces(m, s, world, actuator)[2]
     if slope != ZERO:
-        slope *= velocity_factor(m, s, world, actuator, u)
+        slope *= velocity_factor(m, s, world, actuator)
+    if m.nservo > 0:
+        row = m.rare[0].actuator_servo[actuator]
+        if row >= 0:
+            slope -= joint_factor(m, s, world, actuator) * m.rare[0].servo_rubbing[row]
     return slope
 
 
@@ -125,22 +132,27 @@ def muscle_terms(m: ModelArrays, s: Scratch, world: int, actuator: int) -> vec5:
 
 
 @wp.func
-def velocity_factor(m: ModelArrays, s: Scratch, world: int, actuator: int, u: real) -> real:
+def velocity_factor(m: ModelArrays, s: Scratch, world: int, actuator: int) -> real:
     """0 where the force of an actuator, its joint or tendon is outside its range or at an end, as in MuJoCo; else 1."""
     factor = real(1.0)
     if m.actuator_forcelimited[actuator] == 1:
-        length = actuator_length(m, s, world, actuator)
-        force = unclamped_force(m, world, actuator, u, length, moment_dot(m, s, world, actuator, s.qvel[world]))
-        force *= tendon_scale(m, s, world, actuator)
+        force = tendon_scale(m, s, world, actuator) * driving_force(m, s, world, actuator)
         factor *= strictly_inside(force, m.actuator_forcerange[actuator, 0], m.actuator_forcerange[actuator, 1])
-    joint = m.actuator_joint[actuator]
-    if joint >= 0:
-        total = s.qfrc_actuator[world, m.jnt_dofadr[joint]]
-        factor *= strictly_inside(total, m.rare[0].jnt_actfrcrange[joint, 0], m.rare[0].jnt_actfrcrange[joint, 1])
+    factor *= joint_factor(m, s, world, actuator)
     if m.has_tendon_frcrange == 1:
         if m.rare[0].actuator_tendon[actuator] >= 0:
             factor *= tendon_factor(m, s, world, m.rare[0].actuator_tendon[actuator])
     return factor
+
+
+@wp.func
+def joint_factor(m: ModelArrays, s: Scratch, world: int, actuator: int) -> real:
+    """0 where the force on the actuator's joint is outside its range or at an end; else 1."""
+    joint = m.actuator_joint[actuator]
+    if joint < 0:
+        return real(1.0)
+    total = s.qfrc_actuator[world, m.jnt_dofadr[joint]]
+    return strictly_inside(total, m.rare[0].jnt_actfrcrange[joint, 0], m.rare[0].jnt_actfrcrange[joint, 1])
 
 
 @wp.func
@@ -150,6 +162,8 @@ def tendon_factor(m: ModelArrays, s: Scratch, world: int, tendon: int) -> real:
     for actuator in range(m.nactuator):
         if m.rare[0].actuator_tendon[actuator] == tendon:
             total += s.actuator_force[world, actuator]
+            if m.nservo > 0:
+                total -= servo_forces(m, s, world, actuator)[1]
     low = m.rare[0].tendon_actfrcrange[tendon, 0]
     high = m.rare[0].tendon_actfrcrange[tendon, 1]
     return strictly_inside(total, low + ROUNDING * wp.abs(low), high - ROUNDING * wp.abs(high))
@@ -318,7 +332,7 @@ def inertia_gradient(m: ModelArrays, s: Scratch, world: int):
 def actuator_slope_cotangent(m: ModelArrays, s: Scratch, world: int, actuator: int) -> real:
     """Cotangent of the derivative of an actuator's force by its velocity; zero where the force is at its limit."""
     power = real(0.0)
-    factor = velocity_factor(m, s, world, actuator, actuator_input(m, s, world, actuator))
+    factor = velocity_factor(m, s, world, actuator)
     line = m.actuator_line[actuator]
     if factor != ZERO and line >= 0:
         gear = m.actuator_gear[actuator]
@@ -349,6 +363,11 @@ def actuator_derivative_gradient(m: ModelArrays, s: Scratch, world: int):
             add_actuator_cotangents(m, s, world, actuator, bar)
         elif gain != ZERO:
             add_input_cotangent(m, s, world, actuator, gain * actuator_slope_cotangent(m, s, world, actuator))
+        if m.nservo > 0:
+            row = m.rare[0].actuator_servo[actuator]
+            if row >= 0:  # the slope depends on the temperature only
+                slope_bar = actuator_slope_cotangent(m, s, world, actuator)
+                add_point_cotangent(m, s, world, row, slope_bar * s.rare[0].servo_slope[world, row, 2])
 
 
 @partial(calls_gradient, inline=True)

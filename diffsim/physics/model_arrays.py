@@ -109,6 +109,17 @@ class RareArrays:
     noslip_islands: wp.int32
     ntree: wp.int32
     dof_tree: wp.array(dtype=wp.int32)
+    # PID controllers and DC motors [nservo], see `servo_law`
+    servo_kind: wp.array2d(dtype=wp.int32)  # [nservo, 5] the integers of `Servo`
+    servo_numbers: wp.array2d(dtype=real)  # [nservo, 25] its numbers after the time step
+    servo_rubbing: wp.array(dtype=real)  # damping of friction in implicit integrators
+    servo_ctrl: wp.array2d(dtype=wp.int32)  # [nservo, 4] indices of the inputs, -1 for none
+    servo_act: wp.array2d(dtype=wp.int32)  # [nservo, 5] indices of the activations, -1 for none
+    servo_actuator: wp.array(dtype=wp.int32)
+    actuator_servo: wp.array(dtype=wp.int32)  # row of an actuator, -1 for none
+    act_servo: wp.array(dtype=wp.int32)  # 1 for an activation of a servo
+    control_limited: wp.array(dtype=wp.int32)  # [nu]
+    control_range: wp.array2d(dtype=real)  # [nu, 2]
     # muscles
     actuator_gain_row: wp.array(dtype=wp.int32)  # of an actuator in muscle_gain, -1 for none
     actuator_bias_row: wp.array(dtype=wp.int32)
@@ -156,6 +167,7 @@ class ModelArrays:
     noslip: wp.int32  # largest number of sweeps of the noslip solver, 0 without; see `noslip`
     has_actfrcrange: wp.int32
     has_tendon_frcrange: wp.int32
+    nservo: wp.int32  # PID controllers and DC motors
     timestep: real  # s
     wind: vec3  # m/s
     # offsets in `Scratch.parameter_bar`

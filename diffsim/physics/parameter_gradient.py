@@ -7,7 +7,7 @@ in the order of `diffsim.compile.parameters.KERNEL_FIELDS`; m.at_... are the off
 import warp as wp
 
 from diffsim.physics.activation import actuator_input
-from diffsim.physics.actuation import actuator_length, is_muscle, moment_dot, tracked_ctrl
+from diffsim.physics.actuation import actuator_length, drive_input, is_muscle, moment_dot, tracked_ctrl
 from diffsim.physics.adhesion import adhesion_power
 from diffsim.physics.cone import cone_mu, cone_product, cone_slope_gradient, load_products, load_rows
 from diffsim.physics.constraint import SLIDING, row_dot
@@ -202,7 +202,7 @@ def actuator_parameter_gradient(m: ModelArrays, s: Scratch, world: int, actuator
     """Adds the part of an actuator's gain and bias. Needs `joint_clamp_gradient`."""
     length = actuator_length(m, s, world, actuator)
     velocity = moment_dot(m, s, world, actuator, s.qvel[world])
-    u = actuator_input(m, s, world, actuator)
+    u = drive_input(m, s, world, actuator)
     force_bar = force_cotangent(m, s, world, actuator, u, length, velocity)
     tracked = tracked_ctrl(m, actuator, u, length)
     terms = vec3(real(1.0), length, velocity)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import warp as wp
 
-from diffsim.types import kernel_dtype, mat33, quat, real, vec2, vec3, vec6, vec7
+from diffsim.types import kernel_dtype, mat33, quat, real, vec2, vec3, vec6, vec7, vec11
 
 # Quantities of one evaluation: type, and shape for one world. Twists and wrenches are about the root body's origin.
 FIELDS = {
@@ -204,6 +204,12 @@ RARE_FIELDS: dict[str, tuple[type, tuple[str | int, ...]]] = {
     "noslip_weight": (real, ("noslip_row",)),  # w, cotangents of the rows' residuals
     "noslip_pull": (real, ("noslip_row", "nv")),  # alpha and beta, whose sum is the cotangent of J
     "noslip_push": (real, ("noslip_row", "nv")),
+    # servos: see `servo`
+    "servo_force": (vec3, ("servo",)),  # driving, dragging, and the derivative of the first by the velocity
+    "servo_point": (vec11, ("servo",)),
+    "servo_slope": (vec11, ("servo", 3)),  # gradients of these by the point
+    "act_rate": (real, (4, "na")),  # of servos' activations, in the stages of a Runge-Kutta step
+    "act_end": (real, ("na",)),  # after the step
 }
 
 

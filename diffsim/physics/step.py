@@ -6,7 +6,7 @@ Each evaluation writes (q, v, act, a) to its slot of a trajectory; the adjoint n
 import mujoco
 import warp as wp
 
-from diffsim.physics.activation import activation_rate, activation_time
+from diffsim.physics.activation import activation_rate, activation_time, of_servo
 from diffsim.physics.actuation import advanced_activation
 from diffsim.physics.derived import contact_wrenches
 from diffsim.physics.integrate import integrate_position, load3, store3
@@ -92,9 +92,12 @@ def tangent_rate(
 def velocity_step(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot: int, w: wp.array(dtype=real)):
     """V' = v + h w, q' = q (+) h v', and the step of the activations."""
     for i in range(lane(), m.na, lanes()):
-        rate = activation_rate(m, s, world, i, s.act[world, i])
-        end = s.act[world, i] + activation_time(m, i) * rate[0]
-        s.act[world, i] = advanced_activation(m, s, world, i, end)
+        if of_servo(m, i):
+            s.act[world, i] = s.rare[0].act_end[world, i]
+        else:
+            rate = activation_rate(m, s, world, i, s.act[world, i])
+            end = s.act[world, i] + activation_time(m, i) * rate[0]
+            s.act[world, i] = advanced_activation(m, s, world, i, end)
     for dof in range(lane(), m.nv, lanes()):
         s.qvel[world, dof] = s.qvel[world, dof] + m.timestep * w[dof]
     sync()
@@ -115,6 +118,8 @@ def load_stage(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot
             s.qvel[world, dof] = t.qvel[world, slot, dof] + scale * t.qacc[world, slot + stage - 1, dof]
         for i in range(lane(), m.na, lanes()):
             rate = activation_rate(m, s, world, i, t.act[world, slot + stage - 1, i])
+            if of_servo(m, i):
+                rate[0] = s.rare[0].act_rate[world, stage - 1, i]
             s.act[world, i] = t.act[world, slot, i] + scale * rate[0]
         sync()
         tangent_rate(m, s.stage_rate[world, stage - 1], scale, s.qvel[world], s.stage_rate[world, stage])
@@ -146,7 +151,10 @@ def runge_kutta_step(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int
         step_rate[dof] = rate
         s.qvel[world, dof] = t.qvel[world, slot, dof] + m.timestep * acceleration
     for i in range(lane(), m.na, lanes()):
-        s.act[world, i] = advanced_activation(m, s, world, i, activation_end(m, s, t, world, slot, i))
+        if of_servo(m, i):
+            s.act[world, i] = s.rare[0].act_end[world, i]
+        else:
+            s.act[world, i] = advanced_activation(m, s, world, i, activation_end(m, s, t, world, slot, i))
     sync()
     integrate_position(m, t.qpos[world, slot], step_rate, m.timestep, s.qpos[world])
     sync()
@@ -211,6 +219,10 @@ def load_state(
     for actuator in range(lane(), m.nactuator, lanes()):
         if m.actuator_ctrllimited[actuator] == 0 and not (wp.abs(ctrl[m.actuator_ctrl[actuator]]) <= MAXVAL):
             return False
+    if m.nservo > 0:
+        for i in range(lane(), m.nu, lanes()):
+            if m.rare[0].control_limited[i] == 0 and not (wp.abs(ctrl[i]) <= MAXVAL):
+                return False
     inputs = m.nu + 7 * m.nmocap
     for i in range(inputs + m.nequality + lane(), ctrl.shape[0], lanes()):
         if not wp.isfinite(ctrl[i]):

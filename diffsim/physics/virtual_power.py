@@ -18,11 +18,11 @@ from functools import partial
 import warp as wp
 
 from diffsim.collision.gradient_call import calls_gradient
-from diffsim.physics.activation import actuator_input
 from diffsim.physics.actuation import (
     actuator_length,
     add_actuator_cotangents,
     bias_terms,
+    drive_input,
     driving_force,
     gain_terms,
     moment_dot,
@@ -62,6 +62,7 @@ from diffsim.physics.passive import spring_rotation
 from diffsim.physics.polynomial import coefficient_slope, damper_polynomial, spring_polynomial, stretch_gradient
 from diffsim.physics.rotation import inverse_right_jacobian
 from diffsim.physics.scratch import Scratch
+from diffsim.physics.servo import add_servo_cotangents
 from diffsim.physics.spatial import apply_inertia, cross_force, cross_motion
 from diffsim.physics.tendon import tendon_passive_gradient, tendon_row_gradient
 from diffsim.physics.tendon_equality import tendon_equalities_gradient
@@ -318,7 +319,7 @@ def actuation_gradient(m: ModelArrays, s: Scratch, world: int):
     for actuator in range(lane(), m.nactuator, lanes()):
         length = actuator_length(m, s, world, actuator)
         velocity = moment_dot(m, s, world, actuator, s.qvel[world])
-        u = actuator_input(m, s, world, actuator)
+        u = drive_input(m, s, world, actuator)
         force_bar = force_cotangent(m, s, world, actuator, u, length, velocity)
         sensed = s.actuator_sensed_bar[world, actuator]
         gain = gain_terms(m, world, actuator, length, velocity)
@@ -326,8 +327,18 @@ def actuation_gradient(m: ModelArrays, s: Scratch, world: int):
         u_bar = force_bar * gain[0]
         length_bar = force_bar * (gain[1] * u + bias[1]) + sensed[1]
         velocity_bar = force_bar * (gain[2] * u + bias[2]) + sensed[2]
+        if m.nservo > 0:
+            row = m.rare[0].actuator_servo[actuator]
+            if row >= 0:
+                drag_bar = moment_dot(m, s, world, actuator, s.work[world]) + sensed[0]
+                through = add_servo_cotangents(m, s, world, row, u_bar, drag_bar)
+                u_bar = ZERO
+                length_bar += through[0]
+                velocity_bar += through[1]
         s.actuator_bar[world, actuator] = vec3(u_bar, length_bar, velocity_bar)
     sync()
+    for row in range(lane(), m.nservo, lanes()):
+        s.actuator_sensed_bar[world, m.rare[0].servo_actuator[row]] = vec3(ZERO, ZERO, ZERO)
     if lane() == 0:
         spread_actuator_cotangents(m, s, world)
     sync()

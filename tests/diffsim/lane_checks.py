@@ -20,7 +20,7 @@ MODELS = Path(__file__).with_name("models")
 ASSETS = Path(gymnasium.__file__).parent / "envs/mujoco/assets"
 NAMES = ("contact_stack", "contact_tendon", "contact_weld", "contact_joint_equality", "contact_ball_limit")
 NAMES += ("contact_elliptic", "contact_capsules", "contact_friction_loss", "fluid_chain", "actuators", "activations")
-NAMES += ("gravcomp", "ellipsoids", "free_body", "spatial_tendons", "contact_adhesion")
+NAMES += ("gravcomp", "ellipsoids", "free_body", "spatial_tendons", "contact_adhesion", "servos")
 FILES = (ASSETS / "hopper.xml", *(MODELS / f"{name}.xml" for name in NAMES))
 WORLDS = 2
 

@@ -69,7 +69,7 @@ def test_all_features_of_one_element_are_listed():
         diffsim.Model.from_mjcf(MANY_ON_ONE_ELEMENT)
     assert error.value.features == [
         "tendon spring yield, whose rest length is no part of the state [qpos, qvel, act], tendon 'cable'",
-        "actuator delay, actuator 'biceps'",
+        "actuator delay, whose buffer is no part of the state, actuator 'biceps'",
     ]
 
 

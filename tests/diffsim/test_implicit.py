@@ -16,6 +16,7 @@ MODELS = [
     "tendon_forces",
     "polynomials",
     "tendon_actuators",
+    "servos",
     "contact_weld",
 ]
 
