@@ -27,7 +27,7 @@ from diffsim.collision.contact_frame import ContactGeometry, Geom, axis_of, cont
 from diffsim.collision.gradient_call import differentiable
 from diffsim.types import mat33, real, vec3
 
-__all__ = ["CANDIDATES", "COLLIDERS", "ContactGeometry", "Geom", "contact_frame", "contraction_of", "turning"]
+__all__ = ["CANDIDATES", "COLLIDERS", "CONVEX", "ContactGeometry", "Geom", "contact_frame", "contraction_of", "turning"]
 
 PLANE = wp.constant(int(mujoco.mjtGeom.mjGEOM_PLANE))
 SPHERE = wp.constant(int(mujoco.mjtGeom.mjGEOM_SPHERE))
@@ -35,6 +35,7 @@ CAPSULE = wp.constant(int(mujoco.mjtGeom.mjGEOM_CAPSULE))
 ELLIPSOID = wp.constant(int(mujoco.mjtGeom.mjGEOM_ELLIPSOID))
 CYLINDER = wp.constant(int(mujoco.mjtGeom.mjGEOM_CYLINDER))
 BOX = wp.constant(int(mujoco.mjtGeom.mjGEOM_BOX))
+MESH = wp.constant(int(mujoco.mjtGeom.mjGEOM_MESH))
 
 # By the kinds of the two geoms, in MuJoCo's order: number of candidates, maximum number of contacts.
 CANDIDATES: dict[tuple[int, int], tuple[int, int]] = {
@@ -53,6 +54,23 @@ CANDIDATES: dict[tuple[int, int], tuple[int, int]] = {
     (BOX, BOX): (8, 8),
 }
 
+CONVEX: dict[tuple[int, int], int] = {
+    (PLANE, MESH): 4,
+    (SPHERE, ELLIPSOID): 1,
+    (SPHERE, MESH): 1,
+    (CAPSULE, ELLIPSOID): 1,
+    (CAPSULE, MESH): 4,
+    (ELLIPSOID, ELLIPSOID): 1,
+    (ELLIPSOID, CYLINDER): 1,
+    (ELLIPSOID, BOX): 1,
+    (ELLIPSOID, MESH): 1,
+    (CYLINDER, CYLINDER): 4,
+    (CYLINDER, BOX): 4,
+    (CYLINDER, MESH): 4,
+    (BOX, MESH): 4,
+    (MESH, MESH): 4,
+}
+"""Pairs of the general convex collision (`convex`): number of candidates, each of which can be a contact."""
 
 COLLIDERS: dict[tuple[int, int], wp.Function] = {
     (PLANE, SPHERE): plane_sphere,

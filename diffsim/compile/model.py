@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import warp as wp
 
+from diffsim.collision.geometry import CONVEX
 from diffsim.compile.few_iterations import warn_of_few_iterations
 from diffsim.compile.fields import active_actuators, damps_implicitly, host_arrays, one_level
 from diffsim.compile.noslip import noslip_sizes
@@ -21,6 +22,8 @@ from diffsim.types import EULER, IMPLICIT, IMPLICITFAST, RK4
 
 POINT = ("qpos", "qvel", "act", "qacc", "start")
 """What a point of evaluation has, in this order. `start` is the acceleration before the noslip solver, if that acts."""
+THREADS = 8
+"""Threads of a world on CUDA that share the pairs of the general convex collision, each with a polytope of its own."""
 INTEGRATORS = {EULER: "Euler", RK4: "RK4", IMPLICIT: "implicit", IMPLICITFAST: "implicitfast"}
 
 
@@ -70,7 +73,7 @@ class Model:
             "actuator": self._host["nactuator"],
             "pair": len(pairs),
             "candidate": int(self._host["pair_candidates"][: len(pairs)].sum()),
-            "convex_candidate": 0,
+            **self._convex_sizes(),
             "contact": self.max_contacts,
             "row": max_rows,
             "servo": self._host["nservo"],
@@ -83,6 +86,7 @@ class Model:
         }
         self._host.update({f"at_{name}": offset for name, offset in self.parameters.offsets.items()})
         self._pairs: dict[str, dict[tuple[int, int], wp.array]] = {}
+        self._convex: dict[str, wp.array] = {}
         self._on_device: dict[str, dict[str, Any]] = {}
 
     @classmethod
@@ -127,14 +131,34 @@ class Model:
         """A field of `ModelArrays` on the host."""
         return self._host[name]
 
+    def _convex_sizes(self) -> dict[str, int]:
+        """Sizes of the working memory for contacts of convex geoms."""
+        m, pairs = self.mj_model, len(self.convex_pairs)
+        if not pairs:
+            names = ("polytope", "polytope_vertex", "polytope_face", "clip_corner", "convex_candidate")
+            return dict.fromkeys(names, 0)
+        return {
+            "polytope": min(pairs, THREADS),
+            "polytope_vertex": 5 + m.opt.ccd_iterations,
+            "polytope_face": 6 * m.opt.ccd_iterations,
+            "clip_corner": 2 * max(16, m.npolygonmax),
+            "convex_candidate": int(self._host["pair_candidates"][: self._host["npair"]].sum()),
+        }
+
+    @property
+    def convex_pairs(self) -> np.ndarray:
+        """Indices of the pairs of geoms of the general convex collision."""
+        return np.flatnonzero(self._host["pair_convex"][: self._host["npair"]])
+
     @property
     def kinds(self) -> dict[tuple[int, int], np.ndarray]:
-        """Indices of the pairs of geoms that can touch, by their two kinds (`mjtGeom`)."""
+        """Indices of the pairs of geoms that have a collider of their own, by their two kinds (`mjtGeom`)."""
         pairs = np.stack([self._host["pair_geom1"], self._host["pair_geom2"]], axis=1)[: self._host["npair"]]
         kinds = self.mj_model.geom_type[pairs].reshape(-1, 2)
         return {
             (int(first), int(second)): np.flatnonzero((kinds == (first, second)).all(1))
             for first, second in np.unique(kinds, axis=0)
+            if (int(first), int(second)) not in CONVEX
         }
 
     def pairs_by_kinds(self, device: str) -> dict[tuple[int, int], wp.array]:
@@ -145,6 +169,13 @@ class Model:
                 for kinds, pairs in self.kinds.items()
             }
         return self._pairs[device]
+
+    def convex_pairs_on(self, device: str) -> wp.array:
+        """`convex_pairs`, on a device."""
+        if device not in self._convex:
+            pairs = torch.as_tensor(self.convex_pairs, dtype=torch.int32, device=device)
+            self._convex[device] = wp.from_torch(pairs)
+        return self._convex[device]
 
     def arrays(  # noqa: ANN201  (a struct)
         self, device: str, memory: ParameterMemory | None = None, first_world: int = 0, gradient: bool = False

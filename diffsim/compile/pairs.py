@@ -6,7 +6,7 @@ import mujoco
 import numpy as np
 import torch
 
-from diffsim.collision.geometry import CANDIDATES
+from diffsim.collision.geometry import CANDIDATES, CONVEX
 from diffsim.compile.noslip import visited_order
 from diffsim.compile.solver_parameters import mix_solver
 
@@ -16,6 +16,10 @@ DISABLE = mujoco.mjtDisableBit
 COUNTS = np.zeros((int(mujoco.mjtGeom.mjNGEOMTYPES), int(mujoco.mjtGeom.mjNGEOMTYPES), 2), int)
 for _kinds, _counts in CANDIDATES.items():
     COUNTS[_kinds] = _counts
+CONVEX_PAIRS = np.zeros_like(COUNTS[:, :, 0])
+for _kinds, _candidates in CONVEX.items():
+    COUNTS[_kinds] = _candidates, _candidates
+    CONVEX_PAIRS[_kinds] = 1
 
 
 def touching_pairs(m: mujoco.MjModel) -> np.ndarray:
@@ -90,6 +94,7 @@ def pair_fields(m: mujoco.MjModel) -> dict[str, Any]:
         pair_candidates=counts[:, 0],
         pair_candidateadr=np.cumsum(counts[:, 0]) - counts[:, 0],
         pair_cap=counts[:, 1],
+        pair_convex=CONVEX_PAIRS[m.geom_type[geom1], m.geom_type[geom2]],
         pair_condim=parameters["dim"],
         pair_margin=parameters["margin"],
         pair_detection=parameters["margin"] + parameters["gap"],

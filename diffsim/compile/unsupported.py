@@ -7,6 +7,7 @@ import numpy as np
 
 from diffsim.compile.actuator_additions import tendon_dampers
 from diffsim.compile.pairs import (
+    CONVEX_PAIRS,
     COUNTS,
     DISABLE,
     friction_damping,
@@ -20,7 +21,7 @@ from diffsim.compile.servos import is_servo, servo_slots
 OBJ = mujoco.mjtObj
 ENABLE = mujoco.mjtEnableBit
 
-# The only pair for which C MuJoCo uses its general convex collision, and the flags that change its results.
+# A pair with a collider of its own for which C MuJoCo has its general convex collision, and the flags that change it.
 CONVEX_PAIR = (int(mujoco.mjtGeom.mjGEOM_CAPSULE), int(mujoco.mjtGeom.mjGEOM_CYLINDER))
 CONVEX_FLAGS = int(DISABLE.mjDSBL_MULTICCD) | int(DISABLE.mjDSBL_NATIVECCD)
 
@@ -81,6 +82,8 @@ def contacts(m: mujoco.MjModel) -> Iterator[str]:
                 f"option flag multiccd or nativeccd=disable, contact between capsule geom "
                 f"{name_of(m, OBJ.mjOBJ_GEOM, first)} and cylinder geom {name_of(m, OBJ.mjOBJ_GEOM, second)}"
             )
+    if m.opt.disableflags & DISABLE.mjDSBL_NATIVECCD and CONVEX_PAIRS[kinds[:, 0], kinds[:, 1]].any():
+        yield "option flag nativeccd=disable, contact between convex geoms"
     for pair in pairs[friction_damping(m, pairs) >= 0]:
         if m.geom_surfacevel[pair].any():
             names = [name_of(m, OBJ.mjOBJ_GEOM, geom) for geom in pair]

@@ -4,6 +4,8 @@
     adjoint, for each evaluation:   frames, motion, mass, collide, rows, virtual, twists, for some models ellipsoids,
                                     collide_gradient, gather, elements, on request parameters
 
+Pairs of convex geoms without a collider of their own share the stages `convex` and `convex_gradient`.
+
 Rare features have stages of their own: `joined` of connect and weld constraints, `lines` of spatial tendons and moving
 transmissions, `servos` of PID controllers and DC motors, `contact_terms` of adhesion and actuators on a body's
 contacts, whose forces come after the contacts, `implicit` and `implicit_adjoint` of implicit velocity steps, `noslip`
@@ -32,7 +34,7 @@ from typing import Any
 
 import warp as wp
 
-from diffsim.compile.model import Model
+from diffsim.compile.model import THREADS, Model
 from diffsim.engine.lane_emulation import emulation
 from diffsim.engine.world_loop import WorldLoop
 from diffsim.physics.lanes import EMULATED, WORLDS_PER_BLOCK
@@ -47,6 +49,8 @@ from diffsim.stages.contact_terms import (
     contact_terms_kernel,
     friction_reference_kernel,
 )
+from diffsim.stages.convex import convex_kernel
+from diffsim.stages.convex_gradient import convex_gradient_kernel
 from diffsim.stages.cotangents import (
     begin_adjoint_kernel,
     begin_slot_kernel,
@@ -303,6 +307,9 @@ class Stages:
         """Candidates of contacts."""
         for kinds, pairs in self._pairs().items():
             self._threads(detection_kernel(*kinds), len(pairs), pairs)
+        count = len(self.model.convex_pairs)
+        if count:
+            self._threads(convex_kernel, min(count, THREADS), self._convex_pairs())
 
     def _constraints(self) -> None:
         """Contacts and rows."""
@@ -367,16 +374,22 @@ class Stages:
         self._each(gather_kernel)
         self._each(elements_kernel)
 
-    def _contact_gradients(self) -> list[tuple[int, int]]:
-        """Gradients of contacts; returns the kinds of geoms that can touch."""
-        kinds = list(self._pairs())
+    def _contact_gradients(self) -> bool:
+        """Gradients of contacts; whether geoms can touch."""
+        kinds, convex = list(self._pairs()), bool(len(self.model.convex_pairs))
         for pair in kinds:
             self._threads(gradient_kernel(*pair), self.model.max_contacts)
-        return kinds
+        if convex:
+            self._threads(convex_gradient_kernel, self.model.max_contacts)
+        return convex or bool(kinds)
 
     def _pairs(self) -> Mapping[tuple[int, int], Any]:
         """The pairs of geoms, by kinds."""
         return self.model.pairs_by_kinds(self.device)
+
+    def _convex_pairs(self) -> Any:  # noqa: ANN401
+        """The pairs of geoms of the general convex collision."""
+        return self.model.convex_pairs_on(self.device)
 
     def _each(self, kernel: wp.Kernel, *arguments: Any) -> None:  # noqa: ANN401
         """Launches a kernel with all lanes of all worlds."""

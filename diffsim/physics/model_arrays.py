@@ -51,6 +51,24 @@ class RareArrays:
     piece_side: wp.array(dtype=wp.int32)  # 1 if there is a side site
     piece_size: wp.array(dtype=real)  # radius of the geom, or length of the rod, m
     piece_scale: wp.array(dtype=real)  # 1 / divisor of the pulley
+    pair_convex: wp.array(dtype=wp.int32)  # [npair] 1 for pairs of the general convex collision
+    # meshes, as in MuJoCo's `mesh_...`: addresses count from the model's first
+    geom_mesh: wp.array(dtype=wp.int32)  # [ngeom] -1 for geoms without a mesh
+    mesh_vertadr: wp.array(dtype=wp.int32)
+    mesh_vertnum: wp.array(dtype=wp.int32)
+    mesh_graphadr: wp.array(dtype=wp.int32)  # -1 if support points are found by trying all vertices
+    mesh_polyadr: wp.array(dtype=wp.int32)
+    mesh_polynum: wp.array(dtype=wp.int32)
+    mesh_vert: wp.array(dtype=vec3)  # m
+    mesh_graph: wp.array(dtype=wp.int32)
+    mesh_extrema: wp.array2d(dtype=wp.int32)  # [nmesh, 27]
+    mesh_polynormal: wp.array(dtype=vec3)
+    mesh_polyvertadr: wp.array(dtype=wp.int32)
+    mesh_polyvertnum: wp.array(dtype=wp.int32)
+    mesh_polyvert: wp.array(dtype=wp.int32)
+    mesh_polymapadr: wp.array(dtype=wp.int32)
+    mesh_polymapnum: wp.array(dtype=wp.int32)
+    mesh_polymap: wp.array(dtype=wp.int32)
     # mocap bodies, gravity compensation, ellipsoids, polynomials of springs and dampers, clamps of joints' actuators
     mocap_body: wp.array(dtype=wp.int32)  # [nmocap]
     body_gravcomp: wp.array(dtype=real)
@@ -286,6 +304,10 @@ class ModelArrays:
     geom_body: wp.array(dtype=wp.int32)
     geom_kind: wp.array(dtype=wp.int32)
     geom_quat: wp.array(dtype=quat)
+    # the general convex collision
+    ccd_tolerance: real  # m
+    ccd_iterations: wp.int32
+    multiccd: wp.int32  # 1 if it looks for several contacts
     # pairs of them [npair]
     pair_geom1: wp.array(dtype=wp.int32)
     pair_geom2: wp.array(dtype=wp.int32)

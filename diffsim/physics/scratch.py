@@ -189,7 +189,6 @@ PUSH = wp.constant(5)  # Lambda
 
 # Quantities of rare features, which kernels reach by `s.rare[0]`: with them, `Scratch` would be too large for NVRTC.
 RARE_FIELDS: dict[str, tuple[type, tuple[str | int, ...]]] = {
-    "candidate_feature": (wp.int32, ("convex_candidate", 8)),  # see `diffsim.collision.convex`
     "contact_total": (wp.int32, ()),  # contacts with those in the gap: see `contact_list`
     # noslip solver: see `noslip` and, for the adjoint, `noslip_adjoint`
     "noslip_vector": (real, ("noslip_vector", "nv")),  # named in `noslip`
@@ -210,6 +209,19 @@ RARE_FIELDS: dict[str, tuple[type, tuple[str | int, ...]]] = {
     "servo_slope": (vec11, ("servo", 3)),  # gradients of these by the point
     "act_rate": (real, (4, "na")),  # of servos' activations, in the stages of a Runge-Kutta step
     "act_end": (real, ("na",)),  # after the step
+    # penetration of convex geoms: the polytopes of a world's threads, and the features of contacts
+    "polytope_point": (vec3, ("polytope", "polytope_vertex", 3)),  # m; of the difference, and of both geoms
+    "polytope_vertex": (wp.int32, ("polytope", "polytope_vertex", 2)),  # of meshes and boxes, else -1
+    "polytope_foot": (vec3, ("polytope", "polytope_face")),  # m, the origin's projection on each face, outward
+    "polytope_distance2": (real, ("polytope", "polytope_face")),  # m^2, of the projection
+    "polytope_face": (wp.int32, ("polytope", "polytope_face", 7)),  # see `diffsim.collision.polytope`
+    "polytope_open": (wp.int32, ("polytope", "polytope_face")),  # faces that can be the closest
+    "polytope_edge": (wp.int32, ("polytope", "polytope_face", 2)),  # faces and their edges to visit, and the horizon
+    "polytope_count": (wp.int32, ("polytope", 4)),  # of vertices, faces, open faces, edges of the horizon
+    "clip_point": (vec3, ("polytope", 2, "clip_corner")),  # m, corners of a polygon that is clipped
+    "clip_line": (wp.int32, ("polytope", 4, "clip_corner")),  # the lines before and after each
+    "candidate_witness": (vec3, ("convex_candidate", 2)),  # m, the witness points of the pair's search
+    "candidate_feature": (wp.int32, ("convex_candidate", 14)),  # see `diffsim.collision.convex`
 }
 
 

@@ -8,6 +8,8 @@ from typing import Protocol
 import mujoco
 import numpy as np
 
+from diffsim.collision.geometry import CONVEX
+
 from .reference import BALL, FREE, Stepper, block_error, difference, displace, load
 
 # Gymnasium's tasks: MJCF file and physics steps per action.
@@ -297,10 +299,17 @@ def extrapolated_differences(
 
 
 def iterates(mj_model: mujoco.MjModel, signature: Signature) -> bool:
-    """Whether C MuJoCo found a contact of a capsule and a cylinder, which it does by iteration."""
-    kinds = {int(mujoco.mjtGeom.mjGEOM_CAPSULE), int(mujoco.mjtGeom.mjGEOM_CYLINDER)}
-    geoms = np.frombuffer(signature[0], dtype=np.int32).reshape(-1, 2)
-    return any(set(map(int, mj_model.geom_type[pair])) == kinds for pair in geoms)
+    """Whether C MuJoCo found a contact by iteration toward a point of a curved surface."""
+    return searched(mj_model, np.frombuffer(signature[0], dtype=np.int32).reshape(-1, 2))
+
+
+def searched(mj_model: mujoco.MjModel, geoms: np.ndarray) -> bool:
+    """Whether C MuJoCo finds contacts of any of these pairs of geoms [n, 2] by such an iteration."""
+    geom = mujoco.mjtGeom
+    curved = {int(geom.mjGEOM_ELLIPSOID), int(geom.mjGEOM_CYLINDER)}
+    kinds = [tuple(sorted(map(int, mj_model.geom_type[pair]))) for pair in geoms]
+    capsule_on_cylinder = (int(geom.mjGEOM_CAPSULE), int(geom.mjGEOM_CYLINDER))
+    return any(pair == capsule_on_cylinder or (pair in CONVEX and curved & set(pair)) for pair in kinds)
 
 
 def _points(

@@ -12,13 +12,13 @@ from .reference import Stepper, load, moving_states, relative_error
 
 SEVERAL_UNSUPPORTED = """
 <mujoco>
-  <asset><mesh name="boulder" vertex="0 0 0  1 0 0  0 1 0  0 0 1"/></asset>
+  <asset><hfield name="hills" nrow="3" ncol="3" size="1 1 1 .1"/></asset>
   <worldbody>
-    <geom name="ground" type="plane" size="1 1 1"/>
+    <geom name="ground" type="hfield" hfield="hills"/>
     <site name="anchor" pos="0 0 2"/>
     <body name="rock" pos="0 0 1">
       <freejoint/>
-      <geom name="rock_hull" type="mesh" mesh="boulder"/>
+      <geom name="rock_hull" size="0.2"/>
     </body>
     <body name="arm" pos="2 0 1">
       <joint name="elbow"/>
@@ -77,28 +77,15 @@ def test_each_feature_is_listed_once():
     text = """
         <mujoco>
           <worldbody>
-            <geom name="belt" type="plane" size="1 1 1" adhesion="1"/>
-            <body pos="0 0 1"><freejoint/><geom size="0.1"/></body>
-            <body pos="1 0 1"><freejoint/><geom size="0.1"/></body>
+            <geom name="belt" type="cylinder" size="1 1"/>
+            <body pos="0 0 1"><freejoint/><geom type="ellipsoid" size="0.1 .2 .1"/></body>
+            <body pos="1 0 1"><freejoint/><geom type="ellipsoid" size="0.1 .2 .1"/></body>
           </worldbody>
+          <option><flag nativeccd="disable"/></option>
         </mujoco>"""
     with pytest.raises(diffsim.UnsupportedModelError) as error:
         diffsim.Model.from_mjcf(text)
-    assert error.value.features == ["geom adhesion, geom 'belt'"]
-
-
-def test_adhesion_of_a_pair_is_refused():
-    text = """
-        <mujoco>
-          <worldbody>
-            <geom name="floor" type="plane" size="1 1 1"/>
-            <body pos="0 0 1"><freejoint/><geom name="ball" size="0.1"/></body>
-          </worldbody>
-          <contact><pair name="sticky" geom1="floor" geom2="ball" adhesion="1"/></contact>
-        </mujoco>"""
-    with pytest.raises(diffsim.UnsupportedModelError) as error:
-        diffsim.Model.from_mjcf(text)
-    assert error.value.features == ["pair adhesion, pair 'sticky'"]
+    assert error.value.features == ["option flag nativeccd=disable, contact between convex geoms"]
 
 
 def test_flexes_are_refused_also_without_contacts():

@@ -61,8 +61,10 @@ def check_contacts(
         expected.sort(key=lambda contact: contact[0])
         actual = contacts(sim, *world)
         assert [geoms for geoms, _ in actual] == [geoms for geoms, _ in expected]
-        for (_, place), (_, reference) in zip(actual, expected, strict=True):
-            assert np.abs(place - reference).max() <= tolerance
+        # MuJoCo lists the two contacts of an edge on a face in an order that rounding chooses.
+        for geoms, reference in expected:
+            apart = [np.abs(place - reference).max() for others, place in actual if others == geoms]
+            assert min(apart) <= tolerance
 
 
 @every_task

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, note, settings
 
 import diffsim
 
-from .contact_reference import Tracer
+from .contact_reference import Tracer, searched
 from .engine import simulator, tensors
 from .fuzz_models import models
 from .reference import Stepper, converge, displace, moving_states
@@ -21,8 +21,6 @@ TOLERANCE = 1e-7
 NUDGE, GROWTH = 1e-10, 1e5
 # Imbalance of forces at C's acceleration, relative to the largest force, above which its solver has not converged.
 IMBALANCE = 1e-9
-# The pair whose contacts C finds by iteration, inexactly.
-APPROXIMATE = (int(mujoco.mjtGeom.mjGEOM_CAPSULE), int(mujoco.mjtGeom.mjGEOM_CYLINDER))
 # Radians or metres per time step in C above which the motion counts as divergent.
 FASTEST = 10.0
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
@@ -44,8 +42,7 @@ def fault(mj_model: mujoco.MjModel, state: np.ndarray, ctrl: np.ndarray) -> str 
         forces = [inertial, data.qfrc_smooth, data.qfrc_constraint]
         if not np.isfinite(inertial).all():
             return "acceleration is not finite"
-        kinds = np.sort(mj_model.geom_type[data.contact.geom], axis=1)
-        if (kinds == APPROXIMATE).all(axis=1).any():
+        if searched(mj_model, data.contact.geom):
             return "contact is approximate"
         if mj_model.opt.timestep * np.abs(data.qvel).max() > FASTEST:
             return "motion diverges"
