@@ -27,7 +27,7 @@ __all__ = ["forked_runs"]
     "module",
     [
         *("ensemble", "go1_walk", "goals", "gpu", "gradients", "helicopter", "laboratory", "model_free", "off_policy"),
-        *("onset", "pathwise", "pegasus", "physics", "pong", "relaxed", "robots", "simulated", "tetris"),
+        *("hybrid", "onset", "pathwise", "pegasus", "physics", "pong", "relaxed", "robots", "simulated", "tetris"),
     ],
 )
 def test_help(module, capsys):

@@ -10,9 +10,12 @@ from torch import Tensor
 from diffsim.policies import HybridMLP
 from diffsim.trainers.experience.rollout import Trajectory
 from diffsim.trainers.maths.returns import discount_weights, lambda_returns
+from diffsim.trainers.metrics import Metric
 from diffsim.trainers.options import option
 from diffsim.trainers.pathwise.shac import SHAC
 from diffsim.trainers.pathwise.window import DifferentiatedWindow
+
+GRADIENT_METRICS = ("action_grad_median", "action_grad_max", "action_grad_growth", "clipped")
 
 
 class SCG(SHAC):
@@ -47,6 +50,12 @@ class SCG(SHAC):
             raise TypeError(f"policy must be a HybridMLP, got {type(self.policy).__name__}")
         if self.actor_epochs > 1:
             raise ValueError(f"actor_epochs must be 1 for actions with discrete parts, got {self.actor_epochs}")
+
+    def iterate(self) -> dict[str, Metric]:
+        """As for SHAC; without metrics of gradients through the dynamics, if there are none."""
+        metrics = super().iterate()
+        kept = self.continuous == "pathwise"
+        return {name: value for name, value in metrics.items() if kept or name not in GRADIENT_METRICS}
 
     def objective(self, trajectory: Trajectory) -> Tensor:
         """That of SHAC, and the log probabilities of the choices times their advantages."""
