@@ -25,7 +25,22 @@ def noslip_fields(m: mujoco.MjModel, npair: int) -> dict[str, Any]:
         noslip_islands=int(not m.opt.disableflags & DISABLE.mjDSBL_ISLAND),
         ntree=m.ntree,
         dof_tree=m.dof_treeid,
+        dof_carries=carrying_dofs(m),
     )
+
+
+def carrying_dofs(m: mujoco.MjModel) -> np.ndarray:
+    """1 for each dof that moves the axes of others, those of later blocks (see `ModelArrays`): [nv]."""
+    carries = np.zeros(m.nv, int)
+    first = m.jnt_dofadr[m.dof_jntid]
+    free = m.jnt_type[m.dof_jntid] == mujoco.mjtJoint.mjJNT_FREE
+    block = np.where(free, first + (np.arange(m.nv) - first) // 3 * 3, first)
+    for dof in range(m.nv):
+        above = m.dof_parentid[dof]
+        while above >= 0:
+            carries[above] |= int(block[above] != block[dof])
+            above = m.dof_parentid[above]
+    return carries
 
 
 def noslip_sizes(m: mujoco.MjModel, sweeps: int, max_rows: int) -> dict[str, int]:

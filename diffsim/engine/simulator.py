@@ -112,6 +112,7 @@ class Simulator(Readings):
         Raises:
             TypeError, ValueError: an argument has a wrong type, shape, dtype or device, or is not finite; the state,
                 or a control without range, is larger than 1e10 (MuJoCo's mjMAXVAL).
+            NotImplementedError: parameters require gradients, and the noslip solver acts.
             ContactOverflowError: there were more contacts than the model's `max_contacts`.
             FloatingPointError: the physics diverged: a number of qpos, qvel or qacc is not finite, or larger than 1e10,
                 where MuJoCo would reset the simulation; the message names world, time step and array.

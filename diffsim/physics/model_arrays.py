@@ -127,6 +127,7 @@ class RareArrays:
     noslip_islands: wp.int32
     ntree: wp.int32
     dof_tree: wp.array(dtype=wp.int32)
+    dof_carries: wp.array(dtype=wp.int32)  # 1 if it moves the axes of other dofs
     # PID controllers and DC motors [nservo], see `servo_law`
     servo_kind: wp.array2d(dtype=wp.int32)  # [nservo, 5] the integers of `Servo`
     servo_numbers: wp.array2d(dtype=real)  # [nservo, 25] its numbers after the time step

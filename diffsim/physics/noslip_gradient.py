@@ -54,31 +54,35 @@ def mass_cotangents(m: ModelArrays, s: Scratch, world: int, dof: int, x: wp.arra
 
 @wp.func
 def mass_gradient(m: ModelArrays, s: Scratch, world: int):
-    """Adds the part of M, but that of armature along lines. Uses the memory of the virtual twists."""
+    """Adds the part of M, but that of armature along lines. Uses the memory of the virtual twists.
+
+    A dof that moves no other's axis is left out: the twist before any other dof does not have its part.
+    """
     unit = s.virtual_velocity[world]
     x = s.work[world]
     for dof in range(lane(), m.nv, lanes()):
         unit[dof] = ZERO
     sync()
     for dof in range(m.nv):
-        mass_cotangents(m, s, world, dof, x)
-        if lane() == 0:
-            unit[dof] = ONE
-        sync()
-        spread(m, s, world, unit, s.virtual_twist[world])
-        spread(m, s, world, x, s.constraint_twist[world])
-        for body in range(1 + lane(), m.nbody, lanes()):
-            s.virtual_twist_bar[world, body] = apply_inertia(
-                m.body_mass[world * m.body_stride + body],
-                s.body_moment[world, body],
-                s.body_rotary[world, body],
-                s.constraint_twist[world, body],
-            )
-        sync()
-        gather(m, s, world, unit, s.virtual_twist[world], s.virtual_twist_bar[world])
-        if lane() == 0:
-            unit[dof] = ZERO
-        sync()
+        if m.rare[0].dof_carries[dof] == 1:
+            mass_cotangents(m, s, world, dof, x)
+            if lane() == 0:
+                unit[dof] = ONE
+            sync()
+            spread(m, s, world, unit, s.virtual_twist[world])
+            spread(m, s, world, x, s.constraint_twist[world])
+            for body in range(1 + lane(), m.nbody, lanes()):
+                s.virtual_twist_bar[world, body] = apply_inertia(
+                    m.body_mass[world * m.body_stride + body],
+                    s.body_moment[world, body],
+                    s.body_rotary[world, body],
+                    s.constraint_twist[world, body],
+                )
+            sync()
+            gather(m, s, world, unit, s.virtual_twist[world], s.virtual_twist_bar[world])
+            if lane() == 0:
+                unit[dof] = ZERO
+            sync()
 
 
 @wp.func(inline=True)
