@@ -19,8 +19,14 @@ def actuator_additions(m: mujoco.MjModel) -> tuple[np.ndarray, np.ndarray, np.nd
 
 def tendon_dampers(m: mujoco.MjModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Damping [ntendon], its polynomial [ntendon, 2] and armature [ntendon] of tendons and of their actuators."""
-    added = _sums(m, TENDON, m.ntendon)
-    return m.tendon_damping + added[:, 0], m.tendon_dampingpoly + added[:, 1:3], m.tendon_armature + added[:, 3]
+    damping, polynomial, armature = tendon_additions(m)
+    return m.tendon_damping + damping, m.tendon_dampingpoly + polynomial, m.tendon_armature + armature
+
+
+def tendon_additions(m: mujoco.MjModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `actuator_additions`, of the actuators of each tendon: [ntendon], [ntendon, 2], [ntendon]."""
+    per_tendon = _sums(m, TENDON, m.ntendon)
+    return per_tendon[:, 0], per_tendon[:, 1:3], per_tendon[:, 3]
 
 
 def _sums(m: mujoco.MjModel, transmissions: tuple[int, ...], count: int) -> np.ndarray:

@@ -17,6 +17,7 @@ from diffsim.compile.lines import (
     tendon_dofs,
 )
 from diffsim.compile.unsupported import equality
+from diffsim.types import IMPLICIT, IMPLICITFAST
 
 DISABLE = mujoco.mjtDisableBit
 EQ = mujoco.mjtEq
@@ -106,9 +107,8 @@ def tendon_fields(m: mujoco.MjModel) -> dict[str, Any]:
     enabled = not off & DISABLE.mjDSBL_CONSTRAINT
     limited = m.tendon_limited * bool(enabled and not off & DISABLE.mjDSBL_LIMIT)
     frictionloss = m.tendon_frictionloss * bool(enabled and not off & DISABLE.mjDSBL_FRICTIONLOSS)
-    damping, polynomial, armature = tendon_dampers(m)
-    damping, polynomial = damping * (not off & DISABLE.mjDSBL_DAMPER), polynomial * (not off & DISABLE.mjDSBL_DAMPER)
-    spring = not off & DISABLE.mjDSBL_SPRING
+    _, polynomial, armature = tendon_dampers(m)
+    pairs = tendon_pairs(m, armature)
     num = m.tendon_num.copy()
     num[spatial_tendons(m)] = 0
     still = [i for i in spatial_tendons(m) if not tendon_dofs(m, i)]  # no dof moves them: MuJoCo omits their rows
@@ -130,41 +130,34 @@ def tendon_fields(m: mujoco.MjModel) -> dict[str, Any]:
         tendon_dof=m.jnt_dofadr[joints],
         tendon_qpos=m.jnt_qposadr[joints],
         tendon_coef=m.wrap_prm[order],
-        tendon_stiffness=m.tendon_stiffness * spring,
-        tendon_stiffnesspoly=m.tendon_stiffnesspoly * spring,
-        tendon_dampingpoly=polynomial,
-        tendon_lengthspring=m.tendon_lengthspring,
-        tendon_damping=damping,
+        tendon_stiffnesspoly=m.tendon_stiffnesspoly * (not off & DISABLE.mjDSBL_SPRING),
+        tendon_dampingpoly=polynomial * (not off & DISABLE.mjDSBL_DAMPER),
         tendon_limited=limited,
-        tendon_range=m.tendon_range,
         tendon_margin=m.tendon_margin,
         tendon_frictionloss=frictionloss,
         tendon_invweight=m.tendon_invweight0,
-        **tendon_pairs(m, armature, np.where(polynomial.any(axis=1), 0, damping)),
+        ntendon_pair=len(pairs),
+        tendon_pair_dof=np.array(list(pairs), int).reshape(-1, 2),
+        tendon_pair_armature=np.array([products @ armature for products in pairs.values()], float),
     )
 
 
-def tendon_pairs(m: mujoco.MjModel, armature: np.ndarray, damping: np.ndarray) -> dict[str, Any]:
-    """Sums over fixed tendons of armature J'J and of damping J'J, in the lower triangle.
+def tendon_pairs(m: mujoco.MjModel, armature: np.ndarray) -> dict[tuple[int, int], np.ndarray]:
+    """Products of the moments of each fixed tendon [ntendon], by row and column of the lower triangle.
 
-    Only at entries that the mass matrix has without tendons: MuJoCo omits pairs of dofs in different branches.
+    Only at entries that the mass matrix has without tendons: MuJoCo omits pairs of dofs in different branches. Only of
+    tendons that can have armature, or damping that is integrated implicitly.
     """
-    simple = simple_dofs(m)
+    simple, spatial = simple_dofs(m), spatial_tendons(m)
+    damped = m.opt.integrator in (IMPLICIT, IMPLICITFAST)
     entries: dict[tuple[int, int], np.ndarray] = {}
-    fixed = np.ones(m.ntendon, bool)
-    fixed[spatial_tendons(m)] = False
-    for tendon in np.flatnonzero((armature + damping) * fixed):
+    for tendon in range(m.ntendon):
+        if tendon in spatial or not (damped or armature[tendon]):
+            continue
         wraps = range(m.tendon_adr[tendon], m.tendon_adr[tendon] + m.tendon_num[tendon])
         coefs = {int(m.jnt_dofadr[m.wrap_objid[wrap]]): m.wrap_prm[wrap] for wrap in wraps}
         for row, left in coefs.items():
             for col, right in coefs.items():
                 if row == col or (is_ancestor(m, col, row) and not simple[row]):
-                    per_product = np.array([armature[tendon], damping[tendon]])
-                    entries[row, col] = entries.get((row, col), 0) + left * right * per_product
-    values = np.array(list(entries.values()), float).reshape(-1, 2)
-    return dict(
-        ntendon_pair=len(entries),
-        tendon_pair_dof=np.array(list(entries), int).reshape(-1, 2),
-        tendon_pair_armature=values[:, 0],
-        tendon_pair_damping=values[:, 1],
-    )
+                    entries.setdefault((row, col), np.zeros(m.ntendon))[tendon] += left * right
+    return entries

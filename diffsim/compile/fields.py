@@ -9,7 +9,8 @@ from diffsim.compile.activations import activations, muscle_fields
 from diffsim.compile.actuator_additions import actuator_additions, tendon_dampers
 from diffsim.compile.constraints import constraint_fields
 from diffsim.compile.ellipsoids import ellipsoid_fields
-from diffsim.compile.lines import body_actuators, line_fields, moving_actuators, spatial_tendons
+from diffsim.compile.gears import moment_entries
+from diffsim.compile.lines import body_actuators, line_fields, moving_actuators
 from diffsim.compile.meshes import mesh_fields
 from diffsim.compile.servos import PID, is_servo, servo_fields
 from diffsim.compile.sparsity import sparsity_fields
@@ -46,14 +47,12 @@ def host_arrays(mj_model: mujoco.MjModel, max_contacts: int | None) -> dict[str,
         fluid=int(fluid),
         **ellipsoid_fields(m, fluid),
         has_actfrcrange=int(bool(np.any(m.jnt_actfrclimited))),
-        timestep=m.opt.timestep,
         wind=vec3(*m.opt.wind),
         body_parent=m.body_parentid,
         body_lastdof=last_dofs(m),
         body_root=m.body_rootid,
         body_jntadr=m.body_jntadr,
         body_jntnum=m.body_jntnum,
-        body_quat=m.body_quat,
         body_mocap=m.body_mocapid,
         mocap_body=mocap_bodies(m),
         body_iquat=m.body_iquat,
@@ -214,7 +213,7 @@ def turns_a_site(m: mujoco.MjModel, actuator: int) -> bool:
 
 
 def actuators(m: mujoco.MjModel) -> dict[str, Any]:
-    """Enabled actuators: ranges, and constant moments as sparse rows."""
+    """Enabled actuators: ranges, and constant moments as sparse rows, whose values are in `gears`."""
     active = active_actuators(m)
     clamp = not m.opt.disableflags & mujoco.mjtDisableBit.mjDSBL_CLAMPCTRL
     fixed_gain = m.actuator_gaintype[active] == int(mujoco.mjtGain.mjGAIN_FIXED)
@@ -225,36 +224,23 @@ def actuators(m: mujoco.MjModel) -> dict[str, Any]:
     tracked |= m.actuator_gaintype[active] == int(PID)
     servo = np.array([is_servo(m, i) for i in active], bool)
     control = np.where(m.actuator_ctrlnum[active] > 0, m.actuator_ctrladr[active], 0)
-    moving = moving_actuators(m, active)
-    moving += [i for i in active if on_tendon(m, i) and m.actuator_trnid[i, 0] in spatial_tendons(m)]
-    adr, num, dofs, coordinates, values = [], [], [], [], []
     tendons = [int(m.actuator_trnid[i, 0]) if on_tendon(m, i) else -1 for i in active]
     tendons = np.array([tendon if tendon >= 0 and m.tendon_actfrclimited[tendon] else -1 for tendon in tendons], int)
     quats, joints, periods = np.full(len(active), -1), np.full(len(active), -1), np.zeros(len(active))
+    moving = moving_actuators(m, active)
     for n, i in enumerate(active):
-        adr.append(len(dofs))
-        gear = m.actuator_gear[i]
-        target = int(m.actuator_trnid[i, 0])
-        if i in moving:  # its moment is in `lines`
+        gear, target = m.actuator_gear[i], int(m.actuator_trnid[i, 0])
+        if i in moving:
             if turns_a_site(m, i):
                 periods[n] = tracked[n] * 2 * np.pi * np.linalg.norm(gear[3:])
-        elif on_tendon(m, i):
-            for wrap in range(m.tendon_adr[target], m.tendon_adr[target] + m.tendon_num[target]):
-                joint = m.wrap_objid[wrap]
-                dofs.append(m.jnt_dofadr[joint])
-                coordinates.append(m.jnt_qposadr[joint])
-                values.append(gear[0] * m.wrap_prm[wrap])
-        else:
-            size = {int(FREE): 6, int(BALL): 3}.get(int(m.jnt_type[target]), 1)
-            if size == 3:
+        elif not on_tendon(m, i):
+            if m.jnt_type[target] == BALL:
                 quats[n] = m.jnt_qposadr[target]
                 periods[n] = tracked[n] * 2 * np.pi * np.linalg.norm(gear[:3])
-            if size == 1 and m.jnt_actfrclimited[target]:
+            elif m.jnt_type[target] != FREE and m.jnt_actfrclimited[target]:
                 joints[n] = target
-            dofs += range(m.jnt_dofadr[target], m.jnt_dofadr[target] + size)
-            coordinates += [m.jnt_qposadr[target]] if size == 1 else [-1] * size
-            values += list(gear[:size])
-        num.append(len(dofs) - adr[-1])
+    entries = moment_entries(m, active)
+    num = np.bincount(np.array([entry.place for entry in entries], int), minlength=len(active))
     return dict(
         nactuator=len(active),
         actuator_ctrl=control,
@@ -269,9 +255,8 @@ def actuators(m: mujoco.MjModel) -> dict[str, Any]:
         actuator_tendon=tendons,
         tendon_actfrcrange=m.tendon_actfrcrange,
         **servo_fields(m, active, periods * servo),
-        moment_adr=np.array(adr, int),
-        moment_num=np.array(num, int),
-        moment_dof=np.array(dofs, int),
-        moment_qpos=np.array(coordinates, int),
-        moment_value=np.array(values, float),
+        moment_adr=np.cumsum(num) - num,
+        moment_num=num,
+        moment_dof=np.array([entry.dof for entry in entries], int),
+        moment_qpos=np.array([entry.qpos for entry in entries], int),
     )

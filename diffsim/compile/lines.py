@@ -35,15 +35,21 @@ def body_actuators(m: mujoco.MjModel, active: Iterable[int]) -> list[int]:
     return [i for i in active if TRN(m.actuator_trntype[i]) == TRN.mjTRN_BODY]
 
 
+def actuator_of_lines(m: mujoco.MjModel, active: Iterable[int]) -> list[int]:
+    """Ids of the actuators whose own the lines are, -1 for the others, in the order of `line_fields`."""
+    return [-1] * len(spatial_tendons(m)) + moving_actuators(m, active) + [-1] * len(_adhesion_lines(m))
+
+
 def fixed_by_lines(m: mujoco.MjModel, active: list[int]) -> dict[str, str]:
     """Parameters that the model's lines do not follow or differentiate, and why."""
     fixed = {}
     on_bodies = body_actuators(m, active)
     lines = len(spatial_tendons(m)) + len(set(moving_actuators(m, active)) - set(on_bodies))
     if lines and m.opt.integrator in (IMPLICIT, IMPLICITFAST):
-        fixed["body_pos"] = "implicit integrators and spatial tendons, or actuators on sites or slider-cranks"
+        reason = "implicit integrators and spatial tendons, or actuators on sites or slider-cranks"
+        fixed["body_pos"] = fixed["body_quat"] = reason
     elif tendon_dampers(m)[2][spatial_tendons(m)].any():
-        fixed["body_pos"] = "armature of spatial tendons"
+        fixed["body_pos"] = fixed["body_quat"] = "armature of spatial tendons"
     if np.isin(m.wrap_type, (int(WRAP.mjWRAP_SPHERE), int(WRAP.mjWRAP_CYLINDER))).any():
         fixed["geom_pos"] = fixed["geom_size"] = "spatial tendons around geoms"
     return fixed
@@ -58,11 +64,10 @@ def line_fields(m: mujoco.MjModel, active: list[int]) -> dict[str, Any]:
     runs = [runs_of(d) for d in dofs]
     of_tendon, of_actuator = np.full(m.ntendon, -1), np.full(len(active), -1)
     of_tendon[tendons] = np.arange(len(tendons))
-    gear = np.ones(len(active))
     for n, i in enumerate(active):
         target = int(m.actuator_trnid[i, 0])
         if TRN(m.actuator_trntype[i]) == TRN.mjTRN_TENDON and of_tendon[target] >= 0:
-            of_actuator[n], gear[n] = of_tendon[target], m.actuator_gear[i, 0]
+            of_actuator[n] = of_tendon[target]
         elif i in actuators:
             of_actuator[n] = len(tendons) + actuators.index(i)
     others = len(lines) - len(tendons)
@@ -84,11 +89,9 @@ def line_fields(m: mujoco.MjModel, active: list[int]) -> dict[str, Any]:
         adhesion_line=len(lines) - 1 if adhesive else -1,
         line_pieceadr=addresses([line["pieces"] for line in lines]),
         line_pieces=np.array([len(line["pieces"]) for line in lines], int),
-        line_gear=np.array([line["gear"] for line in lines], float).reshape(-1, 6),
         **_piece_fields(pieces),
         tendon_line=of_tendon,
         actuator_line=of_actuator,
-        actuator_gear=gear,
         dof_simple=simple_dofs(m).astype(int),
     )
 
@@ -167,7 +170,7 @@ def _tendon_line(m: mujoco.MjModel, tendon: int) -> dict[str, Any]:
         dofs |= moving_dofs(m, bodies[0], bodies[1])
         if piece["kind"]:
             dofs |= moving_dofs(m, bodies[0], bodies[2]) | moving_dofs(m, bodies[1], bodies[2])
-    return dict(kind=int(SPATIAL), pieces=pieces, dofs=dofs, gear=np.zeros(6))
+    return dict(kind=int(SPATIAL), pieces=pieces, dofs=dofs)
 
 
 def _tendon_piece(m: mujoco.MjModel, first: int, wrap: int, second: int, scale: float) -> dict[str, Any]:
@@ -188,19 +191,18 @@ def _actuator_line(m: mujoco.MjModel, actuator: int) -> dict[str, Any]:
     first, second = (int(site) for site in m.actuator_trnid[actuator])
     if kind == NORMALS:
         return _normals_line(m, _touching(m, first), first)
-    gear = m.actuator_gear[actuator]
     body = int(m.site_bodyid[first])
     if kind == SITE and second < 0:
-        return dict(kind=kind, pieces=[_piece([_site(m, first)])], dofs=moving_dofs(m, body, 0), gear=gear)
+        return dict(kind=kind, pieces=[_piece([_site(m, first)])], dofs=moving_dofs(m, body, 0))
     other = int(m.site_bodyid[second])
     dofs = moving_dofs(m, body, other)
     common = sorted(moving_dofs(m, body, 0) - dofs)
     shared = (int(m.dof_bodyid[common[-1]]) if common else 0, np.zeros(3), IDENTITY)
     places = [_site(m, first), _site(m, second), shared]
     if kind == SITE:
-        return dict(kind=int(REFSITE), pieces=[_piece(places)], dofs=dofs, gear=gear)
+        return dict(kind=int(REFSITE), pieces=[_piece(places)], dofs=dofs)
     rod = float(m.actuator_cranklength[actuator])
-    return dict(kind=kind, pieces=[_piece(places, size=rod)], dofs=dofs, gear=gear)
+    return dict(kind=kind, pieces=[_piece(places, size=rod)], dofs=dofs)
 
 
 def _touching(m: mujoco.MjModel, body: int) -> np.ndarray:
@@ -223,7 +225,7 @@ def _normals_line(m: mujoco.MjModel, pairs: np.ndarray, body: int) -> dict[str, 
     dofs = set()
     for first, second in {(int(a), int(b)) for a, b in m.geom_bodyid[pairs]}:
         dofs |= moving_dofs(m, first, second)
-    return dict(kind=int(NORMALS), pieces=[], dofs=dofs, gear=np.zeros(6), body=body)
+    return dict(kind=int(NORMALS), pieces=[], dofs=dofs, body=body)
 
 
 def moving_dofs(m: mujoco.MjModel, first: int, second: int) -> set[int]:

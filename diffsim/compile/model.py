@@ -1,5 +1,6 @@
 """Compiles a `mujoco.MjModel` to the kernels' device arrays; refuses models that cannot be simulated exactly."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,8 @@ class Model:
         pairs = np.stack([self._host["pair_geom1"], self._host["pair_geom2"]], axis=1)[: self._host["npair"]]
         gyroscopic = bool(self._host["ngyro"]) or self.integrator == "implicit"
         table = self._host.pop("solver_table")
-        self.parameters = Parameters(mj_model, active_actuators(mj_model), pairs, gyroscopic, table)
+        active, periods = active_actuators(mj_model), self._host["actuator_period"]
+        self.parameters = Parameters(mj_model, active, pairs, gyroscopic, table, periods)
         names = ("nq", "nv", "nu", "na", "nbody", "njnt", "ngeom", "nmocap", "neq")
         counts = {name: getattr(mj_model, name) for name in names}
         max_rows = self._host.pop("max_rows")
@@ -195,8 +197,11 @@ class Model:
             own.load(self.parameters.vector({}, torch.device(device)))
             self._on_device[device] = {name: _on_device(name, value, device) for name, value in fields.items()}
             self._on_device[device] |= own.fields()
-            self._on_device[device]["rare"] = self._rare(device)
-        fields = self._on_device[device] | ({} if memory is None else memory.fields(first_world))
+            self._on_device[device]["rare"] = _rare(self._on_device[device], device)
+        fields = self._on_device[device]
+        if memory is not None:
+            fields = fields | memory.fields(first_world)
+            fields["rare"] = _rare(fields, device)
         arrays = ModelArrays()
         for name in ModelArrays.vars:
             if name in fields:
@@ -206,12 +211,13 @@ class Model:
         arrays.parameter_gradient = gradient
         return arrays
 
-    def _rare(self, device: str) -> wp.array:
-        """The arrays of rare features, which `_on_device` keeps."""
-        rare = RareArrays()
-        for name in RareArrays.vars:
-            setattr(rare, name, self._on_device[device][name])
-        return wp.array([rare], dtype=RareArrays, device=device)
+
+def _rare(fields: Mapping[str, Any], device: str) -> wp.array:
+    """The arrays of rare features, which must outlive it."""
+    rare = RareArrays()
+    for name in RareArrays.vars:
+        setattr(rare, name, fields[name])
+    return wp.array([rare], dtype=RareArrays, device=device)
 
 
 def _on_device(name: str, value: Any, device: str) -> Any:  # noqa: ANN401

@@ -6,7 +6,8 @@ import torch
 import warp as wp
 from torch import Tensor
 
-from diffsim.compile.parameters import KERNEL_FIELDS, Parameters
+from diffsim.compile.kernel_forms import KERNEL_FIELDS
+from diffsim.compile.parameters import Parameters
 from diffsim.types import kernel_dtype
 
 

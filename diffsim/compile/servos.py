@@ -102,4 +102,5 @@ def fixed_by_servos(m: mujoco.MjModel, active: list[int]) -> dict[str, str]:
     """Parameters that servos do not follow, and why."""
     if not any(is_servo(m, i) for i in active):
         return {}
-    return dict.fromkeys(("actuator_gainprm", "actuator_biasprm"), "PID controllers or DC motors")
+    names = "actuator_gainprm", "actuator_biasprm", "actuator_gear", "timestep"
+    return dict.fromkeys(names, "PID controllers or DC motors")

@@ -54,7 +54,7 @@ def solver_tables(m: mujoco.MjModel, table: SolverTable, given: Mapping[str, Ten
         others = compiled[rest:].expand(*batch, -1, -1)
         parts.append(torch.cat([fields["jnt"], fields["dof"], pairs, equalities, others], dim=-2))
     solimp = clamp_solimp(parts[1])
-    return reference_coefficients(m, parts[0], solimp), solimp
+    return reference_coefficients(m, parts[0], solimp, given["timestep"]), solimp
 
 
 def mix_solver(m: mujoco.MjModel, pairs: np.ndarray, solref: Tensor, solimp: Tensor) -> tuple[Tensor, Tensor]:
@@ -89,17 +89,17 @@ def clamp_solimp(solimp: Tensor) -> Tensor:
     return torch.stack([*clipped, power.clamp(min=1)], dim=-1)
 
 
-def reference_coefficients(m: mujoco.MjModel, solref: Tensor, solimp: Tensor) -> Tensor:
+def reference_coefficients(m: mujoco.MjModel, solref: Tensor, solimp: Tensor, timestep: Tensor) -> Tensor:
     """Stiffness k (times the impedance) and damping b of aref = -b J v - k d r, from solref: [..., 2] 1/s^2, 1/s.
 
-    `solimp` is clipped to MuJoCo's bounds.
+    `solimp` is clipped to MuJoCo's bounds, `timestep` is [...] s.
     Source: MuJoCo documentation, Modeling, solver parameters; both forms of solref.
     """
     dmax = solimp[..., 1]
     first, ratio = solref.unbind(-1)
     standard = first > 0
     if not m.opt.disableflags & DISABLE.mjDSBL_REFSAFE:
-        first = torch.where(standard, first.clamp(min=2 * m.opt.timestep), first)
+        first = torch.where(standard, torch.maximum(first, 2 * timestep[..., None]), first)
     tiny = mujoco.mjMINVAL
     stiffness = torch.where(
         standard, 1 / (dmax**2 * first**2 * ratio**2).clamp(min=tiny), -first / (dmax**2).clamp(min=tiny)

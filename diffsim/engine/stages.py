@@ -89,9 +89,11 @@ from diffsim.stages.noslip_gradient import noslip_gradient_kernel
 from diffsim.stages.noslip_lines import noslip_lines_kernel
 from diffsim.stages.parameters import (
     clear_parameters_kernel,
+    euler_timestep_kernel,
     implicit_parameters_kernel,
     implicitfast_parameters_kernel,
     parameters_kernel,
+    stage_timestep_kernel,
     store_parameters_kernel,
 )
 from diffsim.stages.point import point_kernel
@@ -200,6 +202,8 @@ class Stages:
             if parameter_bar:
                 self._each(parameters_kernel)
             self._each(end_slot_kernel, slot, num_steps)
+            if parameter_bar and num_steps and rk4:
+                self._each(stage_timestep_kernel, points, slot)
         self._each(end_adjoint_kernel, *outputs)
         if parameter_bar:
             self._each(store_parameters_kernel, *parameter_bar)
@@ -244,9 +248,11 @@ class Stages:
         self._each(sensed_kernel, *outputs)
 
     def forces_adjoint(self, inputs: Any, points: Any, *bars: Any) -> None:  # noqa: ANN401
-        """`programs.CONSTRAINT_FORCES_ADJOINT`."""
+        """`programs.CONSTRAINT_FORCES_ADJOINT`, or `programs.CONSTRAINT_FORCES_PARAMETER_ADJOINT`."""
         self._each(load_inputs_kernel, inputs)
-        bars, outputs = bars[:7], bars[7:]
+        bars, outputs, parameter_bar = bars[:7], bars[7:11], bars[11:]
+        if parameter_bar:
+            self._each(clear_parameters_kernel)
         self._frames(points, 0, 0, 1)
         self._constraints()
         if self.arrays.noslip:
@@ -255,6 +261,9 @@ class Stages:
         if self.arrays.noslip:
             self._noslip_adjoint(1)
         self._gradient_of_power()
+        if parameter_bar:
+            self._each(parameters_kernel)
+            self._each(store_parameters_kernel, *parameter_bar)
         self._each(end_sensed_adjoint_kernel, points, *outputs)
 
     def _evaluate(self, points: Any, slot: int, num_steps: int, warm: int) -> None:  # noqa: ANN401
@@ -323,6 +332,8 @@ class Stages:
         if self.arrays.implicit:
             self._each(implicit_kernel)
         self._each(velocity_adjoint_kernel)
+        if parameters:
+            self._each(euler_timestep_kernel)
         if self.arrays.implicit:
             self._implicit_adjoint(parameters)
 

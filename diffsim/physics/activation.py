@@ -17,6 +17,7 @@ from diffsim.physics.lanes import lane, lanes
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.muscle import MINVAL, muscle_rate
 from diffsim.physics.scratch import Scratch
+from diffsim.physics.world_parameters import timestep
 from diffsim.types import ONE, ZERO, real, vec3
 
 INTEGRATOR = wp.constant(int(mujoco.mjtDyn.mjDYN_INTEGRATOR))
@@ -62,12 +63,12 @@ def rate_of(kind: int, prm: vec3, u: real, act: real) -> vec3:
 
 
 @wp.func
-def time_of(kind: int, prm: vec3, timestep: real) -> real:
+def time_of(kind: int, prm: vec3, h: real) -> real:
     """What multiplies the rate in a step: h, or tau (1 - exp(-h / tau))."""
     if kind == FILTEREXACT:
         tau = wp.max(MINVAL, prm[0])
-        return tau * (ONE - wp.exp(-timestep / tau))
-    return timestep
+        return tau * (ONE - wp.exp(-h / tau))
+    return h
 
 
 @wp.func
@@ -80,9 +81,9 @@ def activation_rate(m: ModelArrays, s: Scratch, world: int, i: int, act: real) -
 
 
 @wp.func
-def activation_time(m: ModelArrays, i: int) -> real:
+def activation_time(m: ModelArrays, world: int, i: int) -> real:
     """`time_of` activation i."""
-    return time_of(m.rare[0].act_dyntype[i], m.rare[0].act_dynprm[i], m.timestep)
+    return time_of(m.rare[0].act_dyntype[i], m.rare[0].act_dynprm[i], timestep(m, world))
 
 
 @wp.func
@@ -105,7 +106,7 @@ def act_slope(m: ModelArrays, i: int, act: real) -> real:
 def next_activation(m: ModelArrays, s: Scratch, world: int, i: int, act: real) -> real:
     """Activation i a step after the value `act`."""
     rate = activation_rate(m, s, world, i, act)
-    return clamped_act(m, i, act + activation_time(m, i) * rate[0])
+    return clamped_act(m, i, act + activation_time(m, world, i) * rate[0])
 
 
 @wp.func
@@ -135,7 +136,7 @@ def add_next_cotangent(m: ModelArrays, s: Scratch, world: int, i: int, bar: real
     """Adds to act_bar and ctrl_bar, given the cotangent of activation i a step after the evaluation point."""
     act = s.act[world, i]
     rate = activation_rate(m, s, world, i, act)
-    time = activation_time(m, i)
+    time = activation_time(m, world, i)
     end_bar = bar * act_slope(m, i, act + time * rate[0])
     s.act_bar[world, i] = s.act_bar[world, i] + end_bar
     add_rate_cotangent(m, s, world, i, time * end_bar)

@@ -19,14 +19,15 @@ from diffsim.physics.muscle import muscle_bias, muscle_gain, vec5
 from diffsim.physics.rotation import inverse_right_jacobian, quat_log
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.servo import servo_forces
+from diffsim.physics.world_parameters import gear_of, moment_value
 from diffsim.types import ZERO, real, vec3
 
 
 @wp.func
-def quat_moment(m: ModelArrays, actuator: int) -> vec3:
+def quat_moment(m: ModelArrays, world: int, actuator: int) -> vec3:
     """Gear of an actuator on a ball joint, as a vector."""
     adr = m.moment_adr[actuator]
-    return vec3(m.moment_value[adr], m.moment_value[adr + 1], m.moment_value[adr + 2])
+    return vec3(moment_value(m, world, adr), moment_value(m, world, adr + 1), moment_value(m, world, adr + 2))
 
 
 @wp.func
@@ -34,13 +35,13 @@ def actuator_length(m: ModelArrays, s: Scratch, world: int, actuator: int) -> re
     """Length: moment . qpos, gear . rotation vector for a ball joint, zero for a free joint, gear times a line's."""
     line = m.actuator_line[actuator]
     if line >= 0:
-        return m.actuator_gear[actuator] * s.line_length[world, line]
+        return gear_of(m, world, actuator) * s.line_length[world, line]
     if m.actuator_quat[actuator] >= 0:
-        return wp.dot(quat_moment(m, actuator), quat_log(joint_quat(s, world, m.actuator_quat[actuator])))
+        return wp.dot(quat_moment(m, world, actuator), quat_log(joint_quat(s, world, m.actuator_quat[actuator])))
     length = real(0.0)
     for entry in range(m.moment_adr[actuator], m.moment_adr[actuator] + m.moment_num[actuator]):
         if m.moment_qpos[entry] >= 0:
-            length += m.moment_value[entry] * s.qpos[world, m.moment_qpos[entry]]
+            length += moment_value(m, world, entry) * s.qpos[world, m.moment_qpos[entry]]
     return length
 
 
@@ -49,19 +50,28 @@ def moment_dot(m: ModelArrays, s: Scratch, world: int, actuator: int, x: wp.arra
     """moment_i . x for a vector over dofs."""
     line = m.actuator_line[actuator]
     if line >= 0:
-        return m.actuator_gear[actuator] * line_dot(m, s, world, line, x)
+        return gear_of(m, world, actuator) * line_dot(m, s, world, line, x)
     total = real(0.0)
     for entry in range(m.moment_adr[actuator], m.moment_adr[actuator] + m.moment_num[actuator]):
-        total += m.moment_value[entry] * x[m.moment_dof[entry]]
+        total += moment_value(m, world, entry) * x[m.moment_dof[entry]]
     return total
 
 
 @wp.func
-def tracked_ctrl(m: ModelArrays, actuator: int, u: real, length: real) -> real:
-    """The input; for a servo on a ball joint, the setpoint u + k period nearest to the length."""
-    period = m.actuator_period[actuator]
+def setpoint_turns(m: ModelArrays, world: int, actuator: int, u: real, length: real) -> real:
+    """Number of whole turns from the length to the setpoint of a servo on a rotation; 0 for other actuators."""
+    period = m.actuator_period[world * m.actuator_stride + actuator]
     if period > ZERO:
-        return u - period * wp.round((u - length) / period)
+        return wp.round((u - length) / period)
+    return real(0.0)
+
+
+@wp.func
+def tracked_ctrl(m: ModelArrays, world: int, actuator: int, u: real, length: real) -> real:
+    """The input; for a servo on a rotation, the setpoint u - k period nearest to the length."""
+    period = m.actuator_period[world * m.actuator_stride + actuator]
+    if period > ZERO:
+        return u - period * setpoint_turns(m, world, actuator, u, length)
     return u
 
 
@@ -71,8 +81,8 @@ def advanced_activation(m: ModelArrays, s: Scratch, world: int, i: int, act: rea
     act = clamped_act(m, i, act)
     actuator = m.rare[0].act_actuator[i]
     if actuator >= 0:
-        if m.actuator_period[actuator] > ZERO:
-            act = tracked_ctrl(m, actuator, act, actuator_length(m, s, world, actuator))
+        if m.actuator_period[world * m.actuator_stride + actuator] > ZERO:
+            act = tracked_ctrl(m, world, actuator, act, actuator_length(m, s, world, actuator))
     return act
 
 
@@ -110,7 +120,7 @@ def bias_terms(m: ModelArrays, world: int, actuator: int, length: real, velocity
 @wp.func
 def unclamped_force(m: ModelArrays, world: int, actuator: int, u: real, length: real, velocity: real) -> real:
     """gain(l, l') u + bias(l, l')."""
-    u = tracked_ctrl(m, actuator, u, length)
+    u = tracked_ctrl(m, world, actuator, u, length)
     if is_muscle(m, actuator):
         gains = gain_terms(m, world, actuator, length, velocity)
         biases = bias_terms(m, world, actuator, length, velocity)
@@ -178,16 +188,16 @@ def add_actuator_cotangents(m: ModelArrays, s: Scratch, world: int, actuator: in
     add_input_cotangent(m, s, world, actuator, bar[0])
     line = m.actuator_line[actuator]
     if line >= 0:
-        add_line_bar(s, world, line, LENGTH, m.actuator_gear[actuator] * bar[1])
-        add_line_bar(s, world, line, VELOCITY, m.actuator_gear[actuator] * bar[2])
+        add_line_bar(s, world, line, LENGTH, gear_of(m, world, actuator) * bar[1])
+        add_line_bar(s, world, line, VELOCITY, gear_of(m, world, actuator) * bar[2])
     for entry in range(m.moment_adr[actuator], m.moment_adr[actuator] + m.moment_num[actuator]):
         dof = m.moment_dof[entry]
-        s.qvel_bar[world, dof] = s.qvel_bar[world, dof] + bar[2] * m.moment_value[entry]
+        s.qvel_bar[world, dof] = s.qvel_bar[world, dof] + bar[2] * moment_value(m, world, entry)
         if m.moment_qpos[entry] >= 0:
-            s.qpos_bar[world, dof] = s.qpos_bar[world, dof] + bar[1] * m.moment_value[entry]
+            s.qpos_bar[world, dof] = s.qpos_bar[world, dof] + bar[1] * moment_value(m, world, entry)
     if m.actuator_quat[actuator] >= 0:
         theta = quat_log(joint_quat(s, world, m.actuator_quat[actuator]))
-        turn_bar = bar[1] * inverse_right_jacobian(-theta, quat_moment(m, actuator))
+        turn_bar = bar[1] * inverse_right_jacobian(-theta, quat_moment(m, world, actuator))
         for i in range(3):
             dof = m.moment_dof[m.moment_adr[actuator]] + i
             s.qpos_bar[world, dof] = s.qpos_bar[world, dof] + turn_bar[i]
@@ -206,10 +216,10 @@ def sum_actuator_forces(m: ModelArrays, s: Scratch, world: int):
             force = s.actuator_force[world, actuator]
             line = m.actuator_line[actuator]
             if line >= 0:
-                add_along_line(m, s, world, line, m.actuator_gear[actuator] * force, s.qfrc_actuator[world])
+                add_along_line(m, s, world, line, gear_of(m, world, actuator) * force, s.qfrc_actuator[world])
             for entry in range(m.moment_adr[actuator], m.moment_adr[actuator] + m.moment_num[actuator]):
                 dof = m.moment_dof[entry]
-                s.qfrc_actuator[world, dof] = s.qfrc_actuator[world, dof] + m.moment_value[entry] * force
+                s.qfrc_actuator[world, dof] = s.qfrc_actuator[world, dof] + moment_value(m, world, entry) * force
     sync()
 
 

@@ -27,6 +27,7 @@ from diffsim.physics.step import (
     stage_weight,
     tangent_rate,
 )
+from diffsim.physics.world_parameters import timestep
 from diffsim.types import BALL, FREE, RK4, real
 
 
@@ -60,14 +61,16 @@ def velocity_step_adjoint(m: ModelArrays, s: Scratch, world: int):
     euler_activation_adjoint(m, s, world)
     next_qvel = s.work[world]
     for dof in range(lane(), m.nv, lanes()):
-        next_qvel[dof] = s.qvel[world, dof] + m.timestep * s.implicit_qacc[world, dof]
+        next_qvel[dof] = s.qvel[world, dof] + timestep(m, world) * s.implicit_qacc[world, dof]
     sync()
-    integrate_position_adjoint(m, next_qvel, m.timestep, s.next_qpos_bar[world], s.qpos_bar[world], s.step_bar[world])
+    integrate_position_adjoint(
+        m, next_qvel, timestep(m, world), s.next_qpos_bar[world], s.qpos_bar[world], s.step_bar[world]
+    )
     sync()
     for dof in range(lane(), m.nv, lanes()):
         velocity_bar = s.next_qvel_bar[world, dof] + s.step_bar[world, dof]
         s.qvel_bar[world, dof] = s.qvel_bar[world, dof] + velocity_bar
-        s.implicit_qacc_bar[world, dof] = m.timestep * velocity_bar
+        s.implicit_qacc_bar[world, dof] = timestep(m, world) * velocity_bar
 
 
 @wp.func
@@ -79,7 +82,7 @@ def stage_rates(
     sync()
     stages = int(4)  # a variable, so that Warp does not unroll the loop
     for stage in range(1, stages):
-        scale = m.timestep * stage_fraction(stage)
+        scale = timestep(m, world) * stage_fraction(stage)
         tangent_rate(m, s.stage_rate[world, stage - 1], scale, t.qvel[world, slot + stage], s.stage_rate[world, stage])
         sync()
     for dof in range(lane(), m.nv, lanes()):
@@ -131,14 +134,14 @@ def runge_kutta_step_adjoint(m: ModelArrays, s: Scratch, t: EvaluationPoints, wo
     clear(m.nv, s.state_qpos_bar[world])
     sync()
     integrate_position_adjoint(
-        m, step_rate, m.timestep, s.next_qpos_bar[world], s.state_qpos_bar[world], s.step_rate_bar[world]
+        m, step_rate, timestep(m, world), s.next_qpos_bar[world], s.state_qpos_bar[world], s.step_rate_bar[world]
     )
     clear(m.nv, s.step_bar[world])
     clear(m.nv, s.acceleration_step_bar[world])
     for i in range(lane(), m.na, lanes()):
         bar = s.next_act_bar[world, i] * act_slope(m, i, activation_end(m, s, t, world, slot, i))
         s.state_act_bar[world, i] = bar
-        s.act_rate_bar[world, i] = activation_time(m, i) * bar
+        s.act_rate_bar[world, i] = activation_time(m, world, i) * bar
         s.act_step_bar[world, i] = real(0.0)
     sync()
 
@@ -151,7 +154,7 @@ def load_stage_cotangents(m: ModelArrays, s: Scratch, world: int, stage: int):
         s.rate_bar[world, dof] = weight * s.step_rate_bar[world, dof] + s.step_bar[world, dof]
         s.qacc_bar[world, dof] = (
             s.qacc_bar[world, dof]
-            + m.timestep * weight * s.next_qvel_bar[world, dof]
+            + timestep(m, world) * weight * s.next_qvel_bar[world, dof]
             + s.acceleration_step_bar[world, dof]
         )
     sync()
@@ -163,10 +166,10 @@ def load_stage_adjoint(m: ModelArrays, s: Scratch, world: int, stage: int):
     for i in range(lane(), m.na, lanes()):
         rate_bar = stage_weight(stage) * s.act_rate_bar[world, i] + s.act_step_bar[world, i]
         add_rate_cotangent(m, s, world, i, rate_bar)
-        s.act_step_bar[world, i] = m.timestep * stage_fraction(stage) * s.act_bar[world, i]
+        s.act_step_bar[world, i] = timestep(m, world) * stage_fraction(stage) * s.act_bar[world, i]
         s.state_act_bar[world, i] = s.state_act_bar[world, i] + s.act_bar[world, i]
     if stage > 0:
-        scale = m.timestep * stage_fraction(stage)
+        scale = timestep(m, world) * stage_fraction(stage)
         rate = s.stage_rate[world, stage - 1]
         integrate_position_adjoint(m, rate, scale, s.qpos_bar[world], s.state_qpos_bar[world], s.step_bar[world])
         tangent_rate_adjoint(m, rate, scale, s.qvel[world], s.rate_bar[world], s.step_bar[world], s.qvel_bar[world])

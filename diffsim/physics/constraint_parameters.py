@@ -1,4 +1,4 @@
-"""Gradient of the virtual power of constraints' rows by friction loss, joints' ranges, solref and solimp.
+"""Gradient of the virtual power of constraints' rows by friction loss, ranges of joints and tendons, solref and solimp.
 
 A row in the quadratic state has the force f = -D (J a + b J v + k d r + ...), D = d / ((1 - d) A), d = d(|r|; solimp).
 """
@@ -13,6 +13,7 @@ from diffsim.physics.constraint import (
     JOINT_LIMIT,
     QUADRATIC,
     SATISFIED,
+    TENDON_LIMIT,
     TINY,
     impedance,
     position_slope,
@@ -21,6 +22,7 @@ from diffsim.physics.constraint import (
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.surface_velocity import surface_rate
+from diffsim.physics.tendon import tendon_dot
 from diffsim.types import HALF, ONE, ZERO, real, vec5
 
 
@@ -51,6 +53,13 @@ def row_parameter_gradient(m: ModelArrays, s: Scratch, world: int, row: int, pow
             if limits[1] >= limits[0]:
                 side = 1
             add_to(s, world, m.at_jnt_range + 2 * index + side, r_bar)
+        if source == TENDON_LIMIT:
+            towards = ONE
+            side = 0
+            if tendon_dot(m, s, world, index, s.row_jacobian[world, row]) < ZERO:
+                towards = -ONE
+                side = 1
+            add_to(s, world, m.rare[0].at_tendon_range + 2 * index + side, -towards * r_bar)
     elif state != SATISFIED and source == DOF_FRICTION:
         push = power * s.row_force[world, row]
         add_to(s, world, m.at_dof_frictionloss + index, push / s.row_limit[world, row])

@@ -20,6 +20,7 @@ from diffsim.physics.rotation import quat_mul
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import cross_force
 from diffsim.physics.tree import zero_twist
+from diffsim.physics.world_parameters import timestep
 from diffsim.types import HALF, IMPLICIT, quat, real, vec3, vec6
 
 
@@ -90,7 +91,7 @@ def subtract_ellipsoid_derivative(m: ModelArrays, s: Scratch, world: int):
         col = m.body_lastdof[body]
         while col >= 0:
             z = to_box(axes, arm, s.motion[world, col])
-            change = m.timestep * from_box(axes, arm, ellipsoid_derivative(load_ellipsoid(m, e), x, z))
+            change = timestep(m, world) * from_box(axes, arm, ellipsoid_derivative(load_ellipsoid(m, e), x, z))
             row = m.body_lastdof[body]
             while row >= 0:
                 value = wp.dot(s.motion[world, row], change)
@@ -130,9 +131,9 @@ def ellipsoid_derivative_cotangents(m: ModelArrays, s: Scratch, world: int, body
             x_bar = HALF * (x_bar + swapped[1])
             y_bar = HALF * (y_bar + swapped[3])
             z_bar = HALF * (z_bar + swapped[2])
-        v_bar = m.timestep * from_box(axes, arm, x_bar)
-        virtual_bar = m.timestep * from_box(axes, arm, y_bar)
-        qacc_bar = m.timestep * from_box(axes, arm, z_bar)
+        v_bar = timestep(m, world) * from_box(axes, arm, x_bar)
+        virtual_bar = timestep(m, world) * from_box(axes, arm, y_bar)
+        qacc_bar = timestep(m, world) * from_box(axes, arm, z_bar)
         s.virtual_twist_bar[world, body] = s.virtual_twist_bar[world, body] + virtual_bar
         s.qacc_twist_bar[world, body] = s.qacc_twist_bar[world, body] + qacc_bar
         s.velocity_bar[world, body] = s.velocity_bar[world, body] + v_bar

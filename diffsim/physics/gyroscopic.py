@@ -18,6 +18,7 @@ from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import quat_conj, rotate
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.sparse import factor_solve
+from diffsim.physics.world_parameters import timestep
 from diffsim.types import ONE, ZERO, mat33, real, vec3
 
 
@@ -50,8 +51,8 @@ def solve_columns(m: ModelArrays, s: Scratch, world: int, body: int, dof: int) -
         column = s.gyro_columns[world, j]
         sync()
         if lane() == 0:
-            store3(column, dof - 3, m.timestep * force_derivative(moment, omega, x))
-            store3(column, dof, m.timestep * rotate(quat_conj(axes), torque_derivative(rotary, omega, x)))
+            store3(column, dof - 3, timestep(m, world) * force_derivative(moment, omega, x))
+            store3(column, dof, timestep(m, world) * rotate(quat_conj(axes), torque_derivative(rotary, omega, x)))
         sync()
         factor_solve(m.nv, m.dof_address, m.dof_run, s.hessian[world], column)
         for i in range(3):
@@ -111,5 +112,9 @@ def gyroscopic_gradient(m: ModelArrays, s: Scratch, world: int, mu: wp.array(dty
         omega_bar = wp.cross(moment, wp.cross(push, x)) + wp.cross(wp.cross(x, moment), push)
         omega_bar = omega_bar + rotary * wp.cross(turn, x) + wp.cross(rotary * x, turn)
         turn_bar = wp.cross(force_derivative(moment, omega, x), push)
-        store3(s.qvel_bar[world], dof, load3(s.qvel_bar[world], dof) - m.timestep * rotate(inverse_axes, omega_bar))
-        store3(s.qpos_bar[world], dof, load3(s.qpos_bar[world], dof) - m.timestep * rotate(inverse_axes, turn_bar))
+        store3(
+            s.qvel_bar[world], dof, load3(s.qvel_bar[world], dof) - timestep(m, world) * rotate(inverse_axes, omega_bar)
+        )
+        store3(
+            s.qpos_bar[world], dof, load3(s.qpos_bar[world], dof) - timestep(m, world) * rotate(inverse_axes, turn_bar)
+        )

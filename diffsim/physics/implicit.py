@@ -43,6 +43,7 @@ from diffsim.physics.tendon import add_tendon_damping, damper_slope, tendon_dot
 from diffsim.physics.tendon_damping import add_polynomial_damping, polynomial_damping_gradient
 from diffsim.physics.tree import gather, gather_motion, spread, zero_twist
 from diffsim.physics.unsymmetric import factor_unsymmetric, solve_transposed, solve_unsymmetric
+from diffsim.physics.world_parameters import gear_of, moment_value, timestep
 from diffsim.types import EULER, IMPLICIT, ONE, X64, ZERO, real, vec3
 
 ROUNDING = wp.constant(real(1e-10 if X64 else 1e-5))  # of a sum of forces that are scaled to a range; 1e-10 in MuJoCo
@@ -59,7 +60,7 @@ def factor_implicit(m: ModelArrays, s: Scratch, world: int):
     for i in range(lane(), m.nv, lanes()):
         slope = m.dof_damping[world * m.dof_stride + i]
         slope = coefficient_slope(slope, damper_polynomial(m, i), wp.abs(s.qvel[world, i]))
-        s.hessian[world, i, i] = s.hessian[world, i, i] + m.timestep * slope
+        s.hessian[world, i, i] = s.hessian[world, i, i] + timestep(m, world) * slope
     if m.integrator != EULER:
         if m.has_actfrcrange == 1 or m.has_tendon_frcrange == 1:
             sum_actuator_forces(m, s, world)
@@ -92,7 +93,7 @@ def factor_implicit(m: ModelArrays, s: Scratch, world: int):
 @wp.func(inline=True)
 def fill_unsymmetric(m: ModelArrays, s: Scratch, world: int):
     """Fills `unsymmetric` with M - h D, from the symmetric part in `hessian` and the derivative of the bias."""
-    bias_derivative_matrix(m, s, world, m.timestep, s.unsymmetric[world])
+    bias_derivative_matrix(m, s, world, timestep(m, world), s.unsymmetric[world])
     if lane() == 0:
         for i in range(m.nv):
             s.unsymmetric[world, i, i] = s.unsymmetric[world, i, i] + s.hessian[world, i, i]
@@ -108,11 +109,7 @@ def fill_unsymmetric(m: ModelArrays, s: Scratch, world: int):
 def velocity_slope(m: ModelArrays, s: Scratch, world: int, actuator: int) -> real:
     """dp_i / dl'_i of an actuator. Needs `sum_actuator_forces`."""
     u = actuator_input(m, s, world, actuator)
-    adr = world * m.actuator_stride + actuator
-    gain = m.actuator_gain[adr][2]
-    if is_muscle(m, actuator):
-        gain = muscle_terms(m, s, world, actuator)[2]
-    slope = gain * u + m.actuator_bias[adr][2]
+    slope = velocity_gain(m, s, world, actuator) * u + m.actuator_bias[world * m.actuator_stride + actuator][2]
     if m.nservo > 0:
         slope += servo_forces(m, s, world, actuator)[2]
     if slope != ZERO:
@@ -122,6 +119,14 @@ def velocity_slope(m: ModelArrays, s: Scratch, world: int, actuator: int) -> rea
         if row >= 0:
             slope -= joint_factor(m, s, world, actuator) * m.rare[0].servo_rubbing[row]
     return slope
+
+
+@wp.func
+def velocity_gain(m: ModelArrays, s: Scratch, world: int, actuator: int) -> real:
+    """Derivative of an actuator's gain by its velocity."""
+    if is_muscle(m, actuator):
+        return muscle_terms(m, s, world, actuator)[2]
+    return m.actuator_gain[world * m.actuator_stride + actuator][2]
 
 
 @wp.func
@@ -173,7 +178,7 @@ def tendon_factor(m: ModelArrays, s: Scratch, world: int, tendon: int) -> real:
 def subtract_actuator_derivative(m: ModelArrays, s: Scratch, world: int):
     """Hessian -= h sum_i moment_i (dp_i / dl'_i) moment_i', at the entries that M has."""
     for actuator in range(m.nactuator):
-        slope = m.timestep * velocity_slope(m, s, world, actuator)
+        slope = timestep(m, world) * velocity_slope(m, s, world, actuator)
         if slope != ZERO:
             first = m.moment_adr[actuator]
             last = first + m.moment_num[actuator]
@@ -182,9 +187,8 @@ def subtract_actuator_derivative(m: ModelArrays, s: Scratch, world: int):
                 for col in range(first, last):
                     j = m.moment_dof[col]
                     if is_ancestor(m.dof_parent, j, i) == 1:
-                        s.hessian[world, i, j] = (
-                            s.hessian[world, i, j] - slope * m.moment_value[row] * m.moment_value[col]
-                        )
+                        product = slope * moment_value(m, world, row) * moment_value(m, world, col)
+                        s.hessian[world, i, j] = s.hessian[world, i, j] - product
 
 
 @wp.func
@@ -193,10 +197,10 @@ def line_damping(m: ModelArrays, s: Scratch, world: int, line: int) -> real:
     damping = real(0.0)
     tendon = m.rare[0].line_tendon[line]
     if tendon >= 0:
-        damping = damper_slope(m, tendon, tendon_dot(m, s, world, tendon, s.qvel[world]))
+        damping = damper_slope(m, world, tendon, tendon_dot(m, s, world, tendon, s.qvel[world]))
     for actuator in range(m.nactuator):
         if m.actuator_line[actuator] == line:
-            gear = m.actuator_gear[actuator]
+            gear = gear_of(m, world, actuator)
             damping -= gear * gear * velocity_slope(m, s, world, actuator)
     return damping
 
@@ -205,7 +209,7 @@ def line_damping(m: ModelArrays, s: Scratch, world: int, line: int) -> real:
 def add_line_damping(m: ModelArrays, s: Scratch, world: int):
     """Hessian += h J' B J of all lines, at the entries that M has."""
     for line in range(m.nline):
-        add_line_outer(m, s, world, line, m.timestep * line_damping(m, s, world, line), s.hessian[world])
+        add_line_outer(m, s, world, line, timestep(m, world) * line_damping(m, s, world, line), s.hessian[world])
         sync()
 
 
@@ -214,7 +218,7 @@ def subtract_drag_derivative(m: ModelArrays, s: Scratch, world: int, body: int):
     """Hessian -= h S' (d drag / d V) S over the dofs that move a body."""
     i = m.body_lastdof[body]
     while i >= 0:
-        slope = m.timestep * drag_derivative(m, s, world, body, s.velocity[world, body], s.motion[world, i])
+        slope = timestep(m, world) * drag_derivative(m, s, world, body, s.velocity[world, body], s.motion[world, i])
         j = i
         while j >= 0:
             s.hessian[world, i, j] = s.hessian[world, i, j] - wp.dot(s.motion[world, j], slope)
@@ -271,7 +275,7 @@ def damper_bend_gradient(m: ModelArrays, s: Scratch, world: int):
     if m.has_polynomials == 1:
         for dof in range(lane(), m.nv, lanes()):
             bend = damper_bend(damper_polynomial(m, dof), s.qvel[world, dof])
-            bar = -m.timestep * bend * s.multiplier[world, dof] * s.implicit_qacc[world, dof]
+            bar = -timestep(m, world) * bend * s.multiplier[world, dof] * s.implicit_qacc[world, dof]
             s.qvel_bar[world, dof] = s.qvel_bar[world, dof] + bar
         sync()
 
@@ -301,7 +305,7 @@ def implicit_line_gradient(m: ModelArrays, s: Scratch, world: int):
     for line in range(m.nline):
         damping = real(0.0)
         if m.integrator != EULER:
-            damping = m.timestep * line_damping(m, s, world, line)
+            damping = timestep(m, world) * line_damping(m, s, world, line)
         armature = m.rare[0].line_armature[line]
         if damping != ZERO or armature != ZERO or wp.length_sq(s.line_bar[world, line]) != ZERO:
             if lane() == 0:
@@ -335,7 +339,7 @@ def actuator_slope_cotangent(m: ModelArrays, s: Scratch, world: int, actuator: i
     factor = velocity_factor(m, s, world, actuator)
     line = m.actuator_line[actuator]
     if factor != ZERO and line >= 0:
-        gear = m.actuator_gear[actuator]
+        gear = gear_of(m, world, actuator)
         power = gear * gear * coupled_power(m, s, world, line, s.multiplier[world], s.implicit_qacc[world])
     elif factor != ZERO:
         first = m.moment_adr[actuator]
@@ -345,9 +349,9 @@ def actuator_slope_cotangent(m: ModelArrays, s: Scratch, world: int, actuator: i
             for col in range(first, last):
                 j = m.moment_dof[col]
                 if is_ancestor(m.dof_parent, wp.min(i, j), wp.max(i, j)) == 1:
-                    by_mu = m.moment_value[row] * s.multiplier[world, i]
-                    power += by_mu * m.moment_value[col] * s.implicit_qacc[world, j]
-    return m.timestep * factor * power
+                    by_mu = moment_value(m, world, row) * s.multiplier[world, i]
+                    power += by_mu * moment_value(m, world, col) * s.implicit_qacc[world, j]
+    return timestep(m, world) * factor * power
 
 
 @wp.func
@@ -381,9 +385,9 @@ def drag_derivative_gradient(m: ModelArrays, s: Scratch, world: int):
         v = s.velocity[world, body]
         y = s.virtual_twist[world, body]
         z = s.qacc_twist[world, body]
-        v_bar = m.timestep * drag_second_derivative(m, s, world, body, v, y, z)
-        s.virtual_twist_bar[world, body] = m.timestep * drag_derivative(m, s, world, body, v, z)
-        s.qacc_twist_bar[world, body] = m.timestep * drag_derivative(m, s, world, body, v, y)
+        v_bar = timestep(m, world) * drag_second_derivative(m, s, world, body, v, y, z)
+        s.virtual_twist_bar[world, body] = timestep(m, world) * drag_derivative(m, s, world, body, v, z)
+        s.qacc_twist_bar[world, body] = timestep(m, world) * drag_derivative(m, s, world, body, v, y)
         s.velocity_bar[world, body] = v_bar
         s.acceleration_bar[world, body] = zero_twist()
         s.pose_bar[world, body] = cross_force(wind_twist(m), v_bar)

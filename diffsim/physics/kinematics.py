@@ -42,7 +42,7 @@ def body_pose(m: ModelArrays, s: Scratch, world: int, body: int):
     parent = m.body_parent[body]
     parent_quat = s.xquat[world, parent]
     pos = s.xpos[world, parent] + rotate(parent_quat, m.body_pos[world * m.body_stride + body])
-    orientation = quat_mul(parent_quat, m.body_quat[body])
+    orientation = quat_mul(parent_quat, m.body_quat[world * m.body_stride + body])
     if m.nmocap > 0:
         mocap = m.body_mocap[body]
         if mocap >= 0:

@@ -22,6 +22,7 @@ from diffsim.physics.rotation import quat_conj, quat_log, quat_mul, quat_to_mat,
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import angular, linear, twist
 from diffsim.physics.structure import is_ancestor
+from diffsim.physics.world_parameters import line_gear
 from diffsim.physics.wrap import STRAIGHT, Way, choose_way, wrapped
 from diffsim.types import ONE, ZERO, mat33, quat, real, vec3, vec6, vec7
 
@@ -239,8 +240,8 @@ def piece_ends(m: ModelArrays, s: Scratch, world: int, line: int, piece: int) ->
         ends.point1 = place(m, s, world, piece, 1)
         axis = rotate(place_quat(m, s, world, piece, 1), vec3(ZERO, ZERO, ONE))
         crank = slider_crank(ends.point0 - ends.point1, axis, m.rare[0].piece_size[piece])
-        ends.length = m.rare[0].line_gear[line, 0] * crank[0]
-        ends.pull0 = m.rare[0].line_gear[line, 0] * vec3(crank[1], crank[2], crank[3])
+        ends.length = line_gear(m, world, line, 0) * crank[0]
+        ends.pull0 = line_gear(m, world, line, 0) * vec3(crank[1], crank[2], crank[3])
     else:
         ends.body1 = ends.base
         ends.point1 = place(m, s, world, piece, 1)
@@ -330,10 +331,10 @@ def site_wrench(m: ModelArrays, s: Scratch, world: int, line: int) -> SiteWrench
         frame = 1
     axes = place_quat(m, s, world, piece, frame)
     w.force = rotate(
-        axes, vec3(m.rare[0].line_gear[line, 0], m.rare[0].line_gear[line, 1], m.rare[0].line_gear[line, 2])
+        axes, vec3(line_gear(m, world, line, 0), line_gear(m, world, line, 1), line_gear(m, world, line, 2))
     )
     w.torque = rotate(
-        axes, vec3(m.rare[0].line_gear[line, 3], m.rare[0].line_gear[line, 4], m.rare[0].line_gear[line, 5])
+        axes, vec3(line_gear(m, world, line, 3), line_gear(m, world, line, 4), line_gear(m, world, line, 5))
     )
     w.point = place(m, s, world, piece, 0)
     w.reference = place(m, s, world, piece, 1)
@@ -359,7 +360,7 @@ def fill_site_line(m: ModelArrays, s: Scratch, world: int, line: int):
         turn = site_turn(m, s, world, piece)
         length = wp.dot(w.force, w.point - w.reference)
         for i in range(3):
-            length += m.rare[0].line_gear[line, 3 + i] * turn[i]
+            length += line_gear(m, world, line, 3 + i) * turn[i]
     s.line_length[world, line] = length
     zero = vec3(ZERO, ZERO, ZERO)
     add_moment(

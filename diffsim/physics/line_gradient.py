@@ -49,6 +49,7 @@ from diffsim.physics.rotation import inverse_right_jacobian, rotate
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import angular, cross_force, linear, twist
 from diffsim.physics.tree import gather, spread, zero_twist
+from diffsim.physics.world_parameters import line_gear
 from diffsim.physics.wrap import wrapped_adjoint
 from diffsim.types import ONE, TWO, ZERO, real, vec3, vec6, vec7
 
@@ -98,7 +99,7 @@ def add_piece_cotangents(m: ModelArrays, s: Scratch, world: int, line: int, piec
     elif m.rare[0].line_kind[line] == CRANK:
         axis = rotate(place_quat(m, s, world, piece, 1), vec3(ZERO, ZERO, ONE))
         turning = crank_bend(ends.point0 - ends.point1, axis, m.rare[0].piece_size[piece], linear(by0))
-        h0 = c[LENGTH] * ends.pull0 + m.rare[0].line_gear[line, 0] * turning
+        h0 = c[LENGTH] * ends.pull0 + line_gear(m, world, line, 0) * turning
     else:
         v = linear(by0)
         across = v - wp.dot(ends.pull0, v) * ends.pull0
@@ -227,7 +228,7 @@ def add_site_cotangents(m: ModelArrays, s: Scratch, world: int, line: int, c: ve
         moved_base = twist(turned, zero) - force_at(m, s, world, base, w.reference, wp.cross(w.force, angular(y_base)))
         if c[LENGTH] != ZERO:
             pull = c[LENGTH] * w.force
-            torque = vec3(m.rare[0].line_gear[line, 3], m.rare[0].line_gear[line, 4], m.rare[0].line_gear[line, 5])
+            torque = vec3(line_gear(m, world, line, 3), line_gear(m, world, line, 4), line_gear(m, world, line, 5))
             turn = site_turn(m, s, world, piece)
             own = rotate(place_quat(m, s, world, piece, 0), inverse_right_jacobian(-turn, torque))
             other = rotate(place_quat(m, s, world, piece, 1), inverse_right_jacobian(turn, torque))

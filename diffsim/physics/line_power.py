@@ -27,6 +27,7 @@ from diffsim.physics.scratch import Scratch
 from diffsim.physics.tendon import damper_force, damper_slope, spring_force, spring_slope
 from diffsim.physics.tendon_equality import add_tendon_bar, tendon_equalities_gradient
 from diffsim.physics.tree import gather_motion, zero_twist
+from diffsim.physics.world_parameters import gear_of
 from diffsim.types import ONE, ZERO, real, vec7
 
 
@@ -100,10 +101,10 @@ def tendon_cotangents(m: ModelArrays, s: Scratch, world: int, tendon: int):
     if line >= 0:
         power = line_dot(m, s, world, line, s.virtual_velocity[world])
         velocity = line_dot(m, s, world, line, s.qvel[world])
-        force = damper_force(m, tendon, velocity) + spring_force(m, s, world, tendon)
+        force = damper_force(m, world, tendon, velocity) + spring_force(m, s, world, tendon)
         add_line_bar(s, world, line, LENGTH, -spring_slope(m, s, world, tendon) * power)
         add_line_bar(s, world, line, POWER, force)
-        add_line_bar(s, world, line, VELOCITY, -damper_slope(m, tendon, velocity) * power)
+        add_line_bar(s, world, line, VELOCITY, -damper_slope(m, world, tendon, velocity) * power)
         armature_cotangents(m, s, world, line)
 
 
@@ -143,5 +144,5 @@ def actuator_cotangents(m: ModelArrays, s: Scratch, world: int, actuator: int):
     """Adds an actuator's force."""
     line = m.actuator_line[actuator]
     if line >= 0:
-        gear = m.actuator_gear[actuator]
+        gear = gear_of(m, world, actuator)
         add_line_bar(s, world, line, PUSH, gear * actuator_force(m, s, world, actuator))

@@ -18,6 +18,7 @@ from diffsim.physics.integrate import integrate_position_adjoint
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.step import EvaluationPoints, copy, stage_count
+from diffsim.physics.world_parameters import timestep
 from diffsim.types import RK4, ZERO, real
 
 GROUP = wp.constant(8)  # columns summed together
@@ -109,11 +110,13 @@ def euler_row(m: ModelArrays, s: Scratch, world: int, jacobian: wp.array3d(dtype
     clear(m.na, s.act_bar[world])
     euler_activation_adjoint(m, s, world)
     for dof in range(m.nv):
-        next_qvel[dof] = s.qvel[world, dof] + m.timestep * s.implicit_qacc[world, dof]
-    integrate_position_adjoint(m, next_qvel, m.timestep, s.next_qpos_bar[world], s.qpos_bar[world], s.step_bar[world])
+        next_qvel[dof] = s.qvel[world, dof] + timestep(m, world) * s.implicit_qacc[world, dof]
+    integrate_position_adjoint(
+        m, next_qvel, timestep(m, world), s.next_qpos_bar[world], s.qpos_bar[world], s.step_bar[world]
+    )
     for dof in range(m.nv):
         s.qvel_bar[world, dof] = s.next_qvel_bar[world, dof] + s.step_bar[world, dof]
-        s.qacc_bar[world, dof] = m.timestep * s.qvel_bar[world, dof]
+        s.qacc_bar[world, dof] = timestep(m, world) * s.qvel_bar[world, dof]
     multiply_jacobian(m, s, world, jacobian[0])
     copy(m.nv, s.qpos_bar[world], s.state_qpos_bar[world])
     copy(m.nv, s.qvel_bar[world], s.state_qvel_bar[world])

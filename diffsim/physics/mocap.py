@@ -39,7 +39,7 @@ def load_default_mocap(m: ModelArrays, s: Scratch, world: int):
     for k in range(lane(), m.nmocap, lanes()):
         body = m.rare[0].mocap_body[k]
         s.mocap_pos[world, k] = m.body_pos[world * m.body_stride + body]
-        s.mocap_quat[world, k] = m.body_quat[body]
+        s.mocap_quat[world, k] = m.body_quat[world * m.body_stride + body]
 
 
 @wp.func(inline=True)

@@ -40,7 +40,9 @@ class RareArrays:
     line_tendon: wp.array(dtype=wp.int32)  # its tendon, -1 for none
     line_armature: wp.array(dtype=real)
     line_body: wp.array(dtype=wp.int32)  # the body whose contacts a line of normals has, -1 for all adhesive contacts
-    line_gear: wp.array2d(dtype=real)  # [nline, 6] of a transmission
+    line_gear: wp.array2d(dtype=real)  # [..., 6] of a transmission
+    line_stride: wp.int32
+    at_line_gear: wp.int32
     line_pieceadr: wp.array(dtype=wp.int32)
     line_pieces: wp.array(dtype=wp.int32)
     # pieces of lines, each with four places: two ends, the geom or the body above both, the side site
@@ -97,13 +99,9 @@ class RareArrays:
     tendon_dof: wp.array(dtype=wp.int32)
     tendon_qpos: wp.array(dtype=wp.int32)
     tendon_coef: wp.array(dtype=real)
-    tendon_stiffness: wp.array(dtype=real)
     tendon_stiffnesspoly: wp.array(dtype=vec2)
-    tendon_lengthspring: wp.array2d(dtype=real)  # [ntendon, 2] range of lengths where the spring is slack
-    tendon_damping: wp.array(dtype=real)  # those of actuators included
     tendon_dampingpoly: wp.array(dtype=vec2)
     tendon_limited: wp.array(dtype=wp.int32)
-    tendon_range: wp.array2d(dtype=real)
     tendon_margin: wp.array(dtype=real)
     tendon_frictionloss: wp.array(dtype=real)
     tendon_invweight: wp.array(dtype=real)
@@ -111,7 +109,19 @@ class RareArrays:
     # pairs of dofs that tendons couple, where M has an entry [ntendon_pair]
     tendon_pair_dof: wp.array2d(dtype=wp.int32)  # [ntendon_pair, 2] row and column
     tendon_pair_armature: wp.array(dtype=real)
+    # parameters of tendons, which can differ between worlds, their strides, and offsets in `Scratch.parameter_bar`
+    tendon_stiffness: wp.array(dtype=real)
+    tendon_damping: wp.array(dtype=real)
+    tendon_lengthspring: wp.array2d(dtype=real)  # [..., 2] range of lengths where the spring is slack
+    tendon_range: wp.array2d(dtype=real)  # [..., 2]
     tendon_pair_damping: wp.array(dtype=real)
+    tendon_stride: wp.int32
+    tendon_pair_stride: wp.int32
+    at_tendon_stiffness: wp.int32
+    at_tendon_damping: wp.int32
+    at_tendon_lengthspring: wp.int32
+    at_tendon_range: wp.int32
+    at_tendon_pair_damping: wp.int32
     # activations [na], and actuators with them
     actuator_actearly: wp.array(dtype=wp.int32)
     act_actuator: wp.array(dtype=wp.int32)  # -1 if the actuator is disabled
@@ -187,7 +197,6 @@ class ModelArrays:
     has_actfrcrange: wp.int32
     has_tendon_frcrange: wp.int32
     nservo: wp.int32  # PID controllers and DC motors
-    timestep: real  # s
     wind: vec3  # m/s
     # offsets in `Scratch.parameter_bar`
     at_body_mass: wp.int32
@@ -203,6 +212,11 @@ class ModelArrays:
     at_gravity: wp.int32
     at_body_pos: wp.int32
     at_body_ipos: wp.int32
+    at_body_quat: wp.int32
+    at_timestep: wp.int32
+    at_moment_value: wp.int32
+    at_actuator_gear: wp.int32
+    at_actuator_period: wp.int32
     at_dof_frictionloss: wp.int32
     at_jnt_range: wp.int32
     at_geom_pos: wp.int32
@@ -221,9 +235,12 @@ class ModelArrays:
     gravity_stride: wp.int32
     geom_stride: wp.int32
     solver_stride: wp.int32
+    moment_stride: wp.int32
+    timestep_stride: wp.int32
     body_mass: wp.array(dtype=real)  # kg
     body_rotary: wp.array(dtype=mat33)  # inertia about the com in the body's axes, kg m^2
     body_pos: wp.array(dtype=vec3)  # m, in the parent's frame
+    body_quat: wp.array(dtype=quat)  # in the parent's frame
     body_ipos: wp.array(dtype=vec3)  # centre of mass, m
     fluid_linear: wp.array(dtype=vec6)  # drag per velocity along the inertia box's axes
     fluid_quadratic: wp.array(dtype=vec6)  # drag per velocity squared
@@ -232,8 +249,12 @@ class ModelArrays:
     jnt_stiffness: wp.array(dtype=real)
     actuator_gain: wp.array(dtype=vec3)  # force per ctrl: constant, per length, per velocity
     actuator_bias: wp.array(dtype=vec3)  # force: constant, per length, per velocity
+    actuator_gear: wp.array(dtype=real)  # for a line
+    actuator_period: wp.array(dtype=real)  # setpoint's period of a position servo on a rotation, 0 for the others
+    moment_value: wp.array(dtype=real)  # of constant moments
     pair_friction: wp.array2d(dtype=real)  # [..., 5]
     gravity: wp.array(dtype=vec3)  # m/s^2
+    timestep: wp.array(dtype=real)  # s
     dof_frictionloss: wp.array(dtype=real)
     jnt_range: wp.array2d(dtype=real)  # [..., 2]
     geom_pos: wp.array(dtype=vec3)  # of geoms that can touch, m
@@ -256,7 +277,6 @@ class ModelArrays:
     body_lastdof: wp.array(dtype=wp.int32)  # last dof that moves the body, -1 for none
     body_childadr: wp.array(dtype=wp.int32)  # [nbody + 1] address in body_child of each body's children
     body_child: wp.array(dtype=wp.int32)  # in descending order
-    body_quat: wp.array(dtype=quat)
     body_mocap: wp.array(dtype=wp.int32)  # index of a mocap body, -1 for the others
     body_iquat: wp.array(dtype=quat)
     # blocks
@@ -326,16 +346,13 @@ class ModelArrays:
     actuator_forcelimited: wp.array(dtype=wp.int32)
     actuator_forcerange: wp.array2d(dtype=real)
     actuator_quat: wp.array(dtype=wp.int32)  # qpos address of a ball joint's quaternion, -1 for the others
-    actuator_period: wp.array(dtype=real)  # setpoint's period of a position servo on a rotation, 0 for the others
     actuator_actadr: wp.array(dtype=wp.int32)  # activation that is the gain's input, -1 for the control
     actuator_joint: wp.array(dtype=wp.int32)  # slide or hinge joint with an actuatorfrcrange, -1 for the others
     actuator_line: wp.array(dtype=wp.int32)  # line whose moment times the gear is the actuator's, -1 for a constant one
-    actuator_gear: wp.array(dtype=real)  # for a line
     moment_adr: wp.array(dtype=wp.int32)
     moment_num: wp.array(dtype=wp.int32)
     moment_dof: wp.array(dtype=wp.int32)
     moment_qpos: wp.array(dtype=wp.int32)  # qpos address in the length, -1 for none
-    moment_value: wp.array(dtype=real)
     # muscles
     has_muscles: wp.int32
     muscle_gain_stride: wp.int32

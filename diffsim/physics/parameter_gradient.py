@@ -1,13 +1,20 @@
 """Gradient of the virtual power by physical parameters, from what the gradient by states left in the working memory.
 
 P is linear in masses and inertias, so its gradient by them costs a few products per body. `parameter_bar` is one vector
-in the order of `diffsim.compile.parameters.KERNEL_FIELDS`; m.at_... are the offsets of the fields.
+in the order of `diffsim.compile.kernel_forms.KERNEL_FIELDS`; m.at_... are the offsets of the fields.
 """
 
 import warp as wp
 
 from diffsim.physics.activation import actuator_input
-from diffsim.physics.actuation import actuator_length, drive_input, is_muscle, moment_dot, tracked_ctrl
+from diffsim.physics.actuation import (
+    actuator_length,
+    drive_input,
+    is_muscle,
+    moment_dot,
+    setpoint_turns,
+    tracked_ctrl,
+)
 from diffsim.physics.adhesion import adhesion_power
 from diffsim.physics.cone import cone_mu, cone_product, cone_slope_gradient, load_products, load_rows
 from diffsim.physics.constraint import SLIDING, row_dot
@@ -17,18 +24,22 @@ from diffsim.physics.contact_gradient import contact_forces, relative_twists
 from diffsim.physics.contact_list import contact_dim, contact_total
 from diffsim.physics.equality_gradient import row_cotangents
 from diffsim.physics.fluid import com_arm, drag_at, drag_bend_at, drag_slope_at, inertia_axes, to_box, wind_twist
+from diffsim.physics.gear_gradient import gear_gradient, implicit_gear_gradient
 from diffsim.physics.gravcomp import compensated
-from diffsim.physics.implicit import actuator_slope_cotangent
-from diffsim.physics.integrate import load3
+from diffsim.physics.implicit import actuator_slope_cotangent, velocity_gain
+from diffsim.physics.integrate import load3, quat_cotangent
 from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.muscle_gradient import muscle_bias_gradient, muscle_gain_gradient
 from diffsim.physics.passive import spring_rotation
-from diffsim.physics.rotation import quat_conj, rotate
+from diffsim.physics.rotation import quat_conj, quat_mul, rotate
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import angular, cross_force, cross_motion, linear
 from diffsim.physics.surface_velocity import surface_components
+from diffsim.physics.tendon_gradient import implicit_tendon_gradient, tendon_parameter_gradient
+from diffsim.physics.timestep_gradient import early_timestep_gradient, implicit_timestep_gradient
 from diffsim.physics.virtual_power import force_cotangent, joint_clamp_gradient, no_kappa
+from diffsim.physics.world_parameters import timestep
 from diffsim.types import BALL, FREE, TWO, ZERO, quat, real, vec3, vec6
 
 
@@ -48,17 +59,28 @@ def add_com(m: ModelArrays, s: Scratch, world: int, body: int, value: vec3):
 
 @wp.func
 def add_position(m: ModelArrays, s: Scratch, world: int, body: int, value: vec6):
-    """Adds the linear part of a gradient by a motion of a body's subtree, in world axes."""
-    add_vector(s, world, m.at_body_pos + 3 * body, s.xquat[world, m.body_parent[body]], linear(value))
+    """Adds a gradient by a motion of a body's subtree, in world axes: that by the body's position and orientation.
+
+    The orientation turns the subtree about the body's origin before its joints.
+    """
+    parent = m.body_parent[body]
+    parent_quat = s.xquat[world, parent]
+    add_vector(s, world, m.at_body_pos + 3 * body, parent_quat, linear(value))
+    own = m.body_quat[world * m.body_stride + body]
+    origin = s.xpos[world, parent] + rotate(parent_quat, m.body_pos[world * m.body_stride + body])
+    torque = angular(value) - wp.cross(origin - s.xpos[world, m.body_root[body]], linear(value))
+    bar = quat_cotangent(own, rotate(quat_conj(quat_mul(parent_quat, own)), torque))
+    for i in range(4):
+        add_to(s, world, m.at_body_quat + 4 * body + i, bar[i])
 
 
 @wp.func
 def position_gradient(
     m: ModelArrays, s: Scratch, world: int, twist: wp.array(dtype=vec6), twist_bar: wp.array(dtype=vec6)
 ):
-    """Adds the gradient of twists by the bodies' positions. Needs the sums over subtrees of `tree.gather`.
+    """Adds the gradient of twists by the bodies' poses. Needs the sums over subtrees of `tree.gather`.
 
-    A body's position moves its subtree as a slide joint before its joints would.
+    A body's pose in the model moves its subtree as a slide and a ball joint before its joints would.
     """
     for body in range(1 + lane(), m.nbody, lanes()):
         add_position(m, s, world, body, -cross_force(twist[m.body_parent[body]], twist_bar[body]))
@@ -66,7 +88,7 @@ def position_gradient(
 
 @wp.func
 def motion_position_gradient(m: ModelArrays, s: Scratch, world: int):
-    """Adds the gradient of V, A and poses by the bodies' positions. Needs the sums of `tree.gather_motion`."""
+    """Adds the gradient of V, A and poses by the bodies' poses in the model. Needs the sums of `tree.gather_motion`."""
     for body in range(1 + lane(), m.nbody, lanes()):
         add_position(m, s, world, body, s.pose_bar[world, body])
     position_gradient(m, s, world, s.velocity[world], s.velocity_bar[world])
@@ -142,8 +164,14 @@ def power_parameter_gradient(m: ModelArrays, s: Scratch, world: int):
     if lane() == 0:
         contact_parameter_gradient(m, s, world, s.constraint_velocity[world])
         for row in range(s.row_count[world]):
-            row_parameter_gradient(m, s, world, row, row_dot(s, world, row, s.constraint_velocity[world]))
+            power = row_dot(s, world, row, s.constraint_velocity[world]) + s.row_force_bar[world, row]
+            row_parameter_gradient(m, s, world, row, power)
         gravity_gradient(m, s, world, s.constraint_velocity[world])
+        tendon_parameter_gradient(m, s, world)
+        for actuator in range(m.nactuator):
+            early_timestep_gradient(m, s, world, actuator, s.actuator_bar[world, actuator][0])
+    sync()
+    gear_gradient(m, s, world)
     sync()
 
 
@@ -204,7 +232,9 @@ def actuator_parameter_gradient(m: ModelArrays, s: Scratch, world: int, actuator
     velocity = moment_dot(m, s, world, actuator, s.qvel[world])
     u = drive_input(m, s, world, actuator)
     force_bar = force_cotangent(m, s, world, actuator, u, length, velocity)
-    tracked = tracked_ctrl(m, actuator, u, length)
+    tracked = tracked_ctrl(m, world, actuator, u, length)
+    gain_bar = force_bar * m.actuator_gain[world * m.actuator_stride + actuator][0]
+    add_to(s, world, m.at_actuator_period + actuator, -gain_bar * setpoint_turns(m, world, actuator, u, length))
     terms = vec3(real(1.0), length, velocity)
     for k in range(3):
         add_to(s, world, m.at_actuator_gain + 3 * actuator + k, force_bar * tracked * terms[k])
@@ -250,6 +280,8 @@ def contact_parameter_gradient(m: ModelArrays, s: Scratch, world: int, x: wp.arr
                 u_a += s.contact_damping[world, contact] * surface_components(m, s, world, contact)
             if contact < s.contact_count[world]:
                 friction_gradient(m, s, world, contact, alpha, beta, components(frame, by_x), u_a)
+                if s.contact_sensed[world, contact] == 1:
+                    sensed_friction_gradient(m, s, world, contact)
             for side in range(2):
                 geom = m.pair_geom1[pair]
                 if side == 1:
@@ -292,6 +324,33 @@ def friction_gradient(
 
 
 @wp.func
+def sensed_friction_gradient(m: ModelArrays, s: Scratch, world: int, contact: int):
+    """Adds the part of friction through a contact's force itself, and in pyramids of sensed forces through D."""
+    pair = s.contact_pair[world, contact]
+    first = s.contact_row[world, contact]
+    condim = contact_dim(m, s, world, contact)
+    adr = m.at_pair_friction + 5 * pair
+    product = real(0.0)
+    for j in range(1, condim):
+        mu = m.pair_friction[world * m.pair_stride + pair, j - 1]
+        if m.elliptic == 1:
+            by_scale = s.row_force_bar[world, first + j] * s.row_force[world, first + j]
+            if j > 1:
+                add_to(s, world, adr + j - 1, by_scale / mu)
+                add_to(s, world, adr, -by_scale / m.pair_friction[world * m.pair_stride + pair, 0])
+        else:
+            row = first + 2 * j - 2
+            product += s.row_force_bar[world, row] * s.row_force[world, row]
+            product += s.row_force_bar[world, row + 1] * s.row_force[world, row + 1]
+            bar = s.row_force_bar[world, row] - s.row_force_bar[world, row + 1]
+            force = s.row_force[world, row] - s.row_force[world, row + 1]
+            add_to(s, world, adr + j - 1, bar * force / (TWO * mu))
+    if m.elliptic == 0 and condim > 1:
+        mu = m.pair_friction[world * m.pair_stride + pair, 0]
+        add_to(s, world, adr, -product * (TWO / mu + TWO * mu / (real(1.0) + mu * mu)))
+
+
+@wp.func
 def sliding_gradient(m: ModelArrays, s: Scratch, world: int, contact: int, x: wp.array(dtype=real)):
     """Adds the part of friction through the slope of an elliptic cone, and of solref and solimp, where it slides."""
     first = s.contact_row[world, contact]
@@ -299,7 +358,7 @@ def sliding_gradient(m: ModelArrays, s: Scratch, world: int, contact: int, x: wp
         pair = s.contact_pair[world, contact]
         dim = contact_dim(m, s, world, contact)
         u = load_rows(s.row_residual[world], first, dim)
-        push = load_products(s, world, first, dim, x)
+        push = load_products(s, world, first, dim, x) + load_rows(s.row_force_bar[world], first, dim)
         stiffness = s.row_stiffness[world, first]
         mu = cone_mu(m, world, pair)
         by_mu = cone_slope_gradient(stiffness, mu, u, push)
@@ -320,7 +379,8 @@ def implicit_parameter_gradient(m: ModelArrays, s: Scratch, world: int):
     for dof in range(lane(), m.nv, lanes()):
         mu = s.multiplier[world, dof]
         add_to(s, world, m.at_dof_armature + dof, mu * s.qacc_change[world, dof])
-        add_to(s, world, m.at_dof_damping + dof, -m.timestep * mu * s.implicit_qacc[world, dof])
+        add_to(s, world, m.at_dof_damping + dof, -timestep(m, world) * mu * s.implicit_qacc[world, dof])
+    implicit_timestep_gradient(m, s, world)
 
 
 @wp.func
@@ -329,6 +389,8 @@ def implicitfast_parameter_gradient(m: ModelArrays, s: Scratch, world: int):
 
     Needs the stages of `diffsim.stages.implicit_adjoint`.
     """
+    implicit_gear_gradient(m, s, world)
+    implicit_tendon_gradient(m, s, world)
     for actuator in range(lane(), m.nactuator, lanes()):
         slope_bar = actuator_slope_cotangent(m, s, world, actuator)
         adr = 3 * actuator + 2
@@ -336,6 +398,12 @@ def implicitfast_parameter_gradient(m: ModelArrays, s: Scratch, world: int):
         add_to(s, world, m.at_actuator_gain + adr, slope_bar * u)
         add_to(s, world, m.at_actuator_bias + adr, slope_bar)
         muscle_parameter_gradient(m, s, world, actuator, ZERO, slope_bar * u, ZERO)
+    if lane() == 0 and m.na > 0:
+        for actuator in range(m.nactuator):
+            gain = velocity_gain(m, s, world, actuator)
+            input_bar = gain * actuator_slope_cotangent(m, s, world, actuator)
+            early_timestep_gradient(m, s, world, actuator, input_bar)
+    sync()
     if m.fluid == 0:
         return
     position_gradient(m, s, world, s.virtual_twist[world], s.virtual_twist_bar[world])
@@ -354,10 +422,10 @@ def body_drag_gradient(m: ModelArrays, s: Scratch, world: int, body: int, y: vec
     product = to_box(axes, arm, y)
     local_z = to_box(axes, arm, z)
     for k in range(6):
-        bar = -m.timestep * product[k] * local_z[k]
+        bar = -timestep(m, world) * product[k] * local_z[k]
         add_to(s, world, m.at_fluid_linear + 6 * body + k, bar)
         add_to(s, world, m.at_fluid_quadratic + 6 * body + k, TWO * wp.abs(x[k]) * bar)
     turn = wp.cross(pull(axes, drag_slope_at(m, world, body, x, local_z)), angular(y))
     turn += wp.cross(pull(axes, drag_slope_at(m, world, body, x, product)), angular(z))
     turn += wp.cross(pull(axes, drag_bend_at(m, world, body, x, product, local_z)), angular(s.velocity[world, body]))
-    add_com(m, s, world, body, m.timestep * turn)
+    add_com(m, s, world, body, timestep(m, world) * turn)

@@ -27,16 +27,17 @@ from diffsim.physics.servo_law import (
     servo_end,
     servo_rates,
 )
+from diffsim.physics.world_parameters import timestep
 from diffsim.types import ZERO, real, vec2, vec3, vec5, vec11
 
 
 @wp.func(inline=True)
-def load_servo(m: ModelArrays, row: int) -> Servo:
+def load_servo(m: ModelArrays, world: int, row: int) -> Servo:
     """The constants of a servo."""
     k = m.rare[0].servo_kind[row]
     c = m.rare[0].servo_numbers[row]
     return Servo(
-        k[0], k[1], k[2], k[3], k[4], m.timestep,
+        k[0], k[1], k[2], k[3], k[4], timestep(m, world),
         c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], c[8], c[9], c[10], c[11], c[12],
         c[13], c[14], c[15], c[16], c[17], c[18], c[19], c[20], c[21], c[22], c[23], c[24],
     )  # fmt: skip
@@ -105,7 +106,7 @@ def add_servo_cotangents(m: ModelArrays, s: Scratch, world: int, row: int, drive
 @partial(calls_gradient, inline=True)
 def fill_servo(m: ModelArrays, s: Scratch, world: int, row: int, x: vec11):
     """Fills a servo's forces and their gradients."""
-    law = load_servo(m, row)
+    law = load_servo(m, world, row)
     s.rare[0].servo_force[world, row] = vec3(servo_drive(law, x), servo_drag(law, x), drive_slope(law, x))
     drive = wp.grad(servo_drive)(law, x)
     drag = wp.grad(servo_drag)(law, x)
@@ -124,7 +125,7 @@ def servo_ends(m: ModelArrays, s: Scratch, world: int, stage: int, acts: wp.arra
     `acts` has the activations [slot, na], `first` is the slot of the step's first stage; see `step.EvaluationPoints`.
     """
     for row in range(lane(), m.nservo, lanes()):
-        law = load_servo(m, row)
+        law = load_servo(m, world, row)
         x = s.rare[0].servo_point[world, row]
         rates = servo_rates(law, x)
         for k in range(5):
@@ -161,9 +162,9 @@ def mean_rate(s: Scratch, world: int, i: int) -> real:
 def recover_rates(m: ModelArrays, s: Scratch, world: int, i: int, acts: wp.array2d(dtype=real), first: int):
     """Fills an activation's rates in the first three stages of a Runge-Kutta step, from the stages' activations."""
     for stage in range(3):
-        time = m.timestep
+        time = timestep(m, world)
         if stage < 2:
-            time = real(0.5) * m.timestep
+            time = real(0.5) * timestep(m, world)
         s.rare[0].act_rate[world, stage, i] = (acts[first + stage + 1, i] - acts[first, i]) / time
 
 
@@ -177,7 +178,7 @@ def servo_adjoint(
     state_act_bar and act_rate_bar.
     """
     for row in range(lane(), m.nservo, lanes()):
-        law = load_servo(m, row)
+        law = load_servo(m, world, row)
         x = s.rare[0].servo_point[world, row]
         rates = servo_rates(law, x)
         bristle = m.rare[0].servo_act[row, 3]

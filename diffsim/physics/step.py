@@ -15,6 +15,7 @@ from diffsim.physics.mocap import load_inputs
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import inverse_right_jacobian
 from diffsim.physics.scratch import START, Scratch
+from diffsim.physics.world_parameters import timestep
 from diffsim.types import BALL, FREE, RK4, real, vec6
 
 MAXVAL = wp.constant(real(mujoco.mjMAXVAL))  # MuJoCo resets a simulation with larger numbers
@@ -96,12 +97,12 @@ def velocity_step(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, s
             s.act[world, i] = s.rare[0].act_end[world, i]
         else:
             rate = activation_rate(m, s, world, i, s.act[world, i])
-            end = s.act[world, i] + activation_time(m, i) * rate[0]
+            end = s.act[world, i] + activation_time(m, world, i) * rate[0]
             s.act[world, i] = advanced_activation(m, s, world, i, end)
     for dof in range(lane(), m.nv, lanes()):
-        s.qvel[world, dof] = s.qvel[world, dof] + m.timestep * w[dof]
+        s.qvel[world, dof] = s.qvel[world, dof] + timestep(m, world) * w[dof]
     sync()
-    integrate_position(m, t.qpos[world, slot], s.qvel[world], m.timestep, s.qpos[world])
+    integrate_position(m, t.qpos[world, slot], s.qvel[world], timestep(m, world), s.qpos[world])
     sync()
 
 
@@ -112,7 +113,7 @@ def load_stage(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, slot
     Increments of position are in the tangent space at the start of the step.
     """
     if stage > 0:
-        scale = m.timestep * stage_fraction(stage)
+        scale = timestep(m, world) * stage_fraction(stage)
         integrate_position(m, t.qpos[world, slot], s.stage_rate[world, stage - 1], scale, s.qpos[world])
         for dof in range(lane(), m.nv, lanes()):
             s.qvel[world, dof] = t.qvel[world, slot, dof] + scale * t.qacc[world, slot + stage - 1, dof]
@@ -135,7 +136,7 @@ def activation_end(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int, 
     for stage in range(4):
         stage_rate = activation_rate(m, s, world, i, t.act[world, slot + stage, i])
         rate += stage_weight(stage) * stage_rate[0]
-    return t.act[world, slot, i] + activation_time(m, i) * rate
+    return t.act[world, slot, i] + activation_time(m, world, i) * rate
 
 
 @wp.func
@@ -149,14 +150,14 @@ def runge_kutta_step(m: ModelArrays, s: Scratch, t: EvaluationPoints, world: int
             rate += stage_weight(stage) * s.stage_rate[world, stage, dof]
             acceleration += stage_weight(stage) * t.qacc[world, slot + stage, dof]
         step_rate[dof] = rate
-        s.qvel[world, dof] = t.qvel[world, slot, dof] + m.timestep * acceleration
+        s.qvel[world, dof] = t.qvel[world, slot, dof] + timestep(m, world) * acceleration
     for i in range(lane(), m.na, lanes()):
         if of_servo(m, i):
             s.act[world, i] = s.rare[0].act_end[world, i]
         else:
             s.act[world, i] = advanced_activation(m, s, world, i, activation_end(m, s, t, world, slot, i))
     sync()
-    integrate_position(m, t.qpos[world, slot], step_rate, m.timestep, s.qpos[world])
+    integrate_position(m, t.qpos[world, slot], step_rate, timestep(m, world), s.qpos[world])
     sync()
 
 

@@ -32,6 +32,13 @@ from diffsim.physics.polynomial import (
 )
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.structure import extend_runs, is_ancestor
+from diffsim.physics.world_parameters import (
+    tendon_damping,
+    tendon_lengthspring,
+    tendon_range,
+    tendon_stiffness,
+    timestep,
+)
 from diffsim.types import HALF, ONE, ZERO, real
 
 
@@ -74,14 +81,14 @@ def add_along_tendon(m: ModelArrays, s: Scratch, world: int, tendon: int, force:
 def stretch(m: ModelArrays, s: Scratch, world: int, tendon: int) -> real:
     """Distance of the length from the range where the spring is slack, with a sign."""
     length = tendon_length(m, s, world, tendon)
-    return length - wp.clamp(length, m.rare[0].tendon_lengthspring[tendon, 0], m.rare[0].tendon_lengthspring[tendon, 1])
+    return length - wp.clamp(length, tendon_lengthspring(m, world, tendon, 0), tendon_lengthspring(m, world, tendon, 1))
 
 
 @wp.func
 def stretch_slope(m: ModelArrays, s: Scratch, world: int, tendon: int) -> real:
     """Derivative of `stretch` by the length: 0 in the slack range, 1 outside, their mean at an end of the range."""
-    low = m.rare[0].tendon_lengthspring[tendon, 0]
-    high = m.rare[0].tendon_lengthspring[tendon, 1]
+    low = tendon_lengthspring(m, world, tendon, 0)
+    high = tendon_lengthspring(m, world, tendon, 1)
     length = tendon_length(m, s, world, tendon)
     if low == high or length < low or length > high:
         return real(1.0)
@@ -94,29 +101,29 @@ def stretch_slope(m: ModelArrays, s: Scratch, world: int, tendon: int) -> real:
 def spring_force(m: ModelArrays, s: Scratch, world: int, tendon: int) -> real:
     """Force of a spring."""
     x = stretch(m, s, world, tendon)
-    return -coefficient(m.rare[0].tendon_stiffness[tendon], tendon_spring_polynomial(m, tendon), x) * x
+    return -coefficient(tendon_stiffness(m, world, tendon), tendon_spring_polynomial(m, tendon), x) * x
 
 
 @wp.func
 def spring_slope(m: ModelArrays, s: Scratch, world: int, tendon: int) -> real:
     """Derivative of `spring_force` by the length, negated."""
     c = tendon_spring_polynomial(m, tendon)
-    slope = coefficient_slope(m.rare[0].tendon_stiffness[tendon], c, stretch(m, s, world, tendon))
+    slope = coefficient_slope(tendon_stiffness(m, world, tendon), c, stretch(m, s, world, tendon))
     return slope * stretch_slope(m, s, world, tendon)
 
 
 @wp.func
-def damper_force(m: ModelArrays, tendon: int, velocity: real) -> real:
+def damper_force(m: ModelArrays, world: int, tendon: int, velocity: real) -> real:
     """Force of a damper."""
     c = tendon_damper_polynomial(m, tendon)
-    return -coefficient(m.rare[0].tendon_damping[tendon], c, wp.abs(velocity)) * velocity
+    return -coefficient(tendon_damping(m, world, tendon), c, wp.abs(velocity)) * velocity
 
 
 @wp.func
-def damper_slope(m: ModelArrays, tendon: int, velocity: real) -> real:
+def damper_slope(m: ModelArrays, world: int, tendon: int, velocity: real) -> real:
     """Derivative of `damper_force` by the velocity, negated."""
     c = tendon_damper_polynomial(m, tendon)
-    return coefficient_slope(m.rare[0].tendon_damping[tendon], c, wp.abs(velocity))
+    return coefficient_slope(tendon_damping(m, world, tendon), c, wp.abs(velocity))
 
 
 @wp.func
@@ -128,7 +135,7 @@ def tendon_passive(m: ModelArrays, s: Scratch, world: int):
     if lane() > 0:
         return
     for tendon in range(m.ntendon):
-        force = damper_force(m, tendon, tendon_dot(m, s, world, tendon, s.qvel[world]))
+        force = damper_force(m, world, tendon, tendon_dot(m, s, world, tendon, s.qvel[world]))
         force += spring_force(m, s, world, tendon)
         add_along_tendon(m, s, world, tendon, force, s.qfrc_smooth[world])
     add_line_bias(m, s, world)
@@ -145,7 +152,7 @@ def tendon_passive_gradient(m: ModelArrays, s: Scratch, world: int):
     for tendon in range(m.ntendon):
         if m.rare[0].tendon_line[tendon] < 0:
             power = tendon_dot(m, s, world, tendon, s.virtual_velocity[world])
-            damping = damper_slope(m, tendon, tendon_dot(m, s, world, tendon, s.qvel[world]))
+            damping = damper_slope(m, world, tendon, tendon_dot(m, s, world, tendon, s.qvel[world]))
             add_along_tendon(m, s, world, tendon, -damping * power, s.qvel_bar[world])
             slope = spring_slope(m, s, world, tendon)
             if slope != ZERO:
@@ -167,7 +174,8 @@ def add_tendon_damping(m: ModelArrays, s: Scratch, world: int):
     for pair in range(lane(), m.ntendon_pair, lanes()):
         row = m.rare[0].tendon_pair_dof[pair, 0]
         col = m.rare[0].tendon_pair_dof[pair, 1]
-        s.hessian[world, row, col] = s.hessian[world, row, col] + m.timestep * m.rare[0].tendon_pair_damping[pair]
+        damping = m.rare[0].tendon_pair_damping[world * m.rare[0].tendon_pair_stride + pair]
+        s.hessian[world, row, col] = s.hessian[world, row, col] + timestep(m, world) * damping
 
 
 @wp.func
@@ -213,7 +221,7 @@ def tendon_limit_rows(m: ModelArrays, s: Scratch, world: int):
             weight = m.rare[0].tendon_invweight[tendon]
             for side in range(2):
                 sign = ONE - real(2 * side)
-                r = sign * (length - m.rare[0].tendon_range[tendon, side]) - m.rare[0].tendon_margin[tendon]
+                r = sign * (length - tendon_range(m, world, tendon, side)) - m.rare[0].tendon_margin[tendon]
                 if r < ZERO:
                     run = tendon_runs(m, s, world, tendon)
                     row = add_row(s, world, run, UNILATERAL, TENDON_LIMIT, tendon, params, r, wp.abs(r), weight)

@@ -12,6 +12,7 @@ from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.polynomial import damper_bend, tendon_damper_polynomial
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.tendon import add_along_tendon, damper_slope, tendon_dot
+from diffsim.physics.world_parameters import timestep
 from diffsim.types import ZERO, real
 
 
@@ -23,7 +24,7 @@ def add_polynomial_damping(m: ModelArrays, s: Scratch, world: int):
         first = m.rare[0].tendon_adr[tendon]
         last = first + m.rare[0].tendon_num[tendon]
         if last > first and (c[0] != ZERO or c[1] != ZERO):
-            slope = m.timestep * damper_slope(m, tendon, tendon_dot(m, s, world, tendon, s.qvel[world]))
+            slope = timestep(m, world) * damper_slope(m, world, tendon, tendon_dot(m, s, world, tendon, s.qvel[world]))
             for i in range(first, last):
                 row = m.rare[0].tendon_dof[i]
                 for j in range(i, last):  # dofs are in descending order
@@ -44,10 +45,10 @@ def polynomial_damping_gradient(m: ModelArrays, s: Scratch, world: int):
             line = m.rare[0].tendon_line[tendon]
             if line >= 0:
                 power = coupled_power(m, s, world, line, s.multiplier[world], s.implicit_qacc[world])
-                add_line_bar(s, world, line, VELOCITY, -m.timestep * bend * power)
+                add_line_bar(s, world, line, VELOCITY, -timestep(m, world) * bend * power)
             else:
                 power = fixed_power(m, s, world, tendon)
-                add_along_tendon(m, s, world, tendon, -m.timestep * bend * power, s.qvel_bar[world])
+                add_along_tendon(m, s, world, tendon, -timestep(m, world) * bend * power, s.qvel_bar[world])
 
 
 @wp.func

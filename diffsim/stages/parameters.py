@@ -11,7 +11,8 @@ from diffsim.physics.parameter_gradient import (
     power_parameter_gradient,
 )
 from diffsim.physics.scratch import Scratch
-from diffsim.physics.step import copy
+from diffsim.physics.step import EvaluationPoints, copy
+from diffsim.physics.timestep_gradient import euler_timestep_gradient, stage_timestep_gradient
 from diffsim.stages.bounds import OPTIONS
 from diffsim.types import real
 
@@ -35,6 +36,18 @@ def implicit_parameters_kernel(m: ModelArrays, s: Scratch):
 def implicitfast_parameters_kernel(m: ModelArrays, s: Scratch):
     """After the stages `implicit_forces` and later ones."""
     implicitfast_parameter_gradient(m, s, world_of(s.first_world, wp.tid()))
+
+
+@wp.kernel(**OPTIONS)
+def euler_timestep_kernel(m: ModelArrays, s: Scratch):
+    """After the stage `velocity_adjoint`."""
+    euler_timestep_gradient(m, s, world_of(s.first_world, wp.tid()))
+
+
+@wp.kernel(**OPTIONS)
+def stage_timestep_kernel(m: ModelArrays, s: Scratch, t: EvaluationPoints, slot: int):
+    """After the stage `end_slot` of a Runge-Kutta stage."""
+    stage_timestep_gradient(m, s, t, world_of(s.first_world, wp.tid()), slot)
 
 
 @wp.kernel(**OPTIONS)

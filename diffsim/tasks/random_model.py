@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from diffsim.checks import require
-from diffsim.compile.parameters import bounding_radii
+from diffsim.compile.parameter_forms import bounding_radii
 from diffsim.engine.simulator import Simulator
 from diffsim.options import option
 from diffsim.tasks.task import Task

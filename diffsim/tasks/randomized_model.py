@@ -102,13 +102,13 @@ class RandomizedModel(AugmentedMDP):
     @torch.no_grad()
     def _parameters(self, factors: Tensor) -> dict[str, Tensor]:
         """Fields of the model for factors [N, K], each [N, ...]."""
-        scales = {name: value.new_ones(self.num_envs, len(value)) for name, value in self.fields.items()}
+        scales = {name: value.new_ones(self.num_envs, _rows_of(value)) for name, value in self.fields.items()}
         parts = factors.split(self.sizes, dim=1)
         for factor, rows, part in zip(self.factors, self.rows, parts, strict=True):
             for name in (factor.field, "body_inertia") if factor.field == "body_mass" else (factor.field,):
                 scales[name][:, rows] *= part
         return {
-            name: value * scales[name].view(self.num_envs, -1, *[1] * (value.ndim - 1))
+            name: value * scales[name].view(self.num_envs, *value.shape[:1], *[1] * (value.ndim - 1))
             for name, value in self.fields.items()
         }
 
@@ -123,12 +123,19 @@ def _factor(mj_model: mujoco.MjModel, fields: Mapping[str, np.ndarray], key: obj
         raise TypeError(f"randomize must have fields of the model as keys, got {key!r}")
     field, colon, name = key.partition(":")
     require(field in fields, "randomize", f"of {', '.join(fields)}", f"{field!r}{did_you_mean(field, fields)}")
+    if field == "body_quat":
+        raise ValueError("randomize must not have body_quat: a factor does not turn a quaternion")
     valid = isinstance(bounds, Sequence) and len(bounds) == 2 and all(isinstance(b, Real) for b in bounds)
     rule = "a range (low, high) with 0 <= low <= high"
     require(valid, f"randomize[{key!r}]", rule, bounds)
     low, high = (float(b) for b in bounds)  # pyright: ignore[reportGeneralTypeIssues]
     require(0 <= low <= high < np.inf, f"randomize[{key!r}]", rule, bounds)
-    return Factor(field, _rows(mj_model, field, len(fields[field]), name) if colon else None, low, high)
+    return Factor(field, _rows(mj_model, field, _rows_of(fields[field]), name) if colon else None, low, high)
+
+
+def _rows_of(value: Tensor | np.ndarray) -> int:
+    """Number of rows of a field; 1 for a number."""
+    return len(value) if value.ndim else 1
 
 
 def _rows(mj_model: mujoco.MjModel, field: str, count: int, name: str) -> tuple[int, ...]:

@@ -7,35 +7,10 @@ import torch
 
 import diffsim
 from diffsim.compile.lines import fixed_by_lines
+from tests.diffsim.parameter_reference import FIELDS, central_differences, field, has_effect
 from tests.diffsim.reference import load, set_state
 
 NUM_STEPS = 3
-FIELDS = (
-    "body_mass",
-    "body_inertia",
-    "geom_friction",
-    "dof_damping",
-    "dof_armature",
-    "jnt_stiffness",
-    "actuator_gainprm",
-    "actuator_biasprm",
-    "gravity",
-    "body_pos",
-    "body_ipos",
-    "dof_frictionloss",
-    "jnt_range",
-    "jnt_solref",
-    "jnt_solimp",
-    "dof_solref",
-    "dof_solimp",
-    "geom_pos",
-    "geom_size",
-    "geom_solref",
-    "geom_solimp",
-    "eq_solref",
-    "eq_solimp",
-)
-POSITIONS = ("body_pos", "body_ipos")
 CASES = [
     ("hopper", None),
     ("limits", "Euler"),
@@ -60,6 +35,7 @@ CASES = [
     ("activations", "implicitfast"),
     ("spatial_tendons", "RK4"),
     ("transmissions", "Euler"),
+    ("tendon_actuators", "implicitfast"),
 ]
 
 DAMPING_BY_CONTROL = """
@@ -87,11 +63,6 @@ def moving(name: str, integrator: str | None) -> tuple[mujoco.MjModel, np.ndarra
     return mj_model, np.concatenate([data.qpos, data.qvel, data.act]), rng.uniform(-0.8, 0.8, mj_model.nu)
 
 
-def field(mj_model: mujoco.MjModel, name: str) -> np.ndarray:
-    """A parameter's array in the model, writable."""
-    return mj_model.opt.gravity if name == "gravity" else getattr(mj_model, name)
-
-
 def supported(mj_model: mujoco.MjModel, name: str) -> bool:
     """Whether the model has the parameter, and the simulator can differentiate by it."""
     implicit = mj_model.opt.integrator == mujoco.mjtIntegrator.mjINT_IMPLICITFAST
@@ -100,43 +71,7 @@ def supported(mj_model: mujoco.MjModel, name: str) -> bool:
     refused = name in fixed_by_lines(mj_model, list(range(mj_model.nu))) or (
         name.startswith("body") and implicit and standalone
     )
-    return field(mj_model, name).size > 0 and not refused
-
-
-def has_effect(name: str, index: tuple[int, ...], value: float, timestep: float) -> bool:
-    """Whether differences of a field make sense, as they do not where the world has no position or at a bound."""
-    if name in POSITIONS:
-        return index[0] > 0
-    if name == "dof_frictionloss":
-        return value > 0
-    if name.endswith("solimp"):
-        return index[1] < 4 or value > 1
-    if name.endswith("solref") and index[1] == 0:
-        return value != 2 * timestep
-    return not name.startswith("body") or value != 0
-
-
-def central_differences(mj_model: mujoco.MjModel, name: str, scalar) -> np.ndarray:
-    """Central differences of a scalar of C MuJoCo's next state; zero for entries without an effect."""
-    array = field(mj_model, name)
-    result = np.zeros_like(array)
-    for index in np.ndindex(*array.shape):
-        value = array[index]
-        unused = name.startswith("actuator") and index[1] > (8 if mj_model.na else 2)
-        if unused or not has_effect(name, index, value, mj_model.opt.timestep):
-            continue
-        # Masses and inertias span orders of magnitude; friction, the larger of two equal values, has a kink here.
-        fine = ("friction", "armature", "pos", "range", "size", "solimp")
-        small = {n: 1e-7 if n.endswith(fine) else 1e-6 for n in FIELDS if n.endswith((*fine, "damping", "solref"))}
-        inertial = name in ("body_mass", "body_inertia")
-        step = 1e-6 * max(value, 1e-2) if inertial else small.get(name, 1e-5)
-        array[index] = value + step
-        high = scalar()
-        array[index] = value - step
-        low = scalar()
-        array[index] = value
-        result[index] = (high - low) / (2 * step)
-    return result
+    return field(mj_model, name).size > 0 and not refused and name not in diffsim.Model(mj_model).parameters.fixed
 
 
 @pytest.mark.parametrize(("name", "integrator"), CASES)
@@ -144,6 +79,15 @@ def test_gradient(name, integrator):
     mj_model, state, ctrl = moving(name, integrator)
     seen = compare(mj_model, state, ctrl, [n for n in FIELDS if supported(mj_model, n)])
     assert {"dof_armature", "gravity", "body_ipos"} <= seen
+
+
+@pytest.mark.parametrize("name", ["actuators", "activations"])
+def test_gradient_by_gears_of_servos_many_turns_away(name):
+    mj_model, state, ctrl = moving(name, "Euler")
+    turning = diffsim.Model(mj_model).field("actuator_period") > 0
+    assert turning.any()
+    ctrl[turning], state[mj_model.nq + mj_model.nv :] = 9.0, -7.0
+    assert compare(mj_model, state, ctrl, ["actuator_gear", "timestep"]) == {"actuator_gear", "timestep"}
 
 
 @pytest.mark.parametrize(
@@ -185,7 +129,7 @@ def compare(mj_model: mujoco.MjModel, state: np.ndarray, ctrl: np.ndarray, names
         expected = central_differences(mj_model, parameter, scalar)
         values = field(mj_model, parameter)
         timestep = mj_model.opt.timestep
-        effects = np.array([has_effect(parameter, i, values[i], timestep) for i in np.ndindex(*values.shape)])
+        effects = np.array([has_effect(parameter, i, float(values[i]), timestep) for i in np.ndindex(*values.shape)])
         actual = grad.numpy() * effects.reshape(values.shape)
         size = np.linalg.norm(expected)
         error = np.linalg.norm(actual - expected)
@@ -271,6 +215,8 @@ def test_bad_parameters():
         ({"dof_damping": torch.zeros(1)}, r"parameters\['dof_damping'\] must have shape"),
         ({"dof_damping": torch.zeros(mj_model.nv, dtype=torch.int64)}, "must have dtype"),
         ({"dof_damping": torch.full((mj_model.nv,), np.nan, dtype=diffsim.dtype)}, "must be finite"),
+        ({"timestep": torch.zeros(2, dtype=diffsim.dtype)}, "must be positive, got 0"),
+        ({"body_quat": torch.zeros(mj_model.nbody, 4, dtype=diffsim.dtype)}, "must not have a quaternion of zeros"),
     ]:
         with pytest.raises(ValueError, match=message):
             sim.step(state, ctrl, parameters=parameters)

@@ -8,7 +8,13 @@ import torch
 import diffsim
 from diffsim.tasks import RandomizedModel, Task, official_env
 
-RANGES = {"geom_friction": (0.5, 1.5), "body_mass:*": (0.5, 2.0), "dof_damping:thigh_joint": (2.0, 4.0)}
+RANGES = {
+    "geom_friction": (0.5, 1.5),
+    "body_mass:*": (0.5, 2.0),
+    "dof_damping:thigh_joint": (2.0, 4.0),
+    "actuator_gear:*": (0.8, 1.2),
+    "timestep": (0.8, 1.0),
+}
 
 
 class FallingBox(Task):
@@ -48,7 +54,7 @@ def test_worlds_step_with_the_fields_in_their_state(hopper):
     data = mujoco.MjData(mj_model)
     for world in range(5):
         for name, values in fields.items():
-            getattr(mj_model, name)[:] = values[world]
+            setattr(mj_model.opt if name == "timestep" else mj_model, name, values[world])
         mujoco.mj_resetData(mj_model, data)
         data.qpos[:], data.qvel[:], data.ctrl[:] = qpos[world], qvel[world], action[world]
         mujoco.mj_step(mj_model, data, 15 * hopper.task.frame_skip)
@@ -99,6 +105,8 @@ def test_gradients_flow_through_the_worlds_own_dynamics(hopper):
         ({"body_mass": (-1.0, 0.5)}, "must be a range"),
         ({"body_mass:tors": (0.5, 1.0)}, "randomize has the body 'tors'.*did you mean torso"),
         ({"gravity:x": (0.5, 1.0)}, "'gravity' without an element's name"),
+        ({"body_quat": (0.5, 1.0)}, "must not have body_quat"),
+        ({"timestep": (0.0, 1.0)}, "must be positive"),
     ],
 )
 def test_bad_ranges(ranges, message):
