@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffsim.compile.model import Model
 from diffsim.engine.launch import padded
-from diffsim.engine.physics_calls import VECTOR, PhysicsCall, input_cotangents
+from diffsim.engine.physics_calls import VECTOR, PhysicsCall, input_cotangents, of_vector
 
 
 class ConstraintForces(NamedTuple):
@@ -52,7 +52,7 @@ def contact_geoms(model: Model, pair: Tensor) -> Tensor:
 
 
 class ForcesCall(PhysicsCall):
-    """`ConstraintForces`: state, inputs, applied forces, None -> its fields, and accelerations in kernel precision.
+    """`ConstraintForces`: state, inputs, applied forces, parameters -> its fields, and exact accelerations.
 
     The forces are functions of the state and of the accelerations, which are functions of state, controls and applied
     forces; the gradient is that of both, one after the other. With the noslip solver, the accelerations are those
@@ -62,26 +62,37 @@ class ForcesCall(PhysicsCall):
     num_outputs = 8
     kept = (10,)
 
-    def results(self, state: Tensor, inputs: Tensor, force: Tensor, vector: None) -> tuple[Tensor, ...]:  # noqa: D102
-        qacc, forces = self.launch.evaluate(state, inputs, force)
-        count, pair, *rest = self.launch.constraint_forces(state, inputs, qacc)
-        return qacc[:, : self.launch.model.nv].to(forces.qfrc_constraint.dtype, copy=True), *rest, count, pair, qacc
+    def results(self, state: Tensor, inputs: Tensor, force: Tensor, vector: Tensor | None) -> tuple[Tensor, ...]:  # noqa: D102
+        launch = self.launch.with_parameters(vector)
+        qacc, forces = launch.evaluate(state, inputs, force)
+        count, pair, *rest = launch.constraint_forces(state, inputs, qacc)
+        return qacc[:, : launch.model.nv].to(forces.qfrc_constraint.dtype, copy=True), *rest, count, pair, qacc
 
     def gradient(  # noqa: D102
-        self, inputs: Sequence[Tensor], kept: Sequence[Tensor], bars: Sequence[Tensor | None], wanted: Sequence[bool]
+        self, inputs: Sequence[Any], kept: Sequence[Tensor], bars: Sequence[Tensor | None], wanted: Sequence[bool]
     ) -> tuple[Tensor | None, ...]:
-        (state, row, *_), (qacc,) = inputs, kept
-        qacc_bar, direct = bars[0], None
+        (state, row, _, vector), (qacc,) = inputs, kept
+        launch = self.launch.with_parameters(vector, vector is not None and wanted[VECTOR])
+        qacc_bar, direct = bars[0], []
         if any(bar is not None for bar in bars[1:]):
-            *direct, by_force, of_inputs = self.launch.constraint_forces_adjoint(state, row, qacc, bars[1:])
+            direct = launch.constraint_forces_adjoint(state, row, qacc, bars[1:])
+            by_force = direct[2]
             before = qacc.shape[1] - by_force.shape[1]  # columns of qacc that the forces do not depend on
             by_force = torch.cat([by_force.new_zeros(len(state), before), by_force], dim=1)
             qacc_bar = by_force if qacc_bar is None else padded(qacc_bar, qacc.shape[1]) + by_force
-        cotangents = self.launch.evaluate_adjoint(state, row, qacc, [qacc_bar, None])
-        bars_ = input_cotangents(self.launch, state, None, cotangents, [*wanted[:VECTOR], False])
-        if direct is None:
+        cotangents = launch.evaluate_adjoint(state, row, qacc, [qacc_bar, None])
+        bars_ = input_cotangents(launch, state, vector, cotangents, wanted)
+        if not direct:
             return bars_
-        state_bar, inputs_bar, *others = bars_
+        state_bar, inputs_bar, force_bar, vector_bar = bars_
+        qpos_bar, qvel_bar, _, of_inputs, *of_parameters = direct
         assert state_bar is not None and inputs_bar is not None
-        nothing = state_bar.new_zeros(len(state), state_bar.shape[1] - direct[0].shape[1] - direct[1].shape[1])
-        return state_bar + torch.cat([*direct, nothing], dim=1), inputs_bar + of_inputs, *others
+        nothing = state_bar.new_zeros(len(state), state_bar.shape[1] - qpos_bar.shape[1] - qvel_bar.shape[1])
+        if vector_bar is not None and vector is not None:
+            vector_bar = vector_bar + of_vector(vector, of_parameters[0])
+        return (
+            state_bar + torch.cat([qpos_bar, qvel_bar, nothing], dim=1),
+            inputs_bar + of_inputs,
+            force_bar,
+            vector_bar,
+        )

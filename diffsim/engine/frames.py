@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
 
 import mujoco
 import numpy as np
@@ -24,6 +25,9 @@ KINDS = {
 }
 """Kinds of objects with a frame, as in `mj_objectVelocity`: "body" is the frame of the inertia, "xbody" the body's."""
 
+PARAMETERS = {"geom_pos": int(Obj.mjOBJ_GEOM), "body_ipos": int(Obj.mjOBJ_BODY)}
+"""Fields that place frames in bodies, and the kinds of objects."""
+
 
 class Frames:
     """Frames of objects of a model.
@@ -42,10 +46,23 @@ class Frames:
 
     def __init__(self, model: Model, objects: Sequence[tuple[int, int]], device: torch.device) -> None:
         mj_model = model.mj_model
-        bodies, offsets, quats = zip(*(_frame(mj_model, kind, index) for kind, index in objects), strict=True)
+        self._objects = objects
+        bodies, offsets, quats = zip(*(frame_of(mj_model, kind, index) for kind, index in objects), strict=True)
         self.body = torch.tensor(bodies, device=device)
         self.offset = torch.tensor(np.array(offsets), dtype=dtype, device=device)
         self.quat_offset = torch.tensor(np.array(quats), dtype=dtype, device=device)
+
+    def moved(self, values: Mapping[str, Tensor]) -> Frames:
+        """The frames for other values of geom_pos [..., ngeom, 3] or body_ipos [..., nbody, 3] in `values`."""
+        result = copy(self)
+        for field, kind in PARAMETERS.items():
+            if field in values:
+                places = [place for place, (other, _) in enumerate(self._objects) if other == kind]
+                ids = [self._objects[place][1] for place in places]
+                offset = result.offset.expand(*values[field].shape[:-2], -1, -1).clone()
+                offset[..., places, :] = values[field][..., ids, :]
+                result.offset = offset
+        return result
 
     def positions(self, motion: BodyMotion) -> Tensor:
         """[N, k, 3] m."""
@@ -87,7 +104,7 @@ class Frames:
         return torch.cat([angular, linear], dim=-1)
 
 
-def _frame(mj_model: mujoco.MjModel, kind: int, index: int) -> tuple[int, np.ndarray, np.ndarray]:
+def frame_of(mj_model: mujoco.MjModel, kind: int, index: int) -> tuple[int, np.ndarray, np.ndarray]:
     """Body, position and orientation of an object's frame."""
     if kind == Obj.mjOBJ_BODY:
         return index, mj_model.body_ipos[index], mj_model.body_iquat[index]

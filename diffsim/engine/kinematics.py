@@ -11,9 +11,9 @@ import mujoco
 import torch
 from torch import Tensor
 
-from diffsim.engine.frames import KINDS, Frames
+from diffsim.engine.frames import KINDS, Frames, frame_of
 from diffsim.engine.launch import Launch
-from diffsim.engine.motion_calls import BodyMotion, BodyMotionCall, DofMotionCall, body_motion
+from diffsim.engine.motion_calls import BodyMotion, BodyMotionCall, DofMotionCall
 from diffsim.engine.physics_calls import BodyQuantitiesCall, PointsCall
 from diffsim.engine.rotations import cross
 from diffsim.engine.subtrees import Subtrees
@@ -27,8 +27,9 @@ COUNTS = {"body": "nbody", "xbody": "nbody", "geom": "ngeom", "site": "nsite", "
 class Kinematics(ABC):
     """Functions of qpos, qvel and qacc for N worlds. All but `cinert` and `cvel` are differentiable in each of them.
 
-    They use the model's own parameters. Errors are those of `Simulator.step`, and KeyError for a name or id that the
-    model does not have, with a list of those that it has.
+    They use the model's own parameters and poses of mocap bodies, if not `Readings.kinematics` gives others. Errors are
+    those of `Simulator.step`, and KeyError for a name or id that the model does not have, with a list of those that it
+    has.
 
     Args:
         launch: launches of the worlds.
@@ -53,21 +54,19 @@ class Kinematics(ABC):
         Returns: [N, len(bodies), 3] m, differentiable in qpos.
         Raises: KeyError if there is no such body, with a list of the bodies; ValueError as `step`.
         """
-        ids = self._ids("xbody", bodies)
-        return self._points(qpos, ids, [(0.0, 0.0, 0.0)] * len(ids))
+        return self._positions(qpos, "xbody", bodies)
 
     def xipos(self, qpos: Tensor, bodies: Names) -> Tensor:
         """World positions of bodies' centres of mass (`data.xipos`): as `xpos`."""
-        ids = self._ids("body", bodies)
-        return self._points(qpos, ids, [tuple(self.model.mj_model.body_ipos[i]) for i in ids])
+        return self._positions(qpos, "body", bodies)
 
     def geom_xpos(self, qpos: Tensor, geoms: Names) -> Tensor:
         """World positions of geoms (`data.geom(name).xpos`): as `xpos`."""
-        return self._fixed_points(qpos, "geom", geoms)
+        return self._positions(qpos, "geom", geoms)
 
     def site_xpos(self, qpos: Tensor, sites: Names) -> Tensor:
         """World positions of sites (`data.site(name).xpos`): as `xpos`."""
-        return self._fixed_points(qpos, "site", sites)
+        return self._positions(qpos, "site", sites)
 
     def xquat(self, qpos: Tensor, bodies: Names) -> Tensor:
         """World orientations of bodies (`data.xquat`): as `xpos`, [N, len(bodies), 4]."""
@@ -192,17 +191,36 @@ class Kinematics(ABC):
         return self._body_quantities(qpos, qvel)[1]
 
     def motion(
-        self, qpos: Tensor, qvel: Tensor | None = None, qacc: Tensor | None = None, inputs: Tensor | None = None
+        self,
+        qpos: Tensor,
+        qvel: Tensor | None = None,
+        qacc: Tensor | None = None,
+        inputs: Tensor | None = None,
+        vector: Tensor | None = None,
     ) -> BodyMotion:
         """Poses, velocities and accelerations of all bodies; None for velocities or accelerations of zero.
 
-        `inputs` are rows of `WorldInputs`; None for the model's own poses of mocap bodies.
+        `inputs` are rows of `WorldInputs`, None for the model's own poses of mocap bodies; `vector` is that of
+        `Parameters.vector`, None for the model's own parameters.
         """
         self._check("qpos", qpos, self.model.nq)
         for name, value in (("qvel", qvel), ("qacc", qacc)):
             if value is not None:
                 self._check(name, value, self.model.nv)
-        return body_motion(self._motion_call, qpos, qvel, qacc, inputs)
+        still = torch.zeros_like(qpos[:, :1]).expand(-1, self.model.nv)
+        velocity, acceleration = (still if value is None else value for value in (qvel, qacc))
+        row = self._row if inputs is None else inputs
+        return BodyMotion(*self._motion_call(qpos, velocity, acceleration, row, vector))
+
+    @cached_property
+    def _row(self) -> Tensor:
+        """A row of `WorldInputs` with the model's own poses of mocap bodies."""
+        return self.launch.inputs.join(torch.zeros(self.num_worlds, self.model.nu, dtype=dtype, device=self.device), {})
+
+    @property
+    def _vector_of_all(self) -> Tensor | None:
+        """The vector of the parameters of all functions, None for the model's own."""
+        return None
 
     def frames(self, kind: str, objects: Names) -> Frames:
         """The frames of objects; see `velocity` for the arguments. They are kept."""
@@ -239,26 +257,23 @@ class Kinematics(ABC):
 
     def _jacobians(self, qpos: Tensor, point: Tensor, body: int) -> tuple[Tensor, Tensor]:
         self._check("qpos", qpos, self.model.nq)
-        (motion,) = DofMotionCall(self.launch)(qpos)
+        (motion,) = DofMotionCall(self.launch)(qpos, self._row, self._vector_of_all)
         rotary, linear = (motion * self._moved_by[body][:, None]).split(3, dim=-1)
         return (linear + cross(rotary, point[:, None])).mT, rotary.mT
 
     def _body_quantities(self, qpos: Tensor, qvel: Tensor) -> tuple[Tensor, Tensor]:
         self._check("qpos", qpos, self.model.nq)
         self._check("qvel", qvel, self.model.nv)
-        cinert, cvel = BodyQuantitiesCall(self.launch)(qpos, qvel)
+        cinert, cvel = BodyQuantitiesCall(self.launch)(qpos, qvel, self._row, self._vector_of_all)
         return cinert, cvel
 
-    def _fixed_points(self, qpos: Tensor, kind: str, objects: Names) -> Tensor:
-        """Positions of geoms or sites."""
-        ids = self._ids(kind, objects)
-        bodies, offsets = (getattr(self.model.mj_model, f"{kind}_{field}") for field in ("bodyid", "pos"))
-        return self._points(qpos, [int(bodies[i]) for i in ids], [tuple(offsets[i]) for i in ids])
-
-    def _points(self, qpos: Tensor, bodies: list[int], offsets: list[tuple[float, ...]]) -> Tensor:
+    def _positions(self, qpos: Tensor, kind: str, objects: Names) -> Tensor:
+        """Positions of objects, at the model's own poses of mocap bodies and parameters."""
         self._check("qpos", qpos, self.model.nq)
-        key = tuple(bodies), tuple(offsets)
+        key = kind, tuple(self._ids(kind, objects))
         if key not in self._points_calls:
+            frames = [frame_of(self.model.mj_model, int(KINDS[kind]), i)[:2] for i in key[1]]
+            bodies, offsets = [body for body, _ in frames], [tuple(offset) for _, offset in frames]
             self._points_calls[key] = PointsCall(self.launch, bodies, offsets)  # to make it waits for the device
         return self._points_calls[key](qpos)[0]
 

@@ -19,6 +19,7 @@ from diffsim.engine.compilation import prepare
 from diffsim.engine.programs import (
     CONSTRAINT_FORCES,
     CONSTRAINT_FORCES_ADJOINT,
+    CONSTRAINT_FORCES_PARAMETER_ADJOINT,
     EVALUATE,
     LINEARIZE,
     PARAMETER_ADJOINT,
@@ -44,6 +45,9 @@ WORLDS_PER_THREAD = 8  # minimum; with fewer worlds, starting a thread costs mor
 # Outputs that stay in the kernels' precision. The adjoint computes constraint forces from stored accelerations; rounded
 # to float32 these would lose the forces of stiff contacts.
 EXACT = ("trajectory_out", "qacc_out", "parameter_bar_out")
+
+
+ADJOINTS = (STEP_ADJOINT, PARAMETER_ADJOINT, CONSTRAINT_FORCES_ADJOINT, CONSTRAINT_FORCES_PARAMETER_ADJOINT)
 
 
 class Forces(NamedTuple):
@@ -267,13 +271,20 @@ class Launch:
     def constraint_forces_adjoint(
         self, state: Tensor, inputs: Tensor, qacc: Tensor, bars: Sequence[Tensor | None]
     ) -> list[Tensor]:
-        """Cotangents of qpos, qvel, the last nv of qacc, and inputs, given those of the outputs; None for zero."""
+        """Cotangents of qpos, qvel, the last nv of qacc, inputs, and with `gradient` of parameters.
+
+        Given are those of the outputs, None for zero.
+        """
         pairs = zip(bars, self._constraint_forces.values(), strict=True)
         full = [state.new_zeros(len(state), *shape) if bar is None else bar.contiguous() for bar, shape in pairs]
         nq, nv = self.model.nq, self.model.nv
         outputs = {"qpos_bar_out": (nq,), "qvel_bar_out": (nv,), "qacc_bar_out": (nv,)}
         outputs["inputs_bar_out"] = (inputs.shape[1],)
-        return self.run(CONSTRAINT_FORCES_ADJOINT, [inputs, self._point(state, qacc), *full], outputs)
+        arguments = [inputs, self._point(state, qacc), *full]
+        if not self.gradient:
+            return self.run(CONSTRAINT_FORCES_ADJOINT, arguments, outputs)
+        outputs["parameter_bar_out"] = (self.model.parameters.size,)
+        return self.run(CONSTRAINT_FORCES_PARAMETER_ADJOINT, arguments, outputs)
 
     def _point(self, state: Tensor, qacc: Tensor) -> Tensor:
         """One evaluation point, as in a trajectory: [N, 1, state_size + qacc_size]."""
@@ -438,13 +449,14 @@ class Launch:
             LINEARIZE: stages.linearize,
             CONSTRAINT_FORCES: stages.forces,
             CONSTRAINT_FORCES_ADJOINT: stages.forces_adjoint,
+            CONSTRAINT_FORCES_PARAMETER_ADJOINT: stages.forces_adjoint,
         }
         programs[program](*inputs)
 
     def _prepare(self, program: Program) -> None:
         """Compiles the stages of a program before its first launch."""
         if program not in self.prepared and not EMULATED:
-            adjoint = program in (STEP_ADJOINT, PARAMETER_ADJOINT, CONSTRAINT_FORCES_ADJOINT)
+            adjoint = program in ADJOINTS
             prepare(self.model, str(self.device), adjoint, self.gradient)
             self.prepared.add(program)
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import torch
+import warp as wp
 from torch import Tensor
 
 from diffsim.engine.checks import check_finite
-from diffsim.engine.physics_calls import PhysicsCall
+from diffsim.engine.physics_calls import PhysicsCall, of_vector
 from diffsim.physics.body_motion import (
     body_motion_adjoint_kernel,
     body_motion_kernel,
@@ -17,6 +18,11 @@ from diffsim.physics.body_motion import (
     dof_motion_kernel,
 )
 from diffsim.physics.elements import elements_adjoint_kernel, elements_kernel
+from diffsim.physics.reading_parameters import (
+    body_motion_parameters_kernel,
+    dof_motion_parameters_kernel,
+    elements_parameters_kernel,
+)
 
 
 class BodyMotion(NamedTuple):
@@ -35,29 +41,53 @@ class BodyMotion(NamedTuple):
     acceleration: Tensor
 
 
-class BodyMotionCall(PhysicsCall):
-    """`BodyMotion`: qpos, qvel, qacc, inputs (see `WorldInputs`) -> its fields."""
+class ReadingCall(PhysicsCall):
+    """A function of tensors with rows, named `names`, and at last of the parameters, None for the model's own.
 
-    num_outputs = 4
-    fixed = ()
-    names = ("qpos", "qvel", "qacc", "inputs")
+    Attributes:
+        names: of the inputs.
+        fields: names of the results.
+        kernels: of the function, of its adjoint, and of that with the gradient of the parameters.
+    """
 
-    def results(self, *inputs: Tensor) -> tuple[Tensor, ...]:  # noqa: D102
-        for name, value in zip(self.names, inputs, strict=True):
+    names: tuple[str, ...]
+    fields: tuple[str, ...]
+    kernels: tuple[wp.Kernel, wp.Kernel, wp.Kernel]
+
+    def results(self, *inputs: Any) -> tuple[Tensor, ...]:  # noqa: ANN401, D102
+        *tensors, vector = inputs
+        for name, value in zip(self.names, tensors, strict=True):
             check_finite(name, value, deferrable=True)
-        shapes = zip(BodyMotion._fields, self._widths(), strict=True)
-        outputs = {f"{name}_out": shape for name, shape in shapes}
-        return tuple(self.launch.run(body_motion_kernel, list(inputs), outputs))
+        outputs = {f"{name}_out": shape for name, shape in zip(self.fields, self._shapes(), strict=True)}
+        return tuple(self.launch.with_parameters(vector).run(self.kernels[0], tensors, outputs))
 
     def gradient(  # noqa: D102
-        self, inputs: Sequence[Tensor], kept: Sequence[Tensor], bars: Sequence[Tensor | None], wanted: Sequence[bool]
+        self, inputs: Sequence[Any], kept: Sequence[Tensor], bars: Sequence[Tensor | None], wanted: Sequence[bool]
     ) -> tuple[Tensor | None, ...]:
-        full = _full(bars, self._widths(), inputs)
-        outputs = {f"{name}_bar_out": tuple(value.shape[1:]) for name, value in zip(self.names, inputs, strict=True)}
-        return tuple(self.launch.run(body_motion_adjoint_kernel, [*inputs, *full], outputs))
+        *tensors, vector = inputs
+        by_vector = vector is not None and bool(wanted[-1])
+        outputs = {f"{name}_bar_out": tuple(value.shape[1:]) for name, value in zip(self.names, tensors, strict=True)}
+        if by_vector:
+            outputs["parameter_bar_out"] = (self.launch.model.parameters.size,)
+        launch = self.launch.with_parameters(vector, by_vector)
+        found = launch.run(self.kernels[1 + by_vector], [*tensors, *_full(bars, self._shapes(), tensors)], outputs)
+        return *found[: len(tensors)], of_vector(vector, found[-1]) if vector is not None and by_vector else None
 
-    def _widths(self) -> list[tuple[int, ...]]:
+    @abstractmethod
+    def _shapes(self) -> list[tuple[int, ...]]:
         """Shapes of the results, for one world."""
+
+
+class BodyMotionCall(ReadingCall):
+    """`BodyMotion`: qpos, qvel, qacc, inputs (see `WorldInputs`), parameters -> its fields."""
+
+    num_outputs = 4
+    names = ("qpos", "qvel", "qacc", "inputs")
+    fields = BodyMotion._fields
+    kernels = (body_motion_kernel, body_motion_adjoint_kernel, body_motion_parameters_kernel)
+    fixed = (4,)
+
+    def _shapes(self) -> list[tuple[int, ...]]:
         return [(self.launch.model.mj_model.nbody, width) for width in (3, 4, 6, 6)]
 
 
@@ -75,49 +105,31 @@ class Elements(NamedTuple):
     qfrc_actuator: Tensor
 
 
-class ElementsCall(PhysicsCall):
-    """`Elements`: state, inputs (see `WorldInputs`) -> its fields."""
+class ElementsCall(ReadingCall):
+    """`Elements`: state, inputs (see `WorldInputs`), parameters -> its fields."""
 
     num_outputs = 3
-    fixed = ()
     names = ("state", "inputs")
-
-    def results(self, *inputs: Tensor) -> tuple[Tensor, ...]:  # noqa: D102
-        for name, value in zip(self.names, inputs, strict=True):
-            check_finite(name, value, deferrable=True)
-        shapes = zip(Elements._fields, self._shapes(), strict=True)
-        outputs = {f"{name}_out": shape for name, shape in shapes}
-        return tuple(self.launch.run(elements_kernel, list(inputs), outputs))
-
-    def gradient(  # noqa: D102
-        self, inputs: Sequence[Tensor], kept: Sequence[Tensor], bars: Sequence[Tensor | None], wanted: Sequence[bool]
-    ) -> tuple[Tensor | None, ...]:
-        outputs = {f"{name}_bar_out": tuple(value.shape[1:]) for name, value in zip(self.names, inputs, strict=True)}
-        return tuple(self.launch.run(elements_adjoint_kernel, [*inputs, *_full(bars, self._shapes(), inputs)], outputs))
+    fields = Elements._fields
+    kernels = (elements_kernel, elements_adjoint_kernel, elements_parameters_kernel)
+    fixed = (2,)
 
     def _shapes(self) -> list[tuple[int, ...]]:
-        """Shapes of the results, for one world."""
         model = self.launch.model
         return [(model.field("ntendon"), 2), (model.field("nactuator"), 3), (model.nv,)]
 
 
-class DofMotionCall(PhysicsCall):
-    """Qpos -> [N, nv, 6]: the twist, about the world's origin, that a unit velocity of each dof gives to its body."""
+class DofMotionCall(ReadingCall):
+    """Qpos, inputs, parameters -> [N, nv, 6]: the twist, about the world's origin, by a unit velocity of each dof."""
 
     num_outputs = 1
-    fixed = ()
+    names = ("qpos", "inputs")
+    fields = ("motion",)
+    kernels = (dof_motion_kernel, dof_motion_adjoint_kernel, dof_motion_parameters_kernel)
+    fixed = (2,)
 
-    def results(self, qpos: Tensor) -> tuple[Tensor, ...]:  # noqa: D102
-        check_finite("qpos", qpos, deferrable=True)
-        return tuple(self.launch.run(dof_motion_kernel, [qpos], {"motion_out": (self.launch.model.nv, 6)}))
-
-    def gradient(  # noqa: D102
-        self, inputs: Sequence[Tensor], kept: Sequence[Tensor], bars: Sequence[Tensor | None], wanted: Sequence[bool]
-    ) -> tuple[Tensor | None, ...]:
-        (bar,) = bars
-        assert bar is not None
-        outputs = {"qpos_bar_out": (self.launch.model.nq,)}
-        return tuple(self.launch.run(dof_motion_adjoint_kernel, [*inputs, bar.contiguous()], outputs))
+    def _shapes(self) -> list[tuple[int, ...]]:
+        return [(self.launch.model.nv, 6)]
 
 
 def _full(bars: Sequence[Tensor | None], shapes: Sequence[tuple[int, ...]], inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -125,22 +137,3 @@ def _full(bars: Sequence[Tensor | None], shapes: Sequence[tuple[int, ...]], inpu
     like = inputs[0]
     pairs = zip(bars, shapes, strict=True)
     return [like.new_zeros(len(like), *shape) if bar is None else bar.contiguous() for bar, shape in pairs]
-
-
-def body_motion(
-    call: BodyMotionCall,
-    qpos: Tensor,
-    qvel: Tensor | None = None,
-    qacc: Tensor | None = None,
-    inputs: Tensor | None = None,
-) -> BodyMotion:
-    """The motion of the bodies; zeros stand for velocities and accelerations that are not given.
-
-    Without inputs, mocap bodies are where the model has them.
-    """
-    model = call.launch.model
-    zero = torch.zeros_like(qpos[:, :1]).expand(-1, max(model.nv, model.nu))
-    if inputs is None:
-        inputs = call.launch.inputs.join(zero[:, : model.nu], {})
-    still = zero[:, : model.nv]
-    return BodyMotion(*call(qpos, still if qvel is None else qvel, still if qacc is None else qacc, inputs))

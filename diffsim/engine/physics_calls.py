@@ -96,12 +96,15 @@ class EvaluateCall(PhysicsCall):
 def input_cotangents(
     launch: Launch, state: Tensor, vector: Tensor | None, cotangents: Sequence[Tensor], wanted: Sequence[bool]
 ) -> tuple[Tensor | None, ...]:
-    """Gradients of state, ctrl, force and parameters; worlds that share parameters share their gradient."""
+    """Gradients of state, ctrl, force and parameters."""
     state_bar, ctrl_bar, force_bar, *parameter_bar = cotangents
-    vector_bar = parameter_bar[0] if vector is not None and wanted[VECTOR] else None
-    if vector_bar is not None and vector is not None and vector.dim() == 1:
-        vector_bar = vector_bar.sum(0)
+    vector_bar = of_vector(vector, parameter_bar[0]) if vector is not None and wanted[VECTOR] else None
     return launch.from_tangent(state, state_bar), ctrl_bar, force_bar, vector_bar
+
+
+def of_vector(vector: Tensor, parameter_bar: Tensor) -> Tensor:
+    """Gradient of the parameters, given that of each world."""
+    return parameter_bar.sum(0) if vector.dim() == 1 else parameter_bar
 
 
 class PointsCall(PhysicsCall):
@@ -134,17 +137,17 @@ class PointsCall(PhysicsCall):
 
 
 class BodyQuantitiesCall(PhysicsCall):
-    """`Simulator.cinert` and `cvel`: qpos, qvel -> both, without gradient."""
+    """`Simulator.cinert` and `cvel`: qpos, qvel, inputs, parameters -> both, without gradient."""
 
     num_outputs = 0
     fixed = ()
 
-    def results(self, qpos: Tensor, qvel: Tensor) -> tuple[Tensor, ...]:  # noqa: D102
-        check_finite("qpos", qpos, deferrable=True)
-        check_finite("qvel", qvel, deferrable=True)
+    def results(self, qpos: Tensor, qvel: Tensor, inputs: Tensor, vector: Tensor | None) -> tuple[Tensor, ...]:  # noqa: D102
+        for name, value in (("qpos", qpos), ("qvel", qvel), ("inputs", inputs)):
+            check_finite(name, value, deferrable=True)
         nbody = self.launch.model.mj_model.nbody
         outputs = {"cinert_out": (nbody, 10), "cvel_out": (nbody, 6)}
-        return tuple(self.launch.run(body_quantities_kernel, [qpos, qvel], outputs))
+        return tuple(self.launch.with_parameters(vector).run(body_quantities_kernel, [qpos, qvel, inputs], outputs))
 
-    def gradient(self, *_: object) -> tuple[None, None]:  # noqa: D102
-        return None, None
+    def gradient(self, *_: object) -> tuple[None, None, None, None]:  # noqa: D102
+        return None, None, None, None

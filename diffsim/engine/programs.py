@@ -110,3 +110,6 @@ CONSTRAINT_FORCES_ADJOINT = Program(
     | {f"{name}_bar_out": _rows for name in ("qpos", "qvel", "qacc", "inputs")}
 )
 """The adjoint of `CONSTRAINT_FORCES`."""
+
+CONSTRAINT_FORCES_PARAMETER_ADJOINT = Program(CONSTRAINT_FORCES_ADJOINT.arguments | {"parameter_bar_out": _rows})
+"""`CONSTRAINT_FORCES_ADJOINT`, with the cotangent of the parameters."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import mujoco
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from diffsim.engine.force_calls import ConstraintForces, ForcesCall, contact_geoms
 from diffsim.engine.kinematics import Kinematics
+from diffsim.engine.kinematics_at import KinematicsAt
 from diffsim.engine.launch import Launch
 from diffsim.sensors.reading import Reading
 from diffsim.sensors.sensors import Sensors
@@ -62,6 +63,7 @@ class Readings(Kinematics):
         *,
         time: float | Tensor = 0.0,
         qfrc_applied: Tensor | None = None,
+        parameters: Mapping[str, Tensor] | None = None,
         mocap_pos: Tensor | None = None,
         mocap_quat: Tensor | None = None,
         eq_active: Tensor | None = None,
@@ -78,6 +80,7 @@ class Readings(Kinematics):
             names: names or ids of sensors; None for all.
             time: s, of all worlds or of each [N]; for clocks.
             qfrc_applied: as in `step`.
+            parameters: as in `step`; the masses of subtrees follow those of bodies.
             mocap_pos: as in `step`.
             mocap_quat: as in `step`.
             eq_active: as in `step`.
@@ -99,7 +102,9 @@ class Readings(Kinematics):
         if key not in self._sensors:
             self._sensors[key] = Sensors(self.model.mj_model, key, self.device)
         now = torch.as_tensor(time, dtype=dtype, device=self.device).expand(self.num_worlds)
-        return self._sensors[key].values(Reading(self, state, row, self._force(qfrc_applied), now))
+        vector = self._vector(parameters, xfrc_applied)
+        reading = Reading(self, state, row, self._force(qfrc_applied), now, vector, parameters)
+        return self._sensors[key].values(reading)
 
     def contacts(
         self,
@@ -107,6 +112,7 @@ class Readings(Kinematics):
         ctrl: Tensor,
         *,
         qfrc_applied: Tensor | None = None,
+        parameters: Mapping[str, Tensor] | None = None,
         mocap_pos: Tensor | None = None,
         mocap_quat: Tensor | None = None,
         eq_active: Tensor | None = None,
@@ -119,10 +125,32 @@ class Readings(Kinematics):
         row = self._inputs(
             state, ctrl, mocap_pos=mocap_pos, mocap_quat=mocap_quat, eq_active=eq_active, xfrc_applied=xfrc_applied
         )
-        results = ForcesCall(self.launch)(state, row, self._force(qfrc_applied), None)
+        vector = self._vector(parameters, xfrc_applied)
+        results = ForcesCall(self.launch)(state, row, self._force(qfrc_applied), vector)
         forces = ConstraintForces(*results[:10])
         geoms = contact_geoms(self.model, forces.pair)
         return Contacts(forces.count[:, 0], geoms, forces.point, forces.frame, forces.distance, forces.force)
+
+    def kinematics(
+        self,
+        *,
+        mocap_pos: Tensor | None = None,
+        mocap_quat: Tensor | None = None,
+        parameters: Mapping[str, Tensor] | None = None,
+    ) -> Kinematics:
+        """`xpos`, `site_xmat`, `jac` and all other functions of positions, at other poses of mocap bodies.
+
+        Args:
+            mocap_pos: as in `step`; differentiable.
+            mocap_quat: as in `step`; differentiable.
+            parameters: as in `step`, differentiable; the masses of subtrees follow those of bodies.
+
+        Returns: an object with these functions, for this simulator's worlds.
+        Raises: as `step`.
+        """
+        given = {"mocap_pos": mocap_pos, "mocap_quat": mocap_quat}
+        row = self.launch.inputs.join(self._row[:, : self.model.nu], given)
+        return KinematicsAt(self.launch, row, self._vector(parameters), parameters or {})
 
     def keyframe(self, key: str | int) -> tuple[Tensor, Tensor]:
         """State and controls of a keyframe of the model, in all worlds.
@@ -136,6 +164,19 @@ class Readings(Kinematics):
         m, index = self.model.mj_model, self._element(mujoco.mjtObj.mjOBJ_KEY, "nkey", key)
         state = np.concatenate([m.key_qpos[index], m.key_qvel[index], m.key_act[index]])
         return self._in_all_worlds(state), self._in_all_worlds(m.key_ctrl[index])
+
+    def keyframe_mocap(self, key: str | int) -> dict[str, Tensor]:
+        """Poses of the mocap bodies in a keyframe, in all worlds: the arguments mocap_pos and mocap_quat of `step`.
+
+        Args:
+            key: name or id.
+
+        Returns: mocap_pos [N, nmocap, 3] and mocap_quat [N, nmocap, 4], by name.
+        Raises: as `keyframe`.
+        """
+        m, index = self.model.mj_model, self._element(mujoco.mjtObj.mjOBJ_KEY, "nkey", key)
+        values = {"mocap_pos": m.key_mpos[index], "mocap_quat": m.key_mquat[index]}
+        return {name: self._in_all_worlds(value).unflatten(1, (m.nmocap, -1)) for name, value in values.items()}
 
     def reset(self, state: Tensor, mask: Tensor, to: Tensor | str | int | None = None) -> Tensor:
         """Puts the worlds of a mask back to a state. No gradient passes from their new state to the old one.
@@ -174,3 +215,7 @@ class Readings(Kinematics):
     @abstractmethod
     def _force(self, qfrc_applied: Tensor | None) -> Tensor:
         """The checked applied forces; zeros for None."""
+
+    @abstractmethod
+    def _vector(self, parameters: Mapping[str, Tensor] | None, xfrc_applied: Tensor | None = None) -> Tensor | None:
+        """Checks the parameters and converts them to the kernels' vector, differentiably; None for the model's own."""

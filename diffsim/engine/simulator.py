@@ -92,14 +92,16 @@ class Simulator(Readings):
             qfrc_applied: [N, nv] N, N m, generalized forces held over the steps (`data.qfrc_applied`); differentiable.
             parameters: values for fields of the model, differentiable: body_mass [nbody], body_inertia [nbody, 3],
                 geom_friction [ngeom, 3], dof_damping [nv], dof_armature [nv], jnt_stiffness [njnt],
-                actuator_gainprm and actuator_biasprm [nu, 10], gravity [3], body_pos and body_ipos [nbody, 3],
-                dof_frictionloss [nv] (where the model has friction loss), jnt_range [njnt, 2], geom_pos and geom_size
-                [ngeom, 3], and solref [..., 2] and solimp [..., 5] of jnt_ (limits), dof_, geom_ and eq_; each of that
-                shape for all worlds, or with a leading [N]. Units are MuJoCo's. Quantities that MuJoCo's compiler
-                derived from a field do not change, but for the radii of geoms' bounding spheres. Functions of positions
-                alone, such as `xpos`, keep the model's own values.
+                actuator_gainprm and actuator_biasprm [nu, 10], actuator_gear [nu, 6], gravity [3], body_pos and
+                body_ipos [nbody, 3], body_quat [nbody, 4] (normalized first), dof_frictionloss [nv] (where the model
+                has friction loss), jnt_range [njnt, 2], geom_pos and geom_size [ngeom, 3], tendon_stiffness and
+                tendon_damping [ntendon], tendon_lengthspring and tendon_range [ntendon, 2], timestep [] (`opt`'s), and
+                solref [..., 2] and solimp [..., 5] of jnt_ (limits), dof_, geom_ and eq_; each of that shape for all
+                worlds, or with a leading [N]. Units are MuJoCo's. Quantities that MuJoCo's compiler derived from a
+                field do not change, but for the radii of geoms' bounding spheres. Functions of positions alone, such as
+                `xpos`, keep the model's own values; `kinematics` gives them others.
             mocap_pos: [N, nmocap, 3] m, positions of mocap bodies, held over the steps (`data.mocap_pos`);
-                differentiable; the model's own by default. `xpos` and other functions of positions keep those.
+                differentiable; the model's own by default. `xpos` and the like keep those; see `kinematics`.
             mocap_quat: [N, nmocap, 4] (w, x, y, z), their orientations (`data.mocap_quat`), normalized first;
                 differentiable; the model's own by default.
             eq_active: [N, neq] bool, which equality constraints are active (`data.eq_active`); `eq_active0` by
@@ -152,10 +154,9 @@ class Simulator(Readings):
             eq_active=eq_active,
             xfrc_applied=xfrc_applied,
         )
-        _check_applied(xfrc_applied, parameters)
+        vector = self._vector(parameters, xfrc_applied)
         force = self._force(qfrc_applied)
         step = StepCall(self.launch, num_steps)
-        vector = self._vector(parameters)
         next_state, *point, act, actuator, contact, iterations, _ = step(state, inputs, force, vector)
         return next_state, DynamicsPoint(*[*point, actuator, contact, act, iterations])
 
@@ -175,9 +176,9 @@ class Simulator(Readings):
         inputs = self._inputs(
             state, ctrl, mocap_pos=mocap_pos, mocap_quat=mocap_quat, eq_active=eq_active, xfrc_applied=xfrc_applied
         )
-        _check_applied(xfrc_applied, parameters)
+        vector = self._vector(parameters, xfrc_applied)
         force = self._force(qfrc_applied)
-        *results, iterations, _ = EvaluateCall(self.launch)(state, inputs, force, self._vector(parameters))
+        *results, iterations, _ = EvaluateCall(self.launch)(state, inputs, force, vector)
         qpos, qvel, act = state.split([self.model.nq, self.model.nv, self.model.na], dim=1)
         return DynamicsPoint(*[qpos, qvel, *results, act, iterations])
 
@@ -204,10 +205,11 @@ class Simulator(Readings):
         a, b = launch.linearize(inputs, num_steps, trajectory)
         return a, b
 
-    def _vector(self, parameters: Mapping[str, Tensor] | None) -> Tensor | None:
-        """Checks the parameters and converts them to the kernels' vector, differentiably; None for the model's own."""
+    def _vector(self, parameters: Mapping[str, Tensor] | None, xfrc_applied: Tensor | None = None) -> Tensor | None:
         if not parameters:
             return None
+        if xfrc_applied is not None and "body_ipos" in parameters:  # whose gradient would lack these forces
+            raise ValueError("parameters must not contain body_ipos if xfrc_applied is given")
         self.model.parameters.check(parameters, self.num_worlds, self.device)
         if torch.is_grad_enabled() and self.model.field("noslip"):
             for name, value in parameters.items():
@@ -234,12 +236,6 @@ class Simulator(Readings):
         self._check("ctrl", ctrl, self.model.nu)
         if isinstance(num_steps, bool) or not isinstance(num_steps, int) or num_steps < 1:
             raise ValueError(f"num_steps must be >= 1, got {num_steps!r}")
-
-
-def _check_applied(xfrc_applied: Tensor | None, parameters: Mapping[str, Tensor] | None) -> None:
-    """Refuses forces at centres of mass together with positions of these, whose gradient would lack the forces."""
-    if xfrc_applied is not None and "body_ipos" in (parameters or {}):
-        raise ValueError("parameters must not contain body_ipos if xfrc_applied is given")
 
 
 def _checked_device(device: str | torch.device) -> torch.device:

@@ -14,11 +14,10 @@ from diffsim.physics.adjoint import clear
 from diffsim.physics.bias import moving_frames
 from diffsim.physics.contact import twist_at
 from diffsim.physics.integrate import raw_from_tangent
-from diffsim.physics.kinematics import motion_subspaces
+from diffsim.physics.kinematics import kinematics, motion_subspaces
 from diffsim.physics.lanes import lane, lanes, sync, world_of
 from diffsim.physics.mocap import load_inputs, store_input_cotangents
 from diffsim.physics.model_arrays import ModelArrays
-from diffsim.physics.points import load_kinematics
 from diffsim.physics.rotation import quat_conj, quat_mul
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import angular, cross_force, linear, twist
@@ -101,25 +100,68 @@ def body_motion_adjoint_kernel(
     """The adjoint of `body_motion_kernel`."""
     world = world_of(0, wp.tid())
     load_motion(m, s, world, qpos_in[world], qvel_in[world], qacc_in[world], inputs_in[world])
+    load_motion_cotangents(
+        m,
+        s,
+        world,
+        xpos_bar_in[world],
+        xquat_bar_in[world],
+        velocity_bar_in[world],
+        acceleration_bar_in[world],
+    )
+    store_motion_cotangents(
+        m,
+        s,
+        world,
+        qpos_in[world],
+        qpos_bar_out[world],
+        qvel_bar_out[world],
+        qacc_bar_out[world],
+        inputs_bar_out[world],
+    )
+
+
+@wp.func
+def load_motion_cotangents(
+    m: ModelArrays,
+    s: Scratch,
+    world: int,
+    xpos_bar: wp.array(dtype=vec3),
+    xquat_bar: wp.array(dtype=quat),
+    velocity_bar: wp.array(dtype=vec6),
+    acceleration_bar: wp.array(dtype=vec6),
+):
+    """Fills the cotangents of positions and velocities, and sums over subtrees those of the bodies' motion."""
     for dof in range(lane(), m.nv, lanes()):
         s.qpos_bar[world, dof] = ZERO
         s.qvel_bar[world, dof] = ZERO
     for body in range(1 + lane(), m.nbody, lanes()):
-        turn = quat_mul(xquat_bar_in[world, body], quat_conj(s.xquat[world, body]))
+        turn = quat_mul(xquat_bar[body], quat_conj(s.xquat[world, body]))
         torque = HALF * vec3(turn[1], turn[2], turn[3])
-        velocity_bar = velocity_bar_in[world, body]
-        body_motion_adjoint(
-            m, s, world, body, xpos_bar_in[world, body], torque, velocity_bar, acceleration_bar_in[world, body]
-        )
+        body_motion_adjoint(m, s, world, body, xpos_bar[body], torque, velocity_bar[body], acceleration_bar[body])
     sync()
     clear(m.nu, s.ctrl_bar[world])
     gather_motion(m, s, world)
-    store_input_cotangents(m, s, world, inputs_bar_out[world])
+
+
+@wp.func
+def store_motion_cotangents(
+    m: ModelArrays,
+    s: Scratch,
+    world: int,
+    qpos: wp.array(dtype=real),
+    qpos_bar: wp.array(dtype=real),
+    qvel_bar: wp.array(dtype=real),
+    qacc_bar: wp.array(dtype=real),
+    inputs_bar: wp.array(dtype=real),
+):
+    """Writes the cotangents of the inputs."""
+    store_input_cotangents(m, s, world, inputs_bar)
     for dof in range(lane(), m.nv, lanes()):
-        qvel_bar_out[world, dof] = s.qvel_bar[world, dof]
+        qvel_bar[dof] = s.qvel_bar[world, dof]
         # now the cotangent of the acceleration is that of the body's whole subtree
-        qacc_bar_out[world, dof] = wp.dot(s.motion[world, dof], s.acceleration_bar[world, m.dof_body[dof]])
-    raw_from_tangent(m, qpos_in[world], s.qpos_bar[world], qpos_bar_out[world])
+        qacc_bar[dof] = wp.dot(s.motion[world, dof], s.acceleration_bar[world, m.dof_body[dof]])
+    raw_from_tangent(m, qpos, s.qpos_bar[world], qpos_bar)
 
 
 @wp.func
@@ -149,21 +191,26 @@ def dof_motion_kernel(
     s: Scratch,
     # in
     qpos_in: wp.array2d(dtype=real),
+    inputs_in: wp.array2d(dtype=real),
     # out
     motion_out: wp.array2d(dtype=vec6),
 ):
     """Each dof's motion: the twist, about the world's origin, that a unit of its velocity gives to its body."""
     world = world_of(0, wp.tid())
-    load_motions(m, s, world, qpos_in[world])
+    load_motions(m, s, world, qpos_in[world], inputs_in[world])
     for dof in range(lane(), m.nv, lanes()):
         arm = -s.xpos[world, m.body_root[m.dof_body[dof]]]
         motion_out[world, dof] = twist_at(s.motion[world, dof], arm)
 
 
 @wp.func
-def load_motions(m: ModelArrays, s: Scratch, world: int, qpos: wp.array(dtype=real)):
+def load_motions(m: ModelArrays, s: Scratch, world: int, qpos: wp.array(dtype=real), inputs: wp.array(dtype=real)):
     """Fills the poses of the bodies and the motions of the dofs."""
-    load_kinematics(m, s, world, qpos)
+    for i in range(lane(), m.nq, lanes()):
+        s.qpos[world, i] = qpos[i]
+    load_inputs(m, s, world, inputs)
+    sync()
+    kinematics(m, s, world)
     for body in range(lane(), m.nbody, lanes()):
         motion_subspaces(m, s, world, body)
         s.pose_bar[world, body] = zero_twist()
@@ -177,16 +224,28 @@ def dof_motion_adjoint_kernel(
     s: Scratch,
     # in
     qpos_in: wp.array2d(dtype=real),
+    inputs_in: wp.array2d(dtype=real),
     motion_bar_in: wp.array2d(dtype=vec6),
     # out
     qpos_bar_out: wp.array2d(dtype=real),
+    inputs_bar_out: wp.array2d(dtype=real),
 ):
-    """The adjoint of `dof_motion_kernel`: q_e moves the motion S_d of each later dof d by S_e x S_d.
-
-    With the cotangents B_d, dP/dq_e = S_e . sum over later d of (S_d x* B_d).
-    """
+    """The adjoint of `dof_motion_kernel`."""
     world = world_of(0, wp.tid())
-    load_motions(m, s, world, qpos_in[world])
+    load_motions(m, s, world, qpos_in[world], inputs_in[world])
+    gather_motions(m, s, world, motion_bar_in[world])
+    store_input_cotangents(m, s, world, inputs_bar_out[world])
+    raw_from_tangent(m, qpos_in[world], s.qpos_bar[world], qpos_bar_out[world])
+
+
+@wp.func
+def gather_motions(m: ModelArrays, s: Scratch, world: int, motion_bar: wp.array(dtype=vec6)):
+    """Fills the cotangents of positions and mocap bodies, and the bodies' `pose_bar` with those of their subtrees.
+
+    q_e moves the motion S_d of each later dof d by S_e x S_d. With the cotangents B_d,
+    dP/dq_e = S_e . sum over later d of (S_d x* B_d).
+    """
+    clear(m.nu, s.ctrl_bar[world])
     for r in range(m.nlevel):
         level = m.nlevel - 1 - r
         last = m.level_adr[level + 1] - 1
@@ -197,9 +256,12 @@ def dof_motion_adjoint_kernel(
             for c in range(node[2], node[3]):
                 total += s.pose_bar[world, m.body_child[c]]
             s.pose_bar[world, body] = total
-            turn_motions(m, s, world, body, motion_bar_in[world])
+            turn_motions(m, s, world, body, motion_bar)
         sync()
-    raw_from_tangent(m, qpos_in[world], s.qpos_bar[world], qpos_bar_out[world])
+    if m.nmocap > 0:
+        for k in range(lane(), m.nmocap, lanes()):
+            s.mocap_bar[world, k] = s.pose_bar[world, m.rare[0].mocap_body[k]]
+    sync()
 
 
 @wp.func

@@ -13,7 +13,7 @@ from diffsim.physics.fluid import com_arm
 from diffsim.physics.inertia import subtree_inertias
 from diffsim.physics.integrate import load3
 from diffsim.physics.lanes import lane, lanes, sync, world_of
-from diffsim.physics.mocap import load_default_mocap
+from diffsim.physics.mocap import load_inputs
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.rotation import quat_to_mat, rotate
 from diffsim.physics.scratch import Scratch
@@ -103,6 +103,7 @@ def body_quantities_kernel(
     # in
     qpos_in: wp.array2d(dtype=real),
     qvel_in: wp.array2d(dtype=real),
+    inputs_in: wp.array2d(dtype=real),
     # out
     cinert_out: wp.array3d(dtype=real),
     cvel_out: wp.array2d(dtype=vec6),
@@ -113,7 +114,7 @@ def body_quantities_kernel(
         s.qpos[world, i] = qpos_in[world, i]
     for i in range(lane(), m.nv, lanes()):
         s.qvel[world, i] = qvel_in[world, i]
-    load_default_mocap(m, s, world)
+    load_inputs(m, s, world, inputs_in[world])
     sync()
     moving_frames(m, s, world, 0)
     subtree_inertias(m, s, world)

@@ -4,6 +4,8 @@ With the cotangents of the actuators' joint forces as lambda, `virtual_power` ha
 those of single forces, lengths and velocities are added where it computes theirs.
 """
 
+from functools import partial
+
 import warp as wp
 
 from diffsim.collision.gradient_call import calls_gradient
@@ -101,29 +103,56 @@ def elements_adjoint_kernel(
     """The adjoint of `elements_kernel`."""
     world = world_of(0, wp.tid())
     load_elements(m, s, world, state_in[world], inputs_in[world])
+    load_element_cotangents(m, s, world, tendon_bar_in[world], actuator_bar_in[world], qfrc_actuator_bar_in[world])
+    store_element_cotangents(m, s, world, state_in[world], state_bar_out[world], inputs_bar_out[world])
+
+
+@partial(calls_gradient, inline=True)
+def load_element_cotangents(
+    m: ModelArrays,
+    s: Scratch,
+    world: int,
+    tendon_bar: wp.array(dtype=vec2),
+    actuator_bar: wp.array(dtype=vec3),
+    qfrc_actuator_bar: wp.array(dtype=real),
+):
+    """Fills the cotangents of state and inputs."""
     clear(m.nv, s.qpos_bar[world])
     clear(m.nv, s.qvel_bar[world])
     clear(m.na, s.act_bar[world])
     clear(m.nu, s.ctrl_bar[world])
     clear(m.nv, s.applied_bar[world])
-    copy(m.nv, qfrc_actuator_bar_in[world], s.virtual_velocity[world])
+    copy(m.nv, qfrc_actuator_bar, s.virtual_velocity[world])
     for actuator in range(lane(), m.nactuator, lanes()):
-        s.actuator_sensed_bar[world, actuator] = actuator_bar_in[world, actuator]
+        s.actuator_sensed_bar[world, actuator] = actuator_bar[actuator]
     clear_line_bars(m, s, world)
     actuation_gradient(m, s, world)
     sync()
-    for actuator in range(lane(), m.nactuator, lanes()):
-        s.actuator_sensed_bar[world, actuator] = vec3(ZERO, ZERO, ZERO)
     if lane() == 0:
         for tendon in range(m.ntendon):
-            bar = tendon_bar_in[world, tendon]
+            bar = tendon_bar[tendon]
             add_tendon_bar(m, s, world, tendon, bar[0], ZERO, bar[1], ZERO)
     sync()
     if m.nline > 0:
         sensed_lines_gradient(m, s, world)
-    store_input_cotangents(m, s, world, inputs_bar_out[world])
-    raw_from_tangent(m, state_in[world], s.qpos_bar[world], state_bar_out[world])
+
+
+@wp.func
+def store_element_cotangents(
+    m: ModelArrays,
+    s: Scratch,
+    world: int,
+    state: wp.array(dtype=real),
+    state_bar: wp.array(dtype=real),
+    inputs_bar: wp.array(dtype=real),
+):
+    """Writes the cotangents of state and inputs, and clears those of the actuators."""
+    sync()
+    for actuator in range(lane(), m.nactuator, lanes()):
+        s.actuator_sensed_bar[world, actuator] = vec3(ZERO, ZERO, ZERO)
+    store_input_cotangents(m, s, world, inputs_bar)
+    raw_from_tangent(m, state, s.qpos_bar[world], state_bar)
     for i in range(lane(), m.nv, lanes()):
-        state_bar_out[world, m.nq + i] = s.qvel_bar[world, i]
+        state_bar[m.nq + i] = s.qvel_bar[world, i]
     for i in range(lane(), m.na, lanes()):
-        state_bar_out[world, m.nq + m.nv + i] = s.act_bar[world, i]
+        state_bar[m.nq + m.nv + i] = s.act_bar[world, i]

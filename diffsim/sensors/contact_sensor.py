@@ -109,7 +109,7 @@ def _is(reading: Reading, kind: int, index: int, side: int) -> Tensor:
     bodies = reading.contact_bodies[..., side]
     if kind == Obj.mjOBJ_BODY:
         return bodies == index
-    return reading.sim.subtrees.members[index][bodies.clamp_min(0)] > 0
+    return reading.subtrees.members[index][bodies.clamp_min(0)] > 0
 
 
 def _in_site(reading: Reading, sensor: Sensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from diffsim.compile.actuator_additions import actuator_additions, tendon_dampers
+from diffsim.compile.gears import joint_additions
 from diffsim.engine.rotations import quat_conj, quat_mul, rotation_vector
 from diffsim.sensors.reading import Reading
 from diffsim.sensors.sensor import Sensor
@@ -22,26 +23,28 @@ def potential(reading: Reading, sensors: Sequence[Sensor]) -> Tensor:
     m = reading.mj_model
     energy = torch.zeros_like(reading.qpos[:, 0])
     if not m.opt.disableflags & DISABLE.mjDSBL_GRAVITY:
-        com = reading.sim.subtrees.com(reading.motion)[:, 0]
-        energy = energy - float(m.body_subtreemass[0]) * (com @ reading.tensor(m.opt.gravity))
+        subtrees = reading.subtrees
+        height = (subtrees.com(reading.motion)[:, 0] * reading.value("gravity")).sum(-1)
+        energy = energy - subtrees.total[..., 0] * height
     if not m.opt.disableflags & DISABLE.mjDSBL_SPRING:
         energy = energy + _joint_springs(reading) + _tendon_springs(reading)
     return energy[:, None, None].expand(-1, len(sensors), 1)
 
 
-def _spring(linear: float, polynomial: Sequence[float], stretch: Tensor) -> Tensor:
+def _spring(linear: Tensor, polynomial: Sequence[float], stretch: Tensor) -> Tensor:
     """Integral of the spring's force k x + p_0 x^2 + p_1 x^3 ... from 0 to the stretch."""
-    terms = [linear / 2, *(value / (i + 3) for i, value in enumerate(polynomial))]
+    terms: list[Tensor | float] = [linear / 2, *(value / (i + 3) for i, value in enumerate(polynomial))]
     return sum((value * stretch ** (i + 2) for i, value in enumerate(terms)), torch.zeros_like(stretch))
 
 
 def _joint_springs(reading: Reading) -> Tensor:
     m, energy = reading.mj_model, torch.zeros_like(reading.qpos[:, 0])
-    rest = reading.tensor(m.qpos_spring)
+    rest, stiffness = reading.tensor(m.qpos_spring), reading.value("jnt_stiffness")
+    given = "jnt_stiffness" in reading.parameters
     for joint in range(m.njnt):
         kind, adr = int(m.jnt_type[joint]), int(m.jnt_qposadr[joint])
-        linear, polynomial = float(m.jnt_stiffness[joint]), m.jnt_stiffnesspoly[joint].tolist()
-        if not linear and not any(polynomial):
+        linear, polynomial = stiffness[..., joint], m.jnt_stiffnesspoly[joint].tolist()
+        if not given and not m.jnt_stiffness[joint] and not any(polynomial):
             continue
         if kind == FREE:
             energy = energy + _spring(linear, polynomial, _norm(reading.qpos[:, adr : adr + 3] - rest[adr : adr + 3]))
@@ -63,19 +66,23 @@ def _norm(x: Tensor) -> Tensor:
 
 def _tendon_springs(reading: Reading) -> Tensor:
     m, energy = reading.mj_model, torch.zeros_like(reading.qpos[:, 0])
+    stiffness, rest = reading.value("tendon_stiffness"), reading.value("tendon_lengthspring")
+    given = "tendon_stiffness" in reading.parameters
     for tendon in range(m.ntendon):
-        linear, polynomial = float(m.tendon_stiffness[tendon]), m.tendon_stiffnesspoly[tendon].tolist()
-        if linear or any(polynomial):
-            length, (low, high) = reading.elements.tendon[:, tendon, 0], m.tendon_lengthspring[tendon]
-            energy = energy + _spring(linear, polynomial, length - length.clamp(low, high))
+        polynomial = m.tendon_stiffnesspoly[tendon].tolist()
+        if given or m.tendon_stiffness[tendon] or any(polynomial):
+            length, (low, high) = reading.elements.tendon[:, tendon, 0], rest[..., tendon, :].unbind(-1)
+            stretch = length - torch.minimum(torch.maximum(length, low), high)
+            energy = energy + _spring(stiffness[..., tendon], polynomial, stretch)
     return energy
 
 
 def kinetic(reading: Reading, sensors: Sequence[Sensor]) -> Tensor:
     """Energy of bodies and armatures: [N, k, 1] J."""
     m = reading.mj_model
-    armature = reading.tensor(m.dof_armature + actuator_additions(m)[2])
-    energy = reading.sim.subtrees.kinetic(reading.motion) + 0.5 * reading.qvel.square() @ armature
+    armature = reading.value("dof_armature") + reading.tensor(actuator_additions(m)[2])
+    armature = armature + joint_additions(m, m.actuator_armature, reading.value("actuator_gear"))
+    energy = reading.subtrees.kinetic(reading.motion) + 0.5 * (reading.qvel.square() * armature).sum(-1)
     armature = tendon_dampers(m)[2]
     if armature.any():
         energy = energy + 0.5 * reading.elements.tendon[..., 1].square() @ reading.tensor(armature)

@@ -69,10 +69,11 @@ def joint_limits(reading: Reading, joint: int) -> list[Tensor]:
     m = reading.mj_model
     if not reading.model.field("jnt_limited")[joint]:  # which knows of disabled limits
         return []
-    adr, margin, (low, high) = int(m.jnt_qposadr[joint]), float(m.jnt_margin[joint]), m.jnt_range[joint]
+    adr, margin = int(m.jnt_qposadr[joint]), float(m.jnt_margin[joint])
+    low, high = reading.value("jnt_range")[..., joint, :].unbind(-1)
     if m.jnt_type[joint] == BALL:
         angle = torch.linalg.vector_norm(rotation_vector(unit_quat(reading.qpos, adr)), dim=-1)
-        return [max(low, high) - angle - margin]
+        return [torch.maximum(low, high) - angle - margin]
     return [reading.qpos[:, adr] - low - margin, high - reading.qpos[:, adr] - margin]
 
 
@@ -81,7 +82,8 @@ def tendon_limits(reading: Reading, tendon: int) -> list[Tensor]:
     m = reading.mj_model
     if not reading.model.field("tendon_limited")[tendon]:
         return []
-    length, margin, (low, high) = reading.elements.tendon[:, tendon, 0], m.tendon_margin[tendon], m.tendon_range[tendon]
+    length, margin = reading.elements.tendon[:, tendon, 0], float(m.tendon_margin[tendon])
+    low, high = reading.value("tendon_range")[..., tendon, :].unbind(-1)
     return [length - low - margin, high - length - margin]
 
 
@@ -132,7 +134,7 @@ def _frame_quats(reading: Reading, sensors: Sensors) -> Tensor:
 
 
 def _subtree_coms(reading: Reading, sensors: Sensors) -> Tensor:
-    return reading.sim.subtrees.com(reading.motion)[:, [sensor.objid for sensor in sensors]]
+    return reading.subtrees.com(reading.motion)[:, [sensor.objid for sensor in sensors]]
 
 
 def _inside_sites(reading: Reading, sensors: Sensors) -> Tensor:

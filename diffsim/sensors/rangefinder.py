@@ -25,6 +25,8 @@ def rangefinders(reading: Reading, sensors: Sequence[Sensor]) -> Tensor:
     distance = torch.full_like(origin[..., 0], torch.inf)
     bodies = np.array([m.site_bodyid[sensor.objid] for sensor in sensors])
     geoms = visible_geoms(m)
+    sizes = reading.value("geom_size")
+    sizes = sizes[:, None] if sizes.dim() == 3 else sizes
     for kind in np.unique(m.geom_type[geoms]):
         alike = geoms[m.geom_type[geoms] == kind]
         others = torch.as_tensor(bodies[:, None] != m.geom_bodyid[alike], device=origin.device)
@@ -32,7 +34,7 @@ def rangefinders(reading: Reading, sensors: Sequence[Sensor]) -> Tensor:
         mats = shapes.mats(reading.motion)[:, None]
         offset = origin[:, :, None] - shapes.positions(reading.motion)[:, None]
         local = rotate_back(mats, offset), rotate_back(mats, direction[:, :, None])
-        found = RAYS[int(kind)](reading.tensor(m.geom_size[alike]), *local)
+        found = RAYS[int(kind)](sizes[..., alike, :], *local)
         distance = torch.minimum(distance, torch.where(others, found, torch.inf).amin(-1))
     hit = distance.isfinite()[..., None]
     distance = torch.where(hit[..., 0], distance, 0.0)[..., None]

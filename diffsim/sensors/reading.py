@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from diffsim.compile.fields import active_actuators
 from diffsim.engine.force_calls import ConstraintForces, ForcesCall, contact_geoms
 from diffsim.engine.frames import Frames
 from diffsim.engine.motion_calls import BodyMotion, Elements, ElementsCall
+from diffsim.engine.subtrees import Subtrees
 from diffsim.engine.world_inputs import APPLIED
 from diffsim.physics.line import NORMALS
 from diffsim.types import dtype
@@ -32,38 +33,56 @@ class Reading:
         inputs: [N, num_inputs], rows of `WorldInputs`.
         force: [N, nv] N, N m, applied forces.
         time: [N] s.
+        vector: of `Parameters.vector`; None for the model's own parameters.
+        parameters: the given fields of the model, of its shape or with a leading [N].
     """
 
-    def __init__(self, sim: Kinematics, state: Tensor, inputs: Tensor, force: Tensor, time: Tensor) -> None:
+    def __init__(
+        self,
+        sim: Kinematics,
+        state: Tensor,
+        inputs: Tensor,
+        force: Tensor,
+        time: Tensor,
+        vector: Tensor | None = None,
+        parameters: Mapping[str, Tensor] | None = None,
+    ) -> None:
         self.sim, self.model, self.mj_model = sim, sim.model, sim.model.mj_model
         self.qpos, self.qvel = state[:, : self.model.nq], state[:, self.model.nq : self.model.nq + self.model.nv]
         self.state, self.inputs, self.force, self.time = state, inputs, force, time
+        self.vector, self.parameters = vector, parameters or {}
         self.active = {index: place for place, index in enumerate(active_actuators(self.mj_model))}
 
     @cached_property
     def motion(self) -> BodyMotion:
         """Poses and velocities of the bodies."""
-        return self.sim.motion(self.qpos, self.qvel, inputs=self.inputs)
+        return self.sim.motion(self.qpos, self.qvel, inputs=self.inputs, vector=self.vector)
 
     @cached_property
     def elements(self) -> Elements:
         """Tendons and actuators."""
-        return Elements(*ElementsCall(self.sim.launch)(self.state, self.inputs))
+        return Elements(*ElementsCall(self.sim.launch)(self.state, self.inputs, self.vector))
 
     @cached_property
     def forces(self) -> ConstraintForces:
         """Accelerations, contacts and constraint forces."""
-        return ConstraintForces(*ForcesCall(self.sim.launch)(self.state, self.inputs, self.force, None)[:10])
+        results = ForcesCall(self.sim.launch)(self.state, self.inputs, self.force, self.vector)
+        return ConstraintForces(*results[:10])
 
     @cached_property
     def moving(self) -> BodyMotion:
         """`motion` with accelerations."""
-        return self.sim.motion(self.qpos, self.qvel, self.forces.qacc, self.inputs)
+        return self.sim.motion(self.qpos, self.qvel, self.forces.qacc, self.inputs, self.vector)
+
+    @cached_property
+    def subtrees(self) -> Subtrees:
+        """Sums over subtrees."""
+        return self.sim.subtrees.changed(self.parameters) if self.parameters else self.sim.subtrees
 
     @cached_property
     def centre(self) -> Tensor:
         """The point [N, 1, 3] about which torques are computed, near the robots so that no digits are lost."""
-        return self.sim.subtrees.com(self.moving)[:, :1].detach()
+        return self.subtrees.com(self.moving)[:, :1].detach()
 
     @cached_property
     def applied(self) -> Tensor | None:
@@ -85,7 +104,8 @@ class Reading:
 
     def frames(self, objects: Sequence[tuple[int, int]]) -> Frames:
         """Frames of objects."""
-        return self.sim.frames_of(objects)
+        frames = self.sim.frames_of(objects)
+        return frames.moved(self.parameters) if self.parameters else frames
 
     def objects(self, sensors: Sequence[Sensor]) -> Frames:
         """Frames of what sensors measure."""
@@ -127,6 +147,12 @@ class Reading:
             return False
         constant = not m.actuator_gaintype[sensor.objid] and not m.actuator_biastype[sensor.objid]
         return sensor.type == mujoco.mjtSensor.mjSENS_ACTUATORVEL or not constant
+
+    def value(self, name: str) -> Tensor:
+        """A field of the model, which can be a parameter with a leading [N]."""
+        if name in self.parameters:
+            return self.parameters[name]
+        return self.tensor(self.mj_model.opt.gravity if name == "gravity" else getattr(self.mj_model, name))
 
     def tensor(self, value: object) -> Tensor:
         """Numbers of the model."""

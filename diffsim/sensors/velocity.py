@@ -85,11 +85,11 @@ def _frame_angular(reading: Reading, sensors: Sensors) -> Tensor:
 
 
 def _subtree_velocities(reading: Reading, sensors: Sensors) -> Tensor:
-    return reading.sim.subtrees.linvel(reading.motion)[:, [sensor.objid for sensor in sensors]]
+    return reading.subtrees.linvel(reading.motion)[:, [sensor.objid for sensor in sensors]]
 
 
 def _subtree_momenta(reading: Reading, sensors: Sensors) -> Tensor:
-    return reading.sim.subtrees.angmom(reading.motion)[:, [sensor.objid for sensor in sensors]]
+    return reading.subtrees.angmom(reading.motion)[:, [sensor.objid for sensor in sensors]]
 
 
 VELOCITY: dict[Type, Callable[[Reading, Sensors], Tensor]] = {

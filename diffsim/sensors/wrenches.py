@@ -15,7 +15,7 @@ def transmitted_wrenches(reading: Reading) -> Tensor:
     Newton's and Euler's laws for the body's subtree, minus the forces of contacts and of connect and weld constraints.
     Like MuJoCo's, they leave out forces of a fluid.
     """
-    subtrees, motion = reading.sim.subtrees, reading.moving
+    subtrees, motion = reading.subtrees, reading.moving
     frames = subtrees.frames
     alpha, a = frames.accelerations(motion).split(3, dim=-1)
     w = frames.velocities(motion)[..., :3]
