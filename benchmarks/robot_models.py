@@ -54,12 +54,15 @@ def load(path: Path) -> Robot | None:
     """A robot, or None if its model has no degrees of freedom or the simulator refuses it."""
     mj_model = mujoco.MjModel.from_xml_path(str(path))
     converge(mj_model, 1e-14)
-    if mj_model.nv == 0 or not accepted(mj_model):
-        return None
+    return start(path.stem, mj_model) if mj_model.nv and accepted(mj_model) else None
+
+
+def start(name: str, mj_model: mujoco.MjModel) -> Robot:
+    """A model at its first keyframe, or at qpos0."""
     data = mujoco.MjData(mj_model)
     if mj_model.nkey:
         mujoco.mj_resetDataKeyframe(mj_model, data, 0)
-    return Robot(path.stem, mj_model, np.concatenate([data.qpos, data.qvel, data.act]), data.ctrl.copy())
+    return Robot(name, mj_model, np.concatenate([data.qpos, data.qvel, data.act]), data.ctrl.copy())
 
 
 def composite(path: Path, robot: Robot, copies: int) -> Robot | None:

@@ -27,7 +27,8 @@ __all__ = ["forked_runs"]
     "module",
     [
         *("ensemble", "go1_walk", "goals", "gpu", "gradients", "helicopter", "laboratory", "model_free", "off_policy"),
-        *("hybrid", "onset", "pathwise", "pegasus", "physics", "pong", "relaxed", "robots", "simulated", "tetris"),
+        *("hybrid", "onset", "parity", "pathwise", "pegasus", "physics", "pong", "relaxed", "robots", "simulated"),
+        "tetris",
     ],
 )
 def test_help(module, capsys):

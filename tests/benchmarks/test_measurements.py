@@ -32,6 +32,31 @@ def test_robots(tmp_path):
     assert "accepts 1 of 2 models" in (tmp_path / "robots.md").read_text()
 
 
+def test_parity(tmp_path):
+    model = (
+        '<mujoco><asset><hfield name="hills" nrow="2" ncol="2" size="1 1 1 .1"/></asset><worldbody><body>'
+        '<joint name="joint" axis="0 1 0"/><geom size=".1" pos=".3 0 0"/></body>{}</worldbody>'
+        '<actuator><{} joint="joint"/></actuator></mujoco>'
+    )
+    folder = tmp_path / "models"
+    folder.mkdir()
+    files = {
+        "hinge": model.format("", 'general dyntype="filter" dynprm="1"'),
+        "touching": model.format('<geom type="hfield" hfield="hills" pos="0 0 -2"/>', "motor"),
+        "user": model.format("", 'general dyntype="user"'),
+        "broken": "<mujoco><no/></mujoco>",
+    }
+    for name, text in files.items():
+        (folder / f"{name}.xml").write_text(text)
+    run("parity", f"some={folder}", "--source", "some=a test", "--states", 2, "--output", tmp_path)
+    rows = {row["model"]: row for row in records(tmp_path / "parity.csv")}
+    assert float(rows["hinge"]["step"]) <= 1e-13 and float(rows["hinge"]["jacobian"]) <= 1e-7
+    assert rows["touching"]["contacts"] == "off" and float(rows["touching"]["step"]) <= 1e-13
+    assert "contact between hfield geom" in rows["touching"]["refused"] and rows["user"]["refused"]
+    text = (tmp_path / "parity.md").read_text()
+    assert "takes 1 of 4 models" in text and "- some: a test" in text and str(tmp_path) not in text
+
+
 def test_physics(tmp_path):
     arguments = ["--tasks", "InvertedPendulum-v5", "--batches", 2, "--seconds", 0.001, "--devices", "cpu"]
     output = run("physics", *arguments, "--peers", "transition_fd", "--output", tmp_path)
