@@ -11,6 +11,7 @@ shape there; the face, and the face or edge, that were clipped; the lines before
 
 import warp as wp
 
+from diffsim.collision.bounding_box import boxes_apart
 from diffsim.collision.contact_frame import contact_frame, direction
 from diffsim.collision.convex_shape import CAPSULE, CYLINDER, ELLIPSOID, MESH, SPHERE, Shape, Support, is_polytope
 from diffsim.collision.epa import expand
@@ -262,9 +263,12 @@ def convex_contacts(m: ModelArrays, s: Scratch, world: int, slot: int, pair: int
     if m.geom_kind[m.pair_geom1[pair]] == PLANE:
         plane_mesh_contacts(m, s, world, slot, pair, m.pair_geom1[pair], b)
         return
-    nothing = Support(vec3(), -1, -1)
-    t = touch(m, s, world, slot, a, b, nothing, nothing)
     count = int(0)
+    t = Touch()
+    t.distance = FAR
+    if not boxes_apart(m.rare, a, b, detection):
+        nothing = Support(vec3(), -1, -1)
+        t = touch(m, s, world, slot, a, b, nothing, nothing)
     if t.distance < ZERO:
         no_polygons = (a.kind == MESH and a.polynum == 0) or (b.kind == MESH and b.polynum == 0)
         if m.multiccd == 1 and lies_flat(a) and lies_flat(b) and not no_polygons:

@@ -12,6 +12,9 @@ FEW_VERTICES = 10
 def mesh_fields(m: mujoco.MjModel) -> dict[str, Any]:
     """The meshes of a model."""
     small = m.mesh_vertnum < FEW_VERTICES
+    vertices = m.mesh_vert.astype(np.float64)
+    own = [vertices[start : start + count] for start, count in zip(m.mesh_vertadr, m.mesh_vertnum, strict=True)]
+    low, high = (np.array([end(x, axis=0) for x in own]).reshape(-1, 3) for end in (np.min, np.max))
     return dict(
         ccd_tolerance=m.opt.ccd_tolerance,
         ccd_iterations=m.opt.ccd_iterations,
@@ -22,7 +25,9 @@ def mesh_fields(m: mujoco.MjModel) -> dict[str, Any]:
         mesh_graphadr=np.where(small, -1, m.mesh_graphadr),
         mesh_polyadr=m.mesh_polyadr,
         mesh_polynum=m.mesh_polynum,
-        mesh_vert=m.mesh_vert.astype(np.float64),
+        mesh_vert=vertices,
+        mesh_centre=(low + high) / 2,
+        mesh_half=(high - low) / 2,
         mesh_graph=m.mesh_graph,
         mesh_extrema=m.mesh_extrema.reshape(m.nmesh, 27),
         mesh_polynormal=m.mesh_polynormal,

@@ -62,6 +62,8 @@ class RareArrays:
     mesh_polyadr: wp.array(dtype=wp.int32)
     mesh_polynum: wp.array(dtype=wp.int32)
     mesh_vert: wp.array(dtype=vec3)  # m
+    mesh_centre: wp.array(dtype=vec3)  # m, of the vertices' bounding box
+    mesh_half: wp.array(dtype=vec3)  # m, half its sides
     mesh_graph: wp.array(dtype=wp.int32)
     mesh_extrema: wp.array2d(dtype=wp.int32)  # [nmesh, 27]
     mesh_polynormal: wp.array(dtype=vec3)
