@@ -284,9 +284,9 @@ def derivative(
 
 
 def difference_steps(mj_model: mujoco.MjModel, step: float = 1e-6) -> np.ndarray:
-    """Steps [2 nv + nu] of the differences in position, velocity and control; see `derivative`."""
-    nv, nu = mj_model.nv, mj_model.nu
-    return step * np.repeat([1.0, 10.0, 100.0], [nv, nv, nu])
+    """Steps [2 nv + na + nu] of the differences in position, velocity, activation and control; see `derivative`."""
+    nv, na, nu = mj_model.nv, mj_model.na, mj_model.nu
+    return step * np.repeat([1.0, 10.0, 10.0, 100.0], [nv, nv, na, nu])
 
 
 def extrapolated_differences(
@@ -295,7 +295,7 @@ def extrapolated_differences(
     """Jacobian [2 nv, 2 nv + nu] by central differences of two sizes, and its own relative error."""
     one, half = (_differences(mj_model, stepper, state, ctrl, num_steps, scale * steps) for scale in (1, 0.5))
     jacobian = (4 * half - one) / 3
-    return jacobian, block_error(half, jacobian, mj_model.nv)
+    return jacobian, block_error(half, jacobian, mj_model.nv, mj_model.na)
 
 
 def iterates(mj_model: mujoco.MjModel, signature: Signature) -> bool:
@@ -320,7 +320,8 @@ def _points(
         for sign in (1, -1):
             shift = np.zeros(len(steps))
             shift[index] = sign * step
-            yield displace(mj_model, state, shift[: 2 * mj_model.nv]), ctrl + shift[2 * mj_model.nv :]
+            of_state, of_ctrl = np.split(shift, [2 * mj_model.nv + mj_model.na])
+            yield displace(mj_model, state, of_state), ctrl + of_ctrl
 
 
 def switch(tracer: Tracer, state: np.ndarray, ctrl: np.ndarray, num_steps: int, steps: np.ndarray) -> int | None:
