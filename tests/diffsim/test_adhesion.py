@@ -68,11 +68,13 @@ def kinds(mj_model: mujoco.MjModel, state: np.ndarray, ctrl: np.ndarray) -> np.n
 
 
 @pytest.mark.parametrize(
-    ("integrator", "cone", "actuator"),
-    [("Euler", "pyramidal", BRAKE), ("RK4", "elliptic", BRAKE), ("implicit", "pyramidal", "")],
+    ("integrator", "cone", "actuator", "sweeps"),
+    [("Euler", "pyramidal", BRAKE, 0), ("RK4", "elliptic", BRAKE, 0), ("implicit", "pyramidal", "", 0)]
+    + [("Euler", "elliptic", BRAKE, 4)],
 )
-def test_steps_forces_and_gradients(integrator, cone, actuator):
+def test_steps_forces_and_gradients(integrator, cone, actuator, sweeps):
     mj_model = model(integrator, cone, actuator)
+    mj_model.opt.noslip_iterations, mj_model.opt.noslip_tolerance = sweeps, 0
     state, ctrl = visited_states(mj_model, 60, 5)
     check_steps(mj_model, state, ctrl, 3)
     check_forces(mj_model, state, ctrl)
