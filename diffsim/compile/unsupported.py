@@ -27,6 +27,14 @@ CONVEX_FLAGS = int(DISABLE.mjDSBL_MULTICCD) | int(DISABLE.mjDSBL_NATIVECCD)
 
 
 IMPLICIT = (mujoco.mjtIntegrator.mjINT_IMPLICIT, mujoco.mjtIntegrator.mjINT_IMPLICITFAST)
+INTEGRATORS = (mujoco.mjtIntegrator.mjINT_EULER, mujoco.mjtIntegrator.mjINT_RK4, *IMPLICIT)
+# Flags that are refused, and why.
+FLAGS = {
+    ENABLE.mjENBL_SLEEP: "whose timers are no part of the state [qpos, qvel, act]",
+    ENABLE.mjENBL_DIAGEXACT: "whose gradient by the inertia that each constraint row meets is missing",
+    ENABLE.mjENBL_IPC: "which is for contacts of flexes",
+    ENABLE.mjENBL_SPECULATIVE: "which sweeps geoms over a step to find contacts",
+}
 
 
 class UnsupportedModelError(ValueError):
@@ -57,10 +65,13 @@ def _where(mask: np.ndarray) -> list[int]:
 
 
 def options(m: mujoco.MjModel) -> Iterator[str]:
-    """Flags of <option>."""
-    for bit in (ENABLE.mjENBL_SLEEP, ENABLE.mjENBL_DIAGEXACT, ENABLE.mjENBL_IPC, ENABLE.mjENBL_SPECULATIVE):
+    """The integrator and flags of <option>."""
+    integrator = mujoco.mjtIntegrator(m.opt.integrator)
+    if integrator not in INTEGRATORS:
+        yield f"option integrator={integrator.name.removeprefix('mjINT_').lower()}"
+    for bit, reason in FLAGS.items():
         if m.opt.enableflags & bit:
-            yield f"option flag {bit.name.removeprefix('mjENBL_').lower()}=enable"
+            yield f"option flag {bit.name.removeprefix('mjENBL_').lower()}=enable, {reason}"
 
 
 def contacts(m: mujoco.MjModel) -> Iterator[str]:
@@ -121,7 +132,11 @@ def drifting_balls(m: mujoco.MjModel, eq: int, kind: mujoco.mjtEq) -> Iterator[s
 
 
 def balls_before_joints(m: mujoco.MjModel, bodies: list[int]) -> Iterator[str]:
-    """The bodies above some bodies, these included, that have a joint after a ball joint."""
+    """The bodies above some bodies, these included, that have a joint after a ball joint.
+
+    There MuJoCo leaves the product of the two joints' velocities out of dJ/dt v, so that the bodies' accelerations do
+    not give it.
+    """
     chains = set()
     for body in bodies:
         while body > 0:
@@ -130,7 +145,8 @@ def balls_before_joints(m: mujoco.MjModel, bodies: list[int]) -> Iterator[str]:
     for body in sorted(chains):
         types = m.jnt_type[m.body_jntadr[body] : m.body_jntadr[body] + m.body_jntnum[body]]
         if (types[:-1] == int(mujoco.mjtJoint.mjJNT_BALL)).any():
-            yield f"body {name_of(m, OBJ.mjOBJ_BODY, body)} where a joint follows a ball joint"
+            name, reason = name_of(m, OBJ.mjOBJ_BODY, body), "MuJoCo's dJ/dt v lacks the product of their velocities"
+            yield f"body {name} where a joint follows a ball joint: {reason}"
 
 
 def bodies(m: mujoco.MjModel) -> Iterator[str]:

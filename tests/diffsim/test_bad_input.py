@@ -266,6 +266,26 @@ def test_geoms_that_cannot_touch_are_accepted(first, second):
     diffsim.Model.from_mjcf(pair(first, second))
 
 
+@pytest.mark.parametrize(
+    ("option", "feature"),
+    [
+        ('<option integrator="discrete"/>', "option integrator=discrete"),
+        (
+            '<option><flag sleep="enable"/></option>',
+            "option flag sleep=enable, whose timers are no part of the state [qpos, qvel, act]",
+        ),
+        (
+            '<option><flag speculative="enable"/></option>',
+            "option flag speculative=enable, which sweeps geoms over a step to find contacts",
+        ),
+    ],
+)
+def test_options_are_refused_with_a_reason(option, feature):
+    with pytest.raises(diffsim.UnsupportedModelError) as error:
+        diffsim.Model.from_mjcf(body(head=option))
+    assert error.value.features == [feature]
+
+
 @pytest.mark.parametrize("flag", ["multiccd", "nativeccd"])
 def test_flags_that_change_a_capsule_on_a_cylinder_are_refused(flag):
     text = """

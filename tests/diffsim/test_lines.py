@@ -83,7 +83,7 @@ def refusal(**parts: str) -> str:
 def test_armature_is_refused_where_the_derivative_of_the_jacobian_is_not_exact():
     joints = '<joint type="ball"/><joint type="slide" axis="0 1 0"/>'
     place = "tendon armature, tendon 'cable' on body 'link' where a joint follows a ball joint"
-    assert refusal(joints=joints, options='armature="0.1"') == place
+    assert refusal(joints=joints, options='armature="0.1"').startswith(place)
 
 
 @pytest.mark.parametrize(
