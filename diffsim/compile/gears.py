@@ -74,10 +74,10 @@ def tendon_gears(m: mujoco.MjModel, active: list[int], gear: Tensor) -> Tensor:
 def line_gears(m: mujoco.MjModel, active: list[int], gear: Tensor) -> Tensor:
     """The gears of the lines of actuators, 0 for those of tendons: [..., nline, 6]."""
     owners = actuator_of_lines(m, active)
+    if not any(owner >= 0 for owner in owners):  # the model may have no actuator
+        return gear.new_zeros(*gear.shape[:-2], len(owners), 6)
     rows = torch.tensor(m.actuator_outadr[owners].clip(0), dtype=torch.int64, device=gear.device)
     own = torch.tensor([owner >= 0 for owner in owners], dtype=torch.bool, device=gear.device)
-    if not owners:
-        return gear.new_zeros(*gear.shape[:-2], 0, 6)
     return torch.where(own[:, None], gear.index_select(-2, rows), 0.0)
 
 
