@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import warp as wp
@@ -261,7 +261,7 @@ def peak(setup: Setup) -> int:
     return largest
 
 
-def size(scratch: object) -> int:
+def size(scratch: Any) -> int:  # noqa: ANN401  (a Warp struct instance)
     """Bytes of the simulator's working memory. Worlds that share memory have stride 0."""
     arrays = [getattr(scratch, name) for name in FIELDS]
     arrays += [getattr(scratch.rare.members, name) for name in RARE_FIELDS]

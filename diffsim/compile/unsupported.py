@@ -85,9 +85,9 @@ def contacts(m: mujoco.MjModel) -> Iterator[str]:
     for pair in np.flatnonzero(without_collider | convex):
         first, second = pairs[pair]
         if without_collider[pair]:
-            kinds = [mujoco.mjtGeom(m.geom_type[g]).name.removeprefix("mjGEOM_").lower() for g in (first, second)]
+            words = [mujoco.mjtGeom(m.geom_type[g]).name.removeprefix("mjGEOM_").lower() for g in (first, second)]
             names = [name_of(m, OBJ.mjOBJ_GEOM, g) for g in (first, second)]
-            yield f"contact between {kinds[0]} geom {names[0]} and {kinds[1]} geom {names[1]}"
+            yield f"contact between {words[0]} geom {names[0]} and {words[1]} geom {names[1]}"
         if convex[pair]:
             yield (
                 f"option flag multiccd or nativeccd=disable, contact between capsule geom "
