@@ -119,7 +119,7 @@ def joint_additions(m: mujoco.MjModel, values: np.ndarray, gear: Tensor) -> Tens
             weights[i, m.dof_jntid == m.actuator_trnid[i, 0]] = values[i]
     own = torch.as_tensor(m.actuator_gear, dtype=gear.dtype, device=gear.device)
     change = (gear[..., 0].square() - own[:, 0].square())[..., m.actuator_outadr]
-    return change @ torch.as_tensor(weights, dtype=gear.dtype, device=gear.device)
+    return (change[..., None] * torch.as_tensor(weights, dtype=gear.dtype, device=gear.device)).sum(-2)
 
 
 def fixed_gears(m: mujoco.MjModel, active: list[int]) -> str | None:

@@ -184,7 +184,8 @@ class KernelForms:
         total = damping + self._tensor(tendon_additions(self._m)[0], damping)
         damper = not self._m.opt.disableflags & DISABLE.mjDSBL_DAMPER
         linear = np.where(tendon_dampers(self._m)[1].any(axis=1), 0.0, float(damper))
-        return (total * self._tensor(linear, damping)) @ self._tensor(self._tendon_products.T, damping)
+        by_tendon = total * self._tensor(linear, damping)
+        return (by_tendon[..., None] * self._tensor(self._tendon_products.T, damping)).sum(-2)
 
     def _of_placed(self, value: Tensor) -> Tensor:
         """Poses of bodies, without gradient for those that have their own."""
