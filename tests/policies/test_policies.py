@@ -125,6 +125,23 @@ def test_only_a_learned_std_is_a_parameter(std, learned):
         torch.testing.assert_close(deviation, torch.full_like(deviation, 0.3))
 
 
+@pytest.mark.parametrize("kind", ["learned", "state", "full"])
+def test_a_learned_deviation_stays_between_its_bounds(kind):
+    """exp(-5) and exp(2), however far training moves the parameters; inside, the deviation is as it was."""
+    policy = FullGaussianMLP(OBS, ACTION).double() if kind == "full" else gaussian(kind)
+    parameter = policy.log_diagonal if kind == "full" else policy.log_std if kind == "learned" else None
+    for shift, expected in ((-50.0, math.exp(-5)), (50.0, math.exp(2)), (0.1, None)):
+        with torch.no_grad():
+            if parameter is None:
+                policy.network[-1].weight[2:] = 0.0
+                policy.network[-1].bias[2:] = shift
+            else:
+                parameter.fill_(math.log(0.5) + shift)
+        raw = policy.raw_distribution(batch(4, 3))
+        std = raw.factor.diagonal() if kind == "full" else raw.std
+        torch.testing.assert_close(std, torch.full_like(std, expected or 0.5 * math.exp(shift)), rtol=1e-6, atol=0.0)
+
+
 def test_normalizer_merges_the_statistics_of_all_batches():
     normalizer, data = ObservationNormalizer(3).double(), 5.0 + 3.0 * batch(6, 10, 3)
     untouched = data[0].clone()

@@ -1,5 +1,6 @@
 """Evaluations with mean and sampled actions, their schedule by env steps, and the time they take."""
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -40,6 +41,23 @@ def test_mean_actions_have_no_noise_and_sampled_ones_the_same_noise_at_every_cal
     assert drawn.std() == pytest.approx(1.0, abs=0.15) and drawn.mean() == pytest.approx(0.0, abs=0.2)
     assert first["return"] != first["stochastic_return"] and evaluation(policy) == first
     assert "stochastic_return" not in OfficialEvaluation("Reacher-v5", {}, episodes=1)(Noise())
+
+
+def test_episode_i_starts_from_the_state_of_seed_plus_i():
+    """As Gymnasium's environment that is reset with that seed, played with the same actions."""
+    policy = DeterministicMLP(*SPACES)
+    found = OfficialEvaluation("Reacher-v5", {}, episodes=3, seed=7).run(policy).returns
+    env, expected = gymnasium.make("Reacher-v5"), []
+    for i in range(3):
+        obs, total, truncated = env.reset(seed=7 + i)[0], 0.0, False
+        while not truncated:
+            with torch.no_grad():
+                action = policy(torch.as_tensor(obs, dtype=torch.float32)).numpy()
+            obs, reward, _, truncated, _ = env.step(action)
+            total += reward
+        expected.append(total)
+    assert found == pytest.approx(expected, rel=1e-6)
+    assert len(set(np.round(expected, 3))) == 3
 
 
 def test_policy_without_noise_is_evaluated_once():
