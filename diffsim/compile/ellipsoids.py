@@ -15,13 +15,23 @@ def ellipsoid_bodies(m: mujoco.MjModel) -> np.ndarray:
     return own
 
 
-def ellipsoid_fields(m: mujoco.MjModel, fluid: bool) -> dict[str, Any]:
-    """The geoms on which a medium acts, if there is one, by their bodies."""
+def ellipsoid_fields(m: mujoco.MjModel, fluid: bool, standalone: np.ndarray) -> dict[str, Any]:
+    """The geoms on which a medium acts, if there is one, by their bodies.
+
+    Args:
+        m: the model.
+        fluid: whether there is a medium.
+        standalone: ids of the free bodies whose gyroscopic forces implicitfast integrates.
+    """
     heavy = m.body_mass[m.geom_bodyid] >= mujoco.mjMINVAL
     geoms = np.flatnonzero((m.geom_fluid[:, 0] > 0) & heavy & bool(fluid)).tolist()
     vectors = [ellipsoid_vectors(m, geom) for geom in geoms]
+    implicit = m.opt.integrator == mujoco.mjtIntegrator.mjINT_IMPLICIT
+    whole = np.isin(m.body_weldid[m.geom_bodyid[geoms]], standalone) | implicit
     return dict(
         nellipsoid=len(geoms),
+        unsymmetric=int(implicit or whole.any()),
+        ellipsoid_whole=whole.astype(int),
         ellipsoid_geom=np.array(geoms, int),
         body_ellipsoidadr=np.searchsorted(m.geom_bodyid[geoms], np.arange(m.nbody + 1)),
         ellipsoid_vectors=np.array(vectors, float).reshape(-1, 4, 3),

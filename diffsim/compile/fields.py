@@ -10,7 +10,7 @@ from diffsim.compile.actuator_additions import actuator_additions, tendon_damper
 from diffsim.compile.constraints import constraint_fields
 from diffsim.compile.ellipsoids import ellipsoid_fields
 from diffsim.compile.gears import moment_entries
-from diffsim.compile.lines import body_actuators, line_fields, moving_actuators
+from diffsim.compile.lines import body_actuators, line_fields, moving_actuators, turns_ball_in_parent
 from diffsim.compile.meshes import mesh_fields
 from diffsim.compile.servos import PID, is_servo, servo_fields
 from diffsim.compile.sparsity import sparsity_fields
@@ -45,7 +45,7 @@ def host_arrays(mj_model: mujoco.MjModel, max_contacts: int | None) -> dict[str,
         implicit=int(integrator in (IMPLICIT, IMPLICITFAST) or bool(damped and damps_implicitly(m))),
         has_polynomials=int(damping_polynomial.any() or stiffness_polynomial.any() or tendons),
         fluid=int(fluid),
-        **ellipsoid_fields(m, fluid),
+        **ellipsoid_fields(m, fluid, gyroscopic_bodies(m)["gyro_body"]),
         has_actfrcrange=int(bool(np.any(m.jnt_actfrclimited))),
         wind=vec3(*m.opt.wind),
         body_parent=m.body_parentid,
@@ -231,8 +231,9 @@ def actuators(m: mujoco.MjModel) -> dict[str, Any]:
     for n, i in enumerate(active):
         gear, target = m.actuator_gear[i], int(m.actuator_trnid[i, 0])
         if i in moving:
-            if turns_a_site(m, i):
-                periods[n] = tracked[n] * 2 * np.pi * np.linalg.norm(gear[3:])
+            if turns_a_site(m, i) or turns_ball_in_parent(m, i):
+                axis = gear[:3] if turns_ball_in_parent(m, i) else gear[3:]
+                periods[n] = tracked[n] * 2 * np.pi * np.linalg.norm(axis)
         elif not on_tendon(m, i):
             if m.jnt_type[target] == BALL:
                 quats[n] = m.jnt_qposadr[target]

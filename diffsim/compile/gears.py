@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from diffsim.compile.actuator_additions import JOINTS
-from diffsim.compile.lines import actuator_of_lines, moving_actuators, spatial_tendons
+from diffsim.compile.lines import actuator_of_lines, moving_actuators, spatial_tendons, turns_ball_in_parent
 from diffsim.types import BALL, FREE, IMPLICIT, IMPLICITFAST
 
 TENDON = int(mujoco.mjtTrn.mjTRN_TENDON)
@@ -72,13 +72,19 @@ def tendon_gears(m: mujoco.MjModel, active: list[int], gear: Tensor) -> Tensor:
 
 
 def line_gears(m: mujoco.MjModel, active: list[int], gear: Tensor) -> Tensor:
-    """The gears of the lines of actuators, 0 for those of tendons: [..., nline, 6]."""
+    """The gears of the lines of actuators, 0 for those of tendons: [..., nline, 6].
+
+    A ball joint's axis, the first three numbers of its gear, is the rotational part of its line's gear.
+    """
     owners = actuator_of_lines(m, active)
     if not any(owner >= 0 for owner in owners):  # the model may have no actuator
         return gear.new_zeros(*gear.shape[:-2], len(owners), 6)
     rows = torch.tensor(m.actuator_outadr[owners].clip(0), dtype=torch.int64, device=gear.device)
     own = torch.tensor([owner >= 0 for owner in owners], dtype=torch.bool, device=gear.device)
-    return torch.where(own[:, None], gear.index_select(-2, rows), 0.0)
+    gears = torch.where(own[:, None], gear.index_select(-2, rows), 0.0)
+    turns = [owner >= 0 and turns_ball_in_parent(m, owner) for owner in owners]
+    balls = torch.tensor(turns, dtype=torch.bool, device=gear.device)[:, None]
+    return torch.where(balls, torch.cat([torch.zeros_like(gears[..., :3]), gears[..., :3]], dim=-1), gears)
 
 
 def turn_periods(m: mujoco.MjModel, active: list[int], periods: np.ndarray, gear: Tensor) -> Tensor:
@@ -93,7 +99,8 @@ def turn_periods(m: mujoco.MjModel, active: list[int], periods: np.ndarray, gear
     Returns: [..., number of enabled ones].
     """
     moving = moving_actuators(m, active)
-    columns = torch.tensor([[3, 4, 5] if i in moving else [0, 1, 2] for i in active], dtype=torch.int64)
+    sites = [i in moving and not turns_ball_in_parent(m, i) for i in active]
+    columns = torch.tensor([[3, 4, 5] if site else [0, 1, 2] for site in sites], dtype=torch.int64)
     columns = columns.reshape(-1, 3).to(gear.device)
     rows = torch.tensor(m.actuator_outadr[active], dtype=torch.int64, device=gear.device)[:, None]
     own = torch.as_tensor(periods[: len(active)], dtype=gear.dtype, device=gear.device)

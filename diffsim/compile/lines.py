@@ -12,7 +12,7 @@ import numpy as np
 from diffsim.compile.actuator_additions import tendon_dampers
 from diffsim.compile.pairs import DISABLE, adhesive_pairs, touching_pairs
 from diffsim.physics.line import CRANK, NORMALS, REFSITE, SITE, SPATIAL
-from diffsim.types import FREE, IMPLICIT, IMPLICITFAST
+from diffsim.types import BALL, FREE, IMPLICIT, IMPLICITFAST
 
 WRAP = mujoco.mjtWrap
 TRN = mujoco.mjtTrn
@@ -27,7 +27,15 @@ def spatial_tendons(m: mujoco.MjModel) -> list[int]:
 
 def moving_actuators(m: mujoco.MjModel, active: Iterable[int]) -> list[int]:
     """Ids of the enabled actuators with a line of their own."""
-    return [i for i in active if TRN(m.actuator_trntype[i]) in KINDS]
+    return [i for i in active if TRN(m.actuator_trntype[i]) in KINDS or turns_ball_in_parent(m, i)]
+
+
+def turns_ball_in_parent(m: mujoco.MjModel, actuator: int) -> bool:
+    """Whether an actuator turns a ball joint, the only joint of its body, about an axis of the parent's frame."""
+    joint = int(m.actuator_trnid[actuator, 0])
+    if TRN(m.actuator_trntype[actuator]) != TRN.mjTRN_JOINTINPARENT or m.jnt_type[joint] != BALL:
+        return False
+    return m.body_jntnum[m.jnt_bodyid[joint]] == 1
 
 
 def body_actuators(m: mujoco.MjModel, active: Iterable[int]) -> list[int]:
@@ -50,6 +58,8 @@ def fixed_by_lines(m: mujoco.MjModel, active: list[int]) -> dict[str, str]:
         fixed["body_pos"] = fixed["body_quat"] = reason
     elif tendon_dampers(m)[2][spatial_tendons(m)].any():
         fixed["body_pos"] = fixed["body_quat"] = "armature of spatial tendons"
+    if any(turns_ball_in_parent(m, i) for i in active):
+        fixed.setdefault("body_quat", "actuators in the parent frames of ball joints")
     if np.isin(m.wrap_type, (int(WRAP.mjWRAP_SPHERE), int(WRAP.mjWRAP_CYLINDER))).any():
         fixed["geom_pos"] = fixed["geom_size"] = "spatial tendons around geoms"
     return fixed
@@ -186,7 +196,16 @@ def _tendon_piece(m: mujoco.MjModel, first: int, wrap: int, second: int, scale: 
 
 
 def _actuator_line(m: mujoco.MjModel, actuator: int) -> dict[str, Any]:
-    """The one piece of a transmission by site or slider-crank; a transmission by body has none."""
+    """The one piece of a transmission by site or slider-crank; a transmission by body has none.
+
+    A ball joint turns its body relative to the parent, as a site would relative to another.
+    """
+    if turns_ball_in_parent(m, actuator):
+        body = int(m.jnt_bodyid[m.actuator_trnid[actuator, 0]])
+        parent = int(m.body_parentid[body])
+        frames = (body, IDENTITY), (parent, m.body_quat[body]), (parent, IDENTITY)
+        places = [(owner, np.zeros(3), axes) for owner, axes in frames]
+        return dict(kind=int(REFSITE), pieces=[_piece(places)], dofs=moving_dofs(m, body, parent))
     kind = KINDS[TRN(m.actuator_trntype[actuator])]
     first, second = (int(site) for site in m.actuator_trnid[actuator])
     if kind == NORMALS:

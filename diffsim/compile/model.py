@@ -80,7 +80,7 @@ class Model:
             "row": max_rows,
             "servo": self._host["nservo"],
             "parameter": self.parameters.size,
-            "unsymmetric": self.nv * (self.integrator == "implicit"),
+            "unsymmetric": self.nv * self._host["unsymmetric"],
             "line": self._host["nline"],
             "line_entry": int(self._host["line_num"][: self._host["nline"]].sum()),
             **sparsity_sizes(mj_model, self._host, max_rows),

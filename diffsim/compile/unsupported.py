@@ -6,6 +6,7 @@ import mujoco
 import numpy as np
 
 from diffsim.compile.actuator_additions import tendon_dampers
+from diffsim.compile.lines import turns_ball_in_parent
 from diffsim.compile.pairs import (
     CONVEX_PAIRS,
     COUNTS,
@@ -24,7 +25,6 @@ ENABLE = mujoco.mjtEnableBit
 # A pair with a collider of its own for which C MuJoCo has its general convex collision, and the flags that change it.
 CONVEX_PAIR = (int(mujoco.mjtGeom.mjGEOM_CAPSULE), int(mujoco.mjtGeom.mjGEOM_CYLINDER))
 CONVEX_FLAGS = int(DISABLE.mjDSBL_MULTICCD) | int(DISABLE.mjDSBL_NATIVECCD)
-
 
 IMPLICIT = (mujoco.mjtIntegrator.mjINT_IMPLICIT, mujoco.mjtIntegrator.mjINT_IMPLICITFAST)
 INTEGRATORS = (mujoco.mjtIntegrator.mjINT_EULER, mujoco.mjtIntegrator.mjINT_RK4, *IMPLICIT)
@@ -49,7 +49,7 @@ class UnsupportedModelError(ValueError):
 
 def unsupported_features(m: mujoco.MjModel) -> list[str]:
     """One line per unsupported feature of the model; empty if it can be simulated and differentiated exactly."""
-    checks = (options, contacts, equalities, bodies, joints, tendons, actuators, others)
+    checks = (options, contacts, equalities, joints, tendons, actuators, others)
     return [feature for check in checks for feature in check(m)]
 
 
@@ -124,7 +124,7 @@ def equality(m: mujoco.MjModel, eq: int) -> Iterator[str]:
 
 
 def drifting_balls(m: mujoco.MjModel, eq: int, kind: mujoco.mjtEq) -> Iterator[str]:
-    """Connect and weld constraints where a joint follows a ball joint: MuJoCo's dJ/dt v is not exact there."""
+    """Connect and weld constraints where a joint follows a ball joint: see `balls_before_joints`."""
     ends = [int(m.eq_obj1id[eq]), int(m.eq_obj2id[eq])]
     bodies = [int(m.site_bodyid[end]) for end in ends] if m.eq_objtype[eq] == int(OBJ.mjOBJ_SITE) else ends
     for place in balls_before_joints(m, bodies):
@@ -147,18 +147,6 @@ def balls_before_joints(m: mujoco.MjModel, bodies: list[int]) -> Iterator[str]:
         if (types[:-1] == int(mujoco.mjtJoint.mjJNT_BALL)).any():
             name, reason = name_of(m, OBJ.mjOBJ_BODY, body), "MuJoCo's dJ/dt v lacks the product of their velocities"
             yield f"body {name} where a joint follows a ball joint: {reason}"
-
-
-def bodies(m: mujoco.MjModel) -> Iterator[str]:
-    """Ellipsoids in a medium on free bodies for which implicitfast integrates gyroscopic forces."""
-    implicitfast = m.opt.integrator == mujoco.mjtIntegrator.mjINT_IMPLICITFAST
-    if not implicitfast or (m.opt.density == 0 and m.opt.viscosity == 0):
-        return
-    free = m.jnt_type == mujoco.mjtJoint.mjJNT_FREE
-    alone = m.jnt_bodyid[free][m.tree_dofnum[m.dof_treeid[m.jnt_dofadr[free]]] == 6]
-    for i in _where((m.geom_fluid[:, 0] > 0) & np.isin(m.body_weldid[m.geom_bodyid], alone)):
-        name = name_of(m, OBJ.mjOBJ_GEOM, i)
-        yield f"geom fluidshape=ellipsoid on a free body with integrator=implicitfast, geom {name}"
 
 
 def joints(m: mujoco.MjModel) -> Iterator[str]:
@@ -191,7 +179,9 @@ def actuators(m: mujoco.MjModel) -> Iterator[str]:
         transmission = trn(m.actuator_trntype[i])
         in_parent = transmission == trn.mjTRN_JOINTINPARENT
         one_dof = in_parent and jnt(m.jnt_type[m.actuator_trnid[i, 0]]) in (jnt.mjJNT_SLIDE, jnt.mjJNT_HINGE)
-        if transmission not in supported and not one_dof:
+        if in_parent and not one_dof and not turns_ball_in_parent(m, i):
+            yield f"actuator transmission jointinparent of a free joint, or of one of several joints of a body, {name}"
+        elif transmission not in supported and not in_parent:
             yield f"actuator transmission {transmission.name.removeprefix('mjTRN_').lower()}, {name}"
         yield from actuator_types(m, i, name)
         constant = not m.actuator_gaintype[i] and not m.actuator_biastype[i]  # fixed, none

@@ -21,7 +21,7 @@ from diffsim.physics.scratch import Scratch
 from diffsim.physics.spatial import cross_force
 from diffsim.physics.tree import zero_twist
 from diffsim.physics.world_parameters import timestep
-from diffsim.types import HALF, IMPLICIT, quat, real, vec3, vec6
+from diffsim.types import HALF, quat, real, vec3, vec6
 
 
 @wp.func(inline=True)
@@ -79,7 +79,7 @@ def ellipsoid_cotangents(m: ModelArrays, s: Scratch, world: int):
 def subtract_ellipsoid_derivative(m: ModelArrays, s: Scratch, world: int):
     """Subtracts h S' B S from the matrix of the velocity step. One lane does it; needs a `sync` around.
 
-    It is `unsymmetric` for implicit; for implicitfast the lower triangle `hessian`, with the symmetric part of B.
+    It is `unsymmetric`, or the lower triangle `hessian`. Of an ellipsoid that is not whole, B counts as symmetric.
     """
     if lane() > 0:
         return
@@ -95,16 +95,19 @@ def subtract_ellipsoid_derivative(m: ModelArrays, s: Scratch, world: int):
             row = m.body_lastdof[body]
             while row >= 0:
                 value = wp.dot(s.motion[world, row], change)
-                subtract_entry(m, s, world, row, col, value)
+                subtract_entry(m, s, world, row, col, value, m.rare[0].ellipsoid_whole[e])
                 row = m.dof_parent[row]
             col = m.dof_parent[col]
 
 
 @wp.func(inline=True)
-def subtract_entry(m: ModelArrays, s: Scratch, world: int, row: int, col: int, value: real):
+def subtract_entry(m: ModelArrays, s: Scratch, world: int, row: int, col: int, value: real, whole: int):
     """Subtracts an entry from the matrix of the velocity step."""
-    if m.integrator == IMPLICIT:
+    if whole == 1:
         s.unsymmetric[world, row, col] = s.unsymmetric[world, row, col] - value
+    elif m.unsymmetric == 1:
+        s.unsymmetric[world, row, col] = s.unsymmetric[world, row, col] - HALF * value
+        s.unsymmetric[world, col, row] = s.unsymmetric[world, col, row] - HALF * value
     elif row == col:
         s.hessian[world, row, col] = s.hessian[world, row, col] - value
     else:
@@ -126,7 +129,7 @@ def ellipsoid_derivative_cotangents(m: ModelArrays, s: Scratch, world: int, body
         x_bar = bar[1]
         y_bar = bar[2]
         z_bar = bar[3]
-        if m.integrator != IMPLICIT:
+        if m.rare[0].ellipsoid_whole[e] == 0:
             swapped = wp.grad(ellipsoid_form)(load_ellipsoid(m, e), x, z, y)
             x_bar = HALF * (x_bar + swapped[1])
             y_bar = HALF * (y_bar + swapped[3])

@@ -35,6 +35,26 @@ def torque_derivative(rotary: mat33, omega: vec3, x: vec3) -> vec3:
 
 
 @wp.func
+def add_gyroscopic(m: ModelArrays, s: Scratch, world: int, a: wp.array2d(dtype=real)):
+    """A += h g E', for each standalone free body. For one lane."""
+    for g in range(m.ngyro):
+        body = m.gyro_body[g]
+        dof = m.gyro_dof[g] + 3
+        axes = s.xquat[world, body]
+        omega = rotate(axes, load3(s.qvel[world], dof))
+        for j in range(3):
+            unit = vec3(ZERO, ZERO, ZERO)
+            unit[j] = ONE
+            x = rotate(axes, unit)
+            force = timestep(m, world) * force_derivative(s.subtree_moment[world, body], omega, x)
+            torque = torque_derivative(s.subtree_rotary[world, body], omega, x)
+            torque = timestep(m, world) * rotate(quat_conj(axes), torque)
+            for i in range(3):
+                a[dof - 3 + i, dof + j] = a[dof - 3 + i, dof + j] + force[i]
+                a[dof + i, dof + j] = a[dof + i, dof + j] + torque[i]
+
+
+@wp.func
 def solve_columns(m: ModelArrays, s: Scratch, world: int, body: int, dof: int) -> mat33:
     """Fills gyro_columns with the rows of Z' = (A^-1 h g)', and returns (1 + E' Z)^-1. `dof` is the first rotation."""
     axes = s.xquat[world, body]

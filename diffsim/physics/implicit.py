@@ -2,7 +2,8 @@
 
 For Euler, D contains joint damping only. For implicitfast it also contains tendons, actuators and drag, at the entries
 that M has, and the gyroscopic forces of standalone free bodies (see `gyroscopic`). For implicit it contains Coriolis
-and centripetal forces instead of these (see `bias_derivative`), and is not symmetric.
+and centripetal forces instead of these (see `bias_derivative`), and is not symmetric. Nor is it for implicitfast if a
+medium acts on ellipsoids of standalone free bodies.
 Source: MuJoCo documentation, Computation, numerical integration.
 """
 
@@ -26,7 +27,12 @@ from diffsim.physics.bias_derivative import bias_derivative_matrix
 from diffsim.physics.clamp import strictly_inside
 from diffsim.physics.ellipsoid_drag import ellipsoid_derivative_cotangents, subtract_ellipsoid_derivative
 from diffsim.physics.fluid import drag_derivative, drag_second_derivative, wind_twist
-from diffsim.physics.gyroscopic import gyroscopic_gradient, gyroscopic_solve, gyroscopic_solve_transposed
+from diffsim.physics.gyroscopic import (
+    add_gyroscopic,
+    gyroscopic_gradient,
+    gyroscopic_solve,
+    gyroscopic_solve_transposed,
+)
 from diffsim.physics.inertia import multiply_mass
 from diffsim.physics.lanes import lane, lanes, sync
 from diffsim.physics.line import PUSH, add_line_bar, add_line_outer, clear_line_bars
@@ -51,7 +57,7 @@ ROUNDING = wp.constant(real(1e-10 if X64 else 1e-5))  # of a sum of forces that 
 
 @wp.func(inline=True)
 def factor_implicit(m: ModelArrays, s: Scratch, world: int):
-    """Fills `hessian` with the factor of M - h D, `unsymmetric` for the integrator "implicit".
+    """Fills `hessian` with the factor of M - h D, or `unsymmetric` if that is not symmetric.
 
     Needs the mass matrix and the moving frames.
     """
@@ -78,12 +84,12 @@ def factor_implicit(m: ModelArrays, s: Scratch, world: int):
             for body in range(1, m.nbody):
                 subtract_drag_derivative(m, s, world, body)
     sync()
-    if m.integrator == IMPLICIT:
+    if m.unsymmetric == 1:
         fill_unsymmetric(m, s, world)
     if m.nellipsoid > 0 and m.integrator != EULER:
         subtract_ellipsoid_derivative(m, s, world)
         sync()
-    if m.integrator == IMPLICIT:
+    if m.unsymmetric == 1:
         factor_unsymmetric(m.nv, m.dof_parent, s.unsymmetric[world])
         sync()
     else:
@@ -92,9 +98,20 @@ def factor_implicit(m: ModelArrays, s: Scratch, world: int):
 
 @wp.func(inline=True)
 def fill_unsymmetric(m: ModelArrays, s: Scratch, world: int):
-    """Fills `unsymmetric` with M - h D, from the symmetric part in `hessian` and the derivative of the bias."""
-    bias_derivative_matrix(m, s, world, timestep(m, world), s.unsymmetric[world])
+    """Fills `unsymmetric` with M - h D, from the symmetric part in `hessian` and the derivative of the bias.
+
+    For implicitfast, the latter is that of the gyroscopic forces of standalone free bodies.
+    """
+    if m.integrator == IMPLICIT:
+        bias_derivative_matrix(m, s, world, timestep(m, world), s.unsymmetric[world])
+    else:
+        for row in range(lane(), m.nv, lanes()):
+            for col in range(m.nv):
+                s.unsymmetric[world, row, col] = ZERO
+        sync()
     if lane() == 0:
+        if m.integrator != IMPLICIT:
+            add_gyroscopic(m, s, world, s.unsymmetric[world])
         for i in range(m.nv):
             s.unsymmetric[world, i, i] = s.unsymmetric[world, i, i] + s.hessian[world, i, i]
             j = m.dof_parent[i]
@@ -232,7 +249,7 @@ def implicit_acceleration(m: ModelArrays, s: Scratch, world: int):
     factor_implicit(m, s, world)
     multiply_mass(m, s, world, s.qacc[world], s.implicit_qacc[world])
     sync()
-    if m.integrator == IMPLICIT:
+    if m.unsymmetric == 1:
         solve_unsymmetric(m.nv, m.dof_parent, s.unsymmetric[world], s.implicit_qacc[world])
         sync()
     else:
@@ -255,7 +272,7 @@ def implicit_inertia_adjoint(m: ModelArrays, s: Scratch, world: int):
         s.multiplier[world, dof] = s.implicit_qacc_bar[world, dof]
         s.qacc_change[world, dof] = s.qacc[world, dof] - s.implicit_qacc[world, dof]
     sync()
-    if m.integrator == IMPLICIT:
+    if m.unsymmetric == 1:
         solve_transposed(m.nv, m.dof_parent, s.unsymmetric[world], s.multiplier[world])
         sync()
     else:

@@ -11,6 +11,7 @@ class RareArrays:
 
     # ellipsoids in the medium [nellipsoid]: their geoms, and the vectors and numbers of `ellipsoid.Ellipsoid`
     ellipsoid_geom: wp.array(dtype=wp.int32)
+    ellipsoid_whole: wp.array(dtype=wp.int32)  # 1 if implicit steps have more than its symmetric derivative
     ellipsoid_vectors: wp.array2d(dtype=vec3)
     ellipsoid_numbers: wp.array2d(dtype=real)
     # material velocities of geoms [ngeom]
@@ -179,6 +180,7 @@ class ModelArrays:
     ngyro: wp.int32  # standalone free bodies, where the integrator is implicitfast; see `gyroscopic`
     integrator: wp.int32
     implicit: wp.int32  # 1 if `implicit` integrates the velocities
+    unsymmetric: wp.int32  # 1 if its matrix is not symmetric
     fluid: wp.int32  # 1 if the medium has density or viscosity
     nellipsoid: wp.int32  # geoms on which the medium acts as on ellipsoids
     has_limits: wp.int32

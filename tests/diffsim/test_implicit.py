@@ -13,6 +13,7 @@ MODELS = [
     "springs",
     "fluid_chain",
     "ellipsoids",
+    "transmissions",
     "tendon_forces",
     "polynomials",
     "tendon_actuators",

@@ -74,9 +74,10 @@ def test_two_weights_on_a_pulley():
 
 
 def refusal(**parts: str) -> str:
+    end = parts.pop("end", "</mujoco>")
     parts = {"integrator": "Euler", "joints": '<joint axis="0 1 0"/>', "options": "", "geom": "", **parts}
     with pytest.raises(diffsim.UnsupportedModelError) as error:
-        diffsim.Model.from_mjcf(LIMB.format(**parts))
+        diffsim.Model.from_mjcf(LIMB.format(**parts).replace("</mujoco>", end))
     return "; ".join(error.value.features)
 
 
@@ -84,6 +85,8 @@ def test_armature_is_refused_where_the_derivative_of_the_jacobian_is_not_exact()
     joints = '<joint type="ball"/><joint type="slide" axis="0 1 0"/>'
     place = "tendon armature, tendon 'cable' on body 'link' where a joint follows a ball joint"
     assert refusal(joints=joints, options='armature="0.1"').startswith(place)
+    motor = '<actuator><motor tendon="cable" armature="0.1"/></actuator></mujoco>'
+    assert refusal(joints=joints, end=motor).startswith(place)
 
 
 @pytest.mark.parametrize(
