@@ -122,10 +122,9 @@ def test_other_bits_and_working_memory():
     assert not same(results, changed)
     scratch = worlds.simulator.launch.scratches[0]
     shared = size(scratch)
-    per_world = sum(
-        getattr(scratch, name).size * wp.types.type_size_in_bytes(getattr(scratch, name).dtype)
-        for name in gpu_parts.FIELDS
-    )
+    arrays = [getattr(scratch, name) for name in gpu_parts.FIELDS]
+    arrays += [getattr(scratch.rare.members, name) for name in gpu_parts.RARE_FIELDS]
+    per_world = sum(array.size * wp.types.type_size_in_bytes(array.dtype) for array in arrays)
     assert 0 < shared and per_world == 3 * shared
 
 

@@ -19,7 +19,7 @@ def test_robots(tmp_path):
         '<geom size=".1" pos=".3 0 0"/></body></worldbody><actuator><motor joint="joint"/></actuator></mujoco>'
     )
     (tmp_path / "hinge.xml").write_text(model.format("Euler"))
-    refused = model.format("Euler").replace("<motor", '<dcmotor motorconst="1" resistance="1"')
+    refused = model.format("Euler").replace("<worldbody>", '<option><flag sleep="enable"/></option><worldbody>')
     (tmp_path / "refused.xml").write_text(refused)
     sizes = ["--steps", 30, "--worlds", 2, "--speed-worlds", 2, "--seconds", 0.001]
     run("robots", tmp_path, *sizes, "--tasks", "--output", tmp_path)

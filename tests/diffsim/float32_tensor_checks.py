@@ -23,7 +23,9 @@ def test_precision():
 @pytest.mark.parametrize("name", STIFF)
 def test_stiff_model(name):
     with np.load(REFERENCE) as arrays:
-        state, expected, jacobian = (arrays[f"{name}/{part}"] for part in ("state", "next", "jacobian"))
+        state, expected, jacobian, smooth = (
+            arrays[f"{name}/{part}"] for part in ("state", "next", "jacobian", "smooth")
+        )
     mj_model = stiff_model(name)
     sim = simulator(mj_model, len(state))
     inputs = tensors(state, np.zeros((len(state), mj_model.nu)))
@@ -31,4 +33,5 @@ def test_stiff_model(name):
     assert (error / (1 + np.abs(expected).max(1))).max() <= 1e-6
     actual = np.concatenate([x.numpy() for x in sim.linearize(*inputs)], axis=2)
     scale = np.linalg.norm(jacobian, axis=(1, 2))
-    assert (np.linalg.norm(actual - jacobian, axis=(1, 2)) / scale).max() <= 1e-6
+    assert smooth.sum() >= 5
+    assert (np.linalg.norm(actual - jacobian, axis=(1, 2)) / scale)[smooth].max() <= 1e-6

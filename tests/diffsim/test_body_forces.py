@@ -61,5 +61,5 @@ def test_parameters_that_ellipsoids_exclude(name):
     mj_model = load("ellipsoids")
     state, ctrl = tensors(*moving_states(mj_model, 2))
     value = torch.tensor(getattr(mj_model, name), dtype=state.dtype)
-    with pytest.raises(ValueError, match='must not contain geom_pos or geom_size with fluidshape="ellipsoid"'):
+    with pytest.raises(ValueError, match=f'must not contain {name} with fluidshape="ellipsoid"'):
         simulator(mj_model, 2).step(state, ctrl, parameters={name: value})

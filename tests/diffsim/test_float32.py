@@ -1,8 +1,10 @@
 """Runs the checks of float32 kernels in another process, because import sets the precision."""
 
 import os
+import zlib
 from pathlib import Path
 
+import mujoco
 import numpy as np
 import torch
 
@@ -32,9 +34,12 @@ def run_tests(names: list[str], environment: dict[str, str]) -> None:
 
 
 def stiff_reference() -> dict[str, np.ndarray]:
-    """States of each stiff model, rounded to float32, and from there C MuJoCo's next state and our Jacobian."""
-    arrays, rng = {}, np.random.default_rng(0)
+    """Of each stiff model: float32 states, C MuJoCo's next states, our Jacobians, and where these do not jump
+    within the rounding.
+    """
+    arrays = {}
     for name in STIFF:
+        rng = np.random.default_rng(zlib.crc32(name.encode()))  # a new model leaves the states of the others
         mj_model = stiff_model(name)
         stepper, zero = Stepper(mj_model), np.zeros(mj_model.nu)
         rest = np.concatenate([mj_model.qpos0, np.zeros(mj_model.nv + mj_model.na)])
@@ -42,13 +47,26 @@ def stiff_reference() -> dict[str, np.ndarray]:
         states = np.array([rest, *(state := stepper.step(state, zero, 15) for _ in range(8))])
         states = states.astype(np.float32).astype(np.float64)
         ctrl = np.zeros((len(states), mj_model.nu))
-        sim = simulator(mj_model, len(states))
+        jacobian = linearized(mj_model, states)
+        steps = 3e-7 * np.concatenate([np.eye(mj_model.nv), -np.eye(mj_model.nv)])
+        moved = np.repeat(states, len(steps), axis=0)
+        for row, step in zip(moved, np.tile(steps, (len(states), 1)), strict=True):
+            mujoco.mj_integratePos(mj_model, row[: mj_model.nq], step, 1.0)
+        change = linearized(mj_model, moved).reshape(len(states), len(steps), *jacobian.shape[1:]) - jacobian[:, None]
+        jump = np.linalg.norm(change, axis=(2, 3)).max(1) / np.linalg.norm(jacobian, axis=(1, 2))
         arrays |= {
             f"{name}/state": states,
             f"{name}/next": stepper.step_batch(states, ctrl),
-            f"{name}/jacobian": torch.cat(sim.linearize(*tensors(states, ctrl)), dim=2).numpy(),
+            f"{name}/jacobian": jacobian,
+            f"{name}/smooth": jump < 1e-3,
         }
     return arrays
+
+
+def linearized(mj_model: mujoco.MjModel, states: np.ndarray) -> np.ndarray:
+    """Jacobians of the step by state and control, at zero control: [N, 2 nv + na, 2 nv + na + nu]."""
+    sim = simulator(mj_model, len(states))
+    return torch.cat(sim.linearize(*tensors(states, np.zeros((len(states), mj_model.nu)))), dim=2).numpy()
 
 
 def test_float32(tmp_path):

@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-import diffsim
-
 from .contact_cases import SPECIAL
 from .engine import raw_jacobian, simulator, tangent_jacobian, tensors
 from .one_sided import SAME, Sides, directions, sides
@@ -21,10 +19,6 @@ from .test_degenerate import pair_model, state_of
 
 RANGE = 2e-3  # relative error outside the range of slopes, which are not extrapolated
 REPORTS = {path.stem: path for path in sorted((Path(__file__).parent / "reports").glob("*.xml"))}
-REFUSED = {
-    "mj1040_cylinder_on_box": "contact between cylinder geom #1 and box geom #0",
-    "mw288_tendon_force_limit": "tendon actuatorfrclimited, tendon 't'",
-}
 # A contact at qpos0 is 1e-17 deep: its derivative holds for changes of that size, not for those of the differences.
 GRAZING = {"mw530_sliders"}
 # Parallel faces of which neither reaches over the other: two tilts at once select a face, each alone selects another.
@@ -100,19 +94,13 @@ def settled(mj_model: mujoco.MjModel, num_steps: int) -> np.ndarray:
     return Stepper(mj_model).step(start, np.zeros(mj_model.nu), num_steps)
 
 
-@pytest.mark.parametrize("name", [name for name in REPORTS if name not in REFUSED])
+@pytest.mark.parametrize("name", REPORTS)
 def test_models_of_public_reports(name):
     mj_model = mujoco.MjModel.from_xml_path(str(REPORTS[name]))
     converge(mj_model)
     start = np.concatenate([mj_model.qpos0, np.zeros(mj_model.nv + mj_model.na)])
     check(mj_model, start, np.zeros(mj_model.nu), has_derivative=name not in GRAZING)
     check(mj_model, settled(mj_model, 20), np.zeros(mj_model.nu))
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_refusals_of_public_reports(name):
-    with pytest.raises(diffsim.UnsupportedModelError, match=REFUSED[name]):
-        diffsim.Model(mujoco.MjModel.from_xml_path(str(REPORTS[name])))
 
 
 COPLANAR = """<mujoco><option gravity="0 0 0"/><worldbody><geom type="box" size=".1 .2 .3" euler="0 0 50"/>
