@@ -295,6 +295,13 @@ def test_reward_normalization_against_its_definition():
         torch.testing.assert_close(scaled[window], reward[window] / (variance + 1e-4).sqrt(), rtol=1e-10, atol=0)
 
 
+def test_a_constant_reward_of_one_step_episodes_is_scaled_to_ten():
+    """Its return has no variance: 1 / sqrt(epsilon) would be 100. Ten is the bound of VecNormalize."""
+    ones, ended = torch.ones(4, 2), torch.ones(4, 2, dtype=torch.bool)
+    assert (RewardNormalizer(2, 0.9)(ones, ended) == 10.0).all()
+    assert (RewardNormalizer(2, 0.9)(-ones, ended) == -10.0).all()
+
+
 def test_statistics_are_saved_and_do_not_change_in_evaluations(tmp_path):
     evaluation = OfficialEvaluation("CartPole-v1", {}, episodes=2)
     algorithm = make(PPO, make_env("CartPole-v1", 2), evaluation=evaluation, **SMALL["PPO"][1])

@@ -6,6 +6,7 @@ import torch
 from gymnasium.spaces import Box
 from torch.func import functional_call, hessian
 
+from diffsim.trainers.errors import NonFiniteError
 from diffsim.trainers.experience.on_policy_batch import OnPolicyBatch
 from diffsim.trainers.likelihood_ratio.reinforce import raw_objective
 from diffsim.trainers.maths.estimators import per_sample_gradients
@@ -14,6 +15,7 @@ from diffsim.trainers.maths.natural_step import (
     fisher_vector_product,
     flat,
     line_search,
+    natural_direction,
     surrogate,
     surrogate_gradient,
     trainable,
@@ -116,6 +118,31 @@ def test_conjugate_gradient_solves_in_as_many_iterations_as_unknowns():
     early = conjugate_gradient(lambda x: A @ x, target, 3)
     assert (early - solution).norm() > 1e-3 * solution.norm(), "negative control"
     assert not conjugate_gradient(lambda x: A @ x, torch.zeros_like(target), 6).any()
+
+
+def test_conjugate_gradient_stops_before_a_direction_without_curvature():
+    """F = diag(2, 1, 0), also turned by rounding: the solution along the other two, found by hand. No NaN."""
+    F, target = torch.diag(torch.tensor([2.0, 1.0, 0.0])), torch.tensor([1.0, 0.0, 3.0])
+    solution = conjugate_gradient(lambda x: F @ x, target, 10)
+    torch.testing.assert_close(F @ solution, torch.tensor([10.0, 0.0, 0.0]))  # 10: x = (g'g / g'Fg) g, once
+    assert not conjugate_gradient(lambda x: F @ x, torch.tensor([0.0, 0.0, 3.0]), 10).any()
+    spin = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0))).Q
+    turned = spin @ F @ spin.T
+    consistent = turned @ torch.tensor([1.0, 2.0, 3.0])
+    solution = conjugate_gradient(lambda x: turned @ x, consistent, 10)
+    torch.testing.assert_close(solution, torch.linalg.pinv(turned, rtol=1e-4) @ consistent, rtol=1e-4, atol=1e-5)
+
+
+def test_a_fisher_information_without_curvature_along_the_gradient_is_an_error():
+    """Before, the step was NaN, and zero in silence."""
+    policy = make("learned")
+    batch = experience(policy)
+    gradient, direction, _ = natural_direction(policy, batch, 0.0, 10)
+    assert gradient.any() and direction.isfinite().all()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("diffsim.trainers.maths.natural_step.fisher_vector_product", lambda *_: lambda v: 0.0 * v)
+        with pytest.raises(NonFiniteError, match="set damping above 0, got curvature 0.0"):
+            natural_direction(policy, batch, 0.0, 10)
 
 
 def test_the_divergence_of_the_step_is_max_kl_to_second_order():

@@ -81,7 +81,9 @@ def fisher_vector_product(policy: StochasticPolicy, seen: Tensor | Sequences, da
 
 
 def conjugate_gradient(product: Product, target: Tensor, iterations: int, tolerance: float = 1e-10) -> Tensor:
-    """Solves F x = target for positive definite F, by products of F with vectors.
+    """Solves F x = target for positive semi-definite F, by products of F with vectors.
+
+    It stops before a direction along which F is zero up to rounding: x is then the solution so far.
 
     Args:
         product: x -> F x.
@@ -94,13 +96,18 @@ def conjugate_gradient(product: Product, target: Tensor, iterations: int, tolera
     """
     x, residual = torch.zeros_like(target), target.clone()
     direction, squared = residual, residual @ residual
-    threshold = tolerance * squared
+    threshold, largest = tolerance * squared, torch.zeros_like(squared)
     for _ in range(iterations):
         going = squared > threshold
         if not (going.is_cuda or going):  # to ask a GPU costs more than the other products
             break
         product_direction = product(direction)
-        length = squared / (direction @ product_direction)
+        curvature = direction @ product_direction
+        largest = torch.maximum(largest, curvature / (direction @ direction))
+        going = going & (curvature > torch.finfo(x.dtype).eps * largest * (direction @ direction))
+        if not (going.is_cuda or going):
+            break
+        length = squared / curvature
         x = torch.where(going, x + length * direction, x)
         residual = residual - length * product_direction
         before, squared = squared, torch.where(going, residual @ residual, squared)
@@ -120,11 +127,24 @@ def natural_direction(
         iterations: of conjugate gradient.
 
     Returns: g, x and F x, each [D].
+    Raises: NonFiniteError if g is not finite, or F is not, or F g is 0 and g is not: a step along g changes no
+    distribution, and has no length.
     """
     gradient = surrogate_gradient(policy, batch)
     product = fisher_vector_product(policy, batch.seen, damping)
     direction = conjugate_gradient(product, gradient, iterations)
-    return gradient, direction, product(direction)
+    fisher_direction = product(direction)
+    curvature = direction @ fisher_direction
+    check_late((gradient @ gradient > 0) & ~(curvature > 0), partial(_refuse_curvature, curvature))
+    return gradient, direction, fisher_direction
+
+
+def _refuse_curvature(curvature: Tensor) -> None:
+    """Raises the error of a Fisher information without curvature along the gradient."""
+    raise NonFiniteError(
+        "the Fisher information must be finite, and positive along the gradient; "
+        f"set damping above 0, got curvature {curvature.item()}"
+    )
 
 
 def trust_region_step(direction: Tensor, fisher_direction: Tensor, max_kl: float) -> Tensor:

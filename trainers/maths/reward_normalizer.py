@@ -7,11 +7,17 @@ from torch import Tensor, nn
 
 from diffsim.policies import ObservationNormalizer
 
+LARGEST = 10.0
+"""Largest absolute value of a scaled reward."""
+
 
 class RewardNormalizer(nn.Module):
     """Divides rewards by the running standard deviation of the discounted return, so that values are of order one.
 
-        R_t = gamma * R_{t-1} + r_t   (R starts from 0 in each episode),      r'_t = r_t / sqrt(var(R) + epsilon)
+        R_t = gamma * R_{t-1} + r_t   (R starts from 0 in each episode),
+        r'_t = clip(r_t / sqrt(var(R) + epsilon), -10, 10)
+
+    Without the bound, rewards that hardly vary would be scaled by 1 / sqrt(epsilon).
 
     Scaling changes the unit of rewards but not the order of policies. The statistics are buffers, saved with the
     algorithm. Evaluation does not use them: logged returns are in the task's own unit.
@@ -20,7 +26,8 @@ class RewardNormalizer(nn.Module):
         num_envs: N.
         gamma: discount, in (0, 1].
 
-    Source: Engstrom et al. (2020), "Implementation Matters in Deep Policy Gradients", section 2.
+    Source: Engstrom et al. (2020), "Implementation Matters in Deep Policy Gradients", section 2; the bound is that of
+    Stable-Baselines3's VecNormalize.
     """
 
     running: Tensor
@@ -47,4 +54,4 @@ class RewardNormalizer(nn.Module):
             running = torch.where(ended_t, 0.0, sums[-1])
         self.running = running
         self.statistics.update(torch.stack(sums).unsqueeze(-1))
-        return reward / torch.sqrt(self.statistics.variance + self.statistics.epsilon)
+        return (reward / torch.sqrt(self.statistics.variance + self.statistics.epsilon)).clamp(-LARGEST, LARGEST)
