@@ -42,7 +42,12 @@ class Training(nn.Module, ABC):
         folder: where a run stores data that is too large to rewrite with every checkpoint; None to store all of it in
             the checkpoint. It must be set before a checkpoint is loaded.
         finished: whether there is nothing left to train.
+        env_steps_limit: where training ends; None for no such end.
+        ends_at_limit: whether an iteration ends at `env_steps_limit`, up to whole steps of all copies. Other
+            algorithms need whole iterations, and end with the first one that reaches it.
     """
+
+    ends_at_limit: ClassVar[bool] = False
 
     optimizers: list[Optimizer]
     generator: torch.Generator
@@ -54,6 +59,7 @@ class Training(nn.Module, ABC):
         self.iteration = 0
         self.env_steps = 0
         self.env_steps_before = 0
+        self.env_steps_limit: int | None = None
         self.metrics: dict[str, float] = {}
         self.finished = False
 
@@ -88,6 +94,10 @@ class Training(nn.Module, ABC):
     def set_folder(self, folder: Path) -> None:
         """Sets `folder`."""
         self.folder = folder
+
+    def within_limit(self, steps: int) -> int:
+        """`steps`, or what is left of it before `env_steps_limit`, at least 1."""
+        return steps if self.env_steps_limit is None else max(min(steps, self.env_steps_limit - self.env_steps), 1)
 
     def crossed(self, every: int) -> bool:
         """Whether the last iteration reached, or went beyond, a multiple of `every` env steps."""
@@ -152,6 +162,19 @@ def refuse_memory(algorithm: type[Algorithm], policy: type) -> None:
         )
 
 
+def refuse_shared_parameters(algorithm: Training) -> None:
+    """Raises ValueError if two optimizers have a parameter in common: one loss would then train the other's network."""
+    names = {id(parameter): name for name, parameter in algorithm.named_parameters()}
+    owners: dict[int, int] = {}
+    for k, optimizer in enumerate(algorithm.optimizers):
+        for parameter in (parameter for group in optimizer.param_groups for parameter in group["params"]):
+            if owners.setdefault(id(parameter), k) != k:
+                name = names.get(id(parameter), "one outside the algorithm")
+                raise ValueError(
+                    f"every parameter must be in one optimizer, got {name} in {owners[id(parameter)]} and {k}"
+                )
+
+
 def _refuse_norm(norm: Tensor) -> None:
     """Raises the error of a gradient that is not finite."""
     raise NonFiniteError(f"gradient norm must be finite, got {norm.item()}")
@@ -204,6 +227,7 @@ class Algorithm(Training):
         self.generator = torch.Generator(self.device).manual_seed(self.seed)
         self.setup()
         self.optimizers = self.make_optimizers()
+        refuse_shared_parameters(self)
 
     @property
     def device(self) -> torch.device:

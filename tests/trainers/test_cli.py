@@ -39,9 +39,11 @@ def test_fit_writes_a_run_folder_and_prints_the_table(tmp_path, capsys):
     assert config["horizon"] == 3 and config["gamma"] == 1.0 and "resume" not in config
 
 
-def test_resume_can_raise_the_budget_of_env_steps(tmp_path):
+def test_resume_can_raise_the_budget_of_env_steps(tmp_path, capsys):
     run = tmp_path / "run"
     assert diffsim("fit", *SMALL, "--env_steps", 13, "--run", run) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "took 18 env steps, not 13: it ends with a whole iteration, and the last took 6." in printed
     assert [row["env_steps"] for row in metrics(run)] == ["6", "12", "18"]
     assert saved(run)["diffsim"]["env_steps"] == 18
     assert diffsim("fit", "--resume", run) == 0

@@ -9,6 +9,7 @@ from diffsim.checks import require
 from diffsim.trainers.black_box.candidates import Candidates
 from diffsim.trainers.black_box.gaussian import GaussianSearch, weighted_mean, weighted_spread
 from diffsim.trainers.black_box.shares import Answer
+from diffsim.trainers.maths.counts import due
 from diffsim.trainers.metrics import Metric
 from diffsim.trainers.options import option
 
@@ -45,7 +46,7 @@ class CEM(GaussianSearch):
         Raises: ValueError if fewer than two are kept: their variance would be zero.
         """
         super().setup()
-        self.num_elites = int(self.elite_fraction * self.population + 1e-9)
+        self.num_elites = due(self.elite_fraction, self.population)
         require(
             self.num_elites >= 2,
             "elite_fraction",

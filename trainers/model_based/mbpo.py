@@ -124,8 +124,8 @@ class MBPO(ModelLearning):
     def iterate(self) -> dict[str, Metric]:
         """Fits once, then imagines and learns in turn. The first iteration only takes random actions."""
         if not self.env_steps:
-            return self.learn(self.initial_steps)
-        rows, end = [], self.env_steps + self.fit_every
+            return self.learn(self.within_limit(self.initial_steps))
+        rows, end = [], self.env_steps + self.within_limit(self.fit_every)
         metrics = {**self.fit_model(replayed(self.replay)), "imagined_steps": float(self.horizon)}
         while self.env_steps < end:
             self.imagine()
@@ -143,8 +143,8 @@ class MBPO(ModelLearning):
     def horizon(self) -> int:
         """k, at the current number of env steps."""
         shortest, longest, begin, end = self.imagined_steps
-        progress = (self.env_steps - begin) / max(end - begin, 1)
-        return int(shortest + min(max(progress, 0.0), 1.0) * (longest - shortest))
+        elapsed = min(max(self.env_steps - begin, 0), end - begin)
+        return shortest + elapsed * (longest - shortest) // (end - begin)
 
     @torch.no_grad()
     def imagine(self) -> None:

@@ -41,6 +41,7 @@ class ModelLearning(Algorithm):
     """
 
     family = "learned model"
+    ends_at_limit = True
     run_defaults = {"num_envs": 1, "evaluate_every": 1}
     model_defaults: ClassVar[dict[str, Any]] = {}
     fit_defaults: ClassVar[dict[str, Any]] = {}
@@ -131,9 +132,9 @@ class CollectAndFit(ModelLearning):
         """Collects and fits once. Returns the mean return of the episodes that ended, if any, and the losses."""
         if self.data is None:
             random = UniformActor(self.env.single_action_space, self.running_return)
-            metrics = self.collect(random, self.initial_steps)
+            metrics = self.collect(random, self.within_limit(self.initial_steps))
         else:
-            metrics = self.collect(self.policy, self.steps_per_iteration)
+            metrics = self.collect(self.policy, self.within_limit(self.steps_per_iteration))
         assert self.data is not None
         return {**metrics, **self.fit_model(self.data)}
 

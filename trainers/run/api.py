@@ -50,7 +50,8 @@ def fit(
         algorithm: what to train; its policy is trained in place.
         folder: run folder; must not exist, unless `resume` is true.
         iterations: training ends after this number of iterations, at least 1.
-        env_steps: training ends with the first iteration that reaches this number of env steps, at least 1.
+        env_steps: training ends at this number of env steps, at least 1, rounded up to whole steps of all copies; or
+            with the first iteration that reaches it, if `algorithm.ends_at_limit` is false.
         seconds: training ends with the first iteration that ends after this time, above 0.
         evaluate_every: iterations between evaluations (`algorithm.evaluation`) and checkpoints, at least 1.
         resume: continue from the folder's checkpoint, with an algorithm that was made with the same arguments. The

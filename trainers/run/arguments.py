@@ -68,8 +68,8 @@ class RunOptions:
         seed: seed of initial weights, initial states and noises, at least 0.
         iterations: number of iterations of the algorithm, at least 1. If None, 200, or as many as env_steps or seconds
             allow.
-        env_steps: training ends with the first iteration that reaches this number, over all copies, at least 1; None
-            for no such end.
+        env_steps: training ends at this number over all copies, at least 1, rounded up to whole steps of all copies. An
+            algorithm that needs whole iterations ends with the first one that reaches it. None for no such end.
         seconds: training ends with the first iteration that ends after this time, not counting evaluations, above 0;
             None for no such end.
         evaluate_every: iterations between official evaluations, each followed by a checkpoint, at least 1.

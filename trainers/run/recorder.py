@@ -24,7 +24,8 @@ class Budget:
 
     Attributes:
         iterations: number of iterations; -1 for any number.
-        env_steps: training ends with the first iteration that reaches this number; None for no such end.
+        env_steps: training ends at this number, or with the first iteration that reaches it, where the algorithm
+            needs whole iterations; None for no such end.
         seconds: training ends with the first iteration that ends after this time, not counting evaluations; None for
             no such end.
         evaluate_every: iterations between evaluations, each followed by a checkpoint.

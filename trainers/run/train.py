@@ -29,12 +29,18 @@ def train(
     """Trains until the budget is spent, one Lightning epoch per iteration, from a checkpoint if there is one."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     training.set_folder(folder.checkpoint.parent)
+    training.env_steps_limit = budget.env_steps
     every_steps, recorder = budget.evaluate_every_steps, Recorder(folder, budget)
     with warnings.catch_warnings(), recorder:
         warnings.filterwarnings("ignore", module="lightning")
         every = budget.evaluate_every if every_steps is None else 1  # LightningTraining decides when
         trainer = make_trainer(training.device, budget.iterations, every, folder, [recorder, bar(console)])
         trainer.fit(LightningTraining(training, every_steps), ckpt_path=checkpoint, weights_only=True)
+    if budget.env_steps is not None and training.env_steps > budget.env_steps and not training.ends_at_limit:
+        console.print(
+            f"Training took {training.env_steps:,} env steps, not {budget.env_steps:,}: "
+            f"it ends with a whole iteration, and the last took {training.env_steps - training.env_steps_before:,}."
+        )
     return recorder
 
 

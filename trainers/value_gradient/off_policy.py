@@ -15,6 +15,7 @@ from diffsim.policies import QMLP
 from diffsim.policies.squash import BoundedBox
 from diffsim.trainers.experience.replay_batch import ReplayBatch
 from diffsim.trainers.experience.replay_buffer import ReplayBuffer
+from diffsim.trainers.maths.counts import due
 from diffsim.trainers.maths.schedule import Decay, check_decay, part_left
 from diffsim.trainers.metrics import Metric
 from diffsim.trainers.model_free import ModelFree
@@ -37,6 +38,7 @@ class OffPolicy(ModelFree):
     """
 
     family = "value gradient"
+    ends_at_limit = True
     num_critics = 1
 
     critic: nn.Module = given(
@@ -144,16 +146,16 @@ class OffPolicy(ModelFree):
         return ()
 
     def iterate(self) -> dict[str, Metric]:
-        """Takes `steps` env steps, with the updates that are due."""
-        return self.collect_and_learn(self.steps)
+        """Takes `steps` env steps, fewer before `env_steps_limit`, with the updates that are due."""
+        return self.collect_and_learn(self.within_limit(self.steps))
 
     def collect_and_learn(self, steps: int) -> dict[str, Metric]:
         """Alternates between one step of all copies and the updates that are then due, for `steps` env steps."""
         rows: list[dict[str, Tensor]] = []
         for _ in range(-(-steps // self.env.num_envs)):
             self.act()
-            due = int(self.updates_per_step * max(self.env_steps - self.warmup_steps, 0))
-            while self.updates < due:
+            total = due(self.updates_per_step, max(self.env_steps - self.warmup_steps, 0))
+            while self.updates < total:
                 self.updates += 1
                 rows.append(self.update(self.batch()))
         if self.observed:

@@ -27,10 +27,10 @@ class OptimizerStep:
 
     def __call__(self, loss: Tensor) -> None:
         """Takes one step that reduces `loss`, whose gradient is computed by the optimizer's parameters only."""
-        self.step(torch.autograd.grad(loss, self.parameters, allow_unused=True))
+        self.step(torch.autograd.grad(loss, self.parameters))
 
-    def step(self, gradients: Sequence[Tensor | None]) -> None:
-        """Takes one step by `gradients`, one per parameter; None for a parameter that the loss does not depend on."""
+    def step(self, gradients: Sequence[Tensor]) -> None:
+        """Takes one step by `gradients`, one per parameter."""
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
         self.optimizer.step()
@@ -49,7 +49,7 @@ class CompiledAdam(OptimizerStep):
     The optimizer's state must not be loaded while this exists: it refers to the tensors of the present state.
 
     Args:
-        optimizer: an Adam with one group of parameters; a loss must always depend on the same ones of them.
+        optimizer: an Adam with one group of parameters.
 
     Source: Kingma & Ba (2015), "Adam: a method for stochastic optimization", algorithm 1.
     """
@@ -80,13 +80,11 @@ class CompiledAdam(OptimizerStep):
         self.stepped = False
 
     @torch.no_grad()
-    def step(self, gradients: Sequence[Tensor | None]) -> None:
+    def step(self, gradients: Sequence[Tensor]) -> None:
         """Takes the step of `Adam.step`."""
         beta1, beta2 = self.betas
         rate, inverse_root = self.scales
         for parameter, gradient, (mean, square, count) in zip(self.parameters, gradients, self.state, strict=True):
-            if gradient is None:
-                continue
             x, g = torch.atleast_1d(parameter, gradient)
             if self.weight_decay:
                 g = g + self.weight_decay * x
