@@ -15,6 +15,7 @@ from diffsim.physics.contact_gradient import (
     keep_geom_cotangents,
     shape_cotangents,
 )
+from diffsim.physics.contact_list import contact_total
 from diffsim.physics.lanes import natural
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
@@ -55,7 +56,7 @@ def contact_cotangents(m: ModelArrays, s: Scratch, world: int, contact: int, pai
 def convex_gradient_kernel(m: ModelArrays, s: Scratch, threads: int):
     """Fills the cotangents of the two bodies of all these contacts. Needs `twists`, and the candidates."""
     world = natural(s.first_world + wp.tid() / threads)
-    for contact in range(wp.tid() % threads, s.contact_count[world], threads):
+    for contact in range(wp.tid() % threads, contact_total(m, s, world), threads):
         pair = s.contact_pair[world, contact]
         if m.rare[0].pair_convex[pair] == 1:
             contact_cotangents(m, s, world, contact, pair)
