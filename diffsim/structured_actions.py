@@ -1,11 +1,11 @@
-"""Actions of Tuple and Dict spaces, as Gymnasium's environments take them, and as rows of numbers."""
+"""Actions as Gymnasium's environments take them, and as rows of numbers."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Dict, Discrete, Space, Tuple
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple
 
 from diffsim.mdp import action_size
 
@@ -33,6 +33,36 @@ def structured(space: Space, numbers: np.ndarray) -> Any:
     ends = np.cumsum([action_size(part) for part in parts])[:-1]
     found = [structured(*pair) for pair in zip(parts, np.split(numbers, ends, axis=-1), strict=True)]
     return dict(zip(spaces, found, strict=True)) if isinstance(space, Dict) else tuple(found)
+
+
+def taken(space: Space, action: np.ndarray) -> Any:
+    """An action, or a batch of actions, as an environment takes it: of its shape and type, and within its bounds.
+
+    Args:
+        space: of one copy.
+        action: of a Discrete space its values [...], of others rows of numbers [..., A]. Numbers out of the bounds of a
+            Box are clipped to them.
+
+    Returns: arrays [..., *shape] of the type of the space; of a Tuple or Dict space, tuples or dictionaries of them.
+    """
+    if is_structured(space):
+        numbers = action if action.dtype.kind == "f" else action.astype(np.float64)
+        return _as_parts(space, structured(space, numbers))
+    if not isinstance(space, Box | MultiDiscrete | MultiBinary):
+        return action
+    action = action.reshape(*action.shape[:-1], *space.shape)
+    if isinstance(space, Box):
+        action = np.minimum(np.maximum(action, space.low), space.high)
+    return action.astype(space.dtype, copy=False)
+
+
+def _as_parts(space: Space, action: Any) -> Any:
+    """`taken`, for the parts of a structured action."""
+    if isinstance(space, Dict):
+        return {name: _as_parts(part, action[name]) for name, part in space.spaces.items()}
+    if isinstance(space, Tuple):
+        return tuple(_as_parts(*pair) for pair in zip(space.spaces, action, strict=True))
+    return taken(space, action)
 
 
 def flattened(space: Space, action: Any) -> np.ndarray:

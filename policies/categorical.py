@@ -20,7 +20,7 @@ class CategoricalMLP(StochasticPolicy, MLPPolicy):
 
     Args:
         observation_space: vector Box [O], or images of integers: see `ImageEncoder`.
-        action_space: Discrete, or MultiDiscrete with one axis [F], whose choices are independent given o.
+        action_space: Discrete, MultiDiscrete, MultiBinary, or a Box of integers; the choices are independent given o.
         out_scale: factor on the initial weights of the last layer; a small one starts near equal
             probabilities.
         **options: of `MLPPolicy`.

@@ -34,7 +34,7 @@ class RelaxedCategoricalMLP(MLPPolicy):
 
     Args:
         observation_space: vector Box [O], or images of integers: see `ImageEncoder`.
-        action_space: Discrete, or MultiDiscrete with one axis, whose choices are independent given o.
+        action_space: Discrete, MultiDiscrete, MultiBinary, or a Box of integers; the choices are independent given o.
         out_scale: factor on the initial weights of the last layer; a small one starts near equal probabilities.
         estimator: "gumbel_softmax" returns points of the simplex; "straight_through_gumbel" one-hot vectors with the
             gradient of those points; "straight_through" one-hot vectors with the gradient of the probabilities.
@@ -113,7 +113,7 @@ class BernoulliMLP(MLPPolicy):
 
     Args:
         observation_space: vector Box [O], or images of integers: see `ImageEncoder`.
-        action_space: MultiBinary with one axis [A].
+        action_space: MultiBinary, with A bits.
         out_scale: factor on the initial weights of the last layer; a small one starts near equal probabilities.
         **options: of `MLPPolicy`.
     """
@@ -133,5 +133,5 @@ class BernoulliMLP(MLPPolicy):
         return straight_through_bernoulli(logits, self.check_noise(noise))
 
     def decode(self, action: Tensor) -> Tensor:
-        """The bits as int8, the type of MultiBinary."""
+        """The bits [..., A] as int8, the type of MultiBinary."""
         return action.round().to(torch.int8)

@@ -19,12 +19,12 @@ LOG_STD_RANGE = (-5.0, 2.0)  # bounds of a learned log standard deviation, as in
 
 
 def box_squash(action_space: Space, bounds: str) -> BoundedBox:
-    """The map from all real numbers into `action_space`: "tanh" or "clip".
+    """The map from all real numbers into `action_space`, whose numbers may be unbounded: "tanh" or "clip".
 
-    Raises: ValueError if `bounds` is neither; TypeError or ValueError if the space is not a bounded vector.
+    Raises: ValueError if `bounds` is neither; TypeError or ValueError if the space is not a Box of floats.
     """
     check_choice("bounds", bounds, ("tanh", "clip"))
-    return TanhBox(action_space) if bounds == "tanh" else ClipBox(action_space)
+    return (TanhBox if bounds == "tanh" else ClipBox)(action_space, unbounded=True)
 
 
 def check_initial_std(initial_std: float) -> None:
@@ -40,7 +40,7 @@ class GaussianMLP(StochasticPolicy, MLPPolicy):
 
     Args:
         observation_space: vector Box [O], or images of integers: see `ImageEncoder`.
-        action_space: bounded vector Box [A].
+        action_space: Box of floats with A numbers; those without two finite bounds are not squashed.
         std: standard deviation before squashing. "fixed" is `initial_std`; "learned" is one parameter per action
             dimension; "state" is an output of the network, a function of the observation.
         initial_std: standard deviation before squashing at the start of training; above 0, and between exp(-5) and
@@ -121,7 +121,7 @@ class FullGaussianMLP(StochasticPolicy, MLPPolicy):
 
     Args:
         observation_space: vector Box [O], or images of integers: see `ImageEncoder`.
-        action_space: bounded vector Box [A].
+        action_space: Box of floats with A numbers; those without two finite bounds are not squashed.
         initial_std: diagonal of L at the start of training, where L is diagonal; between exp(-5) and exp(2). The
             diagonal is clamped to these bounds.
         bounds: how actions are kept within their bounds: "tanh", or "clip" of x to [-1, 1] (see `ClipBox`).

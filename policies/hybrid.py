@@ -16,14 +16,14 @@ from diffsim.policies.distributions import Categoricals, DiagonalGaussian, Mixed
 from diffsim.policies.gaussian import LOG_STD_RANGE, box_squash, check_initial_std
 from diffsim.policies.mlp_policy import MLPPolicy
 from diffsim.policies.policy import StochasticPolicy
-from diffsim.policies.squash import Indices, Squash
+from diffsim.policies.squash import Indices, Squash, float_box
 
 
 class MixedSquash(Squash):
     """Maps numbers and indices [..., A + F] to the numbers of an action, in the order of the space's parts.
 
     Args:
-        space: Tuple or Dict of vector Boxes, A numbers together, and F Discrete spaces; at least one of each.
+        space: Tuple or Dict of vector Boxes of floats, A numbers together, and F Discrete spaces; at least one of each.
         bounds: "tanh" or "clip", for the Boxes.
 
     Attributes:
@@ -40,7 +40,7 @@ class MixedSquash(Squash):
         if not isinstance(space, Tuple | Dict):
             raise TypeError(f"action_space must be Tuple or Dict, got {type(space).__name__}")
         parts = action_parts(space)
-        boxes = [part for part in parts if isinstance(part, Box)]
+        boxes = [float_box(part) for part in parts if isinstance(part, Box)]
         choices = [part for part in parts if isinstance(part, Discrete)]
         require(bool(boxes) and bool(choices), "action_space", "one with Box and Discrete parts", space)
         low, high = (np.concatenate([getattr(part, name) for part in boxes]) for name in ("low", "high"))

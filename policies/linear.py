@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from diffsim.checks import check_value
 from diffsim.policies.policy import Policy
-from diffsim.policies.squash import ClipBox, OneHot
+from diffsim.policies.squash import ClipBox, OneHot, has_choices
 
 
 class FeaturePolicy(Policy):
@@ -28,7 +28,7 @@ class FeaturePolicy(Policy):
 
     Args:
         observation_space: vector Box [O].
-        action_space: bounded vector Box [A], Discrete, or MultiDiscrete with one axis.
+        action_space: bounded Box of floats, with A numbers, or a space of choices as for `CategoricalMLP`.
         num_features: F, the numbers that `basis` returns.
         normalize: normalise observations by their running mean and standard deviation.
         clip_obs: clip normalised observations to [-clip_obs, clip_obs]; None does not clip.
@@ -52,7 +52,7 @@ class FeaturePolicy(Policy):
     ) -> None:
         if not isinstance(observation_space, Box) or len(observation_space.shape) != 1:
             raise ValueError(f"observation_space must be a vector Box, got {observation_space}")
-        squash = ClipBox(action_space) if isinstance(action_space, Box) else OneHot(action_space)
+        squash = OneHot(action_space) if has_choices(action_space) else ClipBox(action_space)
         super().__init__(observation_space, action_space, normalize, squash, clip_obs=clip_obs)
         self.weight = nn.Parameter(torch.zeros(squash.size, num_features))
 
@@ -75,7 +75,7 @@ class LinearPolicy(FeaturePolicy):
 
     Args:
         observation_space: vector Box [O].
-        action_space: bounded vector Box [A], Discrete, or MultiDiscrete with one axis.
+        action_space: bounded Box of floats, with A numbers, or a space of choices as for `CategoricalMLP`.
         bias: append a 1 to the observation.
         **options: of `FeaturePolicy`.
 
@@ -102,7 +102,7 @@ class RBFPolicy(FeaturePolicy):
 
     Args:
         observation_space: vector Box [O].
-        action_space: bounded vector Box [A], Discrete, or MultiDiscrete with one axis.
+        action_space: bounded Box of floats, with A numbers, or a space of choices as for `CategoricalMLP`.
         num_centers: F, number of basis functions.
         width: of every basis function, in units of the normalised observation; sqrt(O) if None.
         normalize: normalise observations by their running mean and standard deviation.

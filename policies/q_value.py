@@ -21,7 +21,7 @@ class QMLP(nn.Module):
 
     Args:
         obs_size: O, numbers in an observation.
-        action_space: bounded vector Box [A].
+        action_space: Box of floats with A numbers.
         normalizer: normalises observations; usually the policy's own, shared and not copied. None for none.
         count: K, at least 1.
         hidden_sizes: widths of the hidden layers of each perceptron.
@@ -47,7 +47,7 @@ class QMLP(nn.Module):
         super().__init__()
         check_layers(hidden_sizes, activation, count=count, obs_size=obs_size)
         self.count, self.normalizer = count, normalizer
-        self.bounds = ClipBox(action_space)
+        self.bounds = ClipBox(action_space, unbounded=True)
         self.unit = bool((self.bounds.center == 0).all() and (self.bounds.half_width == 1).all())
         self.activation = ACTIVATIONS[activation]()
         sizes = [obs_size + self.bounds.size, *hidden_sizes, 1]

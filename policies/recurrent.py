@@ -30,7 +30,7 @@ class RecurrentPolicy(StochasticPolicy):
 
     Args:
         observation_space: vector Box [O], or images of integers: see `ImageEncoder`.
-        action_space: bounded vector Box [A].
+        action_space: Box of floats with A numbers; those without two finite bounds are not squashed.
         hidden_size: units of the cell, at least 1.
         initial_std: standard deviation before squashing at the start of training, between exp(-5) and exp(2).
         bounds: how actions are kept within their bounds: "tanh", or "clip" of x to [-1, 1] (see `ClipBox`).
@@ -188,7 +188,7 @@ class GRUPolicy(RecurrentPolicy):
 
     Args:
         observation_space: vector Box [O], or images of integers: see `ImageEncoder`.
-        action_space: bounded vector Box [A].
+        action_space: Box of floats with A numbers; those without two finite bounds are not squashed.
         **options: of `RecurrentPolicy`.
 
     Source: Cho et al. (2014), "Learning phrase representations using RNN encoder-decoder".
@@ -217,7 +217,7 @@ class LSTMPolicy(RecurrentPolicy):
 
     Args:
         observation_space: vector Box [O], or images of integers: see `ImageEncoder`.
-        action_space: bounded vector Box [A].
+        action_space: Box of floats with A numbers; those without two finite bounds are not squashed.
         **options: of `RecurrentPolicy`.
 
     Source: Hochreiter & Schmidhuber (1997); Gers, Schmidhuber & Cummins (2000), "Learning to forget".

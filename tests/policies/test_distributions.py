@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Discrete, MultiDiscrete
+from gymnasium.spaces import Discrete
 from torch.distributions import Categorical, Independent, MultivariateNormal, Normal, kl_divergence
 
 from diffsim.policies import CategoricalMLP, ClipBox, DiagonalGaussian, FullGaussian, FullGaussianMLP, GaussianMLP
@@ -108,8 +108,7 @@ def test_clip_box_by_hand():
 @pytest.mark.parametrize(
     ("build", "kind", "message"),
     [
-        (lambda: CategoricalMLP(OBS, ACTION), TypeError, "action_space must be Discrete or MultiDiscrete, got Box"),
-        (lambda: CategoricalMLP(OBS, MultiDiscrete([[2, 2]])), ValueError, r"one axis, got shape \(1, 2\)"),
+        (lambda: CategoricalMLP(OBS, ACTION), TypeError, "action_space must be Discrete, MultiDiscrete, .*, got Box"),
         (lambda: CategoricalMLP(Discrete(3), CHOICES), ValueError, r"observation_space must be .* got shape \(\)"),
         (lambda: FullGaussianMLP(OBS, CHOICES), TypeError, "action_space must be a gymnasium.spaces.Box, got Multi"),
         (lambda: FullGaussianMLP(OBS, ACTION, initial_std=0.0), ValueError, "initial_std must be within"),

@@ -83,7 +83,7 @@ def test_only_the_continuous_part_has_a_gradient():
         (Tuple((LEGS,)), ValueError, "action_space must be one with Box and Discrete parts"),
         (Tuple((Discrete(2),)), ValueError, "action_space must be one with Box and Discrete parts"),
         (Tuple((LEGS, MultiDiscrete([2, 2]))), ValueError, "parts of action_space must be vector Box or Discrete"),
-        (Tuple((Box(-np.inf, np.inf, (1,)), Discrete(2))), ValueError, "finite bounds"),
+        (Tuple((Box(0, 2, (1,), np.int32), Discrete(2))), TypeError, "action_space must be a Box of floats"),
     ],
 )
 def test_other_spaces_are_refused(space, error, message):

@@ -231,7 +231,7 @@ def test_messages_name_argument_rule_and_value():
         make(final_temperature=-1.0)
     with pytest.raises(ValueError, match="anneal_env_steps must be >= 1, got 0"):
         make(anneal_env_steps=0)
-    with pytest.raises(TypeError, match="action_space must be Discrete or MultiDiscrete, got Box"):
+    with pytest.raises(TypeError, match="action_space must be Discrete, MultiDiscrete, .*, got Box"):
         RelaxedCategoricalMLP(OBS, OBS)
     with pytest.raises(TypeError, match="action_space must be MultiBinary, got Discrete"):
         BernoulliMLP(OBS, Discrete(2))

@@ -173,7 +173,7 @@ def test_the_default_policy_follows_from_the_action_space():
         (["--task", "diffsim/CartPole-v1", "--algorithm", "PPO"], "id must be one of Ant-v5"),
         (["--task", "CartPole-v1", "--algorithm", "PPO", "--policy", "DeterministicMLP"], "must be a gymnasium.spaces"),
         (["--task", "Hopper-v5", "--algorithm", "PPO", "--policy", "DeterministicMLP"], "policy must be a stochastic"),
-        (["--task", "Hopper-v5", "--algorithm", "PPO", "--policy", "CategoricalMLP"], "must be Discrete or MultiDisc"),
+        (["--task", "Hopper-v5", "--algorithm", "PPO", "--policy", "CategoricalMLP"], "must be Discrete, MultiDisc"),
         (
             ["--task", "Hopper-v5", "--algorithm", "PPO", "--process_noise", "0.1"],
             "process_noise must be 0 for an environment of Gymn",

@@ -104,7 +104,7 @@ def test_uniform_actions_are_uniform():
     torch.testing.assert_close(action.mean(0), torch.tensor([1.0, 5.0]).double(), rtol=0, atol=0.1)
     torch.testing.assert_close(action.std(0), torch.tensor([4.0, 10.0]).double() / 12**0.5, rtol=0.02, atol=0)
     assert actor.log_prob(like, action)[0].item() == pytest.approx(-np.log(40.0))
-    with pytest.raises(ValueError, match="action_space must be a vector Box with finite bounds"):
+    with pytest.raises(ValueError, match="action_space must be one with finite bounds"):
         UniformActor(Box(-np.inf, np.inf, (2,)), like)
 
 

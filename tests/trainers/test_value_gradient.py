@@ -6,8 +6,10 @@ import signal
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Box
 
 from diffsim.policies import DeterministicMLP, GaussianMLP
 from diffsim.trainers.experience.episode_index import StepIndex
@@ -24,6 +26,7 @@ from diffsim.trainers.value_gradient.td3 import TD3
 from tests import processes
 from tests.trainers.q_learners import SMALL, STATE, make, run, small_sac
 from tests.trainers.running import assert_resumes_exactly
+from tests.trainers.small_envs import Target, vector
 
 ROOT = Path(__file__).parents[2]
 CASES = {
@@ -342,3 +345,17 @@ def test_learning_rates_decay_between_two_counts_of_env_steps(cls, kind, steady)
 def test_bad_input(cls, kind, options, message):
     with pytest.raises((ValueError, TypeError), match=message):
         make(cls, kind, make_env("Pendulum-v1", 2), **options)
+
+
+def test_sac_refuses_clipped_actions_whose_entropy_is_not_known():
+    env = vector(Target, 1)
+    spaces = env.single_observation_space, env.single_action_space
+    with pytest.raises(ValueError, match="bounds must be tanh for SAC, because clipped actions have no density, got"):
+        SAC(env, GaussianMLP(*spaces, bounds="clip"))
+
+
+def test_random_actions_need_bounds():
+    space = Box(np.float32([0.0, -1.0]), np.float32([np.inf, 1.0]))
+    env = vector(Target, 1)
+    with pytest.raises(ValueError, match="action_space must be one with finite bounds for SAC, which draws random"):
+        SAC(env, GaussianMLP(env.single_observation_space, space))

@@ -12,6 +12,7 @@ from torch import Tensor
 from diffsim.checks import require
 from diffsim.gym import VectorEnv
 from diffsim.policies import Policy
+from diffsim.structured_actions import taken
 from diffsim.trainers.black_box.population_policy import PopulationPolicy
 from diffsim.trainers.black_box.shares import Answer, EpisodeOptions, Recorder, Share, derived_seed
 from diffsim.trainers.experience.episode_ends import look_times
@@ -130,7 +131,9 @@ class GymRollouts(Rollouts):
             seen = torch.tensor(obs, device=self.weight.device, dtype=None if self.images else self.weight.dtype)
             actions, alive = self.act(seen, generator).cpu().numpy(), running.copy()
             for n in np.flatnonzero(alive):
-                next_obs, reward[n], terminated, truncated, _ = self.copies[n].step(actions[n])
+                next_obs, reward[n], terminated, truncated, _ = self.copies[n].step(
+                    taken(env.single_action_space, actions[n])
+                )
                 obs[n] = env.flat(next_obs)
                 running[n] = not (terminated or truncated)
             recorder.add(seen[:total].cpu(), torch.as_tensor(reward), torch.as_tensor(alive))

@@ -58,9 +58,7 @@ class HindsightReplay(ReplayBuffer):
 
         Raises: ValueError if the environment has no goals, or an option is out of range.
         """
-        obs, action = (tuple(space.shape or ()) for space in (env.single_observation_space, env.single_action_space))
-        fields = {"obs": obs, "action": action, "next_obs": obs}
-        return cls(find_goals(env), replay_size, env.num_envs, fields, **kwargs)
+        return cls(find_goals(env), replay_size, env.num_envs, env.transition_shapes, **kwargs)
 
     def sample(self, batch_size: int, generator: torch.Generator) -> ReplayBatch:
         """Samples a batch [B]; its first samples have new goals, with the rewards and terminations of these."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -10,12 +11,13 @@ from typing import Any
 import gymnasium
 import numpy as np
 import torch
+from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode, VectorWrapper
 from gymnasium.vector.utils import batch_space
 
 import diffsim.gym
 from diffsim.registration import TETRIS, TETRIS_STEPS
-from diffsim.structured_actions import is_structured, structured
+from diffsim.structured_actions import taken
 from diffsim.tasks import official_env
 from diffsim.tetris import TetrisVectorEnv
 from diffsim.trainers.errors import CheckpointError, OptionError
@@ -43,6 +45,14 @@ class ResumableEnv(VectorWrapper):
         self.single_observation_space = flat_space(env.single_observation_space)
         self.observation_space = batch_space(self.single_observation_space, env.num_envs)
 
+    @property
+    def transition_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of observations and of a policy's actions, by the names of a transition's fields."""
+        obs, action = self.single_observation_space.shape, self.single_action_space
+        assert obs is not None
+        shape = () if isinstance(action, Discrete) else (math.prod(action.shape or ()),)
+        return {"obs": obs, "action": shape, "next_obs": obs}
+
     def flat(self, obs: Any) -> np.ndarray:
         """Converts observations of the wrapped environment to vectors: [N, O]."""
         return flat(self.env.single_observation_space, obs)
@@ -56,11 +66,14 @@ class ResumableEnv(VectorWrapper):
         return self.obs, info
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Steps every copy by actions [N, ...]; of a Tuple or Dict space, by their numbers [N, A]."""
-        space = self.single_action_space
-        obs, *rest = self.env.step(structured(space, actions) if is_structured(space) else actions)
+        """Steps every copy by a policy's actions: values [N] of a Discrete space, rows of numbers [N, A] of others."""
+        obs, *rest = self.env.step(self.taken(np.asarray(actions)))
         self.obs = self.flat(obs)
         return self.obs, *rest  # pyright: ignore[reportReturnType]
+
+    def taken(self, actions: np.ndarray) -> Any:
+        """Actions [N, A] as the wrapped environment takes them."""
+        return taken(self.single_action_space, actions)
 
     @abstractmethod
     def state_dict(self) -> dict[str, torch.Tensor]:
@@ -180,6 +193,10 @@ class SimulatedEnv(ResumableEnv):
     @obs.setter
     def obs(self, obs: np.ndarray) -> None:
         self._obs: np.ndarray | None = obs
+
+    def taken(self, actions: np.ndarray) -> Any:
+        """Actions [N, A] as the simulator takes them: those of a Box keep their precision."""
+        return actions if isinstance(self.single_action_space, Box) else super().taken(actions)
 
     def moved_to(self, state: torch.Tensor, age: torch.Tensor) -> None:
         """Sets states [N, S] and ages int64 [N] of copies of our simulator, on the device."""

@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable
 
 import torch
-from gymnasium.spaces import Box, Space
+from gymnasium.spaces import Space
 from torch import Tensor
 
 from diffsim.models import Data, from_windows
-from diffsim.policies import GaussianMLP, Policy
+from diffsim.policies import ClipBox, GaussianMLP, Policy
 from diffsim.trainers.experience.device_collection import collect_on_device, stays_on_device
 from diffsim.trainers.experience.remembering import Remembering
 from diffsim.trainers.experience.rollout import Actor, Trajectory, collect
@@ -23,23 +23,21 @@ class UniformActor:
         u = low + (high - low) * Phi(z),   z ~ N(0, I)
 
     Args:
-        action_space: bounded vector Box [A].
+        action_space: bounded Box of floats with A numbers.
         like: a tensor with the device and floating type of the actions.
 
-    Raises: ValueError if the space is not a bounded vector.
+    Raises: TypeError or ValueError if the space is another one.
     """
 
     def __init__(self, action_space: Space, like: Tensor) -> None:
-        if not isinstance(action_space, Box) or len(action_space.shape) != 1 or not action_space.is_bounded():
-            raise ValueError(f"action_space must be a vector Box with finite bounds, got {action_space}")
-        self.low = torch.as_tensor(action_space.low).to(like)
-        self.width = torch.as_tensor(action_space.high).to(like) - self.low
-        self.noise_size = action_space.shape[0]
+        self.bounds = ClipBox(action_space).to(like)
+        self.low, self.width = self.bounds.low, self.bounds.high - self.bounds.low
+        self.noise_size = self.bounds.size
 
     def __call__(self, obs: Tensor, noise: Tensor | None) -> Tensor:
         """Actions [N, A] from standard normal `noise` [N, A], independent of `obs`."""
         assert noise is not None
-        return self.low + self.width * torch.special.ndtr(noise)
+        return self.bounds.clamp(self.low + self.width * torch.special.ndtr(noise))
 
     def log_prob(self, obs: Tensor, action: Tensor) -> Tensor:
         """Log density of `action` [..., A]: minus the log volume of the action space, [...]."""

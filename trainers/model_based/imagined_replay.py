@@ -32,8 +32,7 @@ class ImaginedReplay(ReplayBuffer):
     @classmethod
     def of(cls, env: ResumableEnv, replay_size: int, **kwargs: Any) -> ImaginedReplay:
         """An empty buffer for `replay_size` real steps of an environment; **kwargs as for the constructor."""
-        obs, action = (tuple(space.shape or ()) for space in (env.single_observation_space, env.single_action_space))
-        return cls(replay_size, env.num_envs, {"obs": obs, "action": action, "next_obs": obs}, **kwargs)
+        return cls(replay_size, env.num_envs, env.transition_shapes, **kwargs)
 
     def imagine(self, trajectories: list[Trajectory]) -> None:
         """Replaces the imagined steps by all steps of `trajectories`, [H, N, ...] each."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from diffsim.checks import did_you_mean, require
 from diffsim.models import Data, LearnedMDP, ModelFit, WorldModel
-from diffsim.policies import Policy
+from diffsim.policies import ClipBox, Policy
 from diffsim.trainers.algorithm import Algorithm, Evaluator
 from diffsim.trainers.errors import UsageError
 from diffsim.trainers.experience.vector_env import ResumableEnv, resumable
@@ -80,11 +80,14 @@ class ModelLearning(Algorithm):
             like: a tensor with their device and floating type.
             **kwargs: options of `LearnedMDP`.
 
-        Raises: ValueError if the spaces are not vector Boxes, or an option is wrong.
+        Raises: TypeError or ValueError if observations are not vectors, actions are not in a bounded Box of floats, or
+        an option is wrong.
         """
-        observation_space, action_space = self.env.single_observation_space, self.env.single_action_space
-        if not isinstance(observation_space, Box) or not isinstance(action_space, Box):
-            raise ValueError(f"observations and actions of env must be Boxes, got {observation_space}, {action_space}")
+        observation_space = self.env.single_observation_space
+        if not isinstance(observation_space, Box) or len(observation_space.shape) != 1:
+            raise ValueError(f"observations must be vectors for {type(self).__name__}, got {observation_space}")
+        bounds = ClipBox(self.env.single_action_space)
+        action_space = Box(bounds.low.numpy(), bounds.high.numpy())
         self.fit_options = {**self.fit_defaults, **accepted("fit_kwargs", self.fit_kwargs, ModelFit)}
         cls: Any = choose("model", self.model, MODELS)
         defaults = self.model_defaults if cls is WorldModel else {}

@@ -108,12 +108,12 @@ class CEMPlanner(Policy):
         std = torch.full_like(mean, self.initial_std)
         for z in self.plan_noise:
             plans = (mean + std * z.unsqueeze(1)).clamp(-1.0, 1.0)
-            index = self.returns(obs, center + half_width * plans).topk(self.num_best, dim=1).indices
+            index = self.returns(obs, squash.clamp(center + half_width * plans)).topk(self.num_best, dim=1).indices
             best = plans.gather(2, index[None, :, :, None].expand(self.horizon, -1, -1, self.action_size))
             mean, std = best.mean(2, keepdim=True), best.std(2, keepdim=True)
         plan = mean.squeeze(2)
         self.last_plan = plan if self.warm_start else None
-        return center + half_width * plan
+        return squash.clamp(center + half_width * plan)
 
     def reset(self, ended: Tensor | None = None) -> None:
         """Resets the last plans of the copies whose episodes `ended`, bool [N]; of all if None."""

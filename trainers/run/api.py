@@ -16,7 +16,7 @@ from rich.console import Console
 
 from diffsim.checks import check_values
 from diffsim.policies import Policy
-from diffsim.structured_actions import is_structured, structured
+from diffsim.structured_actions import taken
 from diffsim.trainers.algorithm import Algorithm
 from diffsim.trainers.errors import OptionError
 from diffsim.trainers.experience.goals import make_official
@@ -115,9 +115,8 @@ class NumpyPolicy:
         self.memory: torch.Tensor | None = None
 
     def __call__(self, obs: ArrayLike) -> Any:
-        """The mean (or likeliest) action for `obs`, [O] or [N, O], as `env.step` takes it: [A] or [N, A].
-
-        Of a Tuple or Dict space, a tuple or dictionary of such arrays.
+        """The mean (or likeliest) action for `obs`, [O] or [N, O], as `env.step` takes it: of the shape and type of
+        the action space, for each of N.
 
         Raises: ValueError if a recurrent policy gets another number of observations than since the last `reset`.
         """
@@ -135,8 +134,7 @@ class NumpyPolicy:
 
     def taken(self, action: torch.Tensor) -> Any:
         """Actions of the policy as `env.step` takes them."""
-        space, numbers = self.policy.action_space, self.policy.decode(action).cpu().numpy()
-        return structured(space, numbers) if is_structured(space) else numbers
+        return taken(self.policy.action_space, self.policy.decode(action).cpu().numpy())
 
     def reset(self, ended: ArrayLike | None = None) -> None:
         """Starts new episodes: clears the policy's memory, if it has one.

@@ -16,11 +16,11 @@ from typing import Any, Literal
 
 import docstring_parser
 import gymnasium
-from gymnasium.spaces import Box
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # pyright: ignore[reportPrivateImportUsage]
 
 import diffsim
 from diffsim.checks import did_you_mean
+from diffsim.policies.squash import has_choices
 from diffsim.structured_actions import is_structured
 from diffsim.trainers.errors import OptionError
 from diffsim.trainers.experience.goals import make_official
@@ -231,7 +231,7 @@ def default_policy(algorithm: str, task: str | None) -> str:
     env.close()
     if is_structured(space):
         return "HybridMLP"
-    return "GaussianMLP" if isinstance(space, Box) else "CategoricalMLP"
+    return "CategoricalMLP" if has_choices(space) else "GaussianMLP"
 
 
 def official_id(task: str) -> str:

@@ -18,7 +18,7 @@ import torch
 
 from diffsim.checks import check_values
 from diffsim.policies import Policy
-from diffsim.structured_actions import is_structured, structured
+from diffsim.structured_actions import taken
 from diffsim.trainers.errors import UsageError
 from diffsim.trainers.experience.goals import make_official
 
@@ -98,7 +98,7 @@ class OfficialEvaluation:
                 noise = torch.randn(self.episodes, policy.noise_size, generator=generator)[running]
             actions, memory[running] = act(policy, obs[running], memory[running], noise)
             for i, action in zip(running, actions, strict=True):
-                obs[i], reward, terminated, truncated, last_info[i] = envs[i].step(taken(envs[i], action))
+                obs[i], reward, terminated, truncated, last_info[i] = envs[i].step(taken(envs[i].action_space, action))
                 returns[i] += float(reward)
                 lengths[i] += 1
                 if terminated or truncated:
@@ -134,7 +134,7 @@ class OfficialEvaluation:
         while not ended:
             writer.send(np.ascontiguousarray(env.render()))
             (action,), memory = act(policy, np.asarray(obs)[None], memory)
-            obs, _, terminated, truncated, _ = env.step(taken(env, action))
+            obs, _, terminated, truncated, _ = env.step(taken(env.action_space, action))
             ended = terminated or truncated
         writer.close()
         env.close()
@@ -159,11 +159,6 @@ def require_video() -> ModuleType:
         return importlib.import_module("imageio_ffmpeg")
     except ImportError as error:
         raise UsageError('a video needs the "video" extra: pip install -e ".[video]"') from error
-
-
-def taken(env: gymnasium.Env, action: np.ndarray) -> Any:
-    """An action as `env.step` takes it, from a policy's [A]."""
-    return structured(env.action_space, action) if is_structured(env.action_space) else action
 
 
 def act(

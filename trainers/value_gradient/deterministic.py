@@ -55,7 +55,7 @@ class Deterministic(OffPolicy):
         action = self.within_bounds(self.policy(obs) + self.bounds.half_width * noise)
         if self.random_action_rate == 0.0:
             return action
-        uniform = torch.rand(len(obs), 1, generator=self.generator, device=obs.device, dtype=obs.dtype)
+        uniform = torch.rand(len(obs), 1, generator=self.generator, device=obs.device, dtype=action.dtype)
         return torch.where(uniform < self.random_action_rate, self.random_action(obs), action)
 
     def act(self) -> None:

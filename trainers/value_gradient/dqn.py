@@ -50,6 +50,10 @@ class DQN(OffPolicy):
         super().setup()
         self.target_critic = target_network(self.q)
 
+    def check_actions(self) -> None:
+        """Checks that the policy is a Q function of discrete actions."""
+        assert self.q
+
     def make_critic(self) -> DiscreteQMLP:
         """The policy."""
         return self.q

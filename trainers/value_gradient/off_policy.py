@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
+from diffsim.checks import require
 from diffsim.policies import QMLP
 from diffsim.policies.squash import BoundedBox
 from diffsim.trainers.experience.replay_batch import ReplayBatch
@@ -75,7 +76,11 @@ class OffPolicy(ModelFree):
     )
 
     def setup(self) -> None:
-        """Makes the critic and the replay buffer, unless they are given."""
+        """Makes the critic and the replay buffer, unless they are given.
+
+        Raises: TypeError or ValueError if the actions are not in a bounded Box of floats.
+        """
+        self.check_actions()
         super().setup()
         self.critic = self.make_critic().to(next(self.policy.parameters()))
         self.replay = self.make_replay() if self.replay is None else self.replay
@@ -84,6 +89,14 @@ class OffPolicy(ModelFree):
         self.compiled_steps: list[CompiledAdam] = []
         if self.compile_updates:
             self.learn = compiled(self.learn)
+
+    def check_actions(self) -> None:
+        """Checks that the actions are in a bounded Box, from which random ones can be drawn.
+
+        Raises: TypeError or ValueError if they are not.
+        """
+        rule = f"one with finite bounds for {type(self).__name__}, which draws random actions"
+        require(self.bounds.bounded, "action_space", rule, self.policy.action_space)
 
     def make_critic(self) -> nn.Module:
         """The critic that is given, or a new one that shares the policy's observation normaliser."""
@@ -101,9 +114,7 @@ class OffPolicy(ModelFree):
     def make_replay(self) -> ReplayBuffer:
         """An empty replay buffer for what `act` stores."""
         weight = next(self.policy.parameters())
-        spaces = self.env.single_observation_space, self.env.single_action_space
-        obs, action = (tuple(space.shape or ()) for space in spaces)
-        fields = {"obs": obs, "action": action, "next_obs": obs}
+        fields = self.envs.transition_shapes
         options = {"gamma": self.gamma, "num_steps": self.num_steps, "device": weight.device, "dtype": weight.dtype}
         return ReplayBuffer(self.replay_size, self.env.num_envs, fields, **options)
 
@@ -206,18 +217,23 @@ class OffPolicy(ModelFree):
     def random_action(self, obs: Tensor) -> Tensor:
         """Uniformly random actions [N, A] within their bounds, one for each of `obs` [N, O]."""
         bounds = self.bounds
-        uniform = torch.rand((len(obs), bounds.size), generator=self.generator, device=obs.device, dtype=obs.dtype)
-        return bounds.center + bounds.half_width * (2.0 * uniform - 1.0)
+        weight, shape = bounds.center, (len(obs), bounds.size)
+        uniform = torch.rand(shape, generator=self.generator, device=weight.device, dtype=weight.dtype)
+        return bounds.uniform(uniform)
 
     def within_bounds(self, action: Tensor) -> Tensor:
         """`action` [..., A], clipped to its bounds."""
-        bounds = self.bounds
-        return action.clamp(bounds.center - bounds.half_width, bounds.center + bounds.half_width)
+        return self.bounds.clamp(action)
 
     @property
     def bounds(self) -> BoundedBox:
-        """Centre and half width of the action space."""
-        assert isinstance(self.policy.squash, BoundedBox)
+        """Centre and half width of the action space.
+
+        Raises: TypeError if the policy's actions are not real numbers.
+        """
+        if not isinstance(self.policy.squash, BoundedBox):
+            kind = type(self.policy).__name__
+            raise TypeError(f"policy must have actions of real numbers for {type(self).__name__}, got {kind}")
         return self.policy.squash
 
     def training_state(self) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from diffsim.policies import GaussianMLP
+from diffsim.checks import require
+from diffsim.policies import GaussianMLP, TanhBox
 from diffsim.trainers.experience.replay_batch import ReplayBatch
 from diffsim.trainers.maths.polyak import polyak_update, target_network
 from diffsim.trainers.options import option
@@ -54,11 +55,13 @@ class SAC(OffPolicy):
     def setup(self) -> None:
         """Makes critics, replay buffer, target critics and temperature.
 
-        Raises: TypeError if the policy is not a GaussianMLP.
+        Raises: TypeError if the policy is not a GaussianMLP; ValueError if it does not squash actions by tanh.
         """
         policy = self.policy
         if not isinstance(policy, GaussianMLP):
             raise TypeError(f"policy must be a GaussianMLP, got {type(policy).__name__}")
+        squashed = isinstance(policy.squash, TanhBox)
+        require(squashed, "bounds", "tanh for SAC, because clipped actions have no density", "clip")
         super().setup()
         self.target_critic = target_network(self.critic)
         self.actor = policy
@@ -74,7 +77,7 @@ class SAC(OffPolicy):
 
     def explore(self, obs: Tensor) -> Tensor:
         """Samples the policy's actions: [N, A]."""
-        return self.policy(obs, self.randn(*obs.shape[:-1], self.actor.noise_size))
+        return self.policy(obs, self.randn(len(obs), self.actor.noise_size))
 
     def sample(self, obs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Actions [B, A] for `obs` [B, O] and `noise`, and their log densities [B] in units of half widths."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from diffsim.policies import QMLP
+from diffsim.policies.squash import BoundedBox
 from diffsim.trainers.maths.returns import lambda_returns
 from diffsim.trainers.metrics import Metric
 from diffsim.trainers.model_free import ModelFree
@@ -89,7 +90,7 @@ class SVG0(ModelFree):
         super().setup()
         if self.critic is None:
             space = self.env.single_action_space
-            if not isinstance(space, Box):
+            if not isinstance(policy.squash, BoundedBox):
                 space = Box(-1.0, 1.0, (policy.action_size,))  # one-hot vectors and bits, which need no scaling
             sizes = {"hidden_sizes": self.critic_hidden_sizes, "activation": "elu"}
             self.critic = QMLP(policy.obs_size, space, policy.normalizer, **sizes)
