@@ -38,6 +38,7 @@ real = wp.float64 if X64 else wp.float32
 
 vec2 = wp.types.vector(2, real)
 vec3 = wp.types.vector(3, real)
+vec4 = wp.types.vector(4, real)
 vec5 = wp.types.vector(5, real)
 vec6 = wp.types.vector(6, real)
 vec7 = wp.types.vector(7, real)

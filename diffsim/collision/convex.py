@@ -6,14 +6,25 @@ Source: MuJoCo, `mjc_ccd`, `mjc_Convex`.
 
 The gradient needs the features of a contact. Their numbers are: the kind, which is TOUCH or one of `face_clip` and
 `plane_mesh`; whether a polytope was expanded; the number of corners of the simplex, and the three vertices of each
-shape there; the face, and the face or edge, that were clipped; the lines before and after the corner.
+shape there; the face, and the face or edge, that were clipped; the lines before and after the corner. Contacts of
+height fields have the prism's number in place of the face's.
 """
 
 import warp as wp
 
 from diffsim.collision.bounding_box import boxes_apart
 from diffsim.collision.contact_frame import contact_frame, direction
-from diffsim.collision.convex_shape import CAPSULE, CYLINDER, ELLIPSOID, MESH, SPHERE, Shape, Support, is_polytope
+from diffsim.collision.convex_shape import (
+    CAPSULE,
+    CYLINDER,
+    ELLIPSOID,
+    HFIELD,
+    MESH,
+    SPHERE,
+    Shape,
+    Support,
+    is_polytope,
+)
 from diffsim.collision.epa import expand
 from diffsim.collision.face_clip import FACES_MEET, FIRST_EDGE, NO_CLIP, Meeting, clip, meeting_of
 from diffsim.collision.first_polytope import first_polytope
@@ -57,8 +68,8 @@ def load_shape(m: ModelArrays, s: Scratch, world: int, geom: int, rounding: real
     shape.mat = g.mat
     shape.rounding = rounding
     mesh = m.rare[0].geom_mesh[geom]
-    if mesh >= 0:
-        shape.mesh = mesh
+    shape.mesh = mesh
+    if shape.kind == MESH:
         shape.vertadr = m.rare[0].mesh_vertadr[mesh]
         shape.vertnum = m.rare[0].mesh_vertnum[mesh]
         shape.graphadr = m.rare[0].mesh_graphadr[mesh]
@@ -134,6 +145,7 @@ def touch(
                     result.vertices2[k] = x.vertex2[corner]
     if deep:
         rounding = real(0.0)
+        alike = a.kind == HFIELD and a.rounding == ZERO  # MuJoCo does not number the vertices of prisms
         if is_polytope(a) and is_polytope(b):
             rounding = a.rounding
             a = without_rounding(a)
@@ -158,6 +170,7 @@ def touch(
                     start.centre,
                     m.ccd_tolerance,
                     m.ccd_iterations,
+                    alike,
                 )
                 result.first = p.first
                 result.second = p.second
@@ -179,9 +192,9 @@ def touch(
 
 
 @wp.func(inline=True)
-def keep_touch(m: ModelArrays, s: Scratch, world: int, pair: int, t: Touch):
-    """Makes a touch the first candidate of a pair."""
-    place = m.pair_candidateadr[pair]
+def keep_touch(m: ModelArrays, s: Scratch, world: int, pair: int, candidate: int, t: Touch):
+    """Makes a touch a candidate of a pair."""
+    place = m.pair_candidateadr[pair] + candidate
     s.candidate_distance[world, place] = m.pair_detection[pair] + t.distance
     s.candidate_point[world, place] = HALF * (t.point1 + t.point2)
     s.candidate_frame[world, place] = contact_frame(t.point1 - t.point2, vec3())
@@ -276,7 +289,7 @@ def convex_contacts(m: ModelArrays, s: Scratch, world: int, slot: int, pair: int
             if how.kind != NO_CLIP:
                 count = keep_clip(m, s, world, slot, pair, a, b, t, how)
         if count == 0:
-            keep_touch(m, s, world, pair, t)
+            keep_touch(m, s, world, pair, 0, t)
             count = 1
     for k in range(count, m.pair_candidates[pair]):
         s.candidate_distance[world, m.pair_candidateadr[pair] + k] = FAR

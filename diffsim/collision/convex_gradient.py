@@ -12,7 +12,7 @@ from diffsim.collision.clip_contact import (
 )
 from diffsim.collision.contact_frame import Geom, direction
 from diffsim.collision.convex import TOUCH, has_core, load_shape
-from diffsim.collision.convex_shape import CYLINDER, ELLIPSOID, Shape
+from diffsim.collision.convex_shape import CYLINDER, ELLIPSOID, HFIELD, Shape
 from diffsim.collision.face_clip import FACES_MEET, FIRST_EDGE
 from diffsim.collision.features import (
     coordinates_of,
@@ -191,6 +191,8 @@ def convex_cotangents(m: ModelArrays, s: Scratch, world: int, pair: int, place: 
     corners = s.rare[0].candidate_feature[world, place, 2]
     expanded = s.rare[0].candidate_feature[world, place, 1]
     face = s.rare[0].candidate_feature[world, place, 9]
+    if a.kind == HFIELD:
+        a.prism = face
     other = s.rare[0].candidate_feature[world, place, 10]
     end = s.rare[0].candidate_feature[world, place, 11]
     before = s.rare[0].candidate_feature[world, place, 12]

@@ -7,9 +7,11 @@ its pair. Source: MuJoCo, `mjc_...Support`.
 import mujoco
 import warp as wp
 
+from diffsim.collision.prisms import prism_centre, prism_support, prism_vertex
 from diffsim.physics.model_arrays import RareArrays
 from diffsim.types import ONE, ZERO, mat33, real, vec3
 
+HFIELD = wp.constant(int(mujoco.mjtGeom.mjGEOM_HFIELD))
 SPHERE = wp.constant(int(mujoco.mjtGeom.mjGEOM_SPHERE))
 CAPSULE = wp.constant(int(mujoco.mjtGeom.mjGEOM_CAPSULE))
 ELLIPSOID = wp.constant(int(mujoco.mjtGeom.mjGEOM_ELLIPSOID))
@@ -32,7 +34,8 @@ class Shape:
     pos: vec3  # m
     mat: mat33
     rounding: real  # half the margin, m
-    mesh: int
+    mesh: int  # or height field
+    prism: int  # of the height field
     vertadr: int
     vertnum: int
     graphadr: int  # -1 if all vertices are tried
@@ -45,7 +48,7 @@ class Support:
     """A support point, and where the search among a mesh's vertices ended."""
 
     point: vec3  # m
-    vertex: int  # of a mesh or box, 0 or 1 for a cylinder's upper or lower cap, else -1
+    vertex: int  # of a mesh, box or prism, 0 or 1 for a cylinder's upper or lower cap, else -1
     hull: int  # vertex in the numbering of the mesh's hull, -1 before the first search
 
 
@@ -146,6 +149,9 @@ def support_point(rare: wp.array(dtype=RareArrays), shape: Shape, direction: vec
             hull = climbed_vertex(rare, shape, d, last.hull)
             vertex = rare[0].mesh_graph[shape.graphadr + 2 + rare[0].mesh_graph[shape.graphadr] + hull]
         local = rare[0].mesh_vert[shape.vertadr + vertex]
+    elif shape.kind == HFIELD:
+        vertex = prism_support(rare, shape.mesh, shape.prism, d)
+        local = prism_vertex(rare, shape.mesh, shape.prism, vertex)
     elif shape.kind == CYLINDER:
         local = cylinder_support(shape.size, d)
         vertex = int(local[2] < ZERO)
@@ -168,9 +174,17 @@ def support_point(rare: wp.array(dtype=RareArrays), shape: Shape, direction: vec
 
 
 @wp.func
+def centre_of(rare: wp.array(dtype=RareArrays), shape: Shape) -> vec3:
+    """A point inside the shape."""
+    if shape.kind == HFIELD:
+        return shape.mat * prism_centre(rare, shape.mesh, shape.prism) + shape.pos
+    return shape.pos
+
+
+@wp.func
 def is_polytope(shape: Shape) -> bool:
     """Whether the shape has vertices only, apart from its rounding."""
-    return shape.kind == BOX or shape.kind == MESH
+    return shape.kind == BOX or shape.kind == MESH or shape.kind == HFIELD
 
 
 @wp.func

@@ -54,13 +54,14 @@ def closest_face(s: Scratch, world: int, slot: int, before: int) -> int:
 
 
 @wp.func(inline=True)
-def is_known(s: Scratch, world: int, slot: int, w: int) -> bool:
-    """Whether an earlier vertex of the polytope has the same two vertices of the shapes as w."""
+def is_known(s: Scratch, world: int, slot: int, w: int, alike: bool) -> bool:
+    """Whether an earlier vertex of the polytope has the same two vertices of the shapes as w.
+
+    If the first shape's vertices are alike, its numbers are not compared.
+    """
     for k in range(w):
-        if (
-            s.rare[0].polytope_vertex[world, slot, w, 0] == s.rare[0].polytope_vertex[world, slot, k, 0]
-            and s.rare[0].polytope_vertex[world, slot, w, 1] == s.rare[0].polytope_vertex[world, slot, k, 1]
-        ):
+        same = alike or s.rare[0].polytope_vertex[world, slot, w, 0] == s.rare[0].polytope_vertex[world, slot, k, 0]
+        if same and s.rare[0].polytope_vertex[world, slot, w, 1] == s.rare[0].polytope_vertex[world, slot, k, 1]:
             return True
     return False
 
@@ -102,8 +103,9 @@ def expand(
     centre: vec3,
     tolerance: real,
     limit: int,
+    alike: bool,
 ) -> Penetration:
-    """Expands the first polytope, whose centre is given."""
+    """Expands the first polytope, whose centre is given. `alike`: see `is_known`."""
     discrete = is_discrete(a) and is_discrete(b)
     enough = tolerance
     if discrete:
@@ -137,7 +139,7 @@ def expand(
             if reach - lower < enough:
                 if step == 0 and upper < lower - APART:
                     face = -1
-            elif not (discrete and is_known(s, world, slot, w)):
+            elif not (discrete and is_known(s, world, slot, w, alike)):
                 cut_horizon(s, world, slot, face, v.point)
                 edges = s.rare[0].polytope_count[world, slot, HORIZON]
                 if edges < 3:

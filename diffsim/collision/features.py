@@ -7,9 +7,10 @@ is a corner, an edge, a face, a cylinder's rim, or an ellipsoid's surface, with 
 import warp as wp
 
 from diffsim.collision.contact_frame import Geom
-from diffsim.collision.convex_shape import BOX, CAPSULE, CYLINDER, ELLIPSOID, MESH, SPHERE, Shape
+from diffsim.collision.convex_shape import BOX, CAPSULE, CYLINDER, ELLIPSOID, HFIELD, MESH, SPHERE, Shape
 from diffsim.collision.gradient_call import differentiable
 from diffsim.collision.polygons import CAP_COS, CAP_SIN, axial_side, box_corner_unit, cap_side, vec3i
+from diffsim.collision.prisms import prism_vertex
 from diffsim.physics.model_arrays import RareArrays
 from diffsim.types import ONE, ZERO, real, vec2, vec3
 
@@ -101,7 +102,7 @@ def feature_condition(kind: int, geom: Geom, f: Feature, u: vec2, n: vec3) -> ve
 
 @wp.func(inline=False)
 def vertex_place(rare: wp.array(dtype=RareArrays), shape: Shape, vertex: int) -> Place:
-    """A vertex of a box or mesh; an end of a capsule's axis; the centre of a sphere, or of a cylinder's cap."""
+    """A vertex of a box, mesh or prism; an end of a capsule's axis; the centre of a sphere, or of a cylinder's cap."""
     p = Place()
     if shape.kind == BOX:
         for k in range(3):
@@ -110,6 +111,8 @@ def vertex_place(rare: wp.array(dtype=RareArrays), shape: Shape, vertex: int) ->
                 p.unit[k] = ONE
     elif shape.kind == MESH:
         p.fixed = rare[0].mesh_vert[shape.vertadr + vertex]
+    elif shape.kind == HFIELD:
+        p.fixed = prism_vertex(rare, shape.mesh, shape.prism, vertex)
     elif shape.kind == CAPSULE or shape.kind == CYLINDER:
         p.unit = vec3(ZERO, ZERO, axial_side(shape, vertex))
     return p

@@ -30,6 +30,7 @@ from diffsim.types import mat33, real, vec3
 __all__ = ["CANDIDATES", "COLLIDERS", "CONVEX", "ContactGeometry", "Geom", "contact_frame", "contraction_of", "turning"]
 
 PLANE = wp.constant(int(mujoco.mjtGeom.mjGEOM_PLANE))
+HFIELD = wp.constant(int(mujoco.mjtGeom.mjGEOM_HFIELD))
 SPHERE = wp.constant(int(mujoco.mjtGeom.mjGEOM_SPHERE))
 CAPSULE = wp.constant(int(mujoco.mjtGeom.mjGEOM_CAPSULE))
 ELLIPSOID = wp.constant(int(mujoco.mjtGeom.mjGEOM_ELLIPSOID))
@@ -54,8 +55,16 @@ CANDIDATES: dict[tuple[int, int], tuple[int, int]] = {
     (BOX, BOX): (8, 8),
 }
 
+MAX_PAIR_CONTACTS = int(mujoco.mjMAXCONPAIR)
+
 CONVEX: dict[tuple[int, int], int] = {
     (PLANE, MESH): 4,
+    (HFIELD, SPHERE): MAX_PAIR_CONTACTS,
+    (HFIELD, CAPSULE): MAX_PAIR_CONTACTS,
+    (HFIELD, ELLIPSOID): MAX_PAIR_CONTACTS,
+    (HFIELD, CYLINDER): MAX_PAIR_CONTACTS,
+    (HFIELD, BOX): MAX_PAIR_CONTACTS,
+    (HFIELD, MESH): MAX_PAIR_CONTACTS,
     (SPHERE, ELLIPSOID): 1,
     (SPHERE, MESH): 1,
     (CAPSULE, ELLIPSOID): 1,
@@ -70,7 +79,10 @@ CONVEX: dict[tuple[int, int], int] = {
     (BOX, MESH): 4,
     (MESH, MESH): 4,
 }
-"""Pairs of the general convex collision (`convex`): number of candidates, each of which can be a contact."""
+"""Pairs of the general convex collision (`convex`): number of candidates, each of which can be a contact.
+
+Pairs with a height field have fewer where the geom is small: see `diffsim.compile.height_fields`.
+"""
 
 COLLIDERS: dict[tuple[int, int], wp.Function] = {
     (PLANE, SPHERE): plane_sphere,

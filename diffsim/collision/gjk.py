@@ -7,10 +7,10 @@ where they are not converged. Source: MuJoCo, `mjc_ccd`, `mjc_gjk`.
 
 import warp as wp
 
-from diffsim.collision.convex_shape import MINVAL, Shape, Support, is_discrete, support_point
-from diffsim.collision.simplex import closest_in_simplex, combined, mat43, vec4
+from diffsim.collision.convex_shape import MINVAL, Shape, Support, centre_of, is_discrete, support_point
+from diffsim.collision.simplex import closest_in_simplex, combined, mat43
 from diffsim.physics.model_arrays import RareArrays
-from diffsim.types import HALF, ONE, ZERO, real, vec3
+from diffsim.types import HALF, ONE, ZERO, real, vec3, vec4
 
 vec4i = wp.types.vector(4, wp.int32)
 FAR = wp.constant(real(1.0e30))
@@ -113,7 +113,7 @@ def distance_of(
     limit: int,
     cutoff: real,
 ) -> Distance:
-    """The search, from the shapes' positions. A positive cutoff asks for the distance up to it; zero, for overlap."""
+    """The search, from the shapes' centres. A positive cutoff asks for the distance up to it; zero, for overlap."""
     result = Distance()
     result.distance = FAR
     epsilon = HALF * tolerance * tolerance
@@ -123,8 +123,8 @@ def distance_of(
         least = MINVAL
     simplex = Simplex()
     coordinates = vec4()
-    point1 = a.pos
-    point2 = b.pos
+    point1 = centre_of(rare, a)
+    point2 = centre_of(rare, b)
     x = point1 - point2
     norm = wp.length(x)
     before = real(0.0)

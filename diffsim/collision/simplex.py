@@ -7,9 +7,8 @@ queries between convex objects", as in C MuJoCo.
 import warp as wp
 
 from diffsim.collision.convex_shape import MINVAL
-from diffsim.types import ONE, ZERO, real, vec2, vec3
+from diffsim.types import ONE, ZERO, real, vec2, vec3, vec4
 
-vec4 = wp.types.vector(4, real)
 mat43 = wp.types.matrix((4, 3), real)
 GREATEST = wp.constant(real(1.0e30))
 

@@ -10,6 +10,7 @@ from diffsim.compile.actuator_additions import actuator_additions, tendon_damper
 from diffsim.compile.constraints import constraint_fields
 from diffsim.compile.ellipsoids import ellipsoid_fields
 from diffsim.compile.gears import moment_entries
+from diffsim.compile.height_fields import height_field_fields
 from diffsim.compile.lines import body_actuators, line_fields, moving_actuators, turns_ball_in_parent
 from diffsim.compile.meshes import mesh_fields
 from diffsim.compile.servos import PID, is_servo, servo_fields
@@ -75,6 +76,7 @@ def host_arrays(mj_model: mujoco.MjModel, max_contacts: int | None) -> dict[str,
         **tree_levels(m),
         **sparsity_fields(m),
         **mesh_fields(m),
+        **height_field_fields(m),
         **gyroscopic_bodies(m),
         **actuators(m),
         **activations(m, active_actuators(m)),

@@ -5,6 +5,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
+MESH_KINDS = (mujoco.mjtGeom.mjGEOM_MESH, mujoco.mjtGeom.mjGEOM_HFIELD)
 FEW_VERTICES = 10
 """MuJoCo tries all vertices of a mesh with fewer (`mjMESH_HILLCLIMB_MIN`)."""
 
@@ -19,7 +20,7 @@ def mesh_fields(m: mujoco.MjModel) -> dict[str, Any]:
         ccd_tolerance=m.opt.ccd_tolerance,
         ccd_iterations=m.opt.ccd_iterations,
         multiccd=int(not m.opt.disableflags & mujoco.mjtDisableBit.mjDSBL_MULTICCD),
-        geom_mesh=np.where(m.geom_type == mujoco.mjtGeom.mjGEOM_MESH, m.geom_dataid, -1),
+        geom_mesh=np.where(np.isin(m.geom_type, MESH_KINDS), m.geom_dataid, -1),
         mesh_vertadr=m.mesh_vertadr,
         mesh_vertnum=m.mesh_vertnum,
         mesh_graphadr=np.where(small, -1, m.mesh_graphadr),

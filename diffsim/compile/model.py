@@ -88,7 +88,7 @@ class Model:
         }
         self._host.update({f"at_{name}": offset for name, offset in self.parameters.offsets.items()})
         self._pairs: dict[str, dict[tuple[int, int], wp.array]] = {}
-        self._convex: dict[str, wp.array] = {}
+        self._convex: dict[tuple[str, bool], wp.array] = {}
         self._on_device: dict[str, dict[str, Any]] = {}
 
     @classmethod
@@ -135,7 +135,7 @@ class Model:
 
     def _convex_sizes(self) -> dict[str, int]:
         """Sizes of the working memory for contacts of convex geoms."""
-        m, pairs = self.mj_model, len(self.convex_pairs)
+        m, pairs = self.mj_model, int(self._host["pair_convex"][: self._host["npair"]].sum())
         if not pairs:
             names = ("polytope", "polytope_vertex", "polytope_face", "clip_corner", "convex_candidate")
             return dict.fromkeys(names, 0)
@@ -147,10 +147,11 @@ class Model:
             "convex_candidate": int(self._host["pair_candidates"][: self._host["npair"]].sum()),
         }
 
-    @property
-    def convex_pairs(self) -> np.ndarray:
-        """Indices of the pairs of geoms of the general convex collision."""
-        return np.flatnonzero(self._host["pair_convex"][: self._host["npair"]])
+    def convex_pairs(self, height_fields: bool) -> np.ndarray:
+        """Indices of the pairs of geoms of the general convex collision, with height fields or without."""
+        n = self._host["npair"]
+        fields = self.mj_model.geom_type[self._host["pair_geom1"][:n]] == mujoco.mjtGeom.mjGEOM_HFIELD
+        return np.flatnonzero((self._host["pair_convex"][:n] == 1) & (fields == height_fields))
 
     @property
     def kinds(self) -> dict[tuple[int, int], np.ndarray]:
@@ -172,12 +173,12 @@ class Model:
             }
         return self._pairs[device]
 
-    def convex_pairs_on(self, device: str) -> wp.array:
+    def convex_pairs_on(self, device: str, height_fields: bool) -> wp.array:
         """`convex_pairs`, on a device."""
-        if device not in self._convex:
-            pairs = torch.as_tensor(self.convex_pairs, dtype=torch.int32, device=device)
-            self._convex[device] = wp.from_torch(pairs)
-        return self._convex[device]
+        if (device, height_fields) not in self._convex:
+            pairs = torch.as_tensor(self.convex_pairs(height_fields), dtype=torch.int32, device=device)
+            self._convex[device, height_fields] = wp.from_torch(pairs)
+        return self._convex[device, height_fields]
 
     def arrays(  # noqa: ANN201  (a struct)
         self, device: str, memory: ParameterMemory | None = None, first_world: int = 0, gradient: bool = False

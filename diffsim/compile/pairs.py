@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from diffsim.collision.geometry import CANDIDATES, CONVEX
+from diffsim.compile.height_fields import HFIELD, most_contacts
 from diffsim.compile.noslip import visited_order
 from diffsim.compile.solver_parameters import mix_solver
 
@@ -31,6 +32,7 @@ def touching_pairs(m: mujoco.MjModel) -> np.ndarray:
     first, second = (collidable[index] for index in np.triu_indices(len(collidable), 1))
     contype, conaffinity = m.geom_contype, m.geom_conaffinity
     affine = (contype[first] & conaffinity[second]) | (contype[second] & conaffinity[first]) != 0
+    affine &= (m.geom_type[first] > HFIELD) | (m.geom_type[second] > HFIELD)  # planes and height fields do not collide
     first, second = first[affine], second[affine]
     apart = bodies_collide(m, m.geom_bodyid[first], m.geom_bodyid[second])
     explicit = np.unique(pair_keys(m, np.stack([m.pair_geom1, m.pair_geom2], axis=1)))
@@ -85,6 +87,9 @@ def pair_fields(m: mujoco.MjModel) -> dict[str, Any]:
     parameters = pair_parameters(m, pairs)
     geom1, geom2 = ordered_pairs(m, pairs).T
     counts = COUNTS[m.geom_type[geom1], m.geom_type[geom2]]
+    fields = m.geom_type[geom1] == HFIELD
+    detection = parameters["margin"] + parameters["gap"]
+    counts[fields] = most_contacts(m, geom1[fields], geom2[fields], detection[fields])[:, None]
     colliders = np.flatnonzero(np.bincount(pairs.ravel()))
     weights = m.body_invweight0[m.geom_bodyid, 0]
     return dict(
@@ -97,7 +102,7 @@ def pair_fields(m: mujoco.MjModel) -> dict[str, Any]:
         pair_convex=CONVEX_PAIRS[m.geom_type[geom1], m.geom_type[geom2]],
         pair_condim=parameters["dim"],
         pair_margin=parameters["margin"],
-        pair_detection=parameters["margin"] + parameters["gap"],
+        pair_detection=detection,
         pair_adhesion=parameters["adhesion"],
         pair_friction_damping=friction_damping(m, pairs),
         pair_invweight=weights[geom1] + weights[geom2],

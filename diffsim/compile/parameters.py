@@ -15,6 +15,7 @@ from torch import Tensor
 
 from diffsim.compile.ellipsoids import ellipsoid_bodies
 from diffsim.compile.gears import fixed_gears
+from diffsim.compile.height_fields import HFIELD
 from diffsim.compile.kernel_forms import KERNEL_FIELDS, Form, KernelForms
 from diffsim.compile.lines import fixed_by_lines
 from diffsim.compile.servos import fixed_by_servos
@@ -99,6 +100,8 @@ class Parameters:
         if m.opt.density + m.opt.viscosity > 0 and ellipsoid_bodies(m).any():
             self.fixed["geom_pos"] = self.fixed["geom_size"] = 'fluidshape="ellipsoid"'
         self.fixed |= fixed_by_servos(m, active)
+        if (m.geom_type[pairs] == HFIELD).any():
+            self.fixed["geom_size"] = "contacts with height fields"
         self._own: dict[torch.device, dict[str, Tensor]] = {}
 
     def check(self, parameters: Mapping[str, Tensor], num_worlds: int, device: torch.device) -> None:

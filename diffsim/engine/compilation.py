@@ -65,8 +65,8 @@ class _Recorder(Stages):
     def _pairs(self) -> dict[tuple[int, int], Any]:
         return self.model.kinds
 
-    def _convex_pairs(self) -> Any:  # noqa: ANN401
-        return self.model.convex_pairs
+    def _convex_pairs(self, height_fields: bool) -> Any:  # noqa: ANN401
+        return self.model.convex_pairs(height_fields)
 
     def _each(self, kernel: wp.Kernel, *arguments: Any) -> None:  # noqa: ANN401, ARG002
         self.modules[Module(kernel.module.name, WORLDS_PER_BLOCK * self.lanes)] = None

@@ -4,7 +4,8 @@
     adjoint, for each evaluation:   frames, motion, mass, collide, rows, virtual, twists, for some models ellipsoids,
                                     collide_gradient, gather, elements, on request parameters
 
-Pairs of convex geoms without a collider of their own share the stages `convex` and `convex_gradient`.
+Pairs of convex geoms without a collider of their own share the stages `convex` and `convex_gradient`. Those
+with a height field have `height_fields` in place of the first.
 
 Rare features have stages of their own: `joined` of connect and weld constraints, `lines` of spatial tendons and moving
 transmissions, `servos` of PID controllers and DC motors, `contact_terms` of adhesion and actuators on a body's
@@ -63,6 +64,7 @@ from diffsim.stages.ellipsoids import ellipsoids_kernel
 from diffsim.stages.forces import forces_kernel
 from diffsim.stages.frames import frames_kernel
 from diffsim.stages.gather import add_contacts_kernel, gather_kernel
+from diffsim.stages.height_fields import height_fields_kernel
 from diffsim.stages.implicit import implicit_kernel
 from diffsim.stages.implicit_adjoint import implicit_adjoint_kernel
 from diffsim.stages.implicit_bias import implicit_bias_kernel
@@ -316,9 +318,10 @@ class Stages:
         """Candidates of contacts."""
         for kinds, pairs in self._pairs().items():
             self._threads(detection_kernel(*kinds), len(pairs), pairs)
-        count = len(self.model.convex_pairs)
-        if count:
-            self._threads(convex_kernel, min(count, THREADS), self._convex_pairs())
+        for kernel, height_fields in ((convex_kernel, False), (height_fields_kernel, True)):
+            count = len(self.model.convex_pairs(height_fields))
+            if count:
+                self._threads(kernel, min(count, THREADS), self._convex_pairs(height_fields))
 
     def _constraints(self) -> None:
         """Contacts and rows."""
@@ -387,7 +390,7 @@ class Stages:
 
     def _contact_gradients(self) -> bool:
         """Gradients of contacts; whether geoms can touch."""
-        kinds, convex = list(self._pairs()), bool(len(self.model.convex_pairs))
+        kinds, convex = list(self._pairs()), any(len(self.model.convex_pairs(fields)) for fields in (False, True))
         for pair in kinds:
             self._threads(gradient_kernel(*pair), self.model.max_contacts)
         if convex:
@@ -398,9 +401,9 @@ class Stages:
         """The pairs of geoms, by kinds."""
         return self.model.pairs_by_kinds(self.device)
 
-    def _convex_pairs(self) -> Any:  # noqa: ANN401
+    def _convex_pairs(self, height_fields: bool) -> Any:  # noqa: ANN401
         """The pairs of geoms of the general convex collision."""
-        return self.model.convex_pairs_on(self.device)
+        return self.model.convex_pairs_on(self.device, height_fields)
 
     def _each(self, kernel: wp.Kernel, *arguments: Any) -> None:  # noqa: ANN401
         """Launches a kernel with all lanes of all worlds."""

@@ -2,7 +2,7 @@
 
 import warp as wp
 
-from diffsim.types import mat33, quat, real, vec2, vec3, vec6
+from diffsim.types import mat33, quat, real, vec2, vec3, vec4, vec6
 
 
 @wp.struct
@@ -56,7 +56,7 @@ class RareArrays:
     piece_scale: wp.array(dtype=real)  # 1 / divisor of the pulley
     pair_convex: wp.array(dtype=wp.int32)  # [npair] 1 for pairs of the general convex collision
     # meshes, as in MuJoCo's `mesh_...`: addresses count from the model's first
-    geom_mesh: wp.array(dtype=wp.int32)  # [ngeom] -1 for geoms without a mesh
+    geom_mesh: wp.array(dtype=wp.int32)  # [ngeom] mesh or height field; -1 for other geoms
     mesh_vertadr: wp.array(dtype=wp.int32)
     mesh_vertnum: wp.array(dtype=wp.int32)
     mesh_graphadr: wp.array(dtype=wp.int32)  # -1 if support points are found by trying all vertices
@@ -74,6 +74,13 @@ class RareArrays:
     mesh_polymapadr: wp.array(dtype=wp.int32)
     mesh_polymapnum: wp.array(dtype=wp.int32)
     mesh_polymap: wp.array(dtype=wp.int32)
+    # height fields: see MuJoCo's `hfield_...`
+    hfield_nrow: wp.array(dtype=wp.int32)
+    hfield_ncol: wp.array(dtype=wp.int32)
+    hfield_adr: wp.array(dtype=wp.int32)
+    hfield_size: wp.array(dtype=vec4)  # m
+    hfield_step: wp.array(dtype=vec2)  # m, between two points of the grid along x and y
+    hfield_data: wp.array(dtype=real)  # heights as shares of the third size
     # mocap bodies, gravity compensation, ellipsoids, polynomials of springs and dampers, clamps of joints' actuators
     mocap_body: wp.array(dtype=wp.int32)  # [nmocap]
     body_gravcomp: wp.array(dtype=real)

@@ -34,6 +34,7 @@ MESHES = "".join(
 )
 GEOMS = {name: f'type="mesh" mesh="{name}"' for name in ("rock", "pebble", "brick", "prism")} | {
     "plane": 'type="plane" size="1 1 1"',
+    "field": 'type="hfield" hfield="ground" euler="3 5 10" pos=".1 .05 0"',
     "sphere": 'type="sphere" size=".12"',
     "capsule": 'type="capsule" size=".08 .15"',
     "ellipsoid": 'type="ellipsoid" size=".1 .15 .2"',
@@ -41,6 +42,11 @@ GEOMS = {name: f'type="mesh" mesh="{name}"' for name in ("rock", "pebble", "bric
     "cylinder": 'type="cylinder" size=".1 .15"',
     "box": 'type="box" size=".1 .12 .15"',
 }
+FIXED = ("plane", "field")
+_HEIGHTS = np.random.default_rng(2).uniform(size=(8, 9))
+_HEIGHTS[:4] = 0.8  # a plateau
+_ELEVATION = " ".join(f"{x:.9g}" for x in _HEIGHTS.ravel())
+GROUND = f'<hfield name="ground" nrow="8" ncol="9" size="1 .8 .2 .1" elevation="{_ELEVATION}"/>'
 
 
 @dataclass(frozen=True)
@@ -55,16 +61,16 @@ def touching(first: str, second: str, count: int, *, flat: bool, margin: float =
     """States of two of `GEOMS`.
 
     Args:
-        first: the first geom; fixed if it is a plane.
+        first: the first geom; a plane or height field is fixed.
         second: the second.
         count: N.
         flat: whether the geoms stand on each other, tilted by a thousandth at most, or are turned at random.
         margin: of the pair, m.
         option: attributes of <option>.
     """
-    joint = "" if first == "plane" else "<freejoint/>"
+    joint = "" if first in FIXED else "<freejoint/>"
     model = mujoco.MjModel.from_xml_string(
-        f"<mujoco><option gravity='0 0 0' {option}/><asset>{MESHES}</asset><worldbody>"
+        f"<mujoco><option gravity='0 0 0' {option}/><asset>{MESHES}{GROUND}</asset><worldbody>"
         f"<body>{joint}<geom {GEOMS[first]} margin='{margin}'/></body>"
         f"<body><freejoint/><geom {GEOMS[second]}/></body></worldbody></mujoco>"
     )
@@ -73,16 +79,17 @@ def touching(first: str, second: str, count: int, *, flat: bool, margin: float =
         qpos = np.zeros(model.nq)
         for adr in range(0, model.nq, 7):
             qpos[adr + 3 : adr + 7] = _standing(rng) if flat else _turned(rng)
-        upward = flat or first == "plane"
+        upward = flat or first in FIXED
         away = np.array([*(0.15 * rng.normal(size=2)), 1.0]) if upward else _turned(rng)[1:]
         away /= np.linalg.norm(away)
         near, far = 0.0, 1.0
+        start = np.array([*rng.uniform(-0.6, 0.6, size=2), 0]) if first == "field" else np.zeros(3)
         for _ in range(40):
             middle = (near + far) / 2
-            qpos[-7:-4] = middle * away
+            qpos[-7:-4] = start + middle * away
             apart = _distance(model, data, qpos) > 1e-9
             near, far = (near, middle) if apart else (middle, far)
-        qpos[-7:-4] = (far - rng.uniform(-0.002, 0.01)) * away
+        qpos[-7:-4] = start + (far - rng.uniform(-0.002, 0.01)) * away
         states.append(qpos.copy())
     return Touching(model, np.array(states))
 
@@ -111,6 +118,9 @@ def _distance(model: mujoco.MjModel, data: mujoco.MjData, qpos: np.ndarray) -> f
         mesh = model.geom_dataid[1]
         vertices = model.mesh_vert[model.mesh_vertadr[mesh] :][: model.mesh_vertnum[mesh]]
         return (vertices @ data.geom_xmat[1].reshape(3, 3).T + data.geom_xpos[1])[:, 2].min()
+    if model.geom_type[0] == mujoco.mjtGeom.mjGEOM_HFIELD:
+        mujoco.mj_collision(model, data)
+        return float(not any(contact.dist < 0 for contact in data.contact))
     return mujoco.mj_geomDistance(model, data, 0, 1, 10.0, None)
 
 

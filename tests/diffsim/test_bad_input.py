@@ -12,9 +12,9 @@ from .reference import Stepper, load, moving_states, relative_error
 
 SEVERAL_UNSUPPORTED = """
 <mujoco>
-  <asset><hfield name="hills" nrow="3" ncol="3" size="1 1 1 .1"/></asset>
+  <asset><mesh name="stone" vertex="0 0 0  .2 0 0  0 .2 0  0 0 .2"/></asset>
   <worldbody>
-    <geom name="ground" type="hfield" hfield="hills"/>
+    <geom name="ground" type="sdf" mesh="stone"/>
     <site name="anchor" pos="0 0 2"/>
     <body name="rock" pos="0 0 1">
       <freejoint/>
@@ -243,15 +243,29 @@ def pair(first: str, second: str) -> str:
 def test_pairs_without_a_collider_are_refused():
     text = """
         <mujoco>
-          <asset><hfield name="hills" nrow="3" ncol="3" size="1 1 0.1 0.1"/></asset>
+          <asset><mesh name="stone" vertex="0 0 0  .2 0 0  0 .2 0  0 0 .2"/></asset>
           <worldbody>
-            <geom name="ground" type="hfield" hfield="hills"/>
+            <geom name="ground" type="sdf" mesh="stone"/>
             <body pos="0 0 1"><freejoint/><geom name="ball" size="0.1"/></body>
           </worldbody>
         </mujoco>"""
     with pytest.raises(diffsim.UnsupportedModelError, match="ball") as error:
         diffsim.Model.from_mjcf(text)
     assert "ground" in str(error.value)
+
+
+def test_planes_and_height_fields_do_not_collide():
+    text = """
+        <mujoco>
+          <asset><hfield name="hills" nrow="3" ncol="3" size="1 1 0.1 0.1"/></asset>
+          <worldbody>
+            <geom type="plane" size="1 1 1"/>
+            <body>
+              <freejoint/><inertial pos="0 0 0" mass="1" diaginertia="1 1 1"/><geom type="hfield" hfield="hills"/>
+            </body>
+          </worldbody>
+        </mujoco>"""
+    assert diffsim.Model.from_mjcf(text).field("npair") == 0
 
 
 @pytest.mark.parametrize(
