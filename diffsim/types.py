@@ -14,10 +14,13 @@ import numpy as np
 import torch
 import warp as wp
 
+from diffsim.quiet import initialise_warp_on_cpu
+
 wp.config.log_level = wp.LOG_ERROR  # no banner
 # Code for the GPU's own architecture, which can be compiled ahead of time. Warp's default, code for an old architecture
 # that the driver translates, would be compiled again at the first launch.
 wp.config.cuda_output = wp.config.cuda_output or "cubin"
+initialise_warp_on_cpu()
 
 
 def _kernel_precision() -> str:

@@ -15,6 +15,7 @@ from torch import Tensor
 from diffsim.engine.black_box import BlackBox
 from diffsim.engine.simulator import DynamicsPoint
 from diffsim.engine.world_inputs import WORLD_INPUTS
+from diffsim.quiet import official_model
 from diffsim.tasks.find import EQUATION_TASKS, HYBRID_TASKS, TASKS, check_options, find_task, task_class, task_options
 from diffsim.tasks.goal_task import GoalTask
 from diffsim.tasks.memory_task import MemoryTask
@@ -78,13 +79,15 @@ def position_indices(id: str | type[Task], options: Mapping[str, Any]) -> Sequen
 def _observed_env(id: str | type[Task], kwargs: Mapping[str, Any]) -> gymnasium.Env:
     """The environment without partial observation."""
     if isinstance(id, str) and (id in {**TASKS, **HYBRID_TASKS, **EQUATION_TASKS} or find_task(id) is None):
-        return gymnasium.make(id, **kwargs)
+        with official_model():
+            return gymnasium.make(id, **kwargs)
     cls = task_class(id)
     steps = cls.max_episode_steps
     entry_point = OfficialGoalEnv if issubclass(cls, GoalTask) else OfficialEnv
     name = id if isinstance(id, str) else f"{id.__module__}:{id.__name__}"
     spec = EnvSpec(name, entry_point, max_episode_steps=steps, disable_env_checker=True, kwargs={"task": id})
-    return gymnasium.make(spec, **kwargs)
+    with official_model():
+        return gymnasium.make(spec, **kwargs)
 
 
 def on_c_mujoco(cls: type[Task]) -> type[Task]:

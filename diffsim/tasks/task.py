@@ -26,6 +26,7 @@ from diffsim.compile.unsupported import UnsupportedModelError
 from diffsim.engine.black_box_simulator import BlackBoxSimulator
 from diffsim.engine.simulator import DynamicsPoint, Simulator
 from diffsim.options import given, option
+from diffsim.quiet import official_model
 from diffsim.tasks.configurable import ConfigurableMDP
 
 
@@ -89,9 +90,10 @@ class Task(ConfigurableMDP):
     def load_model(self) -> mujoco.MjModel:
         """The model of `xml_file`; a task may load it in another way."""
         source = find_mjcf(self.xml_file)
-        if isinstance(source, Path):
-            return mujoco.MjModel.from_xml_path(str(source))
-        return mujoco.MjModel.from_xml_string(source)
+        with official_model():
+            if isinstance(source, Path):
+                return mujoco.MjModel.from_xml_path(str(source))
+            return mujoco.MjModel.from_xml_string(source)
 
     def _make_simulator(self, device: str | torch.device) -> Simulator:
         """The simulator of the model, or C MuJoCo with the same methods."""
