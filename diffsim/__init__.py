@@ -43,6 +43,7 @@ _MODULES = {
     "UnsupportedModelError": "diffsim.compile.unsupported",
     "check_task": "diffsim.tasks",
     "dtype": "diffsim.types",
+    "load_policy": "diffsim.trainers.run.api",
     "make": "diffsim.tasks",
     "shard": "diffsim.engine.sharded",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Callable, Iterable
 from numbers import Real
 from typing import Any
@@ -61,9 +62,16 @@ def check_std(name: str, std: object) -> None:
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
-    """`; did you mean NAME?` for the most similar of the valid names; empty if none is close."""
-    close = difflib.get_close_matches(name, list(valid), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    """`; did you mean NAME?` for the most similar of the valid names; empty if none is close.
+
+    Case does not matter. The initials of a name's words stand for it, as `lr` for `learning_rate`.
+    """
+    known = {word.lower(): word for word in reversed(list(valid))}
+    initials = {"".join(part[0] for part in re.split(r"[-_]+", word) if part): word for word in known if len(word) > 1}
+    word = name.lower()
+    close = [word] if word in known else [initials[word]] if len(word) > 1 and word in initials else []
+    close = close or difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {known[close[0]]}?" if close else ""
 
 
 def _obeys(value: Any, rule: str) -> bool:

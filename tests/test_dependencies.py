@@ -28,7 +28,8 @@ TOP_LEVEL = {"models", "policies", "trainers", "benchmarks", "tests", "examples"
 NO_LIGHTNING = {"diffsim", "models", "policies"}
 NO_LIGHTNING_FOLDERS = ("trainers/maths", "trainers/experience", "trainers/pathwise", "trainers/likelihood_ratio")
 NO_LIGHTNING_FOLDERS += ("trainers/value_gradient", "trainers/model_based", "trainers/black_box", "trainers/graphs")
-PACKAGE_FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+ENTRANCE = ROOT / "diffsim" / "__main__.py"  # of `python -m diffsim`: it starts the command line, and nothing else
+PACKAGE_FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py") if path != ENTRANCE)
 
 
 def imports(source):

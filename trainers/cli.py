@@ -7,9 +7,11 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from typing import Any
 
-from diffsim.trainers.errors import FailedRunsError, NonFiniteError, UsageError
+from diffsim.checks import did_you_mean
+from diffsim.trainers.errors import FailedRunsError, NonFiniteError, StoppedError, UsageError
 
 COMMANDS = {
     "fit": ("run.fit_command:fit_command", "train a policy, or continue a run"),
@@ -46,7 +48,8 @@ Model-based reinforcement learning through differentiable MuJoCo physics.
 commands:
 {PURPOSES}
 
-diffsim COMMAND --help lists the options of a command. Modules of the current folder can be named:
+diffsim COMMAND --help lists the options of a command; diffsim --version prints the version.
+Modules of the current folder can be named:
   diffsim fit --config quickstart
   diffsim fit --task my_module:MyTask-v0 --algorithm my_module:MyAlgorithm --policy my_module:MyPolicy
 """
@@ -72,15 +75,22 @@ def run(command: str, argv: Sequence[str]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command. Returns 0, or 2 if its arguments are wrong, or 1 if it fails; prints why in one line."""
+    """Runs a command. Returns 0, or 2 if its arguments are wrong, or 1 if it fails; prints why in one line.
+
+    After Ctrl-C it returns 130, and after a SIGTERM that ended training 143.
+    """
     argv = list(sys.argv[1:] if argv is None else argv)
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # a person's own modules, as with `python -m`
     if not argv or argv[0] in ("-h", "--help"):
         print(USAGE, end="")
         return 0 if argv else 2
+    if argv[0] == "--version":
+        print(f"diffsim {version('diffsim-rl')}")
+        return 0
     if argv[0] not in COMMANDS:
-        print(f"diffsim: command must be one of {', '.join(COMMANDS)}, got {argv[0]!r}", file=sys.stderr)
+        hint = did_you_mean(argv[0], COMMANDS)
+        print(f"diffsim: command must be one of {', '.join(COMMANDS)}, got {argv[0]!r}{hint}", file=sys.stderr)
         return 2
     name = f"diffsim {argv[0]}"
     try:
@@ -91,6 +101,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (NonFiniteError, FailedRunsError, OSError, ImportError) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 1
+    except StoppedError as error:
+        return error.status
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         return 130

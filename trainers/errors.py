@@ -26,6 +26,18 @@ class FailedRunsError(RuntimeError):
     """Some runs of a comparison failed; the message says how many."""
 
 
+class StoppedError(Exception):
+    """Ctrl-C or SIGTERM ended training early, with a checkpoint, and the user was told.
+
+    Attributes:
+        status: exit status of the command, 128 + the signal's number, as shells count.
+    """
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(f"stopped by signal {signal}")
+        self.status = 128 + signal
+
+
 @contextmanager
 def option_errors() -> Iterator[None]:
     """Raises OptionError with the same message for an error that a wrong option can cause."""

@@ -23,7 +23,7 @@ from diffsim.trainers.compare.progress import Progress
 from diffsim.trainers.compare.report import HISTORY, write_report
 from diffsim.trainers.errors import FailedRunsError, UsageError
 from diffsim.trainers.options import check_fields
-from diffsim.trainers.run.arguments import make_parser, parse
+from diffsim.trainers.run.parsing import make_parser, parse
 
 PAUSE = 0.2  # seconds between polls of the runs
 PATIENCE = 10.0  # seconds to wait for the runs of a killed comparison to end

@@ -43,7 +43,7 @@ from diffsim.trainers.run.run_folder import RunFolder, read_yaml
 KEYS = ("seeds", "options", "tasks", "algorithms", "baseline", "references", "published")
 TASK_KEYS = ("thresholds", "score_range", "options", "algorithms", "skip", "task")
 LEFT_OUT = ("task", "algorithm", "seed", "run", "video", "env_steps", "seconds", "iterations", "final_episodes")
-LEFT_OUT += ("evaluate_every", "evaluate_every_steps", "evaluate_episodes", "evaluate_stochastic")
+LEFT_OUT += ("logger", "evaluate_every", "evaluate_every_steps", "evaluate_episodes", "evaluate_stochastic")
 """Options of a config file that a comparison ignores."""
 OWN = ("task", "seed", "run", "video", "iterations", "evaluate_every")
 """Options that a comparison sets itself, and refuses."""
@@ -240,4 +240,5 @@ def _completed(options: dict[str, Any]) -> dict[str, Any]:
     if type(env_steps) is int:
         options = {"evaluate_every_steps": max(env_steps // EVALUATIONS, 1), **options}
     options = {"evaluate_stochastic": True, **options}
-    return {name: env_steps if value == BUDGET else value for name, value in options.items()}
+    counted = {name for name, value in options.items() if value == BUDGET and name != "decay_iterations"}
+    return {name: env_steps if name in counted else value for name, value in options.items()}

@@ -11,8 +11,9 @@ from diffsim.checks import did_you_mean
 from diffsim.trainers.compare.comparison import Comparison, Run
 from diffsim.trainers.errors import OptionError
 from diffsim.trainers.options import RENAMED
-from diffsim.trainers.run.arguments import GIVEN, RunOptions, default_policy, parameters_of, parse_fit, pick, resolved
+from diffsim.trainers.run.arguments import RunOptions, default_policy, parameters_of, parse_fit, pick, resolved
 from diffsim.trainers.run.build import build
+from diffsim.trainers.run.parsing import GIVEN
 from diffsim.trainers.run.registry import ALGORITHMS, POLICIES, choose
 
 

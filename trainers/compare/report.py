@@ -26,7 +26,7 @@ from diffsim.trainers.compare.published_report import published_blocks
 from diffsim.trainers.compare.references import Reference, matching, read_references
 from diffsim.trainers.compare.results import Results, load
 from diffsim.trainers.errors import UsageError
-from diffsim.trainers.run.arguments import make_parser, parse
+from diffsim.trainers.run.parsing import make_parser, parse
 
 HISTORY = "history.txt"
 

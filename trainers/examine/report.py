@@ -31,8 +31,9 @@ from diffsim.trainers.examine.diagnostics import (
 from diffsim.trainers.examine.examined_model import ExaminedModel, find_examined_model
 from diffsim.trainers.experience.mdp_wrappers import ObservedReward
 from diffsim.trainers.options import check_fields
-from diffsim.trainers.run.arguments import make_parser, parse, resolved
+from diffsim.trainers.run.arguments import resolved
 from diffsim.trainers.run.collect_command import trained_policy
+from diffsim.trainers.run.parsing import make_parser, parse
 
 WINDOWS = 512
 POINTS = 500

@@ -14,7 +14,7 @@ from diffsim.policies import GaussianMLP
 from diffsim.trainers.gradients.experiment import Experiment, Row, total_ticks
 from diffsim.trainers.gradients.options import GradientOptions, build
 from diffsim.trainers.gradients.report import Results, draw, grids, rich_table, verdicts, winners, write_csv
-from diffsim.trainers.run.arguments import make_parser, parse
+from diffsim.trainers.run.parsing import make_parser, parse
 from diffsim.trainers.run.run_folder import RunFolder
 
 

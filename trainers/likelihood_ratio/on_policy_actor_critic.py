@@ -8,7 +8,10 @@ from diffsim.trainers.likelihood_ratio.on_policy import OnPolicy
 from diffsim.trainers.maths.schedule import Decay, check_decay
 from diffsim.trainers.options import option
 
-DECAY_HELP = "env steps between which learning_rate falls linearly to 0: two counts, or the second; None for never."
+DECAY_HELP = (
+    "env steps between which learning_rate falls linearly to 0: two counts, or the second; budget for the run's "
+    "env_steps; None for never."
+)
 
 
 class OnPolicyActorCritic(OnPolicy):

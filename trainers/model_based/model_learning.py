@@ -22,6 +22,7 @@ from diffsim.trainers.maths.returns import running_returns
 from diffsim.trainers.metrics import Metric, ended_episodes
 from diffsim.trainers.model_based.collection import UniformActor, collect_data
 from diffsim.trainers.options import RENAMED, buffer, given, option
+from diffsim.trainers.run.parsing import check_kinds
 from diffsim.trainers.run.registry import choose
 
 MODELS = {"WorldModel": "diffsim.models"}
@@ -192,13 +193,14 @@ def accepted(option: str, given: Mapping[str, Any] | None, cls: type, decided: C
         cls: what they are options of.
         decided: options of `cls` that cannot be given here.
 
-    Raises: ValueError that names the first option that is not valid, and all that are.
+    Raises: ValueError that names the first option that is not valid, or of the wrong type, and what would be valid.
     """
     valid = [name for name in keyword_options(cls) if name not in {"seed", "evaluation", *decided}]
     for name in given or {}:
         if name not in valid and RENAMED.get(name) in valid:
             raise ValueError(f"option {name} in {option} is now {RENAMED[name]}")
         require(name in valid, option, f"among {', '.join(valid)}", f"{name}{did_you_mean(name, valid)}")
+    check_kinds(option, given or {}, cls)
     return dict(given or {})
 
 

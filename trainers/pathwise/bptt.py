@@ -14,6 +14,7 @@ from diffsim.trainers.algorithm import MDPAlgorithm
 from diffsim.trainers.errors import NonFiniteError, UsageError
 from diffsim.trainers.experience.rollout import Trajectory, rollout, window_checks
 from diffsim.trainers.maths.returns import discount_weights, first_episode, running_returns
+from diffsim.trainers.maths.schedule import check_decay_iterations
 from diffsim.trainers.metrics import Metric, ended_episodes
 from diffsim.trainers.options import buffer, option
 from diffsim.trainers.pathwise.reward_gradient import NO_GRADIENT, require_reward_gradient
@@ -50,8 +51,11 @@ class BPTT(MDPAlgorithm):
     )
     gamma: float = option("discount.", "in (0, 1]", default=1.0)
     learning_rate: float = option("Adam's step size.", "> 0", default=3e-3)
-    decay_iterations: int | None = option(
-        "iterations over which the learning rate falls linearly to zero; constant if None.", ">= 1", default=None
+    decay_iterations: int | Literal["budget"] | None = option(
+        "iterations over which the learning rate falls linearly to zero; budget for those of the run, as `iterations` "
+        "gives them; constant if None.",
+        check_decay_iterations,
+        default=None,
     )
     max_norm: float = option("gradients are scaled down to this norm.", "> 0", default=1.0)
     remat: bool = option(
@@ -81,7 +85,8 @@ class BPTT(MDPAlgorithm):
         """Rolls out one window, back-propagates its return, and updates the policy."""
         max_age = self.mdp.max_episode_steps if self.max_age is None else self.max_age
         (optimizer,) = self.optimizers
-        decayed = 0.0 if self.decay_iterations is None else self.iteration / self.decay_iterations
+        count = self.decay_iterations
+        decayed = self.iteration / count if isinstance(count, int) else 0.0
         learning_rate = self.learning_rate * max(1.0 - decayed, 0.0)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate

@@ -103,8 +103,8 @@ class SHAC(MDPAlgorithm):
     learning_rate: float = option("of the actor's Adam.", "> 0", default=2e-3)
     value_learning_rate: float = option("of the critic's Adam.", "> 0", default=2e-3)
     decay_env_steps: Decay = option(
-        "env steps between which both learning rates fall linearly to 2 %: two counts, or only the second; constant "
-        "if None.",
+        "env steps between which both learning rates fall linearly to 2 %: two counts, or only the second; budget for "
+        "the run's env_steps; constant if None.",
         check_decay,
         default=None,
     )

@@ -14,18 +14,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import docstring_parser
 import gymnasium
-from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # pyright: ignore[reportPrivateImportUsage]
+from jsonargparse import Namespace  # pyright: ignore[reportPrivateImportUsage]
 
 import diffsim
-from diffsim.checks import did_you_mean
 from diffsim.policies.squash import has_choices
 from diffsim.structured_actions import is_structured
 from diffsim.trainers.errors import OptionError
 from diffsim.trainers.experience.goals import make_official
-from diffsim.trainers.options import RENAMED, Option, check_fields
-from diffsim.trainers.run.registry import ALGORITHMS, POLICIES, choose, takes_env
+from diffsim.trainers.maths.schedule import BUDGET
+from diffsim.trainers.options import check_fields
+from diffsim.trainers.run.extras import require_extra
+from diffsim.trainers.run.parsing import GIVEN, add_options, make_parser, parse
+from diffsim.trainers.run.registry import ALGORITHMS, POLICIES, choose, families, takes_env
 from diffsim.trainers.run.run_folder import read_yaml
 
 DEFAULT_ITERATIONS = 200
@@ -35,11 +36,6 @@ CONFIGS = Path(diffsim.__file__).parent / "configs"
 
 SIMULATED = "diffsim/"
 """Prefix of the ids of vector environments that our simulator runs."""
-
-GIVEN: set[str | int] = {
-    *("mdp", "env", "policy", "seed", "evaluation", "observation_space", "action_space", "critic", "replay")
-}
-"""Arguments of constructors that are objects, made from the options."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +52,8 @@ class RunOptions:
         reward_noise: standard deviation of noise on each step's reward in training.
         dynamics: "simulator", or "finite_differences" for C MuJoCo as a black box, in training.
         num_workers: processes that compute finite differences; 0 for the training process itself.
-        algorithm: name of the algorithm, or my_module:MyAlgorithm; its options are listed below.
-        policy: name of the policy, or my_module:MyPolicy; its options are listed below.
+        algorithm: name of the algorithm, or my_module:MyAlgorithm; names and the algorithm's options are listed below.
+        policy: name of the policy, or my_module:MyPolicy; names and the policy's options are listed below.
         goal_strategy: final, future, episode or random: relabel replayed experience with other goals (see
             `HindsightReplay`), for tasks with goals and algorithms with a replay buffer. None for no relabelling.
         relabel_fraction: part of the replayed experience that is relabelled, in [0, 1].
@@ -80,6 +76,8 @@ class RunOptions:
         final_episodes: episodes of the final evaluation, with other seeds, at least 1.
         run: folder of the run; runs/TASK-ALGORITHM-seed-SEED if None. If it exists, a number is added.
         video: record an episode of the trained policy (needs the video extra).
+        logger: where metrics go beside metrics.csv: tensorboard; wandb for Weights & Biases (needs the wandb extra),
+            which WANDB_MODE=offline keeps in the folder; or csv for nowhere else.
     """
 
     task: str
@@ -107,8 +105,11 @@ class RunOptions:
     final_episodes: int = 10
     run: str | None = None
     video: bool = False
+    logger: Literal["tensorboard", "wandb", "csv"] = "tensorboard"
 
     def __post_init__(self) -> None:
+        if self.logger == "wandb":
+            require_extra("logger wandb", "wandb", "wandb")
         counts = ("num_envs", "threads", "iterations", "env_steps", "evaluate_every", "evaluate_every_steps")
         counts += ("evaluate_episodes", "final_episodes")
         check_fields(self, {**dict.fromkeys(counts, ">= 1"), "seed": ">= 0", "seconds": "> 0"})
@@ -148,48 +149,26 @@ def parse_fit(argv: Sequence[str], resumed: bool = False) -> Namespace:
     known = vars(parser.get_defaults())
     suited = {} if resumed else {name: value for name, value in algorithm.run_defaults.items() if name in known}
     parser.set_defaults({**suited, "policy": names["policy"]})
+    for family, found in families().items():
+        parser.add_argument_group(f"--algorithm, {family}", ", ".join(found))
+    parser.add_argument_group("--policy", ", ".join(POLICIES))
     return parse(parser, argv)
 
 
-def make_parser(command: str, description: str, *, config: bool = False) -> ArgumentParser:
-    """A parser for a command, for `parse`; with `config` it also reads YAML files."""
-    parser = ArgumentParser(prog=f"diffsim {command}", description=description, exit_on_error=False, allow_abbrev=False)
-    if config:
-        parser.add_argument("--config", action=ActionConfigFile, help="YAML file, or a name of `diffsim configs`.")
-    return parser
+def with_budget(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a run, with the value `budget` of its schedules replaced by the length of the run.
 
-
-def add_options(parser: ArgumentParser, cls: type) -> None:
-    """Adds the options of a constructor: those that an algorithm declares, or the arguments of any other class."""
-    declared: dict[str, Option] = getattr(cls, "options", {})
-    if not declared:
-        parser.add_class_arguments(cls, skip=GIVEN)
-        return
-    described = {p.arg_name: p.description for p in docstring_parser.parse(cls.__doc__ or "").params}
-    first = (cls.__doc__ or "").strip().partition("\n")[0]
-    group = parser.add_argument_group(f"{cls.__name__}: {first.rstrip('.')}")
-    for name, parameter in inspect.signature(cls).parameters.items():
-        if name in GIVEN or (name in declared and declared[name].given):
-            continue
-        help = described.get(name)
-        if name in declared:
-            rule = declared[name].rule
-            help = f"{declared[name].help}{f' Must be {rule}.' if isinstance(rule, str) else ''}"
-        kind = Any if parameter.annotation is parameter.empty else parameter.annotation
-        required = parameter.default is parameter.empty
-        given = {"required": True} if required else {"default": parameter.default}
-        group.add_argument(f"--{name}", type=kind, help=help, **given)
-
-
-def parse(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
-    """Parses `argv`.
-
-    Raises: OptionError that says what is wrong and what would be valid.
+    Raises: OptionError if the run has no such length.
     """
-    try:
-        return parser.parse_args(list(argv))
-    except argparse.ArgumentError as error:
-        raise OptionError(_explain(str(error), parser)) from None
+    lengths = {"decay_env_steps": values.get("env_steps"), "decay_iterations": values.get("iterations")}
+    found = dict(values)
+    for name, length in lengths.items():
+        if found.get(name) != BUDGET:
+            continue
+        if length is None:
+            raise OptionError(f"{name} {BUDGET} needs {name.removeprefix('decay_')}, got none")
+        found[name] = length
+    return found
 
 
 def resolved(parsed: Namespace) -> dict[str, Any]:
@@ -272,25 +251,3 @@ def config_path(name: str) -> Path:
     """The file `name`, or the shipped configuration of that name, with or without .yaml."""
     shipped = CONFIGS / (name if name.endswith(".yaml") else f"{name}.yaml")
     return shipped if not Path(name).is_file() and shipped.is_file() else Path(name)
-
-
-def _explain(message: str, parser: ArgumentParser) -> str:
-    """Rewrites an error of the parser: option, rule, value, and what would be valid."""
-    message = " ".join(message.split())
-    if match := re.match(r"unrecognized arguments: (\S+)|Option '(.+?)' is not accepted", message):
-        wrong = match[1].split("=")[0] if match[1] else f"--{match[2]}"
-        valid = [f"--{name}" for name in vars(parser.get_defaults())]
-        if wrong.removeprefix("--") in RENAMED:
-            return f"option {wrong} is now --{RENAMED[wrong.removeprefix('--')]}"
-        return f"unknown option {wrong}{did_you_mean(wrong, valid) or '.'} Valid options: {', '.join(valid)}"
-    if match := re.match(r"the following arguments are required: (.+)", message):
-        return f"option --{match[1]} is required"
-    if match := re.match(r"argument (--\w+): expected one argument", message):
-        return f"option {match[1]} must be followed by a value, got none"
-    if match := re.match(r'Parser key "(.+?)":.*Literal\[(.+?)\].*[vV]alue: (.*)', message):
-        return f"option --{match[1]} must be one of {match[2].replace(chr(39), '')}, got {match[3]!r}"
-    if match := re.match(r'Parser key "(.+?)": (.*)[vV]alue: (.*)', message):
-        types = dict.fromkeys(re.findall(r"<class '(\w+)'>", match[2]))
-        names = " or ".join(types).replace("NoneType", "null").replace(" or str", "")
-        return f"option --{match[1]} must be of type {names}, got {match[3]!r}"
-    return message

@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import gymnasium
 import torch
-from gymnasium.spaces import Space
+from gymnasium.spaces import Box, Space
 
 import diffsim
 from diffsim.checks import did_you_mean
@@ -17,9 +18,10 @@ from diffsim.policies import Policy
 from diffsim.tasks import PartialObservation, Task, find_task, task_ids
 from diffsim.trainers.algorithm import Algorithm, refuse_memory
 from diffsim.trainers.errors import OptionError
+from diffsim.trainers.experience.goals import make_official
 from diffsim.trainers.experience.hindsight import HindsightReplay
 from diffsim.trainers.experience.vector_env import ResumableEnv, make_env
-from diffsim.trainers.run.arguments import RunOptions, official_id, pick
+from diffsim.trainers.run.arguments import RunOptions, official_id, pick, with_budget
 from diffsim.trainers.run.evaluation import OfficialEvaluation, require_video
 from diffsim.trainers.run.ranks import num_ranks
 from diffsim.trainers.run.registry import ALGORITHMS, POLICIES, choose, takes_env, takes_policy
@@ -40,6 +42,12 @@ def build_mdp(options: RunOptions) -> MDP:
     """
     if find_task(options.task) is None:
         valid = task_ids()
+        if options.task in gymnasium.registry:
+            suited = ", ".join(suited_algorithms(options))
+            raise OptionError(
+                f"algorithm must be one that needs no derivatives, such as {suited}, for {options.task}, which the "
+                f"simulator does not have; got {options.algorithm!r}"
+            )
         hint = did_you_mean(options.task, valid)
         raise OptionError(f"task must be one of {', '.join(valid)}, or my_module:MyTask-v0, got {options.task!r}{hint}")
     own = {**options.task_kwargs, **options.training_kwargs}
@@ -63,11 +71,20 @@ def build_mdp(options: RunOptions) -> MDP:
     return NoisyReward(mdp, options.reward_noise) if options.reward_noise else mdp
 
 
+def suited_algorithms(options: RunOptions) -> list[str]:
+    """Names of algorithms that learn any task with the kind of actions that this one has."""
+    env = make_official(options.task, **options.task_kwargs)
+    box = isinstance(env.action_space, Box)
+    env.close()
+    return ["PPO", "TRPO", "SAC", "TD3", "MBPO"] if box else ["PPO", "TRPO", "DQN", "A2C"]
+
+
 def build(options: RunOptions, values: dict[str, Any]) -> Algorithm:
     """The algorithm that the options describe, ready to train.
 
     Raises: ValueError or TypeError if a value is out of range.
     """
+    values = with_budget(values)
     check_device(options.device)
     if options.video:
         require_video()

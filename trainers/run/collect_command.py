@@ -19,9 +19,10 @@ from diffsim.trainers.errors import OptionError, option_errors
 from diffsim.trainers.experience.vector_env import make_env
 from diffsim.trainers.model_based.collection import UniformActor, collect_data
 from diffsim.trainers.options import check_fields
-from diffsim.trainers.run.arguments import RunOptions, make_parser, official_id, parse, pick, resolved
+from diffsim.trainers.run.arguments import RunOptions, official_id, pick, resolved
 from diffsim.trainers.run.build import build_policy
 from diffsim.trainers.run.checkpoint import load_weights, read_checkpoint
+from diffsim.trainers.run.parsing import make_parser, parse
 from diffsim.trainers.run.run_folder import existing_folder
 from diffsim.trainers.run.summary import print_table
 

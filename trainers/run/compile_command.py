@@ -17,7 +17,7 @@ from diffsim.engine.simulator import Simulator
 from diffsim.tasks import find_task, task_ids
 from diffsim.trainers.errors import FailedRunsError, OptionError
 from diffsim.trainers.options import check_fields
-from diffsim.trainers.run.arguments import make_parser, parse
+from diffsim.trainers.run.parsing import make_parser, parse
 
 
 @dataclass(frozen=True)

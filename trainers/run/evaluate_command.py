@@ -8,9 +8,10 @@ from rich.console import Console
 
 from diffsim.trainers.errors import option_errors
 from diffsim.trainers.run.api import untrained_policy
-from diffsim.trainers.run.arguments import RunOptions, make_parser, parse, pick
+from diffsim.trainers.run.arguments import RunOptions, pick
 from diffsim.trainers.run.build import official_evaluation
 from diffsim.trainers.run.checkpoint import load_weights, read_checkpoint
+from diffsim.trainers.run.parsing import make_parser, parse
 from diffsim.trainers.run.run_folder import existing_folder
 from diffsim.trainers.run.summary import described, print_table, record_video
 
@@ -24,7 +25,7 @@ def evaluate_command(argv: Sequence[str], console: Console) -> None:
     parser.add_argument("run", metavar="RUN", help="Folder of the run.")
     parser.add_argument("--episodes", type=int, default=10, help="Number of episodes, at least 1.")
     parser.add_argument("--seed", type=int, default=1_000_000, help="Seed of the first episode, at least 0.")
-    parser.add_argument("--video", action="store_true", help="Record the first episode (needs the video extra).")
+    parser.add_argument("--video", type=bool, default=False, help="Record the first episode (needs the video extra).")
     given = parse(parser, argv)
     folder = existing_folder("RUN", given.run)
     policy, checkpoint = untrained_policy(folder), read_checkpoint(folder.checkpoint)

@@ -54,8 +54,25 @@ POLICIES: dict[str, str] = dict.fromkeys(
 )
 """Module of each of our policies."""
 
+FAMILIES = {
+    "pathwise": "gradients through the dynamics",
+    "likelihood_ratio": "likelihood-ratio gradients",
+    "value_gradient": "gradients through a learned value",
+    "model_based": "learned models of the dynamics",
+    "black_box": "search without gradients",
+}
+"""What the algorithms in each folder of `trainers` have in common."""
+
 ENTRY_POINTS = {"algorithm": "diffsim.algorithms", "policy": "diffsim.policies", "model": "diffsim.models"}
 """Groups of entry points by which installed packages add names."""
+
+
+def families() -> dict[str, list[str]]:
+    """Names of our algorithms, by what they have in common. Imports none of them."""
+    return {
+        words: [name for name, module in ALGORITHMS.items() if module.split(".")[2] == folder]
+        for folder, words in FAMILIES.items()
+    }
 
 
 def choose(option: str, name: str, modules: dict[str, str]) -> type:

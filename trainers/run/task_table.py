@@ -14,7 +14,8 @@ from rich.table import Table
 import diffsim
 from diffsim.registration import TETRIS
 from diffsim.tasks import EQUATION_TASKS, official_env, task_ids
-from diffsim.trainers.run.arguments import CONFIGS, make_parser, parse
+from diffsim.trainers.run.arguments import CONFIGS
+from diffsim.trainers.run.parsing import make_parser, parse
 
 SIZES = ("nq", "nv", "obs", "act", "steps")
 INTEGRATORS = ("Euler", "RK4", "implicit", "implicitfast")  # in the order of mjtIntegrator

@@ -62,7 +62,8 @@ class OffPolicy(ModelFree):
     learning_rate: float = option("of the policy's Adam.", "> 0", default=3e-4)
     critic_learning_rate: float = option("of the critic's Adam.", "> 0", default=3e-4)
     decay_env_steps: Decay = option(
-        "env steps between which all learning rates fall linearly to 0: two counts, or the second; None for never.",
+        "env steps between which all learning rates fall linearly to 0: two counts, or the second; budget for the "
+        "run's env_steps; None for never.",
         check_decay,
         default=None,
     )
