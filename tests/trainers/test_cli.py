@@ -1,5 +1,7 @@
 """The command line, from options to a run folder, on a real task."""
 
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -132,12 +134,45 @@ def test_ctrl_c_saves_a_checkpoint_and_resume_continues(tmp_path):
         process.send_signal(signal.SIGINT)
         process.wait(60)
     out, err = ((tmp_path / name).read_text() for name in ("out", "err"))
-    assert process.returncode == 0 and "Traceback" not in err, err
-    assert "To continue: diffsim fit --resume" in out
+    assert process.returncode == 130 and not err, err
+    assert "Stopping after this iteration" in out and "To continue: diffsim fit --resume" in out
     done = saved(folder.path)["diffsim"]["iteration"]
     assert done == len(folder.read_metrics()) >= 3
     assert diffsim("fit", "--resume", folder.path, "--iterations", done + 1) == 0
     assert saved(folder.path)["diffsim"]["iteration"] == done + 1
+
+
+@pytest.mark.parametrize(
+    ("numbers", "status", "iterations"),
+    [
+        ([signal.SIGTERM], 143, 2),
+        ([signal.SIGINT, signal.SIGINT], 130, None),
+        ([signal.SIGTERM, signal.SIGINT], 130, None),
+    ],
+)
+def test_the_first_signal_saves_a_checkpoint_and_the_second_stops_at_once(
+    tmp_path, monkeypatch, capsys, numbers, status, iterations
+):
+    """The signals come while the row of the second iteration is written, before any checkpoint."""
+    append = RunFolder.append_metrics
+
+    def append_and_stop(folder, row):
+        append(folder, row)
+        for number in numbers if row["iteration"] == 2 else ():
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(RunFolder, "append_metrics", append_and_stop)
+    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    words = [*SMALL, "--iterations", 5, "--evaluate_every", 5, "--run", tmp_path / "run"]
+    assert diffsim("fit", *words) == status
+    printed = capsys.readouterr()
+    assert "Stopping after this iteration" in printed.out and "Traceback" not in printed.err
+    assert ("To continue" in printed.out) == (iterations is not None) == (printed.err == "")
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
+    if iterations is None:
+        assert printed.err == "diffsim fit: interrupted\n" and not RunFolder(tmp_path / "run").checkpoint.exists()
+    else:
+        assert saved(tmp_path / "run")["diffsim"]["iteration"] == iterations
 
 
 @pytest.mark.parametrize("algorithm", ["BPTT", "SHAC", "Pegasus"])
@@ -220,6 +255,56 @@ def test_help(words, capsys):
     assert status == 0 and "usage: diffsim" in capsys.readouterr().out
 
 
+def test_help_lists_algorithms_and_policies_and_no_class_of_torch(capsys):
+    for words in (["fit", "--help"], ["fit-model", "--help"]):
+        with pytest.raises(SystemExit):
+            diffsim(*words)
+        out = capsys.readouterr().out
+        assert "torch." not in out and "known subclasses" not in out
+        listed = out.replace("\n", "").replace(" ", "")
+        assert words[0] != "fit" or ("BPTT,Pegasus,SHAC,SCG" in listed and "DeterministicMLP,GaussianMLP" in listed)
+
+
+def test_version_and_python_m(capsys):
+    assert diffsim("--version") == 0
+    printed = capsys.readouterr().out
+    assert re.fullmatch(r"diffsim \d+\.\d+\.\d+\n", printed)
+    out = subprocess.run([sys.executable, "-m", "diffsim", "--version"], cwd=ROOT, capture_output=True, text=True)
+    assert (out.returncode, out.stdout, out.stderr) == (0, printed, "")
+
+
+def test_flags_and_powers_of_ten():
+    options = parse_fit(["--task", "Reacher-v5", "--video", "--env_steps", "1e5", "--seed=2e1", "--remat"])
+    assert (options.video, options.env_steps, options.seed, options.remat) == (True, 100_000, 20, True)
+    assert parse_fit(["--task", "Reacher-v5", "--video", "false", "--env_steps", "2.5e3"]).env_steps == 2500
+
+
+def test_piped_output_has_a_line_per_evaluation_with_env_steps_of_the_budget(tmp_path, capsys):
+    """Iterations have 6 env steps, so that a budget of 20 ends at 24."""
+    assert diffsim("fit", *SMALL, "--env_steps", 20, "--run", tmp_path / "run") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == ("The first iteration took 6 env steps. Training ends with the first iteration that reaches 20.")
+    assert [line.split("  ")[0] for line in lines[1:3]] == ["12/20 env steps", "24/20 env steps"]
+    assert all("official -" in line and "after 0:00:" in line for line in lines[1:3])
+    assert lines[3] == "Final evaluation: 10 official episodes ..."
+
+
+def test_decay_follows_the_iterations_of_the_run(tmp_path):
+    words = ["fit", *SMALL, "--decay_iterations", "budget", "--learning_rate", 0.5, "--run", tmp_path / "run"]
+    assert diffsim(*words, "--iterations", 4) == 0
+    assert [float(row["learning_rate"]) for row in metrics(tmp_path / "run")] == [0.5, 0.375, 0.25, 0.125]
+
+
+def test_seconds_are_kept_without_metrics(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    assert diffsim("fit", *SMALL, "--iterations", 2, "--run", run.path) == 0
+    before = run.read_metrics()[-1]
+    run.metrics.unlink()
+    assert diffsim("fit", "--resume", run.path, "--iterations", 3) == 0
+    (row,) = run.read_metrics()
+    assert row["iteration"] == 3 and row["seconds"] > before["seconds"] and row["eval_seconds"] > 0
+
+
 def test_help_imports_no_large_package():
     code = "import sys; from diffsim.trainers.cli import main; main(['--help'])"
     code += "; print({'torch', 'warp', 'lightning'} & set(sys.modules))"
@@ -233,7 +318,7 @@ def test_help_imports_no_large_package():
         (
             ["fti"],
             "command must be one of fit, evaluate, compare, report, gradients, tasks, configs, compile, collect, "
-            "fit-model, model-report, got 'fti'",
+            "fit-model, model-report, got 'fti'; did you mean fit?",
         ),
         (["fit"], "option --task is required"),
         (
@@ -255,7 +340,21 @@ def test_help_imports_no_large_package():
         (["fit", *SMALL, "--evaluate_every", "0"], "evaluate_every must be >= 1, got 0"),
         (["fit", *SMALL, "--evaluate_episodes", "0"], "evaluate_episodes must be >= 1, got 0"),
         (["fit", *SMALL, "--activation", "sin"], "activation must be one of tanh,"),
-        (["fit", *SMALL, "--algorithm", "PPPO"], "algorithm must be one of BPTT, "),
+        (["fit", *SMALL, "--algorithm", "PPPO"], "got 'PPPO'; did you mean PPO?"),
+        (["fit", *SMALL, "--algorithm", "shac"], "got 'shac'; did you mean SHAC?"),
+        (["fit", *SMALL, "--lr", "1"], "unknown option --lr; did you mean --learning_rate? Valid options: --config, "),
+        (["fit", *SMALL, "--hidden_sizes", "64"], "option --hidden_sizes must be of type list of int, got '64'"),
+        (["fit", *SMALL, "--env_steps", "1.5e0"], "option --env_steps must be of type int or null, got '1.5e0'"),
+        (["fit", *SMALL, "--video", "maybe"], "option --video must be of type bool, got 'maybe'"),
+        (["fit", *SMALL, "--decay_iterations", "budget"], "decay_iterations budget needs iterations, got none"),
+        (
+            ["fit", "--task", "CartPole-v1"],
+            "algorithm must be one that needs no derivatives, such as PPO, TRPO, DQN, A2C, for CartPole-v1",
+        ),
+        (
+            ["fit", "--task", "Pendulum-v1", "--algorithm", "ModelBased", "--model_kwargs", "{hidden_sizes: 64}"],
+            "in model_kwargs, option --hidden_sizes must be of type list of int, got '64'",
+        ),
         (
             ["fit", *SMALL, "--policy", "MLP"],
             "policy must be one of DeterministicMLP, GaussianMLP, ",
@@ -269,7 +368,10 @@ def test_help_imports_no_large_package():
             "goal_strategy must be null for PPO, got 'future'",
         ),
         (["fit", *SMALL, "--goal_strategy", "final"], "goal_strategy must be null for BPTT, got 'final'"),
-        (["fit", *SMALL, "--goal_strategy", "next"], "must be one of final, future, episode, random, got 'next'"),
+        (
+            ["fit", *SMALL, "--goal_strategy", "next"],
+            "must be one of final, future, episode, random or null, got 'next'",
+        ),
         (
             ["fit", "--task", "Pendulum-v1", "--algorithm", "DDPG", "--goal_strategy", "future"],
             "goal_strategy needs an environment whose observations have an achieved_goal and a desired_goal",

@@ -73,7 +73,7 @@ def test_a_resumed_fit_equals_an_uninterrupted_one(work, monkeypatch, capsys):
         return losses
 
     monkeypatch.setattr(ModelFit, "epoch", interrupted)
-    assert main(["fit-model", "--data", str(work / "data"), "--run", str(path), *SMALL, "--max_epochs", "4"]) == 0
+    assert main(["fit-model", "--data", str(work / "data"), "--run", str(path), *SMALL, "--max_epochs", "4"]) == 130
     assert "Stopped. To continue: diffsim fit-model --resume" in capsys.readouterr().out
     monkeypatch.setattr(ModelFit, "epoch", epoch)
     assert main(["fit-model", "--resume", str(path)]) == 0

@@ -11,10 +11,11 @@ import numpy as np
 from rich.console import Console
 
 from diffsim.trainers.algorithm import Algorithm
-from diffsim.trainers.errors import OptionError, option_errors
+from diffsim.trainers.errors import OptionError, StoppedError, option_errors
 from diffsim.trainers.run.arguments import RunOptions, parse_fit, pick, resolved
 from diffsim.trainers.run.build import build, official_evaluation
 from diffsim.trainers.run.checkpoint import read_checkpoint
+from diffsim.trainers.run.display import busy
 from diffsim.trainers.run.evaluation import Episodes
 from diffsim.trainers.run.machine import describe_machine
 from diffsim.trainers.run.ranks import joined, num_ranks, own_device, rank
@@ -29,7 +30,8 @@ FINAL_SEED = 1_000_000  # far from the seeds of evaluations during training
 def fit_command(argv: Sequence[str], console: Console) -> RunFolder:
     """Trains by the options in `argv`, or continues a run, and prints the result.
 
-    Raises: OptionError before any work, if an option is wrong; NonFiniteError from training.
+    Raises: OptionError before any work, if an option is wrong; NonFiniteError from training; StoppedError after
+        Ctrl-C or SIGTERM, with a checkpoint.
     """
     resumed = resumed_folder(argv)
     if resumed is not None:
@@ -53,12 +55,12 @@ def fit_command(argv: Sequence[str], console: Console) -> RunFolder:
         folder.final.unlink(missing_ok=True)
         shared = f"; {num_ranks()} ranks" if num_ranks() > 1 else ""
         folder.add_machine(describe_machine() + shared)
-        recorder = train(algorithm, budget(options), folder, console, checkpoint)
+        recorder = train(algorithm, budget(options), folder, console, checkpoint, logger=options.logger)
+    if recorder.stopped_early:
+        console.print(f"Stopped. To continue: diffsim fit --resume {folder.path}", soft_wrap=True, highlight=False)
+        raise StoppedError(recorder.stop_signal)
     played = report(algorithm, options, folder, console)
-    if not recorder.stopped_early:
-        write_table(folder.final, final_rows(played))
-    else:
-        console.print(f"Stopped. To continue: diffsim fit --resume {folder.path}", soft_wrap=True)
+    write_table(folder.final, final_rows(played))
     return folder
 
 
@@ -73,7 +75,7 @@ def train_other_rank(algorithm: Algorithm, options: RunOptions, checkpoint: Path
     algorithm.evaluation = None
     with TemporaryDirectory() as path:
         folder = RunFolder(Path(path))
-        train(algorithm, budget(options), folder, Console(quiet=True), checkpoint)
+        train(algorithm, budget(options), folder, Console(quiet=True), checkpoint, logger="csv")
     return folder
 
 
@@ -105,7 +107,8 @@ def report(algorithm: Algorithm, options: RunOptions, folder: RunFolder, console
     last = folder.read_metrics()[-1]
     stochastic = options.evaluate_stochastic
     evaluation = official_evaluation(options, options.final_episodes, FINAL_SEED, stochastic=stochastic)
-    played = evaluation.both(algorithm.policy)
+    with busy(console, f"Final evaluation: {options.final_episodes} official episodes ..."):
+        played = evaluation.both(algorithm.policy)
     rows = {
         **described(played["mean"]),
         "env steps": f"{algorithm.env_steps:,}",

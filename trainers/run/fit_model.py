@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +13,16 @@ from rich.console import Console
 
 import diffsim
 from diffsim.models import ModelFit, StoredData, WorldModel, load_data
+from diffsim.models.known import REWARDS, TERMINATIONS
 from diffsim.trainers.algorithm import Training
-from diffsim.trainers.errors import OptionError, option_errors
+from diffsim.trainers.errors import OptionError, StoppedError, option_errors
 from diffsim.trainers.metrics import Metric
 from diffsim.trainers.options import check_fields
-from diffsim.trainers.run.arguments import make_parser, parse, pick, resolved
+from diffsim.trainers.run.arguments import pick, resolved
 from diffsim.trainers.run.checkpoint import read_checkpoint
+from diffsim.trainers.run.display import ReturnBar
 from diffsim.trainers.run.fit_command import resumed_folder
-from diffsim.trainers.run.recorder import ReturnBar
+from diffsim.trainers.run.parsing import make_parser, parse
 from diffsim.trainers.run.run_folder import RunFolder
 from diffsim.trainers.run.summary import print_table
 from diffsim.trainers.run.train import Budget, train
@@ -27,6 +30,11 @@ from diffsim.trainers.run.train import Budget, train
 MODEL_GIVEN: set[str | int] = {"obs_size", "action_size"}
 FIT_GIVEN: set[str | int] = {"model", "train", "validation", "generator"}
 """Arguments of `WorldModel` and `ModelFit` that are no options."""
+KNOWN = {
+    "reward": f'"learned", or the known function {" or ".join(REWARDS)}.',
+    "termination": f'"learned", or the known function {" or ".join(TERMINATIONS)}.',
+}
+"""Arguments of `WorldModel` that are functions, of which the command line takes the names."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +104,11 @@ class ModelFitting(Training):
 
 
 class LossBar(ReturnBar):
-    """The progress bar, with losses in place of returns."""
+    """The progress bar, with epochs and losses in place of env steps and returns."""
+
+    def amount(self, training: Training, done: float) -> str:
+        """Epochs, and the largest number of them."""
+        return f"{training.iteration}/{self.recorder.budget.iterations} epochs"
 
     def status(self, training: Training) -> str:
         """Both losses, in nats per step."""
@@ -116,7 +128,10 @@ def fit_model(argv: Sequence[str], console: Console) -> RunFolder:
     parser = make_parser("fit-model", description, config=True)
     parser.add_argument("--resume", metavar="RUN", help="Continue the run in this folder.")
     parser.add_class_arguments(FitModelOptions)
-    parser.add_class_arguments(WorldModel, skip=MODEL_GIVEN)
+    parser.add_class_arguments(WorldModel, skip=MODEL_GIVEN | KNOWN.keys())
+    for name, help in KNOWN.items():
+        default = inspect.signature(WorldModel).parameters[name].default
+        parser.add_argument(f"--{name}", type=str, default=default, help=help)
     parser.add_class_arguments(ModelFit, skip=FIT_GIVEN)
     values = resolved(parse(parser, argv))
     options = FitModelOptions(**{name: values[name] for name in FitModelOptions.__dataclass_fields__})
@@ -141,6 +156,7 @@ def fit_model(argv: Sequence[str], console: Console) -> RunFolder:
     print_table(f"model of {stored.task or options.data}, seed {options.seed}", rows, console)
     if recorder.stopped_early:
         console.print(f"Stopped. To continue: diffsim fit-model --resume {folder.path}", soft_wrap=True)
+        raise StoppedError(recorder.stop_signal)
     return folder
 
 

@@ -1,4 +1,4 @@
-"""Lightning callbacks of a run: rows of metrics, checkpoints, a progress bar, a clean stop on Ctrl-C."""
+"""The Lightning callback that records a run: rows of metrics, checkpoints, and a clean stop on Ctrl-C or SIGTERM."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from diffsim.trainers.algorithm import Training
 from diffsim.trainers.run.lightning_training import training_of
@@ -43,14 +42,30 @@ class Recorder(Callback):
     """Writes metrics after every iteration, and a checkpoint after every evaluation and at the end.
 
     In a row of metrics, `seconds` is the time since the start of training, and `eval_seconds` the part of it that
-    evaluations took.
+    evaluations took. Checkpoints have both, for a run whose metrics.csv is lost.
+
+    While it is a context, the first Ctrl-C or SIGTERM ends training after the current iteration, and the second at
+    once.
+
+    Attributes:
+        stop_signal: number of the signal that asked to stop; 0 for none.
+        stopped_early: whether it ended training before the budget was spent.
     """
 
-    def __init__(self, folder: RunFolder, budget: Budget) -> None:
-        self.folder, self.budget = folder, budget
+    def __init__(self, folder: RunFolder, budget: Budget, console: Console | None = None) -> None:
+        self.folder, self.budget, self.console = folder, budget, console
         self.stopped_early = False
-        self.stop_requested = False
+        self.stop_signal = 0
         self.seconds_before = self.eval_seconds = 0.0
+        self.previous_handlers: dict[int, Any] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Both times."""
+        return {"seconds": self.elapsed(), "eval_seconds": self.eval_seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continues the times of the checkpoint."""
+        self.seconds_before, self.eval_seconds = state_dict["seconds"], state_dict["eval_seconds"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keeps the rows up to the checkpoint, and starts the clock.
@@ -60,9 +75,9 @@ class Recorder(Callback):
         training = training_of(pl_module)
         rows = [row for row in self.folder.read_metrics() if row["iteration"] <= training.iteration]
         self.folder.write_metrics(rows)
-        self.seconds_before, self.eval_seconds = (
-            rows[-1].get(name, 0.0) if rows else 0.0 for name in ("seconds", "eval_seconds")
-        )
+        if rows:
+            self.seconds_before, self.eval_seconds = (rows[-1].get(name, 0.0) for name in ("seconds", "eval_seconds"))
+        signal.signal(signal.SIGTERM, self._request_stop)  # Lightning's handler would end without a checkpoint
         self.started = time.perf_counter()
         if self.budget.evaluate_every_steps is not None and training.iteration == 0 and not rows:
             self.on_validation_start(trainer, pl_module)
@@ -76,7 +91,7 @@ class Recorder(Callback):
         training = training_of(pl_module)
         self.folder.append_metrics({**self.counts(training), **training.metrics})
         complete = self.complete(trainer, training)
-        stop_requested = any_rank(self.stop_requested)
+        stop_requested = any_rank(self.stop_signal != 0)
         self.stopped_early = stop_requested and not complete
         trainer.should_stop = trainer.should_stop or stop_requested or complete
         every = self.budget.evaluate_every_steps
@@ -113,55 +128,19 @@ class Recorder(Callback):
         return any_rank(spent or late or training.iteration == trainer.max_epochs)
 
     def __enter__(self) -> Recorder:
-        """Installs a handler: the first Ctrl-C ends training after the current iteration."""
-        self.previous_handler = signal.signal(signal.SIGINT, self._request_stop)
+        """Installs the handlers of both signals."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self.previous_handlers[number] = signal.signal(number, self._request_stop)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Restores the previous handler."""
-        signal.signal(signal.SIGINT, self.previous_handler)
+        """Restores the previous handlers."""
+        for number, handler in self.previous_handlers.items():
+            signal.signal(number, handler)
 
     def _request_stop(self, number: int, frame: FrameType | None) -> None:
-        if self.stop_requested:
+        if self.stop_signal:
             raise KeyboardInterrupt
-        self.stop_requested = True
-
-
-class ReturnBar(Callback):
-    """A progress bar over iterations, with the returns in training and in the official environment."""
-
-    def __init__(self, console: Console) -> None:
-        self.progress = Progress(
-            MofNCompleteColumn(),
-            BarColumn(bar_width=10),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[status]}"),
-            console=console,
-        )
-        self.shown: dict[str, float] = {}
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draws the bar."""
-        self.bar = self.progress.add_task(
-            "fit",
-            total=trainer.max_epochs if trainer.max_epochs != -1 else None,
-            completed=training_of(pl_module).iteration,
-            status="compiling kernels ...",
-        )
-        self.progress.start()
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Advances the bar."""
-        training = training_of(pl_module)
-        self.shown.update(training.metrics)
-        self.progress.update(self.bar, completed=training.iteration, status=self.status(training))
-
-    def status(self, training: Training) -> str:
-        """The text next to the bar."""
-        labels = {"return": "return", "eval/return": "official"}
-        parts = [f"{text} {self.shown[name]:,.1f}" for name, text in labels.items() if name in self.shown]
-        return "  ".join([*parts, f"{training.env_steps:,} env steps"])
-
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str, **kwargs: Any) -> None:
-        """Stops redrawing the bar."""
-        self.progress.stop()
+        self.stop_signal = number
+        if self.console is not None:
+            self.console.print("Stopping after this iteration. Ctrl-C again stops at once.", highlight=False)

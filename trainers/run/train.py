@@ -9,12 +9,14 @@ from pathlib import Path
 
 import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
 from diffsim.trainers.algorithm import Training
+from diffsim.trainers.run.display import ReturnBar
 from diffsim.trainers.run.lightning_training import LightningTraining
-from diffsim.trainers.run.recorder import Budget, Recorder, ReturnBar
+from diffsim.trainers.run.loggers import make_logger
+from diffsim.trainers.run.recorder import Budget, Recorder
 from diffsim.trainers.run.run_folder import RunFolder
 
 
@@ -25,17 +27,25 @@ def train(
     console: Console,
     checkpoint: Path | None = None,
     bar: type[ReturnBar] = ReturnBar,
+    logger: str = "tensorboard",
 ) -> Recorder:
-    """Trains until the budget is spent, one Lightning epoch per iteration, from a checkpoint if there is one."""
+    """Trains until the budget is spent, one Lightning epoch per iteration, from a checkpoint if there is one.
+
+    Raises: KeyboardInterrupt after a second Ctrl-C; UsageError without the extra that the logger needs.
+    """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     training.set_folder(folder.checkpoint.parent)
     training.env_steps_limit = budget.env_steps
-    every_steps, recorder = budget.evaluate_every_steps, Recorder(folder, budget)
+    every_steps, recorder = budget.evaluate_every_steps, Recorder(folder, budget, console)
     with warnings.catch_warnings(), recorder:
         warnings.filterwarnings("ignore", module="lightning")
         every = budget.evaluate_every if every_steps is None else 1  # LightningTraining decides when
-        trainer = make_trainer(training.device, budget.iterations, every, folder, [recorder, bar(console)])
-        trainer.fit(LightningTraining(training, every_steps), ckpt_path=checkpoint, weights_only=True)
+        callbacks = [recorder, bar(console, recorder)]
+        trainer = make_trainer(training.device, budget.iterations, every, make_logger(logger, folder), callbacks)
+        try:
+            trainer.fit(LightningTraining(training, every_steps), ckpt_path=checkpoint, weights_only=True)
+        except SystemExit:  # what Lightning makes of it
+            raise KeyboardInterrupt from None
     if budget.env_steps is not None and training.env_steps > budget.env_steps and not training.ends_at_limit:
         console.print(
             f"Training took {training.env_steps:,} env steps, not {budget.env_steps:,}: "
@@ -45,7 +55,7 @@ def train(
 
 
 def make_trainer(
-    device: torch.device, iterations: int, evaluate_every: int, folder: RunFolder, callbacks: Sequence[Callback]
+    device: torch.device, iterations: int, evaluate_every: int, logger: Logger | None, callbacks: Sequence[Callback]
 ) -> Trainer:
     """Lightning's trainer, for one epoch per iteration; -1 for any number of iterations."""
     cuda = device.type == "cuda"
@@ -56,7 +66,7 @@ def make_trainer(
         max_epochs=iterations,
         check_val_every_n_epoch=evaluate_every,
         num_sanity_val_steps=0,
-        logger=TensorBoardLogger(folder.path, name="tensorboard", version=""),
+        logger=logger or False,
         callbacks=list(callbacks),
         enable_progress_bar=False,
         enable_checkpointing=False,

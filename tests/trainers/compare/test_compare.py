@@ -200,7 +200,7 @@ def test_an_interrupt_ends_a_local_run_with_a_checkpoint(tmp_path):
         handle.interrupt()
         while handle.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert handle.poll() == 0 and "To continue" in run.log.read_text()
+        assert handle.poll() == 130 and "To continue" in run.log.read_text()
         assert run.folder.checkpoint.exists() and not run.finished
     finally:
         handle.kill()

@@ -143,7 +143,7 @@ def test_all_faults_are_listed_at_once_and_no_run_starts(tmp_path, capsys):
         f"{everywhere}PPPO: algorithm must be one of BPTT, ",
         f"{everywhere}PPO: action_space must be ",
         "InvertedPendulum-v5: BPTT: the reward must depend on the actions; the reward of this task has no gradient",
-        "Pendulum-v1: BPTT: task must be one of ",
+        "Pendulum-v1: BPTT: algorithm must be one that needs no derivatives, such as PPO, TRPO, SAC, ",
         f"{everywhere}A2C: env_steps must be a budget > 0, got 0",
         f"{everywhere}TD3: unknown option tao",
         f"{everywhere}TD3: unknown option horizn",
