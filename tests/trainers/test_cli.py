@@ -286,7 +286,8 @@ def test_piped_output_has_a_line_per_evaluation_with_env_steps_of_the_budget(tmp
     assert lines[0] == ("The first iteration took 6 env steps. Training ends with the first iteration that reaches 20.")
     assert [line.split("  ")[0] for line in lines[1:3]] == ["12/20 env steps", "24/20 env steps"]
     assert all("official -" in line and "after 0:00:" in line for line in lines[1:3])
-    assert lines[3] == "Final evaluation: 10 official episodes ..."
+    assert lines[3].startswith("Training took 24 env steps, not 20: ")
+    assert lines[4] == "Final evaluation: 10 official episodes ..."
 
 
 def test_decay_follows_the_iterations_of_the_run(tmp_path):

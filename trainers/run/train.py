@@ -49,7 +49,9 @@ def train(
     if budget.env_steps is not None and training.env_steps > budget.env_steps and not training.ends_at_limit:
         console.print(
             f"Training took {training.env_steps:,} env steps, not {budget.env_steps:,}: "
-            f"it ends with a whole iteration, and the last took {training.env_steps - training.env_steps_before:,}."
+            f"it ends with a whole iteration, and the last took {training.env_steps - training.env_steps_before:,}.",
+            soft_wrap=True,
+            highlight=False,
         )
     return recorder
 
