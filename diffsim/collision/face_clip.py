@@ -89,19 +89,32 @@ def edge_on_face(
 
 
 @wp.func
+def opposite_faces(rare: wp.array(dtype=RareArrays), a: Shape, b: Shape, faces1: Faces, faces2: Faces) -> Meeting:
+    """The two faces that are nearest to opposite, if they nearly are."""
+    most = ALIGNED
+    how = Meeting(NO_CLIP, 0, 0, 0)
+    for i in range(faces1.count):
+        face1 = face_number(rare, faces1, i)
+        n = a.mat * face_normal(rare, a, face1)
+        for j in range(faces2.count):
+            face2 = face_number(rare, faces2, j)
+            against = -wp.dot(n, b.mat * face_normal(rare, b, face2))
+            if against > most:
+                most = against
+                how = Meeting(FACES_MEET, face1, face2, 0)
+    return how
+
+
+@wp.func
 def meeting_of(rare: wp.array(dtype=RareArrays), a: Shape, b: Shape, v1: vec3i, v2: vec3i, push: vec3) -> Meeting:
     """What clips what, for the vertices of the face of the expanded polytope; `push` points from a to b."""
     v1, dim1 = different(v1)
     v2, dim2 = different(v2)
     faces1 = faces_at(rare, a, dim1, v1, push)
     faces2 = faces_at(rare, b, dim2, v2, -push)
-    face1, along1 = facing(rare, a, faces1, push)
-    face2, along2 = facing(rare, b, faces2, -push)
-    if face1 >= 0 and face2 >= 0:
-        n = a.mat * face_normal(rare, a, face1)
-        if wp.dot(n, b.mat * face_normal(rare, b, face2)) < -ALIGNED:
-            return Meeting(FACES_MEET, face1, face2, 0)
-    how = Meeting(NO_CLIP, 0, 0, 0)
+    how = opposite_faces(rare, a, b, faces1, faces2)
+    if how.kind == FACES_MEET:
+        return how
     if dim1 < 3:
         how = edge_on_face(rare, FIRST_EDGE, a, dim1, v1, b, faces2, -push)
     if how.kind == NO_CLIP and dim2 < 3:

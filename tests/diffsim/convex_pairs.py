@@ -13,9 +13,9 @@ def _mesh(name: str, vertices: np.ndarray) -> str:
     return f'<mesh name="{name}" vertex="{numbers}"/>'
 
 
-def _ball_of_vertices(count: int, seed: int) -> np.ndarray:
+def _ball_of_vertices(count: int, seed: int, size: tuple[float, ...] = (0.1, 0.15, 0.12)) -> np.ndarray:
     points = np.random.default_rng(seed).normal(size=(count, 3))
-    return points / np.linalg.norm(points, axis=1, keepdims=True) * [0.1, 0.15, 0.12]
+    return points / np.linalg.norm(points, axis=1, keepdims=True) * size
 
 
 def _prism(sides: int) -> np.ndarray:
@@ -28,11 +28,12 @@ MESHES = "".join(
     [
         _mesh("rock", _ball_of_vertices(40, 0)),  # searched along its edges
         _mesh("pebble", _ball_of_vertices(8, 1)),  # searched vertex by vertex
+        _mesh("disc", _ball_of_vertices(400, 3, (0.1, 0.11, 0.02))),  # with faces that are nearly parallel
         _mesh("brick", np.array(np.meshgrid((-0.1, 0.1), (-0.12, 0.12), (-0.08, 0.08))).T.reshape(-1, 3)),
         _mesh("prism", _prism(12)),
     ]
 )
-GEOMS = {name: f'type="mesh" mesh="{name}"' for name in ("rock", "pebble", "brick", "prism")} | {
+GEOMS = {name: f'type="mesh" mesh="{name}"' for name in ("rock", "pebble", "disc", "brick", "prism")} | {
     "plane": 'type="plane" size="1 1 1"',
     "field": 'type="hfield" hfield="ground" euler="3 5 10" pos=".1 .05 0"',
     "sphere": 'type="sphere" size=".12"',

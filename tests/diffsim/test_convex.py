@@ -82,6 +82,11 @@ def test_contacts_of_polytopes(pair, flat):
     assert share_that_agrees(pair, 0.01, flat, TIGHT, 1e-7) >= 0.95
 
 
+@pytest.mark.parametrize("other", ["disc", "rock"])
+def test_where_several_faces_nearly_meet_the_most_opposite_ones_do(other):
+    assert share_that_agrees((other, "disc"), 0.0, True, TIGHT, 1e-9) == 1
+
+
 # With MuJoCo's own tolerance: both take the same steps. They part where rounding chooses: among the corners of a round
 # cap that lie on a box or a triangle, and in the last steps of a capsule toward an ellipsoid.
 ROUNDED = {("capsule", "ellipsoid"): 0.7, ("cylinder", "box"): 0.75, ("field", "cylinder"): 0.6}
