@@ -6,13 +6,15 @@ CUDA by `compile_modules`, in processes, which needs no GPU. Warp finds the resu
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -110,15 +112,34 @@ def prepare(model: Model, device: str, adjoint: bool, parameters: bool) -> None:
 
 
 def load_stages(modules: Iterable[Module]) -> None:
-    """Loads modules on the CPU, in a thread per core. Those that are not in the cache are compiled."""
+    """Loads modules on the CPU, in a thread per core. Those that are not in the cache are compiled.
+
+    One process compiles at a time, so that several which start together do not all compile the same modules.
+    """
     missing = [found for found in (find_module(module.name) for module in _longest_first(modules)) if not found.execs]
     if not missing:
         return
-    compiled = [module for module in missing if not _is_compiled_for_cpu(module)]
-    if compiled:
-        place = f"once for this machine (kept in {cache_folder()})"
-        print(f"diffsim: compiling {len(compiled)} modules for the CPU, {place}", file=sys.stderr)
-    wp.force_load("cpu", modules=missing, max_workers=default_processes())
+    processes = default_processes()
+    if not all(map(_is_compiled_for_cpu, missing)):
+        with _lock():
+            compiled = [module for module in missing if not _is_compiled_for_cpu(module)]
+            if compiled:
+                place = f"once for this machine (kept in {cache_folder()})"
+                print(f"diffsim: compiling {len(compiled)} modules for the CPU, {place}", file=sys.stderr)
+                wp.force_load("cpu", modules=compiled, max_workers=processes)
+    wp.force_load("cpu", modules=missing, max_workers=processes)
+
+
+@contextmanager
+def _lock() -> Iterator[None]:
+    """Waits until no other process is in this block with the same cache."""
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with (cache_folder() / "diffsim.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)  # a fork of this process may still have the file open
 
 
 def _is_compiled_for_cpu(module: wp.Module) -> bool:

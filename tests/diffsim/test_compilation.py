@@ -4,6 +4,8 @@ import ctypes
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +13,7 @@ import pytest
 import warp as wp
 from warp._src import build, context
 
+from diffsim.engine import compilation
 from diffsim.engine.compilation import Module, compile_modules, find_module, is_compiled
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
@@ -83,6 +86,32 @@ def test_a_folder_of_its_own(tmp_path):
     assert "[1/1] collide.plane_sphere" in lines[1]
     assert compile_modules([module], ARCH, tmp_path, report=lines.append) == []
     assert wp.get_module(module.name).options["block_dim"] == before
+
+
+def test_a_process_waits_for_another_that_compiles_the_same_modules(tmp_path, monkeypatch, capsys):
+    """It then finds them in the cache, and loads them."""
+    done, calls = [], []
+    monkeypatch.setattr(compilation, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(compilation, "_is_compiled_for_cpu", lambda module: bool(done))
+    monkeypatch.setattr(compilation, "find_module", lambda name: SimpleNamespace(execs={}, name=name))
+    monkeypatch.setattr(wp, "force_load", lambda device, modules, max_workers: calls.append((len(modules), bool(done))))
+
+    def other() -> None:
+        with compilation._lock():
+            started.set()
+            time.sleep(0.05)
+            done.append(True)
+
+    started = threading.Event()
+    thread = threading.Thread(target=other)
+    thread.start()
+    started.wait()
+    compilation.load_stages(MODULES)
+    thread.join()
+    assert calls == [(2, True)] and "compiling" not in capsys.readouterr().err
+    done.clear()
+    compilation.load_stages(MODULES)
+    assert calls[1:] == [(2, False), (2, False)] and "compiling 2 modules" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("struct", [ModelArrays, Scratch])
