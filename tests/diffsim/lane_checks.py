@@ -4,6 +4,7 @@ The environment chooses how they are computed: with DIFFSIM_LANES by stages with
 kernel. MODELS is the number of models; `without` leaves out the syncs of the kinematics.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -23,6 +24,9 @@ NAMES += ("contact_elliptic", "contact_capsules", "contact_friction_loss", "flui
 NAMES += ("gravcomp", "ellipsoids", "free_body", "spatial_tendons", "contact_adhesion", "servos")
 FILES = (ASSETS / "hopper.xml", *(MODELS / f"{name}.xml" for name in NAMES))
 WORLDS = 2
+
+if os.environ.get("DIFFSIM_LANES", "0") != "0":
+    wp.config.optimization_level = 0  # these kernels are used here only, and compile in a third of the time
 
 
 @wp.func

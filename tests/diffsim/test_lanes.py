@@ -21,23 +21,26 @@ def run(output: Path, lanes: int, *arguments: str) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
-    return run(tmp_path_factory.mktemp("lanes") / "whole.npz", 0)
+def one_lane(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
+    return run(tmp_path_factory.mktemp("lanes") / "one.npz", 1)
 
 
 @pytest.mark.parametrize(("lanes", "models"), [(4, len(FILES)), (32, 4)])
-def test_lanes_give_the_same_bits(whole, tmp_path, lanes, models):
+def test_lanes_give_the_same_bits(one_lane, tmp_path, lanes, models):
     results = run(tmp_path / "lanes.npz", lanes, str(models))
     assert {name.split()[0] for name in results} == {path.stem for path in FILES[:models]}
-    different = [name for name, value in results.items() if not np.array_equal(whole[name], value)]
-    assert not [name for name in different if name[-1] not in "AB"]
-    for name in different:  # the Jacobian comes from the adjoint of each row, not from a kernel of its own
-        np.testing.assert_allclose(results[name], whole[name], rtol=1e-9, atol=1e-9)
+    assert not [name for name, value in results.items() if not np.array_equal(one_lane[name], value)]
 
 
-def test_a_forgotten_sync_is_found(whole, tmp_path):
+def test_one_lane_gives_what_a_whole_launch_gives(one_lane, tmp_path):
+    """Up to rounding: the compiler optimises the latter, and its Jacobian comes from a kernel of its own."""
+    for name, value in run(tmp_path / "whole.npz", 0).items():
+        np.testing.assert_allclose(one_lane[name], value, rtol=1e-9, atol=1e-9, err_msg=name)
+
+
+def test_a_forgotten_sync_is_found(one_lane, tmp_path):
     results = run(tmp_path / "lanes.npz", 4, "1", "without")
-    assert any(not np.array_equal(value, whole[name]) for name, value in results.items())
+    assert any(not np.array_equal(value, one_lane[name]) for name, value in results.items())
 
 
 def names(file: Path, **options: bool) -> set[str]:
