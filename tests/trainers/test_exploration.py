@@ -35,11 +35,12 @@ def test_moments_of_exploration_noise(kind, correlation):
 
 
 def test_random_actions_have_the_configured_rate_and_are_uniform():
-    """4,000 copies; binomial and uniform moments within 4 standard errors. Other actions are the policy's own.
+    """4,000 actions; binomial and uniform moments within 4 standard errors. Other actions are the policy's own.
 
     The sample standard deviation of 1,200 uniform numbers has a relative error of sqrt(0.2 / 1200) = 0.013.
     """
-    ddpg = make(4000, exploration_std=0.0, random_action_rate=0.3)
+    ddpg = make(exploration_std=0.0, random_action_rate=0.3)
+    ddpg.noise.last = torch.zeros(4000, 1, dtype=torch.float64)  # as with that number of copies
     obs = torch.randn(1, 3, dtype=torch.float64).expand(4000, 3)
     own = ddpg.policy(obs[:1])
     action = ddpg.explore(obs)

@@ -220,10 +220,11 @@ def test_the_command_prints_tables_and_writes_files(tmp_path, capsys):
         (seed, horizon, name) for seed in "05" for horizon in "13" for name in ESTIMATORS
     }
     assert (tmp_path / "out" / "gradients.png").read_bytes().startswith(b"\x89PNG")
-    assert diffsim(*words, "--output", tmp_path / "out") == 0
+    assert diffsim(*words, "--seeds", 5, "--output", tmp_path / "out") == 0
     with (tmp_path / "out-2" / "gradients.csv").open() as file:
         again = list(csv.DictReader(file))
-    assert [{**r, "seconds": ""} for r in rows] == [{**r, "seconds": ""} for r in again], "same seeds, same numbers"
+    first = [{**row, "seconds": ""} for row in rows if row["seed"] == "5"]
+    assert first == [{**row, "seconds": ""} for row in again], "same seeds, same numbers"
 
 
 @pytest.mark.parametrize("kind", ["DeterministicMLP", "GaussianMLP"])

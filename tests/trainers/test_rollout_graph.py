@@ -180,7 +180,7 @@ def test_scg_without_the_score_of_later_choices_would_differ():
 
 def test_scg_agrees_on_average_with_enumerated_gears():
     differences, enumerated = [], []
-    mdp = GearedLinearQuadratic(10_000)
+    mdp = GearedLinearQuadratic(2500)
     policy, _ = build(mdp, HybridMLP)
     trainer = SCG(mdp, policy, horizon=2, gamma=0.9, actor_lam=1.0, undiscount=False)
     for seed in range(25):

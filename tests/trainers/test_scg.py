@@ -110,7 +110,7 @@ def test_scg_learns_gears_and_forces():
     """With a tiny discount, force and gear have only costs: the lowest gear and no force are best."""
     mdp = GearedLinearQuadratic(64, max_episode_steps=4)
     policy = hybrid(mdp, normalize=False)
-    trainer = SCG(mdp, policy, gamma=0.01, horizon=4, learning_rate=1e-2, actor_ema=0.0)
+    trainer = SCG(mdp, policy, gamma=0.01, horizon=4, learning_rate=1e-2, actor_ema=0.0, value_epochs=1)
     for _ in range(100):
         trainer.train_iteration()
     obs = mdp.initial(torch.Generator().manual_seed(0))
@@ -122,7 +122,7 @@ def test_scg_learns_gears_and_forces():
 def test_resuming_is_exact(tmp_path):
     def fresh():
         mdp = GearedLinearQuadratic(3, noise_std=0.1, max_episode_steps=10)
-        return SCG(mdp, hybrid(mdp), horizon=4)
+        return SCG(mdp, hybrid(mdp), horizon=4, value_epochs=2)
 
     run = runner(RunOptions(task="linear", evaluate_every=5))
     assert_resumes_exactly(run, fresh, tmp_path, "network", iterations=20)
