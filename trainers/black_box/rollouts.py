@@ -17,6 +17,7 @@ from diffsim.trainers.black_box.population_policy import PopulationPolicy
 from diffsim.trainers.black_box.shares import Answer, EpisodeOptions, Recorder, Share, derived_seed
 from diffsim.trainers.experience.episode_ends import look_times
 from diffsim.trainers.experience.rollout import checked_transition, window_checks
+from diffsim.trainers.experience.time_limits import episode_limit
 from diffsim.trainers.experience.vector_env import ResumableEnv, episode_seed
 
 STRIDE = 16  # fewest steps between two looks on a GPU
@@ -107,6 +108,8 @@ class Rollouts(ABC):
 class GymRollouts(Rollouts):
     """Episodes in environments of Gymnasium, which are stepped one after the other; ended ones are not stepped.
 
+    Episodes end after `LONGEST_EPISODE` steps, with a warning, if neither the environment nor the options have a limit.
+
     Args:
         env: N copies in a SyncVectorEnv.
         policy: as for `Rollouts`.
@@ -116,7 +119,7 @@ class GymRollouts(Rollouts):
     def __init__(self, env: ResumableEnv, policy: Policy, options: EpisodeOptions) -> None:
         super().__init__(env, policy, options)
         assert isinstance(env.env, SyncVectorEnv)
-        self.env, self.copies = env, env.env.envs
+        self.env, self.copies, self.limit = env, env.env.envs, episode_limit(env.env)
         self.weight, self.images = next(policy.parameters()), policy.encoder is not None
 
     def run(self, count: int, scenario: tuple[int, int], seed: int, recorder: Recorder) -> None:
@@ -138,6 +141,9 @@ class GymRollouts(Rollouts):
                 running[n] = not (terminated or truncated)
             recorder.add(seen[:total].cpu(), torch.as_tensor(reward), torch.as_tensor(alive))
             time += 1
+            if time >= self.limit.steps and running.any():
+                self.limit.warn()
+                return
 
 
 class MDPRollouts(Rollouts):

@@ -23,6 +23,7 @@ from diffsim.tetris import TetrisVectorEnv
 from diffsim.trainers.errors import CheckpointError, OptionError
 from diffsim.trainers.experience.goals import flat, flat_space, register_extras
 from diffsim.trainers.experience.sync_vector_env import FastSyncVectorEnv
+from diffsim.trainers.experience.time_limits import episode_limit
 from diffsim.trainers.run.arguments import SIMULATED
 
 
@@ -94,6 +95,9 @@ class ReplayedEnv(ResumableEnv):
     the state of copy n, so that any deterministic environment is restored exactly, without access to its internals.
     Only the seeds and actions are saved.
 
+    An episode is truncated after `LONGEST_EPISODE` steps, with a warning, if the environment has no time limit. So
+    neither the actions nor the time to replay them grow without end: 27,000 steps of all copies at most.
+
     Args:
         env: N copies, with autoreset mode DISABLED.
         seed: at least 0.
@@ -109,7 +113,7 @@ class ReplayedEnv(ResumableEnv):
                 f"env's autoreset_mode must be DISABLED, got {mode}; "
                 "make it with gymnasium.vector.SyncVectorEnv(..., autoreset_mode=AutoresetMode.DISABLED)"
             )
-        self.seed = seed
+        self.seed, self.limit = seed, episode_limit(env)
         self.reset(seed=seed)
 
     def reset(
@@ -131,7 +135,11 @@ class ReplayedEnv(ResumableEnv):
         """Steps every copy, and records the actions [N, ...]."""
         self.actions.append(np.array(actions))
         self.age = self.age + 1
-        return super().step(actions)
+        obs, reward, terminated, truncated, info = super().step(actions)
+        if ((late := self.age >= self.limit.steps) & ~(terminated | truncated)).any():
+            self.limit.warn()
+            truncated = truncated | late & ~terminated
+        return obs, reward, terminated, truncated, info
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Episode numbers, ages, the actions of all current episodes, and the present observations."""

@@ -45,8 +45,9 @@ class Reinforce(FittedValue):
 
     Every copy runs one episode per iteration from a fresh start. A copy whose episode has ended continues to act until
     all have ended; these steps count as env steps, and nothing is learned from them. A time-out counts as an end of the
-    episode, except with the baseline "value": there the value of the observation reached stands for the rest. With
-    gamma < 1 each step's term would have a factor gamma^t; it is left out, as in most implementations.
+    episode, except with the baseline "value": there the value of the observation reached stands for the rest. Episodes
+    of an environment without a time limit are truncated (`LONGEST_EPISODE`). With gamma < 1 each step's term would have
+    a factor gamma^t; it is left out, as in most implementations.
 
     Attributes:
         longest: steps of the longest of the last episodes.

@@ -21,6 +21,7 @@ from diffsim.policies import Policy
 from diffsim.structured_actions import taken
 from diffsim.trainers.errors import UsageError
 from diffsim.trainers.experience.goals import make_official
+from diffsim.trainers.experience.time_limits import episode_limit
 
 
 class Episodes(NamedTuple):
@@ -83,6 +84,10 @@ class OfficialEvaluation:
     def run(self, policy: Policy, *, sampled: bool = False) -> Episodes:
         """Runs every episode with mean or sampled actions. The noise is the same at every call.
 
+        The policy acts for all episodes until the last one has ended, so that row i of its memory or plan is always
+        that of episode i. An episode ends after `LONGEST_EPISODE` steps, with a warning, if the environment has no time
+        limit.
+
         An episode is a success if `is_success` is true in its last info.
         """
         generator = torch.Generator().manual_seed(self.seed)
@@ -90,19 +95,23 @@ class OfficialEvaluation:
         envs = [make_official(self.task, **self.task_kwargs) for _ in range(self.episodes)]
         obs = np.stack([env.reset(seed=self.seed + i)[0] for i, env in enumerate(envs)])
         returns, lengths, last_info = np.zeros(self.episodes), np.zeros(self.episodes), [{}] * self.episodes
-        running = list(range(self.episodes))
+        running, limit = np.ones(self.episodes, dtype=bool), episode_limit(envs[0])
         memory = policy.initial_memory(self.episodes)
         policy.reset()
-        while running:
-            if sampled:  # for all episodes: the noise of one must not depend on the lengths of others
-                noise = torch.randn(self.episodes, policy.noise_size, generator=generator)[running]
-            actions, memory[running] = act(policy, obs[running], memory[running], noise)
-            for i, action in zip(running, actions, strict=True):
-                obs[i], reward, terminated, truncated, last_info[i] = envs[i].step(taken(envs[i].action_space, action))
+        while running.any():
+            if sampled:
+                noise = torch.randn(self.episodes, policy.noise_size, generator=generator)
+            actions, memory = act(policy, obs, memory, noise)
+            for i in np.flatnonzero(running):
+                obs[i], reward, terminated, truncated, last_info[i] = envs[i].step(
+                    taken(envs[i].action_space, actions[i])
+                )
                 returns[i] += float(reward)
                 lengths[i] += 1
-                if terminated or truncated:
-                    running = [j for j in running if j != i]
+                running[i] = not (terminated or truncated)
+            if running.any() and lengths.max() >= limit.steps:
+                limit.warn()
+                break
         for env in envs:
             env.close()
         reported = all("is_success" in info for info in last_info)
@@ -121,7 +130,7 @@ class OfficialEvaluation:
         env = make_official(self.task, render_mode="rgb_array", **self.task_kwargs)
         keep_in_sight(env)
         obs, _ = env.reset(seed=self.seed)
-        memory = policy.initial_memory(1)
+        memory, steps, limit = policy.initial_memory(1), 0, episode_limit(env)
         policy.reset()
         try:
             frame = np.asarray(env.render())
@@ -135,7 +144,8 @@ class OfficialEvaluation:
             writer.send(np.ascontiguousarray(env.render()))
             (action,), memory = act(policy, np.asarray(obs)[None], memory)
             obs, _, terminated, truncated, _ = env.step(taken(env.action_space, action))
-            ended = terminated or truncated
+            steps += 1
+            ended = terminated or truncated or steps >= limit.steps
         writer.close()
         env.close()
 
