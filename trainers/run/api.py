@@ -28,6 +28,7 @@ from diffsim.trainers.run.machine import describe_machine
 from diffsim.trainers.run.registry import ALGORITHMS, choose, takes_policy
 from diffsim.trainers.run.run_folder import RunFolder, existing_folder
 from diffsim.trainers.run.train import Budget, train
+from diffsim.trainers.run.unchanged import refuse_changes
 
 
 def fit(
@@ -60,6 +61,7 @@ def fit(
 
     Returns: the run folder; `read_metrics()` gives its rows.
     Raises: ValueError if no budget is given, one is out of range, or the folder exists and `resume` is false;
+        OptionError if the algorithm of a run that is resumed has other options than when it began;
         CheckpointError if the checkpoint cannot be used; NonFiniteError from training.
     """
     check_values(">= 1", iterations=iterations, env_steps=env_steps, evaluate_every=evaluate_every)
@@ -68,7 +70,7 @@ def fit(
         raise ValueError("one of iterations, env_steps and seconds must be given, got none")
     run = RunFolder(Path(folder))
     if resume:
-        read_checkpoint(run.checkpoint)
+        refuse_changes(described_options(algorithm), read_checkpoint(run.checkpoint))
     elif run.path.exists():
         raise ValueError(f"folder must not exist, or resume must be true, got {str(run.path)!r}")
     algorithm.check()

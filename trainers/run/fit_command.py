@@ -22,6 +22,7 @@ from diffsim.trainers.run.ranks import joined, num_ranks, own_device, rank
 from diffsim.trainers.run.run_folder import RunFolder, existing_folder, write_table
 from diffsim.trainers.run.summary import described, print_table, record_video
 from diffsim.trainers.run.train import Budget, train
+from diffsim.trainers.run.unchanged import refuse_changes
 
 CHANGEABLE = ("iterations", "env_steps", "device")  # by `--resume`
 FINAL_SEED = 1_000_000  # far from the seeds of evaluations during training
@@ -40,14 +41,14 @@ def fit_command(argv: Sequence[str], console: Console) -> RunFolder:
             raise OptionError("--resume must be a run of diffsim fit; one made from Python needs fit(..., resume=True)")
         argv = ["--config", str(resumed.config), *argv]
     values = resolved(parse_fit(argv, resumed is not None))
+    if resumed is not None:
+        refuse_changes(values, read_checkpoint(resumed.checkpoint))
     options = RunOptions(**pick(values, RunOptions))
     options = replace(options, device=own_device(options.device))
     with joined(options.device):
         with option_errors():
             algorithm = build(options, values)
             algorithm.check()
-        if resumed is not None:
-            read_checkpoint(resumed.checkpoint)  # gives a clearer error than Lightning
         checkpoint = None if resumed is None else resumed.checkpoint
         if rank() > 0:
             return train_other_rank(algorithm, options, checkpoint)

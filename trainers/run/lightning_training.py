@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from lightning.pytorch import LightningModule
 from torch.optim import Optimizer
 
 from diffsim.trainers.algorithm import Training
+from diffsim.trainers.errors import CheckpointError, UsageError
 
 
 class LightningTraining(LightningModule):
@@ -20,13 +22,14 @@ class LightningTraining(LightningModule):
     Args:
         training: an algorithm, or another `Training`.
         evaluate_every_steps: env steps between evaluations; None to evaluate whenever Lightning validates.
+        options: of the run, as YAML, which checkpoints keep.
     """
 
-    def __init__(self, training: Training, evaluate_every_steps: int | None = None) -> None:
+    def __init__(self, training: Training, evaluate_every_steps: int | None = None, options: str = "{}") -> None:
         super().__init__()
         self.automatic_optimization = False
         self.training_run = training
-        self.evaluate_every_steps = evaluate_every_steps
+        self.evaluate_every_steps, self.options = evaluate_every_steps, options
 
     def train_dataloader(self) -> range:
         """One empty batch: Lightning's epoch is our iteration."""
@@ -57,16 +60,24 @@ class LightningTraining(LightningModule):
         return self.training_run.state_dict(*args, **kwargs)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Loads what `state_dict` returned."""
-        return self.training_run.load_state_dict(state_dict, strict=strict, assign=assign)
+        """Loads what `state_dict` returned.
+
+        Raises: CheckpointError if names or shapes differ.
+        """
+        with misfits():
+            return self.training_run.load_state_dict(state_dict, strict=strict, assign=assign)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the state that is not in parameters, buffers or optimizers."""
-        checkpoint["diffsim"] = self.training_run.training_state()
+        checkpoint["diffsim"] = {**self.training_run.training_state(), "options": self.options}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restores what `on_save_checkpoint` added."""
-        self.training_run.load_training_state(checkpoint["diffsim"])
+        """Restores what `on_save_checkpoint` added.
+
+        Raises: CheckpointError if it is of another algorithm or environment.
+        """
+        with misfits():
+            self.training_run.load_training_state(checkpoint["diffsim"])
 
     def teardown(self, stage: str) -> None:
         """Stops helper processes."""
@@ -78,6 +89,18 @@ class LightningTraining(LightningModule):
         # As tensors on the CPU: Lightning would upload each number to the GPU and read it back, with a wait for each.
         tensors = {name: torch.tensor(value, dtype=torch.get_default_dtype()) for name, value in logged.items()}
         self.log_dict(tensors, on_step=False, on_epoch=True, batch_size=1)
+
+
+@contextmanager
+def misfits() -> Iterator[None]:
+    """Raises CheckpointError for errors of a state with other names, shapes or types than what it is loaded into."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise CheckpointError(f"the checkpoint does not fit the algorithm or its environment: {reason}") from error
 
 
 def training_of(module: LightningModule) -> Training:

@@ -42,8 +42,10 @@ def train(
         every = budget.evaluate_every if every_steps is None else 1  # LightningTraining decides when
         callbacks = [recorder, bar(console, recorder)]
         trainer = make_trainer(training.device, budget.iterations, every, make_logger(logger, folder), callbacks)
+        options = folder.config.read_text() if folder.config.is_file() else "{}"
+        module = LightningTraining(training, every_steps, options)
         try:
-            trainer.fit(LightningTraining(training, every_steps), ckpt_path=checkpoint, weights_only=True)
+            trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
         except SystemExit:  # what Lightning makes of it
             raise KeyboardInterrupt from None
     if budget.env_steps is not None and training.env_steps > budget.env_steps and not training.ends_at_limit:
