@@ -1,8 +1,9 @@
 """Files of a run folder."""
 
 import pytest
+from matplotlib.figure import Figure
 
-from diffsim.trainers.run.run_folder import RunFolder
+from diffsim.trainers.run.run_folder import RunFolder, write_table
 
 
 def test_fresh_folders_never_overwrite(tmp_path):
@@ -25,6 +26,20 @@ def test_curve_is_drawn_without_and_with_evaluations(tmp_path):
         folder.append_metrics(row)
         folder.draw_curve("title")
         assert folder.curve.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_curve_shows_single_points_and_the_final_episodes(tmp_path, monkeypatch):
+    """Final returns 1 and 5 of mean actions: 3.0 ± 2.0. Sampled actions are not shown."""
+    axes = Figure().subplots()
+    monkeypatch.setattr(Figure, "subplots", lambda self: axes)
+    folder = RunFolder(tmp_path)
+    folder.append_metrics({"env_steps": 7, "return": 2.0})
+    rows = [{"actions": kind, "return": total} for kind, total in (("mean", 1.0), ("mean", 5.0), ("sampled", 99.0))]
+    write_table(folder.final, rows)
+    folder.draw_curve("title")
+    training = axes.lines[0]
+    assert training.get_marker() == "o" and training.get_ydata().tolist() == [2.0]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["training", "final: 3.0 ± 2.0, 2 episodes"]
 
 
 def test_folder_without_metrics_has_no_rows(tmp_path):

@@ -18,10 +18,12 @@ from scipy import stats
 Scores = Sequence[np.ndarray]
 CONFIDENCE = 0.95
 RESAMPLES = 2000
+LEAST_SEEDS = 3
+"""Seeds that an interval needs. Two seeds resampled give at most three different numbers, which say nothing."""
 
 
 class Estimate(NamedTuple):
-    """A number and the ends of its interval, which are nan if a task has fewer than two runs."""
+    """A number and the ends of its interval, which are nan if a task has fewer than three runs."""
 
     value: float
     low: float
@@ -84,7 +86,7 @@ def profile(scores: Scores, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray,
         scores: by task.
         levels: [L], increasing.
 
-    Returns: fraction, low and high ends, each [L]; the ends are nan if a task has fewer than two runs.
+    Returns: fraction, low and high ends, each [L]; the ends are nan if a task has fewer than three runs.
     Source: Agarwal et al. (2021), section 4.2.
     """
 
@@ -104,8 +106,11 @@ def estimate(samples: Scores, statistic: Callable[..., Any]) -> Estimate:
 
 
 def interval(samples: Scores, statistic: Callable[..., Any]) -> tuple[Any, Any]:
-    """Ends of the stratified-bootstrap interval, which resamples each sample by itself, with a fixed seed."""
-    if min(len(sample) for sample in samples) < 2:
+    """Ends of the stratified-bootstrap interval, which resamples each sample by itself, with a fixed seed.
+
+    They are nan if a sample has fewer than three numbers.
+    """
+    if min(len(sample) for sample in samples) < LEAST_SEEDS:
         return np.nan, np.nan
     settings = {"n_resamples": RESAMPLES, "confidence_level": CONFIDENCE, "method": "percentile", "vectorized": True}
     result = stats.bootstrap(tuple(samples), statistic, rng=np.random.default_rng(0), **settings)

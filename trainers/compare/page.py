@@ -18,7 +18,7 @@ h1 { font-size: 1.7rem; margin: .3em 0; } h2 { font-size: 1.25rem; margin: 2.2em
 p { max-width: 52rem; } a { color: #1f5f91; }
 .wide { overflow-x: auto; margin: .6em 0 1.2em; }
 table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums; }
-caption { text-align: left; font-weight: 600; padding: .3em 0; white-space: nowrap; }
+.caption { font-weight: 600; margin: 1.2em 0 .3em; }
 th, td { padding: .25em .7em; border-bottom: 1px solid #e5e9ee; text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: #fff; }
 thead th { border-bottom: 2px solid #9aa5b1; }
@@ -139,8 +139,10 @@ def _html(block: Block) -> str:
         case Grid(title, header, rows, words):
             head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
             lines = "\n".join(f"<tr>{_row(row, words)}</tr>" for row in rows)
-            table = f"<caption>{escape(title)}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{lines}\n</tbody>"
-            return f'<div class="wide" tabindex="0"><table>{table}</table></div>'
+            caption = f'<p class="caption">{escape(title)}</p>\n' if title else ""
+            table = f"<thead><tr>{head}</tr></thead>\n<tbody>\n{lines}\n</tbody>"
+            name = f' aria-label="{escape(title)}"' if title else ""
+            return f'{caption}<div class="wide" tabindex="0"><table{name}>{table}</table></div>'
         case Pictures(shown):
             images = "\n".join(f'<img src="{_data(path)}" alt="{escape(words)}">' for path, words in shown)
             return f'<div class="pictures">\n{images}\n</div>'

@@ -1,9 +1,13 @@
-"""Pictures of the report: learning curves, scores, performance profiles and gradients."""
+"""Pictures of the report: learning curves, scores, performance profiles and gradients.
+
+An algorithm has the same colour and marker in all of them (`styles`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,13 +15,12 @@ from matplotlib.figure import Figure
 
 from diffsim.trainers.compare.measures import Estimate, iqm, profile
 from diffsim.trainers.compare.references import Reference
-from diffsim.trainers.compare.results import FAMILIES, Results
+from diffsim.trainers.compare.results import Results
+from diffsim.trainers.compare.styles import Style
 
-COLORS = ("#2a6f97", "#e07a1f", "#2f8f5b", "#b01e2e", "#7a4fa3", "#8a6d00", "#d2569b", "#3f3f3f", "#39b5b0", "#7f7f7f")
-MARKERS = "osD^vPX*<>"
-OTHER_COLOR = "#7f7f7f"
-FAMILY_COLORS: dict[str, str] = dict(zip(FAMILIES, (*COLORS[:5], OTHER_COLOR), strict=True))
-PANEL, DPI = (5.0, 3.7), 140
+GREY = "#c9ced4"
+PANEL, SHARED, DPI = (5.0, 3.7), (9.0, 4.8), 140
+MOST_BANDS = 6  # algorithms in a panel with bands
 LEVELS = np.linspace(0.0, 1.0, 101)
 POINTS = 200  # of the mean curve of seeds that were evaluated at different times
 
@@ -34,26 +37,30 @@ def draw_curves(
     """Draws official returns of some algorithms on a task, against "env_steps" or "seconds"; writes a PNG.
 
     Line: mean over the seeds, of mean actions; dotted: of sampled actions. Band: from the lowest to the highest seed.
-    Grey: means of all other algorithms. Dashed: published returns for that task and budget.
+    In a panel of all algorithms only lines, if there are many. Grey: means of all other algorithms. Dashed: published
+    returns for that task and budget.
     """
-    figure, axes = panel(title)
-    for label in results.labels:
-        if label not in labels and (line := mean_curve(results, task, label, against)):
-            axes.plot(line[0], line[1].mean(0), color="#c9ced4", linewidth=0.8, zorder=1)
-    for i, label in enumerate(labels):
+    everyone = set(labels) >= set(results.labels)
+    figure, axes = panel(title, SHARED if everyone else PANEL)
+    others = [mean_curve(results, task, label, against) for label in results.labels if label not in labels]
+    for k, line in enumerate(filter(None, others)):
+        words: dict[str, Any] = {} if k else {"label": "other algorithms"}
+        axes.plot(line[0], line[1].mean(0), color=GREY, linewidth=0.8, zorder=1, **words)
+    for label in labels:
         line = mean_curve(results, task, label, against)
         if line is None:
             continue
         at, heights, sampled = line
-        color, marker = COLORS[i % len(COLORS)], MARKERS[i % len(MARKERS)]
-        style = {"color": color, "marker": marker, "markevery": max(len(at) // 6, 1)}
-        axes.plot(at, heights.mean(0), linewidth=1.8, markersize=4, label=label, zorder=3, **style)
-        axes.fill_between(at, heights.min(0), heights.max(0), color=color, alpha=0.13, linewidth=0)
-        axes.plot(at, sampled.mean(0), ":", color=color, linewidth=1.0, zorder=2)
+        style = results.styles[label]
+        look = {**style._asdict(), "markevery": max(len(at) // 6, 1)}
+        axes.plot(at, heights.mean(0), linewidth=1.8, markersize=4, label=label, zorder=3, **look)
+        if not everyone or len(labels) <= MOST_BANDS:
+            axes.fill_between(at, heights.min(0), heights.max(0), color=style.color, alpha=0.13, linewidth=0)
+            axes.plot(at, sampled.mean(0), ":", color=style.color, linewidth=1.0, zorder=2)
         for reference in references if against == "env_steps" else ():
             if reference.algorithm == results.algorithm[label]:
-                words = f"{reference.algorithm}, {reference.source}"
-                axes.axhline(reference.mean, color=color, linestyle="--", linewidth=1.1, label=words)
+                reference_words = f"{reference.algorithm}, {reference.source}"
+                axes.axhline(reference.mean, color=style.color, linestyle="--", linewidth=1.1, label=reference_words)
     axes.set_xlabel("env steps" if against == "env_steps" else "seconds of training")
     axes.set_ylabel("official return")
     axes.set_ylim(*common_range(results, task, references))
@@ -100,7 +107,7 @@ def mean_curve(
     results: Results, task: str, label: str, against: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Env steps or seconds [P], and returns of mean and of sampled actions [seeds, P], up to the shortest run."""
-    curves = [curve for result in results.of(task, label) if len((curve := result.curve).mean) > 1]
+    curves = [curve for result in results.of(task, label) if len((curve := result.curve).mean)]
     if not curves:
         return None
     places = [getattr(curve, against) for curve in curves]
@@ -114,10 +121,14 @@ def mean_curve(
     return at, means, samples
 
 
-def draw_scores(rows: Sequence[tuple[str, str, Estimate]], title: str, label: str, path: Path) -> None:
+Row = tuple[str, Style, Estimate]
+"""Of a picture of scores: label, style and estimate of an algorithm."""
+
+
+def draw_scores(rows: Sequence[Row], title: str, label: str, path: Path) -> None:
     """Draws estimates with their intervals, one row per algorithm, best on top; writes a PNG.
 
-    A row is the label, the family and the estimate of an algorithm; `label` is that of the axis.
+    `label` is that of the axis.
     """
     figure = Figure(figsize=(5.0, 0.9 + 0.22 * len(rows)), layout="constrained")
     axes = figure.subplots()
@@ -125,7 +136,7 @@ def draw_scores(rows: Sequence[tuple[str, str, Estimate]], title: str, label: st
     figure.savefig(path, dpi=DPI)
 
 
-def draw_summary(panels: Sequence[tuple[str, str, Sequence[tuple[str, str, Estimate]]]], path: Path) -> None:
+def draw_summary(panels: Sequence[tuple[str, str, Sequence[Row]]], path: Path) -> None:
     """Draws several panels like `draw_scores` side by side, from their titles, labels and rows; writes a PNG."""
     height = 0.9 + 0.24 * max(len(rows) for _, _, rows in panels)
     figure = Figure(figsize=(3.9 * len(panels), height), layout="constrained")
@@ -135,23 +146,17 @@ def draw_summary(panels: Sequence[tuple[str, str, Sequence[tuple[str, str, Estim
     figure.savefig(path, dpi=DPI)
 
 
-def score_panel(axes: Axes, rows: Sequence[tuple[str, str, Estimate]], title: str, label: str) -> None:
+def score_panel(axes: Axes, rows: Sequence[Row], title: str, label: str) -> None:
     """Draws one panel of scores."""
     rows = sorted(rows, key=lambda row: row[2].value)
-    for height, (_, family, found) in enumerate(rows):
-        color = FAMILY_COLORS.get(family, OTHER_COLOR)
+    for height, (_, style, found) in enumerate(rows):
         if np.isfinite(found.low):
-            axes.plot([found.low, found.high], [height, height], color=color, linewidth=5, alpha=0.3)
-        axes.plot(found.value, height, "o", color=color, markersize=5)
+            axes.plot([found.low, found.high], [height, height], color=style.color, linewidth=5, alpha=0.3)
+        axes.plot(found.value, height, style.marker, color=style.color, markersize=5)
     axes.set_yticks(range(len(rows)), [row[0] for row in rows], fontsize=8)
     axes.set_ylim(-0.7, max(len(rows), 1) - 0.3)
     axes.set_title(title, fontsize=10, fontweight="bold")
     axes.set_xlabel(label, fontsize=8)
-    shown = {family for _, family, _ in rows}
-    for family in dict.fromkeys((*FAMILIES, *sorted(shown))):
-        if family in shown:
-            axes.plot([], [], "o", color=FAMILY_COLORS.get(family, OTHER_COLOR), label=family)
-    axes.legend(fontsize=7, frameon=True, framealpha=0.8, edgecolor="none", loc="best")
     clean(axes)
 
 
@@ -160,10 +165,10 @@ def draw_profiles(results: Results, labels: Sequence[str], title: str, path: Pat
     figure, axes = panel(title)
     for i, label in enumerate(labels):
         share, low, high = profile(results.normalized(label), LEVELS)
-        color = COLORS[i % len(COLORS)]
-        style = {"marker": MARKERS[i % len(MARKERS)], "markevery": (5 * i, 40)}
-        axes.plot(LEVELS, share, color=color, label=label, linewidth=1.8, markersize=4, **style)
-        axes.fill_between(LEVELS, low, high, color=color, alpha=0.1, linewidth=0)
+        style = results.styles[label]
+        look = {**style._asdict(), "markevery": (5 * i % 40, 40)}
+        axes.plot(LEVELS, share, label=label, linewidth=1.8, markersize=4, **look)
+        axes.fill_between(LEVELS, low, high, color=style.color, alpha=0.1, linewidth=0)
     axes.set(xlabel="score s", ylabel="fraction of runs with a score above s", ylim=(-0.03, 1.03), xlim=(0, 1))
     finish(figure, axes, path)
 
@@ -179,8 +184,8 @@ def draw_gradients(results: Results, task: str, path: Path) -> bool:
                 at, norm = np.array(points).T
                 width = max(len(norm) // 40, 1)
                 smooth = [np.median(norm[max(0, k - width) : k + width + 1]) for k in range(len(norm))]
-                style = "-" if number < len(COLORS) else "--"
-                axes.plot(at, smooth, style, color=COLORS[number % len(COLORS)], linewidth=1.4, label=label)
+                look = {**results.styles[label]._asdict(), "markevery": max(len(at) // 6, 1)}
+                axes.plot(at, smooth, linewidth=1.4, markersize=4, label=label, **look)
                 number += 1
     if not number:
         return False
@@ -189,9 +194,9 @@ def draw_gradients(results: Results, task: str, path: Path) -> bool:
     return True
 
 
-def panel(title: str) -> tuple[Figure, Axes]:
+def panel(title: str, size: tuple[float, float] = PANEL) -> tuple[Figure, Axes]:
     """An empty figure with a title."""
-    figure = Figure(figsize=PANEL, layout="constrained")
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     axes.set_title(title, fontsize=10, fontweight="bold")
     return figure, axes
@@ -201,8 +206,9 @@ def finish(figure: Figure, axes: Axes, path: Path) -> None:
     """Adds the legend and the grid, and writes the figure."""
     clean(axes)
     handles, labels = axes.get_legend_handles_labels()
+    columns = 4 if figure.get_figwidth() > PANEL[0] else 3
     if handles:
-        figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=7.5, frameon=False)
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=7.5, frameon=False)
     figure.savefig(path, dpi=DPI)
 
 
@@ -212,12 +218,19 @@ def clean(axes: Axes) -> None:
     axes.grid(alpha=0.25, linewidth=0.6)
 
 
-def overall(results: Results, quantity: str = "score") -> list[tuple[str, str, Estimate]]:
+def overall(results: Results, quantity: str = "score") -> list[Row]:
     """Interquartile means over all tasks, of the algorithms with finished runs on every task."""
-    return [(label, results.family(label), iqm(results.normalized(label, quantity))) for label in results.complete()]
+    return [(label, results.styles[label], iqm(results.normalized(label, quantity))) for label in results.complete()]
 
 
-def by_task(results: Results, task: str, quantity: str = "score") -> list[tuple[str, str, Estimate]]:
-    """Interquartile means over the seeds of one task, in units of return."""
+def by_task(results: Results, task: str, quantity: str = "score") -> list[Row]:
+    """Interquartile means over the seeds of one task, in units of return. Labels have budgets, if these differ."""
     found = {label: [getattr(result, quantity) for result in results.finished(task, label)] for label in results.labels}
-    return [(label, results.family(label), iqm([np.array(values)])) for label, values in found.items() if values]
+    budgets = results.budgets(task)
+    differ = len(set(budgets.values())) > 1
+    words = {label: f"{label}, {budget:,} steps" if differ else label for label, budget in budgets.items()}
+    return [
+        (words.get(label, label), results.styles[label], iqm([np.array(values)]))
+        for label, values in found.items()
+        if values
+    ]

@@ -12,6 +12,7 @@ from rich.console import Console
 from diffsim.trainers.compare import tables
 from diffsim.trainers.compare.comparison import Run
 from diffsim.trainers.compare.comparison_file import find_comparison, read_comparison
+from diffsim.trainers.compare.measures import LEAST_SEEDS
 from diffsim.trainers.compare.page import Block, Code, Grid, Heading, Pictures, Text, html, markdown
 from diffsim.trainers.compare.pictures import (
     by_task,
@@ -92,12 +93,12 @@ def all_tasks_blocks(results: Results, folder: Path) -> list[Block]:
         return [Text("Scores are combined over tasks once an algorithm has finished runs on all of them.")]
     panels = [(task, "official return", by_task(results, task)) for task in results.tasks]
     draw_summary([("All tasks", "score", rows), *panels], folder / "summary.png")
-    axis, area = "interquartile mean, 95% interval", overall(results, "area")
+    axis, area = axis_words(results), overall(results, "area")
     draw_scores(rows, "All tasks: final score", axis, folder / "scores.png")
     draw_scores(area, "All tasks: area under the learning curve", axis, folder / "areas.png")
     pictures = [(folder / "scores.png", "final scores of all tasks"), (folder / "areas.png", "areas of all tasks")]
     complete = results.complete()
-    for family, labels in results.families().items():
+    for family, labels in results.families().items() if results.enough_seeds() else ():
         shown = [label for label in labels if label in complete]
         if shown:
             path = folder / f"profile-{slug(family)}.png"
@@ -108,12 +109,29 @@ def all_tasks_blocks(results: Results, folder: Path) -> list[Block]:
     )
     missing = [label for label in results.labels if label not in complete]
     words = f"A score is a normalised return; the returns of scores 0 and 1 are: {ranges}. "
-    words += "Points are interquartile means over all runs of all tasks; bars are 95% intervals by a stratified "
-    words += "bootstrap over the seeds of each task. The budgets are in the tables below, and may differ."
+    words += "Points are interquartile means over all runs of all tasks"
+    if results.enough_seeds():
+        words += "; bars are 95% intervals by a stratified bootstrap over the seeds of each task. "
+    else:
+        words += f". Intervals and performance profiles need {LEAST_SEEDS} seeds, and are not shown. "
+    words += unequal_budgets(results)
     if missing:
         words += f" Without a finished run on every task, and therefore not shown: {', '.join(missing)}."
     combined = tables.overall_table(results), tables.improvement_table(results)
     return [Heading("All tasks"), Text(words), Pictures(pictures), *combined]
+
+
+def unequal_budgets(results: Results) -> str:
+    """A warning with the budgets of each task, if they differ; empty otherwise."""
+    words = []
+    for task in results.tasks:
+        budgets = results.budgets(task)
+        if len(set(budgets.values())) > 1:
+            listed = ", ".join(f"{label} {budget:,}" for label, budget in sorted(budgets.items(), key=lambda b: -b[1]))
+            words.append(f"{task}: {listed}")
+    if not words:
+        return ""
+    return f"Budgets differ, so that a rank does not compare equal experience. Env steps on {'; on '.join(words)}."
 
 
 def task_blocks(results: Results, task: str, references: list[Reference], folder: Path) -> list[Block]:
@@ -123,17 +141,19 @@ def task_blocks(results: Results, task: str, references: list[Reference], folder
     pictures: list[tuple[Path, str]] = []
     if rows:
         path = folder / f"scores-{slug(task)}.png"
-        draw_scores(rows, task, "official return: interquartile mean, 95% interval", path)
+        draw_scores(rows, task, f"official return: {axis_words(results)}", path)
         pictures.append((path, f"{task}: final returns"))
     gradients = folder / f"gradients-{slug(task)}.png"
     if draw_gradients(results, task, gradients):
         pictures.append((gradients, f"{task}: gradient norms"))
     blocks += [tables.score_table(results, task, references), Pictures(pictures)]
     for against, words in (("env_steps", "env steps"), ("seconds", "seconds of training")):
-        pictures = []
-        for family, labels in results.families().items():
-            if not any(results.of(task, label) for label in labels):
-                continue
+        run_here = [label for label in results.labels if results.of(task, label)]
+        path = folder / f"curves-{slug(task)}-{slug(words)}.png"
+        draw_curves(results, task, results.labels, against, references, path, task)
+        pictures = [(path, f"{task}: official return against {words}")]
+        families = {name: labels for name, labels in results.families().items() if set(labels) & set(run_here)}
+        for family, labels in families.items() if len(families) > 1 else ():
             path = folder / f"curves-{slug(task)}-{slug(family)}-{slug(words)}.png"
             draw_curves(results, task, labels, against, references, path, f"{task}: {family}")
             pictures.append((path, f"{task}, {family}: official return against {words}"))
@@ -141,6 +161,11 @@ def task_blocks(results: Results, task: str, references: list[Reference], folder
     blocks += tables.progress_tables(results, task)
     found = tables.threshold_table(results, task), tables.gradient_table(results, task)
     return blocks + [grid for grid in found if grid is not None]
+
+
+def axis_words(results: Results) -> str:
+    """What points and bars of scores are."""
+    return f"interquartile mean{', 95% interval' if results.enough_seeds() else ''}"
 
 
 def protocol(results: Results) -> list[str]:
@@ -165,7 +190,8 @@ def protocol(results: Results) -> list[str]:
         "time: a run alone may be faster.",
         "Probability of improvement: fraction of pairs of runs in which the first is better, ties count half, averaged "
         "over tasks. Performance profile: fraction of runs above a score, averaged over tasks. Intervals resample the "
-        "seeds of each task 2,000 times; with few seeds they are rough, and too narrow rather than too wide.",
+        "seeds of each task 2,000 times; with few seeds they are rough, and too narrow rather than too wide. "
+        "Fewer than three seeds have none.",
     ]
 
 

@@ -10,6 +10,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from diffsim.trainers.compare.comparison import Comparison, Run
+from diffsim.trainers.compare.measures import LEAST_SEEDS
+from diffsim.trainers.compare.styles import styles
 from diffsim.trainers.run.registry import ALGORITHMS, choose
 
 FAMILIES = ("Pathwise", "Likelihood ratio", "Value gradient", "Learned model", "Gradient-free", "Other")
@@ -127,6 +129,7 @@ class Results:
         self.comparison, self.all = comparison, list(results)
         self.tasks, self.labels = comparison.tasks, comparison.labels
         self.algorithm = {result.run.label: result.run.algorithm for result in self.all}
+        self.styles = styles(self.algorithm)
 
     def of(self, task: str, label: str) -> list[Result]:
         """Results of a cell, one per seed."""
@@ -136,9 +139,14 @@ class Results:
         """Finished results of a cell."""
         return [result for result in self.of(task, label) if result.final]
 
-    def family(self, label: str) -> str:
-        """Heading of the family of a label's algorithm."""
-        return family(self.algorithm[label])
+    def budgets(self, task: str) -> dict[str, int]:
+        """Budget in env steps of each label that has one on a task."""
+        runs = [result.run for result in self.all if result.run.task == task]
+        return {run.label: run.env_steps for run in runs if run.env_steps is not None}
+
+    def enough_seeds(self) -> bool:
+        """Whether there are enough seeds for intervals and performance profiles."""
+        return len(self.comparison.seeds) >= LEAST_SEEDS
 
     def families(self) -> dict[str, list[str]]:
         """Labels by the family of their algorithms, in the order of `FAMILIES`."""

@@ -62,10 +62,17 @@ def overall_table(results: Results) -> Grid:
         final, area = iqm(scores), iqm(results.normalized(label, "area"))
         chance = ""
         if baseline in complete and label != baseline:
-            chance = _interval(improvement(scores, results.normalized(baseline)))
+            others = results.normalized(baseline)
+            chance = _interval(improvement(scores, others))
+            if not results.enough_seeds():
+                chance += f" of {sum(len(a) * len(b) for a, b in zip(scores, others, strict=True))} pairs"
         rows.append((final.value, [label, str(sum(map(len, scores))), _interval(final), _interval(area), chance]))
     header = ["algorithm", "runs", "final score", "area score", f"P(better than {baseline})"]
-    return Grid("Interquartile means and 95% intervals", header, [cells for _, cells in _best_first(rows)])
+    return Grid(
+        f"Interquartile means{' and 95% intervals' if results.enough_seeds() else ''}",
+        header,
+        [cells for _, cells in _best_first(rows)],
+    )
 
 
 def improvement_table(results: Results) -> Grid:

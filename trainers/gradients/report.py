@@ -6,6 +6,7 @@ import csv
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,14 +15,34 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from diffsim.trainers.compare.page import Grid
-from diffsim.trainers.gradients.experiment import ESTIMATORS, LIKELIHOOD_RATIOS, PATHWISE, WINDOWS, Row
+from diffsim.trainers.gradients.experiment import (
+    COMMON,
+    ESTIMATORS,
+    INDEPENDENT,
+    LIKELIHOOD_RATIOS,
+    MIXTURE,
+    PATHWISE,
+    TOTAL_PROPAGATION,
+    WINDOWS,
+    Row,
+)
 from diffsim.trainers.gradients.statistics import turning_point
 
 COLUMNS = ("variance", "bias", "bias_floor", "cosine", "noise")
-COLORS = (
-    "#123f5a #3f8fc4 #f4b26b #e07a1f #9c4a00 #f2a0a5 #e0525c #b01e2e #7c0f3c #4a0a2a #2f8f5b #7bc96f #8a8a8a #c4c4c4"
+COLORS = ("#0072b2", "#56b4e9", "#e69f00", "#d55e00", "#009e73", "#5e3c99", "#7f7f7f")
+"""Of the families of estimators; people tell them apart who do not see red or green."""
+FAMILIES = (
+    (PATHWISE,),
+    (WINDOWS,),
+    tuple(name for name in LIKELIHOOD_RATIOS if name.startswith("REINFORCE")),
+    tuple(name for name in LIKELIHOOD_RATIOS if not name.startswith("REINFORCE")),
+    (MIXTURE,),
+    (TOTAL_PROPAGATION,),
+    (INDEPENDENT, COMMON),
 )
-COLOR = dict(zip(ESTIMATORS, COLORS.split(), strict=True))
+"""Estimators that are drawn in one colour; the last of each has a thick line and a name in the legend."""
+COLOR = {name: color for family, color in zip(FAMILIES, COLORS, strict=True) for name in family}
+SHOWN = tuple(family[-1] for family in FAMILIES)
 
 
 class Results:
@@ -149,7 +170,8 @@ def draw(results: Results, title: str, path: Path) -> None:
     for line in verdicts(results)[:1]:
         figure.supxlabel(line, fontsize=9)
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", fontsize=8, frameon=False)
+    legend: dict[str, Any] = {"loc": "outside right upper", "fontsize": 8, "frameon": False, "alignment": "left"}
+    figure.legend(handles, labels, title="thin: other baselines or noises\nof the same colour's estimator", **legend)
     figure.savefig(path, dpi=110)
 
 
@@ -160,10 +182,12 @@ def _panel(axes: Axes, results: Results, label: str, quantity: Callable[[Row], f
         values = results.values(name, quantity)
         values = values if cosine else np.where(values > 0, values, np.nan)
         style = "--" if name in ESTIMATORS[-4:] else "-"
-        width = 2.4 if name in (PATHWISE, WINDOWS) else 1.3
-        middle = np.median(values, axis=0)
-        axes.plot(results.horizons, middle, style, color=COLOR[name], linewidth=width, marker=".", label=name)
-        if len(values) > 1:
+        named = name in SHOWN
+        look: dict[str, Any] = {"linewidth": 0.8, "alpha": 0.5}
+        if named:
+            look = {"linewidth": 2.0, "marker": ".", "label": name, "zorder": 3}
+        axes.plot(results.horizons, np.median(values, axis=0), style, color=COLOR[name], **look)
+        if len(values) > 1 and named:
             low, high = values.min(0), values.max(0)
             axes.fill_between(results.horizons, low, high, color=COLOR[name], alpha=0.1, linewidth=0)
         if label.startswith("bias") and name in (PATHWISE, "GPOMDP, value"):

@@ -58,10 +58,10 @@ def fit_command(argv: Sequence[str], console: Console) -> RunFolder:
         folder.add_machine(describe_machine() + shared)
         recorder = train(algorithm, budget(options), folder, console, checkpoint, logger=options.logger)
     if recorder.stopped_early:
+        folder.draw_curve(f"{options.task}, {options.algorithm}, seed {options.seed}")
         console.print(f"Stopped. To continue: diffsim fit --resume {folder.path}", soft_wrap=True, highlight=False)
         raise StoppedError(recorder.stop_signal)
-    played = report(algorithm, options, folder, console)
-    write_table(folder.final, final_rows(played))
+    report(algorithm, options, folder, console)
     return folder
 
 
@@ -101,15 +101,16 @@ def resumed_folder(
     return existing_folder("--resume", value)
 
 
-def report(algorithm: Algorithm, options: RunOptions, folder: RunFolder, console: Console) -> dict[str, Episodes]:
-    """Evaluates the trained policy, draws the learning curve, and prints the table. Returns the episodes."""
+def report(algorithm: Algorithm, options: RunOptions, folder: RunFolder, console: Console) -> None:
+    """Evaluates the trained policy, writes final.csv, draws the learning curve, and prints the table."""
     title = f"{options.task}, {options.algorithm}, seed {options.seed}"
-    folder.draw_curve(title)
     last = folder.read_metrics()[-1]
     stochastic = options.evaluate_stochastic
     evaluation = official_evaluation(options, options.final_episodes, FINAL_SEED, stochastic=stochastic)
     with busy(console, f"Final evaluation: {options.final_episodes} official episodes ..."):
         played = evaluation.both(algorithm.policy)
+    write_table(folder.final, final_rows(played))
+    folder.draw_curve(title)
     rows = {
         **described(played["mean"]),
         "env steps": f"{algorithm.env_steps:,}",
@@ -120,7 +121,6 @@ def report(algorithm: Algorithm, options: RunOptions, folder: RunFolder, console
     print_table(title, rows, console)
     if options.video:
         record_video(evaluation, algorithm.policy, folder, console)
-    return played
 
 
 def final_rows(played: dict[str, Episodes]) -> list[dict[str, float | str]]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.figure
+import numpy as np
 import yaml
 from lightning.pytorch import Trainer
 
@@ -108,19 +109,32 @@ class RunFolder:
         if lines[-1:] != [line]:
             self.machine.write_text("\n".join([*lines, line, ""]))
 
+    def read_final(self) -> list[float]:
+        """Returns of the final episodes with mean actions; none before training is complete."""
+        if not self.final.exists():
+            return []
+        with self.final.open(newline="") as file:
+            return [float(row["return"]) for row in csv.DictReader(file) if row["actions"] == "mean"]
+
     def draw_curve(self, title: str) -> None:
-        """Draws the learning curve from the metrics file."""
+        """Draws the learning curve from the metrics, and the mean and standard deviation of the final episodes."""
         rows = self.read_metrics()
         figure = matplotlib.figure.Figure(figsize=(7, 4), layout="constrained")
         axes = figure.subplots()
         for name, label, style in (
-            ("return", "training", {"alpha": 0.4, "linewidth": 1}),
+            ("return", "training", {"alpha": 0.4, "linewidth": 1, "markersize": 4}),
             ("eval/return", "official environment", {"marker": "o", "markersize": 3}),
         ):
             points = [(row["env_steps"], row[name]) for row in rows if name in row]
             if points:
-                axes.plot(*zip(*points, strict=True), label=label, **style)
-                axes.legend()
+                marker = {"marker": "o"} if len(points) == 1 else {}
+                axes.plot(*zip(*points, strict=True), label=label, **{**style, **marker})
+        if final := self.read_final():
+            mean, std = float(np.mean(final)), float(np.std(final))
+            words = f"final: {mean:,.1f} ± {std:,.1f}, {len(final)} episodes"
+            axes.errorbar(rows[-1]["env_steps"], mean, std, fmt="D", color="black", capsize=4, label=words, zorder=3)
+        if axes.has_data():
+            axes.legend()
         axes.set(title=title, xlabel="environment steps", ylabel="return per episode")
         axes.grid(alpha=0.3)
         figure.savefig(self.curve, dpi=150)

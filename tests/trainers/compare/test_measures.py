@@ -55,8 +55,8 @@ def test_improvement_is_one_for_a_better_group_and_half_for_the_same():
 
 
 def test_profile_by_hand():
-    """Scores 0.2, 0.6 and, on the other task, 0.5, 0.5, 0.5, 0.9: above 0.5 are 1/2 and 1/4; averaged over tasks."""
+    """Scores 0.2, 0.2, 0.6, 0.6 and, on the other task, 0.5, 0.5, 0.5, 0.9: above 0.5 are 1/2 and 1/4, averaged."""
     levels = np.array([0.0, 0.5, 0.8, 1.0])
-    share, low, high = profile([np.array([0.2, 0.6]), np.array([0.5, 0.5, 0.5, 0.9])], levels)
+    share, low, high = profile([np.array([0.2, 0.2, 0.6, 0.6]), np.array([0.5, 0.5, 0.5, 0.9])], levels)
     np.testing.assert_allclose(share, [1.0, (0.5 + 0.25) / 2, (0 + 0.25) / 2, 0.0])
     assert (np.diff(share) <= 0).all() and (low <= share).all() and (share <= high).all() and low[1] < high[1]

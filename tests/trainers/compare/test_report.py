@@ -11,11 +11,13 @@ import yaml
 from matplotlib.figure import Figure
 
 from diffsim.trainers.cli import main
+from diffsim.trainers.compare import pictures
 from diffsim.trainers.compare.comparison_file import find_comparison, read_comparison
-from diffsim.trainers.compare.pictures import common_range, logarithmic_from_zero, mean_curve
+from diffsim.trainers.compare.pictures import by_task, common_range, draw_curves, logarithmic_from_zero, mean_curve
 from diffsim.trainers.compare.references import matching, read_references
-from diffsim.trainers.compare.report import write_report
+from diffsim.trainers.compare.report import unequal_budgets, write_report
 from diffsim.trainers.compare.results import Curve, Results, area, load
+from diffsim.trainers.compare.styles import styles
 from diffsim.trainers.compare.tables import (
     improvement_table,
     overall_table,
@@ -23,6 +25,7 @@ from diffsim.trainers.compare.tables import (
     score_table,
     threshold_table,
 )
+from diffsim.trainers.run.registry import ALGORITHMS
 from diffsim.trainers.run.run_folder import write_table
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -107,7 +110,7 @@ def test_scores_by_hand(results):
     assert found["final return"] == "7.00 ± 2.00" and found["runs"] == "2/2" and found["seconds"] == "40.0 ± 0.00"
     assert found["sampled actions"] == "4.00 ± 2.00"
     assert found["area under curve"] == "3.00 ± 1.00", "linear from 0 to 4 and to 8: means 2 and 4"
-    assert found["interquartile mean"].startswith("7.00 [5.00, 9.00]")
+    assert found["interquartile mean"] == "7.00", "two seeds have no interval"
 
 
 def test_area_under_the_curve_up_to_the_budget_by_hand():
@@ -228,7 +231,45 @@ def test_a_task_has_no_curves_of_a_family_that_it_skips(output):
     found = {path.name for path in folder.glob("curves-*-env-steps.png")}
     families = {"reacher-v5": ("pathwise", "value-gradient", "likelihood-ratio")}
     families["swimmer-v5"] = families["reacher-v5"][1:]
-    assert found == {f"curves-{task}-{family}-env-steps.png" for task in families for family in families[task]}
+    shared = {f"curves-{task}-env-steps.png" for task in families}
+    assert found == shared | {f"curves-{task}-{family}-env-steps.png" for task in families for family in families[task]}
+
+
+def test_an_algorithm_has_one_style_in_all_comparisons():
+    first = styles({"SHAC": "SHAC", "PPO": "PPO", "PPO, long": "PPO", "Mine": "my_module:Mine"})
+    assert styles({"other": "PPO"})["other"] == first["PPO"] and len({style[:2] for style in first.values()}) == 4
+    assert (first["PPO"].linestyle, first["PPO, long"].linestyle) == ("-", "--")
+    assert first["PPO"].color == first["PPO, long"].color
+    ours = styles({name: name for name in ALGORITHMS})
+    assert len({style[:2] for style in ours.values()}) == len(ours)
+
+
+def test_one_panel_has_all_algorithms_and_a_legend_for_grey_lines(results, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(pictures, "finish", lambda figure, axes, path: drawn.append(axes))
+    for labels in (results.labels, ["SAC"]):
+        draw_curves(results, "Reacher-v5", labels, "env_steps", [], tmp_path / "x.png", "title")
+    shared, single = ([line.get_label() for line in axes.lines] for axes in drawn)
+    assert {"SHAC", "SAC"} <= set(shared) and "other algorithms" not in shared
+    assert "other algorithms" in single and "SHAC" not in single
+
+
+def test_unequal_budgets_are_told(output):
+    path = output / "comparison.yaml"
+    algorithms = {**COMPARISON["algorithms"], "SAC": {"env_steps": 5000}}
+    path.write_text(yaml.safe_dump({**COMPARISON, "algorithms": algorithms}, sort_keys=False))
+    comparison = read_comparison(path, output)
+    results = Results(comparison, load(comparison))
+    words = unequal_budgets(results)
+    assert "on Swimmer-v5: SAC 5,000, SHAC 100" in words
+    assert {row[0] for row in by_task(results, "Reacher-v5")} == {"SHAC, 100 steps", "SAC, 5,000 steps"}
+
+
+def test_two_seeds_have_no_intervals_and_no_profiles(output):
+    folder = write_report(output).parent
+    text = (folder / "report.md").read_text()
+    assert "need 3 seeds" in text and not list(folder.glob("profile-*")) and "95% interval" not in text
+    assert "Budgets differ" not in text
 
 
 def test_a_comparison_without_results_has_a_page(tmp_path):
