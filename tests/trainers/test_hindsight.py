@@ -22,6 +22,7 @@ from .small_envs import Chain, vector
 
 FIELDS = {"obs": (3,), "action": (), "next_obs": (3,)}
 STRATEGIES = ("final", "future", "episode", "random")
+ONE = torch.ones(1)
 every_strategy = pytest.mark.parametrize("strategy", STRATEGIES)
 # Columns: achieved goal, desired goal, the rest. A walker on a line is at `place`; its goal is 100.
 GOALS = Goals(slice(0, 1), slice(1, 2), lambda achieved, desired: -((achieved - desired) ** 2).sum(-1))
@@ -97,6 +98,33 @@ def test_terminations_that_depend_on_goals_are_recomputed():
     at_goal = batch.next_obs[:, 0] == batch.obs[:, 1]
     assert at_goal.any() and not at_goal.all()
     assert torch.equal(batch.discount, torch.where(at_goal, 0.0, 0.5))
+
+
+SPARSE = Goals(slice(0, 1), slice(1, 2), lambda achieved, desired: (achieved == desired).all(-1).to(achieved) - 1.0)
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_relabelled_success_is_terminal_if_the_task_says_so(ends):
+    """0 to 1 to 2, which is the goal of the episode and ends it; 9 to 5, a fall, which ends it for any goal."""
+    options = {"goal_strategy": "future", "relabel_fraction": 1.0, "gamma": 0.5, "success_terminates": ends}
+    replay = HindsightReplay(SPARSE, 10, 1, FIELDS, **options)
+    for place, goal, following, reward, terminated in ((0, 2, 1, -1, 0), (1, 2, 2, 0, 1), (9, 2, 5, -1, 1)):
+        replay.add(walk(float(place), float(goal), float(following), float(reward)) | {"terminated": terminated * ONE})
+    batch = replay.sample(600, generator())
+    place, goal = batch.obs[:, 0], batch.obs[:, 1]
+    reached = batch.next_obs[:, 0] == goal
+    terminal = (reached | (place == 9.0)) if ends else (place != 0.0)
+    assert torch.equal(batch.discount == 0.0, terminal) and torch.equal(batch.reward == 0.0, reached)
+    assert {(0.0, 1.0), (0.0, 2.0), (1.0, 2.0)} <= set(zip(place.tolist(), goal.tolist(), strict=True))
+
+
+def test_a_termination_without_a_reason_is_refused():
+    replay = HindsightReplay(SPARSE, 10, 1, FIELDS)
+    replay.add(walk(0.0, 2.0, 1.0, -1.0))
+    with pytest.raises(ValueError, match="success_terminates must be true or false for an environment whose episodes"):
+        replay.add(walk(1.0, 2.0, 2.0, 0.0) | {"terminated": ONE})
+    with pytest.raises(ValueError, match="success_terminates must be null for an environment with a compute_"):
+        HindsightReplay(replace_terminated(SPARSE), 10, 1, FIELDS, success_terminates=True)
 
 
 def replace_terminated(goals):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from diffsim.checks import check_choice, check_values, require
+from diffsim.trainers.errors import OptionError
 from diffsim.trainers.experience.episode_index import StepIndex
 from diffsim.trainers.experience.goals import Goals, find_goals
 from diffsim.trainers.experience.replay_batch import ReplayBatch
 from diffsim.trainers.experience.replay_buffer import ReplayBuffer
 from diffsim.trainers.experience.vector_env import ResumableEnv
+from diffsim.trainers.metrics import check_late
 
 Strategy = Literal["final", "future", "episode", "random"]
 
@@ -30,6 +33,11 @@ class HindsightReplay(ReplayBuffer):
     The last step of a current episode is the newest so far; the first step of a partly overwritten episode is the
     oldest that is stored. Goals are replaced in the batch, not in the buffer.
 
+    Where the new goal is reached, the episode ends if it would end in the task. An environment says so by
+    `compute_terminated(achieved_goal, desired_goal, info)`; one without it, by `success_terminates`: whether reaching
+    the goal ends an episode. The goal is reached where the reward is that for achieving the goal exactly. Steps that
+    terminated for another reason stay terminal.
+
     With k relabelled samples for each unchanged one, `relabel_fraction` is k / (k + 1); 0.8 is k = 4, as in the source.
 
     Args:
@@ -37,6 +45,7 @@ class HindsightReplay(ReplayBuffer):
         *args: of `ReplayBuffer`.
         goal_strategy: see above.
         relabel_fraction: fraction of a batch with new goals, in [0, 1]; the number is rounded.
+        success_terminates: see above; None if the environment has a `compute_terminated`, or never terminates.
         **kwargs: of `ReplayBuffer`, with "obs" and "next_obs" among its fields, and num_steps = 1.
 
     Raises: ValueError if an option is out of range.
@@ -44,13 +53,23 @@ class HindsightReplay(ReplayBuffer):
     """
 
     def __init__(
-        self, goals: Goals, *args: Any, goal_strategy: Strategy = "future", relabel_fraction: float = 0.8, **kwargs: Any
+        self,
+        goals: Goals,
+        *args: Any,
+        goal_strategy: Strategy = "future",
+        relabel_fraction: float = 0.8,
+        success_terminates: bool | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         check_choice("goal_strategy", goal_strategy, get_args(Strategy))
         check_values("in [0, 1]", relabel_fraction=relabel_fraction)
         require(self.num_steps == 1, "num_steps", "1 with a goal_strategy", self.num_steps)
+        if goals.terminated is not None:
+            rule = "null for an environment with a compute_terminated"
+            require(success_terminates is None, "success_terminates", rule, success_terminates)
         self.goals, self.goal_strategy, self.relabel_fraction = goals, goal_strategy, relabel_fraction
+        self.success_terminates = success_terminates
 
     @classmethod
     def of(cls, env: ResumableEnv, replay_size: int, **kwargs: Any) -> HindsightReplay:
@@ -59,6 +78,15 @@ class HindsightReplay(ReplayBuffer):
         Raises: ValueError if the environment has no goals, or an option is out of range.
         """
         return cls(find_goals(env), replay_size, env.num_envs, env.transition_shapes, **kwargs)
+
+    def add(self, fields: Mapping[str, Tensor]) -> None:
+        """Adds one step of every copy.
+
+        Raises: OptionError if one terminated, and nothing says whether that depends on the goal.
+        """
+        if self.goals.terminated is None and self.success_terminates is None:
+            check_late(fields["terminated"].any(), _refuse_termination)
+        super().add(fields)
 
     def sample(self, batch_size: int, generator: torch.Generator) -> ReplayBatch:
         """Samples a batch [B]; its first samples have new goals, with the rewards and terminations of these."""
@@ -84,7 +112,19 @@ class HindsightReplay(ReplayBuffer):
         count, goals = len(goal), self.goals
         for name in ("obs", "next_obs"):
             row[name][:count, goals.desired] = goal
-        achieved = row["next_obs"][:count, goals.achieved]
+        achieved, old_reward = row["next_obs"][:count, goals.achieved], row["reward"][:count].clone()
         row["reward"][:count] = goals.reward(achieved, goal)
         if goals.terminated is not None:
             row["terminated"][:count] = goals.terminated(achieved, goal)
+        elif self.success_terminates:
+            success, old_success = (r == goals.reward(goal, goal) for r in (row["reward"][:count], old_reward))
+            ended = row["terminated"][:count]
+            row["terminated"][:count] = torch.where(old_success, 0.0, ended).masked_fill(success, 1.0)
+
+
+def _refuse_termination() -> None:
+    """Raises the error of an episode that terminated for an unknown reason."""
+    raise OptionError(
+        "success_terminates must be true or false for an environment whose episodes terminate and that has no "
+        "compute_terminated(achieved_goal, desired_goal, info), got null"
+    )
