@@ -1,8 +1,12 @@
 """Files of a run folder."""
 
+import subprocess
+
 import pytest
 from matplotlib.figure import Figure
 
+from diffsim.trainers.run import machine
+from diffsim.trainers.run.machine import commit, describe_machine
 from diffsim.trainers.run.run_folder import RunFolder, write_table
 
 
@@ -51,3 +55,24 @@ def test_folder_without_metrics_has_no_rows(tmp_path):
 )
 def test_file_names_are_as_documented(tmp_path, name):
     assert tmp_path / name in vars(RunFolder(tmp_path)).values()
+
+
+def test_the_machine_is_described_with_the_commit_of_the_code(tmp_path, monkeypatch):
+    def git(*words):
+        identity = ["-c", "user.name=a", "-c", "user.email=b@c"]
+        done = subprocess.run(["git", *identity, *words], cwd=tmp_path, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    assert commit(tmp_path) is None
+    git("init", "-q")
+    (tmp_path / "file").write_text("one")
+    git("add", "file")
+    git("commit", "-qm", "one")
+    commit.cache_clear()
+    head = git("rev-parse", "HEAD")[:10]
+    assert commit(tmp_path) == head
+    monkeypatch.setattr(machine, "commit", lambda: commit(tmp_path))
+    assert describe_machine().endswith(f" at commit {head}")
+    (tmp_path / "file").write_text("two")
+    commit.cache_clear()
+    assert commit(tmp_path) == f"{head}-dirty"

@@ -57,8 +57,6 @@ class RunOptions:
         goal_strategy: final, future, episode or random: relabel replayed experience with other goals (see
             `HindsightReplay`), for tasks with goals and algorithms with a replay buffer. None for no relabelling.
         relabel_fraction: part of the replayed experience that is relabelled, in [0, 1].
-        success_terminates: whether reaching a goal ends the episode, for relabelled experience of an environment that
-            terminates and has no compute_terminated.
         num_envs: copies simulated in parallel, at least 1.
         device: where to simulate and learn, such as cpu or cuda.
         threads: torch's threads on the CPU, at least 1. More threads help large networks and batches,
@@ -93,7 +91,6 @@ class RunOptions:
     policy: str = "DeterministicMLP"
     goal_strategy: Literal["final", "future", "episode", "random"] | None = None
     relabel_fraction: float = 0.8
-    success_terminates: bool | None = None
     num_envs: int = 32
     device: str = "cpu"
     threads: int = 1

@@ -157,13 +157,11 @@ def hindsight_replay(env: ResumableEnv, cls: type, options: RunOptions, values: 
     Raises: OptionError if the algorithm has no replay buffer; ValueError if the task has no goals.
     """
     if options.goal_strategy is None:
-        if options.success_terminates is not None:
-            raise OptionError(f"success_terminates needs a goal_strategy, got {options.success_terminates} without")
         return {}
     if "replay" not in inspect.signature(cls).parameters:
         raise OptionError(f"goal_strategy must be null for {options.algorithm}, got {options.goal_strategy!r}")
     shared = {"device": torch.device(options.device), "dtype": diffsim.dtype}
-    chosen = {name: getattr(options, name) for name in ("goal_strategy", "relabel_fraction", "success_terminates")}
+    chosen = {"goal_strategy": options.goal_strategy, "relabel_fraction": options.relabel_fraction}
     own = {name: values[name] for name in ("gamma", "num_steps")}
     return {"replay": HindsightReplay.of(env, values["replay_size"], **chosen, **own, **shared)}
 

@@ -1,7 +1,7 @@
 """The files of a training run.
 
 config.yaml           every option, including defaults
-machine.txt           machine and versions: a line for the start, and one for each resumption with others
+machine.txt           machine, versions and commit: a line for the start, and one for each resumption with others
 metrics.csv           one row per iteration
 tensorboard/          the same, for TensorBoard
 checkpoints/last.ckpt
