@@ -162,7 +162,7 @@ def save_rows(rows: Sequence[Row], folder: Path) -> None:
 
 
 HEADER = (
-    "task | algorithm | env steps: | seeds | ours: | theirs: | difference: | not below | steps/s: | theirs: | ratio: | "
+    "task | algorithm | env steps: | seeds | ours: | theirs: | difference: | ours is | steps/s: | theirs: | ratio: | "
     "published:"
 )
 
@@ -173,7 +173,7 @@ def table_row(task: str, algorithm: str, budget: int, rows: Sequence[Row]) -> li
     means, others = (np.array([row.mean for row in group]) for group in (ours, theirs))
     below = ["", ""]
     if ours and theirs:
-        below = [difference(means, others), "yes" if means.mean() >= others.mean() - others.std() else "no"]
+        below = [difference(means, others), verdict(means, others)]
     speeds = [speed(ours), speed(theirs)]
     return [
         *(task, algorithm, f"{budget:,}", f"{len(ours)}, {len(theirs)}", spread(means), spread(others), *below),
@@ -190,10 +190,23 @@ def results(rows: Sequence[Row]) -> str:
 
 def difference(ours: np.ndarray, theirs: np.ndarray) -> str:
     """Difference of the means over seeds; with its standard error where both have several seeds (Welch, 1947)."""
-    apart = f"{ours.mean() - theirs.mean():+,.0f}"
+    apart, error = f"{ours.mean() - theirs.mean():+,.0f}", standard_error(ours, theirs)
+    return apart if np.isnan(error) else f"{apart} ± {error:,.0f}"
+
+
+def standard_error(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Of the difference of the means over seeds (Welch, 1947); NaN unless both have several seeds."""
     if min(len(ours), len(theirs)) < 2:
-        return apart
-    return f"{apart} ± {np.sqrt(sum(means.var(ddof=1) / len(means) for means in (ours, theirs))):,.0f}"
+        return np.nan
+    return float(np.sqrt(sum(means.var(ddof=1) / len(means) for means in (ours, theirs))))
+
+
+def verdict(ours: np.ndarray, theirs: np.ndarray) -> str:
+    """Whether our mean is "above" or "below" theirs by more than two standard errors; otherwise it is "undecided"."""
+    apart, error = ours.mean() - theirs.mean(), standard_error(ours, theirs)
+    if not abs(apart) > 2 * error:
+        return "undecided"
+    return "above" if apart > 0 else "below"
 
 
 def speed(rows: Sequence[Row]) -> float:
@@ -212,7 +225,7 @@ def report(rows: Sequence[Row], settings: str) -> str:
         *(paragraphs(__doc__)[1], settings, results(rows)),
         "\n".join(f"* {name}: {options}." for name, options in OPTIONS.items()),
         "Ours, theirs: mean ± standard deviation over the seeds. Difference: of these means, ± its standard error. "
-        "Not below: our mean is at least theirs minus their deviation. Published: Tianshou's mean of 10 seeds "
+        "Above, below: by more than two standard errors. Published: Tianshou's mean of 10 seeds "
         "(`benchmarks/published.py`), with other settings.",
         note=f"; {len(last)} runs; those that are timed took {hours:.2f} hours",
     )

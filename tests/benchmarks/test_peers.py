@@ -112,8 +112,13 @@ def test_model_free_compares_means_with_their_standard_error():
 
     theirs = rows("theirs", [900.0, 1100.0], 2.0)  # 1000 ± 100, 50 steps per second
     # errors: root of (450 / 2 + 20000 / 2), and of (50 / 2 + 20000 / 2)
-    for ours, apart, verdict in (([890.0, 920.0], "-95 ± 101", "yes"), ([890.0, 900.0], "-105 ± 100", "no")):
+    for ours, apart, verdict in (
+        ([890.0, 920.0], "-95 ± 101", "undecided"),
+        ([790.0, 800.0], "-205 ± 100", "below"),
+        ([1250.0, 1260.0], "+255 ± 100", "above"),
+    ):
         assert cells(last_line([*rows("ours", ours, 1.0), *theirs]))[6:] == [apart, verdict, "100", "50", "2.00", "910"]
     assert cells(last_line([*rows("ours", [1100.0], 1.0), *theirs]))[6] == "+100"  # no error with one seed
+    assert cells(last_line([*rows("ours", [9000.0], 1.0), *theirs]))[7] == "undecided"
     ours = [*rows("ours", [900.0], 1.0), *rows("ours", [900.0], np.nan)]  # only the pair has a speed
     assert cells(last_line([*ours, *theirs]))[8:11] == ["100", "50", "2.00"]
