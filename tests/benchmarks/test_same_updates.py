@@ -18,8 +18,8 @@ from diffsim.trainers.likelihood_ratio.on_policy import POLICY_DEFAULTS
 from diffsim.trainers.likelihood_ratio.ppo import PPO
 from diffsim.trainers.likelihood_ratio.trpo import TRPO
 
-peers = pytest.importorskip("stable_baselines3", reason="needs the bench extra")
-contrib = pytest.importorskip("sb3_contrib", reason="needs the bench extra")
+peers = pytest.importorskip("stable_baselines3", reason="needs the test extra")
+contrib = pytest.importorskip("sb3_contrib", reason="needs the test extra")
 
 NUM_ENVS, LIMIT = 4, {"max_episode_steps": 20}
 CASES = {
