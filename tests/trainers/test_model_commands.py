@@ -10,7 +10,15 @@ from diffsim.mdp import Scenarios
 from diffsim.models import LearnedMDP, ModelFit, load_data
 from diffsim.policies import GaussianMLP
 from diffsim.trainers.cli import main
-from diffsim.trainers.examine.diagnostics import calibration, doubling, gradient_alignment, open_loop, policy_gradient
+from diffsim.trainers.examine.diagnostics import (
+    Calibration,
+    calibration,
+    doubling,
+    gradient_alignment,
+    open_loop,
+    policy_gradient,
+)
+from diffsim.trainers.examine.report import verdict
 from diffsim.trainers.run.checkpoint import read_checkpoint
 from diffsim.trainers.run.collect_command import trained_policy
 from diffsim.trainers.run.run_folder import RunFolder
@@ -90,12 +98,31 @@ def test_the_report_is_a_page_with_figures(work, capsys):
         "Open-loop error",
         "Calibration",
         "expected calibration error",
-        "| horizon | 1 | 2 | 3 |",
-        "| cosine |",
+        "The simulator's reward is flat",
     ):
         assert words in page, words
-    for name in ("errors", "scatter", "calibration", "gradients"):
+    for name in ("errors", "scatter", "calibration"):
         assert f"(model_{name}.png)" in page and (work / "run" / f"model_{name}.png").stat().st_size > 1000
+    assert "nan" not in page and not (work / "run" / "model_gradients.png").exists(), "1 per step for every action"
+
+
+def test_the_report_compares_gradients_of_a_known_reward(work):
+    fit = ["fit-model", "--data", str(work / "data"), "--run", str(work / "known"), *SMALL, "--max_epochs", "1"]
+    assert main([*fit, "--reward", "InvertedPendulum-v5/upright"]) == 0
+    assert main(["model-report", str(work / "known"), "--horizons", "3", "--num_envs", "4"]) == 0
+    page = (work / "known" / "model_report.md").read_text()
+    assert "| horizon | 1 | 2 | 3 |" in page and "| cosine |" in page and "(model_gradients.png)" in page
+    assert (work / "known" / "model_gradients.png").stat().st_size > 1000 and "flat" not in page
+
+
+@pytest.mark.parametrize(
+    ("measured", "words"),
+    [([0.99, 0.99], "underconfident"), ([0.1, 0.2], "overconfident"), ([0.5, 0.82], "The model is calibrated")],
+)
+def test_intervals_are_called_too_wide_or_too_narrow(measured, words):
+    """99 % of the true values in the interval of nominal 50 % means that it is too wide."""
+    found = Calibration(torch.tensor([0.5, 0.8]), torch.tensor(measured)[:, None], 0.0, 0.0)
+    assert words in verdict(found)
 
 
 def test_a_model_with_a_memory_is_fitted_and_examined(work, tmp_path):
@@ -103,7 +130,7 @@ def test_a_model_with_a_memory_is_fitted_and_examined(work, tmp_path):
     words = ["--memory_size", "3", "--horizon", "3", "--max_epochs", "2"]
     assert main(["fit-model", "--data", str(work / "data"), "--run", run, *SMALL, *words]) == 0
     assert main(["model-report", run, "--horizons", "2", "--num_envs", "4"]) == 0
-    assert "| cosine |" in (tmp_path / "run" / "model_report.md").read_text()
+    assert "Open-loop error" in (tmp_path / "run" / "model_report.md").read_text()
 
 
 @pytest.mark.parametrize(

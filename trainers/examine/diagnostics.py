@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -139,6 +140,11 @@ class Alignment(NamedTuple):
     cosine: list[float]
     floor: list[float]
     ratio: list[float]
+
+    @property
+    def flat(self) -> bool:
+        """Whether the simulator's gradient is zero at every horizon, so that nothing can be compared."""
+        return all(math.isnan(floor) for floor in self.floor)
 
 
 def gradient_alignment(

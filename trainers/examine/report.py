@@ -36,6 +36,11 @@ from diffsim.trainers.run.collect_command import trained_policy
 from diffsim.trainers.run.parsing import make_parser, parse
 
 WINDOWS = 512
+FLAT = """The simulator's reward is flat: it is the same for all actions, so its policy gradient is zero and has no \
+direction to compare. A model with a known reward that is not flat can be compared, for InvertedPendulum-v5 one of \
+`diffsim fit-model --reward InvertedPendulum-v5/upright`."""
+TOLERANCE = 0.05
+"""Mean difference of coverages up to which a model is called calibrated."""
 POINTS = 500
 """Largest number of points in a scatter plot."""
 ALIGNMENT = """Same policy, start states and action noise, and the same reward if the model's is a known function; nan \
@@ -92,7 +97,7 @@ def model_report(argv: Sequence[str], console: Console) -> str:
     draw_scatter(examined.model, examined.validation, f"{folder}/model_scatter.png")
     if calibrated is not None:
         draw_calibration(calibrated, f"{folder}/model_calibration.png")
-    if alignment is not None:
+    if alignment is not None and not alignment.flat:
         draw_alignment(alignment, f"{folder}/model_gradients.png")
     page = write_page(examined, growth, calibrated, alignment)
     (folder / "model_report.md").write_text(page)
@@ -163,7 +168,9 @@ def draw_scatter(model: WorldModel, data: Data, path: str) -> None:
     for i, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat[: model.obs_size]):
         axes.scatter(true[:, i].tolist(), predicted[:, i].tolist(), s=4)
         axes.axline((0.0, 0.0), slope=1.0, color="gray", linestyle="--")
-        axes.set_title(f"change of obs[{i}]: predicted against true", fontsize="small")
+        axes.set_title(f"change of obs[{i}]", fontsize="small")
+        axes.set_xlabel("true", fontsize="small")
+        axes.set_ylabel("predicted", fontsize="small")
     figure.savefig(path, dpi=120)
 
 
@@ -230,16 +237,27 @@ def calibration_blocks(calibrated: Calibration | None) -> list[Block]:
     header = lines({"nominal coverage": nominal}, ".2f")[0]
     likelihood = f"Negative log-likelihood {calibrated.nll:.4f} nats per step"
     return [
-        Text(f"{likelihood}; expected calibration error {calibrated.expected_error:.4f}."),
+        Text(f"{likelihood}; expected calibration error {calibrated.expected_error:.4f}. {verdict(calibrated)}"),
         Grid("", header, lines({"measured, mean over dimensions": measured}, ".3f")),
         figure_block("model_calibration.png", "Calibration"),
     ]
+
+
+def verdict(calibrated: Calibration) -> str:
+    """Whether the intervals are too wide or too narrow, by the mean of measured minus nominal coverage."""
+    excess = float((calibrated.coverage - calibrated.level[:, None]).mean())
+    if abs(excess) <= TOLERANCE:
+        return f"The model is calibrated: on average, coverage differs from nominal by {excess:+.2f}."
+    words = "underconfident: its intervals are wider" if excess > 0 else "overconfident: its intervals are narrower"
+    return f"The model is {words} than its errors; on average, coverage differs from nominal by {excess:+.2f}."
 
 
 def alignment_blocks(found: Alignment | None) -> list[Block]:
     """The section on policy gradients."""
     if found is None:
         return [Text("There is no simulator of this task to compare with.")]
+    if found.flat:
+        return [Text(FLAT)]
     cosines, ratio = {"cosine": found.cosine, "floor": found.floor}, {"norm, model / simulator": found.ratio}
     return [
         Text(ALIGNMENT),
