@@ -13,16 +13,13 @@ import torch
 import yaml
 
 from diffsim.tasks import RandomizedModel
-from diffsim.trainers.black_box.search import PopulationSearch
 from diffsim.trainers.errors import OptionError
 from diffsim.trainers.likelihood_ratio import on_policy
 from diffsim.trainers.run.arguments import RunOptions, parse_fit
 from diffsim.trainers.run.build import build, build_mdp
-from diffsim.trainers.run.registry import ALGORITHMS, choose
 from diffsim.trainers.run.run_folder import RunFolder
-from diffsim.trainers.value_gradient.off_policy import OffPolicy
 from tests.processes import Process
-from tests.trainers.commands import diffsim, metrics, saved
+from tests.trainers.commands import diffsim, metrics, saved, shortening
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -222,15 +219,10 @@ def test_every_config_runs_two_iterations(tmp_path, monkeypatch, config):
     if "fetch" in config.stem:
         pytest.importorskip("gymnasium_robotics")
     monkeypatch.setattr(on_policy, "NORMALIZER_WARM_UP_STEPS", 32)
-    small = ["--iterations", 2, "--num_envs", 2, "--evaluate_episodes", 1, "--final_episodes", 1]
     options = yaml.safe_load(config.read_text())
-    algorithm = choose("algorithm", options["algorithm"], ALGORITHMS)
+    small = shortening(options["algorithm"], options.get("horizon", 8))
     if "episodes" in options:
         small += ["--episodes", 2]  # num_envs is a multiple of it
-    if issubclass(algorithm, OffPolicy):
-        small += ["--steps", 12, "--warmup_steps", 8]
-    if issubclass(algorithm, PopulationSearch) or "horizon" in options:
-        small += ["--horizon", min(options.get("horizon", 8), 8)]
     if "pong" in config.stem:
         small += ["--task_kwargs", '{"max_num_frames_per_episode": 200}']  # a game has thousands of frames
     learns_model = config.stem.startswith(("model_based", "pets"))
