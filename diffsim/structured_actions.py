@@ -50,7 +50,7 @@ def taken(space: Space, action: np.ndarray) -> Any:
         return _as_parts(space, structured(space, numbers))
     if not isinstance(space, Box | MultiDiscrete | MultiBinary):
         return action
-    action = action.reshape(*action.shape[:-1], *space.shape)
+    action = action.reshape(action.shape[:-1] + space.shape)
     if isinstance(space, Box):
         action = np.minimum(np.maximum(action, space.low), space.high)
     return action.astype(space.dtype, copy=False)

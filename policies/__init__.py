@@ -5,7 +5,7 @@ from diffsim.policies.deterministic import DeterministicMLP
 from diffsim.policies.discrete import BernoulliMLP, RelaxedCategoricalMLP
 from diffsim.policies.discrete_q import DiscreteQMLP
 from diffsim.policies.distributions import Categoricals, DiagonalGaussian, Distribution, FullGaussian, Mixed
-from diffsim.policies.encoder import ImageEncoder, is_image
+from diffsim.policies.encoder import ImageEncoder
 from diffsim.policies.gaussian import FullGaussianMLP, GaussianMLP
 from diffsim.policies.helicopter import HelicopterPolicy
 from diffsim.policies.hybrid import HybridMLP
@@ -14,10 +14,11 @@ from diffsim.policies.linear_choice import LinearChoice
 from diffsim.policies.mlp_policy import MLPPolicy
 from diffsim.policies.network import mlp
 from diffsim.policies.normalizer import ObservationNormalizer
-from diffsim.policies.policy import Policy, StochasticPolicy
+from diffsim.policies.policy import Policy, StochasticPolicy, as_tensor
 from diffsim.policies.q_value import QMLP
 from diffsim.policies.recurrent import GRUPolicy, LSTMPolicy, RecurrentPolicy
 from diffsim.policies.sequences import Sequences
+from diffsim.policies.spaces import Observations, is_image
 from diffsim.policies.squash import ClipBox, TanhBox
 from diffsim.policies.value import ValueMLP
 
@@ -44,6 +45,7 @@ __all__ = [
     "MLPPolicy",
     "Mixed",
     "ObservationNormalizer",
+    "Observations",
     "Policy",
     "QMLP",
     "RBFPolicy",
@@ -53,6 +55,7 @@ __all__ = [
     "StochasticPolicy",
     "TanhBox",
     "ValueMLP",
+    "as_tensor",
     "is_image",
     "mlp",
 ]

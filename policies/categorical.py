@@ -19,7 +19,7 @@ class CategoricalMLP(StochasticPolicy, MLPPolicy):
         p(u_f = k | o) = softmax_k(logits_f(o))
 
     Args:
-        observation_space: vector Box [O], or images of integers: see `ImageEncoder`.
+        observation_space: vectors, images, or what `Observations` makes vectors of.
         action_space: Discrete, MultiDiscrete, MultiBinary, or a Box of integers; the choices are independent given o.
         out_scale: factor on the initial weights of the last layer; a small one starts near equal
             probabilities.

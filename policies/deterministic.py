@@ -17,7 +17,7 @@ class DeterministicMLP(MLPPolicy):
         u = center + half_width * tanh(mlp(o))
 
     Args:
-        observation_space: vector Box [O], or images of integers: see `ImageEncoder`.
+        observation_space: vectors, images, or what `Observations` makes vectors of.
         action_space: bounded vector Box [A].
         **options: of `MLPPolicy`.
     """

@@ -33,7 +33,7 @@ class RelaxedCategoricalMLP(MLPPolicy):
     them to the indices that `env.step` takes. Without noise, the policy returns the most probable choice.
 
     Args:
-        observation_space: vector Box [O], or images of integers: see `ImageEncoder`.
+        observation_space: vectors, images, or what `Observations` makes vectors of.
         action_space: Discrete, MultiDiscrete, MultiBinary, or a Box of integers; the choices are independent given o.
         out_scale: factor on the initial weights of the last layer; a small one starts near equal probabilities.
         estimator: "gumbel_softmax" returns points of the simplex; "straight_through_gumbel" one-hot vectors with the
@@ -112,7 +112,7 @@ class BernoulliMLP(MLPPolicy):
         p(u_i = 1 | o) = sigmoid(logit_i(o))
 
     Args:
-        observation_space: vector Box [O], or images of integers: see `ImageEncoder`.
+        observation_space: vectors, images, or what `Observations` makes vectors of.
         action_space: MultiBinary, with A bits.
         out_scale: factor on the initial weights of the last layer; a small one starts near equal probabilities.
         **options: of `MLPPolicy`.

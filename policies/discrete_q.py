@@ -18,7 +18,7 @@ class DiscreteQMLP(MLPPolicy):
         u = argmax_u Q(o, u)
 
     Args:
-        observation_space: vector Box [O], or images of integers: see `ImageEncoder`.
+        observation_space: vectors, images, or what `Observations` makes vectors of.
         action_space: Discrete, of K actions.
         hidden_sizes: widths of the hidden layers.
         activation: tanh, elu, silu, softplus or relu.

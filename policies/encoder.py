@@ -10,18 +10,14 @@ from gymnasium.spaces import Box, Space
 from torch import Tensor, nn
 
 from diffsim.checks import require
+from diffsim.policies.spaces import is_image
 
 CONVOLUTIONS = ((16, 8, 4), (32, 4, 2))
 """Channels, kernel size and stride of each layer in Mnih et al. (2016), "Asynchronous Methods", section 8."""
 
 
-def is_image(space: Space) -> bool:
-    """Whether observations are images: a Box of integers with two axes, [H, W], or three, [C, H, W] or [H, W, C]."""
-    return isinstance(space, Box) and space.dtype.kind in "iu" and len(space.shape) in (2, 3)
-
-
 class ImageEncoder(nn.Module):
-    """Scales images of integers by their bounds, applies convolutions, and flattens the result.
+    """Scales images by their bounds, applies convolutions, and flattens the result.
 
         x = image / max(|low|, |high|),     features = flatten(relu(conv_k(... relu(conv_1(x)))))
 
@@ -44,9 +40,9 @@ class ImageEncoder(nn.Module):
     def __init__(self, space: Space, convolutions: Sequence[Sequence[int]] = CONVOLUTIONS) -> None:
         super().__init__()
         if not isinstance(space, Box) or not is_image(space):
-            raise ValueError(f"observation_space must be a Box of integers with 2 or 3 axes, got {space}")
+            raise ValueError(f"observation_space must be a Box of images, got {space}")
         self.space, self.shape, self.convolutions = space, space.shape, convolutions
-        largest = float(max(abs(int(space.low.min())), abs(int(space.high.max()))))
+        largest = max(abs(float(space.low.min())), abs(float(space.high.max())))
         self.register_buffer("largest", torch.tensor(largest), persistent=False)
         self.channels_last = len(self.shape) == 3 and self.shape[2] < min(self.shape[:2])
         channels, *sides = self.shape if len(self.shape) == 3 else (1, *self.shape)
@@ -58,7 +54,7 @@ class ImageEncoder(nn.Module):
             require(valid, "convolutions", "[channels, kernel, stride] >= 1 for each layer", layer)
             out, kernel, stride = layer
             if min(sides) < kernel:
-                got = f"a kernel of {kernel} for {sides}"
+                got = f"a kernel of {kernel} for {sides}; [] uses no convolutions"
                 raise ValueError(f"convolutions must fit an image of shape {self.shape}, got {got}")
             layers += [_convolution(channels, out, kernel, stride), nn.ReLU()]
             channels, sides = out, [(side - kernel) // stride + 1 for side in sides]
@@ -66,7 +62,7 @@ class ImageEncoder(nn.Module):
         self.out_size = channels * math.prod(sides)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Features [..., F] of images [..., *shape], of integers or of floats of the same scale.
+        """Features [..., F] of images [..., *shape], of integers or floats of the same scale.
 
         Raises: ValueError if their shape is wrong.
         """
@@ -75,7 +71,7 @@ class ImageEncoder(nn.Module):
             raise ValueError(f"obs must have shape {self.shape} in its last axes, got {tuple(image.shape)}")
         scaled = image.reshape(-1, *self.shape).to(self.largest.dtype) / self.largest
         if self.channels_last:
-            scaled = scaled.movedim(-1, 1)
+            scaled = scaled.movedim(-1, 1).contiguous()  # else the gradients of the weights are not
         elif axes == 2:
             scaled = scaled.unsqueeze(1)
         return self.network(scaled).reshape(*image.shape[:-axes], self.out_size)

@@ -39,7 +39,7 @@ class GaussianMLP(StochasticPolicy, MLPPolicy):
         x = mean(o) + std(o) * z,   z ~ N(0, I)         u = center + half_width * tanh(x)
 
     Args:
-        observation_space: vector Box [O], or images of integers: see `ImageEncoder`.
+        observation_space: vectors, images, or what `Observations` makes vectors of.
         action_space: Box of floats with A numbers; those without two finite bounds are not squashed.
         std: standard deviation before squashing. "fixed" is `initial_std`; "learned" is one parameter per action
             dimension; "state" is an output of the network, a function of the observation.
@@ -120,7 +120,7 @@ class FullGaussianMLP(StochasticPolicy, MLPPolicy):
     The covariance L L' is learned, and the same for every observation.
 
     Args:
-        observation_space: vector Box [O], or images of integers: see `ImageEncoder`.
+        observation_space: vectors, images, or what `Observations` makes vectors of.
         action_space: Box of floats with A numbers; those without two finite bounds are not squashed.
         initial_std: diagonal of L at the start of training, where L is diagonal; between exp(-5) and exp(2). The
             diagonal is clamped to these bounds.

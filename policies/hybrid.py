@@ -77,7 +77,7 @@ class HybridMLP(StochasticPolicy, MLPPolicy):
     continuous part has a gradient.
 
     Args:
-        observation_space: vector Box [O], or images of integers: see `ImageEncoder`.
+        observation_space: vectors, images, or what `Observations` makes vectors of.
         action_space: Tuple or Dict of bounded vector Boxes and Discrete spaces, at least one of each.
         std: standard deviation before squashing: "fixed" is `initial_std`; "learned" is one parameter per number.
         initial_std: above 0; between exp(-5) and exp(2) unless it is fixed.

@@ -16,7 +16,7 @@ class MLPPolicy(Policy):
     """A policy whose `network` maps the features of an observation to `out_size` numbers.
 
     Args:
-        observation_space: vector Box [O], or images of integers: see `ImageEncoder`.
+        observation_space: vectors, images, or what `Observations` makes vectors of.
         action_space: space of the actions.
         squash: map from raw outputs to the action space.
         out_size: numbers that the network returns.

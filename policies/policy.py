@@ -7,14 +7,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from gymnasium.spaces import Box, Space
+import numpy as np
+import torch
+from gymnasium.spaces import Space
 from torch import Tensor, nn
 
 from diffsim.policies.distributions import Distribution
-from diffsim.policies.encoder import CONVOLUTIONS, ImageEncoder, is_image
+from diffsim.policies.encoder import CONVOLUTIONS, ImageEncoder
 from diffsim.policies.normalizer import ObservationNormalizer
 from diffsim.policies.sequences import Sequences
+from diffsim.policies.spaces import Observations, is_image
 from diffsim.policies.squash import Squash, TanhBox
+
+FAR = 1e4
+"""Magnitude above which numbers of float64 in an observation are shifted by their first value."""
 
 
 def _constructor_signature(cls: type) -> inspect.Signature:
@@ -39,7 +45,7 @@ class Policy(nn.Module, ABC):
     options of its base classes in its signature.
 
     Args:
-        observation_space: vector Box [O], or images of integers: see `ImageEncoder`.
+        observation_space: vectors, images, or what `Observations` makes vectors of.
         action_space: bounded vector Box [A], or the space that `squash` maps to.
         normalize: normalise observations by an `ObservationNormalizer`, which the algorithm updates by
             `policy.normalizer.update(obs)`. Images are scaled by their bounds instead.
@@ -52,8 +58,11 @@ class Policy(nn.Module, ABC):
         recurrent: whether the policy has a memory that `step` is given and returns.
         memory_size: M, numbers in this memory; 0 without one.
         action_space: of one copy.
-        obs_shape: shape of an observation.
+        observations: converts observations of the space to vectors or images, which all methods take.
+        obs_shape: shape of such a vector or image.
         obs_size: numbers in the features of an observation: O, or the output size of the encoder.
+        origin: int64 [O], subtracted from observations in float64 before they are cast; see `center`. None for none.
+        centered: whether `center` was called.
         normalizer: the `ObservationNormalizer`, or None.
         encoder: the `ImageEncoder`, or None for vectors.
         squash: map from raw outputs to the action space.
@@ -80,18 +89,20 @@ class Policy(nn.Module, ABC):
         convolutions: Sequence[Sequence[int]] = CONVOLUTIONS,
     ) -> None:
         super().__init__()
-        images = is_image(observation_space)
-        if not isinstance(observation_space, Box) or not (images or len(observation_space.shape) == 1):
-            kind, shape = type(observation_space).__name__, observation_space.shape
-            raise ValueError(f"observation_space must be a vector or integer-image Box, got shape {shape} of {kind}")
+        self.observations = Observations(observation_space)
+        space = self.observations.space
+        images = is_image(space)
         self.action_space = action_space
         self.squash = TanhBox(action_space) if squash is None else squash
-        self.encoder = ImageEncoder(observation_space, convolutions) if images else None
-        self.obs_shape = observation_space.shape
-        self.obs_size = observation_space.shape[0] if self.encoder is None else self.encoder.out_size
+        self.encoder = ImageEncoder(space, convolutions) if images else None
+        self.obs_shape = space.shape
+        self.obs_size = space.shape[0] if self.encoder is None else self.encoder.out_size
         self.action_size = self.squash.size
         normalizer = ObservationNormalizer(self.obs_size, clip_obs=clip_obs)
         self.normalizer = normalizer if normalize and not images else None
+        self.centered = False
+        self.origin: Tensor | None
+        self.register_buffer("origin", None)
 
     @abstractmethod
     def forward(self, obs: Tensor, noise: Tensor | None = None) -> Tensor:
@@ -134,6 +145,25 @@ class Policy(nn.Module, ABC):
         """
         return self(obs, noise)
 
+    def center(self, obs: np.ndarray) -> None:
+        """Sets `origin` by the first observations [N, O], if they are so large that float32 would round them away.
+
+        Near 1e9, float32 has no numbers between two that are 64 apart.
+        """
+        self.centered = True
+        if self.encoder is None and obs.dtype.itemsize == 8:
+            first = np.nan_to_num(obs[0].astype(np.float64), posinf=0.0, neginf=0.0)
+            far = (np.abs(first) > FAR) & (np.abs(first) < 2.0**62)
+            if far.any():
+                device = next(self.parameters()).device
+                self.origin = torch.as_tensor(np.where(far, first, 0.0).round().astype(np.int64), device=device)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        """Loads the origin if there is one: it is not a buffer of every policy."""
+        saved = state_dict.get(f"{prefix}origin")
+        self.origin = None if saved is None else torch.zeros_like(saved, device=next(self.parameters()).device)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
     def decode(self, action: Tensor) -> Tensor:
         """Converts an action [..., A] to what `env.step` takes. By default they are the same."""
         return action
@@ -157,6 +187,10 @@ class Policy(nn.Module, ABC):
             raise ValueError(f"noise must have {self.noise_size} numbers in its last axis, got {noise.shape[-1]}")
         return noise
 
+    def fresh_encoder(self) -> ImageEncoder | None:
+        """An encoder like the policy's, with other weights, for a value; None for vectors."""
+        return None if self.encoder is None else self.encoder.reinitialized()
+
     def features(self, obs: Tensor) -> Tensor:
         """Checks the size of `obs`, and normalises or encodes it: the network's input, [..., obs_size]."""
         if self.encoder is not None:
@@ -164,6 +198,12 @@ class Policy(nn.Module, ABC):
         if obs.shape[-1] != self.obs_size:
             raise ValueError(f"obs must have {self.obs_size} numbers in its last axis, got {obs.shape[-1]}")
         return obs if self.normalizer is None else self.normalizer(obs)
+
+
+def as_tensor(policy: nn.Module, obs: np.ndarray) -> Tensor:
+    """Vectors or images `obs` of an environment as a tensor of a policy's weights' type, less the policy's origin."""
+    origin = getattr(policy, "origin", None)
+    return torch.as_tensor(obs if origin is None else obs - origin.cpu().numpy()).to(next(policy.parameters()))
 
 
 class StochasticPolicy(Policy):

@@ -8,6 +8,7 @@ import torch
 from gymnasium.spaces import Space
 from torch import Tensor, nn
 
+from diffsim.policies.encoder import ImageEncoder
 from diffsim.policies.network import ACTIVATIONS, check_layers
 from diffsim.policies.normalizer import ObservationNormalizer
 from diffsim.policies.squash import ClipBox
@@ -23,6 +24,7 @@ class QMLP(nn.Module):
         obs_size: O, numbers in an observation.
         action_space: Box of floats with A numbers.
         normalizer: normalises observations; usually the policy's own, shared and not copied. None for none.
+        encoder: of images, which returns the O numbers; one for all K perceptrons. None for vectors.
         count: K, at least 1.
         hidden_sizes: widths of the hidden layers of each perceptron.
         activation: tanh, elu, silu, softplus or relu.
@@ -38,6 +40,7 @@ class QMLP(nn.Module):
         obs_size: int,
         action_space: Space,
         normalizer: ObservationNormalizer | None = None,
+        encoder: ImageEncoder | None = None,
         *,
         count: int = 1,
         hidden_sizes: Sequence[int] = (256, 256),
@@ -46,7 +49,7 @@ class QMLP(nn.Module):
     ) -> None:
         super().__init__()
         check_layers(hidden_sizes, activation, count=count, obs_size=obs_size)
-        self.count, self.normalizer = count, normalizer
+        self.count, self.normalizer, self.encoder = count, normalizer, encoder
         self.bounds = ClipBox(action_space, unbounded=True)
         self.unit = bool((self.bounds.center == 0).all() and (self.bounds.half_width == 1).all())
         self.activation = ACTIVATIONS[activation]()
@@ -63,7 +66,7 @@ class QMLP(nn.Module):
         return torch.stack(drawn)
 
     def forward(self, obs: Tensor, action: Tensor) -> Tensor:
-        """Values of `action` [..., A] in `obs` [..., O]: [K, ...]."""
+        """Values of `action` [..., A] in `obs`, [..., O] or images: [K, ...]."""
         return self._values(obs, action, self.count)
 
     def first(self, obs: Tensor, action: Tensor) -> Tensor:
@@ -72,7 +75,8 @@ class QMLP(nn.Module):
 
     def _values(self, obs: Tensor, action: Tensor, count: int) -> Tensor:
         """Values by the first `count` perceptrons: [count, ...]."""
-        features = obs if self.normalizer is None else self.normalizer(obs)
+        features = obs if self.encoder is None else self.encoder(obs)
+        features = features if self.normalizer is None else self.normalizer(features)
         x = torch.cat([features, action if self.unit else self.bounds.inverse(action)], dim=-1)
         shape, x = x.shape[:-1], x.reshape(1, -1, x.shape[-1]).expand(count, -1, -1)
         *hidden, (weight, bias) = zip(self.weights, self.biases, strict=True)

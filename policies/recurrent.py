@@ -29,7 +29,7 @@ class RecurrentPolicy(StochasticPolicy):
     start of an episode. The standard deviation is learned, one number per action dimension.
 
     Args:
-        observation_space: vector Box [O], or images of integers: see `ImageEncoder`.
+        observation_space: vectors, images, or what `Observations` makes vectors of.
         action_space: Box of floats with A numbers; those without two finite bounds are not squashed.
         hidden_size: units of the cell, at least 1.
         initial_std: standard deviation before squashing at the start of training, between exp(-5) and exp(2).
@@ -187,7 +187,7 @@ class GRUPolicy(RecurrentPolicy):
     The reset gate r multiplies U_n h, as in cuDNN; in Duan et al. it multiplies h. The biases are those of W.
 
     Args:
-        observation_space: vector Box [O], or images of integers: see `ImageEncoder`.
+        observation_space: vectors, images, or what `Observations` makes vectors of.
         action_space: Box of floats with A numbers; those without two finite bounds are not squashed.
         **options: of `RecurrentPolicy`.
 
@@ -216,7 +216,7 @@ class LSTMPolicy(RecurrentPolicy):
     The biases of the forget gate f start at 1 (Jozefowicz et al., 2015), all others at 0.
 
     Args:
-        observation_space: vector Box [O], or images of integers: see `ImageEncoder`.
+        observation_space: vectors, images, or what `Observations` makes vectors of.
         action_space: Box of floats with A numbers; those without two finite bounds are not squashed.
         **options: of `RecurrentPolicy`.
 

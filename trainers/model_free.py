@@ -31,7 +31,7 @@ class ModelFree(Algorithm):
     """
 
     env: VectorEnv = given(
-        "N copies: a Gymnasium vector environment with autoreset mode DISABLED, or one of our simulator."
+        "N copies: a SyncVectorEnv or AsyncVectorEnv, another one with autoreset mode DISABLED, or our simulator's."
     )
     policy: Policy = given("the policy to train.")
     gamma: float = option("discount.", "in (0, 1]", default=0.99)
@@ -48,6 +48,7 @@ class ModelFree(Algorithm):
         """Resets the environments."""
         weight = next(self.policy.parameters())
         self.env = resumable(self.env, self.seed)
+        self.envs.centered_for(self.policy)
         size = self.policy.memory_size
         self.register_buffer("memory", weight.new_zeros(self.env.num_envs, size), persistent=size > 0)
         self.register_buffer("running_return", weight.new_zeros(self.env.num_envs))

@@ -31,6 +31,8 @@ def bytes_box(*shape):
         (Box(-1, 1, (8, 8), np.int8), True),
         (bytes_box(128), False),  # an Atari console's RAM: a vector
         (Box(-1.0, 1.0, (8, 8), np.float32), False),
+        (Box(-1.0, 1.0, (8, 8, 1), np.float32), True),
+        (Box(-np.inf, 1.0, (8, 8, 1), np.float32), False),
         (Discrete(3), False),
     ],
 )
@@ -113,7 +115,7 @@ def test_a_reinitialized_encoder_has_other_weights():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ImageEncoder(bytes_box(9)), "observation_space must be a Box of integers with 2 or 3 axes, got"),
+        (lambda: ImageEncoder(bytes_box(9)), "observation_space must be a Box of images, got"),
         (lambda: ImageEncoder(bytes_box(7, 9)), r"must fit an image of shape \(7, 9\), got a kernel of 8 for \[7, 9\]"),
         (lambda: ImageEncoder(bytes_box(9, 9), [[4, 3]]), r"must be \[channels, kernel, stride\] >= 1 .* got \[4, 3\]"),
         (lambda: ImageEncoder(bytes_box(9, 9), [[4, 3, 0]]), r">= 1 for each layer, got \[4, 3, 0\]"),

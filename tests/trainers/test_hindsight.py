@@ -6,11 +6,11 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box, Dict, Discrete
+from gymnasium.spaces import Box, Discrete
 
 from benchmarks.bit_flip import BitFlip
-from diffsim.policies import DeterministicMLP, DiscreteQMLP, Policy
-from diffsim.trainers.experience.goals import Goals, find_goals, flat
+from diffsim.policies import DeterministicMLP, DiscreteQMLP, Observations, Policy
+from diffsim.trainers.experience.goals import Goals, find_goals
 from diffsim.trainers.experience.hindsight import HindsightReplay
 from diffsim.trainers.experience.vector_env import make_env, resumable
 from diffsim.trainers.run.evaluation import OfficialEvaluation
@@ -197,7 +197,7 @@ def test_flat_observations_equal_those_of_gymnasium():
     env = BitFlip(4)
     obs, _ = env.reset(seed=0)
     np.testing.assert_array_equal(
-        flat(env.observation_space, obs), gymnasium.spaces.flatten(env.observation_space, obs)
+        Observations(env.observation_space).flat(obs), gymnasium.spaces.flatten(env.observation_space, obs)
     )
     wrapped = resumable(vector(BitFlip, 2, n=4), 0)
     assert wrapped.obs.shape == (2, 12)
@@ -283,7 +283,7 @@ def flip_bits(tmp_path, n, hindsight, iterations):
     ended, successes = np.zeros(200, dtype=bool), 0
     with torch.no_grad():
         while not ended.all():
-            flat_obs = torch.as_tensor(flat(test.single_observation_space, obs))
+            flat_obs = torch.as_tensor(Observations(test.single_observation_space).flat(obs))
             obs, _, terminated, truncated, _ = test.step(policy(flat_obs).numpy())
             successes += (terminated & ~ended).sum()
             ended |= terminated | truncated
@@ -335,12 +335,6 @@ def test_messages_name_argument_rule_and_value():
             ValueError, match="rewards that depend on the goals alone, got one that depends on info.'near_distance'"
         ):
             find_goals(make_env(task, 1, reward_type="dense"))
-
-    class Picture(Chain):
-        observation_space = Dict({"image": Box(0.0, 1.0, (2, 2))})
-
-    with pytest.raises(ValueError, match="observations must be vectors, or dictionaries of them, got .* as 'image'"):
-        resumable(vector(Picture, 1), 0)
     with pytest.raises(TypeError, match="policy must be a DiscreteQMLP, got DeterministicMLP"):
         make(DQN, DeterministicMLP, make_env("Pendulum-v1", 1))
     with pytest.raises(TypeError, match="action_space must be Discrete, got Box"):

@@ -206,7 +206,7 @@ def vector(mode):
     return gymnasium.vector.SyncVectorEnv(makers, autoreset_mode=mode)
 
 
-@pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.DISABLED])
+@pytest.mark.parametrize("mode", AutoresetMode)
 def test_collect_returns_the_transitions_of_the_environments(mode):
     env = vector(mode)
     obs, _ = env.reset()
@@ -220,6 +220,7 @@ def test_collect_returns_the_transitions_of_the_environments(mode):
     assert following.obs[0].tolist() == [[1, 1], [0, 3]]
 
 
-def test_collect_rejects_next_step_autoreset():
-    with pytest.raises(ValueError, match="must be SAME_STEP or DISABLED, got AutoresetMode.NEXT_STEP"):
-        collect(vector(AutoresetMode.NEXT_STEP), lambda obs, noise: noise, None, torch.zeros(1, 2, 1))
+def test_collect_rejects_next_step_autoreset_where_copies_cannot_be_reset_apart():
+    env = gymnasium.vector.VectorWrapper(vector(AutoresetMode.NEXT_STEP))
+    with pytest.raises(ValueError, match="must be DISABLED, got AutoresetMode.NEXT_STEP of VectorWrapper, whose"):
+        collect(env, lambda obs, noise: noise, None, torch.zeros(1, 2, 1))

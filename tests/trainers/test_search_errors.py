@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 import torch
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorWrapper
 
 from diffsim.policies import LinearPolicy
 from diffsim.trainers.black_box.cem import CEM
@@ -94,7 +94,7 @@ def test_only_sync_vector_environments_and_mdps_are_rolled_out():
     policy = LinearPolicy(env.single_observation_space, env.single_action_space).double()
     CEM(Other([partial(Chain)] * 2, autoreset_mode=AutoresetMode.DISABLED), policy)
     with pytest.raises(ValueError, match="env's autoreset_mode must be DISABLED"):
-        CEM(SyncVectorEnv([partial(Chain)] * 2), policy)
+        CEM(VectorWrapper(SyncVectorEnv([partial(Chain)] * 2)), policy)
 
 
 def test_step_reps_needs_a_stochastic_policy():

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffsim.checks import require
 from diffsim.gym import VectorEnv
-from diffsim.policies import Policy
+from diffsim.policies import Policy, as_tensor
 from diffsim.structured_actions import taken
 from diffsim.trainers.black_box.population_policy import PopulationPolicy
 from diffsim.trainers.black_box.shares import Answer, EpisodeOptions, Recorder, Share, derived_seed
@@ -120,7 +120,7 @@ class GymRollouts(Rollouts):
         super().__init__(env, policy, options)
         assert isinstance(env.env, SyncVectorEnv)
         self.env, self.copies, self.limit = env, env.env.envs, episode_limit(env.env)
-        self.weight, self.images = next(policy.parameters()), policy.encoder is not None
+        self.weight, self.images, self.shown = next(policy.parameters()), policy.encoder is not None, policy
 
     def run(self, count: int, scenario: tuple[int, int], seed: int, recorder: Recorder) -> None:
         """Runs the episodes; each is reset with the seed of its scenario."""
@@ -131,7 +131,7 @@ class GymRollouts(Rollouts):
         obs = np.concatenate([obs, np.repeat(obs[-1:], env.num_envs - total, 0)])
         reward, running, time = np.zeros(total), np.ones(total, dtype=bool), 0
         while running.any() and time != self.options.horizon:
-            seen = torch.tensor(obs, device=self.weight.device, dtype=None if self.images else self.weight.dtype)
+            seen = torch.tensor(obs, device=self.weight.device) if self.images else as_tensor(self.shown, obs.copy())
             actions, alive = self.act(seen, generator).cpu().numpy(), running.copy()
             for n in np.flatnonzero(alive):
                 next_obs, reward[n], terminated, truncated, _ = self.copies[n].step(

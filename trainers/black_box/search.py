@@ -81,6 +81,7 @@ class PopulationSearch(HostBuffers, Algorithm):
         require(len(self.trained) > 0, "policy", "one with parameters", type(self.policy).__name__)
         self.size = sum(p.numel() for p in self.trained)
         self.env = resumable(self.env, self.seed)
+        self.env.centered_for(self.policy)
         names = ("episodes", "horizon", "gamma", "sampled", "common_numbers", "seed", "record")
         self.episode_options = EpisodeOptions(**{name: getattr(self, name) for name in names})
         self.here = ThisProcess(make_rollouts(self.env, self.policy, self.episode_options))

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 import gymnasium
 import numpy as np
 import torch
-from gymnasium.spaces import Box, Dict, Space
-from gymnasium.wrappers import FlattenObservation
+from gymnasium.spaces import Dict
+from gymnasium.wrappers import TransformObservation
 from torch import Tensor
 
 from diffsim.gym import GoalVectorEnv
+from diffsim.policies import Observations
 from diffsim.tasks import official_env
 
 ACHIEVED, DESIRED = "achieved_goal", "desired_goal"
@@ -37,33 +38,16 @@ class Goals(NamedTuple):
     terminated: OfGoals | None = None
 
 
-def flat_space(space: Space) -> Space:
-    """The space of flat observations; the space itself if it is not a `Dict`.
-
-    Raises: ValueError if a part of it is not a vector Box.
-    """
-    if not isinstance(space, Dict):
-        return space
-    for name, part in space.items():
-        if not isinstance(part, Box) or len(part.shape) != 1:
-            raise ValueError(f"observations must be vectors, or dictionaries of them, got {part} as {name!r}")
-    return gymnasium.spaces.flatten_space(space)
-
-
-def flat(space: Space, obs: Any) -> Any:
-    """Observations [..., O]; the parts of a dictionary are concatenated in the order of the space's names."""
-    return np.concatenate([obs[name] for name in space.keys()], axis=-1) if isinstance(space, Dict) else obs
-
-
 def make_official(task: str, **kwargs: Any) -> gymnasium.Env:
-    """The environment in which policies of a task are evaluated (`official_env`), with flat observations.
+    """The environment in which policies of a task are evaluated (`official_env`); it shows vectors or images.
 
     Raises: gymnasium.error.Error if Gymnasium has no environment of that id; ValueError if `task` names a module that
-    cannot be found, or has no such task.
+    cannot be found, or has no such task, or its observations cannot be vectors or images.
     """
     register_extras(task)
     env = official_env(task, **kwargs)
-    return FlattenObservation(env) if isinstance(env.observation_space, Dict) else env
+    seen = Observations(env.observation_space)
+    return env if seen.space is seen.given else TransformObservation(env, seen.flat, seen.space)
 
 
 def register_extras(task: str) -> None:
@@ -89,11 +73,7 @@ def find_goals(env: gymnasium.vector.VectorEnv) -> Goals:
         raise ValueError(
             f"goal_strategy needs an environment whose observations have an {ACHIEVED} and a {DESIRED}, got {space}"
         )
-    columns, start = {}, 0
-    for name, part in space.items():
-        size = gymnasium.spaces.flatdim(part)
-        columns[name] = slice(start, start + size)
-        start += size
+    columns = Observations(space).columns
     goals = Goals(columns[ACHIEVED], columns[DESIRED], *_functions(inner))
     try:
         goals.reward(*torch.zeros(2, 3, columns[DESIRED].stop - columns[DESIRED].start))

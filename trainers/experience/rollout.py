@@ -22,6 +22,7 @@ from diffsim.engine.checks import DeferredChecks, active_checks, deferred_checks
 from diffsim.mdp import MDP, Scenarios
 from diffsim.policies import Policy, is_image
 from diffsim.trainers.errors import NonFiniteError
+from diffsim.trainers.experience.autoreset import autoreset_mode, require_mask
 from diffsim.trainers.experience.remembering import Remembering
 from diffsim.trainers.metrics import time_of_failure
 
@@ -197,46 +198,43 @@ def collect(env: VectorEnv, policy: Actor, obs: Any, action_noise: Tensor) -> tu
     """Runs `policy` in a vector environment, without gradients.
 
     Args:
-        env: N copies, whose autoreset mode is SAME_STEP or DISABLED (then ended copies are reset here). Mode
-            NEXT_STEP is refused, because one step of each episode is then not a transition of the process.
+        env: N copies. In autoreset mode SAME_STEP they reset themselves, else they are reset here as soon as their
+            episodes end, so that every step is a transition. It may reuse its arrays.
         policy: `policy(obs, noise)` returns actions; noise is None where `action_noise` is empty. The actions of a
             `Policy` are decoded for the environment. A policy with a memory must be in a `Remembering`.
         obs: [N, O], present observations, from `env.reset` or the last `collect`.
         action_noise: [H, N, Z] standard normal; Z may be 0. The trajectory has its device and dtype, except that
-            images of integers keep their dtype.
+            images of integers keep their dtype. A `ResumableEnv` may subtract an origin from observations before.
 
     Returns: the trajectory, and the observations [N, O] from which the next one continues.
-    Raises: ValueError if the autoreset mode is not one of the two.
+    Raises: ValueError if the mode is NEXT_STEP, and copies cannot be reset apart (see `autoreset`).
     """
-    mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
-    if mode not in (AutoresetMode.SAME_STEP, AutoresetMode.DISABLED):
-        raise ValueError(
-            f"env's autoreset_mode must be SAME_STEP or DISABLED, got {mode}; "
-            'make it with vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP}'
-        )
-
-    images = is_image(env.single_observation_space)
+    mode = autoreset_mode(env)
+    if mode != AutoresetMode.SAME_STEP:
+        require_mask(env)
+    space, origin = env.single_observation_space, getattr(env, "origin", None)
+    keep = is_image(space) and space.dtype is not None and space.dtype.kind in "iu"
 
     def tensor(arrays: Any) -> Tensor:
-        values = torch.as_tensor(np.asarray(arrays))
-        return values.to(action_noise.device) if images else values.to(action_noise)
+        values = torch.tensor(np.asarray(arrays) if origin is None else arrays - origin)  # a copy
+        return values.to(action_noise.device) if keep else values.to(action_noise)
 
     steps, outcomes, obs = [], [], tensor(obs)
     for noise in action_noise:
         action = policy(obs, noise if noise.shape[-1] else None)
         taken = policy.decode(action) if isinstance(policy, Policy) else action
-        reached, reward, terminated, truncated, info = env.step(taken.cpu().numpy())
-        ended = np.asarray(terminated) | np.asarray(truncated)
-        next_obs = following = np.asarray(reached)
+        *arrays, info = env.step(taken.cpu().numpy())
+        outcome = reached, _, terminated, truncated = [np.array(array) for array in arrays]  # env may reuse its own
+        ended, following = terminated | truncated, reached
         if ended.any() and isinstance(policy, Policy | Remembering):
             policy.reset(torch.as_tensor(ended))
         if ended.any() and mode == AutoresetMode.SAME_STEP:
-            next_obs = next_obs.copy()
-            next_obs[ended] = np.stack(list(info["final_obs"][ended]))
+            following = reached.copy()
+            reached[ended] = np.stack(list(info["final_obs"][ended]))
         elif ended.any():
             following = np.asarray(env.reset(options={"reset_mask": ended})[0])
         steps.append((obs, action))
-        outcomes.append(tuple(np.array(part) for part in (next_obs, reward, terminated, truncated)))
+        outcomes.append(outcome)
         obs = tensor(following)
     next_obs, *rest = map(np.stack, zip(*outcomes, strict=True))
     outcome = torch.as_tensor(np.stack(rest).astype(np.float64)).to(action_noise.device)

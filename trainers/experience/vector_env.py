@@ -16,12 +16,14 @@ from gymnasium.vector import AutoresetMode, VectorWrapper
 from gymnasium.vector.utils import batch_space
 
 import diffsim.gym
+from diffsim.policies import Observations, Policy
 from diffsim.registration import TETRIS, TETRIS_STEPS
 from diffsim.structured_actions import taken
 from diffsim.tasks import official_env
 from diffsim.tetris import TetrisVectorEnv
 from diffsim.trainers.errors import CheckpointError, OptionError
-from diffsim.trainers.experience.goals import flat, flat_space, register_extras
+from diffsim.trainers.experience.autoreset import require_mask
+from diffsim.trainers.experience.goals import ACHIEVED, register_extras
 from diffsim.trainers.experience.sync_vector_env import FastSyncVectorEnv
 from diffsim.trainers.experience.time_limits import episode_limit
 from diffsim.trainers.run.arguments import SIMULATED
@@ -30,20 +32,23 @@ from diffsim.trainers.run.arguments import SIMULATED
 class ResumableEnv(VectorWrapper):
     """A vector environment with autoreset mode DISABLED, whose state can be saved as tensors and restored.
 
-    Dictionary observations, such as those with goals, are concatenated to vectors.
+    Observations are vectors or images, made by `Observations`, in new arrays: the environment may reuse its own.
 
     Attributes:
         obs: [N, O], present observations.
+        policy: whose `origin` is subtracted when observations become tensors; see `centered_for`.
         remake: makes the same environment again, in another process; None if that is unknown.
     """
 
     obs: np.ndarray
     remake: Callable[[], ResumableEnv] | None = None
+    policy: Policy | None = None
 
     def __init__(self, env: gymnasium.vector.VectorEnv) -> None:
         super().__init__(env)
         self.metadata = {**env.metadata, "autoreset_mode": AutoresetMode.DISABLED}
-        self.single_observation_space = flat_space(env.single_observation_space)
+        self.observations = Observations(env.single_observation_space)
+        self.single_observation_space = self.observations.space
         self.observation_space = batch_space(self.single_observation_space, env.num_envs)
 
     @property
@@ -55,8 +60,23 @@ class ResumableEnv(VectorWrapper):
         return {"obs": obs, "action": shape, "next_obs": obs}
 
     def flat(self, obs: Any) -> np.ndarray:
-        """Converts observations of the wrapped environment to vectors: [N, O]."""
-        return flat(self.env.single_observation_space, obs)
+        """Converts observations of the wrapped environment to vectors or images, in new arrays: [N, O]."""
+        return np.array(self.observations.flat(obs))
+
+    def centered_for(self, policy: Policy) -> None:
+        """Subtracts the origin of `policy` from observations that become tensors. Sets it if that was not done.
+
+        Observations with goals have none: rewards are functions of the goals themselves.
+        """
+        if not policy.centered and ACHIEVED not in self.observations.columns:
+            policy.center(self.obs)
+        self.policy = policy
+
+    @property
+    def origin(self) -> np.ndarray | None:
+        """Int64 [O], subtracted from observations when they become tensors; None for none."""
+        origin = None if self.policy is None else self.policy.origin
+        return None if origin is None else origin.cpu().numpy()
 
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
@@ -99,20 +119,16 @@ class ReplayedEnv(ResumableEnv):
     neither the actions nor the time to replay them grow without end: 27,000 steps of all copies at most.
 
     Args:
-        env: N copies, with autoreset mode DISABLED.
+        env: N copies, with autoreset mode DISABLED; or Gymnasium's SyncVectorEnv or AsyncVectorEnv in any mode, whose
+            copies are reset here too when their episodes end. In mode SAME_STEP they are then reset twice.
         seed: at least 0.
 
-    Raises: ValueError if the autoreset mode is not DISABLED.
+    Raises: ValueError for another environment with autoreset.
     """
 
     def __init__(self, env: gymnasium.vector.VectorEnv, seed: int) -> None:
         super().__init__(env)
-        mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
-        if mode != AutoresetMode.DISABLED:
-            raise ValueError(
-                f"env's autoreset_mode must be DISABLED, got {mode}; "
-                "make it with gymnasium.vector.SyncVectorEnv(..., autoreset_mode=AutoresetMode.DISABLED)"
-            )
+        self.same_step = require_mask(env) == AutoresetMode.SAME_STEP
         self.seed, self.limit = seed, episode_limit(env)
         self.reset(seed=seed)
 
@@ -132,13 +148,21 @@ class ReplayedEnv(ResumableEnv):
         return self._start(mask)
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Steps every copy, and records the actions [N, ...]."""
+        """Steps every copy, and records the actions [N, ...]. Observations are those before any reset."""
         self.actions.append(np.array(actions))
         self.age = self.age + 1
-        obs, reward, terminated, truncated, info = super().step(actions)
+        obs, reward, terminated, truncated, info = self._step(actions)
         if ((late := self.age >= self.limit.steps) & ~(terminated | truncated)).any():
             self.limit.warn()
             truncated = truncated | late & ~terminated
+        return obs, reward, terminated, truncated, info
+
+    def _step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Steps every copy, without a record or a limit."""
+        obs, reward, terminated, truncated, info = super().step(actions)
+        if self.same_step:
+            for n in np.flatnonzero(terminated | truncated):
+                self.obs[n] = self.observations.flat(info["final_obs"][n])
         return obs, reward, terminated, truncated, info
 
     def state_dict(self) -> dict[str, torch.Tensor]:
@@ -158,7 +182,7 @@ class ReplayedEnv(ResumableEnv):
         begins = len(self.actions) - self.age
         self._start(np.ones(self.num_envs, dtype=bool))
         for time, actions in enumerate(self.actions):
-            _, _, terminated, truncated, _ = super().step(actions)
+            _, _, terminated, truncated, _ = self._step(actions)
             # Copies whose episode began later are stepped too, and reset when it begins.
             restarted = (begins > time) & (terminated | truncated) | (begins == time + 1)
             if restarted.any():
@@ -281,7 +305,7 @@ def _make(
             TetrisVectorEnv(num_envs, device=device, **{"max_episode_steps": TETRIS_STEPS, **kwargs}), seed
         )
     register_extras(task)
-    make = partial(official_env, task, disable_env_checker=True, **kwargs)
+    make = partial(_checked_env, task, disable_env_checker=True, **kwargs)
     try:
         env = FastSyncVectorEnv([make] * num_envs)
     except gymnasium.error.Error as error:
@@ -290,6 +314,13 @@ def _make(
             f"got {task!r}: {error}"
         ) from None
     return ReplayedEnv(env, seed)
+
+
+def _checked_env(task: str, **kwargs: Any) -> gymnasium.Env:
+    """`official_env`. Raises ValueError that names an observation space which Gymnasium or we cannot use."""
+    env = official_env(task, **kwargs)
+    Observations(env.observation_space)
+    return env
 
 
 def episode_seed(seed: int, copy: int, episode: int) -> int:

@@ -67,7 +67,7 @@ class OnPolicy(ModelFree):
         self.value = ValueMLP(
             policy.obs_size,
             policy.normalizer,
-            None if policy.encoder is None else policy.encoder.reinitialized(),
+            policy.fresh_encoder(),
             hidden_sizes=self.value_hidden_sizes,
             activation="tanh",
             layer_norm=False,

@@ -47,7 +47,9 @@ class ModelLearning(Algorithm):
     model_defaults: ClassVar[dict[str, Any]] = {}
     fit_defaults: ClassVar[dict[str, Any]] = {}
 
-    env: VectorEnv = given("N copies of the environment, with autoreset mode DISABLED; or our simulator's.")
+    env: VectorEnv = given(
+        "N copies: a SyncVectorEnv or AsyncVectorEnv, another one with autoreset mode DISABLED, or our simulator's."
+    )
     model: Any = option(
         "class of the model: WorldModel, or your own subclass, my_module:MyModel.", default="WorldModel"
     )
@@ -128,6 +130,7 @@ class CollectAndFit(ModelLearning):
     def setup(self) -> None:
         """Resets the environments, and makes the buffer of the running returns. Call `build_model` before."""
         super().setup()
+        self.envs.centered_for(self.policy)
         self.data: Data | None = None
         zeros = torch.zeros(self.env.num_envs, device=self.mdp.device, dtype=self.mdp.dtype)
         self.register_buffer("running_return", zeros)

@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+from gymnasium.spaces import Dict, Tuple
 from numpy.typing import ArrayLike
 from rich.console import Console
 
 from diffsim.checks import check_values
-from diffsim.policies import Policy
+from diffsim.policies import Policy, as_tensor
 from diffsim.structured_actions import taken
+from diffsim.tasks import official_env
 from diffsim.trainers.algorithm import Algorithm
 from diffsim.trainers.errors import OptionError
-from diffsim.trainers.experience.goals import make_official
+from diffsim.trainers.experience.goals import register_extras
 from diffsim.trainers.run.arguments import RunOptions, pick
 from diffsim.trainers.run.build import build, build_policy, official_evaluation
 from diffsim.trainers.run.checkpoint import load_weights, read_checkpoint
@@ -116,14 +118,13 @@ class NumpyPolicy:
         self.policy = policy.eval().requires_grad_(False)
         self.memory: torch.Tensor | None = None
 
-    def __call__(self, obs: ArrayLike) -> Any:
-        """The mean (or likeliest) action for `obs`, [O] or [N, O], as `env.step` takes it: of the shape and type of
-        the action space, for each of N.
+    def __call__(self, obs: Any) -> Any:
+        """The mean (or likeliest) action for `obs`, one observation of the environment or N of them.
 
+        Returns: an action as `env.step` takes it, of the shape and type of the action space; N of them for N `obs`.
         Raises: ValueError if a recurrent policy gets another number of observations than since the last `reset`.
         """
-        weight = next(self.policy.parameters())
-        rows = torch.as_tensor(np.asarray(obs)).to(weight)
+        rows = as_tensor(self.policy, self.seen(obs))
         if not self.policy.recurrent:
             return self.taken(self.policy(rows))
         single = rows.ndim == len(self.policy.obs_shape)
@@ -133,6 +134,12 @@ class NumpyPolicy:
             raise ValueError(f"obs must have {len(memory)} rows until reset() is called, got {len(rows)}")
         action, self.memory = self.policy.step(rows, memory)
         return self.taken(action[0] if single else action)
+
+    def seen(self, obs: Any) -> np.ndarray:
+        """Observations of the policy's space as vectors or images; vectors of a Dict or Tuple may be given as such."""
+        structured = isinstance(self.policy.observations.given, Dict | Tuple)
+        flat = structured and not isinstance(obs, Mapping | tuple)
+        return np.asarray(obs) if flat else self.policy.observations.flat(obs)
 
     def taken(self, action: torch.Tensor) -> Any:
         """Actions of the policy as `env.step` takes them."""
@@ -183,7 +190,9 @@ def untrained_policy(folder: RunFolder) -> Policy:
     options = RunOptions(**pick(values, RunOptions))
     if not takes_policy(choose("algorithm", options.algorithm, ALGORITHMS)):
         return build(replace(options, device="cpu"), values).policy
-    env = make_official(official_evaluation(options, 1).task, **options.task_kwargs)
+    task = official_evaluation(options, 1).task
+    register_extras(task)
+    env = official_env(task, **options.task_kwargs)
     policy = build_policy(env.observation_space, env.action_space, options, values)
     env.close()
     return policy

@@ -20,8 +20,9 @@ from jsonargparse import Namespace  # pyright: ignore[reportPrivateImportUsage]
 import diffsim
 from diffsim.policies.squash import has_choices
 from diffsim.structured_actions import is_structured
+from diffsim.tasks import official_env
 from diffsim.trainers.errors import OptionError
-from diffsim.trainers.experience.goals import make_official
+from diffsim.trainers.experience.goals import register_extras
 from diffsim.trainers.maths.schedule import BUDGET
 from diffsim.trainers.options import check_fields
 from diffsim.trainers.run.extras import require_extra
@@ -203,7 +204,8 @@ def default_policy(algorithm: str, task: str | None) -> str:
     if task is None or not takes_env(cls) or "policy" in cls.run_defaults:
         return cls.run_defaults.get("policy", RunOptions.policy)
     try:
-        env = make_official(official_id(task))
+        register_extras(official_id(task))
+        env = official_env(official_id(task), disable_env_checker=True)
     except gymnasium.error.Error:
         return RunOptions.policy  # building the task reports the error
     space = env.action_space

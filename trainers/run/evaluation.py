@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from diffsim.checks import check_values
-from diffsim.policies import Policy
+from diffsim.policies import Policy, as_tensor
 from diffsim.structured_actions import taken
 from diffsim.trainers.errors import UsageError
 from diffsim.trainers.experience.goals import make_official
@@ -186,5 +186,5 @@ def act(
     """
     parameter = next(policy.parameters())
     noise = None if noise is None else noise.to(parameter)
-    action, memory = policy.step(torch.as_tensor(obs).to(parameter), memory, noise)
+    action, memory = policy.step(as_tensor(policy, obs), memory, noise)
     return policy.decode(action).cpu().numpy(), memory

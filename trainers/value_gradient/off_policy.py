@@ -107,6 +107,7 @@ class OffPolicy(ModelFree):
             self.policy.obs_size,
             self.env.single_action_space,
             self.policy.normalizer,
+            self.policy.fresh_encoder(),
             count=self.num_critics,
             hidden_sizes=self.critic_hidden_sizes,
             layer_norm=self.critic_layer_norm,

@@ -93,7 +93,7 @@ class SVG0(ModelFree):
             if not isinstance(policy.squash, BoundedBox):
                 space = Box(-1.0, 1.0, (policy.action_size,))  # one-hot vectors and bits, which need no scaling
             sizes = {"hidden_sizes": self.critic_hidden_sizes, "activation": "elu"}
-            self.critic = QMLP(policy.obs_size, space, policy.normalizer, **sizes)
+            self.critic = QMLP(policy.obs_size, space, policy.normalizer, policy.fresh_encoder(), **sizes)
         self.critic.to(next(policy.parameters()))
 
     def make_optimizers(self) -> list[Optimizer]:
