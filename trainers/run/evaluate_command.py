@@ -26,6 +26,8 @@ def evaluate_command(argv: Sequence[str], console: Console) -> None:
     parser.add_argument("--episodes", type=int, default=10, help="Number of episodes, at least 1.")
     parser.add_argument("--seed", type=int, default=1_000_000, help="Seed of the first episode, at least 0.")
     parser.add_argument("--video", type=bool, default=False, help="Record the first episode (needs the video extra).")
+    help = "Record the first episode, at most 10 s of it, as a small animation."
+    parser.add_argument("--gif", type=bool, default=False, help=help)
     given = parse(parser, argv)
     folder = existing_folder("RUN", given.run)
     policy, checkpoint = untrained_policy(folder), read_checkpoint(folder.checkpoint)
@@ -37,3 +39,5 @@ def evaluate_command(argv: Sequence[str], console: Console) -> None:
     print_table(f"{options.task}, {options.algorithm}, seed {options.seed}", rows, console)
     if given.video:
         record_video(evaluation, policy, folder, console)
+    if given.gif:
+        record_video(evaluation, policy, folder, console, folder.gif)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +16,7 @@ import gymnasium
 import mujoco
 import numpy as np
 import torch
+from PIL import Image
 
 from diffsim.checks import check_values
 from diffsim.policies import Policy, as_tensor
@@ -22,6 +24,8 @@ from diffsim.structured_actions import taken
 from diffsim.trainers.errors import UsageError
 from diffsim.trainers.experience.goals import make_official
 from diffsim.trainers.experience.time_limits import episode_limit
+
+GIF_RATE, GIF_SECONDS, GIF_WIDTH = 25.0, 10.0, 320  # pictures per second, and pixels: a file of a few megabytes
 
 
 class Episodes(NamedTuple):
@@ -118,36 +122,65 @@ class OfficialEvaluation:
         successes = np.array([bool(info["is_success"]) for info in last_info]) if reported else None
         return Episodes(returns, lengths, successes)
 
-    @torch.inference_mode()
     def record(self, policy: Policy, path: Path) -> None:
-        """Writes a video of the first episode to `path`, an .mp4 file.
+        """Writes a video of the first episode to `path`, an .mp4 or a .gif file.
 
-        Raises: UsageError without the `video` extra, or if rendering fails.
+        Raises: UsageError without the `video` extra, which an .mp4 file needs, or if rendering fails.
         """
+        if path.suffix == ".gif":
+            write_gif(path, *self.film(policy))
+            return
         ffmpeg = require_video()
+        pictures, rate = self.film(policy)
+        first = next(pictures)
+        writer = ffmpeg.write_frames(str(path), (first.shape[1], first.shape[0]), fps=rate, macro_block_size=1)
+        writer.send(None)
+        for picture in itertools.chain([first], pictures):
+            writer.send(np.ascontiguousarray(picture))
+        writer.close()
+
+    def film(self, policy: Policy) -> tuple[Iterator[np.ndarray], float]:
+        """Pictures [height, width, 3] of the first episode, and their number per second.
+
+        Raises: UsageError if rendering fails.
+        """
         if not {"DISPLAY", "WAYLAND_DISPLAY", "MUJOCO_GL"} & set(os.environ) and sys.platform == "linux":
             os.environ["MUJOCO_GL"] = "egl"  # without a screen, MuJoCo's default cannot draw
         env = make_official(self.task, render_mode="rgb_array", **self.task_kwargs)
         keep_in_sight(env)
         obs, _ = env.reset(seed=self.seed)
-        memory, steps, limit = policy.initial_memory(1), 0, episode_limit(env)
-        policy.reset()
         try:
-            frame = np.asarray(env.render())
+            env.render()
         except Exception as error:  # each OpenGL library has its own
             raise UsageError(f"a video needs OpenGL (MUJOCO_GL=egl, osmesa or glfw): {error}") from error
-        size, rate = (frame.shape[1], frame.shape[0]), env.metadata["render_fps"]
-        writer = ffmpeg.write_frames(str(path), size, fps=rate, macro_block_size=1)
-        writer.send(None)
-        ended = False
+        return self._pictures(policy, env, obs), env.metadata["render_fps"]
+
+    def _pictures(self, policy: Policy, env: gymnasium.Env, obs: Any) -> Iterator[np.ndarray]:
+        """The picture before each step of an episode that begins with `obs`."""
+        memory, steps, limit, ended = policy.initial_memory(1), 0, episode_limit(env), False
+        policy.reset()
         while not ended:
-            writer.send(np.ascontiguousarray(env.render()))
-            (action,), memory = act(policy, np.asarray(obs)[None], memory)
+            yield np.asarray(env.render())
+            with torch.inference_mode():
+                (action,), memory = act(policy, np.asarray(obs)[None], memory)
             obs, _, terminated, truncated, _ = env.step(taken(env.action_space, action))
             steps += 1
             ended = terminated or truncated or steps >= limit.steps
-        writer.close()
         env.close()
+
+
+def write_gif(path: Path, pictures: Iterator[np.ndarray], rate: float) -> None:
+    """Writes an animation of at most `GIF_SECONDS` seconds, with pictures of at most `GIF_WIDTH` pixels.
+
+    Browsers show at most 50 pictures per second; of more, every second, third, ... is kept.
+    """
+    skip = max(round(rate / GIF_RATE), 1)
+    kept = itertools.islice(itertools.islice(pictures, 0, None, skip), int(GIF_SECONDS * rate / skip))
+    images = [Image.fromarray(picture) for picture in kept]
+    for image in images:
+        image.thumbnail((GIF_WIDTH, GIF_WIDTH))
+    first, *others = [image.quantize(128) for image in images]
+    first.save(path, save_all=True, append_images=others, duration=1000 * skip / rate, loop=0, optimize=True)
 
 
 def keep_in_sight(env: gymnasium.Env) -> None:

@@ -8,7 +8,8 @@ checkpoints/last.ckpt
 checkpoints/replay/   rows of the replay buffer that the checkpoint refers to
 final.csv             one row per official episode of the trained policy, written when training is complete
 learning_curve.png    official and training return against env steps
-video.mp4             with --video
+video.mp4, .gif       with --video, --gif
+policy.onnx, .pt, .npz  written by diffsim export
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class RunFolder:
         self.final = path / "final.csv"
         self.checkpoint = path / "checkpoints" / "last.ckpt"
         self.curve = path / "learning_curve.png"
-        self.video = path / "video.mp4"
+        self.video, self.gif = path / "video.mp4", path / "video.gif"
         self._columns: list[str] = []
 
     @classmethod

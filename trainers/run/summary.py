@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rich.console import Console
 
 from diffsim.policies import Policy
@@ -23,7 +25,10 @@ def print_table(title: str, rows: dict[str, str], console: Console) -> None:
     console.print("\n".join(lines), soft_wrap=True, markup=False, highlight=False)
 
 
-def record_video(evaluation: OfficialEvaluation, policy: Policy, folder: RunFolder, console: Console) -> None:
-    """Records an episode. Called after the table is printed, because rendering may fail."""
-    evaluation.record(policy, folder.video)
-    console.print(f"video  {folder.video}", soft_wrap=True, markup=False, highlight=False)
+def record_video(
+    evaluation: OfficialEvaluation, policy: Policy, folder: RunFolder, console: Console, path: Path | None = None
+) -> None:
+    """Records an episode to `path`, the folder's video.mp4 if None. Called after the table, because it may fail."""
+    path = path or folder.video
+    evaluation.record(policy, path)
+    console.print(f"video  {path}", soft_wrap=True, markup=False, highlight=False)
