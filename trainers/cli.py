@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import Any
 
 from diffsim.checks import did_you_mean
-from diffsim.trainers.errors import FailedRunsError, NonFiniteError, StoppedError, UsageError
+from diffsim.trainers.errors import FailedRunsError, NonFiniteError, StoppedError, UsageError, WorkerError
 
 COMMANDS = {
     "fit": ("run.fit_command:fit_command", "train a policy, or continue a run"),
@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"{name}: error: {error}", file=sys.stderr)
         return 2
-    except (NonFiniteError, FailedRunsError, OSError, ImportError) as error:
+    except (NonFiniteError, WorkerError, FailedRunsError, OSError, ImportError) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 1
     except StoppedError as error:

@@ -22,6 +22,10 @@ class NonFiniteError(FloatingPointError):
     """A state, reward or gradient is infinite or not a number; the message says which, where and when."""
 
 
+class WorkerError(RuntimeError):
+    """An environment or a worker process failed; the message says which one, and why."""
+
+
 class FailedRunsError(RuntimeError):
     """Some runs of a comparison failed; the message says how many."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import NamedTuple
 
@@ -169,15 +170,18 @@ class Pool:
     def map(self, method: str, *columns: Sequence) -> list:
         """Calls a method of the black box with every row of `columns`; results in order.
 
-        Raises: what the method raises; a FloatingPointError also names the world.
+        Raises: what the method raises; a FloatingPointError also names the world. ChildProcessError if a process died.
         """
         rows = list(enumerate(zip(*columns, strict=True)))
         if not self.num_workers:
             return _call(method, rows, self.box)
         share = -(-len(rows) // self.num_workers)
         chunks = [rows[i : i + share] for i in range(0, len(rows), share)]
-        futures = [self.executor.submit(_call, method, chunk) for chunk in chunks]
-        return [result for future in futures for result in future.result()]
+        try:
+            futures = [self.executor.submit(_call, method, chunk) for chunk in chunks]
+            return [result for future in futures for result in future.result()]
+        except BrokenProcessPool as error:
+            raise ChildProcessError(f"a process that computes finite differences died: {error}") from error
 
     def close(self) -> None:
         """Ends the processes. They also end with this one."""

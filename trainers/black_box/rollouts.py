@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from diffsim.policies import Policy, as_tensor
 from diffsim.structured_actions import taken
 from diffsim.trainers.black_box.population_policy import PopulationPolicy
 from diffsim.trainers.black_box.shares import Answer, EpisodeOptions, Recorder, Share, derived_seed
+from diffsim.trainers.experience.env_faults import env_faults
 from diffsim.trainers.experience.episode_ends import look_times
 from diffsim.trainers.experience.rollout import checked_transition, window_checks
 from diffsim.trainers.experience.time_limits import episode_limit
@@ -124,9 +126,15 @@ class GymRollouts(Rollouts):
 
     def run(self, count: int, scenario: tuple[int, int], seed: int, recorder: Recorder) -> None:
         """Runs the episodes; each is reset with the seed of its scenario."""
-        env, total = self.env, count * self.options.episodes
+        total = count * self.options.episodes
         generator = torch.Generator(self.weight.device).manual_seed(seed)
         seeds = self.episode_seeds(scenario)[:total]
+        with env_faults(self.copies):
+            self.play(total, seeds, generator, recorder)
+
+    def play(self, total: int, seeds: Sequence[int], generator: torch.Generator, recorder: Recorder) -> None:
+        """Runs `total` episodes, one in each of the first copies, reset with `seeds`."""
+        env = self.env
         obs = np.stack([env.flat(copy.reset(seed=s)[0]) for copy, s in zip(self.copies, seeds, strict=False)])
         obs = np.concatenate([obs, np.repeat(obs[-1:], env.num_envs - total, 0)])
         reward, running, time = np.zeros(total), np.ones(total, dtype=bool), 0

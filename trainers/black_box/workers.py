@@ -23,11 +23,13 @@ from diffsim.policies import Policy
 from diffsim.trainers.black_box.make_rollouts import make_rollouts
 from diffsim.trainers.black_box.rollouts import Rollouts
 from diffsim.trainers.black_box.shares import Answer, EpisodeOptions, Share
-from diffsim.trainers.errors import UsageError
+from diffsim.trainers.errors import UsageError, WorkerError
 from diffsim.trainers.experience.vector_env import ResumableEnv, resumable
 
 MAX_DEATHS = 5
 """Deaths of workers within one generation after which training fails."""
+SHARE_SECONDS = 3600.0
+"""Time without any answer after which workers count as hanging."""
 
 
 @dataclass(frozen=True)
@@ -106,19 +108,30 @@ class Processes(Workers):
     def evaluate(self, shares: Sequence[Share]) -> list[Answer]:
         """Gives a share to every process that is idle, until all are evaluated.
 
-        Raises: RuntimeError if processes die again and again.
+        Raises: WorkerError if processes die again and again, or give no answer for SHARE_SECONDS.
         """
         answers: dict[int, Answer] = {}
         for _ in range(MAX_DEATHS):
             futures = {i: self._submit(share) for i, share in enumerate(shares) if i not in answers}
             try:
                 for i, future in futures.items():
-                    answers[i] = future.result()
+                    answers[i] = self._answer(future)
                 return [answers[i] for i in range(len(shares))]
             except BrokenProcessPool:
                 answers.update({i: f.result() for i, f in futures.items() if f.done() and f.exception() is None})
                 self.close()
-        raise RuntimeError(f"workers died {MAX_DEATHS} times while they evaluated one generation")
+        raise WorkerError(f"workers died {MAX_DEATHS} times while they evaluated one generation")
+
+    def _answer(self, future: Future[Answer]) -> Answer:
+        try:
+            return future.result(timeout=SHARE_SECONDS)
+        except TimeoutError:
+            if future.done():
+                raise  # an error of the share itself
+            assert self.pool is not None
+            for process in list(self.pool._processes.values()):  # `shutdown` would wait for them
+                process.kill()
+            raise WorkerError(f"workers gave no answer for {SHARE_SECONDS:g} seconds") from None
 
     def close(self) -> None:
         """Ends the processes."""
@@ -134,9 +147,9 @@ class Processes(Workers):
             self.pool = ProcessPoolExecutor(self.count, context, _start, (self.setup,))
         try:
             return self.pool.submit(_evaluate, share)
-        except BrokenProcessPool as error:  # a process died while shares were submitted
+        except (BrokenProcessPool, EOFError) as error:  # a process, or the fork server, died meanwhile
             broken: Future[Answer] = Future()
-            broken.set_exception(error)
+            broken.set_exception(BrokenProcessPool(*error.args))
             return broken
 
 

@@ -23,6 +23,7 @@ from diffsim.tasks import official_env
 from diffsim.tetris import TetrisVectorEnv
 from diffsim.trainers.errors import CheckpointError, OptionError
 from diffsim.trainers.experience.autoreset import require_mask
+from diffsim.trainers.experience.env_faults import reset_in_time, step_in_time, vector_env_faults
 from diffsim.trainers.experience.goals import ACHIEVED, register_extras
 from diffsim.trainers.experience.sync_vector_env import FastSyncVectorEnv
 from diffsim.trainers.experience.time_limits import episode_limit
@@ -81,16 +82,25 @@ class ResumableEnv(VectorWrapper):
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Starts new episodes, in all copies or in those of options["reset_mask"], bool [N]."""
-        obs, info = self.env.reset(seed=seed, options=options)  # pyright: ignore[reportArgumentType]
+        """Starts new episodes, in all copies or in those of options["reset_mask"], bool [N].
+
+        Raises: WorkerError if a copy raises an error, or its process dies or hangs.
+        """
+        with vector_env_faults(self.env):
+            obs, info = reset_in_time(self.env, seed, options)
         self.obs = self.flat(obs)
         return self.obs, info
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Steps every copy by a policy's actions: values [N] of a Discrete space, rows of numbers [N, A] of others."""
-        obs, *rest = self.env.step(self.taken(np.asarray(actions)))
+        """Steps every copy by a policy's actions: values [N] of a Discrete space, rows of numbers [N, A] of others.
+
+        Raises: WorkerError if a copy raises an error, or its process dies or hangs.
+        """
+        taken = self.taken(np.asarray(actions))
+        with vector_env_faults(self.env):
+            obs, *rest = step_in_time(self.env, taken)
         self.obs = self.flat(obs)
-        return self.obs, *rest  # pyright: ignore[reportReturnType]
+        return self.obs, *rest
 
     def taken(self, actions: np.ndarray) -> Any:
         """Actions [N, A] as the wrapped environment takes them."""

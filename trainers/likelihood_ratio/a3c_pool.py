@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 import weakref
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
@@ -11,8 +12,13 @@ from typing import Any
 from gymnasium.vector.utils import CloudpickleWrapper
 from torch import multiprocessing
 
-from diffsim.trainers.errors import NonFiniteError
+from diffsim.trainers.errors import WorkerError
 from diffsim.trainers.likelihood_ratio.a3c_worker import Failure, Report, Shared, receive, send, serve
+
+ITERATION_SECONDS = 3600.0
+"""Time without any answer after which learners count as hanging."""
+MAX_STARTS = 3
+START_PAUSE = 1.0  # s
 
 
 class LearnerPool:
@@ -46,7 +52,7 @@ class LearnerPool:
             here, there = context.Pipe()
             pickled = [CloudpickleWrapper(fn) for fn in fns]
             process = context.Process(target=serve, args=(there, shared, pickled, learner_options), daemon=True)
-            process.start()
+            _start(process)
             there.close()
             self.connections.append(here)
             self.processes.append(process)
@@ -58,15 +64,20 @@ class LearnerPool:
         Args:
             env_steps: that all learners together have taken before.
 
-        Raises: NonFiniteError or RuntimeError, with the message and traceback of a process that failed, or the exit
-            code of one that died. All processes have then ended.
+        Raises: NonFiniteError, WorkerError for an environment that failed, or RuntimeError with a traceback, from the
+            error of a process; WorkerError with the exit code of one that died, or if none answers for
+            ITERATION_SECONDS. All processes have then ended.
         """
         try:
             self._send([env_steps] * len(self.connections))
             reports: dict[int, Report] = {}
             while len(reports) < len(self.connections):
                 missing = [c for k, c in enumerate(self.connections) if k not in reports]
-                for ready in wait(missing):
+                answered = wait(missing, ITERATION_SECONDS)
+                if not answered:
+                    silent = ", ".join(str(k) for k in range(len(self.connections)) if k not in reports)
+                    raise WorkerError(f"learner {silent} of A3C gave no answer for {ITERATION_SECONDS:g} seconds")
+                for ready in answered:
                     number = next(k for k, c in enumerate(self.connections) if c is ready)
                     reports[number] = self._receive(number)
             return [reports[number] for number in sorted(reports)]
@@ -85,12 +96,28 @@ class LearnerPool:
         except (EOFError, ConnectionResetError):
             self.processes[number].join(5.0)
             code = self.processes[number].exitcode
-            raise RuntimeError(f"learner {number} of A3C died, with exit code {code}") from None
+            raise WorkerError(f"learner {number} of A3C died, with exit code {code}") from None
         if not isinstance(message, Failure):
             return message
-        if message.nonfinite:
-            raise NonFiniteError(f"in learner {number} of A3C: {message.message}")
+        if message.error is not None:
+            raise message.error(f"in learner {number} of A3C: {message.message}")
         raise RuntimeError(f"learner {number} of A3C failed: {message.message}\n\n{message.traceback}")
+
+
+def _start(process: Any) -> None:
+    """Starts a process. The fork server may die of an import or a fork that fails: it is then started again.
+
+    Raises: WorkerError if it dies again and again.
+    """
+    for _ in range(MAX_STARTS):
+        try:
+            return process.start()
+        except (EOFError, BrokenPipeError, ConnectionError):
+            time.sleep(START_PAUSE)
+    raise WorkerError(
+        f"a learner of A3C must be started, but the fork server died {MAX_STARTS} times: "
+        "it lacks memory, or may start no more processes"
+    )
 
 
 def _end(processes: list[Any], connections: list[Connection]) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer, RMSprop
 
 from diffsim.policies import StochasticPolicy
-from diffsim.trainers.errors import NonFiniteError
+from diffsim.trainers.errors import NonFiniteError, WorkerError
 from diffsim.trainers.experience.sync_vector_env import FastSyncVectorEnv
 from diffsim.trainers.experience.vector_env import ReplayedEnv
 from diffsim.trainers.likelihood_ratio.a2c import RMSPROP, AdvantageActorCritic
@@ -65,12 +65,12 @@ class Failure(NamedTuple):
     Attributes:
         message: of the error.
         traceback: of the error, as text.
-        nonfinite: whether it was a NonFiniteError.
+        error: its type if it is one that the command line prints as one line; None for others.
     """
 
     message: str
     traceback: str
-    nonfinite: bool
+    error: type[NonFiniteError] | type[WorkerError] | None
 
 
 class SharedRMSprop(Optimizer):
@@ -188,7 +188,8 @@ def serve(connection: Connection, shared: Shared, env_fns: list[Callable[[], Any
     except (EOFError, BrokenPipeError):
         return  # the other end was closed
     except Exception as error:
-        failure = Failure(str(error), traceback.format_exc(), isinstance(error, NonFiniteError))
+        kind = next((kind for kind in (NonFiniteError, WorkerError) if isinstance(error, kind)), None)
+        failure = Failure(str(error), traceback.format_exc(), kind)
         with contextlib.suppress(OSError):
             send(connection, failure)
 

@@ -115,6 +115,10 @@ class ReturnBar(Callback):
         """Stops redrawing the bar."""
         self.progress.stop()
 
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Stops redrawing the bar: after an error Lightning does not call `teardown`."""
+        self.progress.stop()
+
 
 def percent(done: float) -> int:
     """A part of the budget in percent, at most 100."""

@@ -6,7 +6,7 @@ import importlib
 import itertools
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -22,6 +22,7 @@ from diffsim.checks import check_values
 from diffsim.policies import Policy, as_tensor
 from diffsim.structured_actions import taken
 from diffsim.trainers.errors import UsageError
+from diffsim.trainers.experience.env_faults import env_faults
 from diffsim.trainers.experience.goals import make_official
 from diffsim.trainers.experience.time_limits import episode_limit
 
@@ -93,20 +94,30 @@ class OfficialEvaluation:
         limit.
 
         An episode is a success if `is_success` is true in its last info.
+
+        Raises: WorkerError if an environment raises an error.
         """
         generator = torch.Generator().manual_seed(self.seed)
-        noise = None
         envs = [make_official(self.task, **self.task_kwargs) for _ in range(self.episodes)]
+        with env_faults(envs):
+            played = self.play(envs, policy, generator if sampled else None)
+        for env in envs:
+            env.close()
+        return played
+
+    def play(self, envs: Sequence[gymnasium.Env], policy: Policy, generator: torch.Generator | None) -> Episodes:
+        """Runs one episode in each of `envs`, with sampled actions if there is a generator."""
+        noise = None
         obs = np.stack([env.reset(seed=self.seed + i)[0] for i, env in enumerate(envs)])
         returns, lengths, last_info = np.zeros(self.episodes), np.zeros(self.episodes), [{}] * self.episodes
         running, limit = np.ones(self.episodes, dtype=bool), episode_limit(envs[0])
         memory = policy.initial_memory(self.episodes)
         policy.reset()
         while running.any():
-            if sampled:
+            if generator is not None:
                 noise = torch.randn(self.episodes, policy.noise_size, generator=generator)
             actions, memory = act(policy, obs, memory, noise)
-            for i in np.flatnonzero(running):
+            for i in map(int, np.flatnonzero(running)):
                 obs[i], reward, terminated, truncated, last_info[i] = envs[i].step(
                     taken(envs[i].action_space, actions[i])
                 )
@@ -116,8 +127,6 @@ class OfficialEvaluation:
             if running.any() and lengths.max() >= limit.steps:
                 limit.warn()
                 break
-        for env in envs:
-            env.close()
         reported = all("is_success" in info for info in last_info)
         successes = np.array([bool(info["is_success"]) for info in last_info]) if reported else None
         return Episodes(returns, lengths, successes)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +12,7 @@ import numpy as np
 from rich.console import Console
 
 from diffsim.trainers.algorithm import Algorithm
-from diffsim.trainers.errors import OptionError, StoppedError, option_errors
+from diffsim.trainers.errors import OptionError, StoppedError, WorkerError, option_errors
 from diffsim.trainers.run.arguments import RunOptions, parse_fit, pick, resolved
 from diffsim.trainers.run.build import build, official_evaluation
 from diffsim.trainers.run.checkpoint import read_checkpoint
@@ -31,8 +32,8 @@ FINAL_SEED = 1_000_000  # far from the seeds of evaluations during training
 def fit_command(argv: Sequence[str], console: Console) -> RunFolder:
     """Trains by the options in `argv`, or continues a run, and prints the result.
 
-    Raises: OptionError before any work, if an option is wrong; NonFiniteError from training; StoppedError after
-        Ctrl-C or SIGTERM, with a checkpoint.
+    Raises: OptionError before any work, if an option is wrong; NonFiniteError or WorkerError from training;
+        StoppedError after Ctrl-C or SIGTERM, with a checkpoint.
     """
     resumed = resumed_folder(argv)
     if resumed is not None:
@@ -56,13 +57,28 @@ def fit_command(argv: Sequence[str], console: Console) -> RunFolder:
         folder.final.unlink(missing_ok=True)
         shared = f"; {num_ranks()} ranks" if num_ranks() > 1 else ""
         folder.add_machine(describe_machine() + shared)
-        recorder = train(algorithm, budget(options), folder, console, checkpoint, logger=options.logger)
+        with last_checkpoint_named(folder):
+            recorder = train(algorithm, budget(options), folder, console, checkpoint, logger=options.logger)
     if recorder.stopped_early:
         folder.draw_curve(f"{options.task}, {options.algorithm}, seed {options.seed}")
         console.print(f"Stopped. To continue: diffsim fit --resume {folder.path}", soft_wrap=True, highlight=False)
         raise StoppedError(recorder.stop_signal)
     report(algorithm, options, folder, console)
     return folder
+
+
+@contextmanager
+def last_checkpoint_named(folder: RunFolder) -> Iterator[None]:
+    """Adds to the error of an environment or a process how to continue from the last checkpoint."""
+    try:
+        yield
+    except (WorkerError, ChildProcessError) as error:
+        if folder.checkpoint.is_file():
+            iteration = read_checkpoint(folder.checkpoint)["diffsim"]["iteration"]
+            kept = f"the checkpoint of iteration {iteration} is kept; to continue: diffsim fit --resume {folder.path}"
+        else:
+            kept = f"no checkpoint was written yet to {folder.path}"
+        raise WorkerError(f"{error}; {kept}") from error
 
 
 def budget(options: RunOptions) -> Budget:

@@ -48,6 +48,8 @@ def train(
             trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
         except SystemExit:  # what Lightning makes of it
             raise KeyboardInterrupt from None
+        finally:
+            training.close()  # after an error Lightning does not call `teardown`
     if budget.env_steps is not None and training.env_steps > budget.env_steps and not training.ends_at_limit:
         console.print(
             f"Training took {training.env_steps:,} env steps, not {budget.env_steps:,}: "
