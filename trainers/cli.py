@@ -22,6 +22,7 @@ COMMANDS = {
     "play": ("run.play_command:play_command", "show a trained policy in MuJoCo's viewer"),
     "export": ("run.export_command:export_command", "write a trained policy as ONNX, TorchScript or arrays"),
     "compare": ("compare.compare:compare_command", "train many algorithms on many tasks, and write one report"),
+    "sweep": ("sweep.sweep:sweep_command", "search for good options by Optuna, and write a report"),
     "report": ("compare.report:report_command", "write the report of a comparison from the runs that exist"),
     "gradients": (
         "gradients.gradients:gradients",

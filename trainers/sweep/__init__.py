@@ -1,0 +1,1 @@
+"""`diffsim sweep`: a search for good options, by Optuna."""
