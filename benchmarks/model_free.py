@@ -35,6 +35,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.spaces import Box
 
 from benchmarks.command import make_parser, page, paragraphs, parse, positive, spread, table
 from benchmarks.published import published
@@ -146,11 +147,14 @@ def tuned(job: Job) -> dict[str, Any]:
 
 
 def equal(job: Job) -> dict[str, Any]:
-    """Options of ours that are not defaults: the bound and the damping that give TRPO the same step as theirs."""
-    if job.library != "ours" or job.algorithm != "TRPO":
+    """Options of ours that are not defaults: the bound and damping of TRPO's step, PPO's initial deviation."""
+    if job.library != "ours" or job.algorithm not in ("PPO", "TRPO"):
         return {}
     with gymnasium.make(job.task) as env:
-        shape = env.action_space.shape
+        space = env.action_space
+    if job.algorithm == "PPO":
+        return {"initial_std": 1.0} if isinstance(space, Box) else {}
+    shape = space.shape
     assert shape is not None
     return {"max_kl": 0.01 * shape[0], "damping": 0.1 * shape[0]}
 
@@ -281,7 +285,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Runs what is missing, and writes the table after every run."""
     options = parse_options(arguments)
     rate, settings = options.learning_rate, EQUAL if options.equal else TUNED
-    chosen = (equal if options.equal else tuned) if rate is None else lambda _: {"learning_rate": rate}
+    chosen = (equal if options.equal else tuned) if rate is None else lambda job: {**equal(job), "learning_rate": rate}
     if rate is not None:
         settings += f"\n\nLearning rates of {rate}: the policies stay as initialised, so only the speeds count."
     rows = read_rows(Row, options.output / "runs.csv")

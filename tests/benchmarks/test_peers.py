@@ -59,7 +59,7 @@ def test_model_free_gives_ours_the_settings_of_a_file_or_those_of_theirs():
     # sums over the six and the two numbers of an action, where theirs takes means
     assert settings(equal, "ours", "Walker2d-v5", "TRPO") == pytest.approx({"max_kl": 0.06, "damping": 0.6})
     assert settings(equal, "ours", "Swimmer-v5", "TRPO") == pytest.approx({"max_kl": 0.02, "damping": 0.2})
-    assert settings(equal, "ours", "Swimmer-v5", "PPO") == {}
+    assert settings(equal, "ours", "Swimmer-v5", "PPO") == {"initial_std": 1.0}
 
 
 def test_a_run_and_its_peer_run_at_the_same_time(tmp_path):

@@ -47,13 +47,15 @@ class PPO(WindowActorCritic):
         maximise mean_t min(rho_t A_t, clip(rho_t, 1 - clip, 1 + clip) A_t) - value_weight (V(o_t) - G_t)^2
                  + entropy_weight H(p(. | o_t))
 
-    The defaults are those of CleanRL's `ppo_continuous_action.py`, with 8 copies of 256 steps instead of one of 2,048.
+    The defaults are those of CleanRL's `ppo_continuous_action.py`, with 8 copies of 256 steps instead of one of 2,048,
+    and with an initial standard deviation of 0.5 instead of 1. With 1, most actions are clipped, and the mean can leave
+    the bounds before it matters: on Reacher-v5 its return falls from -11 to -26 in 20,000 steps, and then rises.
 
     Source: Schulman et al. (2017), "Proximal Policy Optimization Algorithms"; Huang et al. (2022), "The 37
     Implementation Details of Proximal Policy Optimization".
     """
 
-    run_defaults = {"num_envs": 8, **POLICY_DEFAULTS}
+    run_defaults = {"num_envs": 8, **POLICY_DEFAULTS, "initial_std": 0.5}
 
     takes_recurrent = True
 
