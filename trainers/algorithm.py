@@ -88,6 +88,13 @@ class Training(nn.Module, ABC):
         Raises: UsageError that says why not.
         """
 
+    def announce(self, folder: Path) -> list[str]:
+        """What a user should know before training in a run folder, such as the size of what it will store.
+
+        Raises: UsageError if there is no room for it.
+        """
+        return []
+
     def close(self) -> None:
         """Stops helper processes. They restart if training continues."""
 

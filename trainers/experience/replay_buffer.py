@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,24 +14,23 @@ from torch import Tensor
 from diffsim.checks import check_values, require
 from diffsim.trainers.errors import CheckpointError
 from diffsim.trainers.experience.episode_index import EpisodeIndex, StepIndex
+from diffsim.trainers.experience.image_store import ImageStore
 from diffsim.trainers.experience.replay_batch import ReplayBatch, n_step_batch, one_step_batch
 from diffsim.trainers.experience.rollout import Trajectory
 from diffsim.trainers.experience.row_log import RowLog
+from diffsim.trainers.experience.storage import MEMORY_LIMIT, Storage, in_units, require_room
 
-MEMORY_LIMIT = 4 * 2**30
-"""Bytes above which a buffer on the CPU is stored in a file that is mapped into memory: 4 GiB."""
-
-GPU_SHARE = 0.5
-"""Part of a GPU's free memory above which a buffer is on the CPU, although the GPU learns from it."""
+WORDS = {"GPU": "on the GPU", "memory": "in memory", "disk": "on disk"}
 
 
 class ReplayBuffer:
     """The last steps of N copies; a batch samples them uniformly, with replacement.
 
     A step is a row of numbers, made of named fields. All rows are in one tensor, allocated once on the learning device
-    and used as a ring: the newest steps overwrite the oldest. If it does not fit on a GPU (`GPU_SHARE`), it is on the
-    CPU, and each batch is uploaded. Above `memory_limit`, on the CPU, this tensor is a file without a name, mapped into
-    memory. An `EpisodeIndex` finds the first and last step of every episode.
+    and used as a ring: the newest steps overwrite the oldest. If it does not fit on a GPU, it is on the CPU, and each
+    batch is uploaded. Above `memory_limit`, on the CPU, this tensor is a file without a name, mapped into memory (see
+    `Storage`). An `EpisodeIndex` finds the first and last step of every episode. Images are in an `ImageStore`, with
+    their own type, and each only once.
 
     With a `folder`, a checkpoint does not hold the rows: each row is appended once to a `RowLog` in the folder, and the
     checkpoint holds the number of the last row. Saving then costs only the new rows, and a checkpoint stays readable
@@ -52,6 +50,7 @@ class ReplayBuffer:
         num_steps: n of n-step returns, at least 1; fewer rewards are summed where the episode or the stored steps end.
         device: where batches are made.
         dtype: of every number.
+        images: type of "obs" and "next_obs" if they are images; None if they are in the rows.
         memory_limit: bytes above which the rows are in a file.
         folder: folder of the log and of that file; see above.
 
@@ -70,6 +69,7 @@ class ReplayBuffer:
         num_steps: int = 1,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
+        images: torch.dtype | None = None,
         memory_limit: int = MEMORY_LIMIT,
         folder: Path | None = None,
     ) -> None:
@@ -81,9 +81,14 @@ class ReplayBuffer:
         self.device, self.dtype, self.memory_limit = torch.device(device), dtype, memory_limit
         shapes = {**fields, "reward": (), "terminated": (), "truncated": ()}
         self.shapes = {name: tuple(shape) for name, shape in shapes.items()}
-        self.sizes = [math.prod(shape) for shape in self.shapes.values()]
+        within = self.shapes if images is None else self.shapes.keys() - {"obs", "next_obs"}
+        self.row_shapes = {name: shape for name, shape in self.shapes.items() if name in within}
+        self.sizes = [math.prod(shape) for shape in self.row_shapes.values()]
         self.width = sum(self.sizes)
         self.copies = torch.arange(num_envs, device=self.device)
+        self.log = self.images = None
+        if images is not None:
+            self.images = ImageStore(self.length, num_envs, self.shapes["obs"], images, self.storage)
         self.folder = folder
         self._clear()
 
@@ -91,6 +96,8 @@ class ReplayBuffer:
         """Empties the buffer."""
         self.count = 0
         self.episodes = EpisodeIndex(self.length, self.num_envs, self.device)
+        if self.images is not None:
+            self.images.clear()
 
     @property
     def folder(self) -> Path | None:
@@ -101,21 +108,37 @@ class ReplayBuffer:
     def folder(self, folder: Path | None) -> None:
         number_type = torch.empty(0, dtype=self.dtype).numpy().dtype
         self.log = None if folder is None else RowLog(folder, self.num_envs * self.width, number_type)
+        self.image_logs = None
+        if self.images is not None:
+            self.images.storage = self.storage
+            self.image_logs = None if folder is None else self.images.logs(folder)
+
+    @property
+    def storage(self) -> Storage:
+        """Where the rows and the images are."""
+        return Storage(self.device, self.memory_limit, self.folder)
+
+    def announce(self, folder: Path) -> str:
+        """What the buffer will need when it is full, in words; images after the last step of an episode come on top.
+
+        Args:
+            folder: of the run, whose disk holds the log, and the file of a buffer above the memory limit.
+
+        Raises: OptionError if there is not so much memory, or space on the disk.
+        """
+        parts = [self.length * self.num_envs * self.width * self.dtype.itemsize]
+        parts += [] if self.images is None else [self.images.bytes]
+        places = [self.storage.place(part) for part in parts]
+        steps, where = self.length * self.num_envs, WORDS[max(zip(parts, places, strict=True))[1]]
+        for place in ("memory", "disk"):
+            held = sum(part for part, where in zip(parts, places, strict=True) if where == place)
+            require_room("replay_size", steps, held + (sum(parts) if place == "disk" else 0), place, folder)
+        return f"replay buffer: {steps:,} steps, {in_units(sum(parts))} {where}, and as much in the run folder"
 
     @cached_property
     def rows(self) -> Tensor:
         """All rows, as a ring over time: [length, N, W]."""
-        shape = (self.length, self.num_envs, self.width)
-        bytes = math.prod(shape) * self.dtype.itemsize
-        if self.device.type == "cuda" and bytes <= GPU_SHARE * torch.cuda.mem_get_info(self.device)[0]:
-            return torch.zeros(shape, dtype=self.dtype, device=self.device)
-        if bytes <= self.memory_limit:
-            return torch.zeros(shape, dtype=self.dtype)
-        if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        # The name is deleted at once, so that the file disappears however this process ends.
-        with tempfile.NamedTemporaryFile(dir=self.folder, prefix="block-") as file:
-            return torch.from_file(file.name, shared=True, size=math.prod(shape), dtype=self.dtype).view(shape)
+        return self.storage.zeros((self.length, self.num_envs, self.width), self.dtype)
 
     def __len__(self) -> int:
         """Number of stored steps, of all copies together."""
@@ -145,7 +168,9 @@ class ReplayBuffer:
         for name, shape in self.shapes.items():
             if fields[name].shape != (self.num_envs, *shape):
                 raise ValueError(f"{name} must be {[self.num_envs, *shape]}, got {list(fields[name].shape)}")
-        columns = [fields[name].reshape(self.num_envs, -1).to(self.dtype) for name in self.shapes]
+        columns = [fields[name].reshape(self.num_envs, -1).to(self.dtype) for name in self.row_shapes]
+        if self.images is not None:
+            self.images.add(self.count, fields["obs"], fields["next_obs"])
         row = self.rows[self.count % self.length]
         if row.device == columns[0].device:
             torch.cat(columns, dim=1, out=row)
@@ -170,10 +195,12 @@ class ReplayBuffer:
 
     def draw(self, batch_size: int, generator: torch.Generator) -> StepIndex:
         """Samples like `draw_index`, but returns times and copies [B]."""
-        row = self.draw_index(batch_size, generator)
-        slot = row // self.num_envs
+        return self._steps(self.draw_index(batch_size, generator))
+
+    def _steps(self, index: Tensor) -> StepIndex:
+        """Times and copies of the rows `index` [B] of the ring."""
         newest = self.count - 1
-        return StepIndex(newest - (newest - slot) % self.length, row % self.num_envs)
+        return StepIndex(newest - (newest - index // self.num_envs) % self.length, index % self.num_envs)
 
     def bounds(self, steps: StepIndex) -> tuple[Tensor, Tensor]:
         """Times of the first and the last stored step in the episodes of `steps` [...]: two tensors [...]."""
@@ -187,15 +214,19 @@ class ReplayBuffer:
     def read_index(self, index: Tensor) -> dict[str, Tensor]:
         """Every field of the rows `index` [B] of the ring, by name: [B, *shape]."""
         rows = self.rows.view(-1, self.width)
-        return self._split(rows.index_select(0, index.to(rows.device)).to(self.device))
+        found = self._split(rows.index_select(0, index.to(rows.device)).to(self.device))
+        if self.images is None:
+            return found
+        images = self.images.read(*self._steps(index), self.count)
+        return {**found, **{name: image.to(self.device) for name, image in images.items()}}
 
     def field(self, name: str) -> Tensor:
-        """One field of all rows, in the order of the ring: a view [length, N, *shape]."""
+        """One field of all rows, in the order of the ring: a view [length, N, *shape]. Images are not in rows."""
         return self._split(self.rows)[name]
 
     def in_order(self) -> dict[str, Tensor]:
-        """Every field of all stored steps, from the oldest to the newest: [kept, N, *shape] by name."""
-        return self._split(self._in_order(self.oldest).to(self.device))
+        """Every field in the rows of all stored steps, from the oldest to the newest: [kept, N, *shape] by name."""
+        return self._split(self._in_order(self.oldest, self.count).to(self.device))
 
     def sample(self, batch_size: int, generator: torch.Generator) -> ReplayBatch:
         """Samples a batch: see `batch`."""
@@ -225,10 +256,12 @@ class ReplayBuffer:
         Deletes the log files that neither the previous checkpoint nor this one needs: call it for a checkpoint that
         replaces the previous one once it is complete.
         """
+        images = self.images and self.images.state_dict(self.oldest, self.count, self.image_logs)
+        state = {"count": self.count} if images is None else {"count": self.count, "images": images}
         if self.log is None:
-            return {"count": self.count, "rows": self._in_order(self.oldest).cpu()}
-        self.log.update(self.oldest, self.count, lambda first: self._in_order(first).flatten(1).cpu().numpy())
-        return {"count": self.count}
+            return {**state, "rows": self._in_order(self.oldest, self.count).cpu()}
+        self.log.update(self.oldest, self.count, lambda *rows: self._in_order(*rows).flatten(1).cpu().numpy())
+        return state
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Restores the buffer from the result of `state_dict`.
@@ -246,6 +279,8 @@ class ReplayBuffer:
             rows = torch.from_numpy(self.log.restore(self.oldest, self.count))
         if rows.numel() != math.prod(shape):
             raise CheckpointError(f"replay's rows must be {list(shape)}, got {list(rows.shape)}")
+        if self.images is not None:
+            self.images.load_state_dict(saved["images"], self.oldest, self.count, self.image_logs)
         times = torch.arange(self.oldest, self.count, device=self.device)
         slots = times % self.length
         held = slots.to(self.rows.device)
@@ -253,13 +288,13 @@ class ReplayBuffer:
         ended = self.field("terminated")[held] + self.field("truncated")[held] > 0
         self.episodes.rebuild(times, ended.to(self.device))
 
-    def _in_order(self, first: int) -> Tensor:
-        """Rows from time `first` on: [count - first, N, W]."""
-        return self.rows[torch.arange(first, self.count, device=self.rows.device) % self.length]
+    def _in_order(self, first: int, last: int) -> Tensor:
+        """Rows of the times `first` to `last` - 1: [last - first, N, W]."""
+        return self.rows[torch.arange(first, last, device=self.rows.device) % self.length]
 
     def _split(self, rows: Tensor) -> dict[str, Tensor]:
         """Fields by name of `rows` [..., W]."""
-        parts = zip(self.shapes.items(), rows.split(self.sizes, dim=-1), strict=True)
+        parts = zip(self.row_shapes.items(), rows.split(self.sizes, dim=-1), strict=True)
         return {
             name: part if len(shape) == 1 else part.reshape(*part.shape[:-1], *shape) for (name, shape), part in parts
         }

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from gymnasium.spaces import Box, Space
 from gymnasium.vector import AutoresetMode, VectorEnv
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
@@ -193,6 +194,13 @@ def checked_transition(mdp: MDP, state: Tensor, action: Tensor, noise: Tensor | 
         raise NonFiniteError(f"at time step {time} of the window, {error}") from error
 
 
+def stored_type(space: Space, dtype: torch.dtype) -> torch.dtype:
+    """Type of observations [O] in a trajectory of floating type `dtype`: that of images of integers is their own."""
+    if not isinstance(space, Box) or not is_image(space) or space.dtype.kind not in "iu":
+        return dtype
+    return torch.from_numpy(np.zeros(0, space.dtype)).dtype
+
+
 @torch.no_grad()
 def collect(env: VectorEnv, policy: Actor, obs: Any, action_noise: Tensor) -> tuple[Trajectory, Tensor]:
     """Runs `policy` in a vector environment, without gradients.
@@ -213,11 +221,11 @@ def collect(env: VectorEnv, policy: Actor, obs: Any, action_noise: Tensor) -> tu
     if mode != AutoresetMode.SAME_STEP:
         require_mask(env)
     space, origin = env.single_observation_space, getattr(env, "origin", None)
-    keep = is_image(space) and space.dtype is not None and space.dtype.kind in "iu"
+    kind = stored_type(space, action_noise.dtype)
 
     def tensor(arrays: Any) -> Tensor:
         values = torch.tensor(np.asarray(arrays) if origin is None else arrays - origin)  # a copy
-        return values.to(action_noise.device) if keep else values.to(action_noise)
+        return values.to(action_noise.device, kind)
 
     steps, outcomes, obs = [], [], tensor(obs)
     for noise in action_noise:

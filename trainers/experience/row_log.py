@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,7 @@ class RowLog:
         self.segment = max(SEGMENT_BYTES // self.row_bytes, 1)
         self.saved = self.needed = 0
 
-    def update(self, oldest: int, count: int, rows_from: Callable[[int], np.ndarray]) -> None:
+    def update(self, oldest: int, count: int, rows_of: Callable[[int, int], np.ndarray]) -> None:
         """Writes what a new checkpoint of rows `oldest` to `count - 1` needs and the log does not hold.
 
         Also deletes the files that the previous checkpoint does not need.
@@ -43,11 +43,11 @@ class RowLog:
         Args:
             oldest: first row of the new checkpoint.
             count: its last row plus 1.
-            rows_from: returns rows r to `count - 1` for any r >= oldest.
+            rows_of: returns rows r to s - 1 for any r and s from `oldest` to `count`; a segment of them at a time.
         """
         self.delete_before(self.needed)
-        first = max(self.saved, oldest)
-        self.write(first, rows_from(first))
+        for first in range(max(self.saved, oldest), count, self.segment):
+            self.write(first, rows_of(first, min(first + self.segment, count)))
         self.saved, self.needed = count, oldest
 
     def restore(self, oldest: int, count: int) -> np.ndarray:
@@ -57,6 +57,12 @@ class RowLog:
         """
         self.saved, self.needed = count, oldest
         return self.read(oldest, count)
+
+    def restored(self, oldest: int, count: int) -> Iterator[tuple[int, np.ndarray]]:
+        """As `restore`, a segment at a time: the number of its first row, and its rows."""
+        self.saved, self.needed = count, oldest
+        for first in range(oldest, count, self.segment):
+            yield first, self.read(first, min(first + self.segment, count))
 
     def write(self, first: int, rows: np.ndarray) -> None:
         """Writes `rows` [R, W] as rows `first` to `first + R - 1`, and flushes them to the disk."""

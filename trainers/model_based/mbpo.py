@@ -112,6 +112,10 @@ class MBPO(ModelLearning):
         """Checks the learner."""
         self.learner.check()
 
+    def announce(self, folder: Path) -> list[str]:
+        """What the learner announces."""
+        return self.learner.announce(folder)
+
     def make_optimizers(self) -> list[Optimizer]:
         """The learner's optimizers."""
         return self.learner.optimizers

@@ -76,12 +76,15 @@ def fit(
     elif run.path.exists():
         raise ValueError(f"folder must not exist, or resume must be true, got {str(run.path)!r}")
     algorithm.check()
+    console = Console(quiet=not progress)
+    for line in algorithm.announce(run.path):
+        console.print(line, soft_wrap=True, highlight=False)
     run.path.mkdir(parents=True, exist_ok=True)
     if not resume:
         run.config.write_text(yaml.safe_dump(described_options(algorithm), sort_keys=False))
     run.add_machine(describe_machine())
     budget = Budget(-1 if iterations is None else iterations, env_steps, seconds, evaluate_every)
-    train(algorithm, budget, run, Console(quiet=not progress), run.checkpoint if resume else None)
+    train(algorithm, budget, run, console, run.checkpoint if resume else None)
     run.draw_curve(type(algorithm).__name__)
     return run
 

@@ -67,6 +67,10 @@ def export_policy(policy: Policy, path: Path, format: str) -> Path:
     """
     if not isinstance(policy, Policy) or not any(True for _ in policy.parameters()):
         raise UsageError(f"policy must be a network, to be exported, got {type(policy).__name__}")
+    if policy.origin is not None:
+        raise UsageError(
+            "policy must see numbers that float32 can hold, to be exported; it subtracts an origin from them"
+        )
     WRITERS[format](policy, path)
     return path
 

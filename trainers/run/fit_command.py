@@ -50,6 +50,7 @@ def fit_command(argv: Sequence[str], console: Console) -> RunFolder:
         with option_errors():
             algorithm = build(options, values)
             algorithm.check()
+            announced = algorithm.announce(options.folder if resumed is None else resumed.path)
         checkpoint = None if resumed is None else resumed.checkpoint
         if rank() > 0:
             return train_other_rank(algorithm, options, checkpoint)
@@ -57,6 +58,8 @@ def fit_command(argv: Sequence[str], console: Console) -> RunFolder:
         folder.final.unlink(missing_ok=True)
         shared = f"; {num_ranks()} ranks" if num_ranks() > 1 else ""
         folder.add_machine(describe_machine() + shared)
+        for line in announced:
+            console.print(line, soft_wrap=True, highlight=False)
         with last_checkpoint_named(folder):
             recorder = train(algorithm, budget(options), folder, console, checkpoint, logger=options.logger)
     if recorder.stopped_early:

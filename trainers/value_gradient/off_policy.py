@@ -16,6 +16,7 @@ from diffsim.policies import QMLP
 from diffsim.policies.squash import BoundedBox
 from diffsim.trainers.experience.replay_batch import ReplayBatch
 from diffsim.trainers.experience.replay_buffer import ReplayBuffer
+from diffsim.trainers.experience.rollout import stored_type
 from diffsim.trainers.maths.counts import due
 from diffsim.trainers.maths.schedule import Decay, check_decay, part_left
 from diffsim.trainers.metrics import Metric
@@ -116,9 +117,18 @@ class OffPolicy(ModelFree):
     def make_replay(self) -> ReplayBuffer:
         """An empty replay buffer for what `act` stores."""
         weight = next(self.policy.parameters())
-        fields = self.envs.transition_shapes
+        fields, images = self.envs.transition_shapes, None
+        if self.policy.encoder is not None:
+            images = stored_type(self.env.single_observation_space, weight.dtype)
         options = {"gamma": self.gamma, "num_steps": self.num_steps, "device": weight.device, "dtype": weight.dtype}
-        return ReplayBuffer(self.replay_size, self.env.num_envs, fields, **options)
+        return ReplayBuffer(self.replay_size, self.env.num_envs, fields, images=images, **options)
+
+    def announce(self, folder: Path) -> list[str]:
+        """Says how large the replay buffer will be.
+
+        Raises: OptionError if there is no room for it.
+        """
+        return [*super().announce(folder), self.replay.announce(folder)]
 
     def check(self) -> None:
         """There must be a compiler, if updates are to be compiled."""
