@@ -40,6 +40,7 @@ COMMANDS = {
         "examine.report:model_report",
         "examine a model: errors, calibration, and the policy gradient through it",
     ),
+    "completion": ("run.completion_command:completion_command", "print a script that completes words in a shell"),
 }
 """Module and function of each command, and what it does. The function takes the arguments and a console."""
 

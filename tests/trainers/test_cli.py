@@ -281,6 +281,23 @@ def test_version_and_python_m(capsys):
     assert (out.returncode, out.stdout, out.stderr) == (0, printed, "")
 
 
+def test_completion_knows_commands_options_and_names(capsys):
+    pytest.importorskip("shtab")
+    assert diffsim("completion", "bash") == 0
+    script = capsys.readouterr().out
+    for word in (
+        "model-report",
+        "--evaluate_every_steps",
+        "--critic_learning_rate",
+        "EvolutionStrategies",
+        "GRUPolicy",
+    ):
+        assert word in script, word
+    assert "Humanoid-v5" in script and "shac_hopper" in script and "--num_members" in script
+    done = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_flags_and_powers_of_ten():
     options = parse_fit(["--task", "Reacher-v5", "--video", "--env_steps", "1e5", "--seed=2e1", "--remat"])
     assert (options.video, options.env_steps, options.seed, options.remat) == (True, 100_000, 20, True)
@@ -327,7 +344,7 @@ def test_help_imports_no_large_package():
         (
             ["fti"],
             "command must be one of fit, evaluate, play, export, compare, sweep, report, gradients, tasks, configs, "
-            "compile, collect, fit-model, model-report, got 'fti'; did you mean fit?",
+            "compile, collect, fit-model, model-report, completion, got 'fti'; did you mean fit?",
         ),
         (["fit"], "option --task is required"),
         (

@@ -36,6 +36,12 @@ def make_logger(name: str, folder: RunFolder) -> Logger | None:
     return None
 
 
+def finish(logger: Logger | None) -> None:
+    """Ends a run of Weights & Biases, whose files are complete then; a later run of this process gets its own."""
+    if isinstance(logger, WandbLogger):
+        logger.experiment.finish()
+
+
 def log_options(logger: TensorBoardLogger, options: Mapping[str, Any]) -> None:
     """Shows options in TensorBoard's table of hyper-parameters, beside the official return."""
     kinds = bool | int | float | str

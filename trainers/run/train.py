@@ -15,7 +15,7 @@ from rich.console import Console
 from diffsim.trainers.algorithm import Training
 from diffsim.trainers.run.display import ReturnBar
 from diffsim.trainers.run.lightning_training import LightningTraining
-from diffsim.trainers.run.loggers import make_logger
+from diffsim.trainers.run.loggers import finish, make_logger
 from diffsim.trainers.run.recorder import Budget, Recorder
 from diffsim.trainers.run.run_folder import RunFolder
 
@@ -41,7 +41,8 @@ def train(
         warnings.filterwarnings("ignore", module="lightning")
         every = budget.evaluate_every if every_steps is None else 1  # LightningTraining decides when
         callbacks = [recorder, bar(console, recorder)]
-        trainer = make_trainer(training.device, budget.iterations, every, make_logger(logger, folder), callbacks)
+        made = make_logger(logger, folder)
+        trainer = make_trainer(training.device, budget.iterations, every, made, callbacks)
         options = folder.config.read_text() if folder.config.is_file() else "{}"
         module = LightningTraining(training, every_steps, options)
         try:
@@ -49,6 +50,7 @@ def train(
         except SystemExit:  # what Lightning makes of it
             raise KeyboardInterrupt from None
         finally:
+            finish(made)
             training.close()  # after an error Lightning does not call `teardown`
     if budget.env_steps is not None and training.env_steps > budget.env_steps and not training.ends_at_limit:
         console.print(
