@@ -52,6 +52,12 @@ def test_random_actions_have_the_configured_rate_and_are_uniform():
     assert random.std().item() == pytest.approx(2.0 / math.sqrt(3), rel=0.05)
 
 
+def test_actions_with_large_noise_are_on_the_bounds():
+    ddpg = make(exploration_std=100.0)
+    action = torch.cat([ddpg.explore(torch.zeros(2, 3, dtype=torch.float64)) for _ in range(20)])
+    assert action.abs().max() == 2.0 and (action.abs() == 2.0).double().mean() > 0.8
+
+
 def test_the_penalty_is_the_mean_squared_action_in_units_of_half_widths():
     """Value and gradient; the half width is 2."""
     plain, penalised = make(action_penalty=0.0), make(action_penalty=0.7)

@@ -8,7 +8,7 @@ from torch.distributions import Categorical, Normal, kl_divergence
 
 from diffsim.policies import CategoricalMLP, GaussianMLP
 from diffsim.trainers.likelihood_ratio.a2c import A2C
-from diffsim.trainers.likelihood_ratio.a3c_worker import Learner, Shared
+from diffsim.trainers.likelihood_ratio.a3c_worker import Learner, Shared, SharedRMSprop
 from diffsim.trainers.likelihood_ratio.ppo import PPO
 from diffsim.trainers.likelihood_ratio.reinforce import Reinforce
 from tests.trainers.small_envs import Chain, Target, vector
@@ -86,3 +86,14 @@ def test_the_learning_rate_of_a_learner_of_a3c_decays_by_the_steps_of_all_learne
     report = learner.work(500)
     assert report.env_steps == 48
     assert report.metrics["learning_rate"] == pytest.approx(0.01 * (1 - 0.628))
+
+
+def test_the_shared_optimizer_of_a3c_steps_by_its_present_learning_rate():
+    """With alpha = 0, RMSprop moves by the learning rate against the sign of the gradient."""
+    shared = torch.nn.Parameter(torch.ones(1, dtype=torch.float64))
+    copied = torch.nn.Parameter(shared.detach().clone())
+    optimizer = SharedRMSprop([copied], [shared], [torch.zeros(1).double()], lr=0.01, alpha=0.0, eps=1e-12)
+    for rate, expected in ((0.01, 0.99), (0.003, 0.987)):
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.step(lambda: float((2.0 * copied).sum().backward() or 0.0))
+        assert shared.item() == pytest.approx(expected) and torch.equal(copied, shared)

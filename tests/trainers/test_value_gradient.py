@@ -273,6 +273,12 @@ def test_targets_and_delayed_updates_of_td3():
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[1], weights[2])
 
 
+def test_only_the_critics_weights_decay():
+    for value in (0.0, 0.3):
+        policy, critic = small(DDPG, DeterministicMLP, critic_weight_decay=value).optimizers
+        assert policy.param_groups[0]["weight_decay"] == 0.0 and critic.param_groups[0]["weight_decay"] == value
+
+
 def test_updates_per_step_and_warm_up():
     """11 random env steps, rounded up to steps of 2 copies, come before 0.4 updates per env step."""
     td3 = small(TD3, DeterministicMLP, warmup_steps=11, updates_per_step=0.4, steps=40)
