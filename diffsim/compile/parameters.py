@@ -47,6 +47,21 @@ FIELDS = (
 """Fields that can be given, but those of `opt` and the solver parameters."""
 POSITIVE = ("timestep",)
 """Fields whose values must be positive."""
+BEFORE_NOSLIP = (
+    "dof_damping",
+    "jnt_stiffness",
+    "actuator_gainprm",
+    "actuator_biasprm",
+    "actuator_gear",
+    "jnt_range",
+    "tendon_stiffness",
+    "tendon_damping",
+    "tendon_lengthspring",
+    "tendon_range",
+    "gravity",
+)
+"""Fields by which there are gradients where the noslip solver acts: they change the accelerations from which it starts,
+but neither inertia nor friction, whose products it has in its own equations."""
 INERTIAL = ("body_mass", "body_inertia", "body_pos", "body_quat", "body_ipos")
 
 
@@ -103,6 +118,16 @@ class Parameters:
         if (m.geom_type[pairs] == HFIELD).any():
             self.fixed["geom_size"] = "contacts with height fields"
         self._own: dict[torch.device, dict[str, Tensor]] = {}
+
+    def check_gradients(self, parameters: Mapping[str, Tensor]) -> None:
+        """Raises NotImplementedError if a parameter requires a gradient, and the noslip solver's lacks a part of it."""
+        for name, value in parameters.items():
+            armature = name == "actuator_gear" and self._m.actuator_armature.any()
+            if value.requires_grad and (name not in BEFORE_NOSLIP or armature):
+                raise NotImplementedError(
+                    f"parameters must not require gradients where the noslip solver acts, but {name} does; those that "
+                    f"may are {', '.join(BEFORE_NOSLIP)}, actuator_gear without armature of actuators"
+                )
 
     def check(self, parameters: Mapping[str, Tensor], num_worlds: int, device: torch.device) -> None:
         """Raises ValueError or TypeError if a parameter is unknown, or has a wrong shape, dtype, device or value."""

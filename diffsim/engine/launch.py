@@ -114,13 +114,9 @@ class Launch:
         Args:
             vector: parameters [size] or [N, size] of `Parameters.vector`; None for the model's own.
             gradient: whether the adjoints compute their gradient.
-
-        Raises: NotImplementedError if they shall, where the noslip solver acts.
         """
         if vector is None:
             return self
-        if gradient and self.model.field("noslip"):
-            raise NotImplementedError("there are no gradients by parameters where the noslip solver acts")
         key = vector.ndim == 2, gradient
         if key not in self.varied:
             memory = ParameterMemory(self.model.parameters, self.num_worlds if key[0] else None, str(self.device))

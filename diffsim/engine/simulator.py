@@ -114,7 +114,8 @@ class Simulator(Readings):
         Raises:
             TypeError, ValueError: an argument has a wrong type, shape, dtype or device, or is not finite; the state,
                 or a control without range, is larger than 1e10 (MuJoCo's mjMAXVAL).
-            NotImplementedError: parameters require gradients, and the noslip solver acts.
+            NotImplementedError: parameters of inertia, poses, contacts or friction require gradients, and the noslip
+                solver acts.
             ContactOverflowError: there were more contacts than the model's `max_contacts`.
             FloatingPointError: the physics diverged: a number of qpos, qvel or qacc is not finite, or larger than 1e10,
                 where MuJoCo would reset the simulation; the message names world, time step and array.
@@ -212,11 +213,7 @@ class Simulator(Readings):
             raise ValueError("parameters must not contain body_ipos if xfrc_applied is given")
         self.model.parameters.check(parameters, self.num_worlds, self.device)
         if torch.is_grad_enabled() and self.model.field("noslip"):
-            for name, value in parameters.items():
-                if value.requires_grad:
-                    raise NotImplementedError(
-                        f"parameters must not require gradients where the noslip solver acts, but {name} does"
-                    )
+            self.model.parameters.check_gradients(parameters)
         return self.model.parameters.vector(parameters, self.device)
 
     def _force(self, qfrc_applied: Tensor | None) -> Tensor:

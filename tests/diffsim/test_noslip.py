@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 import torch
 
+from diffsim.compile.parameters import BEFORE_NOSLIP
+
 from . import test_mocap
 from .contact_reference import derivative, visited_states
 from .engine import raw_jacobian, simulator, step, tangent_jacobian, tensors
@@ -12,6 +14,7 @@ from .quantities import gradient_error
 from .reference import Stepper, converge, parts_error, relative_error
 from .test_contact_gradient import errors
 from .test_contact_parity import check_steps
+from .test_parameters import compare
 
 CONE = mujoco.mjtCone
 MOST = 16  # contacts of the test model
@@ -215,7 +218,32 @@ def test_gradient_by_mocap_poses():
         assert relative_error(found, expected) <= 1e-6
 
 
-def test_gradients_by_parameters_are_refused():
+@pytest.mark.parametrize("cone", [CONE.mjCONE_PYRAMIDAL, CONE.mjCONE_ELLIPTIC])
+def test_gradients_by_parameters_of_the_forces_before_it(cone):
+    servo = '<position joint="elbow" kp="20" kv="0.5"/>'
+    text = XML.replace('name="elbow"', 'name="elbow" stiffness="3" range="10 60"')
+    text = text.replace("<actuator>", f"<actuator>{servo}").replace('name="cable"', 'name="cable" stiffness="30"')
+    mj_model = mujoco.MjModel.from_xml_string(text)
+    converge(mj_model)
+    mj_model.opt.cone, mj_model.opt.iterations = cone, 50
+    # Not where the puck rests: in an elliptic cone, one more force either moves it or does not.
+    state, ctrl = (rows[1] for rows in visited_states(mj_model, 6, 5, inside=True, seed=3))
+    names = [name for name in BEFORE_NOSLIP if name != "tendon_range"]
+    assert compare(mj_model, state, ctrl, names) == set(names)
+    sim, inputs = simulator(mj_model, 1), tensors(state[None], ctrl[None])
+
+    def pull(damping: torch.Tensor) -> torch.Tensor:
+        return sim.contacts(*inputs, parameters={"dof_damping": damping}).force.square().sum()
+
+    damping = torch.tensor(mj_model.dof_damping + 0.1, requires_grad=True)
+    (found,) = torch.autograd.grad(pull(damping), damping)
+    direction = torch.linspace(-1, 2, mj_model.nv, dtype=damping.dtype)
+    with torch.no_grad():
+        expected = (pull(damping + 1e-6 * direction) - pull(damping - 1e-6 * direction)) / 2e-6
+    assert float(found @ direction) == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_other_gradients_by_parameters_are_refused():
     mj_model = model(CONE.mjCONE_PYRAMIDAL)
     state, ctrl = tensors(*visited_states(mj_model, 1, 5))
     mass = torch.tensor(mj_model.body_mass, requires_grad=True)
