@@ -15,6 +15,7 @@ from diffsim.compile.fields import active_actuators, damps_implicitly, host_arra
 from diffsim.compile.noslip import noslip_sizes
 from diffsim.compile.parameter_memory import ParameterMemory
 from diffsim.compile.parameters import Parameters
+from diffsim.compile.same_frames import with_used_frames
 from diffsim.compile.sparsity import sparsity_sizes
 from diffsim.compile.unsupported import UnsupportedModelError, unsupported_features
 from diffsim.physics.lanes import EMULATED
@@ -52,7 +53,7 @@ class Model:
         if features:
             raise UnsupportedModelError(features)
         warn_of_few_iterations(mj_model)
-        self.mj_model = mj_model
+        self.mj_model = mj_model = with_used_frames(mj_model)
         self.nq: int = mj_model.nq
         self.nv: int = mj_model.nv
         self.nu: int = mj_model.nu

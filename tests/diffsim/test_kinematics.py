@@ -184,3 +184,23 @@ def test_jacobians_give_velocities(mj_model):
     jacp, jacr = sim.jac_site(qpos, "tip")
     both = torch.cat([(jacr @ qvel[..., None])[..., 0], (jacp @ qvel[..., None])[..., 0]], dim=1)
     assert torch.allclose(both, sim.velocity(qpos, qvel, "site", ["tip"])[:, 0], atol=1e-12)
+
+
+def test_frames_that_nearly_are_those_of_the_inertia():
+    # MuJoCo takes the body's frame, or that of its inertia, for one that is within 1e-6 of it.
+    mj_model = mujoco.MjModel.from_xml_string(
+        """<mujoco><worldbody><geom type="plane" size="1 1 1"/><body pos="0 0 -.1"><freejoint/>
+        <inertial pos=".1 .2000004 .0299996" quat="0.8 0.6000003 0 0" mass="1" diaginertia="1 2 3"/>
+        <geom type="capsule" size=".1 .1" pos=".1 .2 .03" quat="0.8 0.6 0 0"/><site name="near" pos=".1 .2 .03"/>
+        <site name="start" pos="0 4e-7 0" euler="0 2e-5 0"/></body></worldbody></mujoco>"""
+    )
+    assert list(mj_model.geom_sameframe[1:]) == [2] and list(mj_model.site_sameframe) == [3, 1]
+    sim, data = simulator(mj_model, 1), mujoco.MjData(mj_model)
+    data.qpos[3:7] = [0.9, 0.1, 0.2, 0.3]
+    mujoco.mj_forward(mj_model, data)
+    state, ctrl = tensors(np.concatenate([data.qpos, data.qvel])[None], np.zeros((1, 0)))
+    sites = sim.site_xpos(state[:, :7], ["near", "start"])
+    np.testing.assert_allclose(sites[0].numpy(), data.site_xpos, rtol=0, atol=1e-12)
+    found, expected = sim.contacts(state, ctrl), data.contact
+    assert found.count[0] == len(expected) > 0
+    np.testing.assert_allclose(found.distance[0, : len(expected)].numpy(), expected.dist, rtol=0, atol=1e-12)
