@@ -1,8 +1,8 @@
 """Which models of some folders the simulator takes, and how far it is from C MuJoCo on them.
 
 At states that C MuJoCo visits from the first keyframe under small random controls: the relative error of one step in
-float64, and that of its Jacobian beside central differences. A model that is refused for contacts alone is measured
-with contacts disabled, too.
+float64, and that of its Jacobian beside central differences, and what of it C MuJoCo's own scatter explains (see
+`benchmarks.parity_errors`).
 
     python -m benchmarks.parity menagerie=MENAGERIE dm_control=SUITE --source "menagerie=owner/name at a commit"
 """
@@ -23,11 +23,11 @@ import mujoco  # noqa: E402
 import numpy as np  # noqa: E402
 
 import diffsim  # noqa: E402
-from benchmarks import robot_models, robots_float64  # noqa: E402
+from benchmarks import parity_errors, robot_models  # noqa: E402
 from benchmarks.command import make_parser, page, parse, positive, table  # noqa: E402
 from benchmarks.runs import write_rows  # noqa: E402
 
-NO_CONTACT = mujoco.mjtDisableBit.mjDSBL_CONTACT
+CLEAN, SCATTER, OPEN, STEP_ONLY = "clean", "within C's scatter", "open", "clean step, no smooth state"
 FLAWS = (ValueError, FloatingPointError, diffsim.ContactOverflowError)
 
 
@@ -42,10 +42,13 @@ class Parity:
     na: int = 0
     nu: int = 0
     refused: str = ""
-    contacts: str = "on"
     step: float = np.nan
+    median: float = np.nan
+    unexplained: float = np.nan
     jacobian: float = np.nan
+    noise: float = np.nan
     smooth: int = 0
+    verdict: str = ""
     failed: str = ""
 
     @property
@@ -57,8 +60,19 @@ class Parity:
     def cells(self) -> list[str]:
         """A line of the table of errors."""
         sizes = [str(value) for value in (self.nq, self.nv, self.na, self.nu)]
-        jacobian = "-" if np.isnan(self.jacobian) else f"{self.jacobian:.0e}"
-        return [self.folder, self.model, *sizes, self.contacts, f"{self.step:.0e}", jacobian, str(self.smooth)]
+        numbers = (self.step, self.median, self.unexplained, self.jacobian, self.noise)
+        errors = ["-" if np.isnan(number) else f"{number:.0e}" for number in numbers]
+        return [self.folder, self.model, *sizes, *errors, str(self.smooth), self.verdict]
+
+    def judge(self) -> None:
+        """Says whether both errors are below the limits, and if not, whether C MuJoCo's own scatter explains them."""
+        jacobian = self.jacobian > parity_errors.JACOBIAN_LIMIT
+        if self.step <= parity_errors.STEP_LIMIT and not jacobian:
+            self.verdict = CLEAN if self.smooth else STEP_ONLY
+        elif self.unexplained == 0 and not (jacobian and self.jacobian > parity_errors.SCATTERED * self.noise):
+            self.verdict = SCATTER
+        else:
+            self.verdict = OPEN
 
 
 def reasons(features: list[str]) -> list[str]:
@@ -77,22 +91,22 @@ def measure(folder: str, path: Path, states: int) -> Parity:
         row.failed = f"C MuJoCo does not load it: {str(error).splitlines()[0]}"
         return row
     row.nq, row.nv, row.na, row.nu = mj_model.nq, mj_model.nv, mj_model.na, mj_model.nu
-    robot_models.converge(mj_model, 1e-14)
+    parity_errors.converge(mj_model)
     try:
         diffsim.Model(mj_model)
     except diffsim.UnsupportedModelError as error:
         row.refused = "; ".join(reasons(error.features))
-        if not all(feature.startswith("contact between") for feature in error.features):
-            return row
-        mj_model.opt.disableflags |= int(NO_CONTACT)
-        row.contacts = "off"
+        return row
     if mj_model.nv == 0:
         row.failed = "no degrees of freedom"
         return row
     try:
         robot = robot_models.start(path.stem, mj_model)
-        visited = robot_models.visited(robot, states)
-        row.step, row.jacobian, row.smooth = robots_float64.parity(mj_model, *visited)
+        visited, ctrls = robot_models.visited(robot, states)
+        ctrls = parity_errors.stimulated(mj_model, ctrls)
+        row.step, row.median, row.unexplained = parity_errors.step_errors(mj_model, visited, ctrls)
+        row.jacobian, row.noise, row.smooth = parity_errors.jacobian_errors(mj_model, visited, ctrls)
+        row.judge()
     except FLAWS as error:
         row.failed = f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
     return row
@@ -112,14 +126,27 @@ def save(rows: list[Parity], options: argparse.Namespace) -> None:
         f"The simulator takes {accepted} of {len(rows)} models. Sources:",
         "\n".join(sources),
         "## Errors",
-        f"At {options.states} states that C MuJoCo visits from the first keyframe under small random controls: the "
-        "largest relative error (largest difference / (1 + largest number of the state)) of one step in float64 beside "
-        f"C MuJoCo's, converged; and at the smooth ones of the first {robots_float64.STATES}, the largest relative "
-        "error of the Jacobian by position, velocity, activation and control beside C MuJoCo's central differences. A "
-        "state is not smooth where a contact or constraint switches between the points of the differences. Where "
-        "contacts are off, the model is refused for its contacts alone, and was measured without them.",
+        ", ".join(f"{kind}: {n}" for kind, n in Counter(row.verdict for row in measured).items()) + ".",
+        f"At {options.states} states that C MuJoCo visits from the first keyframe under small random controls, "
+        "those of muscles raised by up to a tenth: the relative error (largest difference / (1 + largest number of the "
+        "state)) of one step in float64 beside C MuJoCo's, both converged (`parity_errors.converge`): the largest, the "
+        "median, and the largest one that is "
+        f"unexplained. An error above {parity_errors.STEP_LIMIT:g} is explained if C MuJoCo's own step changes by a "
+        f"tenth of it or more where the state moves by about {parity_errors.NUDGE:g}, or where its `ccd_tolerance` is "
+        f"{parity_errors.TOLERANCES[-1]:g} or less: it chooses among equal contacts, finds one by iteration, or its "
+        "solver has stopped.",
+        f"At the smooth ones of the first {parity_errors.STATES} states (of the first state alone for more than "
+        f"{parity_errors.COLUMNS} columns): the largest relative error of the Jacobian by position, velocity, "
+        "activation and control beside C MuJoCo's central differences, extrapolated, with the best of steps of "
+        f"{', '.join(f'{size:g}' for size in parity_errors.SIZES)}; and the noise of these differences, their change "
+        "with half the step. A state is not smooth where a contact, constraint, clamp, muscle or wrapping tendon "
+        "switches between the points of the differences.",
+        f"Clean: a step within {parity_errors.STEP_LIMIT:g} and a Jacobian within {parity_errors.JACOBIAN_LIMIT:g}. "
+        "Within C's scatter: no unexplained error of a step, and a Jacobian within "
+        f"{parity_errors.SCATTERED:g} times the noise.",
         table(
-            "folder | model | nq: | nv: | na: | nu: | contacts | step: | Jacobian: | smooth states:",
+            "folder | model | nq: | nv: | na: | nu: | step: | median: | unexplained: | Jacobian: | noise: | "
+            "smooth states: | verdict",
             [row.cells for row in measured],
         ),
         "## Refused",

@@ -51,10 +51,10 @@ def test_parity(tmp_path):
     run("parity", f"some={folder}", "--source", "some=a test", "--states", 2, "--output", tmp_path)
     rows = {row["model"]: row for row in records(tmp_path / "parity.csv")}
     assert float(rows["hinge"]["step"]) <= 1e-13 and float(rows["hinge"]["jacobian"]) <= 1e-7
-    assert rows["touching"]["contacts"] == "off" and float(rows["touching"]["step"]) <= 1e-13
-    assert "contact between hfield geom" in rows["touching"]["refused"] and rows["user"]["refused"]
+    assert rows["hinge"]["verdict"] == rows["touching"]["verdict"] == "clean"
+    assert rows["user"]["refused"] == "actuator dyntype=user" and "does not load" in rows["broken"]["failed"]
     text = (tmp_path / "parity.md").read_text()
-    assert "takes 1 of 4 models" in text and "- some: a test" in text and str(tmp_path) not in text
+    assert "takes 2 of 4 models" in text and "- some: a test" in text and str(tmp_path) not in text
 
 
 def test_physics(tmp_path):
