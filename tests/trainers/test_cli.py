@@ -17,9 +17,11 @@ from diffsim.trainers.errors import OptionError
 from diffsim.trainers.likelihood_ratio import on_policy
 from diffsim.trainers.run.arguments import RunOptions, parse_fit
 from diffsim.trainers.run.build import build, build_mdp
+from diffsim.trainers.run.registry import ALGORITHMS, choose
 from diffsim.trainers.run.run_folder import RunFolder
 from tests.processes import Process
 from tests.trainers.commands import diffsim, metrics, saved, shortening
+from tests.trainers.option_reads import conditional, unread, watch
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -241,7 +243,11 @@ def test_every_config_runs_two_iterations(tmp_path, monkeypatch, config):
         small += ["--planner_kwargs", "{horizon: 2, num_plans: 4, num_best: 2, num_particles: 1, rounds: 1}"]
     elif learns_model:
         small += ["--updates_per_iteration", 1]
+    reads = watch(monkeypatch)
     assert diffsim("fit", "--config", config, *small, "--run", tmp_path / "run") == 0
+    algorithm = choose("algorithm", options["algorithm"], ALGORITHMS)
+    if algorithm.family != "gradient-free" or algorithm.__name__.startswith("Step"):  # others: test_idle_options.py
+        assert unread(algorithm, reads) <= conditional(options)
 
 
 def test_tasks_prints_the_table(capsys):

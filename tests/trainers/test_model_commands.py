@@ -138,6 +138,10 @@ def test_a_model_with_a_memory_is_fitted_and_examined(work, tmp_path):
     [
         (["collect", "--task", TASK, "--steps", "0"], "steps must be >= 1, got 0"),
         (
+            ["collect", "--task", TASK, "--steps", "9", "--deterministic", "true"],
+            "deterministic must be false for the ran",
+        ),
+        (
             ["collect", "--task", "CartPole-v1", "--steps", "9"],
             "actions of the task must be a vector Box, got Discrete",
         ),

@@ -36,7 +36,7 @@ class CollectOptions:
         task_kwargs: options of the environment, as in Gymnasium.
         steps: env steps over all copies, at least 1.
         policy: "random" for uniformly random actions, or the folder of a run.
-        deterministic: take the policy's mean action, without noise.
+        deterministic: take the mean action, without noise, of the policy of a run.
         num_envs: number of copies, at least 1.
         seed: seed of the environment, the actions and the split, at least 0.
         validation_share: fraction of the episodes held out for validation, in (0, 1).
@@ -55,6 +55,8 @@ class CollectOptions:
 
     def __post_init__(self) -> None:
         check_fields(self, {"steps": ">= 1", "num_envs": ">= 1", "seed": ">= 0", "validation_share": "in (0, 1)"})
+        if self.deterministic and self.policy == "random":
+            raise OptionError("deterministic must be false for the random policy, got true")
         if self.folder.exists():
             raise OptionError(f"output must be a folder that does not exist yet, got {str(self.folder)!r}")
 
@@ -82,8 +84,7 @@ def collect_command(argv: Sequence[str], console: Console) -> None:
         actor: UniformActor | Policy = UniformActor(action_space, like)
         if options.policy != "random":
             actor = trained_policy(options.policy, observation_space, action_space).to(like)
-        deterministic = options.deterministic and options.policy != "random"
-        data, _ = collect_data(env, actor, options.steps, generator, like, deterministic=deterministic)
+        data, _ = collect_data(env, actor, options.steps, generator, like, deterministic=options.deterministic)
         save_data(
             options.folder,
             data,
