@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -78,6 +80,11 @@ def run(command: str, argv: Sequence[str]) -> None:
     load(command)(argv, Console())
 
 
+def ignore_interrupts_at_exit() -> None:
+    """Ignores Ctrl-C while Python ends: a person who presses it again needs no traceback of a library's clean-up."""
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command. Returns 0, or 2 if its arguments are wrong, or 1 if it fails; prints why in one line.
 
@@ -106,8 +113,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{name}: {error}", file=sys.stderr)
         return 1
     except StoppedError as error:
+        ignore_interrupts_at_exit()
         return error.status
     except KeyboardInterrupt:
+        ignore_interrupts_at_exit()
         print(f"{name}: interrupted", file=sys.stderr)
         return 130
     return 0

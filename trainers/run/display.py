@@ -67,7 +67,14 @@ class ReturnBar(Callback):
         if not self.console.is_terminal and (evaluated or trainer.should_stop or now - self.printed >= LONGEST_SILENCE):
             self.printed = now
             after = timedelta(seconds=int(self.recorder.elapsed()))
-            self.console.print(f"{amount}  {status}  after {after}", soft_wrap=True, markup=False, highlight=False)
+            line = "  ".join(filter(None, (amount, status, f"after {after}")))
+            self.console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Says that an evaluation is under way, on a terminal: it may take longer than the iteration."""
+        every = self.recorder.budget.evaluate_every_steps
+        if every is None or training_of(pl_module).crossed(every):
+            self.progress.update(self.bar, status="evaluating ...")
 
     def tell_size(self, training: Training) -> None:
         """Says how long an iteration is, if training can only end beyond the budget because of it."""
