@@ -170,6 +170,21 @@ def test_imagined_steps_follow_their_schedule():
     assert found == [1, 1, 1, 2, 8, 15, 15]
 
 
+def test_model_based_runs_end_at_their_budget_of_env_steps(monkeypatch):
+    """60 random steps, then 10 per iteration up to 83: the last takes 3, rounded up to steps of 2 copies."""
+    mbpo = fresh()
+    monkeypatch.setattr(mbpo, "fit_model", lambda data: {})
+    monkeypatch.setattr(mbpo, "imagine", lambda: None)
+    mbpo.env_steps_limit, ends = 83, []
+    mbpo.learner.update = lambda batch: {}
+    while mbpo.env_steps < 83:
+        mbpo.iterate()
+        ends.append(mbpo.env_steps)
+    assert ends == [60, 70, 80, 84]
+    mbpo.env_steps_limit, mbpo.env_steps = 100, 97
+    assert [mbpo.within_limit(steps) for steps in (1, 3, 9)] == [1, 3, 3]
+
+
 def test_hopper_terminates_as_in_gymnasium():
     env, mdp = HopperEnv(), diffsim.make("Hopper-v5", num_envs=4000)
     generator = torch.Generator().manual_seed(0)

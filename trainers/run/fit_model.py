@@ -26,6 +26,7 @@ from diffsim.trainers.run.parsing import make_parser, parse
 from diffsim.trainers.run.run_folder import RunFolder
 from diffsim.trainers.run.summary import print_table
 from diffsim.trainers.run.train import Budget, train
+from diffsim.trainers.run.unchanged import EDITABLE, refuse_changes
 
 MODEL_GIVEN: set[str | int] = {"obs_size", "action_size"}
 FIT_GIVEN: set[str | int] = {"model", "train", "validation", "generator"}
@@ -141,8 +142,10 @@ def fit_model(argv: Sequence[str], console: Console) -> RunFolder:
         model = build_model(values, stored.data.obs.shape[1], stored.data.action.shape[1], options.seed)
         fitting = ModelFitting(model.to(options.device), stored, pick(values, ModelFit), seed=options.seed)
     folder = RunFolder.fresh(options.folder, values) if resumed is None else resumed
-    if resumed is not None and read_checkpoint(folder.checkpoint)["diffsim"].get("complete"):
-        raise OptionError(f"--resume must be a run that has not finished, got {str(folder.path)!r}")
+    if resumed is not None:
+        if (checkpoint := read_checkpoint(folder.checkpoint))["diffsim"].get("complete"):
+            raise OptionError(f"--resume must be a run that has not finished, got {str(folder.path)!r}")
+        refuse_changes(values, checkpoint, EDITABLE | {"data", "save_every"})
     budget = Budget(fitting.fit.max_epochs, evaluate_every=options.save_every)
     recorder = train(fitting, budget, folder, console, None if resumed is None else folder.checkpoint, LossBar)
     last = folder.read_metrics()[-1]

@@ -17,19 +17,22 @@ EDITABLE = frozenset(
 """Options of a run that its checkpoint does not depend on."""
 
 
-def refuse_changes(options: Mapping[str, Any], checkpoint: Mapping[str, Any]) -> None:
+def refuse_changes(
+    options: Mapping[str, Any], checkpoint: Mapping[str, Any], editable: frozenset[str] = EDITABLE
+) -> None:
     """Compares the options of a run that is resumed with those that its checkpoint was made with.
 
     Args:
         options: of the run to resume, as in its config.yaml.
         checkpoint: what `read_checkpoint` returned. One of an older version has no options: nothing is compared.
+        editable: names of options that may have other values.
 
-    Raises: OptionError that names an option which has another value, except those in EDITABLE.
+    Raises: OptionError that names an option which has another value.
     """
     began = with_present_names(yaml.safe_load(checkpoint["diffsim"].get("options", "{}")))
     present = yaml.safe_load(yaml.safe_dump(dict(options)))
     for name, value in began.items():
-        if name in present and name not in EDITABLE and present[name] != value:
+        if name in present and name not in editable and present[name] != value:
             raise OptionError(
                 f"{name} must be {value!r} in the config.yaml of a run that is resumed, as when it began, "
                 f"got {present[name]!r}"
