@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+import diffsim
 from diffsim.trainers.errors import UsageError, option_errors
 from diffsim.trainers.likelihood_ratio import on_policy
 from diffsim.trainers.run.api import NumpyPolicy
@@ -17,6 +18,7 @@ from tests.trainers.odd_envs import CASES, make_odd
 ON_POLICY = {"--horizon": 4, "--num_envs": 2}
 OFF_POLICY = {"--num_envs": 1, "--steps": 8, "--warmup_steps": 4, "--batch_size": 4, "--replay_size": 50}
 MODEL = '{"hidden_sizes": [4], "reward_hidden_sizes": [4], "num_members": 1, "num_elites": 1}'
+LEARNER = '{"batch_size": 4, "replay_size": 50, "critic_hidden_sizes": [4]}'
 ALGORITHMS = {
     "PPO": {**ON_POLICY, "--epochs": 1, "--minibatches": 1},
     "TRPO": {**ON_POLICY, "--value_epochs": 1},
@@ -27,7 +29,7 @@ ALGORITHMS = {
     "SVG0": {**ON_POLICY, "--epochs": 1, "--critic_hidden_sizes": "[4]"},
     "MBPO": {
         **{"--num_envs": 1, "--initial_steps": 8, "--fit_every": 4, "--branches_per_step": 1, "--updates_per_step": 1},
-        **{"--model_kwargs": MODEL, "--fit_kwargs": '{"max_epochs": 1}', "--learner_kwargs": '{"batch_size": 4}'},
+        **{"--model_kwargs": MODEL, "--fit_kwargs": '{"max_epochs": 1}', "--learner_kwargs": LEARNER},
     },
 }
 CHOOSERS = ("PPO", "TRPO", "Reinforce")
@@ -112,6 +114,8 @@ def test_it_works_or_is_refused_in_one_sentence(algorithm, name, monkeypatch):
     assert any(not torch.equal(*pair) for pair in zip(before, made.policy.parameters(), strict=True)), "it learned"
     assert 4.0 <= made.evaluate()["return"] <= 5.0
     env, run = make_odd(name), options(algorithm, made.policy.__class__.__name__)
-    policy = build_policy(env.observation_space, env.action_space, RunOptions(**pick(run, RunOptions)), run).double()
+    policy = build_policy(env.observation_space, env.action_space, RunOptions(**pick(run, RunOptions)), run).to(
+        diffsim.dtype
+    )
     policy.load_state_dict(made.policy.state_dict())
     assert env.action_space.contains(NumpyPolicy(policy)(env.reset(seed=0)[0])), "loaded for the environment itself"

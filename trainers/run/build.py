@@ -7,7 +7,7 @@ from typing import Any
 
 import gymnasium
 import torch
-from gymnasium.spaces import Box, Space
+from gymnasium.spaces import Space
 
 import diffsim
 from diffsim.checks import did_you_mean
@@ -15,6 +15,7 @@ from diffsim.engine.finite_difference import FiniteDifferenceMDP
 from diffsim.engine.sharded import shard
 from diffsim.mdp import MDP
 from diffsim.policies import Policy
+from diffsim.policies.squash import has_choices
 from diffsim.tasks import PartialObservation, Task, find_task, task_ids
 from diffsim.trainers.algorithm import Algorithm, refuse_memory
 from diffsim.trainers.errors import OptionError
@@ -74,9 +75,9 @@ def build_mdp(options: RunOptions) -> MDP:
 def suited_algorithms(options: RunOptions) -> list[str]:
     """Names of algorithms that learn any task with the kind of actions that this one has."""
     env = make_official(options.task, **options.task_kwargs)
-    box = isinstance(env.action_space, Box)
+    chosen = has_choices(env.action_space)
     env.close()
-    return ["PPO", "TRPO", "SAC", "TD3", "MBPO"] if box else ["PPO", "TRPO", "DQN", "A2C"]
+    return ["PPO", "TRPO", "SAC", "TD3", "MBPO"] if not chosen else ["PPO", "TRPO", "DQN", "A2C"]
 
 
 def build(options: RunOptions, values: dict[str, Any]) -> Algorithm:
