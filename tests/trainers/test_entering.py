@@ -58,8 +58,11 @@ def test_environments_that_reuse_their_arrays_are_copied(kind):
     for trajectory in (plain, wrapped):
         np.testing.assert_array_equal(trajectory.obs[..., 1], before)
         np.testing.assert_array_equal(trajectory.next_obs[..., 1], after)
+    kept = algorithm.envs.obs
+    before_step = kept.copy()
     for _ in range(3):
         algorithm.act()
+    np.testing.assert_array_equal(kept, before_step)
     stored = algorithm.replay.in_order()
     assert torch.equal(stored["next_obs"][..., 1], stored["obs"][..., 1] + 1)
     assert (stored["obs"][:, :, 1] == torch.tensor([[1, 1], [0, 2], [1, 0]])).all()

@@ -91,6 +91,8 @@ def test_the_size_is_said_before_the_run_and_refused_where_there_is_no_room(tmp_
     monkeypatch.setattr(storage, "free_memory", lambda: 200 * 2**20)
     with pytest.raises(OptionError, match="10,000 needs 269.3 MiB of memory, where 200.0 MiB are free"):
         small.announce(tmp_path)
+    with pytest.raises(OptionError, match="replay_size must be smaller: 10,000,000 needs 305.2 MiB of memory, where"):
+        ReplayBuffer(10**7, 1, FIELDS)
 
 
 def test_free_space_is_that_of_the_system(tmp_path):

@@ -20,6 +20,8 @@ from diffsim.trainers.experience.rollout import Trajectory
 from diffsim.trainers.experience.row_log import RowLog
 from diffsim.trainers.experience.storage import MEMORY_LIMIT, Storage, in_units, require_room
 
+INDEX_BYTES = 32
+"""Bytes in memory for each step besides its numbers: four indices, of its episode and of its image."""
 WORDS = {"GPU": "on the GPU", "memory": "in memory", "disk": "on disk"}
 
 
@@ -76,6 +78,7 @@ class ReplayBuffer:
         check_values(">= 1", num_envs=num_envs, num_steps=num_steps)
         require(capacity >= num_envs, "replay_size", f">= num_envs = {num_envs}", capacity)
         check_values("in (0, 1]", gamma=gamma)
+        require_room("replay_size", capacity, capacity * INDEX_BYTES, "memory", Path())
         self.num_envs, self.length = num_envs, capacity // num_envs
         self.gamma, self.num_steps = gamma, num_steps
         self.device, self.dtype, self.memory_limit = torch.device(device), dtype, memory_limit
