@@ -101,8 +101,8 @@ def test_gradients(tmp_path):
 
 
 def test_laboratory(tmp_path):
-    arguments = ["--tasks", "Reacher-v5", "--horizons", "1,2", "--num_envs", 4, "--samples", 4]
-    output = run("laboratory", *arguments, "--reference_samples", 4, "--output", tmp_path)
+    arguments = ["--tasks", "Reacher-v5", "--horizons", "1,2", "--num_envs", 64, "--samples", 64]
+    output = run("laboratory", *arguments, "--reference_samples", 64, "--output", tmp_path)
     text = (tmp_path / "Reacher-v5.md").read_text()
     assert "python -m benchmarks.laboratory --tasks Reacher-v5 --horizons 1,2 --seeds 0" in text
     (header,) = re.findall(r"\*\*Variance of one sample.*\n\n(.*)\n", text)
@@ -114,7 +114,7 @@ def test_laboratory(tmp_path):
 
 
 def test_onset(tmp_path):
-    run("onset", "--samples", 8, "--num_envs", 4, "--horizons", "1,2", "--output", tmp_path)
+    run("onset", "--samples", 64, "--num_envs", 64, "--horizons", "1,2", "--output", tmp_path)
     lines = (tmp_path / "onset-Hopper-v5.md").read_text().splitlines()
     rows = [cells(line) for line in lines if re.search(r"\| [12] \|", line)]
     variants = ["none: the task as it is", "contacts", "limits", "both"]

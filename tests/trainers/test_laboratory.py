@@ -129,7 +129,7 @@ def test_bias_of_a_broken_pathwise_gradient_is_detected():
         def transition(self, state, action, noise=None):
             return super().transition(state, action, noise).detach()
 
-    rows = by_name(experiment(Broken(10_000), samples=20_000, reference_samples=100_000).run(6, seed=0))
+    rows = by_name(experiment(Broken(2500), samples=5000, reference_samples=25_000).run(6, seed=0))
     assert rows[PATHWISE].comparison.bias > 0.3
     assert all(rows[name].comparison.bias == 0 for name in LIKELIHOOD_RATIOS)
 
@@ -145,7 +145,7 @@ def test_bias_of_pathwise_gradients_by_terminations_is_detected():
         def terminal(self, state):
             return state[:, 1].abs() > 1.5
 
-    lab = experiment(Ending(5000), samples=10_000, reference_samples=50_000, gain=(-0.3, -0.3))
+    lab = experiment(Ending(2500), samples=5000, reference_samples=25_000, gain=(-0.3, -0.3))
     rows = by_name(lab.run(6, seed=0))
     assert rows[PATHWISE].comparison.bias > 0.3
     assert all(rows[name].comparison.bias == 0 for name in LIKELIHOOD_RATIOS)
@@ -201,7 +201,7 @@ def test_with_noise_keeps_the_mean_of_a_deterministic_policy():
     assert noisy.distribution(obs)[1].unique().item() == pytest.approx(0.3)
 
 
-SMALL = ["--samples", "8", "--reference_samples", "8", "--num_envs", "4", "--hidden_sizes", "[4]"]
+SMALL = ["--samples", "64", "--reference_samples", "64", "--num_envs", "64", "--hidden_sizes", "[4]"]
 
 
 def diffsim(*words):

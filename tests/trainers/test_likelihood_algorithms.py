@@ -12,7 +12,7 @@ from diffsim.trainers.gradients.black_box import likelihood_ratio_gradients
 from diffsim.trainers.likelihood_ratio.a2c import A2C
 from diffsim.trainers.likelihood_ratio.actor_critic import ActorCritic
 from diffsim.trainers.likelihood_ratio.natural_gradient import NaturalGradient
-from diffsim.trainers.likelihood_ratio.on_policy import NORMALIZER_WARM_UP_STEPS, explained_variance, standardized
+from diffsim.trainers.likelihood_ratio.on_policy import explained_variance, standardized
 from diffsim.trainers.likelihood_ratio.ppo import PPO
 from diffsim.trainers.likelihood_ratio.reinforce import Reinforce
 from diffsim.trainers.likelihood_ratio.trpo import TRPO
@@ -38,6 +38,13 @@ SMALL = {
 
 
 run = runner(OPTIONS)
+WARM_UP_STEPS = 256
+
+
+@pytest.fixture(autouse=True)
+def short_warm_up(monkeypatch):
+    """The observation statistics are initialised by fewer env steps than 2,048."""
+    monkeypatch.setattr("diffsim.trainers.likelihood_ratio.on_policy.NORMALIZER_WARM_UP_STEPS", WARM_UP_STEPS)
 
 
 def make(cls, env, seed=0, policy=None, **kwargs):
@@ -307,11 +314,7 @@ def test_statistics_are_saved_and_do_not_change_in_evaluations(tmp_path):
     algorithm = make(PPO, make_env("CartPole-v1", 2), evaluation=evaluation, **SMALL["PPO"][1])
     run(algorithm, tmp_path, 2)
     saved = read_checkpoint(RunFolder(tmp_path).checkpoint)["state_dict"]
-    assert (
-        saved["policy.normalizer.count"] - NORMALIZER_WARM_UP_STEPS
-        == 2 * 2 * 16
-        == saved["reward_normalizer.statistics.count"]
-    )
+    assert saved["policy.normalizer.count"] - WARM_UP_STEPS == 2 * 2 * 16 == saved["reward_normalizer.statistics.count"]
     assert torch.equal(saved["policy.normalizer.mean"], algorithm.policy.normalizer.mean)
     before = {name: value.clone() for name, value in algorithm.state_dict().items()}
     result = algorithm.evaluate()
@@ -319,9 +322,9 @@ def test_statistics_are_saved_and_do_not_change_in_evaluations(tmp_path):
     assert all(torch.equal(value, before[name]) for name, value in algorithm.state_dict().items())
 
 
-@pytest.mark.parametrize("begin", [None, NORMALIZER_WARM_UP_STEPS, NORMALIZER_WARM_UP_STEPS + 64])
+@pytest.mark.parametrize("begin", [None, WARM_UP_STEPS, WARM_UP_STEPS + 64])
 def test_learning_rates_decay_to_zero(begin):
-    end = NORMALIZER_WARM_UP_STEPS + 128
+    end = WARM_UP_STEPS + 128
     ppo = make(PPO, vector(Target, 4), decay_env_steps=end if begin is None else (begin, end), **SMALL["PPO"][1])
     rates = [row["learning_rate"] for row in train(ppo, 3)]
     assert rates == pytest.approx([3e-4, 3e-4 * 64 / (end - begin if begin else end), 0.0])
