@@ -32,6 +32,8 @@ class A3C(AdvantageActorCritic):
     are not reproducible, and a resumed run continues from the same parameters, statistics, generators and
     environments, but not with the same numbers.
 
+    The learners import the main module again: a script that uses them needs `if __name__ == "__main__":`.
+
     Source: Mnih et al. (2016), "Asynchronous Methods for Deep Reinforcement Learning", algorithm S3. There each
     learner has one copy of the environment, and the learning rates are searched for; here they are A2C's.
     """
