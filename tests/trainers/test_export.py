@@ -1,6 +1,7 @@
 """Exported policies give the actions of the policy, with normalisation and squashing inside, to 1e-6."""
 
 import copy
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -142,6 +143,11 @@ def test_the_example_plays_in_plain_mujoco_as_in_gymnasium(run, capsys):
     hop(Player(run / "policy.npz"), simulated.model, data, 20)
     np.testing.assert_allclose(data.qpos, simulated.data.qpos, rtol=0, atol=1e-5)
     env.close()
+
+
+def test_a_planner_is_refused(capsys):
+    assert command("export", Path(__file__).parent / "old_runs" / "PETS", "--format", "npz") == 2
+    assert "an algorithm that trains a policy, got PETS, which plans each action" in capsys.readouterr().err
 
 
 def test_a_missing_extra_is_named(run, monkeypatch, capsys):

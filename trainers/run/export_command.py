@@ -8,9 +8,11 @@ from typing import Literal
 
 from rich.console import Console
 
+from diffsim.trainers.errors import UsageError
 from diffsim.trainers.run.api import load_policy
 from diffsim.trainers.run.export import SUFFIXES, export_policy
 from diffsim.trainers.run.parsing import make_parser, parse
+from diffsim.trainers.run.registry import ALGORITHMS, choose, takes_policy
 from diffsim.trainers.run.run_folder import existing_folder
 from diffsim.trainers.run.summary import print_table
 
@@ -33,6 +35,9 @@ def export_command(argv: Sequence[str], console: Console) -> Path:
     )
     given = parse(parser, argv)
     folder = existing_folder("RUN", given.run)
+    algorithm = str(folder.read_config().get("algorithm"))
+    if not takes_policy(choose("algorithm", algorithm, ALGORITHMS)):
+        raise UsageError(f"RUN must be of an algorithm that trains a policy, got {algorithm}, which plans each action")
     path = Path(given.output) if given.output else folder.path / f"policy{SUFFIXES[given.format]}"
     policy = load_policy(folder.path).policy
     export_policy(policy, path, given.format)
