@@ -1,9 +1,6 @@
 """Compilation for CUDA ahead of time: Warp finds the modules, and compiles nothing again."""
 
 import ctypes
-import os
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -14,7 +11,7 @@ import warp as wp
 from warp._src import build, context
 
 from diffsim.engine import compilation
-from diffsim.engine.compilation import Module, compile_modules, find_module, is_compiled
+from diffsim.engine.compilation import Module, cache_folder, compile_modules, find_module, is_compiled
 from diffsim.physics.model_arrays import ModelArrays
 from diffsim.physics.scratch import Scratch
 from diffsim.stages.collide import detection_kernel
@@ -30,14 +27,11 @@ class Loaded(Exception):  # noqa: N818
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A kernel cache that another process has filled."""
-    wp.init()  # sets this process's cache, which the tests then replace
-    folder = tmp_path_factory.mktemp("cache")
-    code = "from diffsim.engine.compilation import *; import sys; " + "; ".join(
-        f"compile_modules([Module({module.name!r}, {module.block_dim})], {ARCH}, processes=1)" for module in MODULES
-    )
-    environment = os.environ | {"WARP_CACHE_PATH": str(folder)}
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
-    return folder / wp.config.version
+    wp.init()  # sets this process's cache
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wp.config, "kernel_cache_dir", str(tmp_path_factory.mktemp("cache")))
+        compile_modules(MODULES, ARCH, processes=1)  # in a process of its own
+        return cache_folder()
 
 
 @pytest.fixture
