@@ -237,11 +237,10 @@ def test_tasks_with_goals_are_observed_as_in_evaluation():
 @pytest.mark.parametrize("workers", [0, 1])
 def test_whole_games_of_tetris_are_those_step_by_step(workers):
     found = []
-    for sampled_or_discounted in ({}, {"gamma": 1.0 - 1e-15}):  # a discount turns whole games off
+    for own in ({"workers": workers}, {"gamma": 1.0 - 1e-15}):  # a discount turns whole games off
         env = make_env("diffsim/Tetris-v0", 6, features="dellacherie", max_episode_steps=40)
         policy = LinearChoice(env.single_observation_space, env.single_action_space).double()
-        options = {"episodes": 2, "workers": workers, **sampled_or_discounted}
-        algorithm = CEM(env, policy, population=4, elite_fraction=0.5, **options)
+        algorithm = CEM(env, policy, population=4, elite_fraction=0.5, episodes=2, **own)
         good = torch.tensor(DELLACHERIE_WEIGHTS, dtype=torch.float64)
         members = torch.stack([good, -good, good * torch.tensor([1.0, 0, 1, 1, 1, 1]), torch.zeros(6)])
         found.append(algorithm.evaluate_members(Vectors(members.double())))
