@@ -28,7 +28,7 @@ NUDGE, NUDGES = 1e-11, 8
 """Standard deviation of the random shifts of a state, and their number."""
 TOLERANCES = (1e-13, 1e-12, 1e-11)
 """Values of `ccd_tolerance` beside that of `converge`."""
-SIZES = (1e-6, 1e-7, 1e-5, 1e-4)
+SIZES = (1e-6, 1e-7, 1e-8, 1e-5, 1e-4)
 """Steps of the differences in positions, in the order in which they are tried: the one with the least error counts."""
 STATES, COLUMNS = 4, 400
 """States whose Jacobians are compared: one of a model with more than COLUMNS columns."""
@@ -54,12 +54,17 @@ class JacobianErrors(NamedTuple):
 
 
 class Tracer(reference.Tracer):
-    """Also tells the sides of clamps, of the activation of muscles, and of the wrapping of tendons apart."""
+    """Also tells the sides of clamps, of the activation of muscles, and of the wrapping of tendons apart.
+
+    The sign of the force of an equality constraint is no switch.
+    """
 
     def signatures(self, state: np.ndarray, ctrl: np.ndarray, num_steps: int) -> Iterator[reference.Signature]:
         """As of the base class, with one more part."""
-        for signature in super().signatures(state, ctrl, num_steps):
-            yield *signature, sides(self.mj_model, self.data)
+        for *rows, active in super().signatures(state, ctrl, num_steps):
+            equality = self.data.efc_type[: self.data.nefc] == int(mujoco.mjtConstraint.mjCNSTR_EQUALITY)
+            active = np.where(equality, 0, np.frombuffer(active, dtype=np.int8))
+            yield *rows, active.tobytes(), sides(self.mj_model, self.data)
 
 
 def sides(m: mujoco.MjModel, d: mujoco.MjData) -> bytes:
@@ -77,7 +82,8 @@ def sides(m: mujoco.MjModel, d: mujoco.MjData) -> bytes:
     ]
     for i in np.flatnonzero(m.actuator_dyntype == int(mujoco.mjtDyn.mjDYN_MUSCLE)):
         parts.append(np.sign([d.ctrl[m.actuator_ctrladr[i]] - d.act[m.actuator_actadr[i]]]))
-    return np.concatenate(parts).astype(np.int8).tobytes() + d.wrap_obj.tobytes()
+    wraps = d.wrap_obj.ravel()[: d.ten_wrapnum.sum()]
+    return np.concatenate(parts).astype(np.int8).tobytes() + d.ten_wrapnum.tobytes() + wraps.tobytes()
 
 
 def converge(mj_model: mujoco.MjModel) -> None:
