@@ -62,6 +62,10 @@ class Iterations:
             before = Counter(WAITS)
             metrics = original(training)
             waits.append(dict(WAITS - before))
+            owned = {id(parameter) for parameter in training.parameters()}
+            groups = [group for optimizer in training.optimizers for group in optimizer.param_groups]
+            trained = [parameter for group in groups for parameter in group["params"]]
+            assert all(id(parameter) in owned for parameter in trained), "an optimizer has parameters of another device"
             return metrics
 
         Training.train_iteration = counted

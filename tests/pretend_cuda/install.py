@@ -78,7 +78,7 @@ def _capture(graph: _Graph) -> Iterator[None]:
 
 
 def _install_torch() -> None:
-    torch.__future__.set_overwrite_module_params_on_conversion(True)
+    torch.__future__.set_swap_module_params_on_conversion(True)  # a moved parameter stays the same object
     torch.Generator = Generator
     torch.inference_mode = lambda mode=True: torch.no_grad() if mode else torch.enable_grad()
 

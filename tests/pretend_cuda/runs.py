@@ -77,7 +77,7 @@ WAITS_PER_ITERATION = {
     "SHAC": 2,
     "SHAC-noise": 2,
     "SHAC-remat": 2,
-    "Pegasus": 4,  # and two of L-BFGS, for its line search
+    "Pegasus": 16,  # per evaluation of its line search, the checks of a window and three of L-BFGS
     # For each change of a parameter, a roll-out and a comparison.
     "Pegasus-coordinate": 40,
     "BPTT-differences": 200,  # its simulator is C MuJoCo on the CPU

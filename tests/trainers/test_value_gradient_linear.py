@@ -22,8 +22,9 @@ class Linear(Policy):
     def __init__(self, mdp, std):
         super().__init__(mdp.observation_space, mdp.action_space, False, ClipBox(mdp.action_space))
         self.K = nn.Parameter(torch.tensor(GAIN, dtype=torch.float64))
-        self.log_std = nn.Parameter(torch.tensor([std or 1.0], dtype=torch.float64).log())
         self.noise_size = 1 if std else 0
+        if std:
+            self.log_std = nn.Parameter(torch.tensor([std], dtype=torch.float64).log())
 
     def forward(self, obs, noise=None):
         mean = obs @ self.K.T
