@@ -54,3 +54,9 @@ def test_help(name, capsys):
     with pytest.raises(SystemExit, match="0"):
         importlib.import_module(f"examples.{name}").main(["--help"])
     assert "usage" in capsys.readouterr().out
+
+
+def test_mpc():
+    """The pole swings up from hanging, and stays up."""
+    rows = importlib.import_module("examples.mpc").main(steps=65)
+    assert rows[0][1] > 3.1 and max(angle for time, angle in rows if time > 2.4) < 0.1
