@@ -10,7 +10,8 @@ from tests.test_readme import commands
 from tests.trainers.commands import diffsim, shortening
 
 ROOT = Path(__file__).parents[1]
-FIT = [command for command in commands("diffsim fit --task ") if "$" not in command]
+FIT = [command for command in commands("diffsim fit --task ") if "$" not in command and "A3C" not in command]
+"""All but those of A3C, whose processes are tested with it."""
 CHAIN = {
     "fit --task Reacher-v5 --algorithm BPTT": [*shortening("BPTT"), "--hidden_sizes", "[4]"],
     "evaluate runs/Reacher-v5-BPTT-seed-0": ["--episodes", 1],
@@ -25,8 +26,9 @@ CHAIN = {
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """A folder with our configurations, as the root of the repository."""
-    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    """A folder with our configurations and examples, as the root of the repository."""
+    for name in ("configs", "examples"):
+        (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(on_policy, "NORMALIZER_WARM_UP_STEPS", 32)
 

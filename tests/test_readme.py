@@ -12,7 +12,7 @@ from tests import processes
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-PAGES = {path: path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
+PAGES = {path: path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))}
 
 
 def blocks(language: str, text: str) -> list[str]:
@@ -47,19 +47,27 @@ def test_ci_runs_the_commands_of_the_readme():
         assert f"\n{start}" in README and start in (ROOT / ".ci" / "run").read_text()
 
 
-@pytest.mark.parametrize("code", [code for text in PAGES.values() for code in blocks("python", text)])
-def test_python_examples_run(code, tmp_path):
+EXAMPLES = {
+    f"{path.relative_to(ROOT)}-{i}": code
+    for path, text in PAGES.items()
+    for i, code in enumerate(blocks("python", text))
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_python_examples_run(name, tmp_path):
+    code = EXAMPLES[name]
     processes.run("-c", code, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_point_to_existing_files_and_headings(page):
-    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", PAGES[page]):
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", re.sub(r"(?ms)^```.*?^```", "", PAGES[page])):
         name, _, heading = target.partition("#")
         path = (page.parent / name).resolve() if name else page
         assert path.exists(), target
         if heading:
-            titles = re.findall(r"^#+ (.*)$", path.read_text(), re.M)
+            titles = re.findall(r"^#+ (.*)$", re.sub(r"(?ms)^```.*?^```", "", path.read_text()), re.M)
             anchors = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
             assert heading in anchors, target
 
