@@ -11,9 +11,10 @@ SECTION = re.compile(r"^(Returns|Raises|Source|Attributes): +(\S.*(?:\n(?!\w+:)(
 
 
 class Sections(griffe.Extension):
-    """Gives `Returns: text`, `Raises: text` and `Source: text` a paragraph of their own."""
+    """Gives `Returns: text`, `Raises: text` and `Source: text` a paragraph of their own, and escapes ">=" in `Args`."""
 
     def on_instance(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         """Changes the docstring of an object that was read from source."""
         if obj.docstring:
-            obj.docstring.value = SECTION.sub(r"\n**\1**: \2\n", obj.docstring.value)
+            text = SECTION.sub(r"\n**\1**: \2\n", obj.docstring.value)
+            obj.docstring.value = re.sub(r"^( +\w+: )>", r"\1\\>", text, flags=re.M)  # ">= 1" is no quotation
