@@ -15,6 +15,9 @@ from diffsim.policies.spaces import is_image
 CONVOLUTIONS = ((16, 8, 4), (32, 4, 2))
 """Channels, kernel size and stride of each layer in Mnih et al. (2016), "Asynchronous Methods", section 8."""
 
+NATURE_CONVOLUTIONS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
+"""The same of Mnih et al. (2015), "Human-level control through deep reinforcement learning", in "Methods"."""
+
 
 class ImageEncoder(nn.Module):
     """Scales images by their bounds, applies convolutions, and flattens the result.

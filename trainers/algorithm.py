@@ -205,12 +205,16 @@ class Algorithm(Training):
         options: every argument of the constructor by name.
         family: name of the algorithm's group in reports.
         run_defaults: options of a run, or of its policy, that suit this algorithm better than their own defaults.
+        image_defaults: options of a run, its policy or this algorithm, where observations are images: `shows_images`.
+        atari_defaults: further ones for Atari games.
         takes_recurrent: whether it carries the memory of a recurrent policy from step to step; others refuse it.
     """
 
     options: ClassVar[dict[str, Option]] = {}
     family: ClassVar[str] = "other"
     run_defaults: ClassVar[dict[str, Any]] = {}
+    image_defaults: ClassVar[dict[str, Any]] = {}
+    atari_defaults: ClassVar[dict[str, Any]] = {}
     takes_recurrent: ClassVar[bool] = False
 
     policy: Policy

@@ -31,7 +31,8 @@ class ModelFree(Algorithm):
     """
 
     env: VectorEnv = given(
-        "N copies: a SyncVectorEnv or AsyncVectorEnv, another one with autoreset mode DISABLED, or our simulator's."
+        "N copies: a SyncVectorEnv or AsyncVectorEnv, another one with autoreset mode DISABLED, "
+        "ale-py's AtariVectorEnv, or our simulator's."
     )
     policy: Policy = given("the policy to train.")
     gamma: float = option("discount.", "in (0, 1]", default=0.99)
@@ -97,9 +98,14 @@ class ModelFree(Algorithm):
             self.policy.normalizer.update(obs)
 
     def episode_metrics(self) -> dict[str, Metric]:
-        """Mean return of the episodes that ended since the last call, if any did, and their number."""
+        """Mean return of the episodes that ended since the last call, if any did, and their number.
+
+        Where steps are of several frames, as in Atari games, also the frames so far: "env_frames".
+        """
         seen, self.returns_seen = self.returns_seen, []
-        return ended_episodes(*map(torch.cat, zip(*seen, strict=True))) if seen else {}
+        found = ended_episodes(*map(torch.cat, zip(*seen, strict=True))) if seen else {}
+        frames = self.envs.frames_per_step
+        return {**found, "env_frames": self.env_steps * frames} if frames > 1 else found
 
     def training_state(self) -> dict[str, Any]:
         """Adds the states of the environments."""

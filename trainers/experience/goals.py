@@ -16,7 +16,7 @@ from torch import Tensor
 
 from diffsim.gym import GoalVectorEnv
 from diffsim.policies import Observations
-from diffsim.tasks import official_env
+from diffsim.trainers.experience.single_env import single_env
 
 ACHIEVED, DESIRED = "achieved_goal", "desired_goal"
 OfGoals = Callable[[Tensor, Tensor], Tensor]
@@ -39,13 +39,13 @@ class Goals(NamedTuple):
 
 
 def make_official(task: str, **kwargs: Any) -> gymnasium.Env:
-    """The environment in which policies of a task are evaluated (`official_env`); it shows vectors or images.
+    """The environment in which policies of a task are evaluated (`single_env`); it shows vectors or images.
 
     Raises: gymnasium.error.Error if Gymnasium has no environment of that id; ValueError if `task` names a module that
     cannot be found, or has no such task, or its observations cannot be vectors or images.
     """
     register_extras(task)
-    env = official_env(task, **kwargs)
+    env = single_env(task, **kwargs)
     seen = Observations(env.observation_space)
     return env if seen.space is seen.given else TransformObservation(env, seen.flat, seen.space)
 

@@ -19,12 +19,21 @@ import diffsim.gym
 from diffsim.policies import Observations, Policy
 from diffsim.registration import TETRIS, TETRIS_STEPS
 from diffsim.structured_actions import taken
-from diffsim.tasks import official_env
 from diffsim.tetris import TetrisVectorEnv
 from diffsim.trainers.errors import CheckpointError, OptionError
+from diffsim.trainers.experience.atari import (
+    AtariCopies,
+    AtariOptions,
+    atari_copies,
+    in_threads,
+    is_atari,
+    register_games,
+    without_autoreset,
+)
 from diffsim.trainers.experience.autoreset import require_mask
 from diffsim.trainers.experience.env_faults import reset_in_time, step_in_time, vector_env_faults
 from diffsim.trainers.experience.goals import ACHIEVED, register_extras
+from diffsim.trainers.experience.single_env import frames_per_step, single_env
 from diffsim.trainers.experience.sync_vector_env import FastSyncVectorEnv
 from diffsim.trainers.experience.time_limits import episode_limit
 from diffsim.trainers.run.arguments import SIMULATED
@@ -38,12 +47,14 @@ class ResumableEnv(VectorWrapper):
     Attributes:
         obs: [N, O], present observations.
         policy: whose `origin` is subtracted when observations become tensors; see `centered_for`.
+        frames_per_step: frames, or steps of the environment itself, per step of a copy.
         remake: makes the same environment again, in another process; None if that is unknown.
     """
 
     obs: np.ndarray
     remake: Callable[[], ResumableEnv] | None = None
     policy: Policy | None = None
+    frames_per_step: int = 1
 
     def __init__(self, env: gymnasium.vector.VectorEnv) -> None:
         super().__init__(env)
@@ -128,6 +139,8 @@ class ReplayedEnv(ResumableEnv):
     An episode is truncated after `LONGEST_EPISODE` steps, with a warning, if the environment has no time limit. So
     neither the actions nor the time to replay them grow without end: 27,000 steps of all copies at most.
 
+    A game of Atari goes on after a lost life, although the step may be terminal for learning: it is not reset there.
+
     Args:
         env: N copies, with autoreset mode DISABLED; or Gymnasium's SyncVectorEnv or AsyncVectorEnv in any mode, whose
             copies are reset here too when their episodes end. In mode SAME_STEP they are then reset twice.
@@ -153,6 +166,10 @@ class ReplayedEnv(ResumableEnv):
             self.seed, self.episode = seed, np.full(self.num_envs, -1)
             self.age, self.actions = np.zeros(self.num_envs, dtype=np.int64), []
         mask = options["reset_mask"] if options and "reset_mask" in options else np.ones(self.num_envs, dtype=bool)
+        if isinstance(self.env, AtariCopies) and not isinstance(seed, int):
+            mask = mask & ~self.env.only_life
+            if not mask.any():
+                return self.obs, {}
         self.episode, self.age = self.episode + mask, self.age * ~mask
         del self.actions[: len(self.actions) - self.age.max()]
         return self._start(mask)
@@ -262,6 +279,7 @@ def resumable(env: gymnasium.vector.VectorEnv, seed: int) -> ResumableEnv:
     """
     if isinstance(env, ResumableEnv):
         return env
+    env = without_autoreset(env)
     return (
         SimulatedEnv(env, seed) if isinstance(env, diffsim.gym.VectorEnv | TetrisVectorEnv) else ReplayedEnv(env, seed)
     )
@@ -281,7 +299,8 @@ def make_env(
 
     Args:
         task: any Gymnasium id, or a task of your own on C MuJoCo (`official_env`), whose copies are stepped one after
-            the other on the CPU; or diffsim/<id>, simulated in parallel by our simulator, and diffsim/Tetris-v0.
+            the other on the CPU; ALE/<game>-v5, in C++ threads (`AtariOptions`); or diffsim/<id>, simulated in parallel
+            by our simulator, and diffsim/Tetris-v0.
         num_envs: N, at least 1.
         seed: of all randomness, at least 0.
         device: of the simulation of diffsim/<id>.
@@ -314,21 +333,33 @@ def _make(
         return SimulatedEnv(
             TetrisVectorEnv(num_envs, device=device, **{"max_episode_steps": TETRIS_STEPS, **kwargs}), seed
         )
+    if is_atari(task):
+        register_games()
     register_extras(task)
     make = partial(_checked_env, task, disable_env_checker=True, **kwargs)
     try:
-        env = FastSyncVectorEnv([make] * num_envs)
+        env = _atari_copies(task, num_envs, dict(kwargs)) or FastSyncVectorEnv([make] * num_envs)
     except gymnasium.error.Error as error:
         raise OptionError(
             f"task must be an id of Gymnasium, with the robotics extra also of gymnasium-robotics, or {SIMULATED}<id>, "
             f"got {task!r}: {error}"
         ) from None
-    return ReplayedEnv(env, seed)
+    replayed = ReplayedEnv(env, seed)
+    replayed.frames_per_step = frames_per_step(task, kwargs)
+    return replayed
+
+
+def _atari_copies(task: str, num_envs: int, kwargs: dict[str, Any]) -> AtariCopies | None:
+    """N copies of a game in C++ threads; None for other tasks, and for options that need Gymnasium's own wrappers."""
+    if not is_atari(task):
+        return None
+    options = AtariOptions.pop(kwargs)
+    return atari_copies(task, num_envs, options, **kwargs) if in_threads(options, kwargs) else None
 
 
 def _checked_env(task: str, **kwargs: Any) -> gymnasium.Env:
-    """`official_env`. Raises ValueError that names an observation space which Gymnasium or we cannot use."""
-    env = official_env(task, **kwargs)
+    """`single_env`. Raises ValueError that names an observation space which Gymnasium or we cannot use."""
+    env = single_env(task, training=True, **kwargs)
     Observations(env.observation_space)
     return env
 

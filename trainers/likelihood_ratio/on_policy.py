@@ -26,6 +26,8 @@ POLICY_DEFAULTS: dict[str, Any] = {
     "out_scale": 0.01,
 }
 """Implementation details that matter (Huang et al., 2022), with the values of Stable-Baselines3."""
+ATARI_RUN: dict[str, Any] = {"evaluate_every_steps": 250_000, "evaluate_episodes": 1, "evaluate_stochastic": True}
+"""Few evaluations: an episode has up to 27,000 steps, and one copy is slower than many."""
 NORMALIZER_WARM_UP_STEPS = 2048
 """Env steps, of all copies together, that initialise the observation statistics before the first update."""
 

@@ -33,8 +33,9 @@ import torch
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
+from diffsim.policies.encoder import NATURE_CONVOLUTIONS
 from diffsim.trainers.experience.on_policy_batch import OnPolicyBatch
-from diffsim.trainers.likelihood_ratio.on_policy import POLICY_DEFAULTS, explained_variance, standardized
+from diffsim.trainers.likelihood_ratio.on_policy import ATARI_RUN, POLICY_DEFAULTS, explained_variance, standardized
 from diffsim.trainers.likelihood_ratio.on_policy_actor_critic import WindowActorCritic
 from diffsim.trainers.metrics import Metric
 from diffsim.trainers.options import option
@@ -51,11 +52,30 @@ class PPO(WindowActorCritic):
     and with an initial standard deviation of 0.5 instead of 1. With 1, most actions are clipped, and the mean can leave
     the bounds before it matters: on Reacher-v5 its return falls from -11 to -26 in 20,000 steps, and then rises.
 
+    For Atari games the defaults are those of Huang et al. and of CleanRL's `ppo_atari.py`, with separate networks for
+    policy and value, and without decay of the learning rate, for which decay_env_steps has the value budget.
+
     Source: Schulman et al. (2017), "Proximal Policy Optimization Algorithms"; Huang et al. (2022), "The 37
     Implementation Details of Proximal Policy Optimization".
     """
 
     run_defaults = {"num_envs": 8, **POLICY_DEFAULTS, "initial_std": 0.5}
+    image_defaults = {
+        "convolutions": NATURE_CONVOLUTIONS,
+        "hidden_sizes": (512,),
+        "activation": "relu",
+        "value_hidden_sizes": (512,),
+    }
+    atari_defaults = {
+        **ATARI_RUN,
+        "horizon": 128,
+        "learning_rate": 2.5e-4,
+        "epochs": 4,
+        "minibatches": 4,
+        "clip": 0.1,
+        "entropy_weight": 0.01,
+        "normalize_reward": False,
+    }
 
     takes_recurrent = True
 

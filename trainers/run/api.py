@@ -18,10 +18,10 @@ from rich.console import Console
 from diffsim.checks import check_values
 from diffsim.policies import Policy, as_tensor
 from diffsim.structured_actions import taken
-from diffsim.tasks import official_env
 from diffsim.trainers.algorithm import Algorithm
 from diffsim.trainers.errors import OptionError
 from diffsim.trainers.experience.goals import register_extras
+from diffsim.trainers.experience.single_env import single_env
 from diffsim.trainers.run.arguments import RunOptions, pick
 from diffsim.trainers.run.build import build, build_policy, official_evaluation
 from diffsim.trainers.run.checkpoint import load_weights, read_checkpoint
@@ -195,7 +195,7 @@ def untrained_policy(folder: RunFolder) -> Policy:
         return build(replace(options, device="cpu"), values).policy
     task = official_evaluation(options, 1).task
     register_extras(task)
-    env = official_env(task, **options.task_kwargs)
+    env = single_env(task, **options.task_kwargs)
     policy = build_policy(env.observation_space, env.action_space, options, values)
     env.close()
     return policy

@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import gymnasium
-from jsonargparse import Namespace  # pyright: ignore[reportPrivateImportUsage]
+from jsonargparse import ArgumentParser, Namespace  # pyright: ignore[reportPrivateImportUsage]
 
 import diffsim
 from diffsim.policies.squash import has_choices
 from diffsim.structured_actions import is_structured
-from diffsim.tasks import official_env
 from diffsim.trainers.errors import OptionError
+from diffsim.trainers.experience.atari import is_atari
 from diffsim.trainers.experience.goals import register_extras
+from diffsim.trainers.experience.single_env import shows_images, single_env
 from diffsim.trainers.maths.schedule import BUDGET
 from diffsim.trainers.options import check_fields
 from diffsim.trainers.run.extras import require_extra
@@ -150,10 +151,25 @@ def parse_fit(argv: Sequence[str], resumed: bool = False) -> Namespace:
     known = vars(parser.get_defaults())
     suited = {} if resumed else {name: value for name, value in algorithm.run_defaults.items() if name in known}
     parser.set_defaults({**suited, "policy": names["policy"]})
+    if not resumed:
+        _suit_images(parser, argv, algorithm, known)
     for family, found in families().items():
         parser.add_argument_group(f"--algorithm, {family}", ", ".join(found))
     parser.add_argument_group("--policy", ", ".join(POLICIES))
     return parse(parser, argv)
+
+
+def _suit_images(parser: ArgumentParser, argv: Sequence[str], algorithm: type, known: Mapping[str, Any]) -> None:
+    """Sets the algorithm's `image_defaults` and `atari_defaults`, if the task in `argv` is such a one."""
+    suited = {**getattr(algorithm, "image_defaults", {})}
+    if not suited or any(word in argv for word in ("--help", "-h")):
+        return
+    given = parse(parser, argv)
+    if not shows_images(given.task, given.task_kwargs or {}):
+        return
+    if is_atari(given.task):
+        suited |= getattr(algorithm, "atari_defaults", {})
+    parser.set_defaults({name: value for name, value in suited.items() if name in known})
 
 
 def with_budget(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -205,7 +221,7 @@ def default_policy(algorithm: str, task: str | None) -> str:
         return cls.run_defaults.get("policy", RunOptions.policy)
     try:
         register_extras(official_id(task))
-        env = official_env(official_id(task), disable_env_checker=True)
+        env = single_env(official_id(task), disable_env_checker=True)
     except gymnasium.error.Error:
         return RunOptions.policy  # building the task reports the error
     space = env.action_space

@@ -10,6 +10,7 @@ from torch.nn.functional import smooth_l1_loss
 from torch.optim import Adam, Optimizer
 
 from diffsim.policies import DiscreteQMLP
+from diffsim.policies.encoder import NATURE_CONVOLUTIONS
 from diffsim.trainers.experience.replay_batch import ReplayBatch
 from diffsim.trainers.maths.polyak import polyak_update, target_network
 from diffsim.trainers.options import buffer, option
@@ -25,11 +26,26 @@ class DQN(OffPolicy):
 
     The policy is Q itself, a `DiscreteQMLP`. Q chooses the next action, and the target network Q' evaluates it.
 
+    For Atari games network, warm-up, batches, exploration and updates per step are those of Mnih et al. (2015), with a
+    replay buffer of 100,000 steps, 2.6 GiB, in place of a million, and Adam in place of RMSprop.
+
     Source: Mnih et al. (2015), "Human-level control through deep reinforcement learning"; van Hasselt, Guez & Silver
     (2016), "Deep Reinforcement Learning with Double Q-learning". Averaged target networks: Lillicrap et al. (2016).
     """
 
     run_defaults = {"num_envs": 1, "evaluate_every": 10, "policy": "DiscreteQMLP"}
+    image_defaults = {"convolutions": NATURE_CONVOLUTIONS, "hidden_sizes": (512,), "replay_size": 100_000}
+    atari_defaults = {
+        "evaluate_every_steps": 250_000,
+        "evaluate_episodes": 1,
+        "warmup_steps": 50_000,
+        "updates_per_step": 0.25,
+        "batch_size": 32,
+        "learning_rate": 1e-4,
+        "target_rate": 0.999,
+        "exploration_env_steps": 250_000,
+        "final_exploration_rate": 0.1,
+    }
 
     exploration_rate: float = option("probability of a random action after the warm-up.", "in [0, 1]", default=1.0)
     final_exploration_rate: float = option("value that this probability falls to.", "in [0, 1]", default=0.05)
