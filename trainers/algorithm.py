@@ -98,6 +98,14 @@ class Training(nn.Module, ABC):
     def close(self) -> None:
         """Stops helper processes. They restart if training continues."""
 
+    def iteration_size(self) -> int | None:
+        """Env steps of an iteration after the first; None if they depend on what happens in it."""
+        return None
+
+    def warm_up_size(self) -> int:
+        """Env steps that the next iteration takes beyond `iteration_size`."""
+        return 0
+
     def set_folder(self, folder: Path) -> None:
         """Sets `folder`."""
         self.folder = folder

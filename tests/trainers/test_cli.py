@@ -314,7 +314,9 @@ def test_piped_output_has_a_line_per_evaluation_with_env_steps_of_the_budget(tmp
     """Iterations have 6 env steps, so that a budget of 20 ends at 24."""
     assert diffsim("fit", *SMALL, "--env_steps", 20, "--run", tmp_path / "run") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == ("The first iteration took 6 env steps. Training ends with the first iteration that reaches 20.")
+    assert lines[0] == (
+        "An iteration takes 6 env steps. Training ends with the first iteration that reaches 20, after 24."
+    )
     assert [line.split("  ")[0] for line in lines[1:3]] == ["12/20 env steps", "24/20 env steps"]
     assert all("official -" in line and "after 0:00:" in line for line in lines[1:3])
     assert lines[3].startswith("Training took 24 env steps, not 20: ")
@@ -325,6 +327,9 @@ def test_decay_follows_the_iterations_of_the_run(tmp_path):
     words = ["fit", *SMALL, "--decay_iterations", "budget", "--learning_rate", 0.5, "--run", tmp_path / "run"]
     assert diffsim(*words, "--iterations", 4) == 0
     assert [float(row["learning_rate"]) for row in metrics(tmp_path / "run")] == [0.5, 0.375, 0.25, 0.125]
+    words[-1] = tmp_path / "shortened"
+    assert diffsim(*words, "--iterations", 4, "--env_steps", 12) == 0
+    assert [float(row["learning_rate"]) for row in metrics(tmp_path / "shortened")] == [0.5, 0.25], "of 6 env steps"
 
 
 def test_seconds_are_kept_without_metrics(tmp_path):

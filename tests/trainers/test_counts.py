@@ -4,14 +4,15 @@ import pytest
 import torch
 from torch.optim import SGD
 
-from diffsim.policies import DeterministicMLP
+from diffsim.policies import DeterministicMLP, GaussianMLP
 from diffsim.trainers.maths.counts import due
 from diffsim.trainers.run.arguments import RunOptions
+from diffsim.trainers.run.registry import ALGORITHMS, choose
 from diffsim.trainers.value_gradient.dpg import DPG
 from diffsim.trainers.value_gradient.optimizer_step import OptimizerStep
 from tests.trainers.q_learners import make, run, small_sac
 from tests.trainers.running import runner
-from tests.trainers.small_envs import Chain, vector
+from tests.trainers.small_envs import Chain, Target, vector
 
 
 def test_rates_stand_for_the_fractions_that_they_round():
@@ -37,6 +38,26 @@ def test_an_off_policy_run_ends_at_its_budget_of_env_steps(tmp_path):
     limited = runner(RunOptions(task="small", env_steps=17))(small_sac(), tmp_path / "limited", 9)
     assert (limited.iteration, limited.env_steps) == (2, 18)
     assert run(small_sac(), tmp_path / "free", 2).env_steps == 24
+
+
+@pytest.mark.parametrize(
+    "name", ["ActorCritic", "A2C", "PPO", "NaturalGradient", "TRPO", "SVG0", "StepRWR", "StepREPS"]
+)
+def test_the_size_of_an_iteration_is_known_before_it(name):
+    """The first has a warm-up of the observation statistics too: 2,048 steps, rounded up to 3 copies."""
+    cls = choose("algorithm", name, ALGORITHMS)
+    short = {"horizon": 4, "updates": 2, "steps": 5}
+    kwargs = {key: value for key, value in short.items() if key in cls.options}
+    env = vector(Target, 3)
+    spaces = env.single_observation_space, env.single_action_space
+    algorithm = cls(env, GaussianMLP(*spaces, hidden_sizes=(4,), normalize=True).double(), **kwargs)
+    size, extra = algorithm.iteration_size(), algorithm.warm_up_size()
+    assert size == {"ActorCritic": 15, "A2C": 24}.get(name, 12)
+    assert extra == (0 if name in ("SVG0", "StepREPS") else 2049)
+    algorithm.train_iteration()
+    assert (algorithm.env_steps, algorithm.warm_up_size()) == (extra + size, 0)
+    algorithm.train_iteration()
+    assert algorithm.env_steps == extra + 2 * size
 
 
 def test_a_parameter_in_two_optimizers_is_refused_and_an_unused_one_too():

@@ -73,6 +73,10 @@ class StepREPS(HostBuffers, ModelFree):
         self.register_buffer("start_features", torch.zeros(size, dtype=torch.float64))
         self.register_buffer("at_start", torch.ones(self.env.num_envs, dtype=torch.bool))
 
+    def iteration_size(self) -> int:
+        """Env steps of an iteration: a window in every copy."""
+        return self.horizon * self.env.num_envs
+
     def iterate(self) -> dict[str, Metric]:
         """Collects a window, solves the dual problem, and fits the policy to the reweighted steps."""
         memory = self.memory

@@ -31,6 +31,10 @@ class StepRWR(FittedValue):
     lam: float = option("of the advantages, by GAE.", "in [0, 1]", default=1.0)
     regression_iterations: int = option("of L-BFGS, for each fit of the policy.", ">= 1", default=20)
 
+    def iteration_size(self) -> int:
+        """Env steps of an iteration: a window in every copy."""
+        return self.horizon * self.env.num_envs
+
     def iterate(self) -> dict[str, Metric]:
         """Collects a window, fits the policy to its weighted actions, and fits the value."""
         trajectory, raw = self.collect_window(self.horizon)

@@ -37,6 +37,10 @@ class AdvantageActorCritic(WindowActorCritic):
         """One RMSprop for policy and value."""
         return [RMSprop(self.trained_parameters(), lr=self.learning_rate, **RMSPROP)]
 
+    def iteration_size(self) -> int:
+        """Env steps of an iteration: `updates` windows in every copy."""
+        return self.updates * super().iteration_size()
+
     def train_windows(self) -> dict[str, Metric]:
         """Collects `updates` windows, with an update after each. Returns what to log."""
         (optimizer,) = self.optimizers

@@ -39,6 +39,10 @@ class ActorCritic(OnPolicyActorCritic):
         rates = ((self.actor, self.learning_rate), (self.value, self.value_learning_rate))
         return [Adam(net.parameters(), lr=rate, fused=True) for net, rate in rates]
 
+    def iteration_size(self) -> int:
+        """Env steps of an iteration: `steps` in every copy."""
+        return self.steps * self.env.num_envs
+
     def iterate(self) -> dict[str, Metric]:
         """Acts for `steps` steps, with an update after each."""
         actor_optimizer, value_optimizer = self.optimizers

@@ -31,6 +31,10 @@ class NaturalPolicyGradient(FittedValue):
     cg_iterations: int = option("iterations of conjugate gradient, one Fisher-vector product each.", ">= 1", default=15)
     normalize_advantage: bool = option("shift and scale advantages to mean 0 and standard deviation 1.", default=True)
 
+    def iteration_size(self) -> int:
+        """Env steps of an iteration: a window in every copy."""
+        return self.horizon * self.env.num_envs
+
     def iterate(self) -> dict[str, Metric]:
         """Collects a window, updates the policy, and fits the value."""
         trajectory, raw = self.collect_window(self.horizon)

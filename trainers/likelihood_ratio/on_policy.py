@@ -86,10 +86,20 @@ class OnPolicy(ModelFree):
 
     def warm_up_normalizer(self, horizon: int) -> None:
         """Initialises the observation statistics by acting for at least `horizon` steps, before the first window."""
+        steps = self.warm_up_horizon(horizon)
+        if steps:
+            self.update_normalizer(self.act(steps)[0].obs)
+
+    def warm_up_horizon(self, horizon: int) -> int:
+        """Steps of each copy that must initialise the observation statistics, before windows of `horizon` steps."""
         normalizer = self.policy.normalizer
-        if self.env_steps == 0 and normalizer is not None and normalizer.count == 0:
-            trajectory, _ = self.act(max(horizon, -(-self.warm_up_steps // self.env.num_envs)))
-            self.update_normalizer(trajectory.obs)
+        if self.env_steps > 0 or normalizer is None or normalizer.count > 0:
+            return 0
+        return max(horizon, -(-self.warm_up_steps // self.env.num_envs))
+
+    def warm_up_size(self) -> int:
+        """Env steps of the warm-up, if it has not been done."""
+        return self.warm_up_horizon(getattr(self, "horizon", 1)) * self.env.num_envs
 
     def act(self, horizon: int) -> tuple[Trajectory, Tensor]:
         """Returns the same as `collect_window`, without a warm-up."""

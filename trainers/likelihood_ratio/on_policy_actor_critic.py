@@ -33,6 +33,10 @@ class WindowActorCritic(OnPolicyActorCritic):
         "shift and scale the advantages of each update to mean 0 and standard deviation 1.", default=True
     )
 
+    def iteration_size(self) -> int:
+        """Env steps of an iteration: a window in every copy."""
+        return self.horizon * self.env.num_envs
+
     def trained_parameters(self) -> list[nn.Parameter]:
         """The parameters of policy and value."""
         return [*self.actor.parameters(), *self.value.parameters()]

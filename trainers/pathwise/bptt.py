@@ -53,7 +53,7 @@ class BPTT(MDPAlgorithm):
     learning_rate: float = option("Adam's step size.", "> 0", default=3e-3)
     decay_iterations: int | Literal["budget"] | None = option(
         "iterations over which the learning rate falls linearly to zero; budget for those of the run, as `iterations` "
-        "gives them; constant if None.",
+        "or `env_steps` give them; constant if None.",
         check_decay_iterations,
         default=None,
     )
@@ -80,6 +80,10 @@ class BPTT(MDPAlgorithm):
     def make_optimizers(self) -> list[Optimizer]:
         """Adam for the policy."""
         return [Adam(self.policy.parameters(), lr=self.learning_rate)]
+
+    def iteration_size(self) -> int:
+        """Env steps of an iteration: a window in every world."""
+        return self.horizon * self.mdp.num_envs
 
     def iterate(self) -> dict[str, Metric]:
         """Rolls out one window, back-propagates its return, and updates the policy."""

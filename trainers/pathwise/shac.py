@@ -199,6 +199,10 @@ class SHAC(MDPAlgorithm):
             for net, rate in ((self.actor, self.learning_rate), (self.critic.value, self.value_learning_rate))
         ]
 
+    def iteration_size(self) -> int:
+        """Env steps of an iteration: a window in every world."""
+        return self.horizon * self.mdp.num_envs
+
     def iterate(self) -> dict[str, Metric]:
         """Rolls out one window, and updates first the actor, then the critic."""
         actor_optimizer, value_optimizer = self.optimizers

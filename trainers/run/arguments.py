@@ -175,9 +175,11 @@ def _suit_images(parser: ArgumentParser, argv: Sequence[str], algorithm: type, k
 def with_budget(values: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a run, with the value `budget` of its schedules replaced by the length of the run.
 
+    A run has the iterations of `iterations`, or those that `env_steps` allows, if they are fewer.
+
     Raises: OptionError if the run has no such length.
     """
-    lengths = {"decay_env_steps": values.get("env_steps"), "decay_iterations": values.get("iterations")}
+    lengths = {"decay_env_steps": values.get("env_steps"), "decay_iterations": iterations_of(values)}
     found = dict(values)
     for name, length in lengths.items():
         if found.get(name) != BUDGET:
@@ -186,6 +188,14 @@ def with_budget(values: Mapping[str, Any]) -> dict[str, Any]:
             raise OptionError(f"{name} {BUDGET} needs {name.removeprefix('decay_')}, got none")
         found[name] = length
     return found
+
+
+def iterations_of(values: Mapping[str, Any]) -> int | None:
+    """Iterations of a run of BPTT: the least of `iterations` and what `env_steps` allows; None without both."""
+    limits = [values.get("iterations")]
+    if values.get("env_steps") is not None and values.get("horizon") is not None:
+        limits.append(-(-values["env_steps"] // (values["horizon"] * values["num_envs"])))
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def resolved(parsed: Namespace) -> dict[str, Any]:

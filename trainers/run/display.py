@@ -43,6 +43,7 @@ class ReturnBar(Callback):
         training = training_of(pl_module)
         self.env_steps_before = training.env_steps
         done = self.done(trainer, training)
+        self.tell_end(trainer, training)
         self.bar = self.progress.add_task(
             "fit",
             total=100,
@@ -76,10 +77,30 @@ class ReturnBar(Callback):
         if every is None or training_of(pl_module).crossed(every):
             self.progress.update(self.bar, status="evaluating ...")
 
+    def tell_end(self, trainer: Trainer, training: Training) -> None:
+        """Says before training how long an iteration is, if training can only end beyond the budget because of it."""
+        size, budget, begin = training.iteration_size(), self.recorder.budget.env_steps, training.env_steps
+        if budget is None or size is None or training.ends_at_limit or begin >= budget:
+            return
+        extra = training.warm_up_size()
+        count = max(-(-(budget - begin - extra) // size), 1)
+        last, most = begin + extra + count * size, trainer.max_epochs
+        if last == budget or (most is not None and 0 <= most < training.iteration + count):
+            return
+        first = f", the first {size + extra:,}" if extra else ""
+        self.console.print(
+            f"An iteration takes {size:,} env steps{first}. Training ends with the first iteration that reaches "
+            f"{budget:,}, after {last:,}.",
+            soft_wrap=True,
+            highlight=False,
+        )
+
     def tell_size(self, training: Training) -> None:
-        """Says how long an iteration is, if training can only end beyond the budget because of it."""
+        """The same after the first iteration, of an algorithm that does not know it before."""
         size, budget = training.env_steps - self.env_steps_before, self.recorder.budget.env_steps
-        if budget is not None and size and budget % size and not training.ends_at_limit:
+        if training.iteration_size() is not None or training.ends_at_limit or budget is None:
+            return
+        if size and budget % size:
             self.console.print(
                 f"The first iteration took {size:,} env steps. Training ends with the first iteration that reaches "
                 f"{budget:,}.",

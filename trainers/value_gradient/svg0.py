@@ -101,6 +101,10 @@ class SVG0(ModelFree):
         rates = ((self.policy, self.learning_rate), (self.critic, self.critic_learning_rate))
         return [Adam(net.parameters(), lr=rate, fused=True) for net, rate in rates]
 
+    def iteration_size(self) -> int:
+        """Env steps of an iteration: a window in every copy."""
+        return self.horizon * self.env.num_envs
+
     def iterate(self) -> dict[str, Metric]:
         """Collects one window, and updates first the critic with it, then the actor."""
         policy_step, critic_step = map(OptimizerStep, self.optimizers)
