@@ -102,7 +102,8 @@ def test_every_page_is_in_the_navigation():
     text = (ROOT / "mkdocs.yml").read_text()
     named = set(re.findall(r"[\w/-]+\.md", str(yaml.safe_load(text[text.index("nav:\n  -") :]))))
     pages = {str(path.relative_to(ROOT / "docs")) for path in PAGES if path.is_relative_to(ROOT / "docs")}
-    assert named == pages
+    tutorials = {f"tutorials/{path.stem}.md" for path in (ROOT / "examples" / "tutorials").glob("[!_]*.py")}
+    assert named == pages | tutorials
 
 
 def test_languages_of_code_blocks_are_tested():
