@@ -14,19 +14,15 @@ from diffsim.collision.box_axes import (
     touching_axis,
     touching_edges,
 )
-from diffsim.collision.box_polygon import (
+from diffsim.collision.box_corners import (
     NONE,
-    Corner,
     corner_point,
-    from_face,
-    opposed_axis,
-    opposed_faces,
     seen_from_opposed,
     share_of_opposed,
-    side_of,
     touching_lines,
     twin_line,
 )
+from diffsim.collision.box_polygon import Corner, from_face, opposed_axis, opposed_faces, side_of
 from diffsim.collision.contact_frame import KINK, ContactGeometry, Geom, axis_of, contact, held3, no_contact
 from diffsim.collision.gradient_call import differentiable, no_gradient
 from diffsim.types import HALF, ONE, ZERO, mat33, real, vec2, vec3

@@ -11,7 +11,7 @@ from diffsim.collision.clip_contact import (
     vertex_outcome,
 )
 from diffsim.collision.contact_frame import Geom, direction
-from diffsim.collision.convex import TOUCH, has_core, load_shape
+from diffsim.collision.convex import TOUCH
 from diffsim.collision.convex_shape import CYLINDER, ELLIPSOID, HFIELD, Shape
 from diffsim.collision.face_clip import FACES_MEET, FIRST_EDGE
 from diffsim.collision.features import (
@@ -22,8 +22,10 @@ from diffsim.collision.features import (
     vertex_place,
 )
 from diffsim.collision.gradient_call import calls_gradient
+from diffsim.collision.loaded_shape import has_core, load_shape
 from diffsim.collision.plane_mesh import VERTEX
-from diffsim.collision.polygons import edge_rounding, face_corners, face_normal, vec3i
+from diffsim.collision.polygon_edges import edge_rounding
+from diffsim.collision.polygons import face_corners, face_normal, vec3i
 from diffsim.collision.simplex_contact import Pairs, simplex_outcome
 from diffsim.collision.smooth_contact import Bars, smooth_cotangents, vec8
 from diffsim.physics.contact import load_geom

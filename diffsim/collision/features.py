@@ -9,7 +9,8 @@ import warp as wp
 from diffsim.collision.contact_frame import Geom
 from diffsim.collision.convex_shape import BOX, CAPSULE, CYLINDER, ELLIPSOID, HFIELD, MESH, SPHERE, Shape
 from diffsim.collision.gradient_call import differentiable
-from diffsim.collision.polygons import CAP_COS, CAP_SIN, axial_side, box_corner_unit, cap_side, vec3i
+from diffsim.collision.polygon_edges import axial_side
+from diffsim.collision.polygons import CAP_COS, CAP_SIN, box_corner_unit, cap_side, vec3i
 from diffsim.collision.prisms import prism_vertex
 from diffsim.physics.model_arrays import RareArrays
 from diffsim.types import ONE, ZERO, real, vec2, vec3

@@ -5,9 +5,10 @@ Source: MuJoCo, `mjc_ConvexHField`.
 
 import warp as wp
 
-from diffsim.collision.convex import keep_touch, load_shape, touch, without_rounding
+from diffsim.collision.convex import keep_touch, touch
 from diffsim.collision.convex_shape import Shape, Support, support_point
 from diffsim.collision.gjk import FAR
+from diffsim.collision.loaded_shape import load_shape, without_rounding
 from diffsim.collision.prisms import prism_height
 from diffsim.physics.model_arrays import ModelArrays, RareArrays
 from diffsim.physics.scratch import Scratch

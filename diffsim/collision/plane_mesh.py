@@ -8,8 +8,9 @@ import warp as wp
 
 from diffsim.collision.contact_frame import axis_of, contact_frame
 from diffsim.collision.convex_shape import Shape, Support, support_point
-from diffsim.collision.face_clip import facing, largest_four
+from diffsim.collision.face_clip import facing
 from diffsim.collision.gjk import FAR, vec4i
+from diffsim.collision.polygon_clip import largest_four
 from diffsim.collision.polygons import mesh_faces, vec3i
 from diffsim.physics.model_arrays import ModelArrays, RareArrays
 from diffsim.physics.scratch import Scratch
