@@ -1,9 +1,13 @@
-"""Pairs of convex geoms for tests: models of two bodies, and states in which they touch, or nearly."""
+"""Pairs of convex geoms for tests: models, states in which they touch, or nearly, and C MuJoCo's contacts there."""
 
 from dataclasses import dataclass
 
 import mujoco
 import numpy as np
+import torch
+
+from .engine import simulator, tensors
+from .reference import tangent_basis
 
 TIGHT = 'ccd_tolerance="1e-13" ccd_iterations="300"'
 
@@ -113,13 +117,10 @@ def _standing(rng: np.random.Generator) -> np.ndarray:
 
 
 def _distance(model: mujoco.MjModel, data: mujoco.MjData, qpos: np.ndarray) -> float:
+    """Of the two geoms, m; of a plane or a height field only whether the other is off it."""
     data.qpos[:] = qpos
     mujoco.mj_kinematics(model, data)
-    if model.geom_type[0] == mujoco.mjtGeom.mjGEOM_PLANE:
-        mesh = model.geom_dataid[1]
-        vertices = model.mesh_vert[model.mesh_vertadr[mesh] :][: model.mesh_vertnum[mesh]]
-        return (vertices @ data.geom_xmat[1].reshape(3, 3).T + data.geom_xpos[1])[:, 2].min()
-    if model.geom_type[0] == mujoco.mjtGeom.mjGEOM_HFIELD:
+    if model.geom_type[0] in (mujoco.mjtGeom.mjGEOM_PLANE, mujoco.mjtGeom.mjGEOM_HFIELD):
         mujoco.mj_collision(model, data)
         return float(not any(contact.dist < 0 for contact in data.contact))
     return mujoco.mj_geomDistance(model, data, 0, 1, 10.0, None)
@@ -132,3 +133,43 @@ def reference(model: mujoco.MjModel, data: mujoco.MjData, qpos: np.ndarray) -> n
     mujoco.mj_comPos(model, data)
     mujoco.mj_collision(model, data)
     return np.array([[c.dist, *c.pos, *c.frame] for c in data.contact]).reshape(-1, 13)
+
+
+def found(model: mujoco.MjModel, qpos: torch.Tensor) -> tuple[np.ndarray, torch.Tensor]:
+    """Number of contacts at each state [N], and distance, position and frame of each [N, C, 13]."""
+    state = torch.cat([qpos, qpos.new_zeros(len(qpos), model.nv)], dim=1)
+    contacts = simulator(model, len(qpos)).contacts(state, qpos.new_zeros(len(qpos), 0))
+    parts = contacts.distance[..., None], contacts.position, contacts.frame.flatten(-2)
+    return contacts.count.numpy(), torch.cat(parts, dim=-1)
+
+
+def directional(model: mujoco.MjModel, qpos: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Derivative of the weighted sum of all contacts at each state, by the coordinates' tangent: [N, nv]."""
+    (q,) = tensors(qpos, requires_grad=True)
+    _, contacts = found(model, q)
+    (contacts * torch.as_tensor(weights)).sum().backward()
+    return np.array([row @ tangent_basis(model, x) for row, x in zip(q.grad.numpy(), qpos, strict=True)])
+
+
+def nearest(contacts: np.ndarray, contact: np.ndarray, place: int) -> int:
+    """Index of a contact among others [C, 13]; that at its own place if several are equal."""
+    distance = np.abs(contacts - contact).max(axis=1)
+    return place if distance[place] <= distance.min() + 1e-9 else int(distance.argmin())
+
+
+def differences(model: mujoco.MjModel, qpos: np.ndarray, weights: np.ndarray, ours: np.ndarray, eps: float):
+    """Central differences of the same sum in C MuJoCo; NaN where the number of contacts changes."""
+    data, result = mujoco.MjData(model), np.zeros((len(qpos), model.nv))
+    for i, x in enumerate(qpos):
+        base = reference(model, data, x)
+        order = [nearest(ours[i], contact, place) for place, contact in enumerate(base)]
+        for dof in range(model.nv):
+            values = []
+            for sign in (1, -1):
+                moved = x.copy()
+                mujoco.mj_integratePos(model, moved, sign * eps * np.eye(model.nv)[dof], 1.0)
+                rows = reference(model, data, moved)
+                same = len(rows) == len(base) and len(base) > 0 and np.abs(rows - base).max() < 100 * eps
+                values.append((rows * weights[i, order]).sum() if same else np.nan)
+            result[i, dof] = (values[0] - values[1]) / (2 * eps)
+    return result

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from .convex_pairs import GROUND, TIGHT, reference, touching
+from .convex_pairs import GROUND, TIGHT, differences, directional, found, reference, touching
 from .engine import simulator, tensors
-from .reference import Stepper, converge, tangent_basis
+from .reference import Stepper, converge
 
 # Pairs whose points are vertices: contacts are exact up to rounding.
 EXACT = [
@@ -40,14 +40,6 @@ CURVED = [
     ("field", "ellipsoid"),
     ("field", "cylinder"),
 ]
-
-
-def found(model: mujoco.MjModel, qpos: torch.Tensor) -> tuple[np.ndarray, torch.Tensor]:
-    """Number of contacts at each state [N], and distance, position and frame of each [N, C, 13]."""
-    state = torch.cat([qpos, qpos.new_zeros(len(qpos), model.nv)], dim=1)
-    contacts = simulator(model, len(qpos)).contacts(state, qpos.new_zeros(len(qpos), 0))
-    parts = contacts.distance[..., None], contacts.position, contacts.frame.flatten(-2)
-    return contacts.count.numpy(), torch.cat(parts, dim=-1)
 
 
 def share_that_agrees(pair: tuple[str, str], margin: float, flat: bool, option: str, tolerance: float) -> float:
@@ -98,38 +90,6 @@ ROUNDED[("field", "ellipsoid")] = 0.85
 def test_contacts_of_curved_shapes(pair, margin):
     shares = [share_that_agrees(pair, margin, flat, "", 1e-8) for flat in (False, True)]
     assert min(shares) >= ROUNDED.get(pair, 0.93)
-
-
-def directional(model: mujoco.MjModel, qpos: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Derivative of the weighted sum of all contacts at each state, by the coordinates' tangent: [N, nv]."""
-    (q,) = tensors(qpos, requires_grad=True)
-    _, contacts = found(model, q)
-    (contacts * torch.as_tensor(weights)).sum().backward()
-    return np.array([row @ tangent_basis(model, x) for row, x in zip(q.grad.numpy(), qpos, strict=True)])
-
-
-def nearest(contacts: np.ndarray, contact: np.ndarray, place: int) -> int:
-    """Index of a contact among others [C, 13]; that at its own place if several are equal."""
-    distance = np.abs(contacts - contact).max(axis=1)
-    return place if distance[place] <= distance.min() + 1e-9 else int(distance.argmin())
-
-
-def differences(model: mujoco.MjModel, qpos: np.ndarray, weights: np.ndarray, ours: np.ndarray, eps: float):
-    """Central differences of the same sum in C MuJoCo; NaN where the number of contacts changes."""
-    data, result = mujoco.MjData(model), np.zeros((len(qpos), model.nv))
-    for i, x in enumerate(qpos):
-        base = reference(model, data, x)
-        order = [nearest(ours[i], contact, place) for place, contact in enumerate(base)]
-        for dof in range(model.nv):
-            values = []
-            for sign in (1, -1):
-                moved = x.copy()
-                mujoco.mj_integratePos(model, moved, sign * eps * np.eye(model.nv)[dof], 1.0)
-                rows = reference(model, data, moved)
-                same = len(rows) == len(base) and len(base) > 0 and np.abs(rows - base).max() < 100 * eps
-                values.append((rows * weights[i, order]).sum() if same else np.nan)
-            result[i, dof] = (values[0] - values[1]) / (2 * eps)
-    return result
 
 
 @pytest.mark.parametrize("flat", [False, True])
