@@ -24,6 +24,7 @@ from diffsim.tasks.find import (
     mdp_class,
     task_ids,
 )
+from diffsim.tasks.g1.walk import G1Walk
 from diffsim.tasks.go1.walk import Go1Walk
 from diffsim.tasks.goal_task import GoalTask
 from diffsim.tasks.half_cheetah import HalfCheetah
@@ -56,6 +57,7 @@ __all__ = [
     "CartPoleGears",
     "CartPoleSwingUp",
     "ConfigurableMDP",
+    "G1Walk",
     "Go1Walk",
     "GoalTask",
     "HalfCheetah",

@@ -17,6 +17,7 @@ from diffsim.tasks.ant import Ant
 from diffsim.tasks.cart_pole_gears import CartPoleGears
 from diffsim.tasks.cart_pole_swing_up import CartPoleSwingUp
 from diffsim.tasks.configurable import ConfigurableMDP
+from diffsim.tasks.g1.walk import G1Walk
 from diffsim.tasks.go1.walk import Go1Walk
 from diffsim.tasks.half_cheetah import HalfCheetah
 from diffsim.tasks.helicopter_hover import HelicopterHover
@@ -71,6 +72,7 @@ RLLAB_TASKS: dict[str, type[Task]] = {
 TASKS: dict[str, type[Task]] = {
     "Ant-v5": Ant,
     "CartPoleSwingUp-v0": CartPoleSwingUp,
+    "G1Walk-v0": G1Walk,
     "Go1Walk-v0": Go1Walk,
     "HalfCheetah-v5": HalfCheetah,
     "Hopper-v5": Hopper,

@@ -217,9 +217,9 @@ SMOOTH_PARTS = {
 }
 
 
-# By `check_task`: rllab's tasks that observe no forces, or forces that are held constant.
+# By `check_task`: rllab's tasks that observe no forces, or forces that are held constant. G1Walk's are Go1Walk's.
 RLLAB_WITH_FORCES = {"RllabDoublePendulum-v0", "RllabHopper-v0"}
-GRADIENTS_CHECKED_ELSEWHERE = {"InvertedPendulum-v5", *RLLAB_TASKS} - RLLAB_WITH_FORCES
+GRADIENTS_CHECKED_ELSEWHERE = {"InvertedPendulum-v5", "G1Walk-v0", *RLLAB_TASKS} - RLLAB_WITH_FORCES
 
 
 @pytest.mark.skipif(diffsim.dtype != torch.float64, reason="differences need float64")

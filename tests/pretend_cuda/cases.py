@@ -199,9 +199,9 @@ def read_in_a_capture() -> str:
 
 
 def waits_of_tasks() -> dict[str, int]:
-    """Waits of the second window and its gradient, for every task on the simulator."""
+    """Waits of the second window and its gradient, for every task on the simulator but G1Walk, which is as Go1Walk."""
     found = {}
-    for name in TASKS:
+    for name in TASKS.keys() - {"G1Walk-v0"}:
         mdp = diffsim.make(name, num_envs=2, device="cuda")
         policy = DeterministicMLP(mdp.observation_space, mdp.action_space, hidden_sizes=(4,)).to(mdp.device, mdp.dtype)
         generator = torch.Generator(mdp.device).manual_seed(0)

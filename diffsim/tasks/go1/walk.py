@@ -2,31 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from math import pi
 from pathlib import Path
 
-import mujoco
-import numpy as np
-import torch
-from torch import Tensor
+from diffsim.tasks.legged_walk import LeggedWalk
 
-from diffsim.checks import check_choice, check_count, require
-from diffsim.options import option
-from diffsim.tasks.memory_task import MemoryTask
-from diffsim.tasks.rllab.kinematics import free_frame
-
-FEET = ("FR", "FL", "RR", "RL")
-OFFSETS = (0.0, 0.5, 0.5, 0.0)
-"""Of the feet's clocks, in periods: diagonal feet swing together, as in a trot."""
-PERIOD, SWING_HEIGHT, FOOT_RADIUS = 25, 0.08, 0.023
-"""Steps of a gait cycle, and m."""
-ACTION_RANGE = (0.35, 0.6, 0.6)
-"""Half-widths of the ranges of a leg's targets around the home pose: abduction, hip, knee, rad."""
-TRACKING_VARIANCE = 0.25
-"""Of velocities, (m/s)^2 and (rad/s)^2."""
-MIN_HEIGHT, MIN_UPRIGHT = 0.15, 0.5
-"""Below which the robot has fallen: height of the trunk (m), cosine of its tilt."""
 WEIGHTS = {
     "linear_velocity": 1.5,
     "yaw_rate": 0.75,
@@ -42,166 +21,21 @@ WEIGHTS = {
 """Weights of the terms of the reward."""
 
 
-class Go1Walk(MemoryTask):
-    """Walk on flat ground with the velocity that a command says, by position targets for the twelve joints.
+class Go1Walk(LeggedWalk):
+    """The Unitree Go1 walks as a velocity command says: a trot of 2 Hz.
 
-    An action is held for 20 ms. It is the target of the joints' position actuators (rad), within 0.35 rad of the home
-    pose for abduction, and 0.6 rad for hip and knee. An episode lasts 20 s. Its commands, one after the
-    other, are drawn at reset: velocity forward and to the left (m/s), yaw rate (rad/s), uniform within `command_range`,
-    or all zero.
-
-    Observation: velocity and angular velocity of the trunk, and direction of gravity, all in the trunk's frame (m/s,
-    rad/s, unit vector); command; joint angles less those of the home pose (rad); joint velocities (rad/s); last action
-    less the home pose (rad); sine and cosine of the gait's clock: 50 numbers.
-
-    Reward of a step, after it: the sum of `terms` with their weights. Every term is differentiable. Terminal: the
-    trunk is lower than 0.15 m, or tilted by more than 60 degrees.
-
-    Memory: steps since reset, last action, commands.
+    See `LeggedWalk`. It has fallen if its trunk is lower than 0.15 m. Observation: 50 numbers.
 
     Source: terms and weights are those of Isaac Lab's flat velocity task of this robot, except those of the feet,
-    which here follow a clock of 2 Hz in place of a reward for time in the air. Model: MuJoCo Menagerie.
+    which here follow a clock in place of a reward for time in the air. Model: MuJoCo Menagerie.
     """
 
     position_indices = (*range(6, 24), *range(36, 50))
 
     xml_file = Path(__file__).with_name("unitree_go1.xml")
-    frame_skip = 4
-    command: Sequence[float] | None = option(
-        "one command for all episodes, forward (m/s), left (m/s), yaw (rad/s); None draws commands.", default=None
-    )
-    command_range: Sequence[float] = option(
-        "half-widths of the ranges of drawn commands, as in `command`, each >= 0.", default=(1.0, 1.0, 1.0)
-    )
-    command_steps: int = option("steps that a drawn command lasts, >= 1.", check_count, default=500)
-    stand_share: float = option("probability that a drawn command is zero.", "in [0, 1]", default=0.1)
-    reset_noise_scale: float = option("half-width of the noise on joint angles (rad) at reset.", ">= 0", default=0.1)
-    weights: Mapping[str, float] | None = option("weights of terms of the reward other than `WEIGHTS`.", default=None)
-
-    def load_model(self) -> mujoco.MjModel:
-        """The model, with the ranges of the actions as those of its controls."""
-        model = super().load_model()
-        half_width = np.tile(ACTION_RANGE, 4)
-        home, limits = model.key_ctrl[0], model.actuator_ctrlrange
-        model.actuator_ctrlrange = np.clip([home - half_width, home + half_width], *limits.T[:, None]).T
-        return model
-
-    def setup(self) -> None:
-        """Checks the options, and makes the constant tensors."""
-        for name, values in (("command", self.command), ("command_range", self.command_range)):
-            require(values is None or len(values) == 3, name, "3 numbers", values)
-        require(min(self.command_range) >= 0, "command_range", ">= 0", self.command_range)
-        for name in self.weights or {}:
-            check_choice("a name in weights", name, tuple(WEIGHTS))
-        self.num_commands = -(-self.max_episode_steps // self.command_steps)
-        self.num_memory = 1 + 12 + 3 * self.num_commands
-        self.term_weights = {**WEIGHTS, **(self.weights or {})}
-        model = self.mj_model
-        self.init_qpos = self._tensor(model.key_qpos[0])
-        self.home = self.init_qpos[7:]
-        self.gain = self._tensor(model.actuator_gainprm[:, 0])
-        self.torque_limit = self._tensor(model.actuator_forcerange[:, 1])
-        self.offsets, self.half_range = self._tensor(OFFSETS), self._tensor(self.command_range)
-        command = self._tensor((0.5, 0.0, 0.0) if self.command is None else self.command)
-        self.first_memory = torch.cat([self.home.new_zeros(1), self.home, command.repeat(self.num_commands)])
-
-    def _tensor(self, values: Sequence[float] | np.ndarray) -> Tensor:
-        return torch.tensor(np.asarray(values), dtype=self.dtype, device=self.device)
-
-    def reset_model(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """The home pose with noise on the joints, at rest."""
-        noise = self.uniform(12, self.reset_noise_scale, generator)
-        qpos = torch.cat([self.init_qpos[:7].expand(self.num_envs, -1), self.home + noise], dim=1)
-        return qpos, torch.zeros(self.num_envs, self.mj_model.nv, dtype=self.dtype, device=self.device)
-
-    def initial_memory(self, generator: torch.Generator) -> Tensor:
-        """Draws the commands."""
-        memory = self.rest_memory()
-        count = self.num_commands
-        drawn = self.uniform(3 * count, 1.0, generator).unflatten(1, (count, 3))
-        moves = (self.uniform(count, 0.5, generator) + 0.5 >= self.stand_share)[..., None]
-        if self.command is not None:
-            return memory
-        return torch.cat([memory[:, :13], (drawn * self.half_range * moves).flatten(1)], dim=1)
-
-    def rest_memory(self) -> Tensor:
-        """The home pose as last action, and one command: `command`, or forward at 0.5 m/s."""
-        return self.first_memory.expand(self.num_envs, -1)
-
-    def next_memory(self, memory: Tensor, action: Tensor, reached: Tensor) -> Tensor:
-        """Counts the step, and keeps the action."""
-        return torch.cat([memory[:, :1] + 1, action, memory[:, 13:]], dim=1)
-
-    def current_command(self, state: Tensor) -> Tensor:
-        """The command in `state` [N, S]: [N, 3]."""
-        memory = self.memory(state)
-        index = (memory[:, 0] / self.command_steps).floor().clamp(0, self.num_commands - 1).long()
-        commands = memory[:, 13:].unflatten(1, (self.num_commands, 3))
-        return commands.gather(1, index[:, None, None].expand(-1, 1, 3))[:, 0]
-
-    def trunk(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Velocity, angular velocity, and direction of gravity in the trunk's frame, [N, 3] each."""
-        qpos, qvel, _ = self.split(state)
-        rotation = free_frame(qpos, qvel).rotation[:, 0]
-        return (qvel[:, None, :3] @ rotation)[:, 0], qvel[:, 3:6], -rotation[:, 2]
-
-    def observation(self, state: Tensor) -> Tensor:
-        """Trunk, command, joints, last action, clock: [N, 50]."""
-        qpos, qvel, _ = self.split(state)
-        memory = self.memory(state)
-        angle = 2 * pi / PERIOD * memory[:, :1]
-        joints = [qpos[:, 7:] - self.home, qvel[:, 6:], memory[:, 1:13] - self.home]
-        return torch.cat([*self.trunk(state), self.current_command(state), *joints, angle.sin(), angle.cos()], dim=1)
-
-    def swing(self, state: Tensor) -> Tensor:
-        """How high each foot should be, from 0 on the ground to 1: [N, 4]; 0 for all feet if the command is zero."""
-        phase = 2 * pi * (self.memory(state)[:, :1] / PERIOD + self.offsets)
-        moves = (self.current_command(state) != 0).any(dim=1, keepdim=True)
-        return phase.sin().clamp_min(0).square() * moves
-
-    def terms(self, state: Tensor, action: Tensor, next_state: Tensor) -> dict[str, Tensor]:
-        """The terms of the reward without their weights, [N] each.
-
-        linear_velocity and yaw_rate are exp(-e^2 / 0.25) for the error e of velocity in the trunk's x and y (m/s), and
-        of yaw rate (rad/s). The others are sums of squares: vertical velocity (m/s), roll and pitch rate (rad/s),
-        horizontal part of the direction of gravity, torques of the position actuators at the angles reached (N m),
-        joint accelerations (rad/s^2), change of the action (rad), error of the feet's heights (m), and velocity of the
-        feet along the ground (m/s), each weighted by 1 - 4 swing, at least 0.
-        """
-        (qpos, qvel, _), (_, old_qvel, _) = self.split(next_state), self.split(state)
-        velocity, angular, gravity = self.trunk(next_state)
-        command, swing = self.current_command(state), self.swing(next_state)
-        feet = self.simulator.site_xpos(qpos, FEET)
-        slip = (feet - self.simulator.site_xpos(self.split(state)[0], FEET))[..., :2].square().sum(dim=2) / self.dt**2
-        force = (self.gain * (action - qpos[:, 7:])).clamp(-self.torque_limit, self.torque_limit)
-        return {
-            "linear_velocity": tracking(velocity[:, :2] - command[:, :2]),
-            "yaw_rate": tracking(angular[:, 2:] - command[:, 2:]),
-            "vertical_velocity": velocity[:, 2].square(),
-            "roll_pitch_rate": squares(angular[:, :2]),
-            "tilt": squares(gravity[:, :2]),
-            "torque": squares(force),
-            "acceleration": squares(qvel[:, 6:] - old_qvel[:, 6:]) / self.dt**2,
-            "action_rate": squares(action - self.memory(state)[:, 1:13]),
-            "foot_height": squares(feet[..., 2] - FOOT_RADIUS - SWING_HEIGHT * swing),
-            "foot_slip": ((1 - 4 * swing).clamp_min(0) * slip).sum(dim=1),
-        }
-
-    def reward(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
-        """The weighted sum of the terms, [N]."""
-        terms = self.terms(state, action, next_state)
-        return sum((self.term_weights[name] * term for name, term in terms.items()), torch.zeros_like(state[:, 0]))
-
-    def terminal(self, state: Tensor) -> Tensor:
-        """Whether the robot has fallen: bool [N]."""
-        return (state[:, 2] < MIN_HEIGHT) | (-self.trunk(state)[2][:, 2] < MIN_UPRIGHT)
-
-
-def squares(values: Tensor) -> Tensor:
-    """Sum of squares of each row of [N, K]: [N]."""
-    return values.square().sum(dim=1)
-
-
-def tracking(error: Tensor) -> Tensor:
-    """exp(-|e|^2 / 0.25) of errors [N, K]: [N]."""
-    return (-squares(error) / TRACKING_VARIANCE).exp()
+    feet = ("FR", "FL", "RR", "RL")
+    offsets = (0.0, 0.5, 0.5, 0.0)  # diagonal feet swing together
+    sole = 0.023
+    action_range = 4 * (0.35, 0.6, 0.6)  # abduction, hip, knee
+    min_height = 0.15
+    weights_of_terms = WEIGHTS

@@ -1,0 +1,1 @@
+"""Tasks of the humanoid Unitree G1."""
