@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import go1_walk, helicopter, pathwise, pong
+from benchmarks import helicopter, pathwise, pong, walk
 from benchmarks.command import RESULTS
 from benchmarks.goals import Result as GoalResult
 from benchmarks.goals import main as goals
@@ -26,9 +26,19 @@ __all__ = ["forked_runs"]
 @pytest.mark.parametrize(
     "module",
     [
-        *("ensemble", "go1_walk", "goals", "gpu", "gradients", "helicopter", "laboratory", "model_free", "off_policy"),
-        *("hybrid", "onset", "parity", "pathwise", "pegasus", "physics", "pong", "relaxed", "robots", "simulated"),
-        "tetris",
+        *(
+            "collisions",
+            "ensemble",
+            "goals",
+            "gpu",
+            "gradients",
+            "helicopter",
+            "laboratory",
+            "model_free",
+            "off_policy",
+        ),
+        *("hybrid", "onset", "parity", "pathwise", "pegasus", "physics", "pong", "relaxed", "robots"),
+        *("simulated", "tetris", "walk"),
     ],
 )
 def test_help(module, capsys):
@@ -157,16 +167,17 @@ def test_helicopter_flies_fresh_scenarios(tmp_path, monkeypatch):
     assert rows[0].crashes == 0 and -20 < rows[0].mean < 0 and rows[1].env_steps == 30 * 50
 
 
-def test_go1_walk_measures_a_robot_that_stands(tmp_path, monkeypatch):
+def test_walk_measures_a_robot_that_stands(tmp_path, monkeypatch):
     home = np.tile([0, 0.9, -1.8], 4)
-    monkeypatch.setattr(go1_walk, "load_policy", lambda run: lambda obs: home)
-    monkeypatch.setattr(go1_walk, "COMMANDS", ((0.3, 0.4, 0.2),))
-    monkeypatch.setattr(go1_walk, "SETTLED", 20)
-    monkeypatch.setattr(go1_walk.Go1Walk, "max_episode_steps", 40)
+    monkeypatch.setattr(walk, "load_policy", lambda run: lambda obs: home)
+    monkeypatch.setattr(walk, "COMMANDS", ((0.3, 0.4, 0.2),))
+    monkeypatch.setattr(walk, "SETTLED", 20)
+    monkeypatch.setattr(walk.TASKS["Go1Walk-v0"], "max_episode_steps", 40)
     monkeypatch.setattr(RunFolder, "read_metrics", lambda folder: [{"env_steps": 0.0, "seconds": 0.0}])
-    go1_walk.main([str(tmp_path), "--episodes", "1", "--drawn", "1", "--output", str(tmp_path)])
-    rows = [cells(line) for line in (tmp_path / "go1_walk.md").read_text().splitlines() if line[:1] == "|"]
-    assert [row[0] for row in rows[-5:]] == [*go1_walk.CHANGES, "0.3, 0.4, 0.2"]
+    monkeypatch.setattr(RunFolder, "read_config", lambda folder: {"task": "Go1Walk-v0"})
+    walk.main([str(tmp_path), "--episodes", "1", "--drawn", "1", "--output", str(tmp_path)])
+    rows = [cells(line) for line in (tmp_path / "Go1Walk-v0.md").read_text().splitlines() if line[:1] == "|"]
+    assert [row[0] for row in rows[-5:]] == [*walk.CHANGES, "0.3, 0.4, 0.2"]
     *errors, way = (float(text) for text in rows[-1][2:6])
     np.testing.assert_allclose(errors, [0.5, 0.5, 0.2], atol=0.02)
     assert way < 0.1 and rows[-1][6] == "0/1"

@@ -1,13 +1,13 @@
-"""How well policies of Go1Walk-v0 follow velocity commands, in C MuJoCo.
+"""How well policies of Go1Walk-v0 or G1Walk-v0 follow velocity commands, in C MuJoCo.
 
 The first row is of episodes of the task, with commands drawn at reset and changed after 10 s. In the rows after it the
 same episodes are harder: less friction, a heavier trunk, or kicks of the trunk, which add 0.7 m/s to the left every
-4 s. The other rows keep one command for 20 s. The error is the distance of the trunk's velocity in its own x and y from
-the command (m/s): its mean over all steps, and that of the mean velocity after the first two seconds of a command. The
-error of the yaw rate (rad/s) is that of its mean after two seconds. The way is the length of the trunk's path in an
-episode. All are means over the episodes.
+4 s. The other rows keep one command for 20 s, at the limits of the drawn ones or at half of them. The error is the
+distance of the trunk's velocity in its own x and y from the command (m/s): its mean over all steps, and that of the
+mean velocity after the first two seconds of a command. The error of the yaw rate (rad/s) is that of its mean after two
+seconds. The way is the length of the trunk's path in an episode. All are means over the episodes.
 
-    python -m benchmarks.go1_walk runs/Go1Walk-v0-SHAC-seed-0
+    python -m benchmarks.walk runs/Go1Walk-v0-SHAC-seed-0
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import numpy as np
 import torch
 
 from benchmarks.command import make_parser, page, paragraphs, parse, positive, table
-from diffsim.tasks import Go1Walk, OfficialEnv, official_env
+from diffsim.tasks import TASKS, OfficialEnv, official_env
+from diffsim.tasks.legged_walk import LeggedWalk
 from diffsim.trainers import load_policy
 from diffsim.trainers.run.run_folder import RunFolder
 
@@ -28,6 +29,7 @@ COMMANDS = (
     *((0, 0, 0), (0.5, 0, 0), (1, 0, 0), (-0.5, 0, 0), (-1, 0, 0), (0, 0.5, 0), (0, 1, 0), (0, -0.5, 0), (0, -1, 0)),
     *((0, 0, 1), (0, 0, -1), (0.7, 0.7, 0), (0.5, 0, 0.5), (0.5, 0, -0.5), (1, 0, 1)),
 )
+"""Fixed commands, in units of the task's `command_range`."""
 SETTLED = 100
 """Steps after which the mean velocity is taken."""
 
@@ -68,12 +70,14 @@ class Measured(NamedTuple):
 
 
 @torch.inference_mode()
-def episode(run: Path, command: Sequence[float] | None, seed: int, change: Change = CHANGES["drawn"]) -> Measured:
-    """An episode with the mean actions of a run's policy."""
-    env, policy = official_env("Go1Walk-v0", command=command), load_policy(run)
+def episode(
+    run: Path, task: str, command: Sequence[float] | None, seed: int, change: Change = CHANGES["drawn"]
+) -> Measured:
+    """An episode of a task with the mean actions of a run's policy."""
+    env, policy = official_env(task, command=command), load_policy(run)
     inner = env.unwrapped
-    assert isinstance(inner, OfficialEnv) and isinstance(inner.task, Go1Walk)
-    model, trunk = inner.model, inner.model.body("trunk").id
+    assert isinstance(inner, OfficialEnv) and isinstance(inner.task, LeggedWalk)
+    model, trunk = inner.model, 1
     model.geom_friction[:, 0] *= change.friction
     model.body_mass[trunk] *= change.trunk
     model.body_inertia[trunk] *= change.trunk
@@ -104,29 +108,43 @@ def row(name: str, results: Sequence[Measured]) -> list[str]:
     return [name, velocity, *numbers, f"{mean['way']:.1f}", f"{sum(result.fell for result in results)}/{len(results)}"]
 
 
+def rows_of(run: Path, task: str, episodes: int, drawn: int) -> list[list[str]]:
+    """The table of a run."""
+    rows = []
+    for name, change in CHANGES.items():
+        rows.append(row(name, [episode(run, task, None, 1000 + seed, change) for seed in range(drawn)]))
+        print(*rows[-1], sep=" | ", flush=True)
+    limits = TASKS[task].options["command_range"].default
+    for units in COMMANDS:
+        command = [unit * limit for unit, limit in zip(units, limits, strict=True)]
+        name = ", ".join(f"{value:g}" for value in command)
+        rows.append(row(name, [episode(run, task, command, 2000 + seed) for seed in range(episodes)]))
+        print(*rows[-1], sep=" | ", flush=True)
+    return rows
+
+
 def main(arguments: list[str] | None = None) -> None:
-    parser = make_parser("go1_walk", __doc__)
-    parser.add_argument("run", type=Path, nargs="+", help="folders of runs")
+    """Measures runs of one task."""
+    parser = make_parser("walk", __doc__)
+    parser.add_argument("run", type=Path, nargs="+", help="folders of runs of one task")
     parser.add_argument("--episodes", type=positive(int), default=2, help="of each command and run")
     parser.add_argument("--drawn", type=positive(int), default=20, help="episodes of each run with drawn commands")
     options = parse(parser, arguments)
+    folders = [RunFolder(run.resolve()) for run in options.run]
+    tasks = sorted({folder.read_config()["task"] for folder in folders})
+    if len(tasks) > 1:
+        parser.error(f"run must be folders of one task, got {', '.join(tasks)}")
     parts = []
-    for run in options.run:
-        last = RunFolder(run.resolve()).read_metrics()[-1]
-        rows = []
-        for name, change in CHANGES.items():
-            rows.append(row(name, [episode(run, None, 1000 + seed, change) for seed in range(options.drawn)]))
-            print(*rows[-1], sep=" | ", flush=True)
-        for command in COMMANDS:
-            name = ", ".join(f"{value:g}" for value in command)
-            rows.append(row(name, [episode(run, command, 2000 + seed) for seed in range(options.episodes)]))
-            print(*rows[-1], sep=" | ", flush=True)
-        title = f"{run.name}: {last['env_steps']:,.0f} env steps, {last['seconds'] / 60:.0f} minutes of training."
+    for folder in folders:
+        last = folder.read_metrics()[-1]
+        trained = f"{last['env_steps']:,.0f} env steps, {last['seconds'] / 60:.0f} minutes of training"
         titles = "command | mean velocity | error: | error of the mean: | yaw error: | way, m: | falls:"
-        parts.append(f"{title}\n\n{table(titles, rows)}")
-    command = f"go1_walk RUN --episodes {options.episodes} --drawn {options.drawn}"
-    text = page("A quadruped that follows velocity commands", command, *paragraphs(__doc__)[1:2], *parts, PEERS)
-    (options.output / "go1_walk.md").write_text(text)
+        rows = rows_of(folder.path, tasks[0], options.episodes, options.drawn)
+        parts.append(f"{folder.path.name}: {trained}.\n\n{table(titles, rows)}")
+    command = f"walk RUN --episodes {options.episodes} --drawn {options.drawn}"
+    parts += [PEERS] if tasks == ["Go1Walk-v0"] else []
+    text = page(f"{tasks[0]}: a robot that follows velocity commands", command, *paragraphs(__doc__)[1:2], *parts)
+    (options.output / f"{tasks[0]}.md").write_text(text)
 
 
 if __name__ == "__main__":
