@@ -147,8 +147,8 @@ def directional(model: mujoco.MjModel, qpos: np.ndarray, weights: np.ndarray) ->
     """Derivative of the weighted sum of all contacts at each state, by the coordinates' tangent: [N, nv]."""
     (q,) = tensors(qpos, requires_grad=True)
     _, contacts = found(model, q)
-    (contacts * torch.as_tensor(weights)).sum().backward()
-    return np.array([row @ tangent_basis(model, x) for row, x in zip(q.grad.numpy(), qpos, strict=True)])
+    (gradient,) = torch.autograd.grad((contacts * torch.as_tensor(weights)).sum(), q)
+    return np.array([row @ tangent_basis(model, x) for row, x in zip(gradient.numpy(), qpos, strict=True)])
 
 
 def nearest(contacts: np.ndarray, contact: np.ndarray, place: int) -> int:
