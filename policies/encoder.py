@@ -67,10 +67,14 @@ class ImageEncoder(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Features [..., F] of images [..., *shape], of integers or floats of the same scale.
 
+        Features [B, F] that were computed before are returned as they are: several networks can share them.
+
         Raises: ValueError if their shape is wrong.
         """
         axes = len(self.shape)
         if tuple(image.shape[-axes:]) != self.shape:
+            if image.dim() == 2 and image.shape[-1] == self.out_size and image.is_floating_point():
+                return image
             raise ValueError(f"obs must have shape {self.shape} in its last axes, got {tuple(image.shape)}")
         scaled = image.reshape(-1, *self.shape).to(self.largest.dtype) / self.largest
         if self.channels_last:

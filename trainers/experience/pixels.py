@@ -86,7 +86,8 @@ def pixel_env(task: Any, options: PixelOptions, **kwargs: Any) -> gymnasium.Env:
     """
     require_extra("pixels", "pixels", "cv2", "pygame")
     size = options.screen_size
-    if find_task(task) is not None or "mujoco" in str(gymnasium.spec(task).entry_point):
+    spec = gymnasium.registry.get(task)
+    if find_task(task) is not None or (spec is not None and "mujoco" in str(spec.entry_point)):
         headless()
         kwargs = {"width": size, "height": size, **kwargs}  # drawn in this size: much faster than reduced from 480
     env = official_env(task, **{**kwargs, "render_mode": "rgb_array"})

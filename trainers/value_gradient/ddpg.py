@@ -31,6 +31,9 @@ class DDPG(Deterministic):
         actor    maximise mean Q(o, mu(o)) - action_penalty * mean mu(o)^2, the action in units of half widths
         targets  Q', mu' <- target_rate * (Q', mu') + (1 - target_rate) * (Q, mu)
 
+    A `target_rate` of 0 is DDPG without target networks. For images the network is that of the source (three layers of
+    32 channels, 200-200), with an encoder that the critic alone trains, kernels of 3 and strides of 2.
+
     Acts by u = mu(o) + noise, within the bounds, except for a part `random_action_rate` of random actions. Where
     dQ/du rarely changes its sign, as with sparse rewards, tanh saturates and learning stops; the penalty prevents that.
 
@@ -47,6 +50,15 @@ class DDPG(Deterministic):
         "hidden_sizes": (400, 300),
         "activation": "relu",
         "normalize": False,
+    }
+
+    image_defaults = {
+        "convolutions": ((32, 3, 2), (32, 3, 2), (32, 3, 2)),
+        "hidden_sizes": (200, 200),
+        "critic_hidden_sizes": (200, 200),
+        "share_encoder": True,
+        "batch_size": 64,
+        "replay_size": 100_000,
     }
 
     exploration: Literal["gaussian", "ou"] = option(default="ou")
@@ -72,13 +84,14 @@ class DDPG(Deterministic):
     def learn(self, steps: Sequence[OptimizerStep], batch: ReplayBatch) -> dict[str, Tensor]:
         """Updates the critic, the policy, then the target networks."""
         policy_step, critic_step = steps
+        batch = self.encoded(batch, self.target_critic)
         with torch.no_grad():
             next_value = self.target_critic(batch.next_obs, self.target_policy(batch.next_obs))[0]
             target = (batch.reward + batch.discount * next_value).clamp(*self.target_bounds)
         value = self.critic(batch.obs, batch.action)[0]
         critic_loss = (value - target).square().mean()
         critic_step(critic_loss)
-        actor_loss = self.actor_loss(batch.obs)
+        actor_loss = self.actor_loss(batch.obs.detach())
         policy_step(actor_loss)
         polyak_update(self.target_critic, self.critic, self.target_rate)
         polyak_update(self.target_policy, self.policy, self.target_rate)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from diffsim.checks import require
-from diffsim.policies import QMLP
+from diffsim.policies import QMLP, ImageEncoder
 from diffsim.policies.squash import BoundedBox
+from diffsim.trainers.experience.random_shift import random_shift
 from diffsim.trainers.experience.replay_batch import ReplayBatch
 from diffsim.trainers.experience.replay_buffer import ReplayBuffer
 from diffsim.trainers.experience.rollout import stored_type
@@ -24,6 +25,15 @@ from diffsim.trainers.model_free import ModelFree
 from diffsim.trainers.options import given, option
 from diffsim.trainers.value_gradient.compile_updates import compiled, require_compiler
 from diffsim.trainers.value_gradient.optimizer_step import CompiledAdam, OptimizerStep, mean_metrics
+
+PIXELS: dict[str, Any] = {
+    "convolutions": ((32, 3, 2), (32, 3, 1), (32, 3, 1), (32, 3, 1)),
+    "share_encoder": True,
+    "random_shift": 4,
+    "replay_size": 100_000,
+}
+"""Options for images of TD3 and SAC: encoder and shifts of Kostrikov et al. (2021), "Image augmentation is all you
+need", section 4, without the layer of 50 features after the convolutions."""
 
 
 class OffPolicy(ModelFree):
@@ -73,6 +83,15 @@ class OffPolicy(ModelFree):
     critic_layer_norm: bool = option(
         "normalise these layers, which reduces the overestimation that many updates per step cause.", default=False
     )
+    share_encoder: bool = option(
+        "policy and critic share the encoder of images, which the critic's loss alone trains.", default=False
+    )
+    random_shift: int = option(
+        "images of a batch are shifted at random by at most this many pixels in each direction, with their edges "
+        "repeated; 0 for none (DrQ).",
+        ">= 0",
+        default=0,
+    )
     compile_updates: bool = option(
         "compile updates by torch.compile before the first one, in about 30 s; needs a C++ compiler.", default=False
     )
@@ -83,6 +102,10 @@ class OffPolicy(ModelFree):
         Raises: TypeError or ValueError if the actions are not in a bounded Box of floats.
         """
         self.check_actions()
+        for name in ("share_encoder", "random_shift"):
+            value = getattr(self, name)
+            rule = "false or 0 unless observations are images"
+            require(not value or self.policy.encoder is not None, name, rule, value)
         super().setup()
         self.critic = self.make_critic().to(next(self.policy.parameters()))
         self.replay = self.make_replay() if self.replay is None else self.replay
@@ -108,7 +131,7 @@ class OffPolicy(ModelFree):
             self.policy.obs_size,
             self.env.single_action_space,
             self.policy.normalizer,
-            self.policy.fresh_encoder(),
+            self.policy.encoder if self.share_encoder else self.policy.fresh_encoder(),
             count=self.num_critics,
             hidden_sizes=self.critic_hidden_sizes,
             layer_norm=self.critic_layer_norm,
@@ -141,10 +164,12 @@ class OffPolicy(ModelFree):
         self.replay.folder = folder / "replay"
 
     def make_optimizers(self) -> list[Optimizer]:
-        """Adam for the policy and for the critic."""
+        """Adam for the policy, without an encoder that the critic trains, and for the critic."""
         decay = self.critic_weight_decay
+        shared = set(self.policy.encoder.parameters()) if self.policy.encoder and self.share_encoder else set()
+        own = [parameter for parameter in self.policy.parameters() if parameter not in shared]
         return [
-            Adam(self.policy.parameters(), lr=self.learning_rate, fused=True),
+            Adam(own, lr=self.learning_rate, fused=True),
             Adam(self.critic.parameters(), lr=self.critic_learning_rate, weight_decay=decay, fused=True),
         ]
 
@@ -200,8 +225,28 @@ class OffPolicy(ModelFree):
             self.observed.append(trajectory.obs[0])
 
     def batch(self) -> ReplayBatch:
-        """Samples for one update."""
-        return self.replay.sample(self.batch_size, self.generator)
+        """Samples for one update; images are shifted at random if `random_shift` says so."""
+        batch = self.replay.sample(self.batch_size, self.generator)
+        if not self.random_shift or self.policy.encoder is None:
+            return batch
+        last = self.policy.encoder.channels_last
+        obs, next_obs = (
+            random_shift(images, self.random_shift, self.generator, channels_last=last)
+            for images in (batch.obs, batch.next_obs)
+        )
+        return batch._replace(obs=obs, next_obs=next_obs)
+
+    def encoded(self, batch: ReplayBatch, target_critic: nn.Module) -> ReplayBatch:
+        """The batch with features in place of images, if networks share the encoder.
+
+        The critic encodes `obs`, with a gradient, and its target network `next_obs`, without.
+        """
+        if not self.share_encoder:
+            return batch
+        encoder, target_encoder = (cast(ImageEncoder, net.encoder) for net in (self.critic, target_critic))
+        with torch.no_grad():
+            next_obs = target_encoder(batch.next_obs)
+        return batch._replace(obs=encoder(batch.obs), next_obs=next_obs)
 
     def update(self, batch: ReplayBatch) -> dict[str, Tensor]:
         """Makes one update from a batch."""

@@ -13,7 +13,7 @@ from diffsim.policies import GaussianMLP, TanhBox
 from diffsim.trainers.experience.replay_batch import ReplayBatch
 from diffsim.trainers.maths.polyak import polyak_update, target_network
 from diffsim.trainers.options import option
-from diffsim.trainers.value_gradient.off_policy import OffPolicy
+from diffsim.trainers.value_gradient.off_policy import PIXELS, OffPolicy
 from diffsim.trainers.value_gradient.optimizer_step import OptimizerStep
 
 
@@ -44,6 +44,7 @@ class SAC(OffPolicy):
         "std": "state",
         "initial_std": 1.0,
     }
+    image_defaults = PIXELS
     num_critics = 2
 
     temperature: float = option("alpha; its initial value if it is learned.", "> 0", default=1.0)
@@ -94,14 +95,16 @@ class SAC(OffPolicy):
     ) -> dict[str, Tensor]:
         """Updates the temperature, the critics, the policy, then the target critics."""
         policy_step, critic_step, *temperature_step = steps
-        action, log_prob = self.sample(batch.obs, noise)
+        batch = self.encoded(batch, self.target_critic)
+        obs = batch.obs.detach()
+        action, log_prob = self.sample(obs, noise)
         temperature = self.log_temperature.detach().exp()
         for step in temperature_step:
             step(-self.log_temperature * (log_prob.detach().mean() + self.target_entropy * self.policy.action_size))
         target = self.target(batch, next_noise, temperature)
         critic_loss = (self.critic(batch.obs, batch.action) - target).square().mean(-1).sum()
         critic_step(critic_loss)
-        value = self.critic(batch.obs, action).amin(0).mean()
+        value = self.critic(obs, action).amin(0).mean()
         entropy = -log_prob.mean()
         policy_step(-(value + temperature * entropy))
         polyak_update(self.target_critic, self.critic, self.target_rate)

@@ -11,6 +11,7 @@ from diffsim.trainers.experience.replay_batch import ReplayBatch
 from diffsim.trainers.maths.polyak import polyak_update, target_network
 from diffsim.trainers.options import option
 from diffsim.trainers.value_gradient.deterministic import Deterministic
+from diffsim.trainers.value_gradient.off_policy import PIXELS
 from diffsim.trainers.value_gradient.optimizer_step import OptimizerStep
 
 
@@ -37,6 +38,7 @@ class TD3(Deterministic):
         "activation": "relu",
         "normalize": False,
     }
+    image_defaults = PIXELS
     num_critics = 2
 
     exploration_std: float = option(default=0.1)
@@ -63,12 +65,13 @@ class TD3(Deterministic):
     ) -> dict[str, Tensor]:
         """Updates the critics, and, if `update_policy`, the policy and the target networks."""
         policy_step, critic_step = steps
+        batch = self.encoded(batch, self.target_critic)
         target = self.target(batch, noise)
         critic_loss = (self.critic(batch.obs, batch.action) - target).square().mean(-1).sum()
         critic_step(critic_loss)
         if not update_policy:
             return {"critic_loss": critic_loss.detach()}
-        actor_loss = self.actor_loss(batch.obs)
+        actor_loss = self.actor_loss(batch.obs.detach())
         policy_step(actor_loss)
         polyak_update(self.target_critic, self.critic, self.target_rate)
         polyak_update(self.target_policy, self.policy, self.target_rate)
