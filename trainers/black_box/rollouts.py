@@ -16,7 +16,7 @@ from diffsim.policies import Policy, as_tensor
 from diffsim.structured_actions import taken
 from diffsim.trainers.black_box.population_policy import PopulationPolicy
 from diffsim.trainers.black_box.shares import Answer, EpisodeOptions, Recorder, Share, derived_seed
-from diffsim.trainers.experience.env_faults import env_faults
+from diffsim.trainers.experience.env_faults import env_faults, in_time
 from diffsim.trainers.experience.episode_ends import look_times
 from diffsim.trainers.experience.rollout import checked_transition, window_checks
 from diffsim.trainers.experience.time_limits import episode_limit
@@ -135,18 +135,19 @@ class GymRollouts(Rollouts):
     def play(self, total: int, seeds: Sequence[int], generator: torch.Generator, recorder: Recorder) -> None:
         """Runs `total` episodes, one in each of the first copies, reset with `seeds`."""
         env = self.env
-        obs = np.stack([env.flat(copy.reset(seed=s)[0]) for copy, s in zip(self.copies, seeds, strict=False)])
+        with in_time():
+            obs = np.stack([env.flat(copy.reset(seed=s)[0]) for copy, s in zip(self.copies, seeds, strict=False)])
         obs = np.concatenate([obs, np.repeat(obs[-1:], env.num_envs - total, 0)])
         reward, running, time = np.zeros(total), np.ones(total, dtype=bool), 0
         while running.any() and time != self.options.horizon:
             seen = torch.tensor(obs, device=self.weight.device) if self.images else as_tensor(self.shown, obs.copy())
             actions, alive = self.act(seen, generator).cpu().numpy(), running.copy()
-            for n in np.flatnonzero(alive):
-                next_obs, reward[n], terminated, truncated, _ = self.copies[n].step(
-                    taken(env.single_action_space, actions[n])
-                )
-                obs[n] = env.flat(next_obs)
-                running[n] = not (terminated or truncated)
+            with in_time():
+                for n in np.flatnonzero(alive):
+                    action = taken(env.single_action_space, actions[n])
+                    next_obs, reward[n], terminated, truncated, _ = self.copies[n].step(action)
+                    obs[n] = env.flat(next_obs)
+                    running[n] = not (terminated or truncated)
             recorder.add(seen[:total].cpu(), torch.as_tensor(reward), torch.as_tensor(alive))
             time += 1
             if time >= self.limit.steps and running.any():

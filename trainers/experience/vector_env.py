@@ -31,7 +31,7 @@ from diffsim.trainers.experience.atari import (
     without_autoreset,
 )
 from diffsim.trainers.experience.autoreset import require_mask
-from diffsim.trainers.experience.env_faults import reset_in_time, step_in_time, vector_env_faults
+from diffsim.trainers.experience.env_faults import vector_env_faults
 from diffsim.trainers.experience.goals import ACHIEVED, register_extras
 from diffsim.trainers.experience.single_env import frames_per_step, single_env
 from diffsim.trainers.experience.sync_vector_env import FastSyncVectorEnv
@@ -98,7 +98,7 @@ class ResumableEnv(VectorWrapper):
         Raises: WorkerError if a copy raises an error, or its process dies or hangs.
         """
         with vector_env_faults(self.env):
-            obs, info = reset_in_time(self.env, seed, options)
+            obs, info = self.env.reset(seed=seed, options=options)  # pyright: ignore[reportArgumentType]  (too narrow)
         self.obs = self.flat(obs)
         return self.obs, info
 
@@ -109,9 +109,9 @@ class ResumableEnv(VectorWrapper):
         """
         taken = self.taken(np.asarray(actions))
         with vector_env_faults(self.env):
-            obs, *rest = step_in_time(self.env, taken)
+            obs, reward, terminated, truncated, info = self.env.step(taken)
         self.obs = self.flat(obs)
-        return self.obs, *rest
+        return self.obs, reward, terminated, truncated, info
 
     def taken(self, actions: np.ndarray) -> Any:
         """Actions [N, A] as the wrapped environment takes them."""

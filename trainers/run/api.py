@@ -20,6 +20,7 @@ from diffsim.policies import Policy, as_tensor
 from diffsim.structured_actions import taken
 from diffsim.trainers.algorithm import Algorithm
 from diffsim.trainers.errors import OptionError
+from diffsim.trainers.experience.env_faults import ANSWER_SECONDS, answer_within
 from diffsim.trainers.experience.goals import register_extras
 from diffsim.trainers.experience.single_env import single_env
 from diffsim.trainers.run.arguments import RunOptions, pick
@@ -43,6 +44,7 @@ def fit(
     evaluate_every: int = 20,
     resume: bool = False,
     progress: bool = True,
+    env_timeout: float = ANSWER_SECONDS,
 ) -> RunFolder:
     """Trains an algorithm, and keeps metrics, checkpoints and a learning curve in a run folder.
 
@@ -60,14 +62,17 @@ def fit(
         resume: continue from the folder's checkpoint, with an algorithm that was made with the same arguments. The
             result is the same as without the interruption, bit for bit.
         progress: draw a progress bar.
+        env_timeout: seconds in which the copies of a SyncVectorEnv or AsyncVectorEnv must answer each step or reset,
+            above 0. It interrupts Python code and waiting for processes, but no computation in C.
 
     Returns: the run folder; `read_metrics()` gives its rows.
     Raises: ValueError if no budget is given, one is out of range, or the folder exists and `resume` is false;
         OptionError if the algorithm of a run that is resumed has other options than when it began;
-        CheckpointError if the checkpoint cannot be used; NonFiniteError from training.
+        CheckpointError if the checkpoint cannot be used; NonFiniteError from training; WorkerError if a copy of the
+        environment raises an error, dies or hangs. The last checkpoint is then kept.
     """
     check_values(">= 1", iterations=iterations, env_steps=env_steps, evaluate_every=evaluate_every)
-    check_values("> 0", seconds=seconds)
+    check_values("> 0", seconds=seconds, env_timeout=env_timeout)
     if iterations is None and env_steps is None and seconds is None:
         raise ValueError("one of iterations, env_steps and seconds must be given, got none")
     run = RunFolder(Path(folder))
@@ -84,7 +89,8 @@ def fit(
         run.config.write_text(yaml.safe_dump(described_options(algorithm), sort_keys=False))
     run.add_machine(describe_machine())
     budget = Budget(-1 if iterations is None else iterations, env_steps, seconds, evaluate_every)
-    train(algorithm, budget, run, console, run.checkpoint if resume else None)
+    with answer_within(env_timeout):
+        train(algorithm, budget, run, console, run.checkpoint if resume else None)
     run.draw_curve(type(algorithm).__name__)
     return run
 

@@ -22,6 +22,7 @@ from diffsim.policies.squash import has_choices
 from diffsim.structured_actions import is_structured
 from diffsim.trainers.errors import OptionError
 from diffsim.trainers.experience.atari import is_atari
+from diffsim.trainers.experience.env_faults import ANSWER_SECONDS
 from diffsim.trainers.experience.goals import register_extras
 from diffsim.trainers.experience.single_env import shows_images, single_env
 from diffsim.trainers.maths.schedule import BUDGET
@@ -60,6 +61,8 @@ class RunOptions:
             `HindsightReplay`), for tasks with goals and algorithms with a replay buffer. None for no relabelling.
         relabel_fraction: part of the replayed experience that is relabelled, in [0, 1].
         num_envs: copies simulated in parallel, at least 1.
+        env_timeout: seconds in which the copies of an environment in Python must answer each step or reset, above 0. If
+            they do not, the run ends with an error, and its last checkpoint is kept.
         device: where to simulate and learn, such as cpu or cuda.
         threads: torch's threads on the CPU, at least 1. More threads help large networks and batches,
             and slow down small ones.
@@ -94,6 +97,7 @@ class RunOptions:
     goal_strategy: Literal["final", "future", "episode", "random"] | None = None
     relabel_fraction: float = 0.8
     num_envs: int = 32
+    env_timeout: float = ANSWER_SECONDS
     device: str = "cpu"
     threads: int = 1
     seed: int = 0
@@ -114,7 +118,7 @@ class RunOptions:
             require_extra("logger wandb", "wandb", "wandb")
         counts = ("num_envs", "threads", "iterations", "env_steps", "evaluate_every", "evaluate_every_steps")
         counts += ("evaluate_episodes", "final_episodes")
-        check_fields(self, {**dict.fromkeys(counts, ">= 1"), "seed": ">= 0", "seconds": "> 0"})
+        check_fields(self, {**dict.fromkeys(counts, ">= 1"), "seed": ">= 0", "seconds": "> 0", "env_timeout": "> 0"})
         choose("algorithm", self.algorithm, ALGORITHMS)
         choose("policy", self.policy, POLICIES)
 

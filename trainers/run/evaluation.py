@@ -22,7 +22,7 @@ from diffsim.checks import check_values
 from diffsim.policies import Policy, as_tensor
 from diffsim.structured_actions import taken
 from diffsim.trainers.errors import UsageError
-from diffsim.trainers.experience.env_faults import env_faults
+from diffsim.trainers.experience.env_faults import env_faults, in_time
 from diffsim.trainers.experience.goals import make_official
 from diffsim.trainers.experience.time_limits import episode_limit
 
@@ -95,7 +95,7 @@ class OfficialEvaluation:
 
         An episode is a success if `is_success` is true in its last info.
 
-        Raises: WorkerError if an environment raises an error.
+        Raises: WorkerError if an environment raises an error, or hangs.
         """
         generator = torch.Generator().manual_seed(self.seed)
         envs = [make_official(self.task, **self.task_kwargs) for _ in range(self.episodes)]
@@ -108,7 +108,8 @@ class OfficialEvaluation:
     def play(self, envs: Sequence[gymnasium.Env], policy: Policy, generator: torch.Generator | None) -> Episodes:
         """Runs one episode in each of `envs`, with sampled actions if there is a generator."""
         noise = None
-        obs = np.stack([env.reset(seed=self.seed + i)[0] for i, env in enumerate(envs)])
+        with in_time():
+            obs = np.stack([env.reset(seed=self.seed + i)[0] for i, env in enumerate(envs)])
         returns, lengths, last_info = np.zeros(self.episodes), np.zeros(self.episodes), [{}] * self.episodes
         running, limit = np.ones(self.episodes, dtype=bool), episode_limit(envs[0])
         memory = policy.initial_memory(self.episodes)
@@ -117,13 +118,13 @@ class OfficialEvaluation:
             if generator is not None:
                 noise = torch.randn(self.episodes, policy.noise_size, generator=generator)
             actions, memory = act(policy, obs, memory, noise)
-            for i in map(int, np.flatnonzero(running)):
-                obs[i], reward, terminated, truncated, last_info[i] = envs[i].step(
-                    taken(envs[i].action_space, actions[i])
-                )
-                returns[i] += float(reward)
-                lengths[i] += 1
-                running[i] = not (terminated or truncated)
+            with in_time():
+                for i in map(int, np.flatnonzero(running)):
+                    action = taken(envs[i].action_space, actions[i])
+                    obs[i], reward, terminated, truncated, last_info[i] = envs[i].step(action)
+                    returns[i] += float(reward)
+                    lengths[i] += 1
+                    running[i] = not (terminated or truncated)
             if running.any() and lengths.max() >= limit.steps:
                 limit.warn()
                 break

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from diffsim.trainers.algorithm import Algorithm
 from diffsim.trainers.errors import OptionError, StoppedError, WorkerError, option_errors
+from diffsim.trainers.experience.env_faults import answer_within
 from diffsim.trainers.run.arguments import RunOptions, parse_fit, pick, resolved
 from diffsim.trainers.run.build import build, official_evaluation
 from diffsim.trainers.run.checkpoint import read_checkpoint
@@ -25,7 +26,7 @@ from diffsim.trainers.run.summary import described, print_table, record_video
 from diffsim.trainers.run.train import Budget, train
 from diffsim.trainers.run.unchanged import refuse_changes
 
-CHANGEABLE = ("iterations", "env_steps", "device")  # by `--resume`
+CHANGEABLE = ("iterations", "env_steps", "device", "env_timeout")  # by `--resume`
 FINAL_SEED = 1_000_000  # far from the seeds of evaluations during training
 
 
@@ -46,7 +47,7 @@ def fit_command(argv: Sequence[str], console: Console) -> RunFolder:
         refuse_changes(values, read_checkpoint(resumed.checkpoint))
     options = RunOptions(**pick(values, RunOptions))
     options = replace(options, device=own_device(options.device))
-    with joined(options.device):
+    with joined(options.device), answer_within(options.env_timeout):
         with option_errors():
             algorithm = build(options, values)
             algorithm.check()
@@ -99,9 +100,7 @@ def train_other_rank(algorithm: Algorithm, options: RunOptions, checkpoint: Path
     return folder
 
 
-def resumed_folder(
-    argv: Sequence[str], changeable: Sequence[str] = ("iterations", "env_steps", "device")
-) -> RunFolder | None:
+def resumed_folder(argv: Sequence[str], changeable: Sequence[str] = CHANGEABLE) -> RunFolder | None:
     """The folder after --resume, or None. Only the options `changeable` may be given too.
 
     Raises: OptionError if it is not a run folder, or if `argv` has options that would change the run.

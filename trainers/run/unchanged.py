@@ -11,7 +11,7 @@ from diffsim.trainers.errors import OptionError
 from diffsim.trainers.run.run_folder import with_present_names
 
 EDITABLE = frozenset(
-    {"iterations", "env_steps", "seconds", "device", "threads", "num_workers", "run", "video", "logger"}
+    {"iterations", "env_steps", "seconds", "device", "threads", "num_workers", "run", "video", "logger", "env_timeout"}
     | {"evaluate_every", "evaluate_every_steps", "evaluate_episodes", "evaluate_stochastic", "final_episodes"}
 )
 """Options of a run that its checkpoint does not depend on."""
