@@ -191,6 +191,22 @@ def test_pixels_are_an_option_of_the_task_with_defaults_of_its_own():
         make_env(COUNTER, 1, pixels=True, action_repeat=0)
 
 
+def test_mujoco_draws_a_task_in_the_size_of_its_images_without_shadows():
+    """The hopper falls, so that its picture changes."""
+    pytest.importorskip("cv2")
+    try:
+        env = pixel_env("Hopper-v5", PixelOptions(True, screen_size=40, stack_size=1))
+        obs, _ = env.reset(seed=0)
+    except Exception as error:  # each OpenGL library has its own
+        pytest.skip(f"no OpenGL: {error}")
+    model = env.unwrapped.model
+    assert obs.shape == (3, 40, 40) and obs.std() > 10
+    assert model.vis.quality.shadowsize == 0 and not model.mat_reflectance.any()
+    seen = [env.step(np.zeros(3))[0] for _ in range(8)]
+    assert (seen[-1] != obs).any()
+    env.close()
+
+
 MAPPED = """
 import sys
 from diffsim.trainers.experience.replay_buffer import ReplayBuffer

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import gymnasium
+import mujoco
 import numpy as np
 from gymnasium.spaces import Box
 from gymnasium.wrappers import (
@@ -91,6 +92,8 @@ def pixel_env(task: Any, options: PixelOptions, **kwargs: Any) -> gymnasium.Env:
         headless()
         kwargs = {"width": size, "height": size, **kwargs}  # drawn in this size: much faster than reduced from 480
     env = official_env(task, **{**kwargs, "render_mode": "rgb_array"})
+    if isinstance(model := getattr(env.unwrapped, "model", None), mujoco.MjModel):
+        draw_fast(model)
     env = RepeatAction(env, options.action_repeat) if options.action_repeat > 1 else env
     env = ResizeObservation(AddRenderObservation(env, render_only=True), (size, size))
     env = GrayscaleObservation(env) if options.grayscale else env
@@ -104,6 +107,12 @@ def pixel_env(task: Any, options: PixelOptions, **kwargs: Any) -> gymnasium.Env:
 def channels_first(frames: np.ndarray) -> np.ndarray:
     """Colour frames [K, H, W, 3] as one image [3 K, H, W]."""
     return np.ascontiguousarray(frames.transpose(0, 3, 1, 2)).reshape(-1, *frames.shape[1:3])
+
+
+def draw_fast(model: mujoco.MjModel) -> None:
+    """Turns off shadows and reflections, before the first picture: without a GPU they take most of its time."""
+    model.vis.quality.shadowsize = 0
+    model.mat_reflectance[:] = 0.0
 
 
 def headless() -> None:
