@@ -140,6 +140,10 @@ def run_together(
         return [row for part in parts for row in part]
 
 
+HALF_DEVIATION = ("A2C", "A3C", "NaturalGradient", "PPO", "TRPO")
+"""Algorithms whose initial standard deviation is 0.5 by default, where other libraries have 1."""
+
+
 def tuned(job: Job) -> dict[str, Any]:
     """The task's file in configs/ for our runs, if there is one."""
     path = config_file(job.algorithm, job.task)
@@ -147,16 +151,15 @@ def tuned(job: Job) -> dict[str, Any]:
 
 
 def equal(job: Job) -> dict[str, Any]:
-    """Options of ours that are not defaults: the bound and damping of TRPO's step, PPO's initial deviation."""
-    if job.library != "ours" or job.algorithm not in ("PPO", "TRPO"):
+    """Options of ours that are not defaults: the initial deviation, and the bound and damping of TRPO's step."""
+    if job.library != "ours" or job.algorithm not in HALF_DEVIATION:
         return {}
     with gymnasium.make(job.task) as env:
         space = env.action_space
-    if job.algorithm == "PPO":
-        return {"initial_std": 1.0} if isinstance(space, Box) else {}
-    shape = space.shape
-    assert shape is not None
-    return {"max_kl": 0.01 * shape[0], "damping": 0.1 * shape[0]}
+    if not isinstance(space, Box):
+        return {}
+    own = {"max_kl": 0.01 * space.shape[0], "damping": 0.1 * space.shape[0]} if job.algorithm == "TRPO" else {}
+    return {"initial_std": 1.0, **own}
 
 
 def save_rows(rows: Sequence[Row], folder: Path) -> None:

@@ -57,8 +57,12 @@ def test_model_free_gives_ours_the_settings_of_a_file_or_those_of_theirs():
     assert settings(tuned, "ours", "Hopper-v5", "Reinforce") == {}  # has no file
     assert settings(tuned, "theirs", "Walker2d-v5", "TRPO") == settings(equal, "theirs", "Walker2d-v5", "TRPO") == {}
     # sums over the six and the two numbers of an action, where theirs takes means
-    assert settings(equal, "ours", "Walker2d-v5", "TRPO") == pytest.approx({"max_kl": 0.06, "damping": 0.6})
-    assert settings(equal, "ours", "Swimmer-v5", "TRPO") == pytest.approx({"max_kl": 0.02, "damping": 0.2})
+    assert settings(equal, "ours", "Walker2d-v5", "TRPO") == pytest.approx(
+        {"initial_std": 1.0, "max_kl": 0.06, "damping": 0.6}
+    )
+    assert settings(equal, "ours", "Swimmer-v5", "TRPO") == pytest.approx(
+        {"initial_std": 1.0, "max_kl": 0.02, "damping": 0.2}
+    )
     assert settings(equal, "ours", "Swimmer-v5", "PPO") == {"initial_std": 1.0}
 
 

@@ -93,12 +93,14 @@ def test_resume_is_bitwise_exact_and_config_files_are_equivalent_to_options(tmp_
     ("algorithm", "start"),
     [
         ("PPO", ("clip", 0.5, 10.0, 2**0.5)),
-        ("TRPO", ("clip", 1.0, 10.0, 2**0.5)),
+        ("TRPO", ("clip", 0.5, 10.0, 2**0.5)),
+        ("A2C", ("clip", 0.5, 10.0, 2**0.5)),
+        ("Reinforce", ("clip", 1.0, 10.0, 2**0.5)),
         ("SHAC", ("tanh", 0.5, None, 1.0)),
     ],
 )
 def test_default_options_of_the_policy_depend_on_the_algorithm(algorithm, start):
-    """PPO and TRPO have the defaults of published implementations, see Huang et al. (2022), but for PPO's deviation."""
+    """Those of published implementations, see Huang et al. (2022), but for some initial deviations."""
     options = parse_fit(["--task", "Hopper-v5", "--algorithm", algorithm, "--policy", "GaussianMLP"])
     assert (options.bounds, options.initial_std, options.clip_obs, options.hidden_scale) == start
 

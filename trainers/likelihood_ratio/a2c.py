@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer, RMSprop
 
 from diffsim.trainers.experience.rollout import Trajectory
-from diffsim.trainers.likelihood_ratio.on_policy import ATARI_RUN, POLICY_DEFAULTS, explained_variance, standardized
+from diffsim.trainers.likelihood_ratio.on_policy import ATARI_RUN, LOW_NOISE_DEFAULTS, explained_variance, standardized
 from diffsim.trainers.likelihood_ratio.on_policy_actor_critic import WindowActorCritic
 from diffsim.trainers.metrics import Metric
 from diffsim.trainers.options import option
@@ -25,7 +25,7 @@ class AdvantageActorCritic(WindowActorCritic):
     With lam = 1, A_t is the n-step advantage, r_t + ... + gamma^(H-t) V(o_H) - V(o_t).
     """
 
-    run_defaults = {"num_envs": 16, **POLICY_DEFAULTS}
+    run_defaults = {"num_envs": 16, **LOW_NOISE_DEFAULTS}
 
     horizon: int = option(default=5)
     updates: int = option("windows, and updates, per iteration.", ">= 1", default=25)
@@ -86,8 +86,8 @@ class A2C(AdvantageActorCritic):
         maximise mean_t log p(u_t | o_t) A_t - value_weight (V(o_t) - G_t)^2 + entropy_weight H(p(. | o_t))
 
     With lam = 1, A_t is the n-step advantage, r_t + ... + gamma^(H-t) V(o_H) - V(o_t): the form in which A3C is used
-    today. The defaults are those of Stable-Baselines3's A2C, with Tianshou's 16 copies; for Atari games, network and
-    entropy weight are those of the source.
+    today. The defaults are those of Stable-Baselines3's A2C, with Tianshou's 16 copies and
+    an initial standard deviation of 0.5; for Atari games, network and entropy weight are those of the source.
 
     Source: Mnih et al. (2016), "Asynchronous Methods for Deep Reinforcement Learning".
     """

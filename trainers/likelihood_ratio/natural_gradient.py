@@ -9,7 +9,7 @@ from torch import Tensor
 
 from diffsim.trainers.experience.on_policy_batch import OnPolicyBatch
 from diffsim.trainers.likelihood_ratio.fitted_value import FittedValue
-from diffsim.trainers.likelihood_ratio.on_policy import POLICY_DEFAULTS, explained_variance, standardized
+from diffsim.trainers.likelihood_ratio.on_policy import LOW_NOISE_DEFAULTS, explained_variance, standardized
 from diffsim.trainers.maths.natural_step import flat, move, natural_direction, trainable, trust_region_step
 from diffsim.trainers.metrics import Metric
 from diffsim.trainers.options import option
@@ -21,7 +21,7 @@ class NaturalPolicyGradient(FittedValue):
     The natural gradient x solves F x = g, by conjugate gradient on Fisher-vector products.
     """
 
-    run_defaults = {"num_envs": 8, **POLICY_DEFAULTS}
+    run_defaults = {"num_envs": 8, **LOW_NOISE_DEFAULTS}
     takes_recurrent = True
 
     horizon: int = option("H, steps of each copy per iteration.", ">= 1", default=256)

@@ -35,7 +35,7 @@ from torch.optim import Adam, Optimizer
 
 from diffsim.policies.encoder import NATURE_CONVOLUTIONS
 from diffsim.trainers.experience.on_policy_batch import OnPolicyBatch
-from diffsim.trainers.likelihood_ratio.on_policy import ATARI_RUN, POLICY_DEFAULTS, explained_variance, standardized
+from diffsim.trainers.likelihood_ratio.on_policy import ATARI_RUN, LOW_NOISE_DEFAULTS, explained_variance, standardized
 from diffsim.trainers.likelihood_ratio.on_policy_actor_critic import WindowActorCritic
 from diffsim.trainers.metrics import Metric
 from diffsim.trainers.options import option
@@ -59,7 +59,7 @@ class PPO(WindowActorCritic):
     Implementation Details of Proximal Policy Optimization".
     """
 
-    run_defaults = {"num_envs": 8, **POLICY_DEFAULTS, "initial_std": 0.5}
+    run_defaults = {"num_envs": 8, **LOW_NOISE_DEFAULTS}
     image_defaults = {
         "convolutions": NATURE_CONVOLUTIONS,
         "hidden_sizes": (512,),
