@@ -1,5 +1,6 @@
 """Actors whose noise is an argument: `action = policy(obs, noise)`; `noise=None` gives the mean or the mode."""
 
+from diffsim.policies.batch_renorm import BatchRenorm, batch_statistics
 from diffsim.policies.categorical import CategoricalMLP
 from diffsim.policies.deterministic import DeterministicMLP
 from diffsim.policies.discrete import BernoulliMLP, RelaxedCategoricalMLP
@@ -17,12 +18,14 @@ from diffsim.policies.normalizer import ObservationNormalizer
 from diffsim.policies.policy import Policy, StochasticPolicy, as_tensor
 from diffsim.policies.q_value import QMLP
 from diffsim.policies.recurrent import GRUPolicy, LSTMPolicy, RecurrentPolicy
+from diffsim.policies.renorm_q_value import RenormQMLP
 from diffsim.policies.sequences import Sequences
 from diffsim.policies.spaces import Observations, is_image
 from diffsim.policies.squash import ClipBox, TanhBox
 from diffsim.policies.value import ValueMLP
 
 __all__ = [
+    "BatchRenorm",
     "BernoulliMLP",
     "CategoricalMLP",
     "Categoricals",
@@ -51,11 +54,13 @@ __all__ = [
     "RBFPolicy",
     "RecurrentPolicy",
     "RelaxedCategoricalMLP",
+    "RenormQMLP",
     "Sequences",
     "StochasticPolicy",
     "TanhBox",
     "ValueMLP",
     "as_tensor",
+    "batch_statistics",
     "is_image",
     "mlp",
 ]

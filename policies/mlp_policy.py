@@ -23,6 +23,7 @@ class MLPPolicy(Policy):
         hidden_sizes: widths of the hidden layers.
         activation: tanh, elu, silu, softplus or relu.
         layer_norm: normalise each hidden layer before its activation.
+        batch_renorm: normalise the inputs of every layer by `BatchRenorm`, whose statistics only `CrossQ` updates.
         normalize: normalise observations by their running mean and standard deviation; images are scaled by their
             bounds.
         clip_obs: clip normalised observations to [-clip_obs, clip_obs]; None does not clip.
@@ -42,6 +43,7 @@ class MLPPolicy(Policy):
         hidden_sizes: Sequence[int] = (64, 64),
         activation: str = "tanh",
         layer_norm: bool = False,
+        batch_renorm: bool = False,
         normalize: bool = True,
         clip_obs: float | None = None,
         hidden_scale: float = 1.0,
@@ -57,6 +59,7 @@ class MLPPolicy(Policy):
             out_size,
             activation=activation,
             layer_norm=layer_norm,
+            batch_renorm=batch_renorm,
             hidden_scale=hidden_scale,
             out_scale=out_scale,
         )

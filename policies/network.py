@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from diffsim.checks import check_choice, check_value
+from diffsim.policies.batch_renorm import BatchRenorm
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "tanh": nn.Tanh,
@@ -24,6 +25,7 @@ def mlp(
     *,
     activation: str = "tanh",
     layer_norm: bool = False,
+    batch_renorm: bool = False,
     hidden_scale: float = 1.0,
     out_scale: float = 1.0,
 ) -> nn.Sequential:
@@ -35,6 +37,7 @@ def mlp(
         out_size: numbers in the output, at least 1.
         activation: one of `ACTIVATIONS`; a smooth one if second derivatives are needed.
         layer_norm: normalise each hidden layer before its activation.
+        batch_renorm: normalise the inputs of every layer, the last one included, by `BatchRenorm`.
         hidden_scale: factor on the initial weights of the hidden layers, which are orthogonal.
         out_scale: factor on the initial weights of the last layer, also orthogonal; a small one starts near zero.
 
@@ -47,7 +50,13 @@ def mlp(
         linear = nn.Linear(fan_in, fan_out)
         nn.init.orthogonal_(linear.weight, gain=hidden_scale)
         nn.init.zeros_(linear.bias)
-        layers += [linear, *([nn.LayerNorm(fan_out)] if layer_norm else []), ACTIVATIONS[activation]()]
+        layers += [
+            *([BatchRenorm(fan_in)] if batch_renorm else []),
+            linear,
+            *([nn.LayerNorm(fan_out)] if layer_norm else []),
+            ACTIVATIONS[activation](),
+        ]
+    layers += [BatchRenorm(sizes[-1])] if batch_renorm else []
     last = nn.Linear(sizes[-1], out_size)
     nn.init.orthogonal_(last.weight, gain=out_scale)
     nn.init.zeros_(last.bias)

@@ -81,9 +81,14 @@ class QMLP(nn.Module):
         shape, x = x.shape[:-1], x.reshape(1, -1, x.shape[-1]).expand(count, -1, -1)
         *hidden, (weight, bias) = zip(self.weights, self.biases, strict=True)
         for layer, (inner_weight, inner_bias) in enumerate(hidden):
-            x = torch.baddbmm(inner_bias[:count], x, inner_weight[:count])
+            x = torch.baddbmm(inner_bias[:count], self._layer_input(layer, x), inner_weight[:count])
             if self.gains:
                 x = nn.functional.layer_norm(x, x.shape[-1:]) * self.gains[layer][:count] + self.shifts[layer][:count]
             x = self.activation(x)
+        x = self._layer_input(len(hidden), x)
         out = (x * weight[:count].mT).sum(-1) + bias[:count, :, 0]  # a matrix product with one column, fused
         return out.reshape(count, *shape)
+
+    def _layer_input(self, layer: int, x: Tensor) -> Tensor:
+        """What a layer of the perceptrons gets for `x` [count, B, F]: a subclass may normalise it."""
+        return x

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from diffsim.trainers.run.api import load_policy as load_policy
     from diffsim.trainers.run.evaluation import Episodes as Episodes
     from diffsim.trainers.run.lightning_training import LightningTraining as LightningTraining
+    from diffsim.trainers.value_gradient.crossq import CrossQ as CrossQ
     from diffsim.trainers.value_gradient.ddpg import DDPG as DDPG
     from diffsim.trainers.value_gradient.dpg import DPG as DPG
     from diffsim.trainers.value_gradient.dqn import DQN as DQN

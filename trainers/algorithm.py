@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from diffsim.mdp import MDP
-from diffsim.policies import Policy
+from diffsim.policies import BatchRenorm, Policy
 from diffsim.random_state import restore
 from diffsim.trainers.errors import NonFiniteError
 from diffsim.trainers.metrics import Metric, check_late, measured
@@ -177,6 +177,14 @@ def refuse_memory(algorithm: type[Algorithm], policy: type) -> None:
         )
 
 
+def refuse_batch_renorm(algorithm: type[Algorithm], policy: nn.Module | None) -> None:
+    """Raises ValueError if a policy has batch renormalisation, and the algorithm does not update its statistics."""
+    if policy is None or algorithm.updates_batch_renorm:
+        return
+    if any(isinstance(module, BatchRenorm) for module in policy.modules()):
+        raise ValueError(f"batch_renorm must be False for {algorithm.__name__}: only CrossQ updates its statistics")
+
+
 def refuse_shared_parameters(algorithm: Training) -> None:
     """Raises ValueError if two optimizers have a parameter in common: one loss would then train the other's network."""
     names = {id(parameter): name for name, parameter in algorithm.named_parameters()}
@@ -216,6 +224,7 @@ class Algorithm(Training):
         image_defaults: options of a run, its policy or this algorithm, where observations are images: `shows_images`.
         atari_defaults: further ones for Atari games.
         takes_recurrent: whether it carries the memory of a recurrent policy from step to step; others refuse it.
+        updates_batch_renorm: whether it updates the statistics of a policy's `BatchRenorm`; others refuse it.
     """
 
     options: ClassVar[dict[str, Option]] = {}
@@ -224,6 +233,7 @@ class Algorithm(Training):
     image_defaults: ClassVar[dict[str, Any]] = {}
     atari_defaults: ClassVar[dict[str, Any]] = {}
     takes_recurrent: ClassVar[bool] = False
+    updates_batch_renorm: ClassVar[bool] = False
 
     policy: Policy
     seed: int
@@ -240,6 +250,7 @@ class Algorithm(Training):
         """
         values = bound(type(self), args, kwargs)
         refuse_memory(type(self), type(values.get("policy")))
+        refuse_batch_renorm(type(self), values.get("policy"))
         super().__init__()
         for name, value in values.items():
             setattr(self, name, value)

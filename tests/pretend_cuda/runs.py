@@ -56,6 +56,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "SVG0": ON_POLICY,
     "TD3": {**OFF_POLICY, "num_steps": 3},
     "SAC": OFF_POLICY,
+    "CrossQ": OFF_POLICY,
     "SAC-gymnasium": {**OFF_POLICY, "task": POLE},
     "DQN": {**OFF_POLICY, "task": "CartPole-v1", "critic_hidden_sizes": None},
     "ModelBased": {

@@ -11,6 +11,7 @@ from diffsim.trainers.errors import UsageError
 from diffsim.trainers.experience.vector_env import make_env
 from diffsim.trainers.run.arguments import RunOptions
 from diffsim.trainers.value_gradient.compile_updates import compiled
+from diffsim.trainers.value_gradient.crossq import CrossQ
 from diffsim.trainers.value_gradient.ddpg import DDPG
 from diffsim.trainers.value_gradient.dpg import DPG
 from diffsim.trainers.value_gradient.dqn import DQN
@@ -27,6 +28,7 @@ CASES = {
     "DDPG": (DDPG, DeterministicMLP, {}, CRITIC | {"critic_weight_decay": 0.1, "target_range": (-9.0, 0.0)}),
     "TD3": (TD3, DeterministicMLP, {"normalize": False}, CRITIC),
     "SAC": (SAC, GaussianMLP, STATE, CRITIC | {"critic_layer_norm": True, "decay_env_steps": (0, 100)}),
+    "CrossQ": (CrossQ, GaussianMLP, STATE | {"batch_renorm": True}, CRITIC),
     "DQN": (DQN, DiscreteQMLP, {}, {}),
 }
 

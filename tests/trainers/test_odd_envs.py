@@ -25,6 +25,7 @@ ALGORITHMS = {
     "Reinforce": {"--num_envs": 2, "--value_epochs": 1},
     "DQN": OFF_POLICY,
     "SAC": {**OFF_POLICY, "--critic_hidden_sizes": "[4]"},
+    "CrossQ": {**OFF_POLICY, "--critic_hidden_sizes": "[4]"},
     "TD3": {**OFF_POLICY, "--critic_hidden_sizes": "[4]"},
     "SVG0": {**ON_POLICY, "--epochs": 1, "--critic_hidden_sizes": "[4]"},
     "MBPO": {
@@ -51,7 +52,7 @@ def refusal(name, algorithm):
         return "observations must be vectors for MBPO, got Box"
     if does in ("Switches", "Grid", "Late", "Choice", "Hybrid", "IntegerBox") and algorithm not in CHOOSERS:
         return "action_space must be a (gymnasium.spaces.)?Box"
-    if does in ("Unbounded", "OneSided") and algorithm in ("SAC", "TD3", "MBPO"):
+    if does in ("Unbounded", "OneSided") and algorithm in ("SAC", "CrossQ", "TD3", "MBPO"):
         return "action_space must be one with finite bounds"
     return None
 

@@ -18,6 +18,7 @@ from diffsim.trainers.experience.rollout import Trajectory
 from diffsim.trainers.experience.vector_env import make_env
 from diffsim.trainers.run.checkpoint import read_checkpoint
 from diffsim.trainers.run.run_folder import RunFolder
+from diffsim.trainers.value_gradient.crossq import CrossQ
 from diffsim.trainers.value_gradient.ddpg import DDPG
 from diffsim.trainers.value_gradient.dpg import DPG
 from diffsim.trainers.value_gradient.sac import SAC
@@ -36,6 +37,7 @@ CASES = {
     "SVG0": (SVG0, GaussianMLP, {}, {"horizon": 5, "critic_hidden_sizes": (8,)}),
     "TD3": (TD3, DeterministicMLP, {}, SMALL | {"updates_per_step": 0.4, "exploration": "ou"}),
     "SAC": (SAC, GaussianMLP, STATE, SMALL | {"updates_per_step": 2.0, "decay_env_steps": (12, 60)}),
+    "CrossQ": (CrossQ, GaussianMLP, STATE | {"batch_renorm": True}, SMALL | {"updates_per_step": 1.0}),
 }
 
 

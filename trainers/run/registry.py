@@ -26,6 +26,7 @@ ALGORITHMS = {
     "SVG0": "diffsim.trainers.value_gradient.svg0",
     "TD3": "diffsim.trainers.value_gradient.td3",
     "SAC": "diffsim.trainers.value_gradient.sac",
+    "CrossQ": "diffsim.trainers.value_gradient.crossq",
     "DQN": "diffsim.trainers.value_gradient.dqn",
     "ModelBased": "diffsim.trainers.model_based.model_based",
     "MBPO": "diffsim.trainers.model_based.mbpo",

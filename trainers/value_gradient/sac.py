@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch import Tensor
 
-from diffsim.checks import require
-from diffsim.policies import GaussianMLP, TanhBox
 from diffsim.trainers.experience.replay_batch import ReplayBatch
 from diffsim.trainers.maths.polyak import polyak_update, target_network
-from diffsim.trainers.options import option
-from diffsim.trainers.value_gradient.off_policy import PIXELS, OffPolicy
+from diffsim.trainers.value_gradient.maximum_entropy import MaximumEntropy
+from diffsim.trainers.value_gradient.off_policy import PIXELS
 from diffsim.trainers.value_gradient.optimizer_step import OptimizerStep
 
 
-class SAC(OffPolicy):
+class SAC(MaximumEntropy):
     """Soft actor-critic: a reparameterised stochastic policy that maximises the minimum of two critics, and entropy.
 
         critics      minimise sum_k mean (Q_k(o, u) - y)^2,    y = r + gamma (min_k Q_k'(o', u') - alpha log p(u' | o'))
@@ -45,45 +42,11 @@ class SAC(OffPolicy):
         "initial_std": 1.0,
     }
     image_defaults = PIXELS
-    num_critics = 2
-
-    temperature: float = option("alpha; its initial value if it is learned.", "> 0", default=1.0)
-    learn_temperature: bool = option(
-        "adapt alpha until the entropy is `target_entropy`, at the policy's learning rate.", default=True
-    )
-    target_entropy: float = option("per dimension of the action, in nats.", default=-1.0)
 
     def setup(self) -> None:
-        """Makes critics, replay buffer, target critics and temperature.
-
-        Raises: TypeError if the policy is not a GaussianMLP; ValueError if it does not squash actions by tanh.
-        """
-        policy = self.policy
-        if not isinstance(policy, GaussianMLP):
-            raise TypeError(f"policy must be a GaussianMLP, got {type(policy).__name__}")
-        squashed = isinstance(policy.squash, TanhBox)
-        require(squashed, "bounds", "tanh for SAC, because clipped actions have no density", "clip")
+        """Makes critics, replay buffer, temperature and target critics."""
         super().setup()
         self.target_critic = target_network(self.critic)
-        self.actor = policy
-        initial = torch.full_like(next(policy.parameters()).flatten()[0], self.temperature)
-        self.log_temperature = nn.Parameter(initial.log(), self.learn_temperature)
-
-    def make_optimizers(self) -> list[Optimizer]:
-        """Adam for the policy, the critics and, if it is learned, the temperature."""
-        optimizers = super().make_optimizers()
-        if self.learn_temperature:
-            optimizers.append(Adam([self.log_temperature], lr=self.learning_rate, fused=True))
-        return optimizers
-
-    def explore(self, obs: Tensor) -> Tensor:
-        """Samples the policy's actions: [N, A]."""
-        return self.policy(obs, self.randn(len(obs), self.actor.noise_size))
-
-    def sample(self, obs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Actions [B, A] for `obs` [B, O] and `noise`, and their log densities [B] in units of half widths."""
-        action, log_prob = self.actor.sample(obs, noise)
-        return action, log_prob + self.bounds.half_width.log().sum()
 
     def draw(self, batch: ReplayBatch) -> tuple[Tensor, Tensor]:
         """Noise [B, A] for actions in `obs`, and for those in `next_obs`."""
@@ -100,7 +63,7 @@ class SAC(OffPolicy):
         action, log_prob = self.sample(obs, noise)
         temperature = self.log_temperature.detach().exp()
         for step in temperature_step:
-            step(-self.log_temperature * (log_prob.detach().mean() + self.target_entropy * self.policy.action_size))
+            self.adapt_temperature(step, log_prob.detach())
         target = self.target(batch, next_noise, temperature)
         critic_loss = (self.critic(batch.obs, batch.action) - target).square().mean(-1).sum()
         critic_step(critic_loss)
