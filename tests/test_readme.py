@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from diffsim.trainers.run.arguments import parse_fit
+from diffsim.trainers.run.registry import ALGORITHMS
 from tests import processes
 
 ROOT = Path(__file__).parent.parent
@@ -33,6 +34,10 @@ def commands(start: str) -> list[str]:
 def test_fit_accepts_the_command(command, monkeypatch):
     monkeypatch.chdir(ROOT)
     assert parse_fit(shlex.split(command)[2:]).task
+
+
+def test_the_readme_counts_the_algorithms():
+    assert f"[{len(ALGORITHMS)} algorithms](docs/algorithms/index.md)" in README
 
 
 def test_files_and_modules_of_the_commands_exist():
