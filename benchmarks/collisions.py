@@ -56,11 +56,11 @@ FIXED_PAIRS = {("plane", "plane"), ("plane", "field"), ("field", "field")}
 HEADER = "pair | states | same: | median: | largest: | gradient, median: | 90 %: | smooth:"
 NOTES = """\
 Where a pair is not at 1.00, rounding decides in both simulators: which of several equal corners of a face are kept (a
-box or a mesh on the cap of a cylinder), which of two equal axes the search starts from, where the expansion of a
-polytope on a height field ends. Moved by 1e-9, C MuJoCo itself jumps there between the same values.
+box or a mesh on the cap of a cylinder), the last steps of a capsule towards an ellipsoid, and where the expansion of a
+polytope on a height field ends. There C MuJoCo itself jumps between the same two values when a box moves by 1e-9.
 
-On a height field, C MuJoCo's expansion of an ellipsoid or a cylinder ends where a vertex comes up again, before it has
-converged. Its contact then moves in steps, and central differences of it are no derivative: hence the 90 % there."""
+On a height field, C MuJoCo's expansion ends where a vertex of the other geom comes up again, also before it has
+converged. The contact of an ellipsoid or a cylinder then moves in steps. This is the likely cause of the 90 % there."""
 
 
 @dataclass(frozen=True)
