@@ -124,6 +124,7 @@ def parity(pair: tuple[str, str], sort: str, count: int) -> tuple[float, float, 
         rows = [float(np.abs(ours[i, : numbers[i]] - contact).max(axis=1).min()) for contact in expected if equal]
         same.append(equal and max(rows, default=0.0) <= tolerance)
         errors += rows
+    errors = errors or [np.nan]
     return float(np.mean(same)), float(np.median(errors)), max(errors)
 
 
@@ -138,6 +139,7 @@ def gradient(pair: tuple[str, str], sort: str, count: int) -> tuple[float, float
     scale = np.abs(expected).max(axis=1)
     smooth = np.abs(expected - half).max(axis=1) <= SMOOTH * scale  # False where one is NaN
     errors = np.abs(actual - expected)[smooth].max(axis=1) / scale[smooth]
+    errors = errors if len(errors) else np.array([np.nan])
     return float(np.median(errors)), float(np.quantile(errors, 0.9)), int(smooth.sum())
 
 

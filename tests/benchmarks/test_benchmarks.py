@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import helicopter, pathwise, pong, walk
+from benchmarks import collisions, helicopter, pathwise, pong, walk
 from benchmarks.command import RESULTS
 from benchmarks.goals import Result as GoalResult
 from benchmarks.goals import main as goals
@@ -165,6 +165,14 @@ def test_helicopter_flies_fresh_scenarios(tmp_path, monkeypatch):
     rows = read_rows(helicopter.Row, tmp_path / "helicopter.csv")
     assert [row.method for row in rows] == ["the competition's controller", "BPTT"]
     assert rows[0].crashes == 0 and -20 < rows[0].mean < 0 and rows[1].env_steps == 30 * 50
+
+
+def test_collisions_of_spheres(tmp_path):
+    collisions.main(["--states", "6", "--only", "plane", "sphere", "--output", str(tmp_path)])
+    rows = read_rows(collisions.Row, tmp_path / "collisions.csv")
+    assert {row.pair for row in rows} == {"plane–sphere", "sphere–sphere"} and len(rows) == 2 * 3
+    for row in rows:
+        assert row.same == 1 and row.largest < 1e-14 and row.gradient_90 < 1e-8 and row.smooth >= 3
 
 
 def test_walk_measures_a_robot_that_stands(tmp_path, monkeypatch):
