@@ -30,6 +30,13 @@ def test_the_home_pose_stands_with_both_soles_on_the_ground(mdp):
     assert data.ncon == (lowest < 0).sum(), "no part of the robot touches another"
 
 
+def test_position_actuators_are_critically_damped_springs(mdp):
+    model = mdp.mj_model
+    assert (model.actuator_gainprm[:, 0] == 200).all() and (model.actuator_biasprm[:, 1] == -200).all()
+    shipped = 10.318640792514142  # N m s/rad at the left hip's pitch, where the stiffness is 500
+    assert model.actuator_biasprm[0, 2] == pytest.approx(-shipped * (200 / 500) ** 0.5, rel=1e-5)
+
+
 def test_terms_at_states_of_c_mujoco(mdp):
     env = gymnasium.make("G1Walk-v0").unwrapped
     converge(env.model)
