@@ -197,8 +197,9 @@ def with_budget(values: Mapping[str, Any]) -> dict[str, Any]:
 def iterations_of(values: Mapping[str, Any]) -> int | None:
     """Iterations of a run of BPTT: the least of `iterations` and what `env_steps` allows; None without both."""
     limits = [values.get("iterations")]
-    if values.get("env_steps") is not None and values.get("horizon") is not None:
-        limits.append(-(-values["env_steps"] // (values["horizon"] * values["num_envs"])))
+    steps = (values.get("horizon") or 0) * (values.get("num_envs") or 0)
+    if values.get("env_steps") is not None and steps > 0:  # other values are refused later, by name
+        limits.append(-(-values["env_steps"] // steps))
     return min((limit for limit in limits if limit is not None), default=None)
 
 
