@@ -120,8 +120,8 @@ def test_a_reinitialized_encoder_has_other_weights():
         (lambda: ImageEncoder(bytes_box(9, 9), [[4, 3]]), r"must be \[channels, kernel, stride\] >= 1 .* got \[4, 3\]"),
         (lambda: ImageEncoder(bytes_box(9, 9), [[4, 3, 0]]), r">= 1 for each layer, got \[4, 3, 0\]"),
         (
-            lambda: ImageEncoder(bytes_box(9, 9), [])(torch.zeros(2, 81)),
-            r"obs must have shape \(9, 9\) in its last axes, got \(2, 81\)",
+            lambda: ImageEncoder(bytes_box(9, 9), [])(torch.zeros(2, 80)),
+            r"obs must have shape \(9, 9\) in its last axes, got \(2, 80\)",
         ),
     ],
 )

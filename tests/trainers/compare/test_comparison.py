@@ -167,6 +167,7 @@ def test_large_comparisons_have_every_gradient_for_continuous_actions(name, tmp_
     found = read_comparison(ROOT / "configs" / "compare" / f"{name}.yaml", tmp_path)
     assert len(found.tasks) == 3
     names = {name for name, module in ALGORITHMS.items() if ".black_box." not in module} - {"DQN", "SCG"}
+    names -= {"CrossQ"}  # its critics of 2,048 units take hours
     assert {run.algorithm for run in found.runs} == names
     assert len({run.cell for run in found.runs}) == 3 * len(names)
 
