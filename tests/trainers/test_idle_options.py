@@ -19,6 +19,8 @@ from diffsim.models import WorldModel
 from diffsim.models.fitting import ModelFit
 from diffsim.policies import GaussianMLP, LinearPolicy
 from diffsim.tasks import PartialObservation
+from diffsim.trainers.cli import COMMANDS as CLI
+from diffsim.trainers.cli import load
 from diffsim.trainers.compare.compare import CompareOptions
 from diffsim.trainers.examine.report import ReportOptions
 from diffsim.trainers.experience.hindsight import HindsightReplay
@@ -29,6 +31,7 @@ from diffsim.trainers.run.collect_command import CollectOptions
 from diffsim.trainers.run.compile_command import CompileOptions
 from diffsim.trainers.run.fit_model import FitModelOptions
 from diffsim.trainers.run.registry import ALGORITHMS, POLICIES, choose
+from diffsim.trainers.sweep.sweep import SweepOptions
 from tests.trainers.option_reads import unread, watch
 from tests.trainers.q_learners import make
 from tests.trainers.small_envs import Chain, Target, vector
@@ -43,7 +46,7 @@ OF_SEARCHES = {
 CONSTRUCTED = [*(choose("policy", name, POLICIES) for name in POLICIES), WorldModel, ModelFit, CEMPlanner]
 CONSTRUCTED += [HindsightReplay]
 COMMANDS = [RunOptions, CollectOptions, FitModelOptions, GradientOptions, PartialObservation]
-COMMANDS += [CompileOptions, CompareOptions, ReportOptions]
+COMMANDS += [CompileOptions, CompareOptions, ReportOptions, SweepOptions]
 
 
 @pytest.mark.parametrize("name", SEARCHES)
@@ -152,3 +155,18 @@ def test_a_command_reads_its_options(cls):
             reads |= {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
             reads |= {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
     assert not {field.name for field in fields(cls)} - reads
+
+
+@pytest.mark.parametrize("command", CLI)
+def test_a_command_reads_the_arguments_that_it_adds(command):
+    """In its own function; classes of options that it adds are among those tested above."""
+    tree = ast.parse(inspect.getsource(load(command)))
+    nodes = list(ast.walk(tree))
+    calls = [node for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    added = [c.args[0] for c in calls if c.func.attr == "add_argument" and isinstance(c.args[0], ast.Constant)]
+    names = {str(name.value).removeprefix("--") for name in added} - {"config", "resume"}  # read from argv
+    parsed = [node for node in nodes if isinstance(node, ast.Assign) and "parse(" in ast.unparse(node.value)]
+    places = {ast.unparse(target) for node in parsed for target in node.targets} | {"parse(parser, argv)"}
+    assert not names - {n.attr for n in nodes if isinstance(n, ast.Attribute) and ast.unparse(n.value) in places}
+    classes = {ast.unparse(c.args[0]) for c in calls if c.func.attr == "add_class_arguments"}
+    assert not classes - {cls.__name__ for cls in [*COMMANDS, *CONSTRUCTED]}
