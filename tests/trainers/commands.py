@@ -31,7 +31,7 @@ def shortening(name, horizon=8):
     algorithm = choose("algorithm", name, ALGORITHMS)
     words = ["--iterations", 2, "--num_envs", 2, "--evaluate_episodes", 1, "--final_episodes", 1]
     if issubclass(algorithm, OffPolicy):
-        words += ["--steps", 12, "--warmup_steps", 8]
+        words += ["--steps", 12, "--warmup_steps", 8, "--batch_size", 8]
     if "horizon" in algorithm.options:
         words += ["--horizon", min(horizon, 8)]
     return words
