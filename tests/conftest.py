@@ -8,8 +8,11 @@ os.environ.setdefault("DIFFSIM_X64", "1")
 
 import pytest
 import torch
+import warp as wp
 
 torch.set_num_threads(1)
+if os.environ.get("DIFFSIM_KERNELS") == "float32":
+    wp.config.optimization_level = 0  # these kernels are used in tests only, and compile in a third of the time
 
 LONGEST = ("test_ranks.py", "test_doors.py", "test_pretend_cuda.py", "test_float32.py", "test_lanes.py")
 LONGEST += ("test_benchmarks.py", "test_peers.py", "test_measurements.py", "test_contact_gradient.py")

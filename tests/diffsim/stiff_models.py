@@ -10,7 +10,7 @@ from .reference import converge
 
 
 def chain(links: int) -> str:
-    """A chain of hinges without armature; the mass matrix of 100 links has condition 2e8."""
+    """A chain of hinges without armature; without damping by limits or contacts."""
     link = (
         '<body pos="{} 0 {}"><joint axis="0 1 0" damping=".001"/>'
         '<geom type="capsule" fromto="0 0 0 .05 0 0" size=".01" contype="0" conaffinity="0"/>'
@@ -48,7 +48,7 @@ def quadruped(cone: str) -> str:
 
 
 STIFF = {
-    **{f"chain of {links}": chain(links) for links in (20, 50, 100)},
+    **{f"chain of {links}": chain(links) for links in (20, 50)},
     **{f"boxes, friction {friction}": boxes(friction) for friction in (1.0, 0.1, 0.01, 0.001, 0.0001)},
     **{f"quadruped, {cone}": quadruped(cone) for cone in ("pyramidal", "elliptic")},
 }

@@ -85,7 +85,7 @@ def task_reference() -> dict[str, np.ndarray]:
     arrays = {}
     for id in TASKS:
         mj_model, frame_skip = load_task(id)
-        state, ctrl = (x[:50].astype(np.float32).astype(np.float64) for x in task_states(id, 200))
+        state, ctrl = (x[:20].astype(np.float32).astype(np.float64) for x in task_states(id, 200))
         A, B = simulator(mj_model, len(state)).linearize(*tensors(state, ctrl), num_steps=frame_skip)
         arrays |= {
             f"{id}/state": state,
