@@ -9,7 +9,8 @@ import torch
 from gymnasium.spaces import Box, Space
 from torch import Tensor, nn
 
-from diffsim.checks import require
+from diffsim.checks import check_values, require
+from diffsim.policies.network import mlp
 from diffsim.policies.spaces import is_image
 
 CONVOLUTIONS = ((16, 8, 4), (32, 4, 2))
@@ -24,27 +25,37 @@ class ImageEncoder(nn.Module):
 
         x = image / max(|low|, |high|),     features = flatten(relu(conv_k(... relu(conv_1(x)))))
 
-    Bytes 0 to 255 become numbers from 0 to 1. Without convolutions, the scaled image is flattened.
+    Bytes 0 to 255 become numbers from 0 to 1. Without convolutions, the scaled image is flattened. With a
+    `feature_size`, the features are tanh(LayerNorm(W features + b)).
 
     Args:
         space: of one image; see `is_image`. With three axes, the channels are the last axis if it is the shortest,
             else the first.
         convolutions: channels, kernel size and stride of each layer, all at least 1; empty for none.
+        feature_size: F, if a last layer reduces the features to so many; 0 for no such layer.
 
     Attributes:
         shape: of one image.
         out_size: F, the number of features.
 
-    Raises: ValueError if `space` is not one of images, or they are too small for the convolutions.
+    Raises: ValueError if `space` is not one of images, they are too small for the convolutions, or feature_size is
+        below 0.
+
+    Source: the last layer is that of Yarats et al. (2021), "Improving sample efficiency in model-free reinforcement
+    learning from images", appendix B.1.
     """
 
     largest: Tensor
 
-    def __init__(self, space: Space, convolutions: Sequence[Sequence[int]] = CONVOLUTIONS) -> None:
+    def __init__(
+        self, space: Space, convolutions: Sequence[Sequence[int]] = CONVOLUTIONS, feature_size: int = 0
+    ) -> None:
         super().__init__()
+        check_values(">= 0", feature_size=feature_size)
         if not isinstance(space, Box) or not is_image(space):
             raise ValueError(f"observation_space must be a Box of images, got {space}")
-        self.space, self.shape, self.convolutions = space, space.shape, convolutions
+        self.space, self.shape = space, space.shape
+        self.convolutions, self.feature_size = convolutions, feature_size
         largest = max(abs(float(space.low.min())), abs(float(space.high.max())))
         self.register_buffer("largest", torch.tensor(largest), persistent=False)
         self.channels_last = len(self.shape) == 3 and self.shape[2] < min(self.shape[:2])
@@ -61,8 +72,11 @@ class ImageEncoder(nn.Module):
                 raise ValueError(f"convolutions must fit an image of shape {self.shape}, got {got}")
             layers += [_convolution(channels, out, kernel, stride), nn.ReLU()]
             channels, sides = out, [(side - kernel) // stride + 1 for side in sides]
-        self.network = nn.Sequential(*layers)
         self.out_size = channels * math.prod(sides)
+        if feature_size:
+            layers += [nn.Flatten(), mlp(self.out_size, (), feature_size), nn.LayerNorm(feature_size), nn.Tanh()]
+            self.out_size = feature_size
+        self.network = nn.Sequential(*layers)
 
     def forward(self, image: Tensor) -> Tensor:
         """Features [..., F] of images [..., *shape], of integers or floats of the same scale.
@@ -85,7 +99,7 @@ class ImageEncoder(nn.Module):
 
     def reinitialized(self) -> ImageEncoder:
         """An encoder of the same architecture with newly drawn weights."""
-        return ImageEncoder(self.space, self.convolutions)
+        return ImageEncoder(self.space, self.convolutions, self.feature_size)
 
 
 def _convolution(channels: int, out: int, kernel: int, stride: int) -> nn.Conv2d:

@@ -31,6 +31,7 @@ class MLPPolicy(Policy):
         out_scale: factor on the initial weights of the last layer; a small one starts near the middle action.
         convolutions: channels, kernel size and stride of each convolution of images, before the hidden layers; vectors
             use none.
+        feature_size: numbers to which a last layer of the encoder of images reduces its features; 0 for no such layer.
     """
 
     def __init__(
@@ -49,10 +50,10 @@ class MLPPolicy(Policy):
         hidden_scale: float = 1.0,
         out_scale: float = 0.1,
         convolutions: Sequence[Sequence[int]] = CONVOLUTIONS,
+        feature_size: int = 0,
     ) -> None:
-        super().__init__(
-            observation_space, action_space, normalize, squash, clip_obs=clip_obs, convolutions=convolutions
-        )
+        images = {"convolutions": convolutions, "feature_size": feature_size}
+        super().__init__(observation_space, action_space, normalize, squash, clip_obs=clip_obs, **images)
         self.network = mlp(
             self.obs_size,
             hidden_sizes,

@@ -52,6 +52,7 @@ class Policy(nn.Module, ABC):
         squash: map from raw outputs to the action space; `TanhBox` if None.
         clip_obs: clip normalised observations to [-clip_obs, clip_obs]; None does not clip.
         convolutions: channels, kernel size and stride of each convolution of images; vectors use none.
+        feature_size: numbers to which a last layer of the encoder of images reduces its features; 0 for no such layer.
 
     Attributes:
         noise_size: numbers of standard normal noise per action; 0 for a deterministic policy.
@@ -87,6 +88,7 @@ class Policy(nn.Module, ABC):
         *,
         clip_obs: float | None = None,
         convolutions: Sequence[Sequence[int]] = CONVOLUTIONS,
+        feature_size: int = 0,
     ) -> None:
         super().__init__()
         self.observations = Observations(observation_space)
@@ -94,7 +96,7 @@ class Policy(nn.Module, ABC):
         images = is_image(space)
         self.action_space = action_space
         self.squash = TanhBox(action_space) if squash is None else squash
-        self.encoder = ImageEncoder(space, convolutions) if images else None
+        self.encoder = ImageEncoder(space, convolutions, feature_size) if images else None
         self.obs_shape = space.shape
         self.obs_size = space.shape[0] if self.encoder is None else self.encoder.out_size
         self.action_size = self.squash.size

@@ -30,6 +30,7 @@ COMMANDS = {
         "gradients.gradients:gradients",
         "compare estimators of the policy gradient: variance, bias and cost by horizon",
     ),
+    "zoo": ("zoo.zoo:zoo_command", "list the trained policies that are shipped"),
     "tasks": ("run.task_table:print_tasks", "list the environments and which of their features are supported"),
     "configs": ("run.task_table:print_configs", "list the configurations that are shipped"),
     "compile": (

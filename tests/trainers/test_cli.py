@@ -440,7 +440,7 @@ def test_help_imports_no_large_package():
             ["fit", "--resume", "nowhere", "--horizon", "3"],
             "only --iterations, --env_steps, --device and --env_timeout may differ, got --horizon",
         ),
-        (["evaluate", "nowhere"], "RUN must be the folder of a run, with its config.yaml, got 'nowhere'"),
+        (["evaluate", "nowhere"], "RUN must be the folder of a run, with its config.yaml, or zoo:NAME, got 'nowhere'"),
         (["evaluate", "nowhere", "--episods", "3"], "unknown option --episods; did you mean --episodes?"),
         (["tasks", "--all"], "unknown option --all"),
     ],

@@ -47,7 +47,7 @@ def find_examined_model(run: str, data: str | None) -> ExaminedModel:
 
     Raises: OptionError, CheckpointError or DataError if there is no model, or the data are of another task.
     """
-    folder = existing_folder("RUN", run)
+    folder = existing_folder("RUN", run, own=True)
     values, checkpoint = folder.read_config(), read_checkpoint(folder.checkpoint)
     policy = None
     if "algorithm" in values and issubclass(choose("algorithm", values["algorithm"], ALGORITHMS), ModelLearning):

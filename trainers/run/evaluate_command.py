@@ -22,7 +22,7 @@ def evaluate_command(argv: Sequence[str], console: Console) -> None:
     Raises: OptionError if there is no such run; CheckpointError if its checkpoint cannot be used.
     """
     parser = make_parser("evaluate", "Evaluate a trained policy in the official Gymnasium environment (C MuJoCo).")
-    parser.add_argument("run", metavar="RUN", help="Folder of the run.")
+    parser.add_argument("run", metavar="RUN", help="Folder of the run, or zoo:NAME.")
     parser.add_argument("--episodes", type=int, default=10, help="Number of episodes, at least 1.")
     parser.add_argument("--seed", type=int, default=1_000_000, help="Seed of the first episode, at least 0.")
     parser.add_argument("--video", type=bool, default=False, help="Record the first episode (needs the video extra).")

@@ -27,7 +27,7 @@ def export_command(argv: Sequence[str], console: Console) -> Path:
         extra is missing.
     """
     parser = make_parser("export", DESCRIPTION)
-    parser.add_argument("run", metavar="RUN", help="Folder of the run.")
+    parser.add_argument("run", metavar="RUN", help="Folder of the run, or zoo:NAME.")
     help = "onnx (needs the export extra), torchscript, or npz for NumPy alone, of perceptrons and linear policies."
     parser.add_argument("--format", type=Literal["onnx", "torchscript", "npz"], default="onnx", help=help)
     parser.add_argument(
@@ -38,7 +38,8 @@ def export_command(argv: Sequence[str], console: Console) -> Path:
     algorithm = str(folder.read_config().get("algorithm"))
     if not takes_policy(choose("algorithm", algorithm, ALGORITHMS)):
         raise UsageError(f"RUN must be of an algorithm that trains a policy, got {algorithm}, which plans each action")
-    path = Path(given.output) if given.output else folder.path / f"policy{SUFFIXES[given.format]}"
+    path = Path(given.output) if given.output else folder.outputs / f"policy{SUFFIXES[given.format]}"
+    folder.outputs.mkdir(parents=True, exist_ok=True)
     policy = load_policy(folder.path).policy
     export_policy(policy, path, given.format)
     rows = {

@@ -116,7 +116,7 @@ def resumed_folder(argv: Sequence[str], changeable: Sequence[str] = CHANGEABLE) 
         raise OptionError(f"--resume keeps the options of its run; {only}, got {', '.join(extra)}")
     word = next(i for i, word in enumerate(argv) if word.split("=")[0] == "--resume")
     value = argv[word].partition("=")[2] or (argv[word + 1] if word + 1 < len(argv) else "")
-    return existing_folder("--resume", value)
+    return existing_folder("--resume", value, own=True)
 
 
 def report(algorithm: Algorithm, options: RunOptions, folder: RunFolder, console: Console) -> None:

@@ -29,7 +29,7 @@ def play_command(argv: Sequence[str], console: Console) -> int:
     Raises: OptionError if there is no such run; UsageError without a display, or for a task without a MuJoCo model.
     """
     parser = make_parser("play", "Show a trained policy in MuJoCo's viewer, on C MuJoCo. It needs a display.")
-    parser.add_argument("run", metavar="RUN", help="Folder of the run.")
+    parser.add_argument("run", metavar="RUN", help="Folder of the run, or zoo:NAME.")
     parser.add_argument("--seed", type=int, default=1_000_000, help="Seed of the first episode, at least 0.")
     parser.add_argument("--speed", type=float, default=1.0, help="Simulated seconds per second.")
     given = parse(parser, argv)

@@ -27,6 +27,7 @@ from lightning.pytorch import Trainer
 
 from diffsim.trainers.errors import OptionError
 from diffsim.trainers.options import RENAMED
+from diffsim.trainers.zoo import zoo
 
 
 class RunFolder:
@@ -34,17 +35,18 @@ class RunFolder:
 
     Args:
         path: the folder; created when it is first written to.
+        outputs: folder of videos and exported policies; `path` if None.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, outputs: Path | None = None) -> None:
+        self.path, self.outputs = path, outputs or path
         self.config = path / "config.yaml"
         self.machine = path / "machine.txt"
         self.metrics = path / "metrics.csv"
         self.final = path / "final.csv"
         self.checkpoint = path / "checkpoints" / "last.ckpt"
         self.curve = path / "learning_curve.png"
-        self.video, self.gif = path / "video.mp4", path / "video.gif"
+        self.video, self.gif = self.outputs / "video.mp4", self.outputs / "video.gif"
         self._columns: list[str] = []
 
     @classmethod
@@ -158,14 +160,20 @@ def _number(text: str) -> float:
     return int(text) if text.isdigit() else float(text)
 
 
-def existing_folder(option: str, path: str) -> RunFolder:
-    """The run in the folder `path`.
+def existing_folder(option: str, path: str, *, own: bool = False) -> RunFolder:
+    """The run in the folder `path`, or the shipped policy `zoo:NAME`, whose outputs are in runs/zoo-NAME.
 
-    Raises: OptionError if there is none.
+    Raises: OptionError if there is none, or it is shipped although it must be one's `own`.
     """
+    if path.startswith(zoo.PREFIX):
+        name = path.removeprefix(zoo.PREFIX)
+        if own:
+            raise OptionError(f"{option} must be a run of yours: the zoo has policies without optimizers, got {path!r}")
+        return RunFolder(zoo.folder_of(name), Path("runs") / f"zoo-{name}")
     folder = RunFolder(Path(path))
     if not folder.config.is_file():
-        raise OptionError(f"{option} must be the folder of a run, with its config.yaml, got {path!r}")
+        shipped = "" if own else ", or zoo:NAME"
+        raise OptionError(f"{option} must be the folder of a run, with its config.yaml{shipped}, got {path!r}")
     return folder
 
 

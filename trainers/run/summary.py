@@ -30,5 +30,6 @@ def record_video(
 ) -> None:
     """Records an episode to `path`, the folder's video.mp4 if None. Called after the table, because it may fail."""
     path = path or folder.video
+    path.parent.mkdir(parents=True, exist_ok=True)
     evaluation.record(policy, path)
     console.print(f"video  {path}", soft_wrap=True, markup=False, highlight=False)

@@ -1,0 +1,1 @@
+"""Trained policies that are shipped with diffsim."""
