@@ -25,6 +25,7 @@ from diffsim.engine.programs import (
     PARAMETER_ADJOINT,
     STEP,
     STEP_ADJOINT,
+    Kernels,
     Program,
     arguments_of,
 )
@@ -133,7 +134,7 @@ class Launch:
 
     def run(
         self,
-        program: Program | wp.Kernel,
+        program: Program | Kernels | wp.Kernel,
         inputs: Sequence[Tensor | int],
         outputs: dict[str, tuple[int, ...]],
         memory: dict[str, tuple[int, ...]] | None = None,
@@ -341,7 +342,7 @@ class Launch:
 
     def _capture(
         self,
-        program: Program | wp.Kernel,
+        program: Program | Kernels | wp.Kernel,
         inputs: Sequence[Tensor | int],
         shapes: dict[str, tuple[int, ...]],
         threads: int,
@@ -361,13 +362,13 @@ class Launch:
 
     def _record(
         self,
-        program: Program | wp.Kernel,
+        program: Program | Kernels | wp.Kernel,
         arguments: Sequence[Tensor | int],
         scratch: Any,  # noqa: ANN401  (a Warp struct instance)
         worlds: slice,
     ) -> Replay:
         """A launch on some of the worlds, to be repeated."""
-        if self.looped and isinstance(program, Program):
+        if self.looped and not isinstance(program, wp.Kernel):
             return self._loop(program, arguments, scratch, worlds)
         return capture(lambda: self._launch(program, arguments, scratch, worlds), self.device)
 
@@ -380,7 +381,7 @@ class Launch:
 
     def _loop(
         self,
-        program: Program,
+        program: Program | Kernels,
         arguments: Sequence[Tensor | int],
         scratch: Any,  # noqa: ANN401  (a Warp struct instance)
         worlds: slice,
@@ -392,14 +393,14 @@ class Launch:
 
     def _launch(
         self,
-        program: Program | wp.Kernel,
+        program: Program | Kernels | wp.Kernel,
         values: Sequence[Tensor | int],
         scratch: Any,  # noqa: ANN401  (a Warp struct instance)
         worlds: slice,
         stream: wp.Stream | None = None,
     ) -> None:
         """Launches a program over all worlds, or a kernel over some. With `stream` None, uses Warp's own stream."""
-        if isinstance(program, Program):
+        if not isinstance(program, wp.Kernel):
             if self.looped:
                 self._loop(program, values, scratch, worlds)()
             else:
@@ -414,7 +415,7 @@ class Launch:
         launch_lanes(program, inputs, count, lanes_of(self.model), str(self.device), stream)
 
     def _inputs(
-        self, program: Program | wp.Kernel, values: Sequence[Tensor | int], worlds: slice | None = None
+        self, program: Program | Kernels | wp.Kernel, values: Sequence[Tensor | int], worlds: slice | None = None
     ) -> list[Any]:
         """The arguments of a program, or those of a kernel after the model and the working memory, for some worlds."""
         kinds = {name: kind for name, kind in arguments_of(program).items() if name not in ("m", "s")}
@@ -428,15 +429,19 @@ class Launch:
 
     def _stage(
         self,
-        program: Program,
+        program: Program | Kernels,
         inputs: Sequence[Any],
         scratch: Any,  # noqa: ANN401  (a Warp struct instance)
         stream: wp.Stream | None,
         loop: WorldLoop | None,
     ) -> None:
         """Launches the stages of a program, or adds them to a loop over worlds."""
-        self._prepare(program)
+        if isinstance(program, Program):
+            self._prepare(program)
         stages = Stages(self.model, self.arrays[0], scratch, self.num_worlds, str(self.device), stream, loop)
+        if isinstance(program, Kernels):
+            stages.kernels(program, inputs)
+            return
         programs = {
             STEP: stages.step,
             EVALUATE: stages.evaluate,
@@ -463,7 +468,7 @@ class Launch:
             setattr(struct, name, wp.from_torch(part, requires_grad=False))
         return struct
 
-    def _new_outputs(self, program: Program | wp.Kernel, shapes: dict[str, tuple[int, ...]]) -> list[Tensor]:
+    def _new_outputs(self, program: Program | Kernels | wp.Kernel, shapes: dict[str, tuple[int, ...]]) -> list[Tensor]:
         """Memory for a program's outputs."""
         types = arguments_of(program)
         outputs = []

@@ -11,18 +11,19 @@ from torch import Tensor
 
 from diffsim.engine.checks import check_finite
 from diffsim.engine.physics_calls import PhysicsCall, of_vector
+from diffsim.engine.programs import Kernels, arguments_of
 from diffsim.physics.body_motion import (
     body_motion_adjoint_kernel,
     body_motion_kernel,
     dof_motion_adjoint_kernel,
     dof_motion_kernel,
 )
-from diffsim.physics.elements import elements_adjoint_kernel, elements_kernel
-from diffsim.physics.reading_parameters import (
-    body_motion_parameters_kernel,
-    dof_motion_parameters_kernel,
-    elements_parameters_kernel,
-)
+from diffsim.physics.body_motion_parameters import body_motion_parameters_kernel
+from diffsim.physics.dof_motion_parameters import dof_motion_parameters_kernel
+from diffsim.physics.element_cotangents import element_cotangents_kernel
+from diffsim.physics.element_lines import element_lines_kernel
+from diffsim.physics.element_parameters import element_parameters_kernel
+from diffsim.physics.elements import elements_kernel, load_elements_kernel, store_element_cotangents_kernel
 
 
 class BodyMotion(NamedTuple):
@@ -52,7 +53,7 @@ class ReadingCall(PhysicsCall):
 
     names: tuple[str, ...]
     fields: tuple[str, ...]
-    kernels: tuple[wp.Kernel, wp.Kernel, wp.Kernel]
+    kernels: tuple[wp.Kernel | Kernels, wp.Kernel | Kernels, wp.Kernel | Kernels]
 
     def results(self, *inputs: Any) -> tuple[Tensor, ...]:  # noqa: ANN401, D102
         *tensors, vector = inputs
@@ -66,12 +67,19 @@ class ReadingCall(PhysicsCall):
     ) -> tuple[Tensor | None, ...]:
         *tensors, vector = inputs
         by_vector = vector is not None and bool(wanted[-1])
-        outputs = {f"{name}_bar_out": tuple(value.shape[1:]) for name, value in zip(self.names, tensors, strict=True)}
-        if by_vector:
-            outputs["parameter_bar_out"] = (self.launch.model.parameters.size,)
+        given = {f"{name}_in": value for name, value in zip(self.names, tensors, strict=True)}
+        bars = _full(bars, self._shapes(), tensors)
+        given |= {f"{name}_bar_in": bar for name, bar in zip(self.fields, bars, strict=True)}
+        shapes = {f"{name}_bar_out": tuple(value.shape[1:]) for name, value in zip(self.names, tensors, strict=True)}
+        shapes |= {"parameter_bar_out": (self.launch.model.parameters.size,)} if by_vector else {}
+        kernels = self.kernels[1 + by_vector]
+        order = arguments_of(kernels)
+        outputs = {name: shapes[name] for name in order if name in shapes}
         launch = self.launch.with_parameters(vector, by_vector)
-        found = launch.run(self.kernels[1 + by_vector], [*tensors, *_full(bars, self._shapes(), tensors)], outputs)
-        return *found[: len(tensors)], of_vector(vector, found[-1]) if vector is not None and by_vector else None
+        results = launch.run(kernels, [given[name] for name in order if name in given], outputs)
+        found = dict(zip(outputs, results, strict=True))
+        by_parameters = of_vector(vector, found["parameter_bar_out"]) if vector is not None and by_vector else None
+        return *(found[f"{name}_bar_out"] for name in self.names), by_parameters
 
     @abstractmethod
     def _shapes(self) -> list[tuple[int, ...]]:
@@ -105,13 +113,20 @@ class Elements(NamedTuple):
     qfrc_actuator: Tensor
 
 
+COTANGENTS = (load_elements_kernel, element_cotangents_kernel, element_lines_kernel)
+
+
 class ElementsCall(ReadingCall):
     """`Elements`: state, inputs (see `WorldInputs`), parameters -> its fields."""
 
     num_outputs = 3
     names = ("state", "inputs")
     fields = Elements._fields
-    kernels = (elements_kernel, elements_adjoint_kernel, elements_parameters_kernel)
+    kernels = (
+        Kernels((load_elements_kernel, elements_kernel)),
+        Kernels((*COTANGENTS, store_element_cotangents_kernel)),
+        Kernels((*COTANGENTS, element_parameters_kernel, store_element_cotangents_kernel)),
+    )
     fixed = (2,)
 
     def _shapes(self) -> list[tuple[int, ...]]:

@@ -21,10 +21,23 @@ class Program:
     arguments: dict[str, Any]
 
 
-def arguments_of(program: Program | wp.Kernel) -> dict[str, Any]:
-    """Names and types of the arguments of a program, or of a kernel that is launched on its own."""
+@dataclass(frozen=True, eq=False)
+class Kernels:
+    """Kernels that are launched one after the other, over the same worlds with the same working memory.
+
+    Their arguments are known by name: those of one name are the same.
+    """
+
+    sequence: tuple[wp.Kernel, ...]
+
+
+def arguments_of(program: Program | Kernels | wp.Kernel) -> dict[str, Any]:
+    """Names and types of the arguments of a program, or of kernels that are launched on their own, inputs first."""
     if isinstance(program, Program):
         return program.arguments
+    if isinstance(program, Kernels):
+        together = {name: kind for kernel in program.sequence for name, kind in arguments_of(kernel).items()}
+        return dict(sorted(together.items(), key=lambda item: item[0].endswith("_out")))
     return {argument.label: argument.type for argument in program.adj.args}
 
 

@@ -37,6 +37,7 @@ import warp as wp
 
 from diffsim.compile.model import THREADS, Model
 from diffsim.engine.lane_emulation import emulation
+from diffsim.engine.programs import Kernels, arguments_of
 from diffsim.engine.world_loop import WorldLoop
 from diffsim.physics.lanes import EMULATED, WORLDS_PER_BLOCK
 from diffsim.physics.step import EvaluationPoints
@@ -404,6 +405,12 @@ class Stages:
     def _convex_pairs(self, height_fields: bool) -> Any:  # noqa: ANN401
         """The pairs of geoms of the general convex collision."""
         return self.model.convex_pairs_on(self.device, height_fields)
+
+    def kernels(self, program: Kernels, inputs: Sequence[Any]) -> None:
+        """Some kernels with all lanes of all worlds. `inputs` are in the order of `arguments_of(program)`."""
+        given = dict(zip((name for name in arguments_of(program) if name not in ("m", "s")), inputs, strict=True))
+        for kernel in program.sequence:
+            self._each(kernel, *(given[name] for name in arguments_of(kernel) if name in given))
 
     def _each(self, kernel: wp.Kernel, *arguments: Any) -> None:  # noqa: ANN401
         """Launches a kernel with all lanes of all worlds."""
