@@ -1,6 +1,8 @@
 """Compilation for CUDA ahead of time: Warp finds the modules, and compiles nothing again."""
 
 import ctypes
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -68,6 +70,35 @@ def test_a_module_that_was_not_compiled(cache, device, monkeypatch):
     assert not is_compiled(module, ARCH)
     with pytest.raises(AssertionError, match="compiles the module again"):
         find_module(module.name).load(device, module.block_dim)
+
+
+def running(pid: int) -> bool:
+    """Whether a process exists that has not ended."""
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().split()[2] != "Z"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_process_that_compiles_ends_when_its_parent_is_killed(tmp_path):
+    script = f"""
+from pathlib import Path
+from diffsim.engine.compilation import Module, _Worker
+worker = _Worker({ARCH}, Path({str(tmp_path)!r}))
+worker.process.stdin.write("diffsim.stages.convex 64\\n")  # half a minute
+worker.process.stdin.flush()
+print(worker.process.pid, flush=True)
+worker.process.wait()
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
+        worker = int(parent.stdout.readline())
+        while not list(tmp_path.iterdir()):  # it has begun
+            assert running(worker)
+            time.sleep(0.2)
+        parent.kill()
+    deadline = time.monotonic() + 10
+    while running(worker) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not running(worker)
 
 
 def test_a_folder_of_its_own(tmp_path):
