@@ -128,3 +128,19 @@ def test_a_reinitialized_encoder_has_other_weights():
 def test_messages_name_argument_rule_and_value(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_last_layer_reduces_the_features():
+    """tanh of normalised numbers: computed here from the same weights."""
+    policy = DeterministicMLP(bytes_box(3, 12, 12), ACTION, convolutions=((4, 3, 2),), feature_size=5).double()
+    encoder = policy.encoder
+    assert policy.obs_size == encoder.out_size == 5
+    images = torch.randint(0, 256, (7, 3, 12, 12), dtype=torch.uint8)
+    convolution, _, _, (linear,), *_ = encoder.network
+    x = conv2d(images.double() / 255, convolution.weight, convolution.bias, stride=2).relu().flatten(1)
+    x = x @ linear.weight.T + linear.bias
+    expected = torch.tanh((x - x.mean(1, keepdim=True)) / (x.var(1, unbiased=False, keepdim=True) + 1e-5).sqrt())
+    torch.testing.assert_close(encoder(images), expected)
+    assert policy.fresh_encoder().out_size == 5
+    with pytest.raises(ValueError, match="feature_size must be >= 0, got -1"):
+        ImageEncoder(bytes_box(3, 12, 12), feature_size=-1)
