@@ -356,8 +356,8 @@ def test_help_imports_no_large_package():
     [
         (
             ["fti"],
-            "command must be one of fit, evaluate, play, export, compare, sweep, report, gradients, tasks, configs, "
-            "compile, collect, fit-model, model-report, completion, got 'fti'; did you mean fit?",
+            "command must be one of fit, evaluate, play, export, compare, sweep, report, gradients, zoo, tasks, "
+            "configs, compile, collect, fit-model, model-report, completion, got 'fti'; did you mean fit?",
         ),
         (["fit"], "option --task is required"),
         (
