@@ -3,17 +3,11 @@
 import warp as wp
 
 from diffsim.physics.adjoint import clear
-from diffsim.physics.body_motion import (
-    load_motion,
-    load_motion_cotangents,
-    store_motion_cotangents,
-)
+from diffsim.physics.body_motion import load_motion, load_motion_cotangents, store_motion_cotangents
 from diffsim.physics.constraint_parameters import add_to
 from diffsim.physics.lanes import lane, sync, world_of
 from diffsim.physics.model_arrays import ModelArrays
-from diffsim.physics.parameter_gradient import (
-    motion_position_gradient,
-)
+from diffsim.physics.parameter_gradient import motion_position_gradient
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.step import copy
 from diffsim.types import quat, real, vec3, vec6

@@ -3,17 +3,12 @@
 import warp as wp
 
 from diffsim.physics.adjoint import clear
-from diffsim.physics.body_motion import (
-    gather_motions,
-    load_motions,
-)
+from diffsim.physics.body_motion import gather_motions, load_motions
 from diffsim.physics.integrate import raw_from_tangent
 from diffsim.physics.lanes import lane, lanes, sync, world_of
 from diffsim.physics.mocap import store_input_cotangents
 from diffsim.physics.model_arrays import ModelArrays
-from diffsim.physics.parameter_gradient import (
-    add_position,
-)
+from diffsim.physics.parameter_gradient import add_position
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.step import copy
 from diffsim.types import real, vec6

@@ -1,4 +1,4 @@
-"""Cotangents of states and inputs through `elements`.
+"""Cotangents of states and inputs through the forces, lengths and velocities of actuators; see `elements`.
 
 With the cotangents of the actuators' joint forces as lambda, `virtual_power` has the gradient of lambda' qfrc_actuator;
 those of single forces, lengths and velocities are added where it computes theirs.
@@ -27,7 +27,7 @@ def element_cotangents_kernel(
     actuator_bar_in: wp.array2d(dtype=vec3),
     qfrc_actuator_bar_in: wp.array2d(dtype=real),
 ):
-    """The part of actuators. After `load_elements_kernel`."""
+    """After `load_elements_kernel`."""
     world = world_of(s.first_world, wp.tid())
     clear(m.nv, s.qpos_bar[world])
     clear(m.nv, s.qvel_bar[world])

@@ -6,11 +6,7 @@ from diffsim.physics.adjoint import clear
 from diffsim.physics.gear_gradient import gear_gradient
 from diffsim.physics.lanes import lane, lanes, sync, world_of
 from diffsim.physics.model_arrays import ModelArrays
-from diffsim.physics.parameter_gradient import (
-    actuator_parameter_gradient,
-    motion_position_gradient,
-    position_gradient,
-)
+from diffsim.physics.parameter_gradient import actuator_parameter_gradient, motion_position_gradient, position_gradient
 from diffsim.physics.scratch import Scratch
 from diffsim.physics.step import copy
 from diffsim.physics.timestep_gradient import early_timestep_gradient

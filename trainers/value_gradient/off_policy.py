@@ -33,7 +33,7 @@ PIXELS: dict[str, Any] = {
     "replay_size": 100_000,
 }
 """Options for images of TD3 and SAC: encoder and shifts of Kostrikov et al. (2021), "Image augmentation is all you
-need", section 4, without the layer of 50 features after the convolutions."""
+need", section 4, without the layer of 50 features after the convolutions, which is `feature_size`."""
 
 
 class OffPolicy(ModelFree):
